@@ -1,1 +1,23 @@
+//! What Reelay decides, as functions of values.
+//!
+//! Nothing here does I/O, reads a clock or draws randomness: the time and the random bytes are
+//! arguments. So every rule can be tested on its own, and a test can stand at any moment in time.
+//! Input from outside is parsed here, once, into types that prove what was checked.
 
+pub mod claim;
+pub mod cursor;
+pub mod ids;
+pub mod jwt;
+pub mod keys;
+pub mod link;
+pub mod message;
+pub mod notification;
+pub mod object_key;
+pub mod pkce;
+pub mod recording;
+pub mod return_url;
+pub mod scope;
+pub mod seal;
+pub mod session;
+pub mod signed_state;
+pub mod webhook;

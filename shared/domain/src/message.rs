@@ -1,0 +1,134 @@
+//! What travels through the queues: facts and orders, small and versioned, without credentials.
+//!
+//! `v` names the form. A function refuses a form that it does not know, so that a newer message waits
+//! in its queue (and in the end in the dead-letter queue) instead of being misread during a roll-out.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{FileId, RecordingId, ZoomUser};
+
+/// Form 1 of every message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct V1;
+
+impl TryFrom<u8> for V1 {
+    type Error = UnknownVersion;
+    fn try_from(version: u8) -> Result<Self, UnknownVersion> {
+        if version == 1 {
+            Ok(Self)
+        } else {
+            Err(UnknownVersion(version))
+        }
+    }
+}
+
+impl From<V1> for u8 {
+    fn from(_: V1) -> u8 {
+        1
+    }
+}
+
+/// A message from a newer version than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("messages of form {0} are not known to this version")]
+pub struct UnknownVersion(u8);
+
+/// Events queue: an event of Zoom's, redacted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventMessage {
+    /// Form.
+    pub v: V1,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// The event itself, or where it lies.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// An event in the message, or beside it when it is larger than a message may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventBody {
+    /// The redacted event.
+    Event(Value),
+    /// The object in the bucket that holds the redacted event.
+    ObjectKey(String),
+}
+
+/// Downloads queue: fetch this file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadMessage {
+    /// Form.
+    pub v: V1,
+    /// Whose.
+    pub zoom_user: ZoomUser,
+    /// Of which recording.
+    pub recording_id: RecordingId,
+    /// Which file.
+    pub file_id: FileId,
+}
+
+/// Notifications queue: a frozen notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationMessage {
+    /// Form.
+    pub v: V1,
+    /// What is told.
+    #[serde(flatten)]
+    pub notification: Notification,
+    /// To whom it is still to be told.
+    #[serde(default)]
+    pub destination: Destination,
+}
+
+/// A notification, frozen when its fact was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// `webhook-id`, the same on every delivery.
+    pub id: String,
+    /// `type`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When the fact was made.
+    pub timestamp: Timestamp,
+    /// The exact bytes of the webhook's body.
+    pub body: String,
+}
+
+/// Whom a notification goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// Every destination that is configured.
+    #[default]
+    All,
+    /// The app's webhook alone: the event bus has it already.
+    Webhook,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_read_back() {
+        let message = EventMessage {
+            v: V1,
+            received_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            body: EventBody::ObjectKey("events/x.json".into()),
+        };
+        let text = serde_json::to_string(&message).unwrap();
+        assert_eq!(
+            text,
+            r#"{"v":1,"received_at":"2026-01-01T00:00:00Z","object_key":"events/x.json"}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<EventMessage>(&text).unwrap(),
+            message
+        );
+        assert!(serde_json::from_str::<EventMessage>(&text.replace("\"v\":1", "\"v\":2")).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! Where bytes land in the bucket:
+//! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::ids::{FileId, RecordingId, ZoomUser};
+
+/// The folder of one recording. Its date is the UTC date of the first start time that was seen, and
+/// never changes after.
+fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
+    let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
+    format!(
+        "recordings/{}/{}/{:04}/{:02}/{:02}/{recording}",
+        user.account_id,
+        user.user_id,
+        date.year(),
+        date.month(),
+        date.day()
+    )
+}
+
+/// The key of a file.
+pub fn file(
+    user: &ZoomUser,
+    recording: &RecordingId,
+    first_start: Timestamp,
+    file: &FileId,
+    extension: &str,
+) -> String {
+    format!(
+        "{}/{file}.{extension}",
+        folder(user, recording, first_start)
+    )
+}
+
+/// The key of the manifest that lies beside the files.
+pub fn manifest(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
+    format!("{}/manifest.json", folder(user, recording, first_start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_follow_the_contract() {
+        let user = ZoomUser {
+            account_id: "AcctA".parse().unwrap(),
+            user_id: "UserB".parse().unwrap(),
+        };
+        let recording: RecordingId = "Wm05dg".parse().unwrap();
+        let start: Timestamp = "2026-01-01T01:30:00+02:00".parse().unwrap();
+        assert_eq!(
+            file(&user, &recording, start, &"f-1".parse().unwrap(), "mp4"),
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1.mp4"
+        );
+        assert_eq!(
+            manifest(&user, &recording, start),
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/manifest.json"
+        );
+    }
+}

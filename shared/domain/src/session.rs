@@ -1,0 +1,92 @@
+//! What binds an authorization attempt to one browser: a random secret in a cookie, of which the
+//! session keeps only the hash.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+/// The cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain, so that no
+/// sibling host can plant one (RFC 6265bis §4.1.3.2).
+pub const COOKIE: &str = "__Host-reelay-connect";
+
+/// How long the cookie lives, in seconds: as long as a state.
+pub const COOKIE_MAX_AGE_SECONDS: u32 = 600;
+
+/// 256 random bits that only one browser holds.
+#[derive(Debug, Clone)]
+pub struct BrowserSecret(SecretString);
+
+impl BrowserSecret {
+    /// Takes 256 bits from a cryptographic source.
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        Self(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Reads the secret from a request's `Cookie` headers. A malformed one is as good as none. If
+    /// there are several of the name, none is trusted.
+    pub fn from_cookies<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut values = headers
+            .flat_map(|header| header.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(name, _)| *name == COOKIE)
+            .map(|(_, value)| value);
+        let value = values.next()?;
+        if values.any(|other| other != value) {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        (bytes.len() == 32).then(|| Self(SecretString::from(value.to_owned())))
+    }
+
+    /// What the session keeps: the secret's SHA-256.
+    pub fn hash(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.expose_secret().as_bytes()))
+    }
+
+    /// The `Set-Cookie` header that plants or renews the secret.
+    pub fn set_cookie(&self) -> SecretString {
+        SecretString::from(format!(
+            "{COOKIE}={}; Path=/; Max-Age={COOKIE_MAX_AGE_SECONDS}; Secure; HttpOnly; SameSite=Lax",
+            self.0.expose_secret()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value_of(secret: &BrowserSecret) -> String {
+        let cookie = secret.set_cookie();
+        cookie.expose_secret().split(';').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_planted_cookie_reads_back() {
+        let secret = BrowserSecret::from_random([5; 32]);
+        let header = format!("theme=dark; {}; other=1", value_of(&secret));
+        let read = BrowserSecret::from_cookies([header.as_str()].into_iter()).unwrap();
+        assert_eq!(read.hash(), secret.hash());
+    }
+
+    #[test]
+    fn malformed_missing_and_contradicting_cookies_are_none() {
+        let a = value_of(&BrowserSecret::from_random([1; 32]));
+        let b = value_of(&BrowserSecret::from_random([2; 32]));
+        for header in [
+            "",
+            "x=y",
+            "__Host-reelay-connect=",
+            "__Host-reelay-connect=short",
+            &format!("{a}; {b}"),
+            &format!("{a}A"),
+        ] {
+            assert!(
+                BrowserSecret::from_cookies([header].into_iter()).is_none(),
+                "{header}"
+            );
+        }
+        assert!(BrowserSecret::from_cookies([a.as_str(), a.as_str()].into_iter()).is_some());
+    }
+}
