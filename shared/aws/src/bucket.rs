@@ -1,0 +1,95 @@
+//! The bucket: presigned URLs for the app, small objects of our own. Recordings' bytes are the
+//! downloader's business.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use secrecy::SecretString;
+
+use crate::AwsFailure;
+use crate::environment::{ConfigError, Environment};
+
+/// How long a presigned URL is good for.
+pub const URL_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The bucket.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+}
+
+impl Bucket {
+    /// The bucket that `BUCKET` names.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { client: environment.s3(), name: environment.variables.required("BUCKET")?.to_owned() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The client, for the downloader's transfers.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A URL by which anybody who has it can read the object for an hour.
+    pub async fn presigned(&self, key: &str) -> Result<SecretString, AwsFailure> {
+        let call = "presigned GetObject";
+        let config = PresigningConfig::expires_in(URL_LIFETIME)
+            .map_err(|_| AwsFailure::answer(call, "lifetime not possible"))?;
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .presigned(config)
+            .await
+            .map_err(|error| AwsFailure::of(call, &error))?;
+        Ok(SecretString::from(request.uri()))
+    }
+
+    /// Writes a small object.
+    pub async fn put_json(&self, key: &str, body: Vec<u8>) -> Result<(), AwsFailure> {
+        self.client
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .content_type("application/json")
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("PutObject", &error))
+    }
+
+    /// Reads a small object that we wrote.
+    pub async fn read(&self, key: &str) -> Result<Vec<u8>, AwsFailure> {
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| AwsFailure::of("GetObject", &error))?;
+        let body = answer.body.collect().await.map_err(|_| AwsFailure::answer("GetObject", "body broke off"))?;
+        Ok(body.to_vec())
+    }
+
+    /// Removes an object that is no longer needed.
+    pub async fn remove(&self, key: &str) -> Result<(), AwsFailure> {
+        self.client
+            .delete_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("DeleteObject", &error))
+    }
+}

@@ -1,0 +1,184 @@
+//! What a function finds around it: environment variables, AWS configuration, the clock.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use aws_config::SdkConfig;
+use jiff::{SignedDuration, Timestamp};
+
+/// A setting that is missing or unusable. Seen once, when a function starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The variable is not set, or empty.
+    #[error("the environment variable {0} is not set")]
+    Missing(String),
+    /// The variable is set to something that can't be used.
+    #[error("the environment variable {name} can't be used: {reason}")]
+    Unusable {
+        /// Which one.
+        name: String,
+        /// Why, without its value.
+        reason: String,
+    },
+}
+
+/// Environment variables, as `template.yaml` sets them for one function.
+#[derive(Debug, Clone, Default)]
+pub struct Variables(HashMap<String, String>);
+
+impl Variables {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        Self(std::env::vars().collect())
+    }
+
+    /// Given ones, where several functions live in one process.
+    pub fn new(variables: HashMap<String, String>) -> Self {
+        Self(variables)
+    }
+
+    /// A variable that may be absent; empty counts as absent, as template parameters default to it.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be set.
+    pub fn required(&self, name: &str) -> Result<&str, ConfigError> {
+        self.optional(name).ok_or_else(|| ConfigError::Missing(name.to_owned()))
+    }
+
+    /// A variable that must be set and parse.
+    pub fn parsed<T: FromStr>(&self, name: &str) -> Result<T, ConfigError>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.required(name)?.parse().map_err(|error: T::Err| ConfigError::Unusable {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// The clock. Tests move it; nothing in Reelay sleeps to see time pass.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    ahead_milliseconds: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + SignedDuration::from_millis(self.ahead_milliseconds.load(Ordering::Relaxed))
+    }
+
+    /// Moves this clock, and all of its clones, forward.
+    pub fn advance(&self, by: SignedDuration) {
+        let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.ahead_milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+}
+
+/// All of it together.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The function's variables.
+    pub variables: Variables,
+    /// Region, credentials, HTTP client.
+    pub sdk: SdkConfig,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl Environment {
+    /// The environment of a Lambda function. All clients share one HTTP client, so that the trusted
+    /// roots are read and the TLS stack is set up once.
+    pub async fn of_process() -> Self {
+        use aws_smithy_http_client::{Builder, tls};
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_https();
+        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
+        Self { variables: Variables::of_process(), sdk, clock: Clock::default() }
+    }
+
+    /// An endpoint that overrides AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`.
+    /// The SDK reads these of a process by itself; here they may be per function.
+    fn endpoint(&self, service: &str) -> Option<String> {
+        let name = format!("AWS_ENDPOINT_URL_{service}");
+        let url = self.variables.optional(&name).or_else(|| self.variables.optional("AWS_ENDPOINT_URL"));
+        url.map(str::to_owned)
+    }
+
+    /// A DynamoDB client.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
+        config.set_endpoint_url(self.endpoint("DYNAMODB"));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// An SQS client.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk);
+        config.set_endpoint_url(self.endpoint("SQS"));
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// A KMS client.
+    pub fn kms(&self) -> aws_sdk_kms::Client {
+        let mut config = aws_sdk_kms::config::Builder::from(&self.sdk);
+        config.set_endpoint_url(self.endpoint("KMS"));
+        aws_sdk_kms::Client::from_conf(config.build())
+    }
+
+    /// A Secrets Manager client.
+    pub fn secretsmanager(&self) -> aws_sdk_secretsmanager::Client {
+        let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
+        config.set_endpoint_url(self.endpoint("SECRETS_MANAGER"));
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
+    }
+
+    /// An S3 client. With an endpoint of its own it addresses buckets by path: a loopback name has no
+    /// subdomains.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let endpoint = self.endpoint("S3");
+        let mut config = aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
+        config.set_endpoint_url(endpoint);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// An EventBridge client.
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        let mut config = aws_sdk_eventbridge::config::Builder::from(&self.sdk);
+        config.set_endpoint_url(self.endpoint("EVENTBRIDGE"));
+        aws_sdk_eventbridge::Client::from_conf(config.build())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_variable_is_named_and_an_empty_one_is_missing() {
+        let variables = Variables::new(HashMap::from([("EMPTY".to_owned(), String::new())]));
+        assert_eq!(variables.required("EMPTY"), Err(ConfigError::Missing("EMPTY".to_owned())));
+        assert!(variables.parsed::<u64>("NONE").unwrap_err().to_string().contains("NONE"));
+    }
+
+    #[test]
+    fn an_unusable_value_is_not_repeated() {
+        let variables = Variables::new(HashMap::from([("N".to_owned(), "secret-text".to_owned())]));
+        let error = variables.parsed::<u64>("N").unwrap_err();
+        assert!(!error.to_string().contains("secret-text"), "{error}");
+    }
+
+    #[test]
+    fn clones_of_a_clock_move_together() {
+        let clock = Clock::default();
+        let other = clock.clone();
+        clock.advance(SignedDuration::from_hours(1));
+        assert!(other.now().duration_since(Timestamp::now()) > SignedDuration::from_mins(59));
+    }
+}

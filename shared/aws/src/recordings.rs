@@ -1,0 +1,558 @@
+//! The Recordings table: recordings, their files, and the facts that were made about them.
+//!
+//! Partition key `zoom_user`; sort key `rec#<recording>`, `rec#<recording>#file#<file>`, or
+//! `fact#<notification id>`. Each change of a file's state is a conditional write, so whoever comes
+//! second finds out; a late event never undoes a newer one.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::cursor::Position;
+use domain::ids::{FileId, RecordingId, ZoomUser};
+use domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
+use domain::seal::Sealed;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+
+use crate::AwsFailure;
+use crate::environment::{ConfigError, Environment};
+use crate::sessions::Item;
+
+/// The index over recordings by their start.
+const BY_START: &str = "by-start";
+
+/// A recording's own item, without its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingItem {
+    /// Start time and id: the sort key of the index by start.
+    pub start_order: String,
+    /// `account#uuid`: the key of the index by meeting, for events that name no host.
+    pub account_meeting: String,
+    /// What Zoom says. Its start time is the first that was seen and never changes: it is part of the
+    /// object keys.
+    #[serde(flatten)]
+    pub facts: RecordingFacts,
+    /// Whether Zoom still has it.
+    #[serde(default)]
+    pub zoom_state: ZoomState,
+    /// Facts made so far.
+    #[serde(default)]
+    pub sequence: u64,
+    /// `event_ts` of the latest event that changed it, epoch milliseconds.
+    pub last_event_ts: i64,
+    /// Whether its files are fetched: always, or since the app asked.
+    #[serde(default)]
+    pub requested: bool,
+}
+
+/// A file's item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileItem {
+    /// What Zoom says.
+    #[serde(flatten)]
+    pub facts: FileFacts,
+    /// Where it is.
+    pub status: FileStatus,
+    /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Bytes received so far.
+    #[serde(default)]
+    pub bytes_stored: u64,
+    /// Object key, once stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Base64 CRC-64/NVME, once stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc64nvme: Option<String>,
+    /// Where to fetch it, sealed; gone once stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Sealed>,
+    /// `event_ts` of the event that the source is from, epoch milliseconds.
+    pub last_event_ts: i64,
+    /// Who works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_owner: Option<String>,
+    /// Until when, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until: Option<i64>,
+    /// Transfers begun.
+    #[serde(default)]
+    pub attempt: u32,
+}
+
+impl From<FileItem> for File {
+    fn from(item: FileItem) -> Self {
+        Self {
+            facts: item.facts,
+            status: item.status,
+            reason: item.reason,
+            bytes_stored: item.bytes_stored,
+            key: item.key,
+            crc64nvme: item.crc64nvme,
+        }
+    }
+}
+
+/// A recording with its files, read consistently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Whose.
+    pub zoom_user: ZoomUser,
+    /// The recording.
+    pub item: RecordingItem,
+    /// Its files, by id.
+    pub files: Vec<FileItem>,
+}
+
+impl Loaded {
+    /// As `domain` reasons about it.
+    pub fn recording(&self) -> Recording {
+        Recording {
+            zoom_user: self.zoom_user.clone(),
+            facts: self.item.facts.clone(),
+            zoom_state: self.item.zoom_state,
+            sequence: self.item.sequence,
+            files: self.files.iter().cloned().map(File::from).collect(),
+        }
+    }
+}
+
+/// Names one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileKey {
+    /// Whose.
+    pub zoom_user: ZoomUser,
+    /// Of which recording.
+    pub recording: RecordingId,
+    /// Which.
+    pub file: FileId,
+}
+
+impl FileKey {
+    fn entry(&self) -> String {
+        format!("rec#{}#file#{}", self.recording, self.file)
+    }
+}
+
+/// What came of writing something new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added<T> {
+    /// It is new.
+    New,
+    /// It was known already, as this.
+    Known(T),
+}
+
+/// What came of claiming a file's transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The transfer is the caller's, until the lease ends.
+    Ours(FileItem),
+    /// Somebody else works on it, until this time (epoch milliseconds).
+    Leased(i64),
+    /// Nothing to do: stored, failed or skipped.
+    Ended(FileItem),
+    /// There is no such file.
+    Unknown,
+}
+
+/// A transfer's fence was lost: the lease ran out and somebody else took over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    /// DynamoDB did not do it.
+    #[error(transparent)]
+    Table(#[from] AwsFailure),
+    /// Somebody else holds the lease.
+    #[error("the lease on the file was lost to another transfer")]
+    Lost,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct RecordingTable {
+    client: Client,
+    table: String,
+}
+
+impl RecordingTable {
+    /// The table that `RECORDINGS_TABLE` names.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: environment.dynamodb(),
+            table: environment.variables.required("RECORDINGS_TABLE")?.to_owned(),
+        })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.table
+    }
+
+    /// A recording with all of its files, by one consistent query.
+    pub async fn load(&self, zoom_user: &ZoomUser, id: &RecordingId) -> Result<Option<Loaded>, AwsFailure> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            // Ids vary in length, so a prefix alone would find other recordings as well.
+            .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
+            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
+            .expression_attribute_values(":first", AttributeValue::S(recording_entry(id)))
+            .expression_attribute_values(":last", AttributeValue::S(format!("{}#~", recording_entry(id))))
+            .into_paginator()
+            .items()
+            .send();
+        let mut item = None;
+        let mut files = Vec::new();
+        while let Some(row) = pages.next().await {
+            let row = row.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+            if row.get("entry").and_then(|e| e.as_s().ok()).is_some_and(|entry| entry.contains("#file#")) {
+                files.push(read(row)?);
+            } else {
+                item = Some(read(row)?);
+            }
+        }
+        Ok(item.map(|item| Loaded { zoom_user: zoom_user.clone(), item, files }))
+    }
+
+    /// Writes a recording that was not known.
+    pub async fn add_recording(
+        &self,
+        zoom_user: &ZoomUser,
+        facts: &RecordingFacts,
+        event_ts: i64,
+        requested: bool,
+    ) -> Result<Added<RecordingItem>, AwsFailure> {
+        let id = RecordingId::of(&facts.meeting_uuid);
+        let item = RecordingItem {
+            start_order: format!("{}#{id}", whole_seconds(facts.start_time)),
+            account_meeting: format!("{}#{}", zoom_user.account_id, facts.meeting_uuid),
+            facts: facts.clone(),
+            zoom_state: ZoomState::Present,
+            sequence: 0,
+            last_event_ts: event_ts,
+            requested,
+        };
+        self.add(zoom_user, &recording_entry(&id), &item).await
+    }
+
+    /// Brings a recording's changing facts up to date, unless what is stored is from a later event.
+    pub async fn refresh_recording(
+        &self,
+        zoom_user: &ZoomUser,
+        facts: &RecordingFacts,
+        event_ts: i64,
+    ) -> Result<(), AwsFailure> {
+        let id = RecordingId::of(&facts.meeting_uuid);
+        let update = self
+            .update(zoom_user, &recording_entry(&id))
+            .update_expression("SET topic = :topic, duration_minutes = :duration, last_event_ts = :ts")
+            .condition_expression("last_event_ts < :ts")
+            .expression_attribute_values(":topic", AttributeValue::S(facts.topic.clone()))
+            .expression_attribute_values(":duration", attribute(&facts.duration_minutes)?)
+            .expression_attribute_values(":ts", number(event_ts));
+        conditional(update.send().await).map(|_| ())
+    }
+
+    /// Writes a file that was not known.
+    pub async fn add_file(&self, key: &FileKey, item: &FileItem) -> Result<Added<FileItem>, AwsFailure> {
+        self.add(&key.zoom_user, &key.entry(), item).await
+    }
+
+    /// Gives a file that is not stored yet a fresher source; one that had failed is queued again.
+    /// `false` if what is there is as fresh, or stored in the meantime.
+    pub async fn renew_source(&self, key: &FileKey, source: &Sealed, event_ts: i64) -> Result<bool, AwsFailure> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET #source = :source, last_event_ts = :ts")
+            .condition_expression("last_event_ts < :ts AND #status IN (:queued, :transferring)")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":source", attribute(source)?)
+            .expression_attribute_values(":ts", number(event_ts))
+            .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":transferring", status(FileStatus::Transferring));
+        Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Queues a file that failed once more, with a fresher source if there is one.
+    pub async fn requeue_failed(
+        &self,
+        key: &FileKey,
+        fresher: Option<(&Sealed, i64)>,
+    ) -> Result<bool, AwsFailure> {
+        let mut update = self
+            .update(&key.zoom_user, &key.entry())
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":failed", status(FileStatus::Failed));
+        update = match fresher {
+            Some((source, event_ts)) => update
+                .update_expression("SET #status = :queued, #source = :source, last_event_ts = :ts REMOVE reason")
+                .condition_expression("#status = :failed AND last_event_ts < :ts")
+                .expression_attribute_names("#source", "source")
+                .expression_attribute_values(":source", attribute(source)?)
+                .expression_attribute_values(":ts", number(event_ts)),
+            None => update
+                .update_expression("SET #status = :queued REMOVE reason")
+                .condition_expression("#status = :failed"),
+        };
+        Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Marks a recording's files as to be fetched.
+    pub async fn request(&self, zoom_user: &ZoomUser, id: &RecordingId) -> Result<(), AwsFailure> {
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("SET requested = :yes")
+            .condition_expression("attribute_exists(entry)")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true));
+        conditional(update.send().await).map(|_| ())
+    }
+
+    /// Takes the transfer of a file under a lease, if it waits or its last owner is gone.
+    pub async fn claim_transfer(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        now: Timestamp,
+        lease: SignedDuration,
+    ) -> Result<Claimed, AwsFailure> {
+        let answer = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression(
+                "SET #status = :transferring, lease_owner = :owner, lease_until = :until, bytes_stored = :zero \
+                 ADD attempt :one",
+            )
+            .condition_expression("#status = :queued OR (#status = :transferring AND lease_until < :now)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":transferring", status(FileStatus::Transferring))
+            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
+            .expression_attribute_values(":until", number((now + lease).as_millisecond()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(updated) => Ok(Claimed::Ours(read(updated.attributes.unwrap_or_default())?)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let Some(item) = failed.item().filter(|item| !item.is_empty()) else {
+                        return Ok(Claimed::Unknown);
+                    };
+                    let item: FileItem = read(item.clone())?;
+                    Ok(match (item.status, item.lease_until) {
+                        (FileStatus::Transferring, Some(until)) => Claimed::Leased(until),
+                        _ => Claimed::Ended(item),
+                    })
+                }
+                _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+            },
+        }
+    }
+
+    /// Notes how far the owner's transfer has come.
+    pub async fn progress(&self, key: &FileKey, owner: &str, bytes: u64) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET bytes_stored = :bytes")
+            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()));
+        self.as_owner(update, owner).await
+    }
+
+    /// Ends the owner's transfer: the object is in the bucket, whole and proven.
+    pub async fn stored(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        object_key: &str,
+        crc64nvme: &str,
+        bytes: u64,
+    ) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression(
+                "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc \
+                 REMOVE lease_until, #source, reason",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":stored", status(FileStatus::Stored))
+            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()))
+            .expression_attribute_values(":key", AttributeValue::S(object_key.to_owned()))
+            .expression_attribute_values(":crc", AttributeValue::S(crc64nvme.to_owned()));
+        self.as_owner(update, owner).await
+    }
+
+    /// Ends the owner's transfer for good, with a reason.
+    pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":failed", status(FileStatus::Failed))
+            .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()))
+            .expression_attribute_values(":zero", number(0));
+        self.as_owner(update, owner).await
+    }
+
+    /// Gives the owner's transfer back, to be tried again.
+    pub async fn release(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET #status = :queued REMOVE lease_until")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":queued", status(FileStatus::Queued));
+        self.as_owner(update, owner).await
+    }
+
+    /// Up to `limit` recordings of a Zoom user, newest first, after a position; without their files.
+    pub async fn newest(
+        &self,
+        zoom_user: &ZoomUser,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<RecordingItem>, AwsFailure> {
+        // All Zoom users share one order of (start_order, zoom_user), newest first. Start orders hold
+        // the recording id, so equal ones at another user are the same meeting instance.
+        let bound = after.map(|position| {
+            let inclusive = zoom_user.key() < position.zoom_user;
+            (position.start_order.clone(), inclusive)
+        });
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_START)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()));
+        let query = match bound {
+            None => query.key_condition_expression("zoom_user = :user"),
+            Some((start_order, inclusive)) => query
+                .key_condition_expression(if inclusive {
+                    "zoom_user = :user AND start_order <= :before"
+                } else {
+                    "zoom_user = :user AND start_order < :before"
+                })
+                .expression_attribute_values(":before", AttributeValue::S(start_order)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some(row) = pages.next().await else { break };
+            found.push(read(row.map_err(|error| AwsFailure::of("Query Recordings", &error))?)?);
+        }
+        Ok(found)
+    }
+
+    async fn as_owner(&self, update: UpdateItemFluentBuilder, owner: &str) -> Result<(), FenceError> {
+        let update = update
+            .condition_expression("lease_owner = :owner AND attribute_exists(lease_until)")
+            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
+        conditional(update.send().await)?.ok_or(FenceError::Lost)
+    }
+
+    async fn add<T: Serialize + serde::de::DeserializeOwned>(
+        &self,
+        zoom_user: &ZoomUser,
+        entry: &str,
+        value: &T,
+    ) -> Result<Added<T>, AwsFailure> {
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(keyed(zoom_user, entry, value)?))
+            .condition_expression("attribute_not_exists(entry)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Added::New),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(known)) => {
+                    Ok(Added::Known(read(known.item().cloned().unwrap_or_default())?))
+                }
+                _ => Err(AwsFailure::of("PutItem Recordings", &error)),
+            },
+        }
+    }
+
+    fn update(&self, zoom_user: &ZoomUser, entry: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("zoom_user", AttributeValue::S(zoom_user.key()))
+            .key("entry", AttributeValue::S(entry.to_owned()))
+    }
+}
+
+type UpdateAnswer = Result<
+    aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
+    aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
+>;
+
+/// `None` if the update's condition did not hold.
+fn conditional(answer: UpdateAnswer) -> Result<Option<()>, AwsFailure> {
+    match answer {
+        Ok(_) => Ok(Some(())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+        },
+    }
+}
+
+pub(crate) fn recording_entry(id: &RecordingId) -> String {
+    format!("rec#{id}")
+}
+
+pub(crate) fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
+    let mut item: Item = to_item(value).map_err(|_| AwsFailure::answer("Recordings", "value can't be an item"))?;
+    item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
+    item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
+    Ok(item)
+}
+
+/// A time as the index sorts it: RFC 3339 in UTC, whole seconds, so that texts compare as times.
+fn whole_seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn status(status: FileStatus) -> AttributeValue {
+    let name = match status {
+        FileStatus::Queued => "queued",
+        FileStatus::Transferring => "transferring",
+        FileStatus::Stored => "stored",
+        FileStatus::Failed => "failed",
+        FileStatus::Skipped => "skipped",
+    };
+    AttributeValue::S(name.to_owned())
+}
+
+fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
+    to_attribute_value(value).map_err(|_| AwsFailure::answer("UpdateItem Recordings", "value can't be an attribute"))
+}
+
+/// Stored items are input too: one that makes no sense is an error that names it.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
+    from_item(item).map_err(|error| AwsFailure::answer("Recordings", format!("an item does not read: {error}")))
+}

@@ -1,0 +1,259 @@
+//! The Sessions table: everything that lives for minutes and is used once. Authorization attempts,
+//! claims, spent connect tokens, and exchanges that were interrupted.
+//!
+//! Keys are hashes, so reading the table gives nothing that a browser could present. DynamoDB removes
+//! expired items when it finds time; expiry is always checked here.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::claim::Claim;
+use domain::ids::{AppUserId, ZoomUser};
+use domain::signed_state::Nonce;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use sha2::{Digest as _, Sha256};
+
+use crate::AwsFailure;
+use crate::environment::{ConfigError, Environment};
+use crate::vault::SealedTokens;
+
+/// An authorization attempt, from the app's button to Zoom's redirect back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who began, as the app's connect token said.
+    pub app_user: AppUserId,
+    /// Where the browser goes in the end; checked before it was stored.
+    pub return_to: String,
+    /// What Zoom was told, to be repeated at the exchange.
+    pub redirect_uri: String,
+    /// SHA-256 of the browser's cookie.
+    pub browser_hash: String,
+    /// PKCE challenge; tells under which key the verifier was derived.
+    pub code_challenge: String,
+    /// The connect token's `jti`, to be spent when the link becomes active.
+    pub jti: Option<SpendableJti>,
+    /// When the attempt ends, epoch seconds.
+    pub expires_at: i64,
+}
+
+/// A `jti` and how long it has to be remembered once spent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendableJti {
+    /// Key of the item that says "spent".
+    pub key: String,
+    /// When the token that carried it is dead anyway, epoch seconds.
+    pub expires_at: i64,
+}
+
+impl SpendableJti {
+    /// `jti` is unique per app user, as far as Reelay demands.
+    pub fn new(app_user: &AppUserId, jti: &str, token_expires_at: Timestamp) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(app_user.as_str());
+        hash.update([0]);
+        hash.update(jti);
+        Self {
+            key: format!("jti#{}", URL_SAFE_NO_PAD.encode(hash.finalize())),
+            expires_at: (token_expires_at + domain::jwt::LEEWAY).as_second(),
+        }
+    }
+}
+
+/// A claim, waiting for the app's confirmation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimItem {
+    /// Who began.
+    pub app_user: AppUserId,
+    /// Whose consent it stands for.
+    pub zoom_user: ZoomUser,
+    /// The connect token's `jti`.
+    pub jti: Option<SpendableJti>,
+    /// Whether it was confirmed; the right user may repeat that until it expires.
+    pub confirmed: bool,
+    /// Epoch seconds.
+    pub expires_at: i64,
+}
+
+/// An exchange whose tokens are saved before anything else is tried with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeItem {
+    /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
+    pub tokens: SealedTokens,
+    /// Who began.
+    pub app_user: AppUserId,
+    /// When the access token ends, epoch seconds.
+    pub access_expires_at: i64,
+    /// Granted scopes.
+    pub scope: Option<String>,
+    /// Epoch seconds; the sweep must be done by then.
+    pub expires_at: i64,
+}
+
+/// What came of spending a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spent {
+    /// It was there, and belongs to this browser. It is gone now.
+    Session(Session),
+    /// It is not there: used before, or expired.
+    Gone,
+    /// It belongs to another browser, and stays.
+    WrongBrowser,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct SessionTable {
+    client: Client,
+    table: String,
+}
+
+/// How long an interrupted exchange is kept for the sweep.
+const EXCHANGE_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+impl SessionTable {
+    /// The table that `SESSIONS_TABLE` names.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: environment.dynamodb(),
+            table: environment.variables.required("SESSIONS_TABLE")?.to_owned(),
+        })
+    }
+
+    /// The table's name, for transactions that span tables.
+    pub(crate) fn name(&self) -> &str {
+        &self.table
+    }
+
+    /// Opens a session under a nonce that was never used.
+    pub async fn open(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsFailure> {
+        self.put(session_key(nonce), session).await
+    }
+
+    /// Spends a session, if it is there and belongs to the browser: one conditional delete, so that of
+    /// two callbacks with one state exactly one gets it.
+    pub async fn spend(&self, nonce: &Nonce, browser_hash: Option<&str>, now: Timestamp) -> Result<Spent, AwsFailure> {
+        let answer = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(session_key(nonce)))
+            .condition_expression("browser_hash = :browser")
+            // No hash is empty, so a request without a cookie matches no session.
+            .expression_attribute_values(":browser", AttributeValue::S(browser_hash.unwrap_or("-").to_owned()))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(deleted) => {
+                let session: Session = read(deleted.attributes.unwrap_or_default())?;
+                Ok(if session.expires_at > now.as_second() { Spent::Session(session) } else { Spent::Gone })
+            }
+            Err(error) => match error.as_service_error() {
+                Some(aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(
+                    failed,
+                )) => match failed.item().filter(|item| !item.is_empty()) {
+                    None => Ok(Spent::Gone),
+                    Some(item) => {
+                        let session: Session = read(item.clone())?;
+                        Ok(if session.expires_at > now.as_second() { Spent::WrongBrowser } else { Spent::Gone })
+                    }
+                },
+                _ => Err(AwsFailure::of("DeleteItem Sessions", &error)),
+            },
+        }
+    }
+
+    /// Whether a `jti` is spent.
+    pub async fn is_spent(&self, jti: &SpendableJti) -> Result<bool, AwsFailure> {
+        Ok(self.get_item(jti.key.clone()).await?.is_some())
+    }
+
+    /// Saves an exchange's tokens.
+    pub async fn save_exchange(
+        &self,
+        key: &str,
+        exchange: &ExchangeItem,
+    ) -> Result<(), AwsFailure> {
+        self.put(key.to_owned(), exchange).await
+    }
+
+    /// The claim, if it is there and has not expired.
+    pub async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<Option<ClaimItem>, AwsFailure> {
+        let item = self.get_item(claim_key(claim)).await?;
+        let claim: Option<ClaimItem> = item.map(read).transpose()?;
+        Ok(claim.filter(|claim| claim.expires_at > now.as_second()))
+    }
+
+    /// Burns a claim: somebody had it who must not.
+    pub async fn burn(&self, claim: &Claim) -> Result<(), AwsFailure> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(claim_key(claim)))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("DeleteItem Sessions", &error))
+    }
+
+    async fn get_item(&self, id: String) -> Result<Option<Item>, AwsFailure> {
+        self.client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(id))
+            .consistent_read(true)
+            .send()
+            .await
+            .map(|answer| answer.item)
+            .map_err(|error| AwsFailure::of("GetItem Sessions", &error))
+    }
+
+    async fn put<T: Serialize>(&self, id: String, value: &T) -> Result<(), AwsFailure> {
+        let item = with_id(id, value)?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(id)")
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
+    }
+}
+
+pub(crate) type Item = std::collections::HashMap<String, AttributeValue>;
+
+/// The key of an exchange, derived from the nonce of its session.
+pub fn exchange_key(nonce: &Nonce) -> String {
+    format!("exchange#{}", nonce.session_key())
+}
+
+/// When an exchange that begins now must be finished.
+pub fn exchange_expiry(now: Timestamp) -> i64 {
+    (now + EXCHANGE_KEPT).as_second()
+}
+
+fn session_key(nonce: &Nonce) -> String {
+    format!("session#{}", nonce.session_key())
+}
+
+pub(crate) fn claim_key(claim: &Claim) -> String {
+    format!("claim#{}", claim.session_key())
+}
+
+pub(crate) fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsFailure> {
+    let mut item: Item = to_item(value).map_err(|_| AwsFailure::answer("PutItem", "value can't be an item"))?;
+    item.insert("id".to_owned(), AttributeValue::S(id));
+    Ok(item)
+}
+
+/// Stored items are input too: one that makes no sense is an error that names it.
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
+    let id = item.get("id").and_then(|id| id.as_s().ok()).and_then(|id| id.split('#').next()).unwrap_or("?").to_owned();
+    from_item(item).map_err(|error| AwsFailure::answer("Sessions", format!("{id} item does not read: {error}")))
+}

@@ -1,0 +1,256 @@
+//! Answers: pages for people, problem details for programs, redirects. All of them tell browsers not
+//! to cache, not to guess, and not to pass our address on.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::{HeaderMap, StatusCode};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+use serde_json::json;
+
+/// Header that names a page's error code, for programs.
+pub const ERROR_HEADER: &str = "x-reelay-error";
+
+const HEADERS: [(&str, &str); 5] = [
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("strict-transport-security", "max-age=31536000"),
+    ("x-frame-options", "DENY"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+fn answer(status: StatusCode, content_type: Option<&'static str>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}
+
+/// A status without a body.
+pub fn empty(status: StatusCode) -> Response<Body> {
+    answer(status, None, Body::Empty)
+}
+
+/// A JSON body.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string(body) {
+        Ok(text) => answer(status, Some("application/json"), Body::Text(text)),
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// A redirect of a browser. An address that can't stand in a header is our own fault.
+pub fn redirect(location: &str) -> Response<Body> {
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            let mut response = empty(StatusCode::FOUND);
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// A page in place of a redirect: what happened, and what to do now. Nothing of the request is
+/// repeated on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is described by its own text below")]
+pub enum Page {
+    ConnectTokenInvalid,
+    ConnectTokenExpired,
+    ConnectTokenSpent,
+    ReturnToNotAllowed,
+    StateInvalid,
+    SessionExpired,
+    SessionSpent,
+    WrongBrowser,
+    AccessDenied,
+    InstallRestart,
+    Unavailable,
+}
+
+impl Page {
+    /// The code in the `x-reelay-error` header.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ConnectTokenInvalid => "connect_token_invalid",
+            Self::ConnectTokenExpired => "connect_token_expired",
+            Self::ConnectTokenSpent => "connect_token_spent",
+            Self::ReturnToNotAllowed => "return_to_not_allowed",
+            Self::StateInvalid => "state_invalid",
+            Self::SessionExpired => "session_expired",
+            Self::SessionSpent => "session_spent",
+            Self::WrongBrowser => "wrong_browser",
+            Self::AccessDenied => "access_denied",
+            Self::InstallRestart => "install_restart",
+            Self::Unavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ConnectTokenInvalid => (
+                "This link to connect Zoom is not valid",
+                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
+            ),
+            Self::ConnectTokenExpired => (
+                "This link to connect Zoom has expired",
+                "It is good for a few minutes only. Go back to your app and press its “Connect Zoom” button again.",
+            ),
+            Self::ConnectTokenSpent => (
+                "This link was used already",
+                "Your Zoom account may be connected: look at your app’s settings. To connect another one, press the “Connect Zoom” button there again.",
+            ),
+            Self::ReturnToNotAllowed => (
+                "This app asked us to send you to an address that is not on its list",
+                "Nothing was connected. Please tell the people who run the app that its return address is not among the allowed ones.",
+            ),
+            Self::StateInvalid => (
+                "We did not expect this answer from Zoom",
+                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
+            ),
+            Self::SessionExpired => (
+                "This took longer than ten minutes",
+                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
+            ),
+            Self::SessionSpent => (
+                "This answer from Zoom was used already",
+                "If you reloaded the page, your Zoom account may well be connected: look at your app’s settings.",
+            ),
+            Self::WrongBrowser => (
+                "This began in another browser",
+                "Nothing was connected. Open your app in this browser, sign in, and press its “Connect Zoom” button. If somebody sent you a link that led here, close this page.",
+            ),
+            Self::AccessDenied => (
+                "Zoom was not connected",
+                "The request was declined at Zoom. If you change your mind, go back to your app and press its “Connect Zoom” button again.",
+            ),
+            Self::InstallRestart => (
+                "One step is missing",
+                "You began at Zoom’s Marketplace. To finish, sign in to the app that you want to connect, and press “Connect Zoom” in its settings.",
+            ),
+            Self::Unavailable => (
+                "This does not work at the moment",
+                "Nothing was connected. Please try again in a minute.",
+            ),
+        }
+    }
+
+    /// The page as an answer: 400, or 503 where we are at fault.
+    pub fn answer(self) -> Response<Body> {
+        let status = match self {
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let (title, text) = self.text();
+        let code = self.code();
+        let html = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p class=\"code\">{code}</p>\n</main>\n</body>\n</html>\n"
+        );
+        let mut response = answer(status, Some("text/html; charset=utf-8"), Body::Text(html));
+        response.headers_mut().insert(HeaderName::from_static(ERROR_HEADER), HeaderValue::from_static(code));
+        response
+    }
+}
+
+const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;place-items:center;\
+font:1rem/1.6 system-ui,sans-serif;background:light-dark(#f4f5f7,#15171a);color:light-dark(#1c1f23,#e8eaed)}\
+main{max-width:30rem;margin:1rem;padding:2.5rem;border-radius:1rem;background:light-dark(#fff,#1f2226);\
+box-shadow:0 1px 3px #0003}h1{font-size:1.4rem;line-height:1.3;margin:0 0 1rem}p{margin:0}\
+.code{margin-top:1.5rem;font:.8rem ui-monospace,monospace;opacity:.6}";
+
+/// Problem details (RFC 9457), with a code of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the codes are those of the public API, documented there")]
+pub enum Problem {
+    TokenMissing,
+    TokenInvalid(&'static str),
+    RequestInvalid(&'static str),
+    CursorInvalid,
+    LinkNotFound,
+    RecordingNotFound,
+    RouteNotFound,
+    MethodNotAllowed,
+    ClaimBelongsToAnotherUser,
+    ClaimExpired,
+    Unavailable,
+}
+
+impl Problem {
+    /// The problem as an answer.
+    pub fn answer(self) -> Response<Body> {
+        let (status, code, title, detail) = match self {
+            Self::TokenMissing => (
+                StatusCode::UNAUTHORIZED,
+                "token_missing",
+                "A token is needed",
+                "Send an API token in the header `Authorization: Bearer`.",
+            ),
+            Self::TokenInvalid(detail) => (StatusCode::UNAUTHORIZED, "token_invalid", "The token is not valid", detail),
+            Self::RequestInvalid(detail) => {
+                (StatusCode::BAD_REQUEST, "request_invalid", "The request is not valid", detail)
+            }
+            Self::CursorInvalid => (
+                StatusCode::BAD_REQUEST,
+                "cursor_invalid",
+                "The cursor is not valid",
+                "Cursors come from `next_cursor` and are good for the same user only. Begin without one.",
+            ),
+            Self::LinkNotFound => {
+                (StatusCode::NOT_FOUND, "link_not_found", "There is no such link", "This user has no link of this id.")
+            }
+            Self::RecordingNotFound => (
+                StatusCode::NOT_FOUND,
+                "recording_not_found",
+                "There is no such recording",
+                "None of this user's linked Zoom accounts has a recording of this id.",
+            ),
+            Self::RouteNotFound => {
+                (StatusCode::NOT_FOUND, "route_not_found", "There is no such route", "See the API's description.")
+            }
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The method is not allowed here",
+                "The route exists for another method; see the header `Allow`.",
+            ),
+            Self::ClaimBelongsToAnotherUser => (
+                StatusCode::FORBIDDEN,
+                "claim_belongs_to_another_user",
+                "The claim belongs to another user",
+                "Another user began this connection. The claim is void now.",
+            ),
+            Self::ClaimExpired => (
+                StatusCode::GONE,
+                "claim_expired",
+                "The claim has expired",
+                "A claim is good for ten minutes and one link. Let the user connect again.",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "This does not work at the moment",
+                "Something that the API depends on did not answer. Try again.",
+            ),
+        };
+        let body =
+            json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
+        let mut response = answer(status, Some("application/problem+json"), Body::Text(body.to_string()));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
