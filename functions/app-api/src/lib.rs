@@ -1,1 +1,187 @@
+//! `/v1`: what the app's server asks. Confirm a claim, see links and recordings, have files fetched.
+//!
+//! The app user is always the API token's `sub`; no path and no body names one. Another user's link,
+//! recording or cursor is simply not there.
 
+mod recordings;
+mod route;
+
+use aws::AwsFailure;
+use aws::announce::Announcer;
+use aws::bucket::Bucket;
+use aws::environment::{Clock, ConfigError, Environment};
+use aws::links::{Confirmed, LinkError, LinkTable};
+use aws::queue::Queue;
+use aws::recordings::RecordingTable;
+use aws::secrets::Secret;
+use aws::sessions::SessionTable;
+use domain::claim::Claim;
+use domain::ids::AppUserId;
+use domain::jwt::Audience;
+use domain::link::LinkView;
+use domain::message::DownloadMessage;
+use domain::notification;
+use gateway::answer::{self, Problem};
+use gateway::app_tokens::{AppTokenError, AppTokens, bearer};
+use gateway::query::Query;
+use gateway::{Body, Request, Response};
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::route::{NoRoute, Route};
+
+/// The function.
+#[derive(Debug)]
+pub struct AppApi {
+    app_tokens: AppTokens,
+    state_key: Secret,
+    sessions: SessionTable,
+    links: LinkTable,
+    recordings: RecordingTable,
+    announcer: Announcer,
+    downloads: Queue<DownloadMessage>,
+    bucket: Bucket,
+    clock: Clock,
+}
+
+/// A problem of the caller's, or trouble of ours.
+#[derive(Debug, thiserror::Error)]
+enum ApiError {
+    #[error("{0:?}")]
+    Problem(Problem),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the app's tokens can't be checked: {0}")]
+    Tokens(String),
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+#[derive(Deserialize)]
+struct ConfirmRequest {
+    claim: String,
+}
+
+#[derive(Serialize)]
+struct Links {
+    links: Vec<LinkView>,
+}
+
+impl AppApi {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            app_tokens: AppTokens::new(environment)?,
+            state_key: Secret::named_by(environment, "STATE_KEY")?,
+            sessions: SessionTable::new(environment)?,
+            links: LinkTable::new(environment)?,
+            recordings: RecordingTable::new(environment)?,
+            announcer: Announcer::new(environment)?,
+            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
+            bucket: Bucket::new(environment)?,
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        let route = match Route::parse(request.method(), request.uri().path()) {
+            Ok(Route::Health) => return answer::json(StatusCode::OK, &json!({"status": "ok"})),
+            Ok(route) => route,
+            Err(NoRoute::Path) => return Problem::RouteNotFound.answer(),
+            Err(NoRoute::Method(allowed)) => {
+                let mut response = Problem::MethodNotAllowed.answer();
+                response
+                    .headers_mut()
+                    .insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+                return response;
+            }
+        };
+        match self.answer(route, &request).await {
+            Ok(response) => response,
+            Err(ApiError::Problem(problem)) => {
+                tracing::info!(?problem, "request refused");
+                problem.answer()
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "request failed");
+                Problem::Unavailable.answer()
+            }
+        }
+    }
+
+    async fn answer(&self, route: Route, request: &Request) -> Result<Response<Body>, ApiError> {
+        let user = self.authenticate(request).await?;
+        match route {
+            // Answered before anybody is asked who they are.
+            Route::Health => Ok(answer::empty(StatusCode::OK)),
+            Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
+            Route::Links => {
+                let links = self.links.links_of(&user).await?;
+                Ok(answer::json(
+                    StatusCode::OK,
+                    &Links {
+                        links: links.iter().map(|link| link.view()).collect(),
+                    },
+                ))
+            }
+            Route::Recordings => self.list_recordings(&user, &Query::of(request)).await,
+            Route::Recording(id) => self.recording(&user, &id).await,
+            Route::Download(id) => self.download(&user, &id).await,
+        }
+    }
+
+    async fn authenticate(&self, request: &Request) -> Result<AppUserId, ApiError> {
+        let token = bearer(request).ok_or(Problem::TokenMissing)?;
+        match self.app_tokens.verify(token, Audience::Api).await {
+            Ok(token) => Ok(token.app_user),
+            Err(AppTokenError::Refused(error)) => Err(Problem::TokenInvalid(error.public()).into()),
+            Err(AppTokenError::Unavailable(why)) => Err(ApiError::Tokens(why)),
+        }
+    }
+
+    /// The last step of linking, and the one that proves who sits there: the app vouches, by the token of
+    /// the user in whose session the claim arrived.
+    async fn confirm_link(
+        &self,
+        user: &AppUserId,
+        body: &Body,
+    ) -> Result<Response<Body>, ApiError> {
+        let request: ConfirmRequest = serde_json::from_slice(body.as_ref())
+            .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
+        // A text that can't be a claim is as unknown as one that is none.
+        let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
+        let now = self.clock.now();
+        let item = self
+            .sessions
+            .claim(&claim, now)
+            .await?
+            .ok_or(Problem::ClaimExpired)?;
+        if item.app_user != *user {
+            // Whoever brought it here, it is in the wrong hands: nobody shall use it.
+            self.sessions.burn(&claim).await?;
+            return Err(Problem::ClaimBelongsToAnotherUser.into());
+        }
+        let zoom_user = item.zoom_user.clone();
+        match self
+            .links
+            .confirm(&self.sessions, &claim, item, now)
+            .await?
+        {
+            Confirmed::NoLonger => Err(Problem::ClaimExpired.into()),
+            Confirmed::Active(link) => {
+                self.announcer
+                    .send(vec![notification::link_activated(&link)], &zoom_user)
+                    .await?;
+                Ok(answer::json(StatusCode::OK, &link.view()))
+            }
+        }
+    }
+}

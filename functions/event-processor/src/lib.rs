@@ -1,1 +1,287 @@
+//! Events queue: from an event of Zoom's to files that are to be fetched.
+//!
+//! Routes by (account, host), writes what is new, and sends one message for each wanted file. State
+//! first, then send: a redelivery finds the state and sends what was not sent. Events may come twice,
+//! as twins with other URLs and tokens, and in any order; what counts is meeting UUID and file id.
 
+use aws::AwsFailure;
+use aws::announce::{AnnounceError, Announcer};
+use aws::bucket::Bucket;
+use aws::environment::{ConfigError, Environment};
+use aws::links::LinkTable;
+use aws::metrics;
+use aws::queue::Queue;
+use aws::recordings::{Added, FileItem, FileKey, RecordingItem, RecordingTable};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::ids::{AppUserId, RecordingId, ZoomUser};
+use domain::message::{DownloadMessage, EventBody, EventMessage, V1};
+use domain::notification::RecordingFact;
+use domain::recording::{FileFacts, FileStatus, Filter};
+use domain::seal::Sealed;
+use domain::webhook::event::{EventError, EventKind, FilesCompleted};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+use worker::{Consumer, Delivery, Retry};
+
+/// Files of one event that are written side by side: an event may hold a thousand.
+const AT_ONCE: usize = 16;
+
+/// The function.
+#[derive(Debug)]
+pub struct EventProcessor {
+    consumer: Consumer,
+    links: LinkTable,
+    recordings: RecordingTable,
+    downloads: Queue<DownloadMessage>,
+    announcer: Announcer,
+    bucket: Bucket,
+    filter: Filter,
+    automatic: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ProcessError {
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("the stored event is not JSON")]
+    NotJson,
+}
+
+impl EventProcessor {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
+        let automatic = match variables.required("DOWNLOAD_MODE")? {
+            "automatic" => true,
+            "on-demand" => false,
+            _ => {
+                return Err(ConfigError::Unusable {
+                    name: "DOWNLOAD_MODE".to_owned(),
+                    reason: "neither automatic nor on-demand".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            consumer: Consumer::new(environment)?,
+            links: LinkTable::new(environment)?,
+            recordings: RecordingTable::new(environment)?,
+            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
+            announcer: Announcer::new(environment)?,
+            bucket: Bucket::new(environment)?,
+            filter: Filter::new(
+                variables.optional("FILE_TYPES").unwrap_or_default(),
+                variables.parsed("MINIMUM_MINUTES")?,
+            ),
+            automatic,
+        })
+    }
+
+    /// Works off a batch of events.
+    pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
+        self.consumer
+            .work(batch, |delivery: Delivery<EventMessage>| async move {
+                self.process(&delivery.message.body)
+                    .await
+                    .map_err(Retry::because)
+            })
+            .await
+    }
+
+    async fn process(&self, body: &EventBody) -> Result<(), ProcessError> {
+        match body {
+            EventBody::Event(event) => self.process_event(event).await,
+            EventBody::ObjectKey(key) => {
+                let bytes = self.bucket.read(key).await?;
+                let event: Value =
+                    serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
+                self.process_event(&event).await?;
+                // If this fails the lifecycle rule removes it.
+                if let Err(failure) = self.bucket.remove(key).await {
+                    tracing::warn!(error = %failure, "processed event not removed from the bucket");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn process_event(&self, event: &Value) -> Result<(), ProcessError> {
+        let name = event
+            .get("event")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        match EventKind::of(name) {
+            EventKind::FilesCompleted => self.files_completed(FilesCompleted::parse(event)?).await,
+            EventKind::EndpointValidation | EventKind::Other => {
+                metrics::count("EventsIgnored", "unknown_event");
+                Ok(())
+            }
+        }
+    }
+
+    async fn files_completed(&self, event: FilesCompleted) -> Result<(), ProcessError> {
+        let holding = self.links.holding(&event.host).await?;
+        let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
+        if app_users.is_empty() {
+            // Somebody of the same company who never linked, or has not been confirmed yet. When a
+            // link becomes active, what was missed is read from Zoom; nothing of it is kept here.
+            metrics::count("EventsIgnored", "unknown_host");
+            return Ok(());
+        }
+
+        let recording_id = RecordingId::of(&event.recording.meeting_uuid);
+        let known = self.write_recording(&event).await?;
+        let to_fetch: Vec<FileKey> = stream::iter(event.files)
+            .map(|(facts, source)| {
+                let skip = self.filter.skips(&event.recording, &facts);
+                let key = FileKey {
+                    zoom_user: event.host.clone(),
+                    recording: recording_id.clone(),
+                    file: facts.id.clone(),
+                };
+                self.write_file(key, facts, source, skip, event.event_ts)
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_filter_map(|key| async move { Ok(key) })
+            .try_collect()
+            .await?;
+
+        if known.as_ref().is_none_or(|item| item.sequence == 0) {
+            self.announcer
+                .tell(
+                    &self.recordings,
+                    &event.host,
+                    &recording_id,
+                    &RecordingFact::Detected,
+                    &app_users,
+                )
+                .await?;
+        }
+        if self.automatic || known.as_ref().is_some_and(|item| item.requested) {
+            let sent = known.map(|item| item.sent).unwrap_or_default();
+            let unsent: Vec<FileKey> = to_fetch
+                .into_iter()
+                .filter(|key| !sent.contains(&key.file))
+                .collect();
+            self.send(&event.host, &recording_id, &unsent).await?;
+        }
+        Ok(())
+    }
+
+    /// What was known of the recording before this event.
+    async fn write_recording(
+        &self,
+        event: &FilesCompleted,
+    ) -> Result<Option<RecordingItem>, AwsFailure> {
+        let added = self
+            .recordings
+            .add_recording(
+                &event.host,
+                &event.recording,
+                event.event_ts,
+                self.automatic,
+            )
+            .await?;
+        match added {
+            Added::New => Ok(None),
+            Added::Known(item) => {
+                if item.last_event_ts < event.event_ts {
+                    self.recordings
+                        .refresh_recording(&event.host, &event.recording, event.event_ts)
+                        .await?;
+                }
+                Ok(Some(item))
+            }
+        }
+    }
+
+    /// The file's key, if it is still to be fetched.
+    async fn write_file(
+        &self,
+        key: FileKey,
+        facts: FileFacts,
+        source: Option<Sealed>,
+        skip: Option<&'static str>,
+        event_ts: i64,
+    ) -> Result<Option<FileKey>, AwsFailure> {
+        let item = FileItem {
+            facts,
+            status: if skip.is_some() {
+                FileStatus::Skipped
+            } else {
+                FileStatus::Queued
+            },
+            reason: skip.map(str::to_owned),
+            bytes_stored: 0,
+            key: None,
+            crc64nvme: None,
+            source: source.clone().filter(|_| skip.is_none()),
+            last_event_ts: event_ts,
+            lease_owner: None,
+            lease_until: None,
+            attempt: 0,
+        };
+        let known = match self.recordings.add_file(&key, &item).await? {
+            Added::New => return Ok(skip.is_none().then_some(key)),
+            Added::Known(known) => known,
+        };
+        let fresher = source.as_ref().filter(|_| known.last_event_ts < event_ts);
+        match (known.status, fresher) {
+            (FileStatus::Queued, _) => {
+                if let Some(source) = fresher {
+                    self.recordings.renew_source(&key, source, event_ts).await?;
+                }
+                Ok(Some(key))
+            }
+            (FileStatus::Transferring, Some(source)) => {
+                self.recordings.renew_source(&key, source, event_ts).await?;
+                Ok(None)
+            }
+            (FileStatus::Failed, Some(source)) => {
+                let queued = self
+                    .recordings
+                    .requeue_failed(&key, Some((source, event_ts)))
+                    .await?;
+                if queued {
+                    // It was sent before it failed, so this time it is sent here and now.
+                    self.send(&key.zoom_user, &key.recording, std::slice::from_ref(&key))
+                        .await?;
+                }
+                Ok(None)
+            }
+            (
+                FileStatus::Stored
+                | FileStatus::Skipped
+                | FileStatus::Transferring
+                | FileStatus::Failed,
+                _,
+            ) => Ok(None),
+        }
+    }
+
+    async fn send(
+        &self,
+        host: &ZoomUser,
+        recording: &RecordingId,
+        keys: &[FileKey],
+    ) -> Result<(), AwsFailure> {
+        let messages: Vec<DownloadMessage> = keys
+            .iter()
+            .map(|key| DownloadMessage {
+                v: V1,
+                zoom_user: host.clone(),
+                recording_id: recording.clone(),
+                file_id: key.file.clone(),
+            })
+            .collect();
+        self.downloads
+            .send_all(&messages, host.account_id.as_str())
+            .await?;
+        self.recordings
+            .note_sent(host, recording, keys.iter().map(|key| &key.file))
+            .await
+    }
+}

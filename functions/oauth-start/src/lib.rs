@@ -1,1 +1,191 @@
+//! `GET /zoom/connect`: from the app's button to Zoom's consent page.
+//!
+//! Checks the app's connect token, opens a session for this browser, and redirects to Zoom with a
+//! signed state and a PKCE challenge.
 
+use aws::AwsFailure;
+use aws::environment::{Clock, ConfigError, Environment, Variables};
+use aws::random;
+use aws::secrets::{Secret, SecretError, ZoomSecret};
+use aws::sessions::{Session, SessionTable, SpendableJti};
+use domain::jwt::{Audience, TokenError};
+use domain::return_url::{ReturnUrl, ReturnUrls};
+use domain::session::BrowserSecret;
+use domain::signed_state::{self, Nonce};
+use domain::{jwt::AppToken, pkce};
+use gateway::answer::{self, Page};
+use gateway::app_tokens::{AppTokenError, AppTokens};
+use gateway::query::Query;
+use gateway::{Body, Request, Response};
+use http::HeaderValue;
+use http::header::{COOKIE, SET_COOKIE};
+use secrecy::ExposeSecret as _;
+use zoom::Endpoints;
+
+/// The function.
+#[derive(Debug)]
+pub struct OauthStart {
+    app_tokens: AppTokens,
+    state_key: Secret,
+    zoom_secret: ZoomSecret,
+    sessions: SessionTable,
+    return_urls: ReturnUrls,
+    zoom: Endpoints,
+    variables: Variables,
+    clock: Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error("the connect token is refused: {0}")]
+    Token(TokenError),
+    #[error("the connect token was used for a link already")]
+    Spent,
+    #[error("return_to is not listed")]
+    ReturnTo,
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("the app's tokens can't be checked: {0}")]
+    Unavailable(String),
+    #[error("the request does not say under which domain it came in")]
+    NoPublicUrl,
+}
+
+impl ConnectError {
+    fn page(&self) -> Page {
+        match self {
+            Self::Token(TokenError::Expired) => Page::ConnectTokenExpired,
+            Self::Token(_) => Page::ConnectTokenInvalid,
+            Self::Spent => Page::ConnectTokenSpent,
+            Self::ReturnTo => Page::ReturnToNotAllowed,
+            Self::Aws(_) | Self::Secret(_) | Self::Unavailable(_) | Self::NoPublicUrl => {
+                Page::Unavailable
+            }
+        }
+    }
+}
+
+impl From<AppTokenError> for ConnectError {
+    fn from(error: AppTokenError) -> Self {
+        match error {
+            AppTokenError::Refused(error) => Self::Token(error),
+            AppTokenError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl OauthStart {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
+        let unusable = |name: &str, reason: String| ConfigError::Unusable {
+            name: name.to_owned(),
+            reason,
+        };
+        Ok(Self {
+            app_tokens: AppTokens::new(environment)?,
+            state_key: Secret::named_by(environment, "STATE_KEY")?,
+            zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
+            sessions: SessionTable::new(environment)?,
+            return_urls: ReturnUrls::parse(variables.required("RETURN_URLS")?)
+                .map_err(|error| unusable("RETURN_URLS", error.to_string()))?,
+            zoom: Endpoints::parse(
+                variables.required("ZOOM_OAUTH_URL")?,
+                variables.required("ZOOM_API_URL")?,
+            )
+            .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
+            variables: variables.clone(),
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// Answers a request: a redirect to Zoom, or a page that says what is wrong.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        match self.connect(&request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::info!(code = error.page().code(), error = %error, "connect refused");
+                error.page().answer()
+            }
+        }
+    }
+
+    async fn connect(&self, request: &Request) -> Result<Response<Body>, ConnectError> {
+        let query = Query::of(request);
+        let token = query.single("token").ok().flatten().unwrap_or_default();
+        let token = self.app_tokens.verify(token, Audience::Connect).await?;
+        let return_to = self.return_to(&token)?;
+        let redirect_uri = gateway::public_url(&self.variables, request)
+            .map(|base| format!("{base}/zoom/callback"))
+            .ok_or(ConnectError::NoPublicUrl)?;
+
+        let jti = token
+            .jti
+            .as_deref()
+            .map(|jti| SpendableJti::new(&token.app_user, jti, token.expires_at));
+        let is_spent = async {
+            match &jti {
+                Some(jti) => self.sessions.is_spent(jti).await,
+                None => Ok(false),
+            }
+        };
+        let (spent, state_keys, credentials) = tokio::join!(
+            is_spent,
+            self.state_key.versions(),
+            self.zoom_secret.credentials()
+        );
+        if spent? {
+            return Err(ConnectError::Spent);
+        }
+        let (state_keys, credentials) = (state_keys?, credentials?);
+
+        // A browser that has our cookie keeps it, so that two tabs do not break each other.
+        let cookies = request
+            .headers()
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let browser = BrowserSecret::from_cookies(cookies)
+            .unwrap_or_else(|| BrowserSecret::from_random(random::bytes()));
+        let now = self.clock.now();
+        let nonce = Nonce::from_random(random::bytes());
+        let code_challenge = pkce::challenge(&pkce::verifier(&state_keys.current, &nonce));
+        let session = Session {
+            app_user: token.app_user,
+            return_to: return_to.as_str().to_owned(),
+            redirect_uri,
+            browser_hash: browser.hash(),
+            code_challenge,
+            jti,
+            expires_at: (now + signed_state::LIFETIME).as_second(),
+        };
+        self.sessions.open(&nonce, &session).await?;
+
+        let state = signed_state::sign(&state_keys, &nonce, now);
+        let authorize = zoom::authorize_url(
+            &self.zoom,
+            &credentials.client_id,
+            &session.redirect_uri,
+            &state,
+            &session.code_challenge,
+        );
+        let mut response = answer::redirect(authorize.as_str());
+        if let Ok(mut cookie) = HeaderValue::from_str(browser.set_cookie().expose_secret()) {
+            cookie.set_sensitive(true);
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+
+    fn return_to(&self, token: &AppToken) -> Result<ReturnUrl, ConnectError> {
+        match &token.return_to {
+            None => Ok(self.return_urls.default_url()),
+            Some(wanted) => self
+                .return_urls
+                .allow(wanted)
+                .map_err(|_| ConnectError::ReturnTo),
+        }
+    }
+}

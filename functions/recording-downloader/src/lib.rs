@@ -1,1 +1,330 @@
+//! Downloads queue: one file from Zoom to the bucket.
+//!
+//! Takes the file's transfer under a lease, streams the bytes to S3 in bounded memory, proves what was
+//! stored, and tells the app. A message is about state that lies in the table, so it may come twice or
+//! late: whoever comes second finds the file leased, or ended, and tells again what was to be told.
 
+mod manifest;
+mod stream;
+mod verdict;
+
+use aws::AwsFailure;
+use aws::announce::{AnnounceError, Announcer};
+use aws::bucket::Bucket;
+use aws::environment::{Clock, ConfigError, Environment};
+use aws::links::LinkTable;
+use aws::recordings::{Claimed, FenceError, FileItem, FileKey, Loaded, RecordingTable};
+use aws::secrets::Secret;
+use aws::{metrics, random};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::ids::AppUserId;
+use domain::message::DownloadMessage;
+use domain::notification::RecordingFact;
+use domain::recording::{FileStatus, RecordingStatus};
+use domain::{object_key, seal};
+use jiff::SignedDuration;
+use worker::{Consumer, Delivery, Retry};
+use zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
+
+use crate::stream::Proven;
+use crate::verdict::{Refusal, Verdict};
+
+/// A lease outlives the function's timeout (300 s), so that a transfer whose owner was killed is taken
+/// over, and one whose owner lives never is.
+const LEASE: SignedDuration = SignedDuration::from_secs(330);
+
+/// The function.
+#[derive(Debug)]
+pub struct RecordingDownloader {
+    consumer: Consumer,
+    links: LinkTable,
+    recordings: RecordingTable,
+    announcer: Announcer,
+    bucket: Bucket,
+    queue_key: Secret,
+    zoom: Zoom,
+    hosts: DownloadHosts,
+    clock: Clock,
+}
+
+/// What keeps a transfer from ending, one way or the other.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    #[error(transparent)]
+    Fence(#[from] FenceError),
+    #[error("the recording of the file is gone")]
+    NoRecording,
+}
+
+impl RecordingDownloader {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
+        let unusable = |name: &str, reason: String| ConfigError::Unusable {
+            name: name.to_owned(),
+            reason,
+        };
+        let endpoints = Endpoints::parse(
+            variables.required("ZOOM_OAUTH_URL")?,
+            variables.required("ZOOM_API_URL")?,
+        )
+        .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?;
+        Ok(Self {
+            consumer: Consumer::new(environment)?,
+            links: LinkTable::new(environment)?,
+            recordings: RecordingTable::new(environment)?,
+            announcer: Announcer::new(environment)?,
+            bucket: Bucket::new(environment)?,
+            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
+                .map_err(|error| unusable("DOWNLOAD_HOSTS", error.to_string()))?,
+            zoom: Zoom::new(endpoints, Timeouts::default())
+                .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// Works off a batch of files.
+    pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
+        self.consumer
+            .work(batch, |delivery| self.fetch(delivery))
+            .await
+    }
+
+    async fn fetch(&self, delivery: Delivery<DownloadMessage>) -> Result<(), Retry> {
+        let message = &delivery.message;
+        let key = FileKey {
+            zoom_user: message.zoom_user.clone(),
+            recording: message.recording_id.clone(),
+            file: message.file_id.clone(),
+        };
+        let owner = format!("{:032x}", u128::from_be_bytes(random::bytes()));
+        let now = self.clock.now();
+        match self
+            .recordings
+            .claim_transfer(&key, &owner, now, LEASE)
+            .await
+            .map_err(Retry::because)?
+        {
+            Claimed::Ours(item) => {
+                self.transfer(&key, &owner, item, delivery.last_chance)
+                    .await
+            }
+            Claimed::Leased(until) => {
+                let wait = u64::try_from(until - now.as_millisecond()).unwrap_or(0) / 1000 + 1;
+                Err(Retry {
+                    reason: "another delivery works on the file".to_owned(),
+                    after: Some(std::time::Duration::from_secs(wait)),
+                })
+            }
+            // An earlier delivery ended the file, and perhaps died before it had told so.
+            Claimed::Ended(item) => self.tell(&key, &item).await.map_err(Retry::because),
+            Claimed::Unknown => {
+                metrics::count("FilesIgnored", "unknown_file");
+                Ok(())
+            }
+        }
+    }
+
+    async fn transfer(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        item: FileItem,
+        last_chance: bool,
+    ) -> Result<(), Retry> {
+        let ended = match self.attempt(key, owner, &item).await {
+            Ok(verdict) => verdict,
+            // Somebody else took over; it is theirs now.
+            Err(TransferError::Fence(FenceError::Lost)) => return Ok(()),
+            Err(TransferError::Announce(error)) => return Err(Retry::because(error)),
+            Err(error) => Verdict::Retry(Refusal {
+                reason: "internal",
+                detail: error.to_string(),
+                after: None,
+            }),
+        };
+        let result = match ended {
+            Verdict::Stored => {
+                metrics::count("FilesStored", "ok");
+                Ok(Ok(()))
+            }
+            Verdict::Retry(refusal) if !last_chance => {
+                metrics::count("DownloadsRetried", refusal.reason);
+                self.recordings
+                    .release(key, owner)
+                    .await
+                    .map(|()| Err(refusal.retry()))
+                    .map_err(TransferError::from)
+            }
+            Verdict::Retry(refusal) => {
+                // SQS moves the message to the dead-letter queue, where a person sees it; the app is
+                // told here.
+                let retry = refusal.retry();
+                self.fail(key, owner, item, &refusal)
+                    .await
+                    .map(|()| Err(retry))
+            }
+            Verdict::Fail(refusal) => self.fail(key, owner, item, &refusal).await.map(Ok),
+        };
+        match result {
+            Ok(ended) => ended,
+            Err(TransferError::Fence(FenceError::Lost)) => Ok(()),
+            Err(error) => Err(Retry::because(error)),
+        }
+    }
+
+    /// One attempt, from the source to the proven object.
+    async fn attempt(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        item: &FileItem,
+    ) -> Result<Verdict, TransferError> {
+        let loaded = self
+            .recordings
+            .load(&key.zoom_user, &key.recording)
+            .await?
+            .ok_or(TransferError::NoRecording)?;
+        let meeting = &loaded.item.facts.meeting_uuid;
+        let Some(sealed) = &item.source else {
+            return Ok(Verdict::fail("no_source"));
+        };
+        let keys = self.queue_key.versions().await?;
+        let Ok(source) = seal::open(&keys, meeting, sealed) else {
+            return Ok(Verdict::fail("source_does_not_open"));
+        };
+        let download = match self
+            .zoom
+            .download(&self.hosts, &source.url, source.token.as_ref(), None)
+            .await
+        {
+            Ok(download) => download,
+            Err(error) => return Ok(verdict::of_download(&error, item.attempt, self.clock.now())),
+        };
+        let object_key = object_key::file(
+            &key.zoom_user,
+            &key.recording,
+            loaded.item.facts.start_time,
+            &key.file,
+            &item.facts.extension,
+        );
+        let target = stream::Target {
+            bucket: &self.bucket,
+            key: &object_key,
+            facts: &item.facts,
+            meeting,
+            recordings: &self.recordings,
+            file: key,
+            owner,
+        };
+        match stream::store(download, &target).await? {
+            Ok(Proven { bytes, crc64nvme }) => {
+                self.recordings
+                    .stored(key, owner, &object_key, &crc64nvme, bytes)
+                    .await?;
+                let item = FileItem {
+                    status: FileStatus::Stored,
+                    ..item.clone()
+                };
+                self.tell(key, &item).await?;
+                Ok(Verdict::Stored)
+            }
+            Err(verdict) => Ok(verdict),
+        }
+    }
+
+    async fn fail(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        item: FileItem,
+        refusal: &Refusal,
+    ) -> Result<(), TransferError> {
+        metrics::count("FilesFailed", refusal.reason);
+        tracing::error!(
+            recording = %key.recording,
+            file = %key.file,
+            reason = refusal.reason,
+            detail = refusal.detail,
+            "file not stored"
+        );
+        self.recordings.failed(key, owner, refusal.reason).await?;
+        let item = FileItem {
+            status: FileStatus::Failed,
+            reason: Some(refusal.reason.to_owned()),
+            ..item
+        };
+        self.tell(key, &item).await
+    }
+
+    /// Tells the app how the file ended. If with it all wanted files are stored, writes the manifest and
+    /// tells that too. Safe to repeat.
+    async fn tell(&self, key: &FileKey, item: &FileItem) -> Result<(), TransferError> {
+        let holding = self.links.holding(&key.zoom_user).await?;
+        let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
+        match item.status {
+            FileStatus::Stored => {
+                self.announce(
+                    key,
+                    &RecordingFact::FileStored(key.file.clone()),
+                    &app_users,
+                )
+                .await?;
+                if let Some(loaded) = self.complete(key).await? {
+                    self.write_manifest(key, loaded).await?;
+                    self.announce(key, &RecordingFact::Stored, &app_users)
+                        .await?;
+                }
+                Ok(())
+            }
+            FileStatus::Failed => {
+                let fact = RecordingFact::Failed {
+                    file: key.file.clone(),
+                    reason: item.reason.clone().unwrap_or_default(),
+                    attempt: item.attempt,
+                };
+                self.announce(key, &fact, &app_users).await
+            }
+            FileStatus::Queued | FileStatus::Transferring | FileStatus::Skipped => Ok(()),
+        }
+    }
+
+    async fn announce(
+        &self,
+        key: &FileKey,
+        fact: &RecordingFact,
+        to: &[AppUserId],
+    ) -> Result<(), TransferError> {
+        Ok(self
+            .announcer
+            .tell(&self.recordings, &key.zoom_user, &key.recording, fact, to)
+            .await?)
+    }
+
+    /// The recording, if all of its wanted files are stored. The query is consistent and comes after our
+    /// own write, so of those who store the last files at the same time at least one sees it.
+    async fn complete(&self, key: &FileKey) -> Result<Option<Loaded>, TransferError> {
+        let loaded = self.recordings.load(&key.zoom_user, &key.recording).await?;
+        Ok(loaded.filter(|loaded| loaded.recording().status() == RecordingStatus::Stored))
+    }
+
+    /// Writes the manifest, and again while the recording has changed under our hands: a manifest that
+    /// was overtaken must not be the last one written.
+    async fn write_manifest(&self, key: &FileKey, mut loaded: Loaded) -> Result<(), TransferError> {
+        let name =
+            object_key::manifest(&key.zoom_user, &key.recording, loaded.item.facts.start_time);
+        loop {
+            let written = manifest::of(&loaded, self.bucket.name());
+            self.bucket.put_json(&name, written.clone()).await?;
+            match self.recordings.load(&key.zoom_user, &key.recording).await? {
+                Some(now) if manifest::of(&now, self.bucket.name()) != written => loaded = now,
+                _ => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,1 +1,186 @@
+//! `POST /zoom/webhook` and `POST /zoom/deauthorize`: Zoom's events, taken in.
+//!
+//! Verifies the signature over the raw bytes, stores the event in the queue, and answers. Zoom gives
+//! three seconds, never repeats what was answered with 3xx or 4xx, and gives up after three repeats of
+//! what was answered with 5xx. So nothing else happens here: no table is touched, and an event is
+//! acknowledged only once SQS has it.
 
+use std::time::Duration;
+
+use aws::AwsFailure;
+use aws::bucket::Bucket;
+use aws::environment::{Clock, ConfigError, Environment};
+use aws::queue::Queue;
+use aws::secrets::{Secret, SecretError, ZoomSecret};
+use aws::{metrics, random};
+use domain::ids::AccountId;
+use domain::message::{EventBody, EventMessage, V1};
+use domain::webhook::event::{self, EventKind, NotAnEvent};
+use domain::webhook::signature::{self, SignatureError, SignatureHeaders};
+use domain::webhook::{endpoint_validation, redact};
+use gateway::{Body, Request, Response, answer};
+use http::StatusCode;
+use serde_json::Value;
+
+/// Events above this size go to the bucket; SQS takes 1 MiB, with room for what surrounds them.
+const LARGEST_INLINE: usize = 200 * 1024;
+
+/// Of Zoom's three seconds, some belong to the network.
+const STORE_WITHIN: Duration = Duration::from_millis(2500);
+
+/// The function.
+#[derive(Debug)]
+pub struct Webhook {
+    zoom_secret: ZoomSecret,
+    queue_key: Secret,
+    events: Queue<EventMessage>,
+    bucket: Bucket,
+    clock: Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WebhookError {
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error(transparent)]
+    NotAnEvent(#[from] NotAnEvent),
+    #[error("the webhook secret can't be had: {0}")]
+    Secret(#[from] SecretError),
+    #[error("the event could not be stored: {0}")]
+    Store(#[from] AwsFailure),
+    #[error("the event could not be stored in time")]
+    TooSlow,
+}
+
+impl WebhookError {
+    /// Every refused signature looks the same from outside.
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Signature(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
+            Self::Secret(_) | Self::Store(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn metric(&self) -> &'static str {
+        match self {
+            Self::Signature(SignatureError::Malformed) => "signature_malformed",
+            Self::Signature(SignatureError::Stale) => "signature_stale",
+            Self::Signature(SignatureError::Mismatch) => "signature_mismatch",
+            Self::NotAnEvent(_) => "not_an_event",
+            Self::Secret(_) => "secret_unavailable",
+            Self::Store(_) => "not_stored",
+            Self::TooSlow => "too_slow",
+        }
+    }
+}
+
+impl Webhook {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
+            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            bucket: Bucket::new(environment)?,
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// Answers a delivery.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        match self.receive(&request).await {
+            Ok(response) => response,
+            Err(error) => {
+                metrics::count("WebhookRefused", error.metric());
+                tracing::warn!(status = error.status().as_u16(), error = %error, "webhook not accepted");
+                answer::empty(error.status())
+            }
+        }
+    }
+
+    async fn receive(&self, request: &Request) -> Result<Response<Body>, WebhookError> {
+        // API Gateway may have sent the body base64-encoded; these are the bytes that Zoom signed.
+        let body: &[u8] = request.body().as_ref();
+        let headers = SignatureHeaders {
+            timestamp: single(request, "x-zm-request-timestamp")?,
+            signature: single(request, "x-zm-signature")?,
+        };
+        let now = self.clock.now();
+        let secrets = self.zoom_secret.webhook_secrets().await?;
+        let refreshed;
+        let signed_by = match signature::verify(&secrets, headers, body, now) {
+            Err(SignatureError::Mismatch) => {
+                // The secret may have been turned over since it was read.
+                refreshed = self.zoom_secret.webhook_secrets_read_again().await?;
+                let secrets = refreshed.as_ref().ok_or(SignatureError::Mismatch)?;
+                signature::verify(secrets, headers, body, now)?
+            }
+            verified => verified?,
+        };
+
+        let (name, event) = event::parse_envelope(body)?;
+        match EventKind::of(&name) {
+            EventKind::EndpointValidation => {
+                metrics::count("EndpointValidated", "ok");
+                let plain_token = event
+                    .pointer("/payload/plainToken")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                Ok(answer::json(
+                    StatusCode::OK,
+                    &endpoint_validation::answer(signed_by, plain_token),
+                ))
+            }
+            EventKind::FilesCompleted => {
+                tokio::time::timeout(STORE_WITHIN, self.store(event))
+                    .await
+                    .map_err(|_| WebhookError::TooSlow)??;
+                metrics::count("EventsAccepted", "recording_files");
+                Ok(answer::empty(StatusCode::OK))
+            }
+            EventKind::Other => {
+                metrics::count("EventsIgnored", "unknown_event");
+                Ok(answer::empty(StatusCode::OK))
+            }
+        }
+    }
+
+    /// Puts the event into the queue, without what must not rest there.
+    async fn store(&self, mut event: Value) -> Result<(), AwsFailure> {
+        let keys = self.queue_key.versions().await?;
+        redact::redact(&mut event, &keys, random::bytes);
+        let account = event.pointer("/payload/account_id").and_then(Value::as_str);
+        let tenant = account
+            .and_then(|account| account.parse::<AccountId>().ok())
+            .map_or_else(|| "unknown".to_owned(), String::from);
+        let text = event.to_string();
+        let body = if text.len() <= LARGEST_INLINE {
+            EventBody::Event(event)
+        } else {
+            let name = u128::from_be_bytes(random::bytes());
+            let key = format!("events/{name:032x}.json");
+            self.bucket.put_json(&key, text.into_bytes()).await?;
+            EventBody::ObjectKey(key)
+        };
+        let message = EventMessage {
+            v: V1,
+            received_at: self.clock.now(),
+            body,
+        };
+        self.events.send(&message, &tenant).await
+    }
+}
+
+/// A header that must be there once.
+fn single<'a>(request: &'a Request, name: &str) -> Result<&'a str, SignatureError> {
+    let mut values = request.headers().get_all(name).iter();
+    let value = values
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .ok_or(SignatureError::Malformed)?;
+    if values.next().is_some() {
+        return Err(SignatureError::Malformed);
+    }
+    Ok(value)
+}

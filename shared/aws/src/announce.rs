@@ -73,7 +73,10 @@ impl Announcer {
     ) -> Result<(), AnnounceError> {
         // One transaction holds a hundred items; each app user is one, the recording another.
         for app_users in app_users.chunks(90) {
-            if let Some(frozen) = self.freeze(table, zoom_user, recording, fact, app_users).await? {
+            if let Some(frozen) = self
+                .freeze(table, zoom_user, recording, fact, app_users)
+                .await?
+            {
                 self.send(frozen, zoom_user).await?;
             }
         }
@@ -81,12 +84,22 @@ impl Announcer {
     }
 
     /// Sends notifications that are frozen already.
-    pub async fn send(&self, frozen: Vec<Notification>, zoom_user: &ZoomUser) -> Result<(), AwsFailure> {
+    pub async fn send(
+        &self,
+        frozen: Vec<Notification>,
+        zoom_user: &ZoomUser,
+    ) -> Result<(), AwsFailure> {
         let messages: Vec<_> = frozen
             .into_iter()
-            .map(|notification| NotificationMessage { v: V1, notification, destination: Destination::All })
+            .map(|notification| NotificationMessage {
+                v: V1,
+                notification,
+                destination: Destination::All,
+            })
             .collect();
-        self.notifications.send_all(&messages, zoom_user.account_id.as_str()).await
+        self.notifications
+            .send_all(&messages, zoom_user.account_id.as_str())
+            .await
     }
 
     async fn freeze(
@@ -99,7 +112,9 @@ impl Announcer {
     ) -> Result<Option<Vec<Notification>>, AnnounceError> {
         for attempt in 0..MOST_ATTEMPTS {
             // The recording may be gone: erased together with its user.
-            let Some(loaded) = table.load(zoom_user, id).await? else { return Ok(None) };
+            let Some(loaded) = table.load(zoom_user, id).await? else {
+                return Ok(None);
+            };
             let recording = loaded.recording();
             let now = self.clock.now();
             let sequence = loaded.item.sequence + 1;
@@ -109,7 +124,9 @@ impl Announcer {
                 .collect();
             match self.write(table, &loaded, id, &frozen, now).await? {
                 Written::Made => return Ok(Some(frozen)),
-                Written::MadeBefore => return Ok(Some(self.made_before(table, zoom_user, &frozen).await?)),
+                Written::MadeBefore => {
+                    return Ok(Some(self.made_before(table, zoom_user, &frozen).await?));
+                }
                 Written::Raced => pause(attempt).await,
             }
         }
@@ -133,33 +150,67 @@ impl Announcer {
             .update_expression("SET #sequence = :next")
             .condition_expression("#sequence = :now")
             .expression_attribute_names("#sequence", "sequence")
-            .expression_attribute_values(":now", AttributeValue::N(loaded.item.sequence.to_string()))
-            .expression_attribute_values(":next", AttributeValue::N((loaded.item.sequence + 1).to_string()))
+            .expression_attribute_values(
+                ":now",
+                AttributeValue::N(loaded.item.sequence.to_string()),
+            )
+            .expression_attribute_values(
+                ":next",
+                AttributeValue::N((loaded.item.sequence + 1).to_string()),
+            )
             .build()
             .map_err(unbuilt)?;
         let mut items = vec![TransactWriteItem::builder().update(raise).build()];
         for notification in frozen {
-            let item = FactItem { notification: notification.clone(), expires_at: (now + KEPT).as_second() };
+            let item = FactItem {
+                notification: notification.clone(),
+                expires_at: (now + KEPT).as_second(),
+            };
             let put = Put::builder()
                 .table_name(table.name())
-                .set_item(Some(keyed(&loaded.zoom_user, &fact_entry(notification), &item)?))
+                .set_item(Some(keyed(
+                    &loaded.zoom_user,
+                    &fact_entry(notification),
+                    &item,
+                )?))
                 .condition_expression("attribute_not_exists(entry)")
                 .build()
                 .map_err(unbuilt)?;
             items.push(TransactWriteItem::builder().put(put).build());
         }
-        match table.client().transact_write_items().set_transact_items(Some(items)).send().await {
+        match table
+            .client()
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .send()
+            .await
+        {
             Ok(_) => Ok(Written::Made),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let codes: Vec<&str> =
-                        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
-                    let race = |code: &&str| matches!(*code, "None" | "ConditionalCheckFailed" | "TransactionConflict");
+                    let codes: Vec<&str> = cancelled
+                        .cancellation_reasons()
+                        .iter()
+                        .map(|reason| reason.code().unwrap_or("None"))
+                        .collect();
+                    let race = |code: &&str| {
+                        matches!(
+                            *code,
+                            "None" | "ConditionalCheckFailed" | "TransactionConflict"
+                        )
+                    };
                     if !codes.iter().all(race) {
                         return Err(AwsFailure::of(call, &error));
                     }
-                    let known = codes.iter().skip(1).any(|code| *code == "ConditionalCheckFailed");
-                    Ok(if known { Written::MadeBefore } else { Written::Raced })
+                    let known = codes
+                        .iter()
+                        .skip(1)
+                        .any(|code| *code == "ConditionalCheckFailed");
+                    Ok(if known {
+                        Written::MadeBefore
+                    } else {
+                        Written::Raced
+                    })
                 }
                 _ => Err(AwsFailure::of(call, &error)),
             },

@@ -24,7 +24,10 @@ pub struct Bucket {
 impl Bucket {
     /// The bucket that `BUCKET` names.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { client: environment.s3(), name: environment.variables.required("BUCKET")?.to_owned() })
+        Ok(Self {
+            client: environment.s3(),
+            name: environment.variables.required("BUCKET")?.to_owned(),
+        })
     }
 
     /// Its name.
@@ -77,7 +80,11 @@ impl Bucket {
             .send()
             .await
             .map_err(|error| AwsFailure::of("GetObject", &error))?;
-        let body = answer.body.collect().await.map_err(|_| AwsFailure::answer("GetObject", "body broke off"))?;
+        let body = answer
+            .body
+            .collect()
+            .await
+            .map_err(|_| AwsFailure::answer("GetObject", "body broke off"))?;
         Ok(body.to_vec())
     }
 

@@ -41,12 +41,16 @@ impl Variables {
 
     /// A variable that may be absent; empty counts as absent, as template parameters default to it.
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A variable that must be set.
     pub fn required(&self, name: &str) -> Result<&str, ConfigError> {
-        self.optional(name).ok_or_else(|| ConfigError::Missing(name.to_owned()))
+        self.optional(name)
+            .ok_or_else(|| ConfigError::Missing(name.to_owned()))
     }
 
     /// A variable that must be set and parse.
@@ -54,10 +58,12 @@ impl Variables {
     where
         T::Err: std::fmt::Display,
     {
-        self.required(name)?.parse().map_err(|error: T::Err| ConfigError::Unusable {
-            name: name.to_owned(),
-            reason: error.to_string(),
-        })
+        self.required(name)?
+            .parse()
+            .map_err(|error: T::Err| ConfigError::Unusable {
+                name: name.to_owned(),
+                reason: error.to_string(),
+            })
     }
 }
 
@@ -70,13 +76,15 @@ pub struct Clock {
 impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now() + SignedDuration::from_millis(self.ahead_milliseconds.load(Ordering::Relaxed))
+        Timestamp::now()
+            + SignedDuration::from_millis(self.ahead_milliseconds.load(Ordering::Relaxed))
     }
 
     /// Moves this clock, and all of its clones, forward.
     pub fn advance(&self, by: SignedDuration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
+        self.ahead_milliseconds
+            .fetch_add(milliseconds, Ordering::Relaxed);
     }
 }
 
@@ -97,17 +105,29 @@ impl Environment {
     pub async fn of_process() -> Self {
         use aws_smithy_http_client::{Builder, tls};
         let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .tls_provider(tls::Provider::Rustls(
+                tls::rustls_provider::CryptoMode::AwsLc,
+            ))
             .build_https();
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
-        Self { variables: Variables::of_process(), sdk, clock: Clock::default() }
+        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .http_client(http)
+            .load()
+            .await;
+        Self {
+            variables: Variables::of_process(),
+            sdk,
+            clock: Clock::default(),
+        }
     }
 
     /// An endpoint that overrides AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`.
     /// The SDK reads these of a process by itself; here they may be per function.
     fn endpoint(&self, service: &str) -> Option<String> {
         let name = format!("AWS_ENDPOINT_URL_{service}");
-        let url = self.variables.optional(&name).or_else(|| self.variables.optional("AWS_ENDPOINT_URL"));
+        let url = self
+            .variables
+            .optional(&name)
+            .or_else(|| self.variables.optional("AWS_ENDPOINT_URL"));
         url.map(str::to_owned)
     }
 
@@ -143,7 +163,8 @@ impl Environment {
     /// subdomains.
     pub fn s3(&self) -> aws_sdk_s3::Client {
         let endpoint = self.endpoint("S3");
-        let mut config = aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
+        let mut config =
+            aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
         config.set_endpoint_url(endpoint);
         aws_sdk_s3::Client::from_conf(config.build())
     }
@@ -163,8 +184,17 @@ mod tests {
     #[test]
     fn a_missing_variable_is_named_and_an_empty_one_is_missing() {
         let variables = Variables::new(HashMap::from([("EMPTY".to_owned(), String::new())]));
-        assert_eq!(variables.required("EMPTY"), Err(ConfigError::Missing("EMPTY".to_owned())));
-        assert!(variables.parsed::<u64>("NONE").unwrap_err().to_string().contains("NONE"));
+        assert_eq!(
+            variables.required("EMPTY"),
+            Err(ConfigError::Missing("EMPTY".to_owned()))
+        );
+        assert!(
+            variables
+                .parsed::<u64>("NONE")
+                .unwrap_err()
+                .to_string()
+                .contains("NONE")
+        );
     }
 
     #[test]

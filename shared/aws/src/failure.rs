@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-
 // The SDK's error type is re-exported by each client under the same path; any one names it.
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
@@ -16,9 +15,11 @@ pub struct AwsFailure {
 
 impl AwsFailure {
     /// Reduces an SDK error.
-    pub(crate) fn of<E: ProvideErrorMetadata, R>(call: &'static str, error: &SdkError<E, R>) -> Self {
+    pub fn of<E: ProvideErrorMetadata, R>(call: &'static str, error: &SdkError<E, R>) -> Self {
         let code = match error {
-            SdkError::ServiceError(error) => error.err().code().unwrap_or("unknown error").to_owned(),
+            SdkError::ServiceError(error) => {
+                error.err().code().unwrap_or("unknown error").to_owned()
+            }
             SdkError::TimeoutError(_) => "timeout".to_owned(),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout".to_owned(),
             SdkError::DispatchFailure(_) => "no connection".to_owned(),
@@ -29,8 +30,11 @@ impl AwsFailure {
     }
 
     /// A call that succeeded but whose answer makes no sense.
-    pub(crate) fn answer(call: &'static str, problem: impl Into<String>) -> Self {
-        Self { call, code: problem.into() }
+    pub fn answer(call: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            call,
+            code: problem.into(),
+        }
     }
 
     /// AWS's error code, or what went wrong below it.

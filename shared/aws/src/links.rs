@@ -103,7 +103,10 @@ pub struct Holding {
 impl Holding {
     /// The app users whom this Zoom user's recordings concern.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
-        self.links.iter().filter(|link| link.status.is_visible()).map(|link| &link.app_user)
+        self.links
+            .iter()
+            .filter(|link| link.status.is_visible())
+            .map(|link| &link.app_user)
     }
 }
 
@@ -148,7 +151,11 @@ impl LinkTable {
         let mut holding = Holding::default();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| AwsFailure::of("Query Links", &error))?;
-            match item.get("entry").and_then(|entry| entry.as_s().ok()).map(String::as_str) {
+            match item
+                .get("entry")
+                .and_then(|entry| entry.as_s().ok())
+                .map(String::as_str)
+            {
                 Some("grant") => holding.grant = Some(read(item)?),
                 _ => holding.links.push(read_link(item)?),
             }
@@ -170,7 +177,9 @@ impl LinkTable {
             .send();
         let mut links = Vec::new();
         while let Some(item) = pages.next().await {
-            links.push(read_link(item.map_err(|error| AwsFailure::of("Query Links", &error))?)?);
+            links.push(read_link(
+                item.map_err(|error| AwsFailure::of("Query Links", &error))?,
+            )?);
         }
         links.retain(|link| link.status.is_visible());
         Ok(links)
@@ -213,7 +222,10 @@ impl LinkTable {
         let mut items = vec![self.put_grant(consent.zoom_user, &grant, before)?];
         items.push(delete(sessions.name(), "id", consent.exchange_key)?);
         if let Some(pending) = &consent.link {
-            let known = holding.links.iter().find(|link| link.app_user == *pending.app_user);
+            let known = holding
+                .links
+                .iter()
+                .find(|link| link.app_user == *pending.app_user);
             let link = Link {
                 id: LinkId::of(pending.app_user, consent.zoom_user),
                 app_user: pending.app_user.clone(),
@@ -225,8 +237,14 @@ impl LinkTable {
             };
             items.push(self.put_link(&link)?);
             let claim = with_id(claim_key(pending.claim), pending.claim_item)?;
-            let put = Put::builder().table_name(sessions.name()).set_item(Some(claim));
-            items.push(TransactWriteItem::builder().put(built(put.build())?).build());
+            let put = Put::builder()
+                .table_name(sessions.name())
+                .set_item(Some(claim));
+            items.push(
+                TransactWriteItem::builder()
+                    .put(built(put.build())?)
+                    .build(),
+            );
         }
         Ok(items)
     }
@@ -242,10 +260,16 @@ impl LinkTable {
     ) -> Result<Confirmed, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.holding(&item.zoom_user).await?;
-            let Some(link) = holding.links.iter().find(|link| link.app_user == item.app_user) else {
+            let Some(link) = holding
+                .links
+                .iter()
+                .find(|link| link.app_user == item.app_user)
+            else {
                 return Ok(Confirmed::NoLonger);
             };
-            let Some(grant) = &holding.grant else { return Ok(Confirmed::NoLonger) };
+            let Some(grant) = &holding.grant else {
+                return Ok(Confirmed::NoLonger);
+            };
             if item.confirmed {
                 return Ok(Confirmed::Active(link.clone()));
             }
@@ -295,10 +319,16 @@ impl LinkTable {
                 .condition_expression("generation = :generation")
                 .expression_attribute_values(":generation", number(before.generation)),
         };
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+        Ok(TransactWriteItem::builder()
+            .put(built(put.build())?)
+            .build())
     }
 
-    fn raise_generation(&self, zoom_user: &ZoomUser, from: u64) -> Result<TransactWriteItem, AwsFailure> {
+    fn raise_generation(
+        &self,
+        zoom_user: &ZoomUser,
+        from: u64,
+    ) -> Result<TransactWriteItem, AwsFailure> {
         let update = Update::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
@@ -307,7 +337,9 @@ impl LinkTable {
             .condition_expression("generation = :generation")
             .expression_attribute_values(":generation", number(from))
             .expression_attribute_values(":next", number(from + 1));
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+        Ok(TransactWriteItem::builder()
+            .update(built(update.build())?)
+            .build())
     }
 
     fn put_link(&self, link: &Link) -> Result<TransactWriteItem, AwsFailure> {
@@ -321,19 +353,38 @@ impl LinkTable {
         };
         let item = keyed(&link.zoom_user, &format!("link#{}", link.app_user), &item)?;
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+        Ok(TransactWriteItem::builder()
+            .put(built(put.build())?)
+            .build())
     }
 
     /// Writes all items or none. `false` if a condition did not hold, or another transaction was in
     /// the way: read again, and try again.
-    async fn transact(&self, call: &'static str, items: Vec<TransactWriteItem>) -> Result<bool, AwsFailure> {
-        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
+    async fn transact(
+        &self,
+        call: &'static str,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<bool, AwsFailure> {
+        match self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .send()
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
-                    if cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).all(|code| {
-                        matches!(code, "None" | "ConditionalCheckFailed" | "TransactionConflict")
-                    }) =>
+                    if cancelled
+                        .cancellation_reasons()
+                        .iter()
+                        .filter_map(|reason| reason.code())
+                        .all(|code| {
+                            matches!(
+                                code,
+                                "None" | "ConditionalCheckFailed" | "TransactionConflict"
+                            )
+                        }) =>
                 {
                     Ok(false)
                 }
@@ -351,7 +402,9 @@ fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsFa
         .condition_expression("confirmed = :no")
         .expression_attribute_values(":yes", AttributeValue::Bool(true))
         .expression_attribute_values(":no", AttributeValue::Bool(false));
-    Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+    Ok(TransactWriteItem::builder()
+        .update(built(update.build())?)
+        .build())
 }
 
 fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteItem, AwsFailure> {
@@ -360,16 +413,23 @@ fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteIte
         .item("id", AttributeValue::S(key.to_owned()))
         .item("expires_at", AttributeValue::N(expires_at.to_string()))
         .condition_expression("attribute_not_exists(id)");
-    Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+    Ok(TransactWriteItem::builder()
+        .put(built(put.build())?)
+        .build())
 }
 
 fn delete(table: &str, key: &str, value: &str) -> Result<TransactWriteItem, AwsFailure> {
-    let delete = Delete::builder().table_name(table).key(key, AttributeValue::S(value.to_owned()));
-    Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
+    let delete = Delete::builder()
+        .table_name(table)
+        .key(key, AttributeValue::S(value.to_owned()));
+    Ok(TransactWriteItem::builder()
+        .delete(built(delete.build())?)
+        .build())
 }
 
 fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item = to_item(value).map_err(|_| AwsFailure::answer("Links", "value can't be an item"))?;
+    let mut item: Item =
+        to_item(value).map_err(|_| AwsFailure::answer("Links", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
     item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
     Ok(item)
@@ -384,7 +444,11 @@ fn built<T, E>(result: Result<T, E>) -> Result<T, AwsFailure> {
 }
 
 fn read_link(item: Item) -> Result<Link, AwsFailure> {
-    let key = item.get("zoom_user").and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
+    let key = item
+        .get("zoom_user")
+        .and_then(|key| key.as_s().ok())
+        .cloned()
+        .unwrap_or_default();
     let zoom_user = ZoomUser::from_key(&key)
         .map_err(|_| AwsFailure::answer("Links", "an item's zoom_user does not read"))?;
     let item: LinkItem = read(item)?;
@@ -401,5 +465,6 @@ fn read_link(item: Item) -> Result<Link, AwsFailure> {
 
 /// Stored items are input too: one that makes no sense is an error that names it.
 fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
-    from_item(item).map_err(|error| AwsFailure::answer("Links", format!("an item does not read: {error}")))
+    from_item(item)
+        .map_err(|error| AwsFailure::answer("Links", format!("an item does not read: {error}")))
 }

@@ -37,7 +37,9 @@ pub fn init() {
                 .with_current_span(false)
                 // Lambda stamps each line itself.
                 .without_time()
-                .with_filter(tracing_subscriber::filter::filter_fn(|meta| meta.target() != "metric")),
+                .with_filter(tracing_subscriber::filter::filter_fn(|meta| {
+                    meta.target() != "metric"
+                })),
         )
         .with(EmbeddedMetricFormat)
         .init();
@@ -105,9 +107,16 @@ mod tests {
 
     #[test]
     fn a_line_declares_its_metric() {
-        let metric = Metric { name: "EventsIgnored".into(), reason: "unknown_host".into(), value: 2 };
+        let metric = Metric {
+            name: "EventsIgnored".into(),
+            reason: "unknown_host".into(),
+            value: 2,
+        };
         let line = line(&metric, 1);
         assert_eq!(line["EventsIgnored"], 2);
-        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"], "EventsIgnored");
+        assert_eq!(
+            line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"],
+            "EventsIgnored"
+        );
     }
 }

@@ -37,8 +37,16 @@ impl<M: Serialize> Queue<M> {
     /// starve the others (SQS, "Fair queues").
     pub async fn send(&self, message: &M, tenant: &str) -> Result<(), AwsFailure> {
         let body = json(message)?;
-        let sent = self.client.send_message().queue_url(&self.url).message_body(body).message_group_id(tenant);
-        sent.send().await.map(|_| ()).map_err(|error| AwsFailure::of("SendMessage", &error))
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .message_group_id(tenant);
+        sent.send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("SendMessage", &error))
     }
 
     /// Sends any number of messages in batches. An error means that some were not sent: the caller
@@ -48,7 +56,9 @@ impl<M: Serialize> Queue<M> {
         let mut bytes = 0;
         for message in messages {
             let body = json(message)?;
-            if batch.len() == MOST_MESSAGES || (bytes + body.len() > MOST_BYTES && !batch.is_empty()) {
+            if batch.len() == MOST_MESSAGES
+                || (bytes + body.len() > MOST_BYTES && !batch.is_empty())
+            {
                 self.send_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }
@@ -61,10 +71,17 @@ impl<M: Serialize> Queue<M> {
                 .map_err(|_| AwsFailure::answer("SendMessageBatch", "entry could not be built"))?;
             batch.push(entry);
         }
-        if batch.is_empty() { Ok(()) } else { self.send_batch(batch).await }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.send_batch(batch).await
+        }
     }
 
-    async fn send_batch(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), AwsFailure> {
+    async fn send_batch(
+        &self,
+        entries: Vec<SendMessageBatchRequestEntry>,
+    ) -> Result<(), AwsFailure> {
         let answer = self
             .client
             .send_message_batch()
@@ -82,5 +99,6 @@ impl<M: Serialize> Queue<M> {
 }
 
 fn json<M: Serialize>(message: &M) -> Result<String, AwsFailure> {
-    serde_json::to_string(message).map_err(|_| AwsFailure::answer("SendMessage", "message can't be written as JSON"))
+    serde_json::to_string(message)
+        .map_err(|_| AwsFailure::answer("SendMessage", "message can't be written as JSON"))
 }

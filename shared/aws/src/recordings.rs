@@ -4,6 +4,8 @@
 //! `fact#<notification id>`. Each change of a file's state is a conditional write, so whoever comes
 //! second finds out; a late event never undoes a newer one.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -46,6 +48,22 @@ pub struct RecordingItem {
     /// Whether its files are fetched: always, or since the app asked.
     #[serde(default)]
     pub requested: bool,
+    /// The files for which a message was sent, so that a second event does not send another. A crash
+    /// between sending and noting costs one message too many, never one too few.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        serialize_with = "string_set"
+    )]
+    pub sent: BTreeSet<FileId>,
+}
+
+/// DynamoDB's own set type, which takes additions without reading first.
+fn string_set<S: serde::Serializer>(
+    ids: &BTreeSet<FileId>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde_dynamo::string_set::serialize(ids, serializer)
 }
 
 /// A file's item.
@@ -183,7 +201,10 @@ impl RecordingTable {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.dynamodb(),
-            table: environment.variables.required("RECORDINGS_TABLE")?.to_owned(),
+            table: environment
+                .variables
+                .required("RECORDINGS_TABLE")?
+                .to_owned(),
         })
     }
 
@@ -196,7 +217,11 @@ impl RecordingTable {
     }
 
     /// A recording with all of its files, by one consistent query.
-    pub async fn load(&self, zoom_user: &ZoomUser, id: &RecordingId) -> Result<Option<Loaded>, AwsFailure> {
+    pub async fn load(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<Loaded>, AwsFailure> {
         let mut pages = self
             .client
             .query()
@@ -206,7 +231,10 @@ impl RecordingTable {
             .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
             .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
             .expression_attribute_values(":first", AttributeValue::S(recording_entry(id)))
-            .expression_attribute_values(":last", AttributeValue::S(format!("{}#~", recording_entry(id))))
+            .expression_attribute_values(
+                ":last",
+                AttributeValue::S(format!("{}#~", recording_entry(id))),
+            )
             .into_paginator()
             .items()
             .send();
@@ -214,13 +242,21 @@ impl RecordingTable {
         let mut files = Vec::new();
         while let Some(row) = pages.next().await {
             let row = row.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
-            if row.get("entry").and_then(|e| e.as_s().ok()).is_some_and(|entry| entry.contains("#file#")) {
+            if row
+                .get("entry")
+                .and_then(|e| e.as_s().ok())
+                .is_some_and(|entry| entry.contains("#file#"))
+            {
                 files.push(read(row)?);
             } else {
                 item = Some(read(row)?);
             }
         }
-        Ok(item.map(|item| Loaded { zoom_user: zoom_user.clone(), item, files }))
+        Ok(item.map(|item| Loaded {
+            zoom_user: zoom_user.clone(),
+            item,
+            files,
+        }))
     }
 
     /// Writes a recording that was not known.
@@ -240,6 +276,7 @@ impl RecordingTable {
             sequence: 0,
             last_event_ts: event_ts,
             requested,
+            sent: BTreeSet::new(),
         };
         self.add(zoom_user, &recording_entry(&id), &item).await
     }
@@ -254,7 +291,9 @@ impl RecordingTable {
         let id = RecordingId::of(&facts.meeting_uuid);
         let update = self
             .update(zoom_user, &recording_entry(&id))
-            .update_expression("SET topic = :topic, duration_minutes = :duration, last_event_ts = :ts")
+            .update_expression(
+                "SET topic = :topic, duration_minutes = :duration, last_event_ts = :ts",
+            )
             .condition_expression("last_event_ts < :ts")
             .expression_attribute_values(":topic", AttributeValue::S(facts.topic.clone()))
             .expression_attribute_values(":duration", attribute(&facts.duration_minutes)?)
@@ -263,13 +302,22 @@ impl RecordingTable {
     }
 
     /// Writes a file that was not known.
-    pub async fn add_file(&self, key: &FileKey, item: &FileItem) -> Result<Added<FileItem>, AwsFailure> {
+    pub async fn add_file(
+        &self,
+        key: &FileKey,
+        item: &FileItem,
+    ) -> Result<Added<FileItem>, AwsFailure> {
         self.add(&key.zoom_user, &key.entry(), item).await
     }
 
     /// Gives a file that is not stored yet a fresher source; one that had failed is queued again.
     /// `false` if what is there is as fresh, or stored in the meantime.
-    pub async fn renew_source(&self, key: &FileKey, source: &Sealed, event_ts: i64) -> Result<bool, AwsFailure> {
+    pub async fn renew_source(
+        &self,
+        key: &FileKey,
+        source: &Sealed,
+        event_ts: i64,
+    ) -> Result<bool, AwsFailure> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET #source = :source, last_event_ts = :ts")
@@ -296,7 +344,9 @@ impl RecordingTable {
             .expression_attribute_values(":failed", status(FileStatus::Failed));
         update = match fresher {
             Some((source, event_ts)) => update
-                .update_expression("SET #status = :queued, #source = :source, last_event_ts = :ts REMOVE reason")
+                .update_expression(
+                    "SET #status = :queued, #source = :source, last_event_ts = :ts REMOVE reason",
+                )
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
                 .expression_attribute_names("#source", "source")
                 .expression_attribute_values(":source", attribute(source)?)
@@ -306,6 +356,25 @@ impl RecordingTable {
                 .condition_expression("#status = :failed"),
         };
         Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Notes for which files messages were sent.
+    pub async fn note_sent<'a>(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        files: impl Iterator<Item = &'a FileId>,
+    ) -> Result<(), AwsFailure> {
+        let files: Vec<String> = files.map(|file| file.as_str().to_owned()).collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("ADD sent :files")
+            .condition_expression("attribute_exists(entry)")
+            .expression_attribute_values(":files", AttributeValue::Ss(files));
+        conditional(update.send().await).map(|_| ())
     }
 
     /// Marks a recording's files as to be fetched.
@@ -401,7 +470,9 @@ impl RecordingTable {
     pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), FenceError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
-            .update_expression("SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until")
+            .update_expression(
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))
             .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()))
@@ -454,12 +525,18 @@ impl RecordingTable {
         let mut found = Vec::new();
         while found.len() < limit {
             let Some(row) = pages.next().await else { break };
-            found.push(read(row.map_err(|error| AwsFailure::of("Query Recordings", &error))?)?);
+            found.push(read(
+                row.map_err(|error| AwsFailure::of("Query Recordings", &error))?,
+            )?);
         }
         Ok(found)
     }
 
-    async fn as_owner(&self, update: UpdateItemFluentBuilder, owner: &str) -> Result<(), FenceError> {
+    async fn as_owner(
+        &self,
+        update: UpdateItemFluentBuilder,
+        owner: &str,
+    ) -> Result<(), FenceError> {
         let update = update
             .condition_expression("lease_owner = :owner AND attribute_exists(lease_until)")
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
@@ -484,9 +561,9 @@ impl RecordingTable {
         match answer {
             Ok(_) => Ok(Added::New),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(known)) => {
-                    Ok(Added::Known(read(known.item().cloned().unwrap_or_default())?))
-                }
+                Some(PutItemError::ConditionalCheckFailedException(known)) => Ok(Added::Known(
+                    read(known.item().cloned().unwrap_or_default())?,
+                )),
                 _ => Err(AwsFailure::of("PutItem Recordings", &error)),
             },
         }
@@ -521,8 +598,13 @@ pub(crate) fn recording_entry(id: &RecordingId) -> String {
     format!("rec#{id}")
 }
 
-pub(crate) fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item = to_item(value).map_err(|_| AwsFailure::answer("Recordings", "value can't be an item"))?;
+pub(crate) fn keyed<T: Serialize>(
+    zoom_user: &ZoomUser,
+    entry: &str,
+    value: &T,
+) -> Result<Item, AwsFailure> {
+    let mut item: Item =
+        to_item(value).map_err(|_| AwsFailure::answer("Recordings", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
     item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
     Ok(item)
@@ -530,7 +612,9 @@ pub(crate) fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) 
 
 /// A time as the index sorts it: RFC 3339 in UTC, whole seconds, so that texts compare as times.
 fn whole_seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+    Timestamp::from_second(time.as_second())
+        .unwrap_or(time)
+        .to_string()
 }
 
 fn number(value: i64) -> AttributeValue {
@@ -549,10 +633,13 @@ fn status(status: FileStatus) -> AttributeValue {
 }
 
 fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
-    to_attribute_value(value).map_err(|_| AwsFailure::answer("UpdateItem Recordings", "value can't be an attribute"))
+    to_attribute_value(value)
+        .map_err(|_| AwsFailure::answer("UpdateItem Recordings", "value can't be an attribute"))
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
 pub(crate) fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
-    from_item(item).map_err(|error| AwsFailure::answer("Recordings", format!("an item does not read: {error}")))
+    from_item(item).map_err(|error| {
+        AwsFailure::answer("Recordings", format!("an item does not read: {error}"))
+    })
 }

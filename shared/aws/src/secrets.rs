@@ -64,7 +64,10 @@ impl Secret {
             Some(known) if now.duration_since(known.read_at) < KEPT => Ok(known.versions.clone()),
             known => match self.read().await {
                 Ok(versions) => {
-                    *kept = Some(Kept { versions: versions.clone(), read_at: now });
+                    *kept = Some(Kept {
+                        versions: versions.clone(),
+                        read_at: now,
+                    });
                     Ok(versions)
                 }
                 Err(failure) => match known {
@@ -83,29 +86,46 @@ impl Secret {
     pub async fn read_again(&self) -> Result<Option<Versions>, AwsFailure> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
-        if kept.as_ref().is_some_and(|known| now.duration_since(known.read_at) < AT_MOST_EVERY) {
+        if kept
+            .as_ref()
+            .is_some_and(|known| now.duration_since(known.read_at) < AT_MOST_EVERY)
+        {
             return Ok(None);
         }
         let versions = self.read().await?;
-        *kept = Some(Kept { versions: versions.clone(), read_at: now });
+        *kept = Some(Kept {
+            versions: versions.clone(),
+            read_at: now,
+        });
         Ok(Some(versions))
     }
 
     async fn read(&self) -> Result<Versions, AwsFailure> {
         let (current, previous) = tokio::join!(self.stage("AWSCURRENT"), self.stage("AWSPREVIOUS"));
-        let current =
-            current?.ok_or_else(|| AwsFailure::answer("GetSecretValue", "no version is AWSCURRENT"))?;
-        Ok(Versions { current, previous: previous? })
+        let current = current?
+            .ok_or_else(|| AwsFailure::answer("GetSecretValue", "no version is AWSCURRENT"))?;
+        Ok(Versions {
+            current,
+            previous: previous?,
+        })
     }
 
     async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsFailure> {
-        let answer = self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send().await;
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.id)
+            .version_stage(stage)
+            .send()
+            .await;
         match answer {
             Ok(value) => Ok(value.secret_string.map(SecretString::from)),
             // Before the first turn-over there is no previous version.
             Err(error)
                 if stage == "AWSPREVIOUS"
-                    && error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) =>
+                    && error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_resource_not_found_exception()) =>
             {
                 Ok(None)
             }
@@ -162,7 +182,11 @@ impl ZoomSecret {
 
     /// The live webhook secrets, read anew, unless that was done within the last 60 s.
     pub async fn webhook_secrets_read_again(&self) -> Result<Option<Versions>, SecretError> {
-        self.0.read_again().await?.map(|versions| webhook_secrets(&versions)).transpose()
+        self.0
+            .read_again()
+            .await?
+            .map(|versions| webhook_secrets(&versions))
+            .transpose()
     }
 }
 
@@ -179,8 +203,13 @@ fn webhook_secrets(versions: &Versions) -> Result<Versions, SecretError> {
         .map(|secret| secret.webhook_secret)
         .filter(|secret| !secret.is_empty())
         .map(SecretString::from);
-    let current = found.next().ok_or(SecretError::NotConfigured("ZoomSecret"))?;
-    Ok(Versions { current, previous: found.next() })
+    let current = found
+        .next()
+        .ok_or(SecretError::NotConfigured("ZoomSecret"))?;
+    Ok(Versions {
+        current,
+        previous: found.next(),
+    })
 }
 
 #[cfg(test)]

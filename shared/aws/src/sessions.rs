@@ -134,7 +134,12 @@ impl SessionTable {
 
     /// Spends a session, if it is there and belongs to the browser: one conditional delete, so that of
     /// two callbacks with one state exactly one gets it.
-    pub async fn spend(&self, nonce: &Nonce, browser_hash: Option<&str>, now: Timestamp) -> Result<Spent, AwsFailure> {
+    pub async fn spend(
+        &self,
+        nonce: &Nonce,
+        browser_hash: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Spent, AwsFailure> {
         let answer = self
             .client
             .delete_item()
@@ -142,7 +147,10 @@ impl SessionTable {
             .key("id", AttributeValue::S(session_key(nonce)))
             .condition_expression("browser_hash = :browser")
             // No hash is empty, so a request without a cookie matches no session.
-            .expression_attribute_values(":browser", AttributeValue::S(browser_hash.unwrap_or("-").to_owned()))
+            .expression_attribute_values(
+                ":browser",
+                AttributeValue::S(browser_hash.unwrap_or("-").to_owned()),
+            )
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -182,7 +190,11 @@ impl SessionTable {
     }
 
     /// The claim, if it is there and has not expired.
-    pub async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<Option<ClaimItem>, AwsFailure> {
+    pub async fn claim(
+        &self,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Option<ClaimItem>, AwsFailure> {
         let item = self.get_item(claim_key(claim)).await?;
         let claim: Option<ClaimItem> = item.map(read).transpose()?;
         Ok(claim.filter(|claim| claim.expires_at > now.as_second()))
@@ -247,13 +259,21 @@ pub(crate) fn claim_key(claim: &Claim) -> String {
 }
 
 pub(crate) fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item = to_item(value).map_err(|_| AwsFailure::answer("PutItem", "value can't be an item"))?;
+    let mut item: Item =
+        to_item(value).map_err(|_| AwsFailure::answer("PutItem", "value can't be an item"))?;
     item.insert("id".to_owned(), AttributeValue::S(id));
     Ok(item)
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
 fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
-    let id = item.get("id").and_then(|id| id.as_s().ok()).and_then(|id| id.split('#').next()).unwrap_or("?").to_owned();
-    from_item(item).map_err(|error| AwsFailure::answer("Sessions", format!("{id} item does not read: {error}")))
+    let id = item
+        .get("id")
+        .and_then(|id| id.as_s().ok())
+        .and_then(|id| id.split('#').next())
+        .unwrap_or("?")
+        .to_owned();
+    from_item(item).map_err(|error| {
+        AwsFailure::answer("Sessions", format!("{id} item does not read: {error}"))
+    })
 }

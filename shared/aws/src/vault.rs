@@ -102,7 +102,11 @@ impl Vault {
     }
 
     /// Seals a pair for its owner.
-    pub async fn seal(&self, owner: &TokenOwner, tokens: &Tokens) -> Result<SealedTokens, VaultError> {
+    pub async fn seal(
+        &self,
+        owner: &TokenOwner,
+        tokens: &Tokens,
+    ) -> Result<SealedTokens, VaultError> {
         let (kind, id) = owner.context();
         let made = self
             .client
@@ -125,8 +129,13 @@ impl Vault {
         let nonce: [u8; NONCE] = random::bytes();
         let cipher = cipher(data_key.as_ref())?;
         let owner = aad(kind, &id);
-        let payload = Payload { msg: &plain, aad: owner.as_bytes() };
-        let sealed = cipher.encrypt(&nonce.into(), payload).map_err(|_| VaultError::DoesNotOpen)?;
+        let payload = Payload {
+            msg: &plain,
+            aad: owner.as_bytes(),
+        };
+        let sealed = cipher
+            .encrypt(&nonce.into(), payload)
+            .map_err(|_| VaultError::DoesNotOpen)?;
         Ok(SealedTokens {
             key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
             text: STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()),
@@ -134,11 +143,21 @@ impl Vault {
     }
 
     /// Opens a pair for the owner that it was sealed for.
-    pub async fn open(&self, owner: &TokenOwner, sealed: &SealedTokens) -> Result<Tokens, VaultError> {
+    pub async fn open(
+        &self,
+        owner: &TokenOwner,
+        sealed: &SealedTokens,
+    ) -> Result<Tokens, VaultError> {
         let (kind, id) = owner.context();
-        let encrypted = STANDARD_NO_PAD.decode(&sealed.key).map_err(|_| VaultError::DoesNotOpen)?;
-        let text = STANDARD_NO_PAD.decode(&sealed.text).map_err(|_| VaultError::DoesNotOpen)?;
-        let (nonce, text) = text.split_first_chunk::<NONCE>().ok_or(VaultError::DoesNotOpen)?;
+        let encrypted = STANDARD_NO_PAD
+            .decode(&sealed.key)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        let text = STANDARD_NO_PAD
+            .decode(&sealed.text)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        let (nonce, text) = text
+            .split_first_chunk::<NONCE>()
+            .ok_or(VaultError::DoesNotOpen)?;
         let data_key = self
             .client
             .decrypt()
@@ -149,17 +168,26 @@ impl Vault {
             .send()
             .await
             .map_err(|error| match AwsFailure::of("Decrypt", &error) {
-                failure if failure.code() == "InvalidCiphertextException" => VaultError::DoesNotOpen,
+                failure if failure.code() == "InvalidCiphertextException" => {
+                    VaultError::DoesNotOpen
+                }
                 failure => VaultError::Kms(failure),
             })?
             .plaintext
             .ok_or(VaultError::DoesNotOpen)?;
         let owner = aad(kind, &id);
-        let payload = Payload { msg: text, aad: owner.as_bytes() };
-        let plain =
-            cipher(data_key.as_ref())?.decrypt(&(*nonce).into(), payload).map_err(|_| VaultError::DoesNotOpen)?;
+        let payload = Payload {
+            msg: text,
+            aad: owner.as_bytes(),
+        };
+        let plain = cipher(data_key.as_ref())?
+            .decrypt(&(*nonce).into(), payload)
+            .map_err(|_| VaultError::DoesNotOpen)?;
         let plain: Plain = serde_json::from_slice(&plain).map_err(|_| VaultError::DoesNotOpen)?;
-        Ok(Tokens { access_token: plain.a.into(), refresh_token: plain.r.into() })
+        Ok(Tokens {
+            access_token: plain.a.into(),
+            refresh_token: plain.r.into(),
+        })
     }
 }
 

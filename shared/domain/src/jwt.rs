@@ -75,6 +75,17 @@ pub enum TokenError {
     Invalid(&'static str),
 }
 
+impl TokenError {
+    /// The reason in words fit for the app's developer.
+    pub fn public(self) -> &'static str {
+        match self {
+            Self::Expired => "The token has expired.",
+            Self::UnknownKey => "The token names a key that is not in the key set.",
+            Self::Invalid(why) => why,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     iat: Option<serde_json::Number>,

@@ -98,6 +98,15 @@ pub struct Notification {
     pub body: String,
 }
 
+impl Notification {
+    /// The body with the notification's id as its first field, for destinations without headers.
+    pub fn with_id(&self) -> String {
+        // The body is an object that we wrote; its first field is always there.
+        let rest = self.body.strip_prefix('{').unwrap_or("}");
+        format!("{{\"id\":\"{}\",{rest}", self.id)
+    }
+}
+
 /// Whom a notification goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,6 +121,20 @@ pub enum Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_joins_the_body() {
+        let notification = Notification {
+            id: "msg_1".into(),
+            event_type: "link.activated".into(),
+            timestamp: "2026-01-01T00:00:00Z".parse().unwrap(),
+            body: r#"{"data":{},"type":"link.activated"}"#.into(),
+        };
+        assert_eq!(
+            notification.with_id(),
+            r#"{"id":"msg_1","data":{},"type":"link.activated"}"#
+        );
+    }
 
     #[test]
     fn messages_read_back() {

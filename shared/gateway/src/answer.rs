@@ -27,7 +27,10 @@ fn answer(status: StatusCode, content_type: Option<&'static str>, body: Body) ->
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     if let Some(content_type) = content_type {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -160,7 +163,10 @@ impl Page {
              <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p class=\"code\">{code}</p>\n</main>\n</body>\n</html>\n"
         );
         let mut response = answer(status, Some("text/html; charset=utf-8"), Body::Text(html));
-        response.headers_mut().insert(HeaderName::from_static(ERROR_HEADER), HeaderValue::from_static(code));
+        response.headers_mut().insert(
+            HeaderName::from_static(ERROR_HEADER),
+            HeaderValue::from_static(code),
+        );
         response
     }
 }
@@ -173,7 +179,10 @@ box-shadow:0 1px 3px #0003}h1{font-size:1.4rem;line-height:1.3;margin:0 0 1rem}p
 
 /// Problem details (RFC 9457), with a code of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the codes are those of the public API, documented there")]
+#[allow(
+    missing_docs,
+    reason = "the codes are those of the public API, documented there"
+)]
 pub enum Problem {
     TokenMissing,
     TokenInvalid(&'static str),
@@ -198,28 +207,42 @@ impl Problem {
                 "A token is needed",
                 "Send an API token in the header `Authorization: Bearer`.",
             ),
-            Self::TokenInvalid(detail) => (StatusCode::UNAUTHORIZED, "token_invalid", "The token is not valid", detail),
-            Self::RequestInvalid(detail) => {
-                (StatusCode::BAD_REQUEST, "request_invalid", "The request is not valid", detail)
-            }
+            Self::TokenInvalid(detail) => (
+                StatusCode::UNAUTHORIZED,
+                "token_invalid",
+                "The token is not valid",
+                detail,
+            ),
+            Self::RequestInvalid(detail) => (
+                StatusCode::BAD_REQUEST,
+                "request_invalid",
+                "The request is not valid",
+                detail,
+            ),
             Self::CursorInvalid => (
                 StatusCode::BAD_REQUEST,
                 "cursor_invalid",
                 "The cursor is not valid",
                 "Cursors come from `next_cursor` and are good for the same user only. Begin without one.",
             ),
-            Self::LinkNotFound => {
-                (StatusCode::NOT_FOUND, "link_not_found", "There is no such link", "This user has no link of this id.")
-            }
+            Self::LinkNotFound => (
+                StatusCode::NOT_FOUND,
+                "link_not_found",
+                "There is no such link",
+                "This user has no link of this id.",
+            ),
             Self::RecordingNotFound => (
                 StatusCode::NOT_FOUND,
                 "recording_not_found",
                 "There is no such recording",
                 "None of this user's linked Zoom accounts has a recording of this id.",
             ),
-            Self::RouteNotFound => {
-                (StatusCode::NOT_FOUND, "route_not_found", "There is no such route", "See the API's description.")
-            }
+            Self::RouteNotFound => (
+                StatusCode::NOT_FOUND,
+                "route_not_found",
+                "There is no such route",
+                "See the API's description.",
+            ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -245,11 +268,17 @@ impl Problem {
                 "Something that the API depends on did not answer. Try again.",
             ),
         };
-        let body =
-            json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
-        let mut response = answer(status, Some("application/problem+json"), Body::Text(body.to_string()));
+        let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
+        let mut response = answer(
+            status,
+            Some("application/problem+json"),
+            Body::Text(body.to_string()),
+        );
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(
+                http::header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer"),
+            );
         }
         response
     }

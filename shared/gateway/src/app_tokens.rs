@@ -40,10 +40,14 @@ impl AppTokens {
         if environment.variables.optional("APP_JWKS_URL").is_some() {
             return Err(ConfigError::Unusable {
                 name: "APP_JWKS_URL".to_owned(),
-                reason: "key sets are not supported by this version; leave AppJwksUrl empty".to_owned(),
+                reason: "key sets are not supported by this version; leave AppJwksUrl empty"
+                    .to_owned(),
             });
         }
-        Ok(Self { secret: Secret::named_by(environment, "APP_SECRET")?, clock: environment.clock.clone() })
+        Ok(Self {
+            secret: Secret::named_by(environment, "APP_SECRET")?,
+            clock: environment.clock.clone(),
+        })
     }
 
     /// Checks a token. If it does not verify, the secret may have been turned over since it was read:
@@ -59,15 +63,30 @@ impl AppTokens {
         }
     }
 
-    fn check(&self, versions: Versions, token: &str, audience: Audience) -> Result<AppToken, TokenError> {
-        jwt::verify(&AppKeys::Secret(versions), token, audience, self.clock.now())
+    fn check(
+        &self,
+        versions: Versions,
+        token: &str,
+        audience: Audience,
+    ) -> Result<AppToken, TokenError> {
+        jwt::verify(
+            &AppKeys::Secret(versions),
+            token,
+            audience,
+            self.clock.now(),
+        )
     }
 }
 
 /// An empty secret would let anybody sign.
 fn usable(versions: Versions) -> Result<Versions, AppTokenError> {
-    if versions.iter().any(|secret| secret.expose_secret().is_empty()) {
-        return Err(AppTokenError::Unavailable("the app secret is empty".to_owned()));
+    if versions
+        .iter()
+        .any(|secret| secret.expose_secret().is_empty())
+    {
+        return Err(AppTokenError::Unavailable(
+            "the app secret is empty".to_owned(),
+        ));
     }
     Ok(versions)
 }

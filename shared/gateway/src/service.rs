@@ -4,9 +4,11 @@ use std::convert::Infallible;
 
 use aws::environment::Variables;
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{Adapter, Body, LambdaEvent, Request, RequestExt as _, Response, Service, service_fn};
-use serde::Serialize;
+use lambda_http::{
+    Adapter, Body, LambdaEvent, Request, RequestExt as _, Response, Service, service_fn,
+};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
 
 /// What may not stand in a URI's path. API Gateway hands over the path decoded.
 const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
@@ -27,8 +29,18 @@ const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// What may not stand in a URI's query; what is encoded already stays as it is.
-const NOT_IN_A_QUERY: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Runs a function of HTTP requests in Lambda until the instance is retired.
 pub async fn run<H, F>(handle: H) -> Result<(), lambda_http::Error>
@@ -42,7 +54,12 @@ where
 /// The function as Lambda sees it: API Gateway's event in, API Gateway's answer out.
 pub fn service<'a, H, F>(
     handle: H,
-) -> impl Service<LambdaEvent<LambdaRequest>, Response = impl Serialize + use<'a, H, F>, Error = Infallible, Future: Send>
+) -> impl Service<
+    LambdaEvent<LambdaRequest>,
+    Response = impl Serialize + use<'a, H, F>,
+    Error = Infallible,
+    Future: Send,
+>
 where
     H: Fn(Request) -> F + Send + 'a,
     F: Future<Output = Response<Body>> + Send + 'a,
@@ -52,7 +69,10 @@ where
         let answer = handle(request);
         async move { Ok::<_, Infallible>(answer.await) }
     }))
-    .map_request(|event: LambdaEvent<LambdaRequest>| LambdaEvent { payload: well_formed(event.payload), context: event.context })
+    .map_request(|event: LambdaEvent<LambdaRequest>| LambdaEvent {
+        payload: well_formed(event.payload),
+        context: event.context,
+    })
 }
 
 /// Puts path and query into the form that a URI must have. `lambda_http` builds one from them and
@@ -62,7 +82,9 @@ fn well_formed(request: LambdaRequest) -> LambdaRequest {
         LambdaRequest::ApiGatewayV2(mut event) => {
             let encode = |text: String, set| utf8_percent_encode(&text, set).to_string();
             event.raw_path = event.raw_path.map(|path| encode(path, NOT_IN_A_PATH));
-            event.raw_query_string = event.raw_query_string.map(|query| encode(query, NOT_IN_A_QUERY));
+            event.raw_query_string = event
+                .raw_query_string
+                .map(|query| encode(query, NOT_IN_A_QUERY));
             LambdaRequest::ApiGatewayV2(event)
         }
         other => other,
@@ -77,9 +99,10 @@ pub fn public_url(variables: &Variables, request: &Request) -> Option<String> {
         return Some(url.trim_end_matches('/').to_owned());
     }
     match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => {
-            context.domain_name.as_ref().map(|domain| format!("https://{domain}"))
-        }
+        Some(RequestContext::ApiGatewayV2(context)) => context
+            .domain_name
+            .as_ref()
+            .map(|domain| format!("https://{domain}")),
         _ => None,
     }
 }
@@ -109,10 +132,21 @@ mod tests {
         let request: LambdaRequest = serde_json::from_value(event).unwrap();
         let mut service = service(|request: Request| async move {
             let url = public_url(&Variables::default(), &request).unwrap_or_default();
-            let cookie = request.headers().get("cookie").map(|c| c.to_str().unwrap().to_owned()).unwrap_or_default();
-            Response::new(Body::from(format!("{} {:?} {url} {cookie}", request.uri().path(), request.uri().query())))
+            let cookie = request
+                .headers()
+                .get("cookie")
+                .map(|c| c.to_str().unwrap().to_owned())
+                .unwrap_or_default();
+            Response::new(Body::from(format!(
+                "{} {:?} {url} {cookie}",
+                request.uri().path(),
+                request.uri().query()
+            )))
         });
-        let answer = service.call(LambdaEvent::new(request, Context::default())).await.unwrap();
+        let answer = service
+            .call(LambdaEvent::new(request, Context::default()))
+            .await
+            .unwrap();
         serde_json::to_value(answer).unwrap()
     }
 

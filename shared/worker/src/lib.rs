@@ -28,7 +28,10 @@ pub struct Retry {
 impl Retry {
     /// Tries again when it suits the number of tries so far.
     pub fn because(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), after: None }
+        Self {
+            reason: reason.to_string(),
+            after: None,
+        }
     }
 }
 
@@ -72,7 +75,13 @@ impl Consumer {
         F: Fn(Delivery<M>) -> Fut,
         Fut: Future<Output = Result<(), Retry>>,
     {
-        let ends = join_all(event.records.into_iter().map(|message| self.work_one(message, &handle))).await;
+        let ends = join_all(
+            event
+                .records
+                .into_iter()
+                .map(|message| self.work_one(message, &handle)),
+        )
+        .await;
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = ends
             .into_iter()
@@ -94,21 +103,35 @@ impl Consumer {
         Fut: Future<Output = Result<(), Retry>>,
     {
         let message_id = message.message_id.clone().unwrap_or_default();
-        let receive_count =
-            message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
+        let receive_count = message
+            .attributes
+            .get("ApproximateReceiveCount")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1);
         let parsed = serde_json::from_str::<M>(message.body.as_deref().unwrap_or_default());
         let ended = match parsed {
             Ok(parsed) => {
                 let last_chance = receive_count >= self.most_receives;
-                handle(Delivery { message: parsed, receive_count, last_chance }).await
+                handle(Delivery {
+                    message: parsed,
+                    receive_count,
+                    last_chance,
+                })
+                .await
             }
             // The category alone: the text may repeat what the message holds.
-            Err(error) => Err(Retry::because(format!("the message does not read ({:?} error)", error.classify()))),
+            Err(error) => Err(Retry::because(format!(
+                "the message does not read ({:?} error)",
+                error.classify()
+            ))),
         };
         match ended {
             Ok(()) => None,
             Err(retry) => {
-                let wait = retry.after.unwrap_or_else(|| self.backoff(receive_count)).min(LONGEST_WAIT);
+                let wait = retry
+                    .after
+                    .unwrap_or_else(|| self.backoff(receive_count))
+                    .min(LONGEST_WAIT);
                 tracing::warn!(
                     message_id,
                     receive_count,
@@ -124,7 +147,9 @@ impl Consumer {
 
     /// Doubles with every try, with jitter, so that what failed together does not come back together.
     fn backoff(&self, receive_count: u32) -> Duration {
-        let doubled = self.first_wait.saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
+        let doubled = self
+            .first_wait
+            .saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
         let [byte] = random::bytes::<1>();
         doubled.mul_f64(0.5 + f64::from(byte) / 510.0)
     }
@@ -132,7 +157,9 @@ impl Consumer {
     /// Hides the message until it is to be tried again. If that fails, the queue's own visibility
     /// timeout decides.
     async fn hide(&self, message: &SqsMessage, wait: Duration) {
-        let Some(handle) = &message.receipt_handle else { return };
+        let Some(handle) = &message.receipt_handle else {
+            return;
+        };
         let hidden = self
             .client
             .change_message_visibility()
@@ -142,7 +169,9 @@ impl Consumer {
             .send()
             .await;
         if hidden.is_err() {
-            tracing::warn!("message could not be hidden; it comes back after the queue's visibility timeout");
+            tracing::warn!(
+                "message could not be hidden; it comes back after the queue's visibility timeout"
+            );
         }
     }
 }

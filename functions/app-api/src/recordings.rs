@@ -1,0 +1,243 @@
+//! Recordings of all Zoom users whom an app user has linked.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use aws::bucket::URL_LIFETIME;
+use aws::recordings::{FileKey, Loaded};
+use domain::cursor::{self, Position};
+use domain::ids::{AppUserId, RecordingId, ZoomUser};
+use domain::message::{DownloadMessage, V1};
+use domain::recording::{FileStatus, RecordingView};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use gateway::answer::{self, Problem};
+use gateway::query::Query;
+use gateway::{Body, Response};
+use http::StatusCode;
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{ApiError, AppApi};
+
+/// A page without `limit`.
+const DEFAULT_LIMIT: usize = 25;
+
+/// Recordings that are read side by side for one page.
+const AT_ONCE: usize = 8;
+
+#[derive(Serialize)]
+struct Page {
+    recordings: Vec<RecordingView>,
+    next_cursor: Option<String>,
+}
+
+impl AppApi {
+    /// One page, newest first, merged over all linked Zoom users.
+    pub(crate) async fn list_recordings(
+        &self,
+        user: &AppUserId,
+        query: &Query,
+    ) -> Result<Response<Body>, ApiError> {
+        let limit = limit(query)?;
+        let cursor = query.single("cursor").map_err(|_| Problem::CursorInvalid)?;
+        let after = match cursor {
+            Some(cursor) => Some(self.open_cursor(user, cursor).await?),
+            None => None,
+        };
+
+        let zoom_users = self.zoom_users(user).await?;
+        // One more than the page holds tells whether there is a next one.
+        let mut found = stream::iter(&zoom_users)
+            .map(|zoom_user| self.newest(zoom_user, after.as_ref(), limit + 1))
+            .buffer_unordered(AT_ONCE)
+            .try_concat()
+            .await?;
+        found.sort_by_key(|(start_order, zoom_user)| {
+            Reverse((start_order.clone(), zoom_user.key()))
+        });
+        let more = found.len() > limit;
+        found.truncate(limit);
+
+        let last = found
+            .last()
+            .filter(|_| more)
+            .map(|(start_order, zoom_user)| Position {
+                start_order: start_order.clone(),
+                zoom_user: zoom_user.key(),
+            });
+        let next_cursor = match last {
+            Some(position) => Some(cursor::encode(
+                &self.state_key.versions().await?,
+                user,
+                &position,
+            )),
+            None => None,
+        };
+        let recordings = stream::iter(found)
+            .map(|(start_order, zoom_user)| self.view(zoom_user, start_order))
+            .buffered(AT_ONCE)
+            .try_filter_map(|view| async move { Ok(view) })
+            .try_collect()
+            .await?;
+        Ok(answer::json(
+            StatusCode::OK,
+            &Page {
+                recordings,
+                next_cursor,
+            },
+        ))
+    }
+
+    /// A recording with URLs for its stored files.
+    pub(crate) async fn recording(
+        &self,
+        user: &AppUserId,
+        id: &Option<RecordingId>,
+    ) -> Result<Response<Body>, ApiError> {
+        let loaded = self.find(user, id).await?;
+        let mut view = loaded.recording().view(self.bucket.name());
+        let expires_at = self.url_expiry();
+        for file in view
+            .files
+            .iter_mut()
+            .filter(|file| file.status == FileStatus::Stored)
+        {
+            let Some(key) = &file.key else { continue };
+            // The answer to the app's server is the one place where this URL may stand.
+            file.url = Some(self.bucket.presigned(key).await?.expose_secret().to_owned());
+            file.url_expires_at = Some(expires_at);
+        }
+        Ok(answer::json(StatusCode::OK, &view))
+    }
+
+    /// Has the files of a recording fetched that are not stored: again, or for the first time.
+    pub(crate) async fn download(
+        &self,
+        user: &AppUserId,
+        id: &Option<RecordingId>,
+    ) -> Result<Response<Body>, ApiError> {
+        let loaded = self.find(user, id).await?;
+        let recording = RecordingId::of(&loaded.item.facts.meeting_uuid);
+        self.recordings
+            .request(&loaded.zoom_user, &recording)
+            .await?;
+        let mut messages = Vec::new();
+        for file in &loaded.files {
+            let key = FileKey {
+                zoom_user: loaded.zoom_user.clone(),
+                recording: recording.clone(),
+                file: file.facts.id.clone(),
+            };
+            let wanted = match file.status {
+                FileStatus::Queued => true,
+                FileStatus::Failed => self.recordings.requeue_failed(&key, None).await?,
+                FileStatus::Transferring | FileStatus::Stored | FileStatus::Skipped => false,
+            };
+            if wanted {
+                let FileKey {
+                    zoom_user,
+                    recording,
+                    file,
+                } = key;
+                messages.push(DownloadMessage {
+                    v: V1,
+                    zoom_user,
+                    recording_id: recording,
+                    file_id: file,
+                });
+            }
+        }
+        self.downloads
+            .send_all(&messages, loaded.zoom_user.account_id.as_str())
+            .await?;
+        let sent = messages.iter().map(|message| &message.file_id);
+        self.recordings
+            .note_sent(&loaded.zoom_user, &recording, sent)
+            .await?;
+        Ok(answer::json(
+            StatusCode::ACCEPTED,
+            &json!({"status": "accepted"}),
+        ))
+    }
+
+    /// The recording, if one of this user's linked Zoom users has it.
+    async fn find(&self, user: &AppUserId, id: &Option<RecordingId>) -> Result<Loaded, ApiError> {
+        let id = id.as_ref().ok_or(Problem::RecordingNotFound)?;
+        for zoom_user in self.zoom_users(user).await? {
+            if let Some(loaded) = self.recordings.load(&zoom_user, id).await? {
+                return Ok(loaded);
+            }
+        }
+        Err(Problem::RecordingNotFound.into())
+    }
+
+    async fn zoom_users(&self, user: &AppUserId) -> Result<Vec<ZoomUser>, ApiError> {
+        let links = self.links.links_of(user).await?;
+        Ok(links.into_iter().map(|link| link.zoom_user).collect())
+    }
+
+    /// Where this Zoom user's newest recordings stand in the common order.
+    async fn newest<'a>(
+        &self,
+        zoom_user: &'a ZoomUser,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<(String, &'a ZoomUser)>, ApiError> {
+        let items = self.recordings.newest(zoom_user, after, limit).await?;
+        Ok(items
+            .into_iter()
+            .map(|item| (item.start_order, zoom_user))
+            .collect())
+    }
+
+    async fn view(
+        &self,
+        zoom_user: &ZoomUser,
+        start_order: String,
+    ) -> Result<Option<RecordingView>, ApiError> {
+        let id = start_order
+            .split_once('#')
+            .and_then(|(_, id)| id.parse().ok());
+        let Some(id) = id else { return Ok(None) };
+        let loaded = self.recordings.load(zoom_user, &id).await?;
+        Ok(loaded.map(|loaded| loaded.recording().view(self.bucket.name())))
+    }
+
+    async fn open_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
+        let opened = cursor::decode(&self.state_key.versions().await?, user, text);
+        match opened {
+            Ok(position) => Ok(position),
+            // It may have been made under a key that is newer than the one we know.
+            Err(_) => match self.state_key.read_again().await? {
+                Some(keys) => {
+                    Ok(cursor::decode(&keys, user, text).map_err(|_| Problem::CursorInvalid)?)
+                }
+                None => Err(Problem::CursorInvalid.into()),
+            },
+        }
+    }
+
+    fn url_expiry(&self) -> Timestamp {
+        let lifetime = Duration::from_secs(URL_LIFETIME.as_secs());
+        let at = self
+            .clock
+            .now()
+            .checked_add(lifetime)
+            .unwrap_or(Timestamp::MAX);
+        Timestamp::from_second(at.as_second()).unwrap_or(at)
+    }
+}
+
+fn limit(query: &Query) -> Result<usize, Problem> {
+    let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
+    match query.single("limit").map_err(|_| invalid)? {
+        None => Ok(DEFAULT_LIMIT),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=100).contains(limit))
+            .ok_or(invalid),
+    }
+}
