@@ -1,6 +1,5 @@
 //! Recordings of all Zoom users whom an app user has linked.
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use aws::bucket::URL_LIFETIME;
@@ -9,7 +8,7 @@ use domain::cursor::{self, Position};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
 use domain::message::{DownloadMessage, V1};
 use domain::recording::{FileStatus, RecordingView};
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::future::try_join_all;
 use gateway::answer::{self, Problem};
 use gateway::query::Query;
 use gateway::{Body, Response};
@@ -23,9 +22,6 @@ use crate::{ApiError, AppApi};
 
 /// A page without `limit`.
 const DEFAULT_LIMIT: usize = 25;
-
-/// Recordings that are read side by side for one page.
-const AT_ONCE: usize = 8;
 
 #[derive(Serialize)]
 struct Page {
@@ -49,24 +45,15 @@ impl AppApi {
 
         let zoom_users = self.zoom_users(user).await?;
         // One more than the page holds tells whether there is a next one.
-        let mut found = stream::iter(&zoom_users)
-            .map(|zoom_user| self.newest(zoom_user, after.as_ref(), limit + 1))
-            .buffer_unordered(AT_ONCE)
-            .try_concat()
-            .await?;
-        found.sort_by_key(|(start_order, zoom_user)| {
-            Reverse((start_order.clone(), zoom_user.key()))
-        });
+        let pages = zoom_users
+            .into_iter()
+            .map(|zoom_user| self.newest(zoom_user, after.as_ref(), limit + 1));
+        let mut found: Vec<Position> = try_join_all(pages).await?.into_iter().flatten().collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
         let more = found.len() > limit;
         found.truncate(limit);
 
-        let last = found
-            .last()
-            .filter(|_| more)
-            .map(|(start_order, zoom_user)| Position {
-                start_order: start_order.clone(),
-                zoom_user: zoom_user.key(),
-            });
+        let last = found.last().filter(|_| more).cloned();
         let next_cursor = match last {
             Some(position) => Some(cursor::encode(
                 &self.state_key.versions().await?,
@@ -75,12 +62,9 @@ impl AppApi {
             )),
             None => None,
         };
-        let recordings = stream::iter(found)
-            .map(|(start_order, zoom_user)| self.view(zoom_user, start_order))
-            .buffered(AT_ONCE)
-            .try_filter_map(|view| async move { Ok(view) })
-            .try_collect()
-            .await?;
+        let recordings =
+            try_join_all(found.into_iter().map(|position| self.view(position))).await?;
+        let recordings = recordings.into_iter().flatten().collect();
         Ok(answer::json(
             StatusCode::OK,
             &Page {
@@ -179,29 +163,33 @@ impl AppApi {
     }
 
     /// Where this Zoom user's newest recordings stand in the common order.
-    async fn newest<'a>(
+    async fn newest(
         &self,
-        zoom_user: &'a ZoomUser,
+        zoom_user: ZoomUser,
         after: Option<&Position>,
         limit: usize,
-    ) -> Result<Vec<(String, &'a ZoomUser)>, ApiError> {
-        let items = self.recordings.newest(zoom_user, after, limit).await?;
+    ) -> Result<Vec<Position>, ApiError> {
+        let items = self.recordings.newest(&zoom_user, after, limit).await?;
+        let zoom_user = zoom_user.key();
+        let position = |start_order| Position {
+            start_order,
+            zoom_user: zoom_user.clone(),
+        };
         Ok(items
             .into_iter()
-            .map(|item| (item.start_order, zoom_user))
+            .map(|item| position(item.start_order))
             .collect())
     }
 
-    async fn view(
-        &self,
-        zoom_user: &ZoomUser,
-        start_order: String,
-    ) -> Result<Option<RecordingView>, ApiError> {
-        let id = start_order
+    async fn view(&self, position: Position) -> Result<Option<RecordingView>, ApiError> {
+        let id = position
+            .start_order
             .split_once('#')
             .and_then(|(_, id)| id.parse().ok());
-        let Some(id) = id else { return Ok(None) };
-        let loaded = self.recordings.load(zoom_user, &id).await?;
+        let (Some(id), Ok(zoom_user)) = (id, ZoomUser::from_key(&position.zoom_user)) else {
+            return Ok(None);
+        };
+        let loaded = self.recordings.load(&zoom_user, &id).await?;
         Ok(loaded.map(|loaded| loaded.recording().view(self.bucket.name())))
     }
 
