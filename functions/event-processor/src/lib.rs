@@ -95,7 +95,8 @@ impl EventProcessor {
         match body {
             EventBody::Event(event) => self.process_event(event).await,
             EventBody::ObjectKey(key) => {
-                let bytes = self.bucket.read(key).await?;
+                // It is removed once processed: a redelivery that finds it gone has nothing to do.
+                let Some(bytes) = self.bucket.read(key).await? else { return Ok(()) };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
                 self.process_event(&event).await?;

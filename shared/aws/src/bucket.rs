@@ -70,22 +70,20 @@ impl Bucket {
             .map_err(|error| AwsFailure::of("PutObject", &error))
     }
 
-    /// Reads a small object that we wrote.
-    pub async fn read(&self, key: &str) -> Result<Vec<u8>, AwsFailure> {
-        let answer = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .await
-            .map_err(|error| AwsFailure::of("GetObject", &error))?;
+    /// Reads a small object that we wrote. `None` if it is not there.
+    pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsFailure> {
+        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
+            Err(error) => return Err(AwsFailure::of("GetObject", &error)),
+        };
         let body = answer
             .body
             .collect()
             .await
             .map_err(|_| AwsFailure::answer("GetObject", "body broke off"))?;
-        Ok(body.to_vec())
+        Ok(Some(body.to_vec()))
     }
 
     /// Removes an object that is no longer needed.

@@ -1,0 +1,93 @@
+//! Tables.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+};
+
+use super::{DeployError, is};
+use crate::names;
+use crate::template::{KeyElement, Physical, Table};
+
+/// A new table is there within milliseconds; this is for machines under load.
+const MOST_LOOKS: u32 = 200;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+
+pub(super) async fn create(client: &Client, name: &str, table: &Table) -> Result<Physical, DeployError> {
+    let mut request = client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_key_schema(Some(key(name, &table.key_schema)?));
+    for attribute in &table.attribute_definitions {
+        let definition = AttributeDefinition::builder()
+            .attribute_name(&attribute.attribute_name)
+            .attribute_type(ScalarAttributeType::from(attribute.attribute_type.as_str()))
+            .build();
+        request = request.attribute_definitions(definition.map_err(|error| DeployError::engine(name, &error))?);
+    }
+    for index in &table.global_secondary_indexes {
+        let none = index.projection.non_key_attributes.is_empty();
+        let projection = Projection::builder()
+            .projection_type(ProjectionType::from(index.projection.projection_type.as_str()))
+            .set_non_key_attributes((!none).then(|| index.projection.non_key_attributes.clone()))
+            .build();
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(&index.index_name)
+            .set_key_schema(Some(key(name, &index.key_schema)?))
+            .projection(projection)
+            .build();
+        request = request.global_secondary_indexes(index.map_err(|error| DeployError::engine(name, &error))?);
+    }
+    match request.send().await {
+        Ok(_) => {}
+        Err(error) if is(&error, "ResourceInUseException") => {}
+        Err(error) => return Err(DeployError::engine(name, &error)),
+    }
+    until_active(client, name).await?;
+    if let Some(ttl) = table.time_to_live_specification.as_ref().filter(|ttl| ttl.enabled) {
+        expire(client, name, &ttl.attribute_name).await?;
+    }
+    let arn = format!("arn:aws:dynamodb:{}:{}:table/{name}", names::REGION, names::ACCOUNT_ID);
+    Ok(Physical::new(name, arn))
+}
+
+fn key(name: &str, elements: &[KeyElement]) -> Result<Vec<KeySchemaElement>, DeployError> {
+    let element = |element: &KeyElement| {
+        KeySchemaElement::builder()
+            .attribute_name(&element.attribute_name)
+            .key_type(KeyType::from(element.key_type.as_str()))
+            .build()
+            .map_err(|error| DeployError::engine(name, &error))
+    };
+    elements.iter().map(element).collect()
+}
+
+async fn until_active(client: &Client, name: &str) -> Result<(), DeployError> {
+    for _ in 0..MOST_LOOKS {
+        let answer = client.describe_table().table_name(name).send().await;
+        let answer = answer.map_err(|error| DeployError::engine(name, &error))?;
+        if answer.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(DeployError::answer(name, "the table does not become active"))
+}
+
+async fn expire(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
+    let known = client.describe_time_to_live().table_name(name).send().await;
+    let known = known.map_err(|error| DeployError::engine(name, &error))?;
+    let known = known.time_to_live_description().and_then(|ttl| ttl.attribute_name());
+    // Switching on what is on already is refused.
+    if known == Some(attribute) {
+        return Ok(());
+    }
+    let wanted = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+    let wanted = wanted.map_err(|error| DeployError::engine(name, &error))?;
+    let set = client.update_time_to_live().table_name(name).time_to_live_specification(wanted).send().await;
+    set.map(|_| ()).map_err(|error| DeployError::engine(name, &error))
+}

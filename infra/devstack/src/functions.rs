@@ -1,0 +1,113 @@
+//! The functions, by the names of their binaries: the one list here that the template has as well. A
+//! test holds the two against each other.
+
+use std::sync::Arc;
+
+use aws::environment::{ConfigError, Environment};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures_util::future::BoxFuture;
+use gateway::{Body, Request, Response};
+use lambda_http::LambdaEvent;
+use lambda_http::request::LambdaRequest;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+/// A function behind the HTTP API: API Gateway's event in, API Gateway's answer out, both as JSON.
+pub(crate) type HttpHandler = Arc<dyn Fn(LambdaEvent<LambdaRequest>) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
+
+/// A function that works off a queue.
+pub(crate) type QueueHandler = Arc<dyn Fn(SqsEvent) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
+
+/// A function, ready to be called.
+#[derive(Clone)]
+pub(crate) enum Handler {
+    Http(HttpHandler),
+    Queue(QueueHandler),
+}
+
+/// All functions that are built in.
+pub(crate) const BINARIES: [&str; 7] =
+    ["app-api", "event-processor", "notifier", "oauth-callback", "oauth-start", "recording-downloader", "webhook"];
+
+/// Makes a function as its `main` would, once. `None` if there is none of that name.
+pub(crate) fn construct(binary: &str, environment: &Environment) -> Option<Result<Handler, ConfigError>> {
+    Some(match binary {
+        "app-api" => app_api::AppApi::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request)))),
+        "oauth-callback" => {
+            oauth_callback::OauthCallback::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        }
+        "oauth-start" => {
+            oauth_start::OauthStart::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        }
+        "webhook" => webhook::Webhook::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request)))),
+        "event-processor" => {
+            event_processor::EventProcessor::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+        }
+        "notifier" => notifier::Notifier::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch)))),
+        "recording-downloader" => recording_downloader::RecordingDownloader::new(environment)
+            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch)))),
+        _ => return None,
+    })
+}
+
+type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;
+type HandleQueue<T> = for<'a> fn(&'a T, SqsEvent) -> BoxFuture<'a, SqsBatchResponse>;
+
+/// Behind the very service that runs in Lambda, so that nothing of the way from event to request and
+/// back is left out here.
+fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler {
+    let function = Arc::new(function);
+    Handler::Http(Arc::new(move |event| {
+        let function = Arc::clone(&function);
+        let service = gateway::service(move |request| {
+            let function = Arc::clone(&function);
+            async move { handle(&function, request).await }
+        });
+        Box::pin(async move {
+            match service.oneshot(event).await {
+                Ok(answer) => serde_json::to_value(answer).ok(),
+                Err(never) => match never {},
+            }
+        })
+    }))
+}
+
+fn queue<T: Send + Sync + 'static>(function: T, handle: HandleQueue<T>) -> Handler {
+    let function = Arc::new(function);
+    Handler::Queue(Arc::new(move |batch| {
+        let function = Arc::clone(&function);
+        Box::pin(async move { handle(&function, batch).await })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::BINARIES;
+    use crate::template::Template;
+
+    /// The functions that the template deploys.
+    fn in_the_template() -> BTreeSet<String> {
+        Template::of_repository().unwrap().binaries().unwrap().into_values().collect()
+    }
+
+    #[test]
+    fn every_function_of_the_template_is_here_and_the_other_way_round() {
+        let here: BTreeSet<String> = BINARIES.map(str::to_owned).into();
+        assert_eq!(here, in_the_template());
+    }
+
+    #[test]
+    fn every_function_of_the_template_is_a_crate_and_the_other_way_round() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
+        let crates: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().join("Cargo.toml").exists())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(crates, in_the_template());
+    }
+}

@@ -1,0 +1,226 @@
+//! The event that an HTTP API makes of a request: payload format 2.0.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use aws::random;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, COOKIE, USER_AGENT};
+use http::request::Parts;
+use http::HeaderMap;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::names;
+
+/// The id of this API.
+pub(super) const API_ID: &str = "local";
+
+/// What the event says of the world around the request.
+#[derive(Debug)]
+pub(super) struct Surroundings<'a> {
+    /// Host and port that the API listens on: what on AWS is the API's domain. Never a header.
+    pub(super) domain: &'a str,
+    pub(super) peer: SocketAddr,
+    pub(super) now: Timestamp,
+    pub(super) request_id: &'a str,
+}
+
+/// Makes the event. `path` is percent-decoded, as AWS hands it over.
+pub(super) fn build(
+    request: &Parts,
+    path: &str,
+    body: &Bytes,
+    route_key: &str,
+    path_parameters: &[(&str, String)],
+    around: &Surroundings<'_>,
+) -> Value {
+    let method = request.method.as_str();
+    let query = request.uri.query().unwrap_or_default();
+    let source_ip = around.peer.ip().to_string();
+    let user_agent = request.headers.get(USER_AGENT).map(|agent| lossy(agent.as_bytes())).unwrap_or_default();
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers(&request.headers, around),
+        "requestContext": {
+            "accountId": names::ACCOUNT_ID,
+            "apiId": API_ID,
+            "domainName": around.domain,
+            "domainPrefix": around.domain.split('.').next().unwrap_or_default(),
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": format!("{:?}", request.version),
+                "sourceIp": source_ip,
+                "userAgent": user_agent,
+            },
+            "requestId": around.request_id,
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": around.now.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": around.now.as_millisecond(),
+        },
+        "isBase64Encoded": false,
+    });
+    let cookies = cookies(&request.headers);
+    if !cookies.is_empty() {
+        event["cookies"] = json!(cookies);
+    }
+    let parameters = query_parameters(query);
+    if !parameters.is_empty() {
+        event["queryStringParameters"] = json!(parameters);
+    }
+    if !path_parameters.is_empty() {
+        let parameters = path_parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        event["pathParameters"] = Value::Object(parameters.collect());
+    }
+    if !body.is_empty() {
+        let text = is_text(&request.headers).then(|| std::str::from_utf8(body).ok()).flatten();
+        event["isBase64Encoded"] = json!(text.is_none());
+        event["body"] = text.map_or_else(|| json!(STANDARD.encode(body)), |text| json!(text));
+    }
+    event
+}
+
+/// Text and what is made of it; everything else travels as base64, and so does what only claims to be text.
+fn is_text(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(|value| lossy(value.as_bytes()).to_ascii_lowercase());
+    let content_type = content_type.unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.starts_with("text/")
+        || matches!(essence, "application/json" | "application/javascript" | "application/xml")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+}
+
+/// Names in lower case, repeated ones joined by commas; cookies have a place of their own.
+fn headers(headers: &HeaderMap, around: &Surroundings<'_>) -> Map<String, Value> {
+    let mut joined: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in headers {
+        if name == COOKIE {
+            continue;
+        }
+        let value = lossy(value.as_bytes());
+        joined.entry(name.as_str()).and_modify(|all| { all.push(','); all.push_str(&value); }).or_insert(value);
+    }
+    let mut map: Map<String, Value> = joined.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let source = around.peer.ip().to_string();
+    let forwarded = match map.get("x-forwarded-for").and_then(Value::as_str) {
+        Some(before) => format!("{before}, {source}"),
+        None => source,
+    };
+    map.insert("x-forwarded-for".into(), json!(forwarded));
+    map.insert("x-forwarded-proto".into(), json!("http"));
+    if let Some((_, port)) = around.domain.rsplit_once(':') {
+        map.insert("x-forwarded-port".into(), json!(port));
+    }
+    let (high, low) = (u64::from_be_bytes(random::bytes()), u32::from_be_bytes(random::bytes()));
+    let trace = format!("Root=1-{:08x}-{high:016x}{low:08x}", around.now.as_second());
+    map.entry("x-amzn-trace-id").or_insert(json!(trace));
+    map
+}
+
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(COOKIE).iter().map(|value| lossy(value.as_bytes()));
+    let split = |value: String| value.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>();
+    values.flat_map(split).filter(|cookie| !cookie.is_empty()).collect()
+}
+
+/// Decoded; repeated names joined by commas.
+fn query_parameters(query: &str) -> BTreeMap<String, String> {
+    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        parameters.entry(name.into_owned()).and_modify(|all| { all.push(','); all.push_str(&value); }).or_insert_with(|| value.into_owned());
+    }
+    parameters
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use lambda_http::request::LambdaRequest;
+
+    use super::*;
+
+    fn event(request: http::request::Builder, path: &str, body: &[u8]) -> Value {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let around = Surroundings {
+            domain: "127.0.0.1:4000",
+            peer: ([127, 0, 0, 1], 5).into(),
+            now: Timestamp::from_second(1_767_225_600).unwrap(),
+            request_id: "r",
+        };
+        let parameters = [("proxy", "links".to_owned())];
+        build(&parts, path, &Bytes::copy_from_slice(body), "ANY /v1/{proxy+}", &parameters, &around)
+    }
+
+    #[test]
+    fn an_event_has_the_shape_of_payload_format_2() {
+        let request = Request::post("/v1/links?a=1&b=x%20y&a=2&c")
+            .header("Content-Type", "application/json")
+            .header("Cookie", "one=1; two=2")
+            .header("Cookie", "three=3")
+            .header("X-Twice", "a")
+            .header("X-Twice", "b")
+            .header("Host", "evil.test")
+            .header("User-Agent", "tests");
+        let mut event = event(request, "/v1/links", "{\"ä\":1}".as_bytes());
+        assert!(event["headers"].as_object_mut().unwrap().remove("x-amzn-trace-id").is_some());
+        let expected = json!({
+            "version": "2.0",
+            "routeKey": "ANY /v1/{proxy+}",
+            "rawPath": "/v1/links",
+            "rawQueryString": "a=1&b=x%20y&a=2&c",
+            "cookies": ["one=1", "two=2", "three=3"],
+            "headers": {
+                "content-type": "application/json", "x-twice": "a,b", "host": "evil.test", "user-agent": "tests",
+                "x-forwarded-for": "127.0.0.1", "x-forwarded-port": "4000", "x-forwarded-proto": "http",
+            },
+            "queryStringParameters": {"a": "1,2", "b": "x y", "c": ""},
+            "pathParameters": {"proxy": "links"},
+            "requestContext": {
+                "accountId": "000000000000", "apiId": "local", "domainName": "127.0.0.1:4000", "domainPrefix": "127",
+                "http": {"method": "POST", "path": "/v1/links", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "tests"},
+                "requestId": "r", "routeKey": "ANY /v1/{proxy+}", "stage": "$default",
+                "time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 1_767_225_600_000_i64,
+            },
+            "body": "{\"ä\":1}",
+            "isBase64Encoded": false,
+        });
+        assert_eq!(event, expected);
+        let read: LambdaRequest = serde_json::from_value(event).unwrap();
+        assert!(matches!(read, LambdaRequest::ApiGatewayV2(_)));
+    }
+
+    #[test]
+    fn bodies_that_are_no_text_travel_as_base64() {
+        let body = |content_type: Option<&str>, body: &[u8]| {
+            let mut request = Request::post("/x");
+            if let Some(content_type) = content_type {
+                request = request.header("content-type", content_type);
+            }
+            let event = event(request, "/x", body);
+            (event["isBase64Encoded"].as_bool().unwrap(), event["body"].as_str().map(str::to_owned))
+        };
+        let plain = (false, Some("a=b".to_owned()));
+        let encoded = (true, Some("YT1i".to_owned()));
+        for content_type in ["text/plain", "application/json; charset=utf-8", "Application/JSON", "application/problem+json"] {
+            assert_eq!(body(Some(content_type), b"a=b"), plain, "{content_type}");
+        }
+        for content_type in [None, Some("application/x-www-form-urlencoded"), Some("application/octet-stream")] {
+            assert_eq!(body(content_type, b"a=b"), encoded, "{content_type:?}");
+        }
+        assert_eq!(body(Some("application/json"), b"\xff"), (true, Some("/w==".to_owned())));
+        assert_eq!(body(Some("application/json"), b""), (false, None));
+    }
+}

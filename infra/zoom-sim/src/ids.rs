@@ -1,0 +1,99 @@
+//! Identifiers in the forms Zoom uses.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
+/// Makes ids from a key and a counter. With the same key and the same calls come the same ids, which is
+/// what makes a seeded run repeatable; with a random key they are as good as random.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    key: [u8; 32],
+    counter: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self {
+            key,
+            counter: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let mut out = [0; N];
+        for (block, chunk) in (0_u32..).zip(out.chunks_mut(32)) {
+            let hash = Sha256::new()
+                .chain_update(self.key)
+                .chain_update(number.to_be_bytes())
+                .chain_update(block.to_be_bytes());
+            chunk.copy_from_slice(&hash.finalize()[..chunk.len()]);
+        }
+        out
+    }
+
+    /// base64url text, as in URLs, codes and padding claims.
+    pub(crate) fn opaque<const N: usize>(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<N>())
+    }
+
+    /// A Zoom user or account id: 22 characters, case-sensitive.
+    pub(crate) fn zoom(&self) -> String {
+        self.opaque::<16>()
+    }
+
+    /// A meeting UUID: padded base64, so it may hold `/` and `+`.
+    pub(crate) fn meeting_uuid(&self) -> String {
+        STANDARD.encode(self.bytes::<16>())
+    }
+
+    /// A meeting number of eleven digits.
+    pub(crate) fn meeting_number(&self) -> u64 {
+        80_000_000_000 + u64::from_be_bytes(self.bytes()) % 10_000_000_000
+    }
+
+    /// A recording file id: a version 4 UUID.
+    pub(crate) fn file(&self) -> String {
+        let mut bytes = self.bytes::<16>();
+        bytes[6] = bytes[6] & 0x0F | 0x40;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        grouped(&bytes, '-')
+    }
+
+    /// `x-zm-request-id`: the groups of a UUID, joined by underscores.
+    pub(crate) fn request(&self) -> String {
+        grouped(&self.bytes(), '_')
+    }
+
+    pub(crate) fn hex<const N: usize>(&self) -> String {
+        hex::encode(self.bytes::<N>())
+    }
+}
+
+fn grouped(bytes: &[u8; 16], separator: char) -> String {
+    let mut text = hex::encode(bytes);
+    for at in [20, 16, 12, 8] {
+        text.insert(at, separator);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let ids = Ids::new([7; 32]);
+        assert_eq!(ids.zoom().len(), 22);
+        assert!(ids.meeting_uuid().ends_with("=="));
+        let groups: Vec<usize> = ids.request().split('_').map(str::len).collect();
+        assert_eq!(groups, [8, 4, 4, 4, 12]);
+        assert_eq!(ids.file().as_bytes()[14], b'4');
+        assert_ne!(ids.bytes::<64>(), ids.bytes::<64>());
+        assert_eq!(Ids::new([7; 32]).zoom(), Ids::new([7; 32]).zoom());
+    }
+}

@@ -1,0 +1,73 @@
+//! `zoom-sim`: the simulator as a program.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context;
+use clap::Parser;
+use zoom_sim::Config;
+
+/// An offline Zoom: OAuth, cloud recordings, downloads and webhooks on loopback.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Port, on both loopback addresses; 0 takes a free one.
+    #[arg(long, default_value_t = 4200)]
+    port: u16,
+    /// Loopback address that download URLs name.
+    #[arg(long, default_value = "127.0.0.1")]
+    address: IpAddr,
+    /// The app's client id.
+    #[arg(long)]
+    client_id: Option<String>,
+    /// The app's client secret.
+    #[arg(long)]
+    client_secret: Option<String>,
+    /// The app's secret token, which signs events.
+    #[arg(long)]
+    webhook_secret: Option<String>,
+    /// Where events go.
+    #[arg(long)]
+    webhook_url: Option<String>,
+    /// Where `app_deauthorized` goes.
+    #[arg(long)]
+    deauthorize_url: Option<String>,
+    /// An allowed redirect URI; may be repeated.
+    #[arg(long)]
+    redirect_uri: Vec<String>,
+    /// Multiplies the retry delays of 5, 20 and 60 minutes.
+    #[arg(long, default_value_t = 1.0)]
+    retry_scale: f64,
+    /// Makes ids repeatable.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let args = Args::parse();
+    let defaults = Config::default();
+    let config = Config {
+        bind: SocketAddr::new(args.address, args.port),
+        seed: args.seed,
+        client_id: args.client_id.unwrap_or(defaults.client_id),
+        client_secret: args.client_secret.unwrap_or(defaults.client_secret),
+        webhook_secret: args.webhook_secret.unwrap_or(defaults.webhook_secret),
+        webhook_url: args.webhook_url,
+        deauthorize_url: args.deauthorize_url,
+        redirect_uris: args.redirect_uri,
+        retry_scale: args.retry_scale,
+        ..Config::default()
+    };
+    let sim = zoom_sim::start(config)
+        .await
+        .context("the simulator does not start")?;
+    tracing::info!(url = %sim.url(), "ready; open it in a browser for the control page");
+    tokio::signal::ctrl_c()
+        .await
+        .context("Ctrl-C cannot be waited for")?;
+    sim.shutdown().await;
+    Ok(())
+}
