@@ -5,7 +5,7 @@
 //! as twins with other URLs and tokens, and in any order; what counts is meeting UUID and file id.
 
 use aws::AwsFailure;
-use aws::announce::{AnnounceError, Announcer};
+use aws::announce::Announcer;
 use aws::bucket::Bucket;
 use aws::environment::{ConfigError, Environment};
 use aws::links::LinkTable;
@@ -43,8 +43,6 @@ pub struct EventProcessor {
 enum ProcessError {
     #[error(transparent)]
     Aws(#[from] AwsFailure),
-    #[error(transparent)]
-    Announce(#[from] AnnounceError),
     #[error(transparent)]
     Event(#[from] EventError),
     #[error("the stored event is not JSON")]
@@ -96,7 +94,9 @@ impl EventProcessor {
             EventBody::Event(event) => self.process_event(event).await,
             EventBody::ObjectKey(key) => {
                 // It is removed once processed: a redelivery that finds it gone has nothing to do.
-                let Some(bytes) = self.bucket.read(key).await? else { return Ok(()) };
+                let Some(bytes) = self.bucket.read(key).await? else {
+                    return Ok(());
+                };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
                 self.process_event(&event).await?;
@@ -150,7 +150,8 @@ impl EventProcessor {
             .try_collect()
             .await?;
 
-        if known.as_ref().is_none_or(|item| item.sequence == 0) {
+        // Files are sent for after this, so where some were, it was told.
+        if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
             self.announcer
                 .tell(
                     &self.recordings,

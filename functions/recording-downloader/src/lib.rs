@@ -9,7 +9,7 @@ mod stream;
 mod verdict;
 
 use aws::AwsFailure;
-use aws::announce::{AnnounceError, Announcer};
+use aws::announce::Announcer;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
 use aws::links::LinkTable;
@@ -52,8 +52,6 @@ pub struct RecordingDownloader {
 enum TransferError {
     #[error(transparent)]
     Aws(#[from] AwsFailure),
-    #[error(transparent)]
-    Announce(#[from] AnnounceError),
     #[error(transparent)]
     Fence(#[from] FenceError),
     #[error("the recording of the file is gone")]
@@ -141,7 +139,6 @@ impl RecordingDownloader {
             Ok(verdict) => verdict,
             // Somebody else took over; it is theirs now.
             Err(TransferError::Fence(FenceError::Lost)) => return Ok(()),
-            Err(TransferError::Announce(error)) => return Err(Retry::because(error)),
             Err(error) => Verdict::Retry(Refusal {
                 reason: "internal",
                 detail: error.to_string(),
@@ -185,12 +182,12 @@ impl RecordingDownloader {
         owner: &str,
         item: &FileItem,
     ) -> Result<Verdict, TransferError> {
-        let loaded = self
+        let recording = self
             .recordings
-            .load(&key.zoom_user, &key.recording)
+            .item(&key.zoom_user, &key.recording)
             .await?
             .ok_or(TransferError::NoRecording)?;
-        let meeting = &loaded.item.facts.meeting_uuid;
+        let meeting = &recording.facts.meeting_uuid;
         let Some(sealed) = &item.source else {
             return Ok(Verdict::fail("no_source"));
         };
@@ -209,7 +206,7 @@ impl RecordingDownloader {
         let object_key = object_key::file(
             &key.zoom_user,
             &key.recording,
-            loaded.item.facts.start_time,
+            recording.facts.start_time,
             &key.file,
             &item.facts.extension,
         );
@@ -269,13 +266,13 @@ impl RecordingDownloader {
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         match item.status {
             FileStatus::Stored => {
-                self.announce(
-                    key,
-                    &RecordingFact::FileStored(key.file.clone()),
-                    &app_users,
-                )
-                .await?;
-                if let Some(loaded) = self.complete(key).await? {
+                let stored = RecordingFact::FileStored(key.file.clone());
+                // What this reads is consistent and comes after our own write, so of those who store the
+                // last files at the same time at least one sees them all.
+                let loaded = self.announce(key, &stored, &app_users).await?;
+                let complete =
+                    loaded.filter(|loaded| loaded.recording().status() == RecordingStatus::Stored);
+                if let Some(loaded) = complete {
                     self.write_manifest(key, loaded).await?;
                     self.announce(key, &RecordingFact::Stored, &app_users)
                         .await?;
@@ -288,7 +285,7 @@ impl RecordingDownloader {
                     reason: item.reason.clone().unwrap_or_default(),
                     attempt: item.attempt,
                 };
-                self.announce(key, &fact, &app_users).await
+                self.announce(key, &fact, &app_users).await.map(|_| ())
             }
             FileStatus::Queued | FileStatus::Transferring | FileStatus::Skipped => Ok(()),
         }
@@ -299,18 +296,11 @@ impl RecordingDownloader {
         key: &FileKey,
         fact: &RecordingFact,
         to: &[AppUserId],
-    ) -> Result<(), TransferError> {
+    ) -> Result<Option<Loaded>, TransferError> {
         Ok(self
             .announcer
             .tell(&self.recordings, &key.zoom_user, &key.recording, fact, to)
             .await?)
-    }
-
-    /// The recording, if all of its wanted files are stored. The query is consistent and comes after our
-    /// own write, so of those who store the last files at the same time at least one sees it.
-    async fn complete(&self, key: &FileKey) -> Result<Option<Loaded>, TransferError> {
-        let loaded = self.recordings.load(&key.zoom_user, &key.recording).await?;
-        Ok(loaded.filter(|loaded| loaded.recording().status() == RecordingStatus::Stored))
     }
 
     /// Writes the manifest, and again while the recording has changed under our hands: a manifest that

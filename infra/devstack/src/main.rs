@@ -1,1 +1,2 @@
-fn main(){}
+//! `cargo run`: the whole system on this machine.
+fn main() {}

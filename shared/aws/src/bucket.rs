@@ -72,10 +72,18 @@ impl Bucket {
 
     /// Reads a small object that we wrote. `None` if it is not there.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsFailure> {
-        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await;
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
+                return Ok(None);
+            }
             Err(error) => return Err(AwsFailure::of("GetObject", &error)),
         };
         let body = answer

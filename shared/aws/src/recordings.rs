@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::cursor::Position;
 use domain::ids::{FileId, RecordingId, ZoomUser};
+use domain::message::Notification;
 use domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
 use domain::seal::Sealed;
 use jiff::{SignedDuration, Timestamp};
@@ -115,6 +116,14 @@ impl From<FileItem> for File {
     }
 }
 
+/// A fact's item.
+#[derive(Debug, Serialize, Deserialize)]
+struct FactItem {
+    #[serde(flatten)]
+    notification: Notification,
+    expires_at: i64,
+}
+
 /// A recording with its files, read consistently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
@@ -208,14 +217,6 @@ impl RecordingTable {
         })
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.table
-    }
-
     /// A recording with all of its files, by one consistent query.
     pub async fn load(
         &self,
@@ -257,6 +258,79 @@ impl RecordingTable {
             item,
             files,
         }))
+    }
+
+    /// A recording's own item, without its files.
+    pub async fn item(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<RecordingItem>, AwsFailure> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("zoom_user", AttributeValue::S(zoom_user.key()))
+            .key("entry", AttributeValue::S(recording_entry(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))?;
+        answer.item.map(read).transpose()
+    }
+
+    /// Draws the next sequence number for a fact about a recording. `None` if there is no such
+    /// recording.
+    pub async fn next_sequence(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<u64>, AwsFailure> {
+        let answer = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("ADD #sequence :one")
+            .condition_expression("attribute_exists(entry)")
+            .expression_attribute_names("#sequence", "sequence")
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await;
+        match answer {
+            Ok(updated) => {
+                let drawn = updated
+                    .attributes
+                    .as_ref()
+                    .and_then(|new| new.get("sequence"));
+                let drawn = drawn
+                    .and_then(|value| value.as_n().ok())
+                    .and_then(|text| text.parse().ok());
+                drawn.map(Some).ok_or_else(|| {
+                    AwsFailure::answer("UpdateItem Recordings", "no sequence number")
+                })
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+            },
+        }
+    }
+
+    /// Freezes a fact under its notification's id. If it was frozen before, that is what it stays.
+    pub(crate) async fn freeze(
+        &self,
+        zoom_user: &ZoomUser,
+        notification: Notification,
+        expires_at: i64,
+    ) -> Result<Notification, AwsFailure> {
+        let entry = format!("fact#{}", notification.id);
+        let item = FactItem {
+            notification,
+            expires_at,
+        };
+        Ok(match self.add(zoom_user, &entry, &item).await? {
+            Added::New => item.notification,
+            Added::Known(known) => known.notification,
+        })
     }
 
     /// Writes a recording that was not known.
@@ -594,15 +668,11 @@ fn conditional(answer: UpdateAnswer) -> Result<Option<()>, AwsFailure> {
     }
 }
 
-pub(crate) fn recording_entry(id: &RecordingId) -> String {
+fn recording_entry(id: &RecordingId) -> String {
     format!("rec#{id}")
 }
 
-pub(crate) fn keyed<T: Serialize>(
-    zoom_user: &ZoomUser,
-    entry: &str,
-    value: &T,
-) -> Result<Item, AwsFailure> {
+fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
     let mut item: Item =
         to_item(value).map_err(|_| AwsFailure::answer("Recordings", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
@@ -638,7 +708,7 @@ fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
     from_item(item).map_err(|error| {
         AwsFailure::answer("Recordings", format!("an item does not read: {error}"))
     })

@@ -14,8 +14,8 @@ use crate::environment::{Clock, ConfigError, Environment};
 /// A secret read so long ago is read again, if it can be.
 const KEPT: SignedDuration = SignedDuration::from_mins(5);
 
-/// However often verification fails, a secret is not read again within this time: forgeries are free
-/// for those who send them, and must be nearly free for us.
+/// However often verification fails, it makes us read a secret again only once within this time:
+/// forgeries are free for those who send them, and must be nearly free for us.
 const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why there is no secret.
@@ -42,6 +42,8 @@ pub struct Secret {
 struct Kept {
     versions: Versions,
     read_at: Timestamp,
+    /// When something that did not verify last made us read.
+    forced_at: Option<Timestamp>,
 }
 
 impl Secret {
@@ -64,9 +66,11 @@ impl Secret {
             Some(known) if now.duration_since(known.read_at) < KEPT => Ok(known.versions.clone()),
             known => match self.read().await {
                 Ok(versions) => {
+                    let forced_at = known.and_then(|known| known.forced_at);
                     *kept = Some(Kept {
                         versions: versions.clone(),
                         read_at: now,
+                        forced_at,
                     });
                     Ok(versions)
                 }
@@ -81,21 +85,20 @@ impl Secret {
         }
     }
 
-    /// Reads the secret again because something did not verify with it. `None` if it was read within
+    /// Reads the secret again because something did not verify with it. `None` if that was done within
     /// the last 60 s: then what did not verify is simply wrong.
     pub async fn read_again(&self) -> Result<Option<Versions>, AwsFailure> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
-        if kept
-            .as_ref()
-            .is_some_and(|known| now.duration_since(known.read_at) < AT_MOST_EVERY)
-        {
+        let forced_at = kept.as_ref().and_then(|known| known.forced_at);
+        if forced_at.is_some_and(|at| now.duration_since(at) < AT_MOST_EVERY) {
             return Ok(None);
         }
         let versions = self.read().await?;
         *kept = Some(Kept {
             versions: versions.clone(),
             read_at: now,
+            forced_at: Some(now),
         });
         Ok(Some(versions))
     }

@@ -11,7 +11,6 @@ use http::header::{CONTENT_TYPE, COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::HeaderMap;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::names;
@@ -63,7 +62,7 @@ pub(super) fn build(
             "requestId": around.request_id,
             "routeKey": route_key,
             "stage": "$default",
-            "time": around.now.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "time": around.now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
             "timeEpoch": around.now.as_millisecond(),
         },
         "isBase64Encoded": false,

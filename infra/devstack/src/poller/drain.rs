@@ -1,0 +1,120 @@
+//! The queues worked off on demand, for tests: when the call returns, nothing is left to be done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use futures_util::future::join_all;
+
+use super::{PAUSE, Poller, Source};
+use crate::deploy;
+
+/// How long to wait before looking again at what others are at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// A queue that can't be read so often in a row is left alone.
+const MOST_FAILURES: u32 = 3;
+
+/// What a drain has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Deliveries that were done.
+    pub done: usize,
+    /// Deliveries that were not.
+    pub failed: usize,
+    /// Messages that are still in the functions' queues: hidden until they are tried again, or delayed.
+    /// Dead-letter queues do not count.
+    pub waiting: usize,
+}
+
+/// What becomes of messages that were not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retries {
+    /// They come back when their time has come, and are not waited for.
+    Later,
+    /// They are delivered again at once, until they are done or in the dead-letter queue.
+    AtOnce,
+    /// They come back when their time has come, and are waited for so long.
+    Within(Duration),
+}
+
+impl Poller {
+    /// Works off all queues, whose messages lead to others, until no message can be received and none
+    /// is being worked off.
+    pub(crate) async fn drain(self: &Arc<Self>, retries: Retries) -> Drained {
+        let begun = Instant::now();
+        let mut total = Drained::default();
+        loop {
+            let rounds = join_all(self.sources.iter().map(|source| self.round(source, retries))).await;
+            let (mut done, mut failed) = (0, 0);
+            for round in rounds {
+                done += round.done;
+                failed += round.failed;
+            }
+            total.done += done;
+            total.failed += failed;
+            if done + failed > 0 {
+                continue;
+            }
+            if self.active.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            total.waiting = self.waiting().await;
+            match retries {
+                Retries::Within(limit) if total.waiting > 0 && begun.elapsed() < limit => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                _ => return total,
+            }
+        }
+    }
+
+    /// Works off what one queue holds now, as many batches at the same time as in operation.
+    async fn round(self: &Arc<Self>, source: &Arc<Source>, retries: Retries) -> Drained {
+        let workers = (0..source.concurrency()).map(|_| async {
+            let (mut counts, mut failures) = (Drained::default(), 0);
+            loop {
+                match self.receive(source, 0).await {
+                    Ok((_, messages)) if messages.is_empty() => return counts,
+                    Ok((_active, messages)) => {
+                        let number = messages.len();
+                        let failed = self.work(source, messages).await;
+                        counts.done += number - failed.len();
+                        counts.failed += failed.len();
+                        if retries == Retries::AtOnce {
+                            join_all(failed.iter().map(|message| self.show_again(source, message))).await;
+                        }
+                    }
+                    Err(reason) if failures == MOST_FAILURES => {
+                        tracing::warn!(function = source.function, reason, "the queue can't be read");
+                        return counts;
+                    }
+                    Err(_) => {
+                        failures += 1;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        });
+        let mut total = Drained::default();
+        for counts in join_all(workers).await {
+            total.done += counts.done;
+            total.failed += counts.failed;
+        }
+        total
+    }
+
+    async fn waiting(&self) -> usize {
+        let counts = self.sources.iter().map(|source| async {
+            let attributes = deploy::queue_attributes_of(&self.client, &source.queue_url).await.unwrap_or_default();
+            let names = [
+                QueueAttributeName::ApproximateNumberOfMessages,
+                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            ];
+            names.iter().filter_map(|name| attributes.get(name)?.parse::<usize>().ok()).sum::<usize>()
+        });
+        join_all(counts).await.into_iter().sum()
+    }
+}

@@ -1,0 +1,54 @@
+//! What a stack is started with.
+
+use std::path::PathBuf;
+
+use aws::environment::Clock;
+use url::Url;
+
+/// What a stack is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The port of the HTTP API; 0 takes a free one.
+    pub port: u16,
+    /// Where state is kept over restarts; absent: nowhere.
+    pub data: Option<PathBuf>,
+    /// Parameters of the template, over the defaults that follow from the stack itself.
+    pub parameters: Vec<(String, String)>,
+    /// Which Zoom.
+    pub zoom: ZoomChoice,
+    /// Whether the demo app is started. Without it `ReturnUrls` has to be given.
+    pub demo_app: bool,
+    /// The clock of the functions.
+    pub clock: Clock,
+    /// Whether queues are polled all the time. Without it they are worked off by `Stack::drain` alone.
+    pub poll: bool,
+}
+
+/// Which Zoom.
+#[derive(Debug, Clone)]
+pub enum ZoomChoice {
+    /// A simulator in this process. Its addresses of webhooks and redirects are set by the stack.
+    Simulator(Box<zoom_sim::Config>),
+    /// Another one, at this base URL, below which are `oauth/authorize`, `oauth/token` and `v2/users/me`.
+    External(Url),
+}
+
+impl Default for ZoomChoice {
+    fn default() -> Self {
+        Self::Simulator(Box::default())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            data: None,
+            parameters: Vec::new(),
+            zoom: ZoomChoice::default(),
+            demo_app: true,
+            clock: Clock::default(),
+            poll: true,
+        }
+    }
+}

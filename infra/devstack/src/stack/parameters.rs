@@ -1,0 +1,82 @@
+//! The template's parameters as they follow from the stack itself; what the user gives wins.
+
+use std::collections::BTreeMap;
+
+use url::{Host, Url};
+
+/// Addresses that parameters are made from.
+pub(super) struct Addresses<'a> {
+    pub(super) public: &'a str,
+    pub(super) zoom: &'a Url,
+    pub(super) return_url: Option<Url>,
+    pub(super) webhook_url: Option<Url>,
+}
+
+/// All parameters that are not left to the template's defaults.
+pub(super) fn parameters(addresses: &Addresses<'_>, given: &[(String, String)]) -> BTreeMap<String, String> {
+    let zoom = addresses.zoom.as_str().trim_end_matches('/');
+    let mut parameters = BTreeMap::new();
+    let mut put = |name: &str, value: String| {
+        parameters.insert(name.to_owned(), value);
+    };
+    put("PublicUrl", addresses.public.to_owned());
+    put("ZoomOAuthUrl", zoom.to_owned());
+    put("ZoomApiUrl", zoom.to_owned());
+    put("DownloadHosts", download_hosts(addresses.zoom));
+    if let Some(url) = &addresses.return_url {
+        put("ReturnUrls", url.to_string());
+    }
+    if let Some(url) = &addresses.webhook_url {
+        put("AppWebhookUrl", url.to_string());
+    }
+    parameters.extend(given.iter().cloned());
+    parameters
+}
+
+/// This machine by both of its names, and wherever Zoom is.
+fn download_hosts(zoom: &Url) -> String {
+    let mut hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    if let Some(host) = zoom.host().map(|host: Host<&str>| host.to_string())
+        && !hosts.contains(&host)
+    {
+        hosts.push(host);
+    }
+    hosts.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(zoom: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let zoom = zoom.parse().unwrap();
+        let addresses = Addresses {
+            public: "http://127.0.0.1:1",
+            zoom: &zoom,
+            return_url: Some("http://localhost:2/return".parse().unwrap()),
+            webhook_url: None,
+        };
+        let given: Vec<_> = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        parameters(&addresses, &given)
+    }
+
+    #[test]
+    fn parameters_follow_from_the_addresses() {
+        let parameters = of("http://127.0.0.1:3/", &[]);
+        assert_eq!(parameters["ZoomOAuthUrl"], "http://127.0.0.1:3");
+        assert_eq!(parameters["ZoomApiUrl"], "http://127.0.0.1:3");
+        assert_eq!(parameters["DownloadHosts"], "127.0.0.1,localhost");
+        assert_eq!(parameters["PublicUrl"], "http://127.0.0.1:1");
+        assert_eq!(parameters["ReturnUrls"], "http://localhost:2/return");
+        assert_eq!(parameters.get("AppWebhookUrl"), None);
+    }
+
+    #[test]
+    fn another_zoom_is_admitted_for_downloads_and_what_is_given_wins() {
+        let parameters = of("http://zoom.test:3/base/", &[("ReturnUrls", "https://app/"), ("AppWebhookUrl", "")]);
+        assert_eq!(parameters["ZoomOAuthUrl"], "http://zoom.test:3/base");
+        assert_eq!(parameters["DownloadHosts"], "127.0.0.1,localhost,zoom.test");
+        assert_eq!(parameters["ReturnUrls"], "https://app/");
+        assert_eq!(parameters["AppWebhookUrl"], "");
+    }
+}

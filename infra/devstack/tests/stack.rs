@@ -1,0 +1,124 @@
+//! A stack as others see it: over HTTP.
+
+use devstack::{Options, Stack, StartError};
+use serde_json::Value;
+
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+async fn json(url: String) -> Value {
+    let text = http().get(url).send().await.unwrap().text().await.unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_stack_starts_serves_and_stops() {
+    let stack = Stack::start(Options::default()).await.unwrap();
+    let url = stack.url().to_owned();
+    let answer = http().get(format!("{url}/healthz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+
+    let config = json(format!("{url}/_dev/config")).await;
+    for pointer in [
+        "/secrets/zoom_client_id",
+        "/secrets/zoom_client_secret",
+        "/secrets/zoom_webhook_secret",
+        "/secrets/app_secret",
+        "/secrets/notification_secret",
+        "/bucket",
+        "/event_bus",
+        "/region",
+        "/credentials/access_key_id",
+        "/credentials/secret_access_key",
+        "/tables/links",
+        "/tables/sessions",
+        "/tables/recordings",
+        "/queues/events",
+        "/queues/events_dlq",
+        "/queues/downloads",
+        "/queues/downloads_dlq",
+        "/queues/notifications",
+        "/queues/notifications_dlq",
+        "/endpoints/dynamodb",
+        "/endpoints/s3",
+        "/endpoints/sqs",
+        "/endpoints/kms",
+        "/endpoints/secretsmanager",
+        "/endpoints/events",
+    ] {
+        let value = config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        assert!(!value.is_empty(), "{pointer}");
+        let is_url = pointer.starts_with("/queues") || pointer.starts_with("/endpoints");
+        assert_eq!(value.starts_with("http://127.0.0.1:"), is_url, "{pointer} is {value}");
+    }
+    let foreign = http().get(format!("{url}/_dev/config")).header("host", "evil.test").send().await.unwrap();
+    assert_eq!(foreign.status(), 421);
+
+    // API Gateway's own answers.
+    let answer = http().get(format!("{url}/nowhere")).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (404, r#"{"message":"Not Found"}"#));
+    let answer = http().post(format!("{url}/zoom/webhook")).body(vec![b' '; 11 << 20]).send().await.unwrap();
+    assert_eq!(answer.status(), 413);
+
+    assert_eq!(stack.outputs()["WebhookUrl"], format!("{url}/zoom/webhook"));
+    stack.shutdown().await;
+    assert!(http().get(format!("{url}/healthz")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn stacks_live_side_by_side() {
+    let start = || Stack::start(Options { poll: false, demo_app: false, ..with_return_url() });
+    let (one, two) = tokio::join!(start(), start());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_ne!(one.url(), two.url());
+    assert_ne!(one.config().secrets.app_secret, two.config().secrets.app_secret);
+    one.shutdown().await;
+    assert_eq!(http().get(format!("{}/healthz", two.url())).send().await.unwrap().status(), 200);
+    two.shutdown().await;
+}
+
+fn with_return_url() -> Options {
+    Options { parameters: vec![("ReturnUrls".into(), "http://localhost:9/back".into())], ..Options::default() }
+}
+
+#[tokio::test]
+async fn secrets_and_names_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options { data: Some(folder.path().to_owned()), ..Options::default() };
+    let first = Stack::start(options()).await.unwrap();
+    let before = first.config().clone();
+    let s3 = first.sdk().s3();
+    s3.put_object().bucket(&before.bucket).key("k").body(b"v".to_vec().into()).send().await.unwrap();
+    first.shutdown().await;
+
+    let second = Stack::start(options()).await.unwrap();
+    let after = second.config();
+    assert_eq!(after.secrets, before.secrets);
+    assert_eq!(after.tables, before.tables);
+    let simulated = second.simulator().unwrap().control().settings();
+    assert_eq!(simulated.client_secret, before.secrets.zoom_client_secret);
+    assert!(second.sdk().s3().head_object().bucket(&after.bucket).key("k").send().await.is_ok());
+    second.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let first = Stack::start(Options { demo_app: false, ..with_return_url() }).await.unwrap();
+    let port: u16 = first.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    let error = Stack::start(Options { port, ..Options::default() }).await.unwrap_err();
+    assert!(matches!(error, StartError::PortInUse(taken) if taken == port), "{error}");
+    first.shutdown().await;
+
+    for (name, value, words) in [
+        ("Nonsense", "1", "there is no parameter Nonsense"),
+        ("DownloadMode", "sometimes", "automatic, on-demand"),
+        ("ReturnUrls", "not a url", "ReturnUrls"),
+    ] {
+        let parameters = vec![(name.to_owned(), value.to_owned())];
+        let error = Stack::start(Options { parameters, ..Options::default() }).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let error = Stack::start(Options { demo_app: false, ..Options::default() }).await.unwrap_err().to_string();
+    assert!(error.contains("ReturnUrls is required"), "{error}");
+}
