@@ -25,29 +25,37 @@ pub(crate) enum Handler {
     Queue(QueueHandler),
 }
 
-/// All functions that are built in.
-pub(crate) const BINARIES: [&str; 7] =
-    ["app-api", "event-processor", "notifier", "oauth-callback", "oauth-start", "recording-downloader", "webhook"];
+type Construct = fn(&Environment) -> Result<Handler, ConfigError>;
 
-/// Makes a function as its `main` would, once. `None` if there is none of that name.
+/// All functions that are built in, each made as its `main` makes it.
+const FUNCTIONS: [(&str, Construct); 7] = [
+    ("app-api", |environment| {
+        app_api::AppApi::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+    }),
+    ("event-processor", |environment| {
+        event_processor::EventProcessor::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+    }),
+    ("notifier", |environment| {
+        notifier::Notifier::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+    }),
+    ("oauth-callback", |environment| {
+        oauth_callback::OauthCallback::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+    }),
+    ("oauth-start", |environment| {
+        oauth_start::OauthStart::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+    }),
+    ("recording-downloader", |environment| {
+        recording_downloader::RecordingDownloader::new(environment)
+            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+    }),
+    ("webhook", |environment| {
+        webhook::Webhook::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+    }),
+];
+
+/// Makes a function. `None` if there is none of that name.
 pub(crate) fn construct(binary: &str, environment: &Environment) -> Option<Result<Handler, ConfigError>> {
-    Some(match binary {
-        "app-api" => app_api::AppApi::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request)))),
-        "oauth-callback" => {
-            oauth_callback::OauthCallback::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
-        }
-        "oauth-start" => {
-            oauth_start::OauthStart::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
-        }
-        "webhook" => webhook::Webhook::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request)))),
-        "event-processor" => {
-            event_processor::EventProcessor::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
-        }
-        "notifier" => notifier::Notifier::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch)))),
-        "recording-downloader" => recording_downloader::RecordingDownloader::new(environment)
-            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch)))),
-        _ => return None,
-    })
+    FUNCTIONS.iter().find(|(name, _)| *name == binary).map(|(_, construct)| construct(environment))
 }
 
 type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;
@@ -85,7 +93,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::BINARIES;
+    use super::FUNCTIONS;
     use crate::template::Template;
 
     /// The functions that the template deploys.
@@ -95,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_function_of_the_template_is_here_and_the_other_way_round() {
-        let here: BTreeSet<String> = BINARIES.map(str::to_owned).into();
+        let here: BTreeSet<String> = FUNCTIONS.map(|(name, _)| name.to_owned()).into();
         assert_eq!(here, in_the_template());
     }
 

@@ -4,12 +4,12 @@ use devstack::{Options, Stack, StartError};
 use serde_json::Value;
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 }
 
 async fn json(url: String) -> Value {
-    let text = http().get(url).send().await.unwrap().text().await.unwrap();
-    serde_json::from_str(&text).unwrap()
+    let text = http().get(url).send().await.expect("an answer").text().await.expect("text");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 #[tokio::test]

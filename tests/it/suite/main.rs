@@ -1,0 +1,4 @@
+//! The whole system, driven from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod linking;
