@@ -7,7 +7,6 @@ mod recordings;
 mod route;
 
 use aws::AwsFailure;
-use aws::announce::Announcer;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
 use aws::links::{Confirmed, LinkError, LinkTable};
@@ -19,8 +18,7 @@ use domain::claim::Claim;
 use domain::ids::AppUserId;
 use domain::jwt::Audience;
 use domain::link::LinkView;
-use domain::message::DownloadMessage;
-use domain::notification;
+use domain::message::{DownloadMessage, NotificationMessage};
 use gateway::answer::{self, Problem};
 use gateway::app_tokens::{AppTokenError, AppTokens, bearer};
 use gateway::query::Query;
@@ -39,7 +37,7 @@ pub struct AppApi {
     sessions: SessionTable,
     links: LinkTable,
     recordings: RecordingTable,
-    announcer: Announcer,
+    notifications: Queue<NotificationMessage>,
     downloads: Queue<DownloadMessage>,
     bucket: Bucket,
     clock: Clock,
@@ -83,7 +81,7 @@ impl AppApi {
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            announcer: Announcer::new(environment)?,
+            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
             downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
             clock: environment.clock.clone(),
@@ -176,9 +174,9 @@ impl AppApi {
             .await?
         {
             Confirmed::NoLonger => Err(Problem::ClaimExpired.into()),
-            Confirmed::Active(link) => {
-                self.announcer
-                    .send(vec![notification::link_activated(&link)], &zoom_user)
+            Confirmed::Active(link, outbox) => {
+                self.links
+                    .tell(&self.notifications, &zoom_user, &outbox)
                     .await?;
                 Ok(answer::json(StatusCode::OK, &link.view()))
             }

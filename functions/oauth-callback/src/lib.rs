@@ -6,7 +6,8 @@
 
 use aws::AwsFailure;
 use aws::environment::{Clock, ConfigError, Environment, Variables};
-use aws::links::{Consent, LinkError, LinkTable, PendingLink};
+use aws::links::{Consent, LinkError, LinkTable, NewTokens, PendingLink};
+use aws::queue::Queue;
 use aws::random;
 use aws::secrets::{Secret, SecretError, ZoomCredentials, ZoomSecret};
 use aws::sessions::{
@@ -15,6 +16,7 @@ use aws::sessions::{
 use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
 use domain::claim::{self, Claim};
 use domain::keys::Versions;
+use domain::message::NotificationMessage;
 use domain::return_url::{Outcome, ReturnUrl};
 use domain::session::BrowserSecret;
 use domain::signed_state::{self, Nonce, StateError};
@@ -33,6 +35,7 @@ pub struct OauthCallback {
     zoom_secret: ZoomSecret,
     sessions: SessionTable,
     links: LinkTable,
+    notifications: Queue<NotificationMessage>,
     vault: Vault,
     zoom: Zoom,
     variables: Variables,
@@ -164,6 +167,7 @@ impl OauthCallback {
             zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
+            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
             zoom: Zoom::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
@@ -344,19 +348,31 @@ impl OauthCallback {
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
-            tokens: self
-                .vault
-                .seal(&TokenOwner::Grant(me.user.clone()), tokens)
-                .await?,
-            access_expires_at,
-            scope: pair.scope.clone(),
+            tokens: NewTokens {
+                tokens: self
+                    .vault
+                    .seal(&TokenOwner::Grant(me.user.clone()), tokens)
+                    .await?,
+                access_expires_at,
+                scope: pair.scope.clone(),
+            },
             exchange_key: exchange,
             link,
         };
-        Ok(self
+        let changed = self
             .links
             .store_consent(&self.sessions, &consent, self.clock.now())
-            .await?)
+            .await?;
+        // Links that waited for a new consent are active again. What can't be told now stays in the
+        // outbox: the browser must not wait for it.
+        if let Err(failure) = self
+            .links
+            .tell(&self.notifications, &me.user, &changed.outbox)
+            .await
+        {
+            tracing::warn!(error = %failure, "link facts stay in the outbox");
+        }
+        Ok(())
     }
 }
 

@@ -71,7 +71,21 @@ pub struct Endpoints {
 
 impl From<&embedded_aws::Endpoints> for Endpoints {
     fn from(endpoints: &embedded_aws::Endpoints) -> Self {
-        let embedded_aws::Endpoints { dynamodb, s3, sqs, kms, secretsmanager, events } = endpoints.clone();
-        Self { dynamodb, s3, sqs, kms, secretsmanager, events }
+        let embedded_aws::Endpoints {
+            dynamodb,
+            s3,
+            sqs,
+            kms,
+            secretsmanager,
+            events,
+        } = endpoints.clone();
+        Self {
+            dynamodb,
+            s3,
+            sqs,
+            kms,
+            secretsmanager,
+            events,
+        }
     }
 }

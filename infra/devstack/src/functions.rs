@@ -13,10 +13,12 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// A function behind the HTTP API: API Gateway's event in, API Gateway's answer out, both as JSON.
-pub(crate) type HttpHandler = Arc<dyn Fn(LambdaEvent<LambdaRequest>) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
+pub(crate) type HttpHandler =
+    Arc<dyn Fn(LambdaEvent<LambdaRequest>) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
 /// A function that works off a queue.
-pub(crate) type QueueHandler = Arc<dyn Fn(SqsEvent) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
+pub(crate) type QueueHandler =
+    Arc<dyn Fn(SqsEvent) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
 
 /// A function, ready to be called.
 #[derive(Clone)]
@@ -30,32 +32,44 @@ type Construct = fn(&Environment) -> Result<Handler, ConfigError>;
 /// All functions that are built in, each made as its `main` makes it.
 const FUNCTIONS: [(&str, Construct); 7] = [
     ("app-api", |environment| {
-        app_api::AppApi::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        app_api::AppApi::new(environment)
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
     }),
     ("event-processor", |environment| {
-        event_processor::EventProcessor::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+        event_processor::EventProcessor::new(environment)
+            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
     }),
     ("notifier", |environment| {
-        notifier::Notifier::new(environment).map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+        notifier::Notifier::new(environment)
+            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
     }),
     ("oauth-callback", |environment| {
-        oauth_callback::OauthCallback::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        oauth_callback::OauthCallback::new(environment)
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
     }),
     ("oauth-start", |environment| {
-        oauth_start::OauthStart::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        oauth_start::OauthStart::new(environment)
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
     }),
     ("recording-downloader", |environment| {
         recording_downloader::RecordingDownloader::new(environment)
             .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
     }),
     ("webhook", |environment| {
-        webhook::Webhook::new(environment).map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+        webhook::Webhook::new(environment)
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
     }),
 ];
 
 /// Makes a function. `None` if there is none of that name.
-pub(crate) fn construct(binary: &str, environment: &Environment) -> Option<Result<Handler, ConfigError>> {
-    FUNCTIONS.iter().find(|(name, _)| *name == binary).map(|(_, construct)| construct(environment))
+pub(crate) fn construct(
+    binary: &str,
+    environment: &Environment,
+) -> Option<Result<Handler, ConfigError>> {
+    FUNCTIONS
+        .iter()
+        .find(|(name, _)| *name == binary)
+        .map(|(_, construct)| construct(environment))
 }
 
 type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;
@@ -98,7 +112,12 @@ mod tests {
 
     /// The functions that the template deploys.
     fn in_the_template() -> BTreeSet<String> {
-        Template::of_repository().unwrap().binaries().unwrap().into_values().collect()
+        Template::of_repository()
+            .unwrap()
+            .binaries()
+            .unwrap()
+            .into_values()
+            .collect()
     }
 
     #[test]

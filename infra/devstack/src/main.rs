@@ -16,6 +16,10 @@ use url::Url;
 /// Expired items go this often; AWS takes its time as well.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
+/// What is logged unless `RUST_LOG` says otherwise. A condition that does not hold is an everyday answer
+/// of DynamoDB, which its engine warns of.
+const QUIET: &str = "warn,dynoxide=error";
+
 /// Reelay on this machine: embedded AWS, the functions behind an HTTP API, a Zoom simulator and a demo
 /// app. On loopback addresses only.
 #[derive(Parser)]
@@ -47,7 +51,9 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET)),
+        )
         .with_writer(std::io::stderr)
         .init();
     match run(arguments).await {
@@ -60,9 +66,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { port, data, parameters, zoom_url, command } = arguments;
+    let Arguments {
+        port,
+        data,
+        parameters,
+        zoom_url,
+        command,
+    } = arguments;
     let zoom = zoom_url.map_or_else(ZoomChoice::default, ZoomChoice::External);
-    let options = Options { port, data, parameters, zoom, ..Options::default() };
+    let options = Options {
+        port,
+        data,
+        parameters,
+        zoom,
+        ..Options::default()
+    };
     match command {
         Some(Command::Demo) => demo::run(options).await,
         None => serve(options).await,
@@ -101,27 +119,56 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 async fn asked_to_stop() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .context("SIGTERM cannot be waited for")?;
+        let mut terminated =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .context("SIGTERM cannot be waited for")?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be waited for"),
             _ = terminated.recv() => Ok(()),
         }
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")
+    tokio::signal::ctrl_c()
+        .await
+        .context("Ctrl-C cannot be waited for")
 }
 
 fn hints(stack: &Stack, kept: bool) -> String {
     let mut lines = vec![String::new()];
     if let Some(app) = stack.demo_app() {
-        lines.push(format!("  Demo app        {}   sign in, then Settings, Integrations, Connect Zoom", app.url()));
+        lines.push(format!(
+            "  Demo app        {}   sign in, then Integrations, Connect Zoom",
+            app.url()
+        ));
+        let listed = stack
+            .function_environment("oauth-start")
+            .and_then(|start| start.variables.optional("RETURN_URLS"));
+        if !listed.is_some_and(|listed| {
+            listed
+                .split(',')
+                .any(|url| url.trim() == app.return_url().as_str())
+        }) {
+            lines.push(format!(
+                "                  cannot connect: its {} is not in ReturnUrls",
+                app.return_url()
+            ));
+        }
     }
     if let Some(simulator) = stack.simulator() {
-        lines.push(format!("  Zoom simulator  {}   complete a recording here", simulator.url()));
+        lines.push(format!(
+            "  Zoom simulator  {}   complete a recording here",
+            simulator.url()
+        ));
     }
-    lines.push(format!("  Reelay          {}/   its keys and names are at /_dev/config", stack.url()));
-    let state = if kept { "State is kept." } else { "Nothing is kept; --data DIR changes that." };
+    lines.push(format!(
+        "  Reelay          {}/   its keys and names are at /_dev/config",
+        stack.url()
+    ));
+    let state = if kept {
+        "State is kept."
+    } else {
+        "Nothing is kept; --data DIR changes that."
+    };
     lines.push(format!("\n  {state} Ctrl-C stops it.\n"));
     lines.join("\n")
 }
@@ -156,10 +203,24 @@ mod tests {
     #[test]
     fn arguments_read() {
         Arguments::command().debug_assert();
-        let arguments = Arguments::parse_from(["reelay", "--param", "A=b=c", "--param", "D=", "--zoom-url", "http://z:1"]);
-        assert_eq!(arguments.parameters, [("A".into(), "b=c".into()), ("D".into(), String::new())]);
+        let arguments = Arguments::parse_from([
+            "reelay",
+            "--param",
+            "A=b=c",
+            "--param",
+            "D=",
+            "--zoom-url",
+            "http://z:1",
+        ]);
+        assert_eq!(
+            arguments.parameters,
+            [("A".into(), "b=c".into()), ("D".into(), String::new())]
+        );
         assert!(Arguments::try_parse_from(["reelay", "--param", "A"]).is_err());
         assert!(Arguments::try_parse_from(["reelay", "--zoom-url", "zoom"]).is_err());
-        assert!(matches!(Arguments::parse_from(["reelay", "demo", "--port", "1"]).command, Some(Command::Demo)));
+        assert!(matches!(
+            Arguments::parse_from(["reelay", "demo", "--port", "1"]).command,
+            Some(Command::Demo)
+        ));
     }
 }

@@ -15,15 +15,25 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "test";
 
 /// The pseudo parameters.
 pub(crate) fn stage() -> Stage {
-    Stage { region: REGION.to_owned(), account_id: ACCOUNT_ID.to_owned(), stack_name: STACK_NAME.to_owned() }
+    Stage {
+        region: REGION.to_owned(),
+        account_id: ACCOUNT_ID.to_owned(),
+        stack_name: STACK_NAME.to_owned(),
+    }
 }
 
 /// `LinksTable` becomes `reelay-dev-links`, `EventsDlq` `reelay-dev-events-dlq`.
 pub(crate) fn physical(logical: &str) -> String {
-    let base = ["Table", "Queue", "Bucket", "Function"].iter().find_map(|kind| logical.strip_suffix(kind));
+    let base = ["Table", "Queue", "Bucket", "Function"]
+        .iter()
+        .find_map(|kind| logical.strip_suffix(kind));
     let mut name = STACK_NAME.to_owned();
     let mut after_lower = true;
-    for letter in base.filter(|base| !base.is_empty()).unwrap_or(logical).chars() {
+    for letter in base
+        .filter(|base| !base.is_empty())
+        .unwrap_or(logical)
+        .chars()
+    {
         if letter.is_ascii_uppercase() && after_lower {
             name.push('-');
         }

@@ -4,11 +4,22 @@ use devstack::{Options, Stack, StartError};
 use serde_json::Value;
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client")
 }
 
 async fn json(url: String) -> Value {
-    let text = http().get(url).send().await.expect("an answer").text().await.expect("text");
+    let text = http()
+        .get(url)
+        .send()
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -47,18 +58,41 @@ async fn a_stack_starts_serves_and_stops() {
         "/endpoints/secretsmanager",
         "/endpoints/events",
     ] {
-        let value = config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let value = config
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         assert!(!value.is_empty(), "{pointer}");
         let is_url = pointer.starts_with("/queues") || pointer.starts_with("/endpoints");
-        assert_eq!(value.starts_with("http://127.0.0.1:"), is_url, "{pointer} is {value}");
+        assert_eq!(
+            value.starts_with("http://127.0.0.1:"),
+            is_url,
+            "{pointer} is {value}"
+        );
     }
-    let foreign = http().get(format!("{url}/_dev/config")).header("host", "evil.test").send().await.unwrap();
+    let foreign = http()
+        .get(format!("{url}/_dev/config"))
+        .header("host", "evil.test")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(foreign.status(), 421);
 
     // API Gateway's own answers.
     let answer = http().get(format!("{url}/nowhere")).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (404, r#"{"message":"Not Found"}"#));
-    let answer = http().post(format!("{url}/zoom/webhook")).body(vec![b' '; 11 << 20]).send().await.unwrap();
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            answer.text().await.unwrap().as_str()
+        ),
+        (404, r#"{"message":"Not Found"}"#)
+    );
+    let answer = http()
+        .post(format!("{url}/zoom/webhook"))
+        .body(vec![b' '; 11 << 20])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 413);
 
     assert_eq!(stack.outputs()["WebhookUrl"], format!("{url}/zoom/webhook"));
@@ -68,28 +102,57 @@ async fn a_stack_starts_serves_and_stops() {
 
 #[tokio::test]
 async fn stacks_live_side_by_side() {
-    let start = || Stack::start(Options { poll: false, demo_app: false, ..with_return_url() });
+    let start = || {
+        Stack::start(Options {
+            poll: false,
+            demo_app: false,
+            ..with_return_url()
+        })
+    };
     let (one, two) = tokio::join!(start(), start());
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.url(), two.url());
-    assert_ne!(one.config().secrets.app_secret, two.config().secrets.app_secret);
+    assert_ne!(
+        one.config().secrets.app_secret,
+        two.config().secrets.app_secret
+    );
     one.shutdown().await;
-    assert_eq!(http().get(format!("{}/healthz", two.url())).send().await.unwrap().status(), 200);
+    assert_eq!(
+        http()
+            .get(format!("{}/healthz", two.url()))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
     two.shutdown().await;
 }
 
 fn with_return_url() -> Options {
-    Options { parameters: vec![("ReturnUrls".into(), "http://localhost:9/back".into())], ..Options::default() }
+    Options {
+        parameters: vec![("ReturnUrls".into(), "http://localhost:9/back".into())],
+        ..Options::default()
+    }
 }
 
 #[tokio::test]
 async fn secrets_and_names_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let options = || Options { data: Some(folder.path().to_owned()), ..Options::default() };
+    let options = || Options {
+        data: Some(folder.path().to_owned()),
+        ..Options::default()
+    };
     let first = Stack::start(options()).await.unwrap();
     let before = first.config().clone();
     let s3 = first.sdk().s3();
-    s3.put_object().bucket(&before.bucket).key("k").body(b"v".to_vec().into()).send().await.unwrap();
+    s3.put_object()
+        .bucket(&before.bucket)
+        .key("k")
+        .body(b"v".to_vec().into())
+        .send()
+        .await
+        .unwrap();
     first.shutdown().await;
 
     let second = Stack::start(options()).await.unwrap();
@@ -98,16 +161,39 @@ async fn secrets_and_names_survive_a_restart() {
     assert_eq!(after.tables, before.tables);
     let simulated = second.simulator().unwrap().control().settings();
     assert_eq!(simulated.client_secret, before.secrets.zoom_client_secret);
-    assert!(second.sdk().s3().head_object().bucket(&after.bucket).key("k").send().await.is_ok());
+    assert!(
+        second
+            .sdk()
+            .s3()
+            .head_object()
+            .bucket(&after.bucket)
+            .key("k")
+            .send()
+            .await
+            .is_ok()
+    );
     second.shutdown().await;
 }
 
 #[tokio::test]
 async fn what_cannot_start_says_why() {
-    let first = Stack::start(Options { demo_app: false, ..with_return_url() }).await.unwrap();
+    let first = Stack::start(Options {
+        demo_app: false,
+        ..with_return_url()
+    })
+    .await
+    .unwrap();
     let port: u16 = first.url().rsplit_once(':').unwrap().1.parse().unwrap();
-    let error = Stack::start(Options { port, ..Options::default() }).await.unwrap_err();
-    assert!(matches!(error, StartError::PortInUse(taken) if taken == port), "{error}");
+    let error = Stack::start(Options {
+        port,
+        ..Options::default()
+    })
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(error, StartError::PortInUse(taken) if taken == port),
+        "{error}"
+    );
     first.shutdown().await;
 
     for (name, value, words) in [
@@ -116,9 +202,71 @@ async fn what_cannot_start_says_why() {
         ("ReturnUrls", "not a url", "ReturnUrls"),
     ] {
         let parameters = vec![(name.to_owned(), value.to_owned())];
-        let error = Stack::start(Options { parameters, ..Options::default() }).await.unwrap_err().to_string();
+        let error = Stack::start(Options {
+            parameters,
+            ..Options::default()
+        })
+        .await
+        .unwrap_err()
+        .to_string();
         assert!(error.contains(words), "{error}");
     }
-    let error = Stack::start(Options { demo_app: false, ..Options::default() }).await.unwrap_err().to_string();
+    let error = Stack::start(Options {
+        demo_app: false,
+        ..Options::default()
+    })
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(error.contains("ReturnUrls is required"), "{error}");
+}
+
+/// How many messages can be received from a queue.
+async fn visible(stack: &Stack, url: &str) -> String {
+    use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
+    let sqs = stack.sdk().sqs();
+    let answer = sqs
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(ApproximateNumberOfMessages)
+        .send()
+        .await;
+    answer.expect("attributes").attributes.expect("attributes")[&ApproximateNumberOfMessages]
+        .clone()
+}
+
+#[tokio::test]
+async fn what_is_never_done_ends_in_the_dead_letter_queue() {
+    let stack = Stack::start(Options {
+        poll: false,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let queues = &stack.config().queues;
+    let send = || {
+        stack
+            .sdk()
+            .sqs()
+            .send_message()
+            .queue_url(&queues.events)
+            .message_body("no event")
+            .send()
+    };
+    send().await.unwrap();
+
+    // As in operation: it waits for its next try.
+    let drained = stack.drain().await;
+    assert_eq!((drained.done, drained.failed, drained.waiting), (0, 1, 1));
+    assert_eq!(visible(&stack, &queues.events_dlq).await, "0");
+
+    send().await.unwrap();
+    let drained = stack.drain_without_pauses().await;
+    assert_eq!(
+        (drained.done, drained.failed),
+        (0, 10),
+        "as often as the template says"
+    );
+    assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
+    stack.shutdown().await;
 }

@@ -5,7 +5,7 @@
 //! frozen in the table; whoever comes again, after a crash or a redelivery, sends what was frozen.
 
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
-use domain::message::{Destination, Notification, NotificationMessage, V1};
+use domain::message::NotificationMessage;
 use domain::notification::RecordingFact;
 use jiff::SignedDuration;
 
@@ -62,26 +62,13 @@ impl Announcer {
                     .await?,
             );
         }
-        self.send(frozen, zoom_user).await?;
-        Ok(Some(loaded))
-    }
-
-    /// Sends notifications that are frozen already.
-    pub async fn send(
-        &self,
-        frozen: Vec<Notification>,
-        zoom_user: &ZoomUser,
-    ) -> Result<(), AwsFailure> {
         let messages: Vec<_> = frozen
             .into_iter()
-            .map(|notification| NotificationMessage {
-                v: V1,
-                notification,
-                destination: Destination::All,
-            })
+            .map(NotificationMessage::to_all)
             .collect();
         self.notifications
             .send_all(&messages, zoom_user.account_id.as_str())
-            .await
+            .await?;
+        Ok(Some(loaded))
     }
 }

@@ -1,4 +1,9 @@
-//! Links: "this app user may have that Zoom user's recordings".
+//! Links and the grant that they share: what there is, what can happen to it, and what follows.
+//!
+//! A *link* says "this app user may have that Zoom user's recordings". All links of one Zoom user share
+//! one *grant*, Zoom's OAuth tokens, because Zoom ends the older grant when the same user authorizes the
+//! app again. The rules below are one function of the state and what happens; whoever writes the result
+//! does so in one transaction.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +27,20 @@ impl LinkStatus {
     pub fn is_visible(self) -> bool {
         matches!(self, Self::Active | Self::ReauthorizationRequired)
     }
+}
+
+/// A grant's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantStatus {
+    /// It has tokens that Zoom honours, as far as we know.
+    #[default]
+    Live,
+    /// Zoom does not honour it any more; it has no tokens. Its links wait for a new consent.
+    Dead,
+    /// Nobody needs it any more; it is being revoked. There is no way back from here: revoking ends
+    /// whatever the Zoom user has granted to this app.
+    Ending,
 }
 
 /// A link as it is stored.
@@ -81,6 +100,412 @@ impl Link {
             },
             created_at: self.created_at,
             activated_at: self.activated_at,
+        }
+    }
+}
+
+/// A Zoom user's grant and links at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lifecycle {
+    /// The grant, if there is one.
+    pub grant: Option<GrantStatus>,
+    /// All links, pending ones included.
+    pub links: Vec<Link>,
+}
+
+/// What can happen to a Zoom user's grant and links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Zoom consented: there are new tokens, good for all links, and perhaps a new link that waits for
+    /// the app's word.
+    Consent {
+        /// The link that is begun; absent when the tokens make none (a scope is missing).
+        link: Option<Link>,
+    },
+    /// The app confirmed the link of this user.
+    Confirm {
+        /// Whose.
+        app_user: AppUserId,
+    },
+    /// The app, or the user in it, gave up the link.
+    Disconnect {
+        /// Whose.
+        app_user: AppUserId,
+    },
+    /// The link's claim has expired; if it was never confirmed, it goes.
+    ExpirePending {
+        /// Whose.
+        app_user: AppUserId,
+    },
+    /// Zoom refuses the tokens for good.
+    Condemn,
+    /// The Zoom user removed the app at Zoom: nothing of the grant is left there.
+    Deauthorized,
+    /// The revocation that `Ending` began is done.
+    Revoked,
+}
+
+/// Why a change can't be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The grant is being revoked; whatever is written now would not outlive it.
+    #[error("the grant is being revoked")]
+    Ending,
+    /// There is no such link.
+    #[error("there is no such link")]
+    NoLink,
+}
+
+/// What became of a link that the app sees, or saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkFact {
+    /// `link.activated`.
+    Activated(Link),
+    /// `link.reauthorization_required`.
+    ReauthorizationRequired(Link),
+    /// `link.removed`.
+    Removed(Link),
+}
+
+impl Lifecycle {
+    /// The state after a change. Repeating a change that is done changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused`]; then nothing is to be written.
+    pub fn after(&self, change: &Change, now: Timestamp) -> Result<Self, Refused> {
+        let mut next = self.clone();
+        match change {
+            Change::Consent { link } => {
+                if self.grant == Some(GrantStatus::Ending) {
+                    return Err(Refused::Ending);
+                }
+                next.grant = Some(GrantStatus::Live);
+                for known in &mut next.links {
+                    if known.status == LinkStatus::ReauthorizationRequired {
+                        known.status = LinkStatus::Active;
+                    }
+                }
+                if let Some(link) = link {
+                    match next
+                        .links
+                        .iter_mut()
+                        .find(|known| known.app_user == link.app_user)
+                    {
+                        // Linking again keeps the link, so that what works is not taken away.
+                        Some(known) => known.display_name.clone_from(&link.display_name),
+                        None => next.links.push(Link {
+                            status: LinkStatus::Pending,
+                            ..link.clone()
+                        }),
+                    }
+                }
+                // New tokens that no link needs are nobody's: the grant begins to end at once.
+                next.end_without_links();
+            }
+            Change::Confirm { app_user } => {
+                let dead = self.grant == Some(GrantStatus::Dead);
+                let link = next
+                    .links
+                    .iter_mut()
+                    .find(|link| link.app_user == *app_user)
+                    .ok_or(Refused::NoLink)?;
+                if link.status == LinkStatus::Pending {
+                    link.status = if dead {
+                        LinkStatus::ReauthorizationRequired
+                    } else {
+                        LinkStatus::Active
+                    };
+                    link.activated_at = Some(now);
+                }
+            }
+            Change::Disconnect { app_user } => {
+                next.links.retain(|link| link.app_user != *app_user);
+                next.end_without_links();
+            }
+            Change::ExpirePending { app_user } => {
+                next.links.retain(|link| {
+                    link.app_user != *app_user || link.status != LinkStatus::Pending
+                });
+                next.end_without_links();
+            }
+            Change::Condemn => {
+                if self.grant == Some(GrantStatus::Live) {
+                    next.grant = Some(GrantStatus::Dead);
+                    for link in &mut next.links {
+                        if link.status == LinkStatus::Active {
+                            link.status = LinkStatus::ReauthorizationRequired;
+                        }
+                    }
+                }
+            }
+            Change::Deauthorized => next = Self::default(),
+            Change::Revoked => {
+                if self.grant == Some(GrantStatus::Ending) {
+                    next.grant = None;
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// A grant that no link needs is revoked; one that is dead has nothing left to revoke.
+    fn end_without_links(&mut self) {
+        if self.links.is_empty() {
+            self.grant = match self.grant {
+                Some(GrantStatus::Live | GrantStatus::Ending) => Some(GrantStatus::Ending),
+                Some(GrantStatus::Dead) | None => None,
+            };
+        }
+    }
+
+    /// What the app is to be told of the way from `self` to `next`.
+    pub fn facts(&self, next: &Self) -> Vec<LinkFact> {
+        let was = |app_user: &AppUserId| {
+            self.links
+                .iter()
+                .find(|link| link.app_user == *app_user)
+                .map(|link| link.status)
+        };
+        let mut facts = Vec::new();
+        for link in &next.links {
+            match (was(&link.app_user), link.status) {
+                (before, now) if before == Some(now) => {}
+                (_, LinkStatus::Active) => facts.push(LinkFact::Activated(link.clone())),
+                (_, LinkStatus::ReauthorizationRequired) => {
+                    facts.push(LinkFact::ReauthorizationRequired(link.clone()));
+                }
+                (_, LinkStatus::Pending) => {}
+            }
+        }
+        let gone = |link: &&Link| next.links.iter().all(|kept| kept.app_user != link.app_user);
+        let removed = self
+            .links
+            .iter()
+            .filter(gone)
+            .filter(|link| link.status.is_visible());
+        facts.extend(removed.cloned().map(LinkFact::Removed));
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn now() -> Timestamp {
+        "2026-01-01T10:00:00Z".parse().unwrap()
+    }
+
+    fn user(n: u8) -> AppUserId {
+        format!("user{n}").parse().unwrap()
+    }
+
+    fn link(n: u8) -> Link {
+        let zoom_user = ZoomUser {
+            account_id: "A".parse().unwrap(),
+            user_id: "u".parse().unwrap(),
+        };
+        Link {
+            id: LinkId::of(&user(n), &zoom_user),
+            app_user: user(n),
+            zoom_user,
+            display_name: "Sample Host".into(),
+            status: LinkStatus::Pending,
+            created_at: now(),
+            activated_at: None,
+        }
+    }
+
+    fn consent(n: u8) -> Change {
+        Change::Consent {
+            link: Some(link(n)),
+        }
+    }
+
+    fn run(changes: &[Change]) -> Lifecycle {
+        changes.iter().fold(Lifecycle::default(), |state, change| {
+            state.after(change, now()).unwrap_or(state)
+        })
+    }
+
+    #[test]
+    fn linking_again_keeps_an_active_link_active() {
+        let state = run(&[
+            consent(1),
+            Change::Confirm { app_user: user(1) },
+            consent(1),
+        ]);
+        assert_eq!(state.links[0].status, LinkStatus::Active);
+        assert_eq!(state.links.len(), 1);
+    }
+
+    #[test]
+    fn a_new_consent_revives_every_link_of_the_grant() {
+        let mut changes = vec![
+            consent(1),
+            Change::Confirm { app_user: user(1) },
+            Change::Condemn,
+        ];
+        assert_eq!(
+            run(&changes).links[0].status,
+            LinkStatus::ReauthorizationRequired
+        );
+        changes.push(consent(2));
+        assert_eq!(run(&changes).links[0].status, LinkStatus::Active);
+    }
+
+    #[test]
+    fn the_last_link_ends_the_grant_and_nothing_starts_on_an_ending_one() {
+        let state = run(&[consent(1), Change::Disconnect { app_user: user(1) }]);
+        assert_eq!(state.grant, Some(GrantStatus::Ending));
+        assert_eq!(state.after(&consent(2), now()), Err(Refused::Ending));
+        assert_eq!(
+            state.after(&Change::Revoked, now()).unwrap(),
+            Lifecycle::default()
+        );
+    }
+
+    #[test]
+    fn a_pending_link_of_somebody_else_keeps_the_grant() {
+        let state = run(&[
+            consent(1),
+            consent(2),
+            Change::Disconnect { app_user: user(1) },
+        ]);
+        assert_eq!(state.grant, Some(GrantStatus::Live));
+    }
+
+    #[test]
+    fn tokens_without_a_link_are_revoked() {
+        assert_eq!(
+            run(&[Change::Consent { link: None }]).grant,
+            Some(GrantStatus::Ending)
+        );
+    }
+
+    #[test]
+    fn nobody_is_told_of_pending_links() {
+        let before = run(&[consent(1)]);
+        assert!(Lifecycle::default().facts(&before).is_empty());
+        let after = before
+            .after(&Change::ExpirePending { app_user: user(1) }, now())
+            .unwrap();
+        assert!(before.facts(&after).is_empty());
+    }
+
+    #[test]
+    fn every_visible_change_is_told_once() {
+        let pending = run(&[consent(1)]);
+        let active = pending
+            .after(&Change::Confirm { app_user: user(1) }, now())
+            .unwrap();
+        assert!(matches!(
+            pending.facts(&active)[..],
+            [LinkFact::Activated(_)]
+        ));
+        assert!(
+            active
+                .facts(
+                    &active
+                        .after(&Change::Confirm { app_user: user(1) }, now())
+                        .unwrap()
+                )
+                .is_empty()
+        );
+        let dead = active.after(&Change::Condemn, now()).unwrap();
+        assert!(matches!(
+            active.facts(&dead)[..],
+            [LinkFact::ReauthorizationRequired(_)]
+        ));
+        let gone = dead.after(&Change::Deauthorized, now()).unwrap();
+        assert!(matches!(dead.facts(&gone)[..], [LinkFact::Removed(_)]));
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        (0u8..9, 1u8..4).prop_map(|(kind, n)| match kind {
+            0 | 1 => consent(n),
+            2 | 3 => Change::Confirm { app_user: user(n) },
+            4 => Change::Disconnect { app_user: user(n) },
+            5 => Change::ExpirePending { app_user: user(n) },
+            6 => Change::Condemn,
+            7 => Change::Deauthorized,
+            _ => Change::Revoked,
+        })
+    }
+
+    /// The plain model: who is linked how, and whether Zoom honours tokens of ours.
+    #[derive(Default)]
+    struct Model {
+        confirmed: std::collections::BTreeSet<AppUserId>,
+        begun: std::collections::BTreeSet<AppUserId>,
+        honoured: bool,
+        ending: bool,
+    }
+
+    impl Model {
+        fn apply(&mut self, change: &Change) {
+            match change {
+                Change::Consent { link } => {
+                    if !self.ending {
+                        self.honoured = true;
+                        self.begun
+                            .extend(link.iter().map(|link| link.app_user.clone()));
+                    }
+                }
+                Change::Confirm { app_user } => {
+                    if self.begun.contains(app_user) {
+                        self.confirmed.insert(app_user.clone());
+                    }
+                }
+                Change::Disconnect { app_user } => self.drop_user(app_user),
+                Change::ExpirePending { app_user } => {
+                    if !self.confirmed.contains(app_user) {
+                        self.drop_user(app_user);
+                    }
+                }
+                Change::Condemn => self.honoured &= self.ending,
+                Change::Deauthorized => *self = Self::default(),
+                Change::Revoked => {
+                    if self.ending {
+                        *self = Self::default();
+                    }
+                }
+            }
+        }
+
+        fn drop_user(&mut self, app_user: &AppUserId) {
+            self.begun.remove(app_user);
+            self.confirmed.remove(app_user);
+            self.ending |= self.begun.is_empty() && self.honoured;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #[test]
+        fn any_sequence_of_changes_agrees_with_a_plain_model(changes in proptest::collection::vec(change(), 1..40)) {
+            let (mut state, mut model) = (Lifecycle::default(), Model::default());
+            for change in &changes {
+                state = state.after(change, now()).unwrap_or(state);
+                model.apply(change);
+
+                // No orphan grant, no link without a grant.
+                match state.grant {
+                    Some(GrantStatus::Live | GrantStatus::Dead) => prop_assert!(!state.links.is_empty()),
+                    Some(GrantStatus::Ending) | None => prop_assert!(state.links.is_empty()),
+                }
+                let users = |wanted: fn(LinkStatus) -> bool| -> std::collections::BTreeSet<AppUserId> {
+                    state.links.iter().filter(|l| wanted(l.status)).map(|l| l.app_user.clone()).collect()
+                };
+                prop_assert_eq!(users(|_| true), model.begun.clone());
+                prop_assert_eq!(users(LinkStatus::is_visible), model.confirmed.clone());
+                // Tokens are there exactly as long as Zoom may honour them.
+                let has_tokens = matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Ending));
+                prop_assert_eq!(has_tokens, model.honoured);
+                // Whoever is active has tokens to be active with.
+                prop_assert!(state.links.iter().all(|l| l.status != LinkStatus::Active || model.honoured));
+            }
         }
     }
 }

@@ -84,6 +84,17 @@ pub struct NotificationMessage {
     pub destination: Destination,
 }
 
+impl NotificationMessage {
+    /// A notification on its way to every destination.
+    pub fn to_all(notification: Notification) -> Self {
+        Self {
+            v: V1,
+            notification,
+            destination: Destination::All,
+        }
+    }
+}
+
 /// A notification, frozen when its fact was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {

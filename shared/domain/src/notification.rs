@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::{AppUserId, FileId};
 use crate::keys::{self, Versions};
-use crate::link::Link;
+use crate::link::LinkFact;
 use crate::message::Notification;
 use crate::recording::{FileView, Recording, RecordingView};
 
@@ -132,16 +132,21 @@ impl RecordingFact {
     }
 }
 
-/// `link.activated`, frozen: everything in it follows from the link as it was activated.
-pub fn link_activated(link: &Link) -> Notification {
-    let at = link.activated_at.unwrap_or(link.created_at);
-    let name = "link.activated";
-    let id = fact_id(name, &link.app_user, link.id.as_str(), &at.to_string());
+/// Freezes a fact about a link. `revision` tells apart facts of the same kind about one link; it rises
+/// with every change of the grant.
+pub fn link_fact(fact: &LinkFact, revision: u64, now: Timestamp) -> Notification {
+    let (name, link) = match fact {
+        LinkFact::Activated(link) => ("link.activated", link),
+        LinkFact::ReauthorizationRequired(link) => ("link.reauthorization_required", link),
+        LinkFact::Removed(link) => ("link.removed", link),
+    };
+    let version = format!("{} {revision}", link.created_at);
+    let id = fact_id(name, &link.app_user, link.id.as_str(), &version);
     frozen(
         id,
         name,
-        at,
-        json!({"app_user_id": link.app_user, "link": link.view()}),
+        now,
+        json!({"app_user_id": link.app_user, "sequence": revision, "link": link.view()}),
     )
 }
 
@@ -211,7 +216,7 @@ fn key(secret: &SecretString) -> Result<Vec<u8>, UnusableSecret> {
 mod tests {
     use super::*;
     use crate::ids::{LinkId, ZoomUser};
-    use crate::link::LinkStatus;
+    use crate::link::{Link, LinkStatus};
     use crate::recording::{File, FileFacts, FileStatus, RecordingFacts, ZoomState};
 
     fn recording(files: usize) -> Recording {
@@ -344,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn link_activated_is_a_function_of_the_link() {
+    fn link_facts_have_ids_of_their_own_for_each_revision() {
         let app_user: AppUserId = "alice".parse().unwrap();
         let zoom_user = recording(0).zoom_user;
         let link = Link {
@@ -356,8 +361,15 @@ mod tests {
             created_at: now(),
             activated_at: Some(now()),
         };
-        assert_eq!(link_activated(&link).body, link_activated(&link).body);
-        let body: Value = serde_json::from_str(&link_activated(&link).body).unwrap();
+        let fact = LinkFact::Activated(link.clone());
+        assert_eq!(link_fact(&fact, 1, now()), link_fact(&fact, 1, now()));
+        assert_ne!(link_fact(&fact, 1, now()).id, link_fact(&fact, 2, now()).id);
+        assert_ne!(
+            link_fact(&fact, 1, now()).id,
+            link_fact(&LinkFact::Removed(link), 1, now()).id
+        );
+        let body: Value = serde_json::from_str(&link_fact(&fact, 1, now()).body).unwrap();
+        assert_eq!(body["type"], "link.activated");
         assert_eq!(body["data"]["link"]["zoom"]["display_name"], "Sample Host");
         assert_eq!(body["data"]["link"]["zoom"]["account_id"], "A");
     }

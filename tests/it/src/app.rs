@@ -5,6 +5,7 @@ use devstack::Stack;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -22,6 +23,8 @@ pub struct App {
 pub struct Answer {
     /// Status.
     pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
     /// `Content-Type`.
     pub content_type: String,
     /// Body.
@@ -115,6 +118,7 @@ impl App {
         let answer = request.send().await.unwrap();
         Answer {
             status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
             content_type: answer
                 .headers()
                 .get("content-type")

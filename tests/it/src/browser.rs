@@ -34,6 +34,26 @@ impl Visit {
         self.headers.get("x-reelay-error").and_then(|value| value.to_str().ok())
     }
 
+    /// The code of a page in place of a redirect. Such a page leads nowhere and plants no cookie.
+    pub fn page(&self) -> &str {
+        assert_eq!((self.status, &self.location, &self.set_cookie), (400, &None, &None), "{self:?}");
+        assert_eq!(self.headers["content-type"], "text/html; charset=utf-8", "{self:?}");
+        assert!(self.body.contains("<h1>"), "{self:?}");
+        self.error().unwrap_or_else(|| panic!("no x-reelay-error: {self:?}"))
+    }
+
+    /// `zoom_error` of a redirect back to the app, which then brings no claim.
+    pub fn zoom_error(&self) -> String {
+        assert_eq!((self.status, self.parameter("zoom_link")), (302, None), "{self:?}");
+        self.parameter("zoom_error").unwrap_or_else(|| panic!("no zoom_error: {self:?}"))
+    }
+
+    /// `zoom_link` of a redirect back to the app.
+    pub fn claim(&self) -> String {
+        assert_eq!((self.status, self.parameter("zoom_error")), (302, None), "{self:?}");
+        self.parameter("zoom_link").unwrap_or_else(|| panic!("no claim: {self:?}"))
+    }
+
     /// A parameter of the address to which the browser is sent.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let location = Url::parse(self.location.as_deref()?).ok()?;

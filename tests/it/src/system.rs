@@ -63,10 +63,28 @@ impl System {
 
     /// From the app's button to the address at which Zoom sends the browser back to us, not yet visited.
     pub async fn callback(&self, browser: &mut Browser, app_user: &str, zoom_user: &str) -> String {
-        let token = self.app.connect_token(app_user);
-        let start = browser.visit(&self.app.connect_url(&token)).await;
-        let authorize = start.location.clone().unwrap_or_else(|| panic!("no redirect to Zoom: {start:?}"));
-        let consent = browser.visit(&format!("{authorize}&sim_decision=allow&sim_user={zoom_user}")).await;
+        let authorize = self.authorize(browser, &self.app.connect_token(app_user)).await;
+        self.allow(browser, &authorize, zoom_user).await
+    }
+
+    /// From the app's button to the address of Zoom's consent page, not yet visited.
+    pub async fn authorize(&self, browser: &mut Browser, token: &str) -> String {
+        let start = browser.visit(&self.app.connect_url(token)).await;
+        start.location.clone().unwrap_or_else(|| panic!("no redirect to Zoom: {start:?}"))
+    }
+
+    /// Consents at Zoom: the address at which it sends the browser back to us, not yet visited.
+    pub async fn allow(&self, browser: &mut Browser, authorize: &str, zoom_user: &str) -> String {
+        self.decide(browser, authorize, &format!("sim_decision=allow&sim_user={zoom_user}")).await
+    }
+
+    /// Declines at Zoom: the address at which it sends the browser back to us, not yet visited.
+    pub async fn deny(&self, browser: &mut Browser, authorize: &str) -> String {
+        self.decide(browser, authorize, "sim_decision=deny").await
+    }
+
+    async fn decide(&self, browser: &mut Browser, authorize: &str, decision: &str) -> String {
+        let consent = browser.visit(&format!("{authorize}&{decision}")).await;
         consent.location.clone().unwrap_or_else(|| panic!("no redirect back: {consent:?}"))
     }
 }

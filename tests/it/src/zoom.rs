@@ -1,8 +1,64 @@
 //! Zoom's side, where a test does by hand what the simulator would.
 
-use reqwest::StatusCode;
+use std::collections::BTreeSet;
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use zoom_sim::{Created, DeliveryState, NewRecording, Recording};
 
 use crate::System;
+
+/// Completes a recording at the simulator, whose events arrive. Nothing is worked off yet.
+pub async fn complete(system: &System, new: NewRecording) -> Recording {
+    let created = system.zoom().create_recording(new).unwrap();
+    arrived(system, &created).await;
+    created.recording
+}
+
+/// Waits until these deliveries were taken.
+pub async fn arrived(system: &System, created: &Created) {
+    for id in &created.deliveries {
+        let delivery = system.zoom().attempted(*id, 1).await.unwrap();
+        assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.attempts);
+    }
+}
+
+/// How often the bytes of a file were asked for.
+pub fn fetches(system: &System, file_id: &str) -> usize {
+    let requests = system.zoom().requests();
+    requests.iter().filter(|r| r.path.starts_with("/ssrweb/") && r.detail.as_deref() == Some(file_id)).count()
+}
+
+/// Everything in the events sent so far that opens something or names a person's address.
+pub fn credentials(system: &System) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for delivery in system.zoom().deliveries() {
+        gather(&serde_json::from_str(&delivery.body).unwrap_or_default(), &mut found);
+    }
+    found
+}
+
+fn gather(value: &Value, found: &mut BTreeSet<String>) {
+    const FIELDS: [&str; 7] =
+        ["download_token", "download_url", "play_url", "share_url", "password", "recording_play_passcode", "host_email"];
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
+            Value::String(text) if FIELDS.contains(&name.as_str()) => {
+                found.insert(text.clone());
+            }
+            other => gather(other, found),
+        }),
+        Value::Array(items) => items.iter().for_each(|item| gather(item, found)),
+        _ => {}
+    }
+}
+
+/// Posts an event of our own making, signed well and now, and gives the whole answer.
+pub async fn ask(system: &System, path: &str, body: &[u8], secret: &str) -> Response {
+    let timestamp = system.app.now().as_second().to_string();
+    let signature = zoom_sim::sign(secret, &timestamp, body);
+    request(system, path, body, "application/json", Some((&timestamp, &signature))).await
+}
 
 /// Posts a body as Zoom does, signed with a secret, dated so many seconds from now.
 pub async fn post(system: &System, path: &str, body: &[u8], secret: &str, seconds_from_now: i64) -> StatusCode {
@@ -19,6 +75,16 @@ pub async fn post_with(
     content_type: &str,
     signature: Option<(&str, &str)>,
 ) -> StatusCode {
+    request(system, path, body, content_type, signature).await.status()
+}
+
+async fn request(
+    system: &System,
+    path: &str,
+    body: &[u8],
+    content_type: &str,
+    signature: Option<(&str, &str)>,
+) -> Response {
     let mut request = reqwest::Client::new()
         .post(format!("{}{path}", system.stack.url()))
         .header("content-type", content_type)
@@ -26,7 +92,7 @@ pub async fn post_with(
     if let Some((timestamp, signature)) = signature {
         request = request.header("x-zm-request-timestamp", timestamp).header("x-zm-signature", signature);
     }
-    request.send().await.unwrap().status()
+    request.send().await.unwrap()
 }
 
 /// The secret that Zoom signs with.

@@ -2,3 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod linking;
+mod linking_attacks;
+mod api;
+mod webhook;
+mod recordings;
+mod faults;

@@ -23,8 +23,15 @@ pub(super) struct Browser {
 
 impl Browser {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let http = Client::builder().no_proxy().redirect(Policy::none()).build().context("no HTTP client")?;
-        Ok(Self { http, cookies: BTreeMap::new() })
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .build()
+            .context("no HTTP client")?;
+        Ok(Self {
+            http,
+            cookies: BTreeMap::new(),
+        })
     }
 
     /// Sends a form.
@@ -49,27 +56,55 @@ impl Browser {
             if status.is_success() {
                 return Ok(url);
             }
-            let Some(location) = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()) else {
-                let code = answer.headers().get("x-reelay-error").and_then(|code| code.to_str().ok()).unwrap_or("no code");
+            let Some(location) = answer
+                .headers()
+                .get(LOCATION)
+                .and_then(|location| location.to_str().ok())
+            else {
+                let code = answer
+                    .headers()
+                    .get("x-reelay-error")
+                    .and_then(|code| code.to_str().ok())
+                    .unwrap_or("no code");
                 bail!("{} answered {status} ({code})", place(&url));
             };
-            let next = url.join(location).with_context(|| format!("{} leads to no address", place(&url)))?;
+            let next = url
+                .join(location)
+                .with_context(|| format!("{} leads to no address", place(&url)))?;
             tracing::debug!(from = place(&url), to = place(&next), %status, "redirected");
             url = next;
         }
-        bail!("more than {MOST_REDIRECTS} redirects, the last to {}", place(&url))
+        bail!(
+            "more than {MOST_REDIRECTS} redirects, the last to {}",
+            place(&url)
+        )
     }
 
     async fn send(&mut self, url: &Url, request: RequestBuilder) -> anyhow::Result<Response> {
-        let jar = self.cookies.entry(url.host_str().unwrap_or_default().to_owned()).or_default();
-        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
-        let answer = request.send().await.with_context(|| format!("{} cannot be reached", place(url)))?;
+        let jar = self
+            .cookies
+            .entry(url.host_str().unwrap_or_default().to_owned())
+            .or_default();
+        let cookies: Vec<String> = jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let request = if cookies.is_empty() {
+            request
+        } else {
+            request.header(COOKIE, cookies.join("; "))
+        };
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("{} cannot be reached", place(url)))?;
         for cookie in answer.headers().get_all(SET_COOKIE) {
             let cookie = cookie.to_str().context("a cookie is no text")?;
             let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
             let (name, value) = pair.split_once('=').context("a cookie has no value")?;
-            let gone = attributes.split(';').any(|attribute| attribute.trim().eq_ignore_ascii_case("max-age=0"));
+            let gone = attributes
+                .split(';')
+                .any(|attribute| attribute.trim().eq_ignore_ascii_case("max-age=0"));
             if gone {
                 jar.remove(name.trim());
             } else {

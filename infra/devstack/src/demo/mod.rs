@@ -36,20 +36,33 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     }
     let begun = Instant::now();
     let step = Cell::new("starting");
-    let stack = tokio::time::timeout(TIME_LIMIT, Stack::start(options)).await.context("starting took too long")??;
+    let stack = tokio::time::timeout(TIME_LIMIT, Stack::start(options))
+        .await
+        .context("starting took too long")??;
     let left = TIME_LIMIT.saturating_sub(begun.elapsed());
     let result = match tokio::time::timeout(left, perform(&stack, begun, &step)).await {
         Ok(result) => result.with_context(|| format!("the demo failed while {}", step.get())),
-        Err(_) => Err(anyhow::anyhow!("the demo was not done within {} s; it was {}", TIME_LIMIT.as_secs(), step.get())),
+        Err(_) => Err(anyhow::anyhow!(
+            "the demo was not done within {} s; it was {}",
+            TIME_LIMIT.as_secs(),
+            step.get()
+        )),
     };
     stack.shutdown().await;
     let summary = result?;
     writeln!(std::io::stdout().lock(), "{summary}").context("the summary cannot be written")
 }
 
-async fn perform(stack: &Stack, begun: Instant, step: &Cell<&'static str>) -> anyhow::Result<Summary> {
+async fn perform(
+    stack: &Stack,
+    begun: Instant,
+    step: &Cell<&'static str>,
+) -> anyhow::Result<Summary> {
     let app = stack.demo_app().context("there is no demo app")?;
-    let zoom = stack.simulator().context("there is no simulator")?.control();
+    let zoom = stack
+        .simulator()
+        .context("there is no simulator")?
+        .control();
     let user: AppUser = APP_USER.parse()?;
     let app_secret = SecretString::from(stack.config().secrets.app_secret.clone());
     let reelay = Reelay::new(stack.url().parse()?, &app_secret)?;
@@ -61,21 +74,29 @@ async fn perform(stack: &Stack, begun: Instant, step: &Cell<&'static str>) -> an
 
     step.set("transferring the recording");
     display.say("2. A recording completes at Zoom");
-    let files = vec![NewFile::new("MP4", 24_000_000), NewFile::new("M4A", 3_000_000), NewFile::new("TIMELINE", 48_000)];
+    let files = vec![
+        NewFile::new("MP4", 64_000_000),
+        NewFile::new("M4A", 3_000_000),
+        NewFile::new("TIMELINE", 48_000),
+    ];
     let expected = files.len();
-    let created = zoom.create_recording(NewRecording::of(ZOOM_USER).with_files(files))?.recording;
+    let created = zoom
+        .create_recording(NewRecording::of(ZOOM_USER).with_files(files))?
+        .recording;
     watch::until_stored(&reelay, &user, &created.uuid, expected, &mut display).await?;
 
     step.set("transferring the late transcript");
     display.say("3. Its transcript comes late");
-    let transcript = NewFile { size: Some(64_000), ..NewFile { file_type: "TRANSCRIPT".into(), ..NewFile::default() } };
-    zoom.add_transcript(&created.key, Some(transcript))?;
-    let listed = watch::until_stored(&reelay, &user, &created.uuid, expected + 1, &mut display).await?;
+    zoom.add_transcript(&created.key, Some(NewFile::new("TRANSCRIPT", 64_000)))?;
+    let listed =
+        watch::until_stored(&reelay, &user, &created.uuid, expected + 1, &mut display).await?;
 
     step.set("comparing every byte");
     display.say("4. Everything is verified");
     let recording = reelay.recording(&user, &listed.id).await?;
-    let original = zoom.recording(&created.key).context("the simulator lost its recording")?;
+    let original = zoom
+        .recording(&created.key)
+        .context("the simulator lost its recording")?;
     let originals: Vec<_> = original.all_files().collect();
     let files = verify::bytes(&originals, &recording).await?;
     step.set("reading the manifest");
@@ -83,25 +104,52 @@ async fn perform(stack: &Stack, begun: Instant, step: &Cell<&'static str>) -> an
     step.set("verifying what the app was told");
     let notifications = verify::notifications(app, &user, &recording).await?;
     let user = user.to_string();
-    Ok(Summary { user, link, recording, files, manifest, notifications, took: begun.elapsed() })
+    Ok(Summary {
+        user,
+        link,
+        recording,
+        files,
+        manifest,
+        notifications,
+        took: begun.elapsed(),
+    })
 }
 
 /// Signs in, presses the button, consents at Zoom, and comes back.
 async fn connect(app: &Url, reelay: &Reelay, user: &AppUser) -> anyhow::Result<Link> {
     let mut browser = Browser::new()?;
-    browser.post(app.join("/sign-in")?, &[("user", user.as_str())]).await.context("signing in")?;
+    browser
+        .post(app.join("/sign-in")?, &[("user", user.as_str())])
+        .await
+        .context("signing in")?;
     let button = app.join("/settings/integrations/zoom/connect")?;
-    let arrived = browser.follow(button, consent).await.context("connecting")?;
-    ensure!(arrived.path() == "/settings/integrations", "the way back led to {}", arrived.path());
+    let arrived = browser
+        .follow(button, consent)
+        .await
+        .context("connecting")?;
+    ensure!(
+        arrived.path() == "/settings/integrations",
+        "the way back led to {}",
+        arrived.path()
+    );
     let links = reelay.links(user).await?;
-    let link = links.into_iter().find(|link| link.zoom.user_id == ZOOM_USER).context("there is no link afterwards")?;
-    ensure!(link.status == LinkStatus::Active, "the link is {:?}", link.status);
+    let link = links
+        .into_iter()
+        .find(|link| link.zoom.user_id == ZOOM_USER)
+        .context("there is no link afterwards")?;
+    ensure!(
+        link.status == LinkStatus::Active,
+        "the link is {:?}",
+        link.status
+    );
     Ok(link)
 }
 
 /// What a person does on the simulator's consent page.
 fn consent(url: &mut Url) {
     if url.path() == "/oauth/authorize" {
-        url.query_pairs_mut().append_pair("sim_user", ZOOM_USER).append_pair("sim_decision", "allow");
+        url.query_pairs_mut()
+            .append_pair("sim_user", ZOOM_USER)
+            .append_pair("sim_decision", "allow");
     }
 }

@@ -24,8 +24,14 @@ pub(super) struct Compared {
 
 /// Reads every file back through its presigned address and compares it byte by byte with the rule by
 /// which the simulator made it.
-pub(super) async fn bytes(originals: &[&RecordingFile], recording: &Recording) -> anyhow::Result<Vec<Compared>> {
-    let http = Client::builder().no_proxy().build().context("no HTTP client")?;
+pub(super) async fn bytes(
+    originals: &[&RecordingFile],
+    recording: &Recording,
+) -> anyhow::Result<Vec<Compared>> {
+    let http = Client::builder()
+        .no_proxy()
+        .build()
+        .context("no HTTP client")?;
     ensure!(
         originals.len() == recording.files.len(),
         "Zoom has {} files, {} are stored",
@@ -36,7 +42,11 @@ pub(super) async fn bytes(originals: &[&RecordingFile], recording: &Recording) -
     for original in originals {
         let file = recording.files.iter().find(|file| file.id == original.id);
         let file = file.with_context(|| format!("the {} file is missing", original.file_type))?;
-        compared.push(compare(&http, original, file).await.with_context(|| format!("the {} file", original.file_type))?);
+        compared.push(
+            compare(&http, original, file)
+                .await
+                .with_context(|| format!("the {} file", original.file_type))?,
+        );
     }
     Ok(compared)
 }
@@ -44,35 +54,87 @@ pub(super) async fn bytes(originals: &[&RecordingFile], recording: &Recording) -
 async fn compare(http: &Client, original: &RecordingFile, file: &File) -> anyhow::Result<Compared> {
     let spec = original.spec();
     ensure!(file.status == FileStatus::Stored, "it is {:?}", file.status);
-    ensure!(file.bytes_stored == spec.size(), "{} of {} bytes are said to be stored", file.bytes_stored, spec.size());
+    ensure!(
+        file.bytes_stored == spec.size(),
+        "{} of {} bytes are said to be stored",
+        file.bytes_stored,
+        spec.size()
+    );
     let key = file.key.clone().context("it has no key")?;
     let url = file.url.clone().context("it has no address")?;
-    ensure!(file.url_expires_at.is_some(), "its address does not say when it ends");
-    let mut answer = http.get(url).send().await.map_err(reqwest::Error::without_url).context("it cannot be read back")?;
-    ensure!(answer.status().is_success(), "reading it back was answered {}", answer.status());
+    ensure!(
+        file.url_expires_at.is_some(),
+        "its address does not say when it ends"
+    );
+    let mut answer = http
+        .get(url)
+        .send()
+        .await
+        .map_err(reqwest::Error::without_url)
+        .context("it cannot be read back")?;
+    ensure!(
+        answer.status().is_success(),
+        "reading it back was answered {}",
+        answer.status()
+    );
     let mut at = 0;
-    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url).context("it broke off")? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(reqwest::Error::without_url)
+        .context("it broke off")?
+    {
         let next = at + chunk.len() as u64;
-        ensure!(next <= spec.size(), "more than its {} bytes are stored", spec.size());
-        ensure!(chunk == spec.bytes(at..next), "its bytes differ after offset {at}");
+        ensure!(
+            next <= spec.size(),
+            "more than its {} bytes are stored",
+            spec.size()
+        );
+        ensure!(
+            chunk == spec.bytes(at..next),
+            "its bytes differ after offset {at}"
+        );
         at = next;
     }
-    ensure!(at == spec.size(), "only {at} of {} bytes are stored", spec.size());
-    Ok(Compared { file_type: original.file_type.clone(), bytes: at, key })
+    ensure!(
+        at == spec.size(),
+        "only {at} of {} bytes are stored",
+        spec.size()
+    );
+    Ok(Compared {
+        file_type: original.file_type.clone(),
+        bytes: at,
+        key,
+    })
 }
 
 /// Reads `manifest.json` from the bucket until it names all files, and holds it against the API.
 pub(super) async fn manifest(stack: &Stack, recording: &Recording) -> anyhow::Result<String> {
-    let first = recording.files.first().and_then(|file| file.key.as_deref()).context("no file has a key")?;
+    let first = recording
+        .files
+        .first()
+        .and_then(|file| file.key.as_deref())
+        .context("no file has a key")?;
     let (folder, _) = first.rsplit_once('/').context("a key has no folder")?;
     let key = format!("{folder}/manifest.json");
     let s3 = stack.sdk().s3();
     let read = async {
         loop {
-            let object = s3.get_object().bucket(&stack.config().bucket).key(&key).send().await;
+            let object = s3
+                .get_object()
+                .bucket(&stack.config().bucket)
+                .key(&key)
+                .send()
+                .await;
             if let Ok(object) = object {
-                let bytes = object.body.collect().await.context("the manifest broke off")?.into_bytes();
-                let manifest: Value = serde_json::from_slice(&bytes).context("the manifest is no JSON")?;
+                let bytes = object
+                    .body
+                    .collect()
+                    .await
+                    .context("the manifest broke off")?
+                    .into_bytes();
+                let manifest: Value =
+                    serde_json::from_slice(&bytes).context("the manifest is no JSON")?;
                 if agrees(&manifest, recording) {
                     return anyhow::Ok(());
                 }
@@ -87,10 +149,17 @@ pub(super) async fn manifest(stack: &Stack, recording: &Recording) -> anyhow::Re
 }
 
 fn agrees(manifest: &Value, recording: &Recording) -> bool {
-    let entries = manifest.pointer("/recording/files").and_then(Value::as_array);
-    let entries: BTreeMap<&str, &Value> =
-        entries.into_iter().flatten().filter_map(|entry| Some((entry.get("id")?.as_str()?, entry))).collect();
-    let uuid = manifest.pointer("/recording/meeting_uuid").and_then(Value::as_str);
+    let entries = manifest
+        .pointer("/recording/files")
+        .and_then(Value::as_array);
+    let entries: BTreeMap<&str, &Value> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some((entry.get("id")?.as_str()?, entry)))
+        .collect();
+    let uuid = manifest
+        .pointer("/recording/meeting_uuid")
+        .and_then(Value::as_str);
     uuid == Some(recording.meeting_uuid.as_str())
         && entries.len() == recording.files.len()
         && recording.files.iter().all(|file| {
@@ -125,35 +194,69 @@ pub(super) async fn notifications(
     let told = loop {
         let told = app.received();
         let counts = count(&told);
-        if expected.iter().all(|(kind, wanted)| counts.get(*kind).is_some_and(|count| count >= wanted)) {
+        if expected
+            .iter()
+            .all(|(kind, wanted)| counts.get(*kind).is_some_and(|count| count >= wanted))
+        {
             break told;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     let counts = count(&told);
     ensure!(
-        counts.iter().all(|(kind, count)| expected.get(kind.as_str()) == Some(count)),
+        counts
+            .iter()
+            .all(|(kind, count)| expected.get(kind.as_str()) == Some(count)),
         "the app was told {counts:?} where {expected:?} was to be told"
     );
     let mut sequences = BTreeSet::new();
     for notification in &told {
         let kind = &notification.kind;
-        ensure!(notification.id.starts_with("msg_") && notification.id.len() == 47, "{kind} has the id {}", notification.id);
-        ensure!(notification.app_user_id() == Some(user.as_str()), "{kind} is about {:?}", notification.app_user_id());
-        let about = notification.body.pointer("/data/recording/meeting_uuid").and_then(Value::as_str);
+        ensure!(
+            notification.id.starts_with("msg_") && notification.id.len() == 47,
+            "{kind} has the id {}",
+            notification.id
+        );
+        ensure!(
+            notification.app_user_id() == Some(user.as_str()),
+            "{kind} is about {:?}",
+            notification.app_user_id()
+        );
+        let about = notification
+            .body
+            .pointer("/data/recording/meeting_uuid")
+            .and_then(Value::as_str);
         if kind.starts_with("recording.") {
-            ensure!(about == Some(recording.meeting_uuid.as_str()), "{kind} is about another recording");
-            let sequence = notification.body.pointer("/data/sequence").and_then(Value::as_u64);
-            ensure!(sequence.is_some_and(|sequence| sequences.insert(sequence)), "{kind} has the sequence {sequence:?}");
+            ensure!(
+                about == Some(recording.meeting_uuid.as_str()),
+                "{kind} is about another recording"
+            );
+            let sequence = notification
+                .body
+                .pointer("/data/sequence")
+                .and_then(Value::as_u64);
+            ensure!(
+                sequence.is_some_and(|sequence| sequences.insert(sequence)),
+                "{kind} has the sequence {sequence:?}"
+            );
         }
-        ensure!(!notification.body.to_string().contains("X-Amz-Signature"), "{kind} holds a presigned address");
+        ensure!(
+            !notification.body.to_string().contains("X-Amz-Signature"),
+            "{kind} holds a presigned address"
+        );
     }
     let files: BTreeSet<&str> = told
         .iter()
         .filter(|notification| notification.kind == "recording.file_stored")
         .filter_map(|notification| notification.body.pointer("/data/file/id")?.as_str())
         .collect();
-    ensure!(recording.files.iter().all(|file| files.contains(file.id.as_str())), "a stored file was not told of");
+    ensure!(
+        recording
+            .files
+            .iter()
+            .all(|file| files.contains(file.id.as_str())),
+        "a stored file was not told of"
+    );
     Ok(counts)
 }
 

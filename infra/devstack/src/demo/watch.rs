@@ -20,12 +20,17 @@ pub(super) struct Display {
 struct Shown {
     bar: ProgressBar,
     status: FileStatus,
+    /// Quarters of the file that lines have told of.
+    quarters: u64,
 }
 
 impl Display {
     pub(super) fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { bars, files: BTreeMap::new() }
+        Self {
+            bars,
+            files: BTreeMap::new(),
+        }
     }
 
     /// A line for people.
@@ -45,19 +50,40 @@ impl Display {
         let size = file.size.unwrap_or(file.bytes_stored);
         let name = name(file);
         let Some(bars) = &self.bars else {
-            let known = self.files.get(&file.id).map(|shown| shown.status);
-            if known != Some(file.status) {
+            let quarters = file.bytes_stored.saturating_mul(4) / size.max(1);
+            let known = self
+                .files
+                .get(&file.id)
+                .map(|shown| (shown.status, shown.quarters));
+            if known != Some((file.status, quarters)) {
                 let stored = megabytes(file.bytes_stored);
-                self.say(&format!("    {name:<11} {:<12} {stored} of {}", word(file.status), megabytes(size)));
-                self.files.insert(file.id.clone(), Shown { bar: ProgressBar::hidden(), status: file.status });
+                self.say(&format!(
+                    "    {name:<11} {:<12} {stored} of {}",
+                    word(file.status),
+                    megabytes(size)
+                ));
+                self.files.insert(
+                    file.id.clone(),
+                    Shown {
+                        bar: ProgressBar::hidden(),
+                        status: file.status,
+                        quarters,
+                    },
+                );
             }
             return;
         };
         let shown = self.files.entry(file.id.clone()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("    {prefix:<11} {bar:32} {bytes:>10} of {total_bytes:<10} {msg}");
+            let style = ProgressStyle::with_template(
+                "    {prefix:<11} {bar:32} {bytes:>10} of {total_bytes:<10} {msg}",
+            );
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = bars.add(ProgressBar::new(size).with_style(style).with_prefix(name));
-            Shown { bar, status: FileStatus::Unknown }
+            Shown {
+                bar,
+                status: FileStatus::Unknown,
+                quarters: 0,
+            }
         });
         shown.bar.set_length(size);
         shown.bar.set_position(file.bytes_stored);
@@ -81,11 +107,23 @@ pub(super) async fn until_stored(
 ) -> anyhow::Result<Recording> {
     loop {
         let page = reelay.recordings(user, 100, None).await?;
-        let found = page.recordings.into_iter().find(|recording| recording.meeting_uuid == meeting_uuid);
+        let found = page
+            .recordings
+            .into_iter()
+            .find(|recording| recording.meeting_uuid == meeting_uuid);
         if let Some(recording) = found {
             recording.files.iter().for_each(|file| display.show(file));
-            if let Some(file) = recording.files.iter().find(|file| matches!(file.status, FileStatus::Failed | FileStatus::Skipped)) {
-                bail!("{} ended as {}: {}", name(file), word(file.status), file.reason.as_deref().unwrap_or("no reason"));
+            if let Some(file) = recording
+                .files
+                .iter()
+                .find(|file| matches!(file.status, FileStatus::Failed | FileStatus::Skipped))
+            {
+                bail!(
+                    "{} ended as {}: {}",
+                    name(file),
+                    word(file.status),
+                    file.reason.as_deref().unwrap_or("no reason")
+                );
             }
             if recording.status == RecordingStatus::Stored && recording.files.len() == files {
                 return Ok(recording);

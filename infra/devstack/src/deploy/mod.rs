@@ -41,11 +41,17 @@ impl DeployError {
     where
         E: std::error::Error,
     {
-        Self::Engine { resource: resource.to_owned(), reason: DisplayErrorContext(error).to_string() }
+        Self::Engine {
+            resource: resource.to_owned(),
+            reason: DisplayErrorContext(error).to_string(),
+        }
     }
 
     fn answer(resource: &str, reason: &str) -> Self {
-        Self::Engine { resource: resource.to_owned(), reason: reason.to_owned() }
+        Self::Engine {
+            resource: resource.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 }
 
@@ -54,11 +60,18 @@ fn is<E, R>(error: &aws_sdk_sqs::error::SdkError<E, R>, code: &str) -> bool
 where
     E: ProvideErrorMetadata,
 {
-    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(|found| found.ends_with(code))
+    error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        .is_some_and(|found| found.ends_with(code))
 }
 
 /// Creates all wanted resources and tells the resolver what they are called.
-pub(crate) async fn deploy(environment: &Environment, template: &Template, resolver: &mut Resolver<'_>) -> Result<(), DeployError> {
+pub(crate) async fn deploy(
+    environment: &Environment,
+    template: &Template,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), DeployError> {
     let mut waiting = BTreeSet::new();
     for (logical, kind) in template.resources() {
         if !resolver.is_wanted(logical)? {
@@ -71,8 +84,11 @@ pub(crate) async fn deploy(environment: &Environment, template: &Template, resol
         }
     }
     while !waiting.is_empty() {
-        let ready: Vec<&str> =
-            waiting.iter().copied().filter(|logical| resolver.references(logical).is_disjoint(&waiting)).collect();
+        let ready: Vec<&str> = waiting
+            .iter()
+            .copied()
+            .filter(|logical| resolver.references(logical).is_disjoint(&waiting))
+            .collect();
         if ready.is_empty() {
             let names: Vec<&str> = waiting.into_iter().collect();
             return Err(DeployError::Circular(names.join(", ")));
@@ -87,14 +103,20 @@ pub(crate) async fn deploy(environment: &Environment, template: &Template, resol
     Ok(())
 }
 
-async fn create(environment: &Environment, resolver: &Resolver<'_>, logical: &str) -> Result<Physical, DeployError> {
+async fn create(
+    environment: &Environment,
+    resolver: &Resolver<'_>,
+    logical: &str,
+) -> Result<Physical, DeployError> {
     let name = names::physical(logical);
     match resolver.declaration(logical)? {
         Declaration::Table(table) => tables::create(&environment.dynamodb(), &name, &table).await,
         Declaration::Queue(queue) => queues::create(&environment.sqs(), &name, &queue).await,
         Declaration::Bucket(_) => buckets::create(&environment.s3(), &name).await,
         Declaration::Key(key) => vault::create(&environment.kms(), &name, &key).await,
-        Declaration::Secret(secret) => secrets::create(&environment.secretsmanager(), &name, &secret).await,
+        Declaration::Secret(secret) => {
+            secrets::create(&environment.secretsmanager(), &name, &secret).await
+        }
         Declaration::EventBus(_) => event_bus(&environment.eventbridge(), &name).await,
         Declaration::Elsewhere => Ok(elsewhere(logical, "")),
     }
@@ -112,12 +134,19 @@ fn elsewhere(logical: &str, kind: &str) -> Physical {
     Physical::new(name, arn)
 }
 
-async fn event_bus(client: &aws_sdk_eventbridge::Client, name: &str) -> Result<Physical, DeployError> {
+async fn event_bus(
+    client: &aws_sdk_eventbridge::Client,
+    name: &str,
+) -> Result<Physical, DeployError> {
     match client.create_event_bus().name(name).send().await {
         Ok(_) => {}
         Err(error) if is(&error, "ResourceAlreadyExistsException") => {}
         Err(error) => return Err(DeployError::engine(name, &error)),
     }
-    let arn = format!("arn:aws:events:{}:{}:event-bus/{name}", names::REGION, names::ACCOUNT_ID);
+    let arn = format!(
+        "arn:aws:events:{}:{}:event-bus/{name}",
+        names::REGION,
+        names::ACCOUNT_ID
+    );
     Ok(Physical::new(name, arn).with("Name", name))
 }

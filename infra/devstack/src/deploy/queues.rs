@@ -9,25 +9,46 @@ use serde_json::json;
 use super::{DeployError, is};
 use crate::template::{Physical, Queue};
 
-pub(super) async fn create(client: &Client, name: &str, queue: &Queue) -> Result<Physical, DeployError> {
+pub(super) async fn create(
+    client: &Client,
+    name: &str,
+    queue: &Queue,
+) -> Result<Physical, DeployError> {
     let attributes = attributes(queue);
     // Creating it again with other attributes is refused: an earlier run may have had another template.
     let url = match client.get_queue_url().queue_name(name).send().await {
         Ok(found) => found.queue_url,
         Err(error) if is(&error, "QueueDoesNotExist") || is(&error, "NonExistentQueue") => {
-            let made = client.create_queue().queue_name(name).set_attributes(Some(attributes.clone())).send().await;
-            made.map_err(|error| DeployError::engine(name, &error))?.queue_url
+            let made = client
+                .create_queue()
+                .queue_name(name)
+                .set_attributes(Some(attributes.clone()))
+                .send()
+                .await;
+            made.map_err(|error| DeployError::engine(name, &error))?
+                .queue_url
         }
         Err(error) => return Err(DeployError::engine(name, &error)),
     };
     let url = url.ok_or_else(|| DeployError::answer(name, "the queue has no URL"))?;
     if !attributes.is_empty() {
-        let set = client.set_queue_attributes().queue_url(&url).set_attributes(Some(attributes)).send().await;
+        let set = client
+            .set_queue_attributes()
+            .queue_url(&url)
+            .set_attributes(Some(attributes))
+            .send()
+            .await;
         set.map_err(|error| DeployError::engine(name, &error))?;
     }
-    let known = attributes_of(client, &url).await.map_err(|reason| DeployError::answer(name, &reason))?;
-    let arn = known.get(&QueueAttributeName::QueueArn).ok_or_else(|| DeployError::answer(name, "the queue has no ARN"))?;
-    Ok(Physical::new(&url, arn).with("QueueUrl", &url).with("QueueName", name))
+    let known = attributes_of(client, &url)
+        .await
+        .map_err(|reason| DeployError::answer(name, &reason))?;
+    let arn = known
+        .get(&QueueAttributeName::QueueArn)
+        .ok_or_else(|| DeployError::answer(name, "the queue has no ARN"))?;
+    Ok(Physical::new(&url, arn)
+        .with("QueueUrl", &url)
+        .with("QueueName", name))
 }
 
 fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
@@ -37,8 +58,14 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
             attributes.insert(name, value.to_string());
         }
     };
-    put(QueueAttributeName::VisibilityTimeout, queue.visibility_timeout);
-    put(QueueAttributeName::MessageRetentionPeriod, queue.message_retention_period);
+    put(
+        QueueAttributeName::VisibilityTimeout,
+        queue.visibility_timeout,
+    );
+    put(
+        QueueAttributeName::MessageRetentionPeriod,
+        queue.message_retention_period,
+    );
     put(QueueAttributeName::DelaySeconds, queue.delay_seconds);
     if let Some(redrive) = &queue.redrive {
         let policy = json!({
@@ -51,8 +78,16 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
 }
 
 /// All attributes of a queue.
-pub(crate) async fn attributes_of(client: &Client, url: &str) -> Result<HashMap<QueueAttributeName, String>, String> {
-    let answer = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send().await;
+pub(crate) async fn attributes_of(
+    client: &Client,
+    url: &str,
+) -> Result<HashMap<QueueAttributeName, String>, String> {
+    let answer = client
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(QueueAttributeName::All)
+        .send()
+        .await;
     match answer {
         Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
         Err(error) => Err(aws_sdk_sqs::error::DisplayErrorContext(error).to_string()),

@@ -6,7 +6,11 @@ use serde_json::Value;
 use super::{DeployError, is};
 use crate::template::{GeneratedSecret, Physical, Secret};
 
-pub(super) async fn create(client: &Client, name: &str, secret: &Secret) -> Result<Physical, DeployError> {
+pub(super) async fn create(
+    client: &Client,
+    name: &str,
+    secret: &Secret,
+) -> Result<Physical, DeployError> {
     let arn = match client.describe_secret().secret_id(name).send().await {
         Ok(known) => known.arn,
         Err(error) if is(&error, "ResourceNotFoundException") => {
@@ -14,7 +18,12 @@ pub(super) async fn create(client: &Client, name: &str, secret: &Secret) -> Resu
                 (Some(rule), _) => Some(generate(client, name, rule).await?),
                 (None, value) => value.clone(),
             };
-            let made = client.create_secret().name(name).set_secret_string(value).send().await;
+            let made = client
+                .create_secret()
+                .name(name)
+                .set_secret_string(value)
+                .send()
+                .await;
             made.map_err(|error| DeployError::engine(name, &error))?.arn
         }
         Err(error) => return Err(DeployError::engine(name, &error)),
@@ -24,7 +33,11 @@ pub(super) async fn create(client: &Client, name: &str, secret: &Secret) -> Resu
     Ok(Physical::new(&arn, &arn).with("Id", &arn))
 }
 
-async fn generate(client: &Client, name: &str, rule: &GeneratedSecret) -> Result<String, DeployError> {
+async fn generate(
+    client: &Client,
+    name: &str,
+    rule: &GeneratedSecret,
+) -> Result<String, DeployError> {
     let length = rule.password_length.map(i64::from);
     let made = client
         .get_random_password()
@@ -38,11 +51,14 @@ async fn generate(client: &Client, name: &str, rule: &GeneratedSecret) -> Result
         .send()
         .await
         .map_err(|error| DeployError::engine(name, &error))?;
-    let password = made.random_password.ok_or_else(|| DeployError::answer(name, "no password was made"))?;
+    let password = made
+        .random_password
+        .ok_or_else(|| DeployError::answer(name, "no password was made"))?;
     match (&rule.secret_string_template, &rule.generate_string_key) {
         (Some(template), Some(key)) => {
-            let mut template: Value = serde_json::from_str(template)
-                .map_err(|error| DeployError::answer(name, &format!("SecretStringTemplate is no JSON: {error}")))?;
+            let mut template: Value = serde_json::from_str(template).map_err(|error| {
+                DeployError::answer(name, &format!("SecretStringTemplate is no JSON: {error}"))
+            })?;
             template[key.as_str()] = Value::String(password);
             Ok(template.to_string())
         }
@@ -52,12 +68,26 @@ async fn generate(client: &Client, name: &str, rule: &GeneratedSecret) -> Result
 
 /// The current value.
 pub(crate) async fn current(client: &Client, id: &str) -> Result<String, DeployError> {
-    let answer = client.get_secret_value().secret_id(id).send().await.map_err(|error| DeployError::engine(id, &error))?;
-    answer.secret_string.ok_or_else(|| DeployError::answer(id, "the secret holds no text"))
+    let answer = client
+        .get_secret_value()
+        .secret_id(id)
+        .send()
+        .await
+        .map_err(|error| DeployError::engine(id, &error))?;
+    answer
+        .secret_string
+        .ok_or_else(|| DeployError::answer(id, "the secret holds no text"))
 }
 
 /// A new current value.
 pub(crate) async fn put(client: &Client, id: &str, value: &str) -> Result<(), DeployError> {
-    let answer = client.put_secret_value().secret_id(id).secret_string(value).send().await;
-    answer.map(|_| ()).map_err(|error| DeployError::engine(id, &error))
+    let answer = client
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(value)
+        .send()
+        .await;
+    answer
+        .map(|_| ())
+        .map_err(|error| DeployError::engine(id, &error))
 }

@@ -16,7 +16,11 @@ use crate::template::{KeyElement, Physical, Table};
 const MOST_LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
 
-pub(super) async fn create(client: &Client, name: &str, table: &Table) -> Result<Physical, DeployError> {
+pub(super) async fn create(
+    client: &Client,
+    name: &str,
+    table: &Table,
+) -> Result<Physical, DeployError> {
     let mut request = client
         .create_table()
         .table_name(name)
@@ -27,12 +31,15 @@ pub(super) async fn create(client: &Client, name: &str, table: &Table) -> Result
             .attribute_name(&attribute.attribute_name)
             .attribute_type(ScalarAttributeType::from(attribute.attribute_type.as_str()))
             .build();
-        request = request.attribute_definitions(definition.map_err(|error| DeployError::engine(name, &error))?);
+        request = request
+            .attribute_definitions(definition.map_err(|error| DeployError::engine(name, &error))?);
     }
     for index in &table.global_secondary_indexes {
         let none = index.projection.non_key_attributes.is_empty();
         let projection = Projection::builder()
-            .projection_type(ProjectionType::from(index.projection.projection_type.as_str()))
+            .projection_type(ProjectionType::from(
+                index.projection.projection_type.as_str(),
+            ))
             .set_non_key_attributes((!none).then(|| index.projection.non_key_attributes.clone()))
             .build();
         let index = GlobalSecondaryIndex::builder()
@@ -40,7 +47,8 @@ pub(super) async fn create(client: &Client, name: &str, table: &Table) -> Result
             .set_key_schema(Some(key(name, &index.key_schema)?))
             .projection(projection)
             .build();
-        request = request.global_secondary_indexes(index.map_err(|error| DeployError::engine(name, &error))?);
+        request = request
+            .global_secondary_indexes(index.map_err(|error| DeployError::engine(name, &error))?);
     }
     match request.send().await {
         Ok(_) => {}
@@ -48,10 +56,18 @@ pub(super) async fn create(client: &Client, name: &str, table: &Table) -> Result
         Err(error) => return Err(DeployError::engine(name, &error)),
     }
     until_active(client, name).await?;
-    if let Some(ttl) = table.time_to_live_specification.as_ref().filter(|ttl| ttl.enabled) {
+    if let Some(ttl) = table
+        .time_to_live_specification
+        .as_ref()
+        .filter(|ttl| ttl.enabled)
+    {
         expire(client, name, &ttl.attribute_name).await?;
     }
-    let arn = format!("arn:aws:dynamodb:{}:{}:table/{name}", names::REGION, names::ACCOUNT_ID);
+    let arn = format!(
+        "arn:aws:dynamodb:{}:{}:table/{name}",
+        names::REGION,
+        names::ACCOUNT_ID
+    );
     Ok(Physical::new(name, arn))
 }
 
@@ -75,19 +91,33 @@ async fn until_active(client: &Client, name: &str) -> Result<(), DeployError> {
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-    Err(DeployError::answer(name, "the table does not become active"))
+    Err(DeployError::answer(
+        name,
+        "the table does not become active",
+    ))
 }
 
 async fn expire(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
     let known = client.describe_time_to_live().table_name(name).send().await;
     let known = known.map_err(|error| DeployError::engine(name, &error))?;
-    let known = known.time_to_live_description().and_then(|ttl| ttl.attribute_name());
+    let known = known
+        .time_to_live_description()
+        .and_then(|ttl| ttl.attribute_name());
     // Switching on what is on already is refused.
     if known == Some(attribute) {
         return Ok(());
     }
-    let wanted = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+    let wanted = TimeToLiveSpecification::builder()
+        .enabled(true)
+        .attribute_name(attribute)
+        .build();
     let wanted = wanted.map_err(|error| DeployError::engine(name, &error))?;
-    let set = client.update_time_to_live().table_name(name).time_to_live_specification(wanted).send().await;
-    set.map(|_| ()).map_err(|error| DeployError::engine(name, &error))
+    let set = client
+        .update_time_to_live()
+        .table_name(name)
+        .time_to_live_specification(wanted)
+        .send()
+        .await;
+    set.map(|_| ())
+        .map_err(|error| DeployError::engine(name, &error))
 }

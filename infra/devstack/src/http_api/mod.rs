@@ -57,9 +57,16 @@ pub(crate) struct HttpApi {
 }
 
 /// Serves the API until `stop` becomes true.
-pub(crate) fn serve(listener: TcpListener, api: HttpApi, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(crate) fn serve(
+    listener: TcpListener,
+    api: HttpApi,
+    mut stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     let app = Router::new().fallback(answer).with_state(Arc::new(api));
-    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
+    let serving = axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    );
     let serving = serving.with_graceful_shutdown(async move {
         // An error means that the stack is gone, which is the same news.
         stop.wait_for(|stop| *stop).await.ok();
@@ -71,7 +78,11 @@ pub(crate) fn serve(listener: TcpListener, api: HttpApi, mut stop: watch::Receiv
     })
 }
 
-async fn answer(State(api): State<Arc<HttpApi>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn answer(
+    State(api): State<Arc<HttpApi>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     if request.uri().path() == "/_dev/config" && request.method() == Method::GET {
         return dev_config(&api, request.headers());
     }
@@ -79,15 +90,25 @@ async fn answer(State(api): State<Arc<HttpApi>>, ConnectInfo(peer): ConnectInfo<
     let request_id = format!("{high:016x}{low:016x}");
     let mut response = api.answer(peer, request, &request_id).await;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("apigw-requestid"), id);
     }
     response
 }
 
 impl HttpApi {
-    async fn answer(self: &Arc<Self>, peer: SocketAddr, request: Request, request_id: &str) -> Response {
+    async fn answer(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: Request,
+        request_id: &str,
+    ) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(path) = percent_decode_str(parts.uri.path()).decode_utf8().map(String::from) else {
+        let Ok(path) = percent_decode_str(parts.uri.path())
+            .decode_utf8()
+            .map(String::from)
+        else {
             return reply::message(StatusCode::BAD_REQUEST, "Bad Request");
         };
         let body = match read(body).await {
@@ -97,8 +118,20 @@ impl HttpApi {
         let Some(matched) = self.routes.find(parts.method.as_str(), &path) else {
             return reply::message(StatusCode::NOT_FOUND, "Not Found");
         };
-        let around = Surroundings { domain: &self.domain, peer, now: self.clock.now(), request_id };
-        let event = event::build(&parts, &path, &body, matched.key, &matched.parameters, &around);
+        let around = Surroundings {
+            domain: &self.domain,
+            peer,
+            now: self.clock.now(),
+            request_id,
+        };
+        let event = event::build(
+            &parts,
+            &path,
+            &body,
+            matched.key,
+            &matched.parameters,
+            &around,
+        );
         let text = event.to_string();
         if text.len() > LARGEST_EVENT {
             return Refusal::TooLarge.into_response();
@@ -115,10 +148,20 @@ async fn invoke(target: Target, event: &str) -> Response {
             return reply::internal_error();
         }
     };
-    let Target { function, timeout, handler } = target;
+    let Target {
+        function,
+        timeout,
+        handler,
+    } = target;
     // In a task of its own: on AWS, too, a function goes on when its caller hangs up.
     let limit = timeout.min(LONGEST_WAIT);
-    let running = tokio::spawn(async move { tokio::time::timeout(limit, handler(LambdaEvent::new(payload, Context::default()))).await });
+    let running = tokio::spawn(async move {
+        tokio::time::timeout(
+            limit,
+            handler(LambdaEvent::new(payload, Context::default())),
+        )
+        .await
+    });
     match running.await {
         Ok(Ok(Some(answer))) => reply::of(&answer),
         Ok(Ok(None)) => {
@@ -127,7 +170,11 @@ async fn invoke(target: Target, event: &str) -> Response {
         }
         // Lambda ends the function before API Gateway loses patience, or the other way round.
         Ok(Err(_)) if timeout < LONGEST_WAIT => {
-            tracing::error!(function, seconds = timeout.as_secs(), "the function took too long");
+            tracing::error!(
+                function,
+                seconds = timeout.as_secs(),
+                "the function took too long"
+            );
             reply::internal_error()
         }
         Ok(Err(_)) => {
@@ -149,7 +196,9 @@ enum Refusal {
 impl axum::response::IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::TooLarge => reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::TooLarge => {
+                reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
+            }
             Self::CutOff => reply::message(StatusCode::BAD_REQUEST, "Bad Request"),
         }
     }
@@ -158,7 +207,9 @@ impl axum::response::IntoResponse for Refusal {
 async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Refusal::CutOff)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Refusal::CutOff)?.into_data() else {
+            continue;
+        };
         seen += data.len();
         if seen > LARGEST_READ {
             return Err(Refusal::TooLarge);
@@ -167,18 +218,78 @@ async fn read(mut body: Body) -> Result<Bytes, Refusal> {
             kept.extend_from_slice(&data);
         }
     }
-    if seen > LARGEST_BODY { Err(Refusal::TooLarge) } else { Ok(kept.freeze()) }
+    if seen > LARGEST_BODY {
+        Err(Refusal::TooLarge)
+    } else {
+        Ok(kept.freeze())
+    }
 }
 
 /// Secrets and endpoints, for tests and tools on this machine. Whoever lures a browser to a name of
 /// theirs that resolves to this machine is refused.
 fn dev_config(api: &HttpApi, headers: &HeaderMap) -> Response {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
-        return reply::message(StatusCode::MISDIRECTED_REQUEST, "this is for 127.0.0.1 and localhost only");
+        return reply::message(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this is for 127.0.0.1 and localhost only",
+        );
     }
     let mut response = axum::Json(&*api.config).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EVENT: &str = r#"{"version": "2.0", "routeKey": "$default", "rawPath": "/", "headers": {}, "isBase64Encoded": false,
+        "requestContext": {"http": {"method": "GET", "path": "/"}}}"#;
+
+    async fn status(timeout: Duration, handler: HttpHandler) -> u16 {
+        let target = Target {
+            function: "f".into(),
+            timeout,
+            handler,
+        };
+        invoke(target, EVENT).await.status().as_u16()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_function_cannot_say_api_gateway_says() {
+        let after = |seconds| -> HttpHandler {
+            Arc::new(move |_| {
+                Box::pin(async move {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    Some(json!({"statusCode": 204}))
+                })
+            })
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(status(10 * second, after(9)).await, 204);
+        // Lambda ends the function, API Gateway gives up, the function answers nonsense or crashes.
+        assert_eq!(status(10 * second, after(11)).await, 500);
+        assert_eq!(status(60 * second, after(31)).await, 503);
+        assert_eq!(
+            status(10 * second, Arc::new(|_| Box::pin(async { None }))).await,
+            500
+        );
+        assert_eq!(
+            status(
+                10 * second,
+                Arc::new(|_| Box::pin(async { panic!("on purpose") }))
+            )
+            .await,
+            500
+        );
+    }
 }

@@ -41,18 +41,45 @@ pub(crate) struct Matched<'a, T> {
 impl<T> Routes<T> {
     pub(crate) fn add(&mut self, route: &Route, target: T) {
         let default = route.path == "$default";
-        let key = if default { "$default".to_owned() } else { format!("{} {}", route.method, route.path) };
-        let segments = (!default).then(|| route.path.trim_start_matches('/').split('/').map(segment).collect());
-        self.routes.push((Pattern { key, method: route.method.clone(), segments }, target));
+        let key = if default {
+            "$default".to_owned()
+        } else {
+            format!("{} {}", route.method, route.path)
+        };
+        let segments = (!default).then(|| {
+            route
+                .path
+                .trim_start_matches('/')
+                .split('/')
+                .map(segment)
+                .collect()
+        });
+        self.routes.push((
+            Pattern {
+                key,
+                method: route.method.clone(),
+                segments,
+            },
+            target,
+        ));
     }
 
     /// The route for a method and a path that is percent-decoded already.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
         let mut best: Option<(Rank, Matched<'_, T>)> = None;
         for (pattern, target) in &self.routes {
-            let Some((rank, parameters)) = pattern.matches(method, path) else { continue };
+            let Some((rank, parameters)) = pattern.matches(method, path) else {
+                continue;
+            };
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                best = Some((rank, Matched { key: &pattern.key, parameters, target }));
+                best = Some((
+                    rank,
+                    Matched {
+                        key: &pattern.key,
+                        parameters,
+                        target,
+                    },
+                ));
             }
         }
         best.map(|(_, matched)| matched)
@@ -86,7 +113,9 @@ impl Pattern {
                     break;
                 }
                 Segment::Literal(literal) if literal == here => literals += 1,
-                Segment::One(name) if !here.is_empty() => parameters.push((name.as_str(), here.to_owned())),
+                Segment::One(name) if !here.is_empty() => {
+                    parameters.push((name.as_str(), here.to_owned()))
+                }
                 _ => return None,
             }
             match (last, after) {
@@ -100,7 +129,10 @@ impl Pattern {
 }
 
 fn segment(text: &str) -> Segment {
-    match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+    match text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+    {
         Some(name) => match name.strip_suffix('+') {
             Some(name) => Segment::Rest(name.to_owned()),
             None => Segment::One(name.to_owned()),
@@ -117,14 +149,27 @@ mod tests {
         let mut routes = Routes::default();
         for key in keys {
             let (method, path) = key.split_once(' ').unwrap_or(("ANY", key));
-            routes.add(&Route { method: method.to_owned(), path: path.to_owned() }, ());
+            routes.add(
+                &Route {
+                    method: method.to_owned(),
+                    path: path.to_owned(),
+                },
+                (),
+            );
         }
         routes
     }
 
     #[test]
     fn the_most_specific_route_wins() {
-        let routes = routes(&["ANY /v1/{proxy+}", "GET /v1/{a}", "ANY /v1/links", "GET /v1/links", "ANY /v1", "GET /healthz"]);
+        let routes = routes(&[
+            "ANY /v1/{proxy+}",
+            "GET /v1/{a}",
+            "ANY /v1/links",
+            "GET /v1/links",
+            "ANY /v1",
+            "GET /healthz",
+        ]);
         for (method, path, key) in [
             ("GET", "/v1", Some("ANY /v1")),
             ("GET", "/v1/links", Some("GET /v1/links")),
@@ -139,15 +184,25 @@ mod tests {
             ("GET", "/", None),
             ("GET", "/V1/x", None),
         ] {
-            assert_eq!(routes.find(method, path).map(|matched| matched.key), key, "{method} {path}");
+            assert_eq!(
+                routes.find(method, path).map(|matched| matched.key),
+                key,
+                "{method} {path}"
+            );
         }
     }
 
     #[test]
     fn parameters_hold_what_the_path_says() {
         let routes = routes(&["GET /v1/{proxy+}", "GET /a/{b}/c"]);
-        assert_eq!(routes.find("GET", "/v1/x/y z/").unwrap().parameters, [("proxy", "x/y z/".to_owned())]);
-        assert_eq!(routes.find("GET", "/a/1/c").unwrap().parameters, [("b", "1".to_owned())]);
+        assert_eq!(
+            routes.find("GET", "/v1/x/y z/").unwrap().parameters,
+            [("proxy", "x/y z/".to_owned())]
+        );
+        assert_eq!(
+            routes.find("GET", "/a/1/c").unwrap().parameters,
+            [("b", "1".to_owned())]
+        );
         assert_eq!(routes.find("GET", "/a//c"), None);
     }
 

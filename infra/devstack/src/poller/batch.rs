@@ -5,15 +5,19 @@ use std::collections::BTreeSet;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use tokio::task::JoinSet;
 
 use super::{Poller, Source, event};
 
 impl Poller {
     /// Calls the function with the messages and deletes those that were done. Gives back the others.
     pub(super) async fn work(&self, source: &Source, messages: Vec<Message>) -> Vec<Message> {
-        let Some(failed) = self.call(source, &messages).await else { return messages };
-        let (failed, done): (Vec<Message>, Vec<Message>) =
-            messages.into_iter().partition(|message| message.message_id().is_none_or(|id| failed.contains(id)));
+        let Some(failed) = self.call(source, &messages).await else {
+            return messages;
+        };
+        let (failed, done): (Vec<Message>, Vec<Message>) = messages
+            .into_iter()
+            .partition(|message| message.message_id().is_none_or(|id| failed.contains(id)));
         self.delete(source, &done).await;
         failed
     }
@@ -28,20 +32,25 @@ impl Poller {
                 return None;
             }
         };
-        // A task of its own, so that a crash of the function is nobody else's, and so that it ends when
-        // its time is up.
-        let running = tokio::spawn((source.handler)(event));
-        let abort = running.abort_handle();
-        match tokio::time::timeout(source.timeout, running).await {
-            Ok(Ok(_)) if !source.reports_failures => Some(BTreeSet::new()),
-            Ok(Ok(answer)) => failures(&answer, messages),
-            Ok(Err(error)) => {
+        // A task of its own, so that a crash of the function is nobody else's; dropped and thereby ended
+        // when its time is up, or when the stack is stopped.
+        let mut running = JoinSet::new();
+        running.spawn((source.handler)(event));
+        match tokio::time::timeout(source.timeout, running.join_next()).await {
+            Ok(Some(Ok(_))) if !source.reports_failures => Some(BTreeSet::new()),
+            Ok(Some(Ok(answer))) => failures(&answer, messages),
+            Ok(Some(Err(error))) => {
                 tracing::error!(function, %error, "the function crashed");
                 None
             }
+            // A set of one is never empty before that one has ended.
+            Ok(None) => None,
             Err(_) => {
-                abort.abort();
-                tracing::error!(function, seconds = source.timeout.as_secs(), "the function took too long");
+                tracing::error!(
+                    function,
+                    seconds = source.timeout.as_secs(),
+                    "the function took too long"
+                );
                 None
             }
         }
@@ -61,7 +70,13 @@ impl Poller {
         match entries {
             Ok(entries) if entries.is_empty() => {}
             Ok(entries) => {
-                let deleted = self.client.delete_message_batch().queue_url(&source.queue_url).set_entries(Some(entries)).send().await;
+                let deleted = self
+                    .client
+                    .delete_message_batch()
+                    .queue_url(&source.queue_url)
+                    .set_entries(Some(entries))
+                    .send()
+                    .await;
                 // They come back and are worked off again: delivery is at least once.
                 if let Err(error) = deleted {
                     tracing::warn!(function = source.function, error = %DisplayErrorContext(error), "messages not deleted");
@@ -90,8 +105,13 @@ impl Poller {
 /// An answer that names a message which was not in the batch, or none, fails all of it, as at AWS.
 fn failures(answer: &SqsBatchResponse, messages: &[Message]) -> Option<BTreeSet<String>> {
     let known: BTreeSet<&str> = messages.iter().filter_map(Message::message_id).collect();
-    let failed = answer.batch_item_failures.iter().map(|failure| failure.item_identifier.clone());
-    failed.map(|id| known.contains(id.as_str()).then_some(id)).collect()
+    let failed = answer
+        .batch_item_failures
+        .iter()
+        .map(|failure| failure.item_identifier.clone());
+    failed
+        .map(|id| known.contains(id.as_str()).then_some(id))
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,10 +120,18 @@ mod tests {
 
     #[test]
     fn an_unknown_id_fails_the_whole_batch() {
-        let messages = [Message::builder().message_id("a").build(), Message::builder().message_id("b").build()];
+        let messages = [
+            Message::builder().message_id("a").build(),
+            Message::builder().message_id("b").build(),
+        ];
         let answer = |ids: &[&str]| {
-            let failures: Vec<_> = ids.iter().map(|id| serde_json::json!({ "itemIdentifier": id })).collect();
-            let answer = serde_json::from_value(serde_json::json!({ "batchItemFailures": failures })).unwrap();
+            let failures: Vec<_> = ids
+                .iter()
+                .map(|id| serde_json::json!({ "itemIdentifier": id }))
+                .collect();
+            let answer =
+                serde_json::from_value(serde_json::json!({ "batchItemFailures": failures }))
+                    .unwrap();
             super::failures(&answer, &messages)
         };
         assert_eq!(answer(&[]), Some(BTreeSet::new()));

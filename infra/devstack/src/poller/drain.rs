@@ -44,8 +44,15 @@ impl Poller {
     pub(crate) async fn drain(self: &Arc<Self>, retries: Retries) -> Drained {
         let begun = Instant::now();
         let mut total = Drained::default();
+        // Looked at twice: a message that the poller has just been given is nowhere to be seen for a moment.
+        let mut quiet = false;
         loop {
-            let rounds = join_all(self.sources.iter().map(|source| self.round(source, retries))).await;
+            let rounds = join_all(
+                self.sources
+                    .iter()
+                    .map(|source| self.round(source, retries)),
+            )
+            .await;
             let (mut done, mut failed) = (0, 0);
             for round in rounds {
                 done += round.done;
@@ -54,15 +61,18 @@ impl Poller {
             total.done += done;
             total.failed += failed;
             if done + failed > 0 {
+                quiet = false;
                 continue;
             }
-            if self.active.load(Ordering::SeqCst) > 0 {
+            if self.active.load(Ordering::SeqCst) > 0 || !quiet {
+                quiet = self.active.load(Ordering::SeqCst) == 0;
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
             total.waiting = self.waiting().await;
             match retries {
                 Retries::Within(limit) if total.waiting > 0 && begun.elapsed() < limit => {
+                    quiet = false;
                     tokio::time::sleep(PAUSE).await;
                 }
                 _ => return total,
@@ -83,11 +93,20 @@ impl Poller {
                         counts.done += number - failed.len();
                         counts.failed += failed.len();
                         if retries == Retries::AtOnce {
-                            join_all(failed.iter().map(|message| self.show_again(source, message))).await;
+                            join_all(
+                                failed
+                                    .iter()
+                                    .map(|message| self.show_again(source, message)),
+                            )
+                            .await;
                         }
                     }
                     Err(reason) if failures == MOST_FAILURES => {
-                        tracing::warn!(function = source.function, reason, "the queue can't be read");
+                        tracing::warn!(
+                            function = source.function,
+                            reason,
+                            "the queue can't be read"
+                        );
                         return counts;
                     }
                     Err(_) => {
@@ -107,13 +126,18 @@ impl Poller {
 
     async fn waiting(&self) -> usize {
         let counts = self.sources.iter().map(|source| async {
-            let attributes = deploy::queue_attributes_of(&self.client, &source.queue_url).await.unwrap_or_default();
+            let attributes = deploy::queue_attributes_of(&self.client, &source.queue_url)
+                .await
+                .unwrap_or_default();
             let names = [
                 QueueAttributeName::ApproximateNumberOfMessages,
                 QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
                 QueueAttributeName::ApproximateNumberOfMessagesDelayed,
             ];
-            names.iter().filter_map(|name| attributes.get(name)?.parse::<usize>().ok()).sum::<usize>()
+            names
+                .iter()
+                .filter_map(|name| attributes.get(name)?.parse::<usize>().ok())
+                .sum::<usize>()
         });
         join_all(counts).await.into_iter().sum()
     }

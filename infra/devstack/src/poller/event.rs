@@ -9,16 +9,31 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// Makes the event of a batch.
-pub(super) fn build(messages: &[Message], queue_arn: &str, region: &str) -> serde_json::Result<SqsEvent> {
-    let records: Vec<Value> = messages.iter().map(|message| record(message, queue_arn, region)).collect();
+pub(super) fn build(
+    messages: &[Message],
+    queue_arn: &str,
+    region: &str,
+) -> serde_json::Result<SqsEvent> {
+    let records: Vec<Value> = messages
+        .iter()
+        .map(|message| record(message, queue_arn, region))
+        .collect();
     serde_json::from_value(json!({ "Records": records }))
 }
 
 fn record(message: &Message, queue_arn: &str, region: &str) -> Value {
-    let attributes: BTreeMap<&str, &str> =
-        message.attributes().into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let own: BTreeMap<&str, Value> =
-        message.message_attributes().into_iter().flatten().map(|(name, value)| (name.as_str(), attribute(value))).collect();
+    let attributes: BTreeMap<&str, &str> = message
+        .attributes()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let own: BTreeMap<&str, Value> = message
+        .message_attributes()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), attribute(value)))
+        .collect();
     json!({
         "messageId": message.message_id(),
         "receiptHandle": message.receipt_handle(),
@@ -64,10 +79,18 @@ mod tests {
             .attributes(MessageSystemAttributeName::ApproximateReceiveCount, "2")
             .message_attributes(
                 "kind",
-                MessageAttributeValue::builder().data_type("String").string_value("x").build().unwrap(),
+                MessageAttributeValue::builder()
+                    .data_type("String")
+                    .string_value("x")
+                    .build()
+                    .unwrap(),
             )
             .build();
-        let record = record(&message, "arn:aws:sqs:us-east-1:000000000000:q", "us-east-1");
+        let record = record(
+            &message,
+            "arn:aws:sqs:us-east-1:000000000000:q",
+            "us-east-1",
+        );
         assert_eq!(
             record,
             json!({

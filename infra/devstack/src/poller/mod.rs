@@ -43,7 +43,9 @@ pub(crate) struct Source {
 
 impl Source {
     fn concurrency(&self) -> usize {
-        self.maximum_concurrency.unwrap_or(MOST_CONCURRENT).clamp(1, MOST_CONCURRENT) as usize
+        self.maximum_concurrency
+            .unwrap_or(MOST_CONCURRENT)
+            .clamp(1, MOST_CONCURRENT) as usize
     }
 }
 
@@ -68,7 +70,12 @@ impl Drop for Active {
 impl Poller {
     pub(crate) fn new(client: Client, region: &str, sources: Vec<Source>) -> Arc<Self> {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Arc::new(Self { client, region: region.to_owned(), sources, active: AtomicUsize::new(0) })
+        Arc::new(Self {
+            client,
+            region: region.to_owned(),
+            sources,
+            active: AtomicUsize::new(0),
+        })
     }
 
     /// Polls all queues until `stop` becomes true; then calls under way come to their end.
@@ -102,7 +109,11 @@ impl Poller {
                     });
                 }
                 (_, Err(reason)) => {
-                    tracing::warn!(function = source.function, reason, "the queue can't be read");
+                    tracing::warn!(
+                        function = source.function,
+                        reason,
+                        "the queue can't be read"
+                    );
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -111,7 +122,11 @@ impl Poller {
         while calls.join_next().await.is_some() {}
     }
 
-    async fn receive(self: &Arc<Self>, source: &Source, wait_seconds: i32) -> Result<(Active, Vec<Message>), String> {
+    async fn receive(
+        self: &Arc<Self>,
+        source: &Source,
+        wait_seconds: i32,
+    ) -> Result<(Active, Vec<Message>), String> {
         let batch = i32::try_from(source.batch_size.clamp(1, MOST_MESSAGES)).unwrap_or(1);
         let answer = self
             .client
@@ -125,6 +140,9 @@ impl Poller {
             .await
             .map_err(|error| DisplayErrorContext(error).to_string())?;
         self.active.fetch_add(1, Ordering::SeqCst);
-        Ok((Active(Arc::clone(self)), answer.messages.unwrap_or_default()))
+        Ok((
+            Active(Arc::clone(self)),
+            answer.messages.unwrap_or_default(),
+        ))
     }
 }

@@ -25,16 +25,31 @@ use crate::template::{Function, Resolver, Template};
 use crate::{deploy, names};
 
 pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
-    let Options { port, data, parameters: given, zoom, demo_app, clock, poll } = options;
+    let Options {
+        port,
+        data,
+        parameters: given,
+        zoom,
+        demo_app,
+        clock,
+        poll,
+    } = options;
     let template = Template::of_repository()?;
     // A misspelt parameter is told before anything is started.
-    let unknown: BTreeMap<String, String> = given.iter().filter(|(name, _)| !template.has_parameter(name)).cloned().collect();
+    let unknown: BTreeMap<String, String> = given
+        .iter()
+        .filter(|(name, _)| !template.has_parameter(name))
+        .cloned()
+        .collect();
     if !unknown.is_empty() {
         template.parameters(&unknown)?;
     }
 
     let listener = bind(port).await?;
-    let address = listener.local_addr().map_err(|source| StartError::Listen { address: loopback(port), source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen {
+        address: loopback(port),
+        source,
+    })?;
     let url = format!("http://{address}");
     let engines = embedded_aws::start(embedded_aws::Options {
         data: data.map(|data| data.join("aws")),
@@ -45,7 +60,11 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     })
     .await?;
     let environment = environment(&engines, &clock);
-    let app = if demo_app { Some(demo_app::Bound::bind(loopback(0)).await?) } else { None };
+    let app = if demo_app {
+        Some(demo_app::Bound::bind(loopback(0)).await?)
+    } else {
+        None
+    };
     let (simulator, zoom_url, offered) = match zoom {
         ZoomChoice::Simulator(config) => {
             let offered = ZoomCredentials {
@@ -70,7 +89,8 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let mut resolver = Resolver::new(&template, &parameters, names::stage());
     deploy::deploy(&environment, &template, &mut resolver).await?;
     let secrets = environment.secretsmanager();
-    let zoom_credentials = credentials::settle(&secrets, reference(&resolver, "ZoomSecret")?, offered).await?;
+    let zoom_credentials =
+        credentials::settle(&secrets, reference(&resolver, "ZoomSecret")?, offered).await?;
     let config = Arc::new(dev_config(&engines, &environment, &resolver, &zoom_credentials).await?);
 
     let mut functions = BTreeMap::new();
@@ -78,16 +98,33 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     for logical in template.binaries()?.keys() {
         let declared = resolver.function(logical)?;
         let environment = function_environment(&environment, &engines, &declared);
-        host(&declared, &environment, &resolver, &template, &mut routes, &mut sources)?;
+        host(
+            &declared,
+            &environment,
+            &resolver,
+            &template,
+            &mut routes,
+            &mut sources,
+        )?;
         functions.insert(declared.binary, environment);
     }
     let outputs = resolver.outputs()?;
 
     if let Some(simulator) = &simulator {
-        tell_zoom(simulator, &url, parameters.get("PublicUrl").unwrap_or_default(), &zoom_credentials);
+        tell_zoom(
+            simulator,
+            &url,
+            parameters.get("PublicUrl").unwrap_or_default(),
+            &zoom_credentials,
+        );
     }
     let (stop, stopped) = watch::channel(false);
-    let api = HttpApi { routes, domain: address.to_string(), clock: clock.clone(), config: Arc::clone(&config) };
+    let api = HttpApi {
+        routes,
+        domain: address.to_string(),
+        clock: clock.clone(),
+        config: Arc::clone(&config),
+    };
     let mut tasks = vec![http_api::serve(listener, api, stopped.clone())];
     let poller = Poller::new(environment.sqs(), names::REGION, sources);
     if poll {
@@ -105,20 +142,41 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
         }
         None => None,
     };
-    Ok(Stack { url, config, outputs, clock, environment, functions, poller, stop, tasks, demo_app, simulator, engines })
+    Ok(Stack {
+        url,
+        config,
+        outputs,
+        clock,
+        environment,
+        functions,
+        poller,
+        stop,
+        tasks,
+        demo_app,
+        simulator,
+        engines,
+    })
 }
 
 async fn bind(port: u16) -> Result<TcpListener, StartError> {
     let address = loopback(port);
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::PortInUse(port),
-        _ => StartError::Listen { address, source },
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => StartError::PortInUse(port),
+            _ => StartError::Listen { address, source },
+        })
 }
 
 /// What a function finds around it, without its own variables.
 fn environment(engines: &Engines, clock: &Clock) -> Environment {
-    let credentials = Credentials::new(names::ACCESS_KEY_ID, names::SECRET_ACCESS_KEY, None, None, "devstack");
+    let credentials = Credentials::new(
+        names::ACCESS_KEY_ID,
+        names::SECRET_ACCESS_KEY,
+        None,
+        None,
+        "devstack",
+    );
     let sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(names::REGION))
@@ -127,7 +185,11 @@ fn environment(engines: &Engines, clock: &Clock) -> Environment {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     let variables = Variables::new(HashMap::from(endpoints(engines)));
-    Environment { variables, sdk, clock: clock.clone() }
+    Environment {
+        variables,
+        sdk,
+        clock: clock.clone(),
+    }
 }
 
 fn endpoints(engines: &Engines) -> [(String, String); 6] {
@@ -143,12 +205,22 @@ fn endpoints(engines: &Engines) -> [(String, String); 6] {
     .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone()))
 }
 
-fn function_environment(around: &Environment, engines: &Engines, function: &Function) -> Environment {
+fn function_environment(
+    around: &Environment,
+    engines: &Engines,
+    function: &Function,
+) -> Environment {
     let mut variables = HashMap::from(endpoints(engines));
     variables.insert("AWS_REGION".to_owned(), names::REGION.to_owned());
-    variables.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), names::physical(&function.logical));
+    variables.insert(
+        "AWS_LAMBDA_FUNCTION_NAME".to_owned(),
+        names::physical(&function.logical),
+    );
     variables.extend(function.variables.clone());
-    Environment { variables: Variables::new(variables), ..around.clone() }
+    Environment {
+        variables: Variables::new(variables),
+        ..around.clone()
+    }
 }
 
 /// Puts a function behind its routes and queues.
@@ -162,13 +234,27 @@ fn host(
 ) -> Result<(), StartError> {
     let function = &declared.binary;
     let handler = functions::construct(function, environment)
-        .ok_or_else(|| StartError::Mismatch(format!("it has a function {function}, which is not built in")))?
-        .map_err(|source| StartError::Function { function: function.clone(), source })?;
+        .ok_or_else(|| {
+            StartError::Mismatch(format!(
+                "it has a function {function}, which is not built in"
+            ))
+        })?
+        .map_err(|source| StartError::Function {
+            function: function.clone(),
+            source,
+        })?;
     let timeout = Duration::from_secs(declared.timeout.into());
     match handler {
         Handler::Http(handler) => {
-            let target = Target { function: function.clone(), timeout, handler };
-            declared.routes.iter().for_each(|route| routes.add(route, target.clone()));
+            let target = Target {
+                function: function.clone(),
+                timeout,
+                handler,
+            };
+            declared
+                .routes
+                .iter()
+                .for_each(|route| routes.add(route, target.clone()));
         }
         Handler::Queue(handler) => {
             for source in &declared.sources {
@@ -188,16 +274,29 @@ fn host(
     Ok(())
 }
 
-fn queue_url(resolver: &Resolver<'_>, template: &Template, arn: &str) -> Result<String, StartError> {
-    let mut physical = template.resources().filter_map(|(logical, _)| resolver.physical(logical));
-    let found = physical.find(|physical| physical.attributes.get("Arn").is_some_and(|known| known == arn));
+fn queue_url(
+    resolver: &Resolver<'_>,
+    template: &Template,
+    arn: &str,
+) -> Result<String, StartError> {
+    let mut physical = template
+        .resources()
+        .filter_map(|(logical, _)| resolver.physical(logical));
+    let found = physical.find(|physical| {
+        physical
+            .attributes
+            .get("Arn")
+            .is_some_and(|known| known == arn)
+    });
     found
         .map(|physical| physical.reference.clone())
         .ok_or_else(|| StartError::Mismatch(format!("there is no queue {arn}")))
 }
 
 fn reference<'a>(resolver: &'a Resolver<'_>, logical: &str) -> Result<&'a str, StartError> {
-    let physical = resolver.physical(logical).ok_or_else(|| StartError::Mismatch(format!("it has no {logical}")))?;
+    let physical = resolver
+        .physical(logical)
+        .ok_or_else(|| StartError::Mismatch(format!("it has no {logical}")))?;
     Ok(&physical.reference)
 }
 
@@ -210,7 +309,8 @@ async fn dev_config(
     let client = environment.secretsmanager();
     let name = |logical| reference(resolver, logical).map(str::to_owned);
     let app_secret = deploy::current_secret(&client, reference(resolver, "AppSecret")?).await?;
-    let notification_secret = deploy::current_secret(&client, reference(resolver, "NotificationSecret")?).await?;
+    let notification_secret =
+        deploy::current_secret(&client, reference(resolver, "NotificationSecret")?).await?;
     Ok(DevConfig {
         secrets: config::Secrets {
             zoom_client_id: zoom.client_id.clone(),
@@ -244,12 +344,21 @@ async fn dev_config(
 }
 
 /// What the operator enters at Zoom after a deployment.
-fn tell_zoom(simulator: &zoom_sim::Simulator, url: &str, public_url: &str, credentials: &ZoomCredentials) {
+fn tell_zoom(
+    simulator: &zoom_sim::Simulator,
+    url: &str,
+    public_url: &str,
+    credentials: &ZoomCredentials,
+) {
     let control = simulator.control();
     control.change_settings(|settings| {
         settings.client_id.clone_from(&credentials.client_id);
-        settings.client_secret.clone_from(&credentials.client_secret);
-        settings.webhook_secret.clone_from(&credentials.webhook_secret);
+        settings
+            .client_secret
+            .clone_from(&credentials.client_secret);
+        settings
+            .webhook_secret
+            .clone_from(&credentials.webhook_secret);
     });
     control.set_webhook_url(format!("{url}/zoom/webhook"));
     control.set_deauthorize_url(format!("{url}/zoom/deauthorize"));
@@ -261,5 +370,6 @@ fn tell_zoom(simulator: &zoom_sim::Simulator, url: &str, public_url: &str, crede
 }
 
 fn parse(url: &str) -> Result<Url, StartError> {
-    url.parse().map_err(|_| StartError::Mismatch(format!("{url} is no URL")))
+    url.parse()
+        .map_err(|_| StartError::Mismatch(format!("{url} is no URL")))
 }

@@ -18,16 +18,26 @@ pub(super) struct ZoomCredentials {
 impl ZoomCredentials {
     /// Made up, for a Zoom that is told them afterwards.
     pub(super) fn generated() -> Self {
-        Self { client_id: letters::<22>(), client_secret: letters::<32>(), webhook_secret: letters::<22>() }
+        Self {
+            client_id: letters::<22>(),
+            client_secret: letters::<32>(),
+            webhook_secret: letters::<22>(),
+        }
     }
 
     fn is_complete(&self) -> bool {
-        ![&self.client_id, &self.client_secret, &self.webhook_secret].iter().any(|part| part.is_empty())
+        ![&self.client_id, &self.client_secret, &self.webhook_secret]
+            .iter()
+            .any(|part| part.is_empty())
     }
 }
 
 /// What the secret holds, from an earlier run; `offered` if it holds nothing yet.
-pub(super) async fn settle(client: &Client, secret: &str, offered: ZoomCredentials) -> Result<ZoomCredentials, DeployError> {
+pub(super) async fn settle(
+    client: &Client,
+    secret: &str,
+    offered: ZoomCredentials,
+) -> Result<ZoomCredentials, DeployError> {
     let held = deploy::current_secret(client, secret).await?;
     let held: ZoomCredentials = serde_json::from_str(&held).unwrap_or_default();
     if held.is_complete() {
@@ -39,6 +49,10 @@ pub(super) async fn settle(client: &Client, secret: &str, offered: ZoomCredentia
 }
 
 fn letters<const N: usize>() -> String {
+    // 64 long, so that each byte gives a letter; that two letters come twice as often does no harm here.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xY";
-    random::bytes::<N>().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).iter().collect()
+    random::bytes::<N>()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
+        .iter()
+        .collect()
 }

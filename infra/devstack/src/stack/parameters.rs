@@ -13,7 +13,10 @@ pub(super) struct Addresses<'a> {
 }
 
 /// All parameters that are not left to the template's defaults.
-pub(super) fn parameters(addresses: &Addresses<'_>, given: &[(String, String)]) -> BTreeMap<String, String> {
+pub(super) fn parameters(
+    addresses: &Addresses<'_>,
+    given: &[(String, String)],
+) -> BTreeMap<String, String> {
     let zoom = addresses.zoom.as_str().trim_end_matches('/');
     let mut parameters = BTreeMap::new();
     let mut put = |name: &str, value: String| {
@@ -56,7 +59,10 @@ mod tests {
             return_url: Some("http://localhost:2/return".parse().unwrap()),
             webhook_url: None,
         };
-        let given: Vec<_> = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let given: Vec<_> = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         parameters(&addresses, &given)
     }
 
@@ -73,7 +79,10 @@ mod tests {
 
     #[test]
     fn another_zoom_is_admitted_for_downloads_and_what_is_given_wins() {
-        let parameters = of("http://zoom.test:3/base/", &[("ReturnUrls", "https://app/"), ("AppWebhookUrl", "")]);
+        let parameters = of(
+            "http://zoom.test:3/base/",
+            &[("ReturnUrls", "https://app/"), ("AppWebhookUrl", "")],
+        );
         assert_eq!(parameters["ZoomOAuthUrl"], "http://zoom.test:3/base");
         assert_eq!(parameters["DownloadHosts"], "127.0.0.1,localhost,zoom.test");
         assert_eq!(parameters["ReturnUrls"], "https://app/");

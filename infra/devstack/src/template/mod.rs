@@ -18,8 +18,8 @@ pub use self::parameters::Parameters;
 pub use self::resolver::{Physical, Resolver, Stage};
 pub(crate) use self::resources::is_engine_resource;
 pub use self::resources::{
-    Attribute, Bucket, Declaration, EventBus, Function, GeneratedSecret, Index, Key, KeyElement, Projection, Queue,
-    QueueSource, Redrive, Route, Secret, Table, TimeToLive,
+    Attribute, Bucket, Declaration, EventBus, Function, GeneratedSecret, Index, Key, KeyElement,
+    Projection, Queue, QueueSource, Redrive, Route, Secret, Table, TimeToLive,
 };
 
 /// The template of this repository, as it was when this crate was built.
@@ -113,13 +113,26 @@ impl Template {
             let kind = kind.ok_or_else(|| TemplateError::Yaml(format!("{logical} has no Type")))?;
             let mut properties = take(&mut value, "Properties");
             // SAM's Globals section: what stands at a resource wins.
-            let shared = kind.strip_prefix("AWS::Serverless::").and_then(|kind| globals.get(kind));
+            let shared = kind
+                .strip_prefix("AWS::Serverless::")
+                .and_then(|kind| globals.get(kind));
             if let Some(shared) = shared {
                 properties = merged(shared, properties);
             }
-            let condition = value.get("Condition").and_then(Value::as_str).map(str::to_owned);
+            let condition = value
+                .get("Condition")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
             let metadata = take(&mut value, "Metadata");
-            resources.insert(logical, Resource { kind, condition, properties, metadata });
+            resources.insert(
+                logical,
+                Resource {
+                    kind,
+                    condition,
+                    properties,
+                    metadata,
+                },
+            );
         }
         Ok(Self {
             parameters,
@@ -139,7 +152,10 @@ impl Template {
     ///
     /// # Errors
     /// If one is unknown, missing or not allowed.
-    pub fn parameters(&self, given: &BTreeMap<String, String>) -> Result<Parameters, TemplateError> {
+    pub fn parameters(
+        &self,
+        given: &BTreeMap<String, String>,
+    ) -> Result<Parameters, TemplateError> {
         Parameters::new(&self.parameters, given)
     }
 
@@ -148,18 +164,33 @@ impl Template {
     /// # Errors
     /// If a function does not name one.
     pub fn binaries(&self) -> Result<BTreeMap<String, String>, TemplateError> {
-        let functions = self.resources.iter().filter(|(_, resource)| resource.kind == FUNCTION);
-        functions.map(|(logical, resource)| Ok((logical.clone(), resources::binary(logical, &resource.metadata)?))).collect()
+        let functions = self
+            .resources
+            .iter()
+            .filter(|(_, resource)| resource.kind == FUNCTION);
+        functions
+            .map(|(logical, resource)| {
+                Ok((
+                    logical.clone(),
+                    resources::binary(logical, &resource.metadata)?,
+                ))
+            })
+            .collect()
     }
 
     /// Logical id and type of every resource.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.resources.iter().map(|(logical, resource)| (logical.as_str(), resource.kind.as_str()))
+        self.resources
+            .iter()
+            .map(|(logical, resource)| (logical.as_str(), resource.kind.as_str()))
     }
 }
 
 fn take(value: &mut Value, key: &str) -> Value {
-    value.get_mut(key).map(Value::take).unwrap_or(Value::Object(Map::new()))
+    value
+        .get_mut(key)
+        .map(Value::take)
+        .unwrap_or(Value::Object(Map::new()))
 }
 
 /// `over` laid upon `under`: maps are merged, everything else is replaced.
@@ -181,7 +212,10 @@ fn merged(under: &Value, over: Value) -> Value {
 }
 
 fn read<T: DeserializeOwned>(value: Value, what: &str) -> Result<T, TemplateError> {
-    serde_json::from_value(value).map_err(|error| TemplateError::Resource { resource: what.to_owned(), reason: error.to_string() })
+    serde_json::from_value(value).map_err(|error| TemplateError::Resource {
+        resource: what.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// A scalar as CloudFormation writes it, whose values are all text.

@@ -56,11 +56,14 @@ impl Parameters {
                 })?,
                 (None, None) => return Err(TemplateError::MissingParameter(name.clone())),
             };
-            declared.check(&value).map_err(|reason| TemplateError::Parameter {
-                name: name.clone(),
-                reason: declared.constraint_description.clone().unwrap_or(reason),
-            })?;
-            let list = declared.r#type == "CommaDelimitedList" || declared.r#type.starts_with("List<");
+            declared
+                .check(&value)
+                .map_err(|reason| TemplateError::Parameter {
+                    name: name.clone(),
+                    reason: declared.constraint_description.clone().unwrap_or(reason),
+                })?;
+            let list =
+                declared.r#type == "CommaDelimitedList" || declared.r#type.starts_with("List<");
             values.insert(name.clone(), Parameter { text: value, list });
         }
         Ok(Self { values })
@@ -68,14 +71,19 @@ impl Parameters {
 
     /// The text of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|parameter| parameter.text.as_str())
+        self.values
+            .get(name)
+            .map(|parameter| parameter.text.as_str())
     }
 
     /// What `Ref` makes of a parameter.
     pub(super) fn reference(&self, name: &str) -> Option<Value> {
         let parameter = self.values.get(name)?;
         Some(if parameter.list {
-            let items = parameter.text.split(',').map(|item| Value::String(item.trim().to_owned()));
+            let items = parameter
+                .text
+                .split(',')
+                .map(|item| Value::String(item.trim().to_owned()));
             Value::Array(items.collect())
         } else {
             Value::String(parameter.text.clone())
@@ -91,13 +99,20 @@ impl Declared {
             return Err(format!("it must be one of {}", allowed.join(", ")));
         }
         if self.r#type == "Number" {
-            let number: f64 = value.trim().parse().map_err(|_| "it must be a number".to_owned())?;
-            if self.min_value.is_some_and(|least| number < least) || self.max_value.is_some_and(|most| number > most) {
+            let number: f64 = value
+                .trim()
+                .parse()
+                .map_err(|_| "it must be a number".to_owned())?;
+            if self.min_value.is_some_and(|least| number < least)
+                || self.max_value.is_some_and(|most| number > most)
+            {
                 return Err("it is out of range".to_owned());
             }
         }
         let length = value.chars().count();
-        if self.min_length.is_some_and(|least| length < least) || self.max_length.is_some_and(|most| length > most) {
+        if self.min_length.is_some_and(|least| length < least)
+            || self.max_length.is_some_and(|most| length > most)
+        {
             return Err(format!("its length of {length} is out of range"));
         }
         if let Some(pattern) = &self.allowed_pattern {
@@ -129,14 +144,20 @@ mod tests {
     }
 
     fn given(pairs: &[(&str, &str)]) -> Result<Parameters, TemplateError> {
-        let given = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let given = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Parameters::new(&declared(), &given)
     }
 
     #[test]
     fn defaults_serve_where_nothing_is_given() {
         let parameters = given(&[("Urls", "http://a/, http://b/")]).unwrap();
-        assert_eq!(parameters.reference("Urls"), Some(json!(["http://a/", "http://b/"])));
+        assert_eq!(
+            parameters.reference("Urls"),
+            Some(json!(["http://a/", "http://b/"]))
+        );
         assert_eq!(parameters.reference("Days"), Some(json!("0")));
         assert_eq!(parameters.get("Mode"), Some("automatic"));
     }

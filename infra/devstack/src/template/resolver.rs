@@ -29,7 +29,10 @@ pub struct Physical {
 impl Physical {
     /// A resource by its `Ref` and its `Arn`.
     pub fn new(reference: impl Into<String>, arn: impl Into<String>) -> Self {
-        Self { reference: reference.into(), attributes: BTreeMap::from([("Arn".to_owned(), arn.into())]) }
+        Self {
+            reference: reference.into(),
+            attributes: BTreeMap::from([("Arn".to_owned(), arn.into())]),
+        }
     }
 
     /// With one more attribute.
@@ -54,7 +57,12 @@ type Resolved = Result<Option<Value>, TemplateError>;
 impl<'a> Resolver<'a> {
     /// A resolver that knows no resource yet.
     pub fn new(template: &'a Template, parameters: &'a Parameters, stage: Stage) -> Self {
-        Self { template, parameters, stage, physical: BTreeMap::new() }
+        Self {
+            template,
+            parameters,
+            stage,
+            physical: BTreeMap::new(),
+        }
     }
 
     /// From now on `Ref` and `GetAtt` of this resource have values.
@@ -72,7 +80,12 @@ impl<'a> Resolver<'a> {
     /// # Errors
     /// If the condition does not resolve.
     pub fn is_wanted(&self, logical: &str) -> Result<bool, TemplateError> {
-        match self.template.resources.get(logical).map(|resource| resource.condition.as_deref()) {
+        match self
+            .template
+            .resources
+            .get(logical)
+            .map(|resource| resource.condition.as_deref())
+        {
             None => Ok(false),
             Some(None) => Ok(true),
             Some(Some(condition)) => self.condition(condition),
@@ -98,7 +111,9 @@ impl<'a> Resolver<'a> {
         if !resources::is_engine_resource(&resource.kind) {
             return Ok(Declaration::Elsewhere);
         }
-        let properties = self.resolve(&resource.properties)?.unwrap_or(Value::Object(Map::new()));
+        let properties = self
+            .resolve(&resource.properties)?
+            .unwrap_or(Value::Object(Map::new()));
         resources::declaration(logical, &resource.kind, properties)
     }
 
@@ -110,13 +125,28 @@ impl<'a> Resolver<'a> {
         let resource = self.resource(logical)?;
         let mut properties = Map::new();
         for name in ["Timeout", "Environment"] {
-            if let Some(value) = resource.properties.get(name).map(|value| self.resolve(value)).transpose()?.flatten() {
+            if let Some(value) = resource
+                .properties
+                .get(name)
+                .map(|value| self.resolve(value))
+                .transpose()?
+                .flatten()
+            {
                 properties.insert(name.to_owned(), value);
             }
         }
         let mut events = Map::new();
-        for (name, event) in resource.properties.get("Events").and_then(Value::as_object).into_iter().flatten() {
-            let kind = event.get("Type").and_then(Value::as_str).unwrap_or_default();
+        for (name, event) in resource
+            .properties
+            .get("Events")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let kind = event
+                .get("Type")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if matches!(kind, "HttpApi" | "SQS")
                 && let Some(event) = self.resolve(event)?
             {
@@ -139,7 +169,11 @@ impl<'a> Resolver<'a> {
             {
                 continue;
             }
-            let value = output.get("Value").map(|value| self.resolve(value)).transpose()?.flatten();
+            let value = output
+                .get("Value")
+                .map(|value| self.resolve(value))
+                .transpose()?
+                .flatten();
             if let Some(value) = value.as_ref().and_then(text) {
                 outputs.insert(name.clone(), value);
             }
@@ -148,7 +182,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn resource(&self, logical: &str) -> Result<&'a super::Resource, TemplateError> {
-        self.template.resources.get(logical).ok_or_else(|| broken(format!("there is no resource {logical}")))
+        self.template
+            .resources
+            .get(logical)
+            .ok_or_else(|| broken(format!("there is no resource {logical}")))
     }
 
     fn collect(&self, value: &Value, found: &mut BTreeSet<&'a str>) {
@@ -162,7 +199,10 @@ impl<'a> Resolver<'a> {
                 match single(map) {
                     Some(("Ref", Value::String(name))) => note(name),
                     Some(("Fn::GetAtt", Value::Array(path))) => {
-                        path.first().and_then(Value::as_str).into_iter().for_each(note);
+                        path.first()
+                            .and_then(Value::as_str)
+                            .into_iter()
+                            .for_each(note);
                     }
                     Some(("Fn::GetAtt", Value::String(path))) => {
                         path.split('.').next().into_iter().for_each(note);
@@ -188,8 +228,12 @@ impl<'a> Resolver<'a> {
     fn resolve(&self, value: &Value) -> Resolved {
         match value {
             Value::Object(map) => match single(map) {
-                Some((name, argument)) if name == "Ref" || name.starts_with("Fn::") => self.intrinsic(name, argument),
-                Some(("Condition", Value::String(name))) => Ok(Some(Value::Bool(self.condition(name)?))),
+                Some((name, argument)) if name == "Ref" || name.starts_with("Fn::") => {
+                    self.intrinsic(name, argument)
+                }
+                Some(("Condition", Value::String(name))) => {
+                    Ok(Some(Value::Bool(self.condition(name)?)))
+                }
                 _ => {
                     let mut resolved = Map::new();
                     for (key, value) in map {
@@ -201,7 +245,10 @@ impl<'a> Resolver<'a> {
                 }
             },
             Value::Array(items) => {
-                let items: Result<Vec<_>, _> = items.iter().filter_map(|item| self.resolve(item).transpose()).collect();
+                let items: Result<Vec<_>, _> = items
+                    .iter()
+                    .filter_map(|item| self.resolve(item).transpose())
+                    .collect();
                 Ok(Some(Value::Array(items?)))
             }
             scalar => Ok(Some(scalar.clone())),
@@ -216,26 +263,36 @@ impl<'a> Resolver<'a> {
                 let (resource, attribute) = match argument {
                     Value::String(path) => path.split_once('.').ok_or_else(wrong)?,
                     other => match other.as_array().map(Vec::as_slice) {
-                        Some([Value::String(resource), Value::String(attribute)]) => (resource.as_str(), attribute.as_str()),
+                        Some([Value::String(resource), Value::String(attribute)]) => {
+                            (resource.as_str(), attribute.as_str())
+                        }
                         _ => return Err(wrong()),
                     },
                 };
-                self.attribute(resource, attribute).map(|value| Some(Value::String(value)))
+                self.attribute(resource, attribute)
+                    .map(|value| Some(Value::String(value)))
             }
             "Fn::Sub" => match argument {
                 Value::String(pattern) => self.sub(pattern, &Map::new()),
                 _ => match argument.as_array().map(Vec::as_slice) {
-                    Some([Value::String(pattern), Value::Object(variables)]) => self.sub(pattern, variables),
+                    Some([Value::String(pattern), Value::Object(variables)]) => {
+                        self.sub(pattern, variables)
+                    }
                     _ => Err(wrong()),
                 },
             },
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
-                Some([Value::String(condition), yes, no]) => self.resolve(if self.condition(condition)? { yes } else { no }),
+                Some([Value::String(condition), yes, no]) => {
+                    self.resolve(if self.condition(condition)? { yes } else { no })
+                }
                 _ => Err(wrong()),
             },
-            "Fn::Not" | "Fn::And" | "Fn::Or" | "Fn::Equals" => {
-                self.truth(&Value::Object(Map::from_iter([(name.to_owned(), argument.clone())]))).map(|truth| Some(Value::Bool(truth)))
-            }
+            "Fn::Not" | "Fn::And" | "Fn::Or" | "Fn::Equals" => self
+                .truth(&Value::Object(Map::from_iter([(
+                    name.to_owned(),
+                    argument.clone(),
+                )])))
+                .map(|truth| Some(Value::Bool(truth))),
             _ => {
                 let arguments = self.resolve(argument)?.ok_or_else(wrong)?;
                 pure(name, &arguments, &self.template.mappings).map(Some)
@@ -252,9 +309,10 @@ impl<'a> Resolver<'a> {
             "AWS::Partition" => Some("aws".to_owned()),
             "AWS::URLSuffix" => Some("amazonaws.com".to_owned()),
             "AWS::StackName" => Some(stage.stack_name.clone()),
-            "AWS::StackId" => {
-                Some(format!("arn:aws:cloudformation:{}:{}:stack/{}/local", stage.region, stage.account_id, stage.stack_name))
-            }
+            "AWS::StackId" => Some(format!(
+                "arn:aws:cloudformation:{}:{}:stack/{}/local",
+                stage.region, stage.account_id, stage.stack_name
+            )),
             _ => None,
         };
         if let Some(value) = pseudo {
@@ -265,13 +323,20 @@ impl<'a> Resolver<'a> {
         }
         match self.physical.get(name) {
             Some(physical) => Ok(Some(Value::String(physical.reference.clone()))),
-            None => Err(broken(format!("Ref {name} names neither a parameter nor a resource that exists here"))),
+            None => Err(broken(format!(
+                "Ref {name} names neither a parameter nor a resource that exists here"
+            ))),
         }
     }
 
     fn attribute(&self, resource: &str, attribute: &str) -> Result<String, TemplateError> {
-        let value = self.physical.get(resource).and_then(|physical| physical.attributes.get(attribute));
-        value.cloned().ok_or_else(|| broken(format!("GetAtt {resource}.{attribute} has no value here")))
+        let value = self
+            .physical
+            .get(resource)
+            .and_then(|physical| physical.attributes.get(attribute));
+        value
+            .cloned()
+            .ok_or_else(|| broken(format!("GetAtt {resource}.{attribute} has no value here")))
     }
 
     fn sub(&self, pattern: &str, variables: &Map<String, Value>) -> Resolved {
@@ -287,13 +352,18 @@ impl<'a> Resolver<'a> {
                 Part::Name(name) => {
                     let value = if let Some(value) = variables.get(name) {
                         self.resolve(value)?
-                    } else if let (false, Some((resource, attribute))) = (name.contains("::"), name.split_once('.')) {
+                    } else if let (false, Some((resource, attribute))) =
+                        (name.contains("::"), name.split_once('.'))
+                    {
                         Some(Value::String(self.attribute(resource, attribute)?))
                     } else {
                         self.reference(name)?
                     };
                     let value = value.as_ref().and_then(text);
-                    out.push_str(&value.ok_or_else(|| broken(format!("${{{name}}} in Fn::Sub is no text")))?);
+                    out.push_str(
+                        &value
+                            .ok_or_else(|| broken(format!("${{{name}}} in Fn::Sub is no text")))?,
+                    );
                 }
             }
         }
@@ -312,8 +382,12 @@ impl<'a> Resolver<'a> {
         match (name, arguments) {
             ("Condition", _) => self.condition(argument.as_str().ok_or_else(wrong)?),
             ("Fn::Not", Some([one])) => self.truth(one).map(|truth| !truth),
-            ("Fn::And", Some(all)) => all.iter().try_fold(true, |so_far, one| Ok(so_far & self.truth(one)?)),
-            ("Fn::Or", Some(all)) => all.iter().try_fold(false, |so_far, one| Ok(so_far | self.truth(one)?)),
+            ("Fn::And", Some(all)) => all
+                .iter()
+                .try_fold(true, |so_far, one| Ok(so_far & self.truth(one)?)),
+            ("Fn::Or", Some(all)) => all
+                .iter()
+                .try_fold(false, |so_far, one| Ok(so_far | self.truth(one)?)),
             ("Fn::Equals", Some([left, right])) => {
                 let side = |value| {
                     let value = self.resolve(value)?.unwrap_or(Value::Null);
@@ -336,18 +410,28 @@ fn pure(name: &str, arguments: &Value, mappings: &Value) -> Result<Value, Templa
             let items: Option<Vec<String>> = items.iter().map(text).collect();
             Ok(Value::String(items.ok_or_else(wrong)?.join(between)))
         }
-        ("Fn::Split", [Value::String(at), Value::String(whole)]) => {
-            Ok(Value::Array(whole.split(at.as_str()).map(|part| Value::String(part.to_owned())).collect()))
-        }
+        ("Fn::Split", [Value::String(at), Value::String(whole)]) => Ok(Value::Array(
+            whole
+                .split(at.as_str())
+                .map(|part| Value::String(part.to_owned()))
+                .collect(),
+        )),
         ("Fn::Select", [index, Value::Array(items)]) => {
             let index: Option<usize> = text(index).and_then(|index| index.trim().parse().ok());
-            index.and_then(|index| items.get(index)).cloned().ok_or_else(wrong)
+            index
+                .and_then(|index| items.get(index))
+                .cloned()
+                .ok_or_else(wrong)
         }
         ("Fn::FindInMap", [Value::String(map), first, second]) => {
-            let found = text(first).zip(text(second)).and_then(|(first, second)| mappings.get(map)?.get(first)?.get(second));
+            let found = text(first)
+                .zip(text(second))
+                .and_then(|(first, second)| mappings.get(map)?.get(first)?.get(second));
             found.cloned().ok_or_else(wrong)
         }
-        _ => Err(broken(format!("{name} is not known here, or its arguments do not read: {arguments}"))),
+        _ => Err(broken(format!(
+            "{name} is not known here, or its arguments do not read: {arguments}"
+        ))),
     }
 }
 
@@ -375,7 +459,9 @@ fn parts(pattern: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = pattern;
     while let Some(start) = rest.find("${") {
-        let Some(length) = rest[start + 2..].find('}') else { break };
+        let Some(length) = rest[start + 2..].find('}') else {
+            break;
+        };
         let name = &rest[start + 2..start + 2 + length];
         parts.push(Part::Text(&rest[..start]));
         parts.push(match name.strip_prefix('!') {
@@ -419,7 +505,11 @@ Outputs:
 ";
 
     fn stage() -> Stage {
-        Stage { region: "us-east-1".into(), account_id: "000000000000".into(), stack_name: "dev".into() }
+        Stage {
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+            stack_name: "dev".into(),
+        }
     }
 
     #[test]
@@ -451,7 +541,9 @@ Outputs:
         let error = resolver.declaration("Queue").unwrap_err().to_string();
         assert!(error.contains("Dead.Arn"), "{error}");
         resolver.define("Dead", Physical::new("http://d", "arn:d"));
-        let Declaration::Queue(queue) = resolver.declaration("Queue").unwrap() else { panic!() };
+        let Declaration::Queue(queue) = resolver.declaration("Queue").unwrap() else {
+            panic!()
+        };
         assert_eq!(queue.visibility_timeout, Some(30));
         assert_eq!(queue.redrive.unwrap().dead_letter_arn, "arn:d");
     }

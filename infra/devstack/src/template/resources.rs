@@ -223,7 +223,11 @@ pub(crate) fn is_engine_resource(kind: &str) -> bool {
     )
 }
 
-pub(super) fn declaration(logical: &str, kind: &str, properties: Value) -> Result<Declaration, TemplateError> {
+pub(super) fn declaration(
+    logical: &str,
+    kind: &str,
+    properties: Value,
+) -> Result<Declaration, TemplateError> {
     Ok(match kind {
         "AWS::DynamoDB::Table" => Declaration::Table(read(properties, logical)?),
         "AWS::SQS::Queue" => Declaration::Queue(read(properties, logical)?),
@@ -291,37 +295,60 @@ const TIMEOUT: u32 = 3;
 /// The event source mapping's own default.
 const BATCH_SIZE: u32 = 10;
 
-pub(super) fn function(logical: &str, properties: Value, metadata: &Value) -> Result<Function, TemplateError> {
-    let wrong = |reason: &str| TemplateError::Resource { resource: logical.to_owned(), reason: reason.to_owned() };
+pub(super) fn function(
+    logical: &str,
+    properties: Value,
+    metadata: &Value,
+) -> Result<Function, TemplateError> {
+    let wrong = |reason: &str| TemplateError::Resource {
+        resource: logical.to_owned(),
+        reason: reason.to_owned(),
+    };
     let binary = binary(logical, metadata)?;
     let properties: FunctionProperties = read(properties, logical)?;
     let mut variables = BTreeMap::new();
     for (name, value) in properties.environment.variables {
-        let value = text(&value).ok_or_else(|| wrong(&format!("the variable {name} is no text")))?;
+        let value =
+            text(&value).ok_or_else(|| wrong(&format!("the variable {name} is no text")))?;
         variables.insert(name, value);
     }
     let (mut routes, mut sources) = (Vec::new(), Vec::new());
     for event in properties.events.into_values() {
         match event {
             Event::HttpApi(event) => routes.push(Route {
-                method: event.method.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase(),
+                method: event
+                    .method
+                    .unwrap_or_else(|| "ANY".into())
+                    .to_ascii_uppercase(),
                 path: event.path.unwrap_or_else(|| "$default".into()),
             }),
             Event::Sqs(event) => sources.push(QueueSource {
                 queue_arn: event.queue,
                 batch_size: event.batch_size.unwrap_or(BATCH_SIZE),
                 maximum_concurrency: event.scaling_config.maximum_concurrency,
-                reports_failures: event.function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures"),
+                reports_failures: event
+                    .function_response_types
+                    .iter()
+                    .any(|kind| kind == "ReportBatchItemFailures"),
             }),
         }
     }
     let timeout = properties.timeout.unwrap_or(TIMEOUT);
-    Ok(Function { logical: logical.to_owned(), binary, timeout, variables, routes, sources })
+    Ok(Function {
+        logical: logical.to_owned(),
+        binary,
+        timeout,
+        variables,
+        routes,
+        sources,
+    })
 }
 
 /// The binary that `sam build` makes for a function.
 pub(super) fn binary(logical: &str, metadata: &Value) -> Result<String, TemplateError> {
-    let binary = metadata.pointer("/BuildProperties/Binary").and_then(Value::as_str);
+    let binary = metadata
+        .pointer("/BuildProperties/Binary")
+        .and_then(Value::as_str);
     let missing = || TemplateError::Resource {
         resource: logical.to_owned(),
         reason: "Metadata.BuildProperties.Binary is missing".to_owned(),
@@ -333,7 +360,9 @@ pub(super) fn binary(logical: &str, metadata: &Value) -> Result<String, Template
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let number = text(&value).and_then(|text| text.trim().parse().ok());
-    number.map(Some).ok_or_else(|| serde::de::Error::custom(format!("{value} is no whole number")))
+    number
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{value} is no whole number")))
 }
 
 /// A flag, which a parameter's `Ref` gives as text.
@@ -378,18 +407,41 @@ Resources:
     fn a_function_has_globals_below_its_own() {
         let template = Template::parse(TEMPLATE).unwrap();
         let parameters = template.parameters(&BTreeMap::new()).unwrap();
-        let stage = Stage { region: "r".into(), account_id: "1".into(), stack_name: "s".into() };
+        let stage = Stage {
+            region: "r".into(),
+            account_id: "1".into(),
+            stack_name: "s".into(),
+        };
         let mut resolver = Resolver::new(&template, &parameters, stage);
         resolver.define("Queue", Physical::new("http://q", "arn:q"));
         resolver.define("Api", Physical::default());
         let function = resolver.function("Work").unwrap();
         assert_eq!((function.binary.as_str(), function.timeout), ("work", 60));
-        let expected = [("COUNT", "3"), ("QUEUE", "http://q"), ("ROW", "own"), ("SHARED", "yes-please")];
-        assert_eq!(function.variables, BTreeMap::from(expected.map(|(name, value)| (name.to_owned(), value.to_owned()))));
-        assert_eq!(function.routes, [Route { method: "ANY".into(), path: "/v1/{proxy+}".into() }]);
+        let expected = [
+            ("COUNT", "3"),
+            ("QUEUE", "http://q"),
+            ("ROW", "own"),
+            ("SHARED", "yes-please"),
+        ];
+        assert_eq!(
+            function.variables,
+            BTreeMap::from(expected.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        );
+        assert_eq!(
+            function.routes,
+            [Route {
+                method: "ANY".into(),
+                path: "/v1/{proxy+}".into()
+            }]
+        );
         assert_eq!(
             function.sources,
-            [QueueSource { queue_arn: "arn:q".into(), batch_size: 1, maximum_concurrency: Some(4), reports_failures: true }]
+            [QueueSource {
+                queue_arn: "arn:q".into(),
+                batch_size: 1,
+                maximum_concurrency: Some(4),
+                reports_failures: true
+            }]
         );
     }
 }

@@ -11,7 +11,10 @@ pub(super) fn read(text: &str) -> Result<Value, TemplateError> {
         YamlOwned::load_from_str(text).map_err(|error| TemplateError::Yaml(error.to_string()))?;
     match documents.as_slice() {
         [document] => convert(document),
-        _ => Err(TemplateError::Yaml(format!("it holds {} documents", documents.len()))),
+        _ => Err(TemplateError::Yaml(format!(
+            "it holds {} documents",
+            documents.len()
+        ))),
     }
 }
 
@@ -44,12 +47,18 @@ fn convert(node: &YamlOwned) -> Result<Value, TemplateError> {
             }
             Value::Object(map)
         }
-        YamlOwned::Tagged(tag, node) if tag.handle == "!" => intrinsic(&tag.suffix, convert(node)?)?,
+        YamlOwned::Tagged(tag, node) if tag.handle == "!" => {
+            intrinsic(&tag.suffix, convert(node)?)?
+        }
         YamlOwned::Tagged(tag, _) => {
-            return Err(TemplateError::Yaml(format!("the tag {tag:?} is not CloudFormation's")));
+            return Err(TemplateError::Yaml(format!(
+                "the tag {tag:?} is not CloudFormation's"
+            )));
         }
         YamlOwned::Alias(_) | YamlOwned::BadValue => {
-            return Err(TemplateError::Yaml("a scalar or an alias does not read".into()));
+            return Err(TemplateError::Yaml(
+                "a scalar or an alias does not read".into(),
+            ));
         }
     })
 }
@@ -98,6 +107,9 @@ mod tests {
     #[test]
     fn dates_and_quoted_numbers_stay_text() {
         let value = read("V: 2010-09-09\nW: '012345678901'\nX: 10\nY: false\n").unwrap();
-        assert_eq!(value, json!({"V": "2010-09-09", "W": "012345678901", "X": 10, "Y": false}));
+        assert_eq!(
+            value,
+            json!({"V": "2010-09-09", "W": "012345678901", "X": 10, "Y": false})
+        );
     }
 }
