@@ -11,12 +11,14 @@ use aws::queue::Queue;
 use aws::random;
 use aws::secrets::{Secret, SecretError, ZoomCredentials, ZoomSecret};
 use aws::sessions::{
-    ClaimItem, ExchangeItem, Session, SessionTable, Spent, exchange_expiry, exchange_key,
+    ClaimItem, ExchangeItem, ExchangeStage, Session, SessionTable, Spent, exchange_expiry,
+    exchange_key,
 };
 use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
 use domain::claim::{self, Claim};
+use domain::ids::AppUserId;
 use domain::keys::Versions;
-use domain::message::NotificationMessage;
+use domain::message::{NotificationMessage, Order, OrderMessage, V1};
 use domain::return_url::{Outcome, ReturnUrl};
 use domain::session::BrowserSecret;
 use domain::signed_state::{self, Nonce, StateError};
@@ -28,6 +30,9 @@ use http::header::COOKIE;
 use secrecy::SecretString;
 use zoom::{ApiError, ClientCredentials, Endpoints, ExchangeError, Me, Timeouts, TokenPair, Zoom};
 
+/// SQS's longest delay; by then the claim, good for ten minutes, has expired.
+const FINISH_AFTER_SECONDS: i32 = 900;
+
 /// The function.
 #[derive(Debug)]
 pub struct OauthCallback {
@@ -36,6 +41,7 @@ pub struct OauthCallback {
     sessions: SessionTable,
     links: LinkTable,
     notifications: Queue<NotificationMessage>,
+    orders: Queue<OrderMessage>,
     vault: Vault,
     zoom: Zoom,
     variables: Variables,
@@ -168,6 +174,7 @@ impl OauthCallback {
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
             notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
             zoom: Zoom::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
@@ -272,6 +279,8 @@ impl OauthCallback {
         let credentials = client_credentials(self.zoom_secret.credentials().await?);
         let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
+        let exchange = exchange_key(nonce);
+        self.order_to_finish(&exchange).await?;
         let pair = self
             .zoom
             .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
@@ -280,7 +289,6 @@ impl OauthCallback {
         // From here on the pair is the only one that Zoom honours for this user.
         let now = self.clock.now();
         let access_expires_at = now.as_second() + i64::try_from(pair.expires_in).unwrap_or(3600);
-        let exchange = exchange_key(nonce);
         let tokens = tokens(&pair);
         self.save(&exchange, session, &pair, &tokens, access_expires_at)
             .await?;
@@ -297,12 +305,19 @@ impl OauthCallback {
         };
         // Without its scopes the pair makes no link; links that exist still get it.
         let link = missing.is_empty().then(|| PendingLink {
-            app_user: &session.app_user,
             claim: &claim,
             claim_item: &claim_item,
         });
-        self.store(&me, &pair, &tokens, access_expires_at, &exchange, link)
-            .await?;
+        self.store(
+            &me,
+            &pair,
+            &tokens,
+            access_expires_at,
+            &exchange,
+            &session.app_user,
+            link,
+        )
+        .await?;
         if missing.is_empty() {
             Ok(claim)
         } else {
@@ -319,19 +334,26 @@ impl OauthCallback {
         tokens: &Tokens,
         access_expires_at: i64,
     ) -> Result<(), LinkingError> {
+        let sealed = self
+            .vault
+            .seal(&TokenOwner::Exchange(exchange.to_owned()), tokens)
+            .await?;
         let item = ExchangeItem {
-            tokens: self
-                .vault
-                .seal(&TokenOwner::Exchange(exchange.to_owned()), tokens)
-                .await?,
             app_user: session.app_user.clone(),
-            access_expires_at,
-            scope: pair.scope.clone(),
+            stage: ExchangeStage::Tokens {
+                sealed,
+                access_expires_at,
+                scope: pair.scope.clone(),
+            },
             expires_at: exchange_expiry(self.clock.now()),
         };
         Ok(self.sessions.save_exchange(exchange, &item).await?)
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a value of its own, used once"
+    )]
     async fn store(
         &self,
         me: &Me,
@@ -339,12 +361,9 @@ impl OauthCallback {
         tokens: &Tokens,
         access_expires_at: i64,
         exchange: &str,
+        begun_by: &AppUserId,
         link: Option<PendingLink<'_>>,
     ) -> Result<(), LinkingError> {
-        if link.is_none() && self.links.holding(&me.user).await?.links.is_empty() {
-            // Nobody needs this grant: the interrupted exchange stays for the sweep, which revokes it.
-            return Ok(());
-        }
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
@@ -357,22 +376,34 @@ impl OauthCallback {
                 scope: pair.scope.clone(),
             },
             exchange_key: exchange,
+            begun_by,
             link,
         };
         let changed = self
             .links
             .store_consent(&self.sessions, &consent, self.clock.now())
             .await?;
-        // Links that waited for a new consent are active again. What can't be told now stays in the
-        // outbox: the browser must not wait for it.
-        if let Err(failure) = self
+        // From here on the order to finish takes care of the rest; the browser must not wait for it.
+        let told = self
             .links
             .tell(&self.notifications, &me.user, &changed.outbox)
-            .await
-        {
-            tracing::warn!(error = %failure, "link facts stay in the outbox");
+            .await;
+        if let Err(failure) = told {
+            tracing::warn!(error = %failure, "what the app is to be told stays in the outbox");
         }
         Ok(())
+    }
+
+    /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
+    /// when the claim has expired.
+    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsFailure> {
+        let order = Order::FinishConnect {
+            exchange: exchange.to_owned(),
+        };
+        let message = OrderMessage { v: V1, order };
+        self.orders
+            .send_later(&message, "connect", FINISH_AFTER_SECONDS)
+            .await
     }
 }
 

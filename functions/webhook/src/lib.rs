@@ -14,16 +14,13 @@ use aws::queue::Queue;
 use aws::secrets::{Secret, SecretError, ZoomSecret};
 use aws::{metrics, random};
 use domain::ids::AccountId;
-use domain::message::{EventBody, EventMessage, V1};
+use domain::message::{EventMessage, V1};
 use domain::webhook::event::{self, EventKind, NotAnEvent};
 use domain::webhook::signature::{self, SignatureError, SignatureHeaders};
 use domain::webhook::{endpoint_validation, redact};
 use gateway::{Body, Request, Response, answer};
 use http::StatusCode;
 use serde_json::Value;
-
-/// Events above this size go to the bucket; SQS takes 1 MiB, with room for what surrounds them.
-const LARGEST_INLINE: usize = 200 * 1024;
 
 /// Of Zoom's three seconds, some belong to the network.
 const STORE_WITHIN: Duration = Duration::from_millis(2500);
@@ -154,15 +151,7 @@ impl Webhook {
         let tenant = account
             .and_then(|account| account.parse::<AccountId>().ok())
             .map_or_else(|| "unknown".to_owned(), String::from);
-        let text = event.to_string();
-        let body = if text.len() <= LARGEST_INLINE {
-            EventBody::Event(event)
-        } else {
-            let name = u128::from_be_bytes(random::bytes());
-            let key = format!("events/{name:032x}.json");
-            self.bucket.put_json(&key, text.into_bytes()).await?;
-            EventBody::ObjectKey(key)
-        };
+        let body = self.bucket.event_body(event).await?;
         let message = EventMessage {
             v: V1,
             received_at: self.clock.now(),

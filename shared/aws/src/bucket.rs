@@ -6,10 +6,15 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use domain::message::EventBody;
 use secrecy::SecretString;
+use serde_json::Value;
 
-use crate::AwsFailure;
 use crate::environment::{ConfigError, Environment};
+use crate::{AwsFailure, random};
+
+/// Events above this size go to the bucket.
+const LARGEST_INLINE: usize = 200 * 1024;
 
 /// How long a presigned URL is good for.
 pub const URL_LIFETIME: Duration = Duration::from_secs(3600);
@@ -68,6 +73,18 @@ impl Bucket {
             .await
             .map(|_| ())
             .map_err(|error| AwsFailure::of("PutObject", &error))
+    }
+
+    /// What of an event goes into its message: the event, or, above 200 KiB, the name of the object in
+    /// which it is put first. SQS takes 1 MiB, with what surrounds it.
+    pub async fn event_body(&self, event: Value) -> Result<EventBody, AwsFailure> {
+        let text = event.to_string();
+        if text.len() <= LARGEST_INLINE {
+            return Ok(EventBody::Event(event));
+        }
+        let key = format!("events/{:032x}.json", u128::from_be_bytes(random::bytes()));
+        self.put_json(&key, text.into_bytes()).await?;
+        Ok(EventBody::ObjectKey(key))
     }
 
     /// Reads a small object that we wrote. `None` if it is not there.

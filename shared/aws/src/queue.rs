@@ -49,6 +49,26 @@ impl<M: Serialize> Queue<M> {
             .map_err(|error| AwsFailure::of("SendMessage", &error))
     }
 
+    /// Sends one message that is delivered only after a while: at most 15 minutes (SQS, "Delay queues").
+    pub async fn send_later(
+        &self,
+        message: &M,
+        tenant: &str,
+        seconds: i32,
+    ) -> Result<(), AwsFailure> {
+        let body = json(message)?;
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .message_group_id(tenant)
+            .delay_seconds(seconds)
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("SendMessage", &error))
+    }
+
     /// Sends any number of messages in batches. An error means that some were not sent: the caller
     /// repeats all, since receivers take repeats for what they are.
     pub async fn send_all(&self, messages: &[M], tenant: &str) -> Result<(), AwsFailure> {

@@ -77,19 +77,36 @@ pub struct ClaimItem {
     pub expires_at: i64,
 }
 
-/// An exchange whose tokens are saved before anything else is tried with them.
+/// An authorization whose code was exchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeItem {
-    /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
-    pub tokens: SealedTokens,
     /// Who began.
     pub app_user: AppUserId,
-    /// When the access token ends, epoch seconds.
-    pub access_expires_at: i64,
-    /// Granted scopes.
-    pub scope: Option<String>,
+    /// How far it came.
+    #[serde(flatten)]
+    pub stage: ExchangeStage,
     /// Epoch seconds; the sweep must be done by then.
     pub expires_at: i64,
+}
+
+/// How far an exchange came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeStage {
+    /// The tokens are saved before anything else is tried with them; whose they are is not known yet.
+    Tokens {
+        /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
+        sealed: SealedTokens,
+        /// When the access token ends, epoch seconds.
+        access_expires_at: i64,
+        /// Granted scopes.
+        scope: Option<String>,
+    },
+    /// The tokens are with the grant of this Zoom user; the link may wait for its confirmation.
+    Linked {
+        /// Whose.
+        zoom_user: ZoomUser,
+    },
 }
 
 /// What came of spending a session.
@@ -180,6 +197,16 @@ impl SessionTable {
         Ok(self.get_item(jti.key.clone()).await?.is_some())
     }
 
+    /// An exchange, however old.
+    pub async fn exchange(&self, key: &str) -> Result<Option<ExchangeItem>, AwsFailure> {
+        self.get_item(key.to_owned()).await?.map(read).transpose()
+    }
+
+    /// Forgets an exchange that is finished.
+    pub async fn forget_exchange(&self, key: &str) -> Result<(), AwsFailure> {
+        self.delete(key.to_owned()).await
+    }
+
     /// Saves an exchange's tokens.
     pub async fn save_exchange(
         &self,
@@ -202,10 +229,14 @@ impl SessionTable {
 
     /// Burns a claim: somebody had it who must not.
     pub async fn burn(&self, claim: &Claim) -> Result<(), AwsFailure> {
+        self.delete(claim_key(claim)).await
+    }
+
+    async fn delete(&self, id: String) -> Result<(), AwsFailure> {
         self.client
             .delete_item()
             .table_name(&self.table)
-            .key("id", AttributeValue::S(claim_key(claim)))
+            .key("id", AttributeValue::S(id))
             .send()
             .await
             .map(|_| ())

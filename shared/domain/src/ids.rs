@@ -158,7 +158,8 @@ impl FileId {
 }
 
 impl LinkId {
-    /// A link's id is derived from what it joins, so linking again finds the same one.
+    /// A link's id is derived from what it joins, so linking again finds the same one: `lnk_`, 11
+    /// characters that stand for the app user, 22 that stand for the pair.
     pub fn of(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
         let mut hash = Sha256::new();
         for part in [
@@ -169,9 +170,24 @@ impl LinkId {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let text = URL_SAFE_NO_PAD.encode(hash.finalize());
-        Self(format!("lnk_{}", &text[..22]))
+        let pair = URL_SAFE_NO_PAD.encode(hash.finalize());
+        Self(format!("lnk_{}{}", owner_mark(app_user), &pair[..22]))
     }
+
+    /// Whether it is, or was, an id of this app user's. A link that is gone leaves nothing behind to
+    /// ask, and another user's is to be told from it.
+    pub fn belongs_to(&self, app_user: &AppUserId) -> bool {
+        self.0.len() == 37
+            && self
+                .0
+                .strip_prefix("lnk_")
+                .is_some_and(|rest| rest.starts_with(&owner_mark(app_user)))
+    }
+}
+
+fn owner_mark(app_user: &AppUserId) -> String {
+    let hash = Sha256::digest(app_user.as_str().as_bytes());
+    URL_SAFE_NO_PAD.encode(&hash[..8])
 }
 
 #[cfg(test)]
@@ -234,5 +250,7 @@ mod tests {
         assert_eq!(LinkId::of(&alice, &zoom), LinkId::of(&alice, &zoom));
         let bob: AppUserId = "bob".parse().unwrap();
         assert_ne!(LinkId::of(&alice, &zoom), LinkId::of(&bob, &zoom));
+        assert!(LinkId::of(&alice, &zoom).belongs_to(&alice));
+        assert!(!LinkId::of(&alice, &zoom).belongs_to(&bob));
     }
 }

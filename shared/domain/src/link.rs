@@ -60,6 +60,8 @@ pub struct Link {
     pub created_at: Timestamp,
     /// When the app confirmed it.
     pub activated_at: Option<Timestamp>,
+    /// Until when the app may confirm it; the latest claim counts.
+    pub pending_until: Option<Timestamp>,
 }
 
 /// `link` of the API and of notifications.
@@ -192,7 +194,12 @@ impl Lifecycle {
                         .find(|known| known.app_user == link.app_user)
                     {
                         // Linking again keeps the link, so that what works is not taken away.
-                        Some(known) => known.display_name.clone_from(&link.display_name),
+                        Some(known) => {
+                            known.display_name.clone_from(&link.display_name);
+                            if known.status == LinkStatus::Pending {
+                                known.pending_until = known.pending_until.max(link.pending_until);
+                            }
+                        }
                         None => next.links.push(Link {
                             status: LinkStatus::Pending,
                             ..link.clone()
@@ -216,6 +223,7 @@ impl Lifecycle {
                         LinkStatus::Active
                     };
                     link.activated_at = Some(now);
+                    link.pending_until = None;
                 }
             }
             Change::Disconnect { app_user } => {
@@ -223,9 +231,12 @@ impl Lifecycle {
                 next.end_without_links();
             }
             Change::ExpirePending { app_user } => {
-                next.links.retain(|link| {
-                    link.app_user != *app_user || link.status != LinkStatus::Pending
-                });
+                let expired = |link: &Link| {
+                    link.status == LinkStatus::Pending
+                        && link.pending_until.is_none_or(|until| until <= now)
+                };
+                next.links
+                    .retain(|link| link.app_user != *app_user || !expired(link));
                 next.end_without_links();
             }
             Change::Condemn => {
@@ -314,6 +325,7 @@ mod tests {
             status: LinkStatus::Pending,
             created_at: now(),
             activated_at: None,
+            pending_until: Some(now()),
         }
     }
 
@@ -392,6 +404,21 @@ mod tests {
             .after(&Change::ExpirePending { app_user: user(1) }, now())
             .unwrap();
         assert!(before.facts(&after).is_empty());
+    }
+
+    #[test]
+    fn a_link_begun_again_waits_for_the_latest_claim() {
+        let later = now() + jiff::SignedDuration::from_mins(10);
+        let again = Change::Consent {
+            link: Some(Link {
+                pending_until: Some(later),
+                ..link(1)
+            }),
+        };
+        let state = run(&[consent(1), again]);
+        let expire = Change::ExpirePending { app_user: user(1) };
+        assert_eq!(state.after(&expire, now()).unwrap().links.len(), 1);
+        assert!(state.after(&expire, later).unwrap().links.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in its queue (and in the end in the dead-letter queue) instead of being misread during a roll-out.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,6 +70,50 @@ pub struct DownloadMessage {
     pub recording_id: RecordingId,
     /// Which file.
     pub file_id: FileId,
+}
+
+/// Orders queue: something to be done about a Zoom user, apart from what an event brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderMessage {
+    /// Form.
+    pub v: V1,
+    /// What.
+    #[serde(flatten)]
+    pub order: Order,
+}
+
+/// What is to be done. Each can be repeated, and finds nothing to do when it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Revoke a grant that no link needs any more.
+    EndGrant {
+        /// Whose.
+        zoom_user: ZoomUser,
+    },
+    /// Zoom says that the user removed the app: see whether it is so, and end the grant.
+    CheckGrant {
+        /// Whose.
+        zoom_user: ZoomUser,
+        /// Of which Zoom app, as the event said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+    },
+    /// See what became of an authorization: finish an exchange that was interrupted, drop a link that
+    /// was never confirmed.
+    FinishConnect {
+        /// The exchange's key.
+        exchange: String,
+    },
+    /// Read from Zoom which recordings there are, and treat each like an event.
+    Backfill {
+        /// Whose.
+        zoom_user: ZoomUser,
+        /// First day, UTC.
+        from: Date,
+        /// Last day, UTC.
+        to: Date,
+    },
 }
 
 /// Notifications queue: a frozen notification.

@@ -360,6 +360,7 @@ mod tests {
             status: LinkStatus::Active,
             created_at: now(),
             activated_at: Some(now()),
+            pending_until: None,
         };
         let fact = LinkFact::Activated(link.clone());
         assert_eq!(link_fact(&fact, 1, now()), link_fact(&fact, 1, now()));

@@ -16,7 +16,9 @@ use super::{
     link_entry, link_item, outbox_entry,
 };
 use crate::AwsFailure;
-use crate::sessions::{ClaimItem, Item, SessionTable, claim_key, with_id};
+use crate::sessions::{
+    ClaimItem, ExchangeItem, ExchangeStage, Item, SessionTable, claim_key, exchange_expiry, with_id,
+};
 
 /// How often a change is tried again that lost against another. Each loss means that somebody else's
 /// change went through, so this many in a row are not expected.
@@ -45,6 +47,37 @@ impl LinkTable {
         Err(LinkError::Contended)
     }
 
+    /// Makes a change that follows from what Zoom said of the tokens of this version. `None` if they are
+    /// others by now: then it was not said of these.
+    ///
+    /// # Errors
+    /// [`LinkError`]; then nothing was written.
+    pub async fn change_of_version(
+        &self,
+        zoom_user: &ZoomUser,
+        version: u64,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Option<Changed>, LinkError> {
+        for _ in 0..MOST_ATTEMPTS {
+            let holding = self.holding(zoom_user).await?;
+            if holding
+                .grant
+                .as_ref()
+                .is_none_or(|grant| grant.version != version)
+            {
+                return Ok(None);
+            }
+            if let Some(changed) = self
+                .attempt(zoom_user, &holding, change, None, Vec::new(), now)
+                .await?
+            {
+                return Ok(Some(changed));
+            }
+        }
+        Err(LinkError::Contended)
+    }
+
     /// Stores a consent: the grant's new tokens, a pending link with its claim, and the end of the
     /// interrupted exchange, all or nothing. A link that exists keeps its state: linking again must
     /// not take away what works.
@@ -58,18 +91,27 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         let link = consent.link.as_ref().map(|pending| Link {
-            id: LinkId::of(pending.app_user, consent.zoom_user),
-            app_user: pending.app_user.clone(),
+            id: LinkId::of(consent.begun_by, consent.zoom_user),
+            app_user: consent.begun_by.clone(),
             zoom_user: consent.zoom_user.clone(),
             display_name: consent.display_name.to_owned(),
             status: LinkStatus::Pending,
             created_at: now,
             activated_at: None,
+            pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
         });
         let change = Change::Consent { link };
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.holding(consent.zoom_user).await?;
-            let mut more = vec![delete(sessions.name(), [("id", consent.exchange_key)])?];
+            let linked = ExchangeItem {
+                app_user: consent.begun_by.clone(),
+                stage: ExchangeStage::Linked {
+                    zoom_user: consent.zoom_user.clone(),
+                },
+                expires_at: exchange_expiry(now),
+            };
+            let linked = with_id(consent.exchange_key.to_owned(), &linked)?;
+            let mut more = vec![put(sessions.name(), linked)?];
             if let Some(pending) = &consent.link {
                 more.push(put(
                     sessions.name(),

@@ -74,8 +74,10 @@ pub struct Consent<'a> {
     pub display_name: &'a str,
     /// The new pair.
     pub tokens: NewTokens,
-    /// The interrupted-exchange item that this finishes.
+    /// The exchange that this finishes.
     pub exchange_key: &'a str,
+    /// Who began it.
+    pub begun_by: &'a AppUserId,
     /// The link to make, unless the consent is good for existing links only.
     pub link: Option<PendingLink<'a>>,
 }
@@ -83,8 +85,6 @@ pub struct Consent<'a> {
 /// A link that waits for the app's confirmation.
 #[derive(Debug)]
 pub struct PendingLink<'a> {
-    /// Whose.
-    pub app_user: &'a AppUserId,
     /// What the browser carries back.
     pub claim: &'a Claim,
     /// What the claim stands for.
@@ -162,6 +162,8 @@ struct LinkItem {
     status: LinkStatus,
     created_at: Timestamp,
     activated_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_until: Option<Timestamp>,
 }
 
 /// The table.
@@ -284,6 +286,7 @@ fn link_item(link: &Link) -> Result<Item, AwsFailure> {
         status: link.status,
         created_at: link.created_at,
         activated_at: link.activated_at,
+        pending_until: link.pending_until,
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
@@ -305,6 +308,7 @@ fn read_link(item: Item) -> Result<Link, AwsFailure> {
         status: item.status,
         created_at: item.created_at,
         activated_at: item.activated_at,
+        pending_until: item.pending_until,
     })
 }
 

@@ -11,6 +11,9 @@ use crate::ids::{AccountId, FileId, MeetingUuid, UserId, ZoomUser};
 use crate::recording::{FileFacts, RecordingFacts};
 use crate::seal::Sealed;
 
+/// The event that says that files are there.
+pub const FILES_COMPLETED: &str = "recording.completed";
+
 /// What kind of event it is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -27,7 +30,7 @@ impl EventKind {
     pub fn of(name: &str) -> Self {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
-            "recording.completed" | "recording.transcript_completed" => Self::FilesCompleted,
+            FILES_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
             _ => Self::Other,
         }
     }

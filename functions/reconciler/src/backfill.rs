@@ -1,0 +1,109 @@
+//! Recordings that Zoom has and we were not told of: read from its list, and treated like events.
+
+use aws::{metrics, random};
+use domain::ids::ZoomUser;
+use domain::message::{EventMessage, V1};
+use domain::webhook::event;
+use domain::webhook::redact;
+use grants::GrantError;
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+use serde_json::{Value, json};
+use zoom::{ApiError, RecordingsPage};
+
+use crate::{OrderError, Reconciler};
+
+/// Zoom lists a month at most, and trims wider windows without a word.
+const WINDOW_DAYS: i32 = 28;
+
+impl Reconciler {
+    /// Reads all pages of all windows. Dying in between costs reading again: files that are known are
+    /// not fetched twice.
+    pub(crate) async fn backfill(
+        &self,
+        zoom_user: &ZoomUser,
+        from: Date,
+        to: Date,
+    ) -> Result<(), OrderError> {
+        let mut first = from;
+        while first <= to {
+            let last = first.saturating_add((WINDOW_DAYS - 1).days()).min(to);
+            match self.window(zoom_user, first, last).await {
+                // The link ended meanwhile; there is nothing to be read, and nobody to read it for.
+                Err(OrderError::Grant(
+                    GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired,
+                )) => {
+                    metrics::count("BackfillsIgnored", "no_grant");
+                    return Ok(());
+                }
+                done => done?,
+            }
+            first = last.saturating_add(1.day());
+        }
+        Ok(())
+    }
+
+    async fn window(&self, zoom_user: &ZoomUser, from: Date, to: Date) -> Result<(), OrderError> {
+        let mut next = None;
+        loop {
+            let page = self.page(zoom_user, from, to, next.as_deref()).await?;
+            for meeting in page.meetings {
+                self.queue(zoom_user, meeting).await?;
+            }
+            next = page.next_page_token;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        zoom_user: &ZoomUser,
+        from: Date,
+        to: Date,
+        next: Option<&str>,
+    ) -> Result<RecordingsPage, OrderError> {
+        let token = self.grants.access_token(zoom_user).await?;
+        match self
+            .grants
+            .zoom()
+            .recordings_page(&token.token, from, to, next)
+            .await
+        {
+            Err(ApiError::Unauthorized) => {
+                let token = self.grants.another_token(zoom_user, &token).await?;
+                Ok(self
+                    .grants
+                    .zoom()
+                    .recordings_page(&token.token, from, to, next)
+                    .await?)
+            }
+            page => Ok(page?),
+        }
+    }
+
+    /// Puts a meeting of the list where an event of it would be. It carries no time of its own, so
+    /// whatever an event said counts more.
+    async fn queue(&self, zoom_user: &ZoomUser, mut meeting: Value) -> Result<(), OrderError> {
+        // The list of a user is about that user, whatever it leaves out.
+        meeting["host_id"] = json!(zoom_user.user_id);
+        let mut event = json!({
+            "event": event::FILES_COMPLETED,
+            "payload": {"account_id": zoom_user.account_id, "object": meeting},
+        });
+        let keys = self.queue_key.versions().await?;
+        redact::redact(&mut event, &keys, random::bytes);
+        let body = self.bucket.event_body(event).await?;
+        let message = EventMessage {
+            v: V1,
+            received_at: self.clock.now(),
+            body,
+        };
+        self.events
+            .send(&message, zoom_user.account_id.as_str())
+            .await?;
+        metrics::count("EventsAccepted", "backfill");
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Orders queue: what is to be done with Zoom apart from events. Grants are ended and checked, begun
+//! authorizations finished, recordings read that were made before anybody listened.
+
+mod backfill;
+mod connect;
+
+use aws::AwsFailure;
+use aws::bucket::Bucket;
+use aws::environment::{Clock, ConfigError, Environment};
+use aws::links::LinkError;
+use aws::metrics;
+use aws::queue::Queue;
+use aws::secrets::Secret;
+use aws::sessions::SessionTable;
+use aws::vault::VaultError;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::ids::ZoomUser;
+use domain::message::{EventMessage, Order, OrderMessage};
+use grants::{Checked, GrantError, Grants};
+use worker::{Consumer, Delivery, Retry};
+use zoom::ApiError;
+
+/// The function.
+#[derive(Debug)]
+pub struct Reconciler {
+    consumer: Consumer,
+    grants: Grants,
+    sessions: SessionTable,
+    events: Queue<EventMessage>,
+    bucket: Bucket,
+    queue_key: Secret,
+    clock: Clock,
+}
+
+/// Why an order was not carried out. All of them are tried again.
+#[derive(Debug, thiserror::Error)]
+enum OrderError {
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("Zoom's API: {0}")]
+    Zoom(#[from] ApiError),
+}
+
+impl Reconciler {
+    /// Reads the configuration and makes the clients, once per instance.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            consumer: Consumer::new(environment)?,
+            grants: Grants::new(environment)?,
+            sessions: SessionTable::new(environment)?,
+            events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            bucket: Bucket::new(environment)?,
+            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// Works off a batch of orders.
+    pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
+        self.consumer
+            .work(batch, |delivery: Delivery<OrderMessage>| async move {
+                self.carry_out(delivery.message.order)
+                    .await
+                    .map_err(Retry::because)
+            })
+            .await
+    }
+
+    async fn carry_out(&self, order: Order) -> Result<(), OrderError> {
+        match order {
+            Order::EndGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
+            Order::CheckGrant {
+                zoom_user,
+                client_id,
+            } => self.check(&zoom_user, client_id.as_deref()).await,
+            Order::FinishConnect { exchange } => self.finish_connect(&exchange).await,
+            Order::Backfill {
+                zoom_user,
+                from,
+                to,
+            } => self.backfill(&zoom_user, from, to).await,
+        }
+    }
+
+    async fn check(&self, zoom_user: &ZoomUser, client_id: Option<&str>) -> Result<(), OrderError> {
+        if let Some(client_id) = client_id
+            && self
+                .grants
+                .credentials()
+                .await
+                .map_err(GrantError::from)?
+                .client_id
+                != client_id
+        {
+            metrics::count("DeauthorizationsIgnored", "another_app");
+            return Ok(());
+        }
+        match self.grants.check(zoom_user).await? {
+            Checked::Ended => metrics::count("GrantsEnded", "deauthorized"),
+            Checked::StillGood => metrics::count("DeauthorizationsIgnored", "grant_still_good"),
+            Checked::Nothing => metrics::count("DeauthorizationsIgnored", "no_grant"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
+
+use aws::links::{Lease, LeaseError};
+use domain::ids::ZoomUser;
+use domain::link::{Change, GrantStatus};
+use zoom::{ApiError, RevokeError};
+
+use crate::{GrantError, Grants, LEASE};
+
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Zoom honours the grant: what was said concerned an earlier one.
+    StillGood,
+    /// The grant has ended; tokens and links are gone.
+    Ended,
+    /// There was nothing to check.
+    Nothing,
+}
+
+impl Grants {
+    /// Revokes a grant that is ending and has no links, then erases it. Nothing happens to any other.
+    /// Revoking uninstalls the app for that Zoom user, whichever token is sent, so it is done only after
+    /// the table says that nobody needs it, and nobody can begin anew until it is done.
+    ///
+    /// # Errors
+    /// [`GrantError`]; trying again is safe.
+    pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
+        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+            return Ok(());
+        };
+        if grant.status != GrantStatus::Ending {
+            return Ok(());
+        }
+        let mut token = match self.token(zoom_user, None, GrantStatus::Ending).await {
+            Ok(token) => token,
+            Err(GrantError::None) => return Ok(()),
+            // There is nothing left at Zoom that could be revoked.
+            Err(GrantError::ReauthorizationRequired) => return self.erase(zoom_user).await,
+            Err(error) => return Err(error),
+        };
+        let credentials = self.credentials().await?;
+        for attempt in 0.. {
+            match self.zoom().revoke(&credentials, &token.token).await {
+                Ok(()) => break,
+                Err(RevokeError::InvalidClient) => return Err(GrantError::InvalidClient),
+                Err(RevokeError::Unavailable(outage)) => {
+                    return Err(GrantError::Unavailable(outage));
+                }
+                // The token may be dead though the grant is not.
+                Err(RevokeError::Rejected { .. }) if attempt == 0 => {
+                    token = match self
+                        .token(zoom_user, Some(token.version), GrantStatus::Ending)
+                        .await
+                    {
+                        Ok(token) => token,
+                        Err(GrantError::None | GrantError::ReauthorizationRequired) => break,
+                        Err(error) => return Err(error),
+                    };
+                }
+                Err(RevokeError::Rejected { status, code }) => {
+                    return Err(GrantError::Rejected { status, code });
+                }
+            }
+        }
+        self.erase(zoom_user).await
+    }
+
+    async fn erase(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
+        let changed = self
+            .links()
+            .change(zoom_user, &Change::Revoked, self.clock.now())
+            .await?;
+        self.tell(zoom_user, &changed).await?;
+        Ok(())
+    }
+
+    /// Zoom says that the user removed the app. That may be late, and concern an earlier grant; so Zoom is
+    /// asked whether it honours the tokens that are in the table now.
+    ///
+    /// # Errors
+    /// [`GrantError`]; trying again is safe.
+    pub async fn check(&self, zoom_user: &ZoomUser) -> Result<Checked, GrantError> {
+        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+            return Ok(Checked::Nothing);
+        };
+        match grant.status {
+            GrantStatus::Live => {}
+            // It was dead already; now it is certain that nobody will revive it by itself.
+            GrantStatus::Dead => return self.end(zoom_user, grant.version).await,
+            // Our own revocation comes back as a deauthorization; whoever revokes also erases.
+            GrantStatus::Ending => return Ok(Checked::Nothing),
+        }
+        let lease = match self
+            .links()
+            .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .await
+        {
+            Ok(lease) => lease,
+            Err(LeaseError::Taken) => return Err(GrantError::Busy),
+            Err(LeaseError::Table(failure)) => return Err(failure.into()),
+        };
+        if self.is_fresh(&grant) {
+            let tokens = self.open(zoom_user, &grant).await?;
+            match self.zoom().users_me(&tokens.access_token).await {
+                Ok(_) => return self.still_good(zoom_user, &lease).await,
+                // Only the refresh token can tell whether the grant is gone or just this token.
+                Err(ApiError::Unauthorized) => {}
+                Err(error) => {
+                    self.still_good(zoom_user, &lease).await?;
+                    return Err(api(error));
+                }
+            }
+        }
+        match self.refresh(zoom_user, &lease).await? {
+            Some(_) => Ok(Checked::StillGood),
+            // Condemned, or replaced by a consent.
+            None => match self.links().holding(zoom_user).await?.grant {
+                Some(grant) if grant.status == GrantStatus::Dead => {
+                    self.end(zoom_user, grant.version).await
+                }
+                Some(_) => Ok(Checked::StillGood),
+                None => Ok(Checked::Nothing),
+            },
+        }
+    }
+
+    async fn still_good(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Checked, GrantError> {
+        match self.links().give_back(zoom_user, lease).await {
+            Ok(()) | Err(LeaseError::Taken) => Ok(Checked::StillGood),
+            Err(LeaseError::Table(failure)) => Err(failure.into()),
+        }
+    }
+
+    async fn end(&self, zoom_user: &ZoomUser, version: u64) -> Result<Checked, GrantError> {
+        let now = self.clock.now();
+        match self
+            .links()
+            .change_of_version(zoom_user, version, &Change::Deauthorized, now)
+            .await?
+        {
+            Some(changed) => {
+                self.tell(zoom_user, &changed).await?;
+                Ok(Checked::Ended)
+            }
+            None => Ok(Checked::StillGood),
+        }
+    }
+}
+
+fn api(error: ApiError) -> GrantError {
+    match error {
+        ApiError::Unavailable(outage) => GrantError::Unavailable(outage),
+        error => GrantError::Api(error),
+    }
+}

@@ -1,0 +1,178 @@
+//! Zoom users' grants: tokens that work, and their end.
+//!
+//! A refresh token is good once, and whoever loses the answer to a refresh loses the grant. So over all
+//! instances of all functions at most one refreshes a grant at a time, under a lease in the table; the
+//! new pair is saved before it is used; the others wait and take what the winner saved. Only Zoom's
+//! word that the grant is invalid, about the very tokens that are in the table, condemns it.
+
+mod ending;
+mod refresh;
+
+use aws::AwsFailure;
+use aws::environment::{Clock, ConfigError, Environment};
+use aws::links::{Changed, Grant, LeaseError, LinkError, LinkTable};
+use aws::queue::Queue;
+use aws::secrets::{SecretError, ZoomSecret};
+use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
+use domain::ids::ZoomUser;
+use domain::message::NotificationMessage;
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use zoom::{ClientCredentials, Endpoints, OAuthErrorCode, Outage, Timeouts, Zoom};
+
+pub use ending::Checked;
+
+/// A lease outlives the slowest call to Zoom (8 s) with everything around it.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+
+/// An access token that ends within this time is refreshed first.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// A token that works, as far as we know.
+#[derive(Debug, Clone)]
+pub struct AccessToken {
+    /// For `Authorization: Bearer`.
+    pub token: SecretString,
+    /// Which pair it is of: to say which one Zoom refused.
+    pub version: u64,
+}
+
+/// Why there is no token, or why a grant was not brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no grant.
+    #[error("there is no grant")]
+    None,
+    /// Zoom does not honour it any more; the user must connect again.
+    #[error("the grant needs a new authorization")]
+    ReauthorizationRequired,
+    /// It is being revoked.
+    #[error("the grant is being revoked")]
+    Ending,
+    /// Somebody else has been working on it for too long; try again.
+    #[error("somebody else works on the grant")]
+    Busy,
+    /// Our own client id or secret is wrong. That condemns nobody's grant.
+    #[error("Zoom refuses the app's client id or secret")]
+    InvalidClient,
+    /// Zoom refused otherwise; try again.
+    #[error("Zoom refused with {status}, {code:?}")]
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// OAuth error.
+        code: OAuthErrorCode,
+    },
+    /// Zoom did not answer; try again.
+    #[error("Zoom is not available: {0}")]
+    Unavailable(Outage),
+    /// A call of Zoom's API failed otherwise; try again.
+    #[error("users/me: {0}")]
+    Api(zoom::ApiError),
+    /// AWS did not do something.
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    /// The vault did not.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The client credentials can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A change could not be made.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl From<LeaseError> for GrantError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Table(failure) => Self::Aws(failure),
+            LeaseError::Taken => Self::Busy,
+        }
+    }
+}
+
+/// All grants.
+#[derive(Debug)]
+pub struct Grants {
+    links: LinkTable,
+    vault: Vault,
+    zoom: Zoom,
+    secret: ZoomSecret,
+    notifications: Queue<NotificationMessage>,
+    clock: Clock,
+}
+
+impl Grants {
+    /// Uses `LINKS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
+    /// `NOTIFICATIONS_QUEUE_URL`.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
+        let unusable = |reason: String| ConfigError::Unusable {
+            name: "ZOOM_OAUTH_URL".to_owned(),
+            reason,
+        };
+        let endpoints = Endpoints::parse(
+            variables.required("ZOOM_OAUTH_URL")?,
+            variables.required("ZOOM_API_URL")?,
+        )
+        .map_err(|error| unusable(error.to_string()))?;
+        Ok(Self {
+            links: LinkTable::new(environment)?,
+            vault: Vault::new(environment)?,
+            zoom: Zoom::new(endpoints, Timeouts::default())
+                .map_err(|error| unusable(error.to_string()))?,
+            secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
+            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            clock: environment.clock.clone(),
+        })
+    }
+
+    /// The Links table.
+    pub fn links(&self) -> &LinkTable {
+        &self.links
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Zoom over HTTP.
+    pub fn zoom(&self) -> &Zoom {
+        &self.zoom
+    }
+
+    /// The Zoom app's credentials.
+    ///
+    /// # Errors
+    /// If they can't be read or are not filled in.
+    pub async fn credentials(&self) -> Result<ClientCredentials, SecretError> {
+        let credentials = self.secret.credentials().await?;
+        Ok(ClientCredentials {
+            client_id: credentials.client_id,
+            client_secret: credentials.client_secret,
+        })
+    }
+
+    /// Tells the app what a change brought.
+    ///
+    /// # Errors
+    /// If SQS or DynamoDB did not; what was not told stays in the outbox.
+    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsFailure> {
+        self.links
+            .tell(&self.notifications, zoom_user, &changed.outbox)
+            .await
+    }
+
+    async fn open(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<Tokens, GrantError> {
+        let sealed = grant
+            .tokens
+            .as_ref()
+            .ok_or(GrantError::ReauthorizationRequired)?;
+        Ok(self
+            .vault
+            .open(&TokenOwner::Grant(zoom_user.clone()), sealed)
+            .await?)
+    }
+}

@@ -1,0 +1,187 @@
+//! Tokens that work.
+
+use std::time::Duration;
+
+use aws::links::{Grant, Lease, LeaseError, NewTokens};
+use aws::random;
+use aws::vault::{TokenOwner, Tokens};
+use domain::ids::ZoomUser;
+use domain::link::{Change, GrantStatus};
+use zoom::{RefreshError, TokenPair};
+
+use crate::{AccessToken, GrantError, Grants, LEASE, MARGIN};
+
+/// How often to look whether the winner has saved its pair. With the pauses below, some ten seconds.
+const MOST_LOOKS: u32 = 60;
+
+/// The longest pause between two looks.
+const LONGEST_PAUSE_MILLISECONDS: u64 = 300;
+
+impl Grants {
+    /// A token of the grant that has not ended, refreshed if need be.
+    ///
+    /// # Errors
+    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::None`] are for good.
+    pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
+        self.token(zoom_user, None, GrantStatus::Live).await
+    }
+
+    /// A token other than one that Zoom refused.
+    ///
+    /// # Errors
+    /// As [`Self::access_token`].
+    pub async fn another_token(
+        &self,
+        zoom_user: &ZoomUser,
+        refused: &AccessToken,
+    ) -> Result<AccessToken, GrantError> {
+        self.token(zoom_user, Some(refused.version), GrantStatus::Live)
+            .await
+    }
+
+    /// `wanted` is the state in which the caller may use the grant: live, or ending for whoever ends it.
+    pub(crate) async fn token(
+        &self,
+        zoom_user: &ZoomUser,
+        refused: Option<u64>,
+        wanted: GrantStatus,
+    ) -> Result<AccessToken, GrantError> {
+        for look in 0..MOST_LOOKS {
+            let grant = self
+                .links()
+                .holding(zoom_user)
+                .await?
+                .grant
+                .ok_or(GrantError::None)?;
+            match grant.status {
+                status if status == wanted => {}
+                GrantStatus::Dead => return Err(GrantError::ReauthorizationRequired),
+                GrantStatus::Ending => return Err(GrantError::Ending),
+                // Somebody connected anew while we meant to end it.
+                GrantStatus::Live => return Err(GrantError::Busy),
+            }
+            if self.is_fresh(&grant) && refused != Some(grant.version) {
+                let tokens = self.open(zoom_user, &grant).await?;
+                return Ok(AccessToken {
+                    token: tokens.access_token,
+                    version: grant.version,
+                });
+            }
+            let now = self.clock.now();
+            match self
+                .links()
+                .lease(zoom_user, grant.version, now, LEASE)
+                .await
+            {
+                Ok(lease) => {
+                    if let Some(token) = self.refresh(zoom_user, &lease).await? {
+                        return Ok(token);
+                    }
+                }
+                Err(LeaseError::Taken) => pause(look).await,
+                Err(LeaseError::Table(failure)) => return Err(failure.into()),
+            }
+        }
+        Err(GrantError::Busy)
+    }
+
+    pub(crate) fn is_fresh(&self, grant: &Grant) -> bool {
+        grant.access_expires_at > (self.clock.now() + MARGIN).as_second()
+    }
+
+    /// Refreshes under a lease. `None` if a consent brought other tokens meanwhile: then those count.
+    pub(crate) async fn refresh(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<Option<AccessToken>, GrantError> {
+        let tokens = self.open(zoom_user, &lease.grant).await?;
+        let credentials = self.credentials().await?;
+        match self
+            .zoom()
+            .refresh(&credentials, &tokens.refresh_token)
+            .await
+        {
+            Ok(pair) => self.save(zoom_user, lease, pair).await,
+            // What is being revoked is gone already: there is nobody left to tell.
+            Err(RefreshError::InvalidGrant) if lease.grant.status == GrantStatus::Ending => {
+                Err(GrantError::ReauthorizationRequired)
+            }
+            Err(RefreshError::InvalidGrant) => self.condemn(zoom_user, lease).await.map(|()| None),
+            Err(error) => {
+                // Nobody is condemned for an outage, or for a mistake of our own. If Zoom had processed
+                // the refresh and the answer was lost, the next attempt will be told so.
+                if let Err(error) = self.links().give_back(zoom_user, lease).await {
+                    tracing::warn!(error = %error, "lease not given back; it runs out");
+                }
+                Err(match error {
+                    RefreshError::InvalidClient => GrantError::InvalidClient,
+                    RefreshError::Rejected { status, code } => {
+                        GrantError::Rejected { status, code }
+                    }
+                    RefreshError::Unavailable(outage) => GrantError::Unavailable(outage),
+                    RefreshError::InvalidGrant => GrantError::ReauthorizationRequired,
+                })
+            }
+        }
+    }
+
+    /// Saves the pair, then lets it be used: in this order.
+    async fn save(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+        pair: TokenPair,
+    ) -> Result<Option<AccessToken>, GrantError> {
+        let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
+        let tokens = Tokens {
+            access_token: pair.access_token.clone(),
+            refresh_token: pair.refresh_token.clone(),
+        };
+        let new = NewTokens {
+            tokens: self
+                .vault()
+                .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
+                .await?,
+            access_expires_at: self.clock.now().as_second() + expires_in,
+            scope: pair.scope,
+        };
+        match self.links().save_refreshed(zoom_user, lease, &new).await {
+            Ok(()) => Ok(Some(AccessToken {
+                token: pair.access_token,
+                version: lease.grant.version + 1,
+            })),
+            // A consent came in between. It ended at Zoom whatever we got.
+            Err(LeaseError::Taken) => Ok(None),
+            Err(LeaseError::Table(failure)) => Err(failure.into()),
+        }
+    }
+
+    /// Zoom says that the grant is invalid. If it said so of the tokens that are in the table still, the
+    /// grant is dead, and its users are told; else others have come and deserve their own try.
+    async fn condemn(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<(), GrantError> {
+        let now = self.clock.now();
+        let condemned = self
+            .links()
+            .change_of_version(zoom_user, lease.grant.version, &Change::Condemn, now)
+            .await?;
+        if let Some(changed) = condemned {
+            tracing::warn!(
+                zoom_user = zoom_user.key(),
+                "grant no longer honoured by Zoom"
+            );
+            self.tell(zoom_user, &changed).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Short at first, for a winner takes about as long as Zoom's answer; never in step with others.
+async fn pause(look: u32) {
+    let longest = (20u64 << look.min(4)).min(LONGEST_PAUSE_MILLISECONDS);
+    let [byte] = random::bytes::<1>();
+    tokio::time::sleep(Duration::from_millis(
+        longest / 2 + longest * u64::from(byte) / 510,
+    ))
+    .await;
+}
