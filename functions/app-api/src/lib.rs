@@ -3,28 +3,28 @@
 //! The app user is always the API token's `sub`; no path and no body names one. Another user's link,
 //! recording or cursor is simply not there.
 
+mod links;
 mod recordings;
 mod route;
 
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::{Confirmed, LinkError, LinkTable};
+use aws::links::{LinkError, LinkTable};
 use aws::queue::Queue;
 use aws::recordings::RecordingTable;
 use aws::secrets::Secret;
 use aws::sessions::SessionTable;
-use domain::claim::Claim;
 use domain::ids::AppUserId;
 use domain::jwt::Audience;
 use domain::link::LinkView;
-use domain::message::{DownloadMessage, NotificationMessage};
+use domain::message::{DownloadMessage, NotificationMessage, OrderMessage};
 use gateway::answer::{self, Problem};
 use gateway::app_tokens::{AppTokenError, AppTokens, bearer};
 use gateway::query::Query;
 use gateway::{Body, Request, Response};
 use http::{HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::route::{NoRoute, Route};
@@ -39,6 +39,8 @@ pub struct AppApi {
     recordings: RecordingTable,
     notifications: Queue<NotificationMessage>,
     downloads: Queue<DownloadMessage>,
+    orders: Queue<OrderMessage>,
+    backfill_days: i64,
     bucket: Bucket,
     clock: Clock,
 }
@@ -62,11 +64,6 @@ impl From<Problem> for ApiError {
     }
 }
 
-#[derive(Deserialize)]
-struct ConfirmRequest {
-    claim: String,
-}
-
 #[derive(Serialize)]
 struct Links {
     links: Vec<LinkView>,
@@ -83,6 +80,8 @@ impl AppApi {
             recordings: RecordingTable::new(environment)?,
             notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
             downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
+            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
+            backfill_days: environment.variables.parsed("BACKFILL_DAYS")?,
             bucket: Bucket::new(environment)?,
             clock: environment.clock.clone(),
         })
@@ -130,6 +129,8 @@ impl AppApi {
                     },
                 ))
             }
+            Route::Link(id) => self.disconnect(&user, id).await,
+            Route::Backfill => self.backfill(&user, request.body()).await,
             Route::Recordings => self.list_recordings(&user, &Query::of(request)).await,
             Route::Recording(id) => self.recording(&user, &id).await,
             Route::Download(id) => self.download(&user, &id).await,
@@ -142,44 +143,6 @@ impl AppApi {
             Ok(token) => Ok(token.app_user),
             Err(AppTokenError::Refused(error)) => Err(Problem::TokenInvalid(error.public()).into()),
             Err(AppTokenError::Unavailable(why)) => Err(ApiError::Tokens(why)),
-        }
-    }
-
-    /// The last step of linking, and the one that proves who sits there: the app vouches, by the token of
-    /// the user in whose session the claim arrived.
-    async fn confirm_link(
-        &self,
-        user: &AppUserId,
-        body: &Body,
-    ) -> Result<Response<Body>, ApiError> {
-        let request: ConfirmRequest = serde_json::from_slice(body.as_ref())
-            .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
-        // A text that can't be a claim is as unknown as one that is none.
-        let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
-        let now = self.clock.now();
-        let item = self
-            .sessions
-            .claim(&claim, now)
-            .await?
-            .ok_or(Problem::ClaimExpired)?;
-        if item.app_user != *user {
-            // Whoever brought it here, it is in the wrong hands: nobody shall use it.
-            self.sessions.burn(&claim).await?;
-            return Err(Problem::ClaimBelongsToAnotherUser.into());
-        }
-        let zoom_user = item.zoom_user.clone();
-        match self
-            .links
-            .confirm(&self.sessions, &claim, item, now)
-            .await?
-        {
-            Confirmed::NoLonger => Err(Problem::ClaimExpired.into()),
-            Confirmed::Active(link, outbox) => {
-                self.links
-                    .tell(&self.notifications, &zoom_user, &outbox)
-                    .await?;
-                Ok(answer::json(StatusCode::OK, &link.view()))
-            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The routes of `/v1`, told apart from method and path.
 
-use domain::ids::RecordingId;
+use domain::ids::{LinkId, RecordingId};
 use http::Method;
 
 /// What is asked for.
@@ -9,8 +9,10 @@ pub(crate) enum Route {
     Health,
     ConfirmLink,
     Links,
-    Recordings,
     /// An id that is not well-formed is one that nobody has.
+    Link(Option<LinkId>),
+    Recordings,
+    Backfill,
     Recording(Option<RecordingId>),
     Download(Option<RecordingId>),
 }
@@ -29,8 +31,12 @@ impl Route {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let (route, allowed) = match segments.as_slice() {
             ["healthz"] => (Self::Health, Method::GET),
-            ["v1", "links", "confirm"] => (Self::ConfirmLink, Method::POST),
+            // A link's id may be any text; its own method tells the two apart.
+            ["v1", "links", "confirm"] if method != Method::DELETE => {
+                (Self::ConfirmLink, Method::POST)
+            }
             ["v1", "links"] => (Self::Links, Method::GET),
+            ["v1", "links", id] if !id.is_empty() => (Self::Link(id.parse().ok()), Method::DELETE),
             ["v1", "recordings"] => (Self::Recordings, Method::GET),
             ["v1", "recordings", id] if !id.is_empty() => {
                 (Self::Recording(id.parse().ok()), Method::GET)
@@ -38,15 +44,16 @@ impl Route {
             ["v1", "recordings", id, "download"] if !id.is_empty() => {
                 (Self::Download(id.parse().ok()), Method::POST)
             }
+            ["v1", "backfill"] => (Self::Backfill, Method::POST),
             _ => return Err(NoRoute::Path),
         };
         if *method == allowed {
             return Ok(route);
         }
-        Err(NoRoute::Method(if allowed == Method::GET {
-            "GET"
-        } else {
-            "POST"
+        Err(NoRoute::Method(match allowed {
+            Method::GET => "GET",
+            Method::DELETE => "DELETE",
+            _ => "POST",
         }))
     }
 }
@@ -62,6 +69,14 @@ mod tests {
         assert_eq!(
             parse(Method::POST, "/v1/links"),
             Err(NoRoute::Method("GET"))
+        );
+        assert_eq!(
+            parse(Method::GET, "/v1/links/x"),
+            Err(NoRoute::Method("DELETE"))
+        );
+        assert_eq!(
+            parse(Method::GET, "/v1/backfill"),
+            Err(NoRoute::Method("POST"))
         );
         assert_eq!(
             parse(Method::POST, "/v1/links/confirm"),

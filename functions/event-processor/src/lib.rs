@@ -14,11 +14,11 @@ use aws::queue::Queue;
 use aws::recordings::{Added, FileItem, FileKey, RecordingItem, RecordingTable};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
-use domain::message::{DownloadMessage, EventBody, EventMessage, V1};
+use domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
 use domain::notification::RecordingFact;
 use domain::recording::{FileFacts, FileStatus, Filter};
 use domain::seal::Sealed;
-use domain::webhook::event::{EventError, EventKind, FilesCompleted};
+use domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use worker::{Consumer, Delivery, Retry};
@@ -33,6 +33,7 @@ pub struct EventProcessor {
     links: LinkTable,
     recordings: RecordingTable,
     downloads: Queue<DownloadMessage>,
+    orders: Queue<OrderMessage>,
     announcer: Announcer,
     bucket: Bucket,
     filter: Filter,
@@ -68,6 +69,7 @@ impl EventProcessor {
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
+            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
             announcer: Announcer::new(environment)?,
             bucket: Bucket::new(environment)?,
             filter: Filter::new(
@@ -116,11 +118,26 @@ impl EventProcessor {
             .unwrap_or_default();
         match EventKind::of(name) {
             EventKind::FilesCompleted => self.files_completed(FilesCompleted::parse(event)?).await,
+            EventKind::Deauthorized => self.deauthorized(Deauthorized::parse(event)?).await,
             EventKind::EndpointValidation | EventKind::Other => {
                 metrics::count("EventsIgnored", "unknown_event");
                 Ok(())
             }
         }
+    }
+
+    /// An order to check, no more: a deauthorization may be late, and concern an earlier grant. Who holds
+    /// the tokens asks Zoom.
+    async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
+        let tenant = event.zoom_user.account_id.clone();
+        let order = Order::CheckGrant {
+            zoom_user: event.zoom_user,
+            client_id: event.client_id,
+        };
+        Ok(self
+            .orders
+            .send(&OrderMessage { v: V1, order }, tenant.as_str())
+            .await?)
     }
 
     async fn files_completed(&self, event: FilesCompleted) -> Result<(), ProcessError> {

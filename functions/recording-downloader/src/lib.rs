@@ -4,6 +4,7 @@
 //! stored, and tells the app. A message is about state that lies in the table, so it may come twice or
 //! late: whoever comes second finds the file leased, or ended, and tells again what was to be told.
 
+mod ladder;
 mod manifest;
 mod stream;
 mod verdict;
@@ -12,7 +13,6 @@ use aws::AwsFailure;
 use aws::announce::Announcer;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::LinkTable;
 use aws::recordings::{Claimed, FenceError, FileItem, FileKey, Loaded, RecordingTable};
 use aws::secrets::Secret;
 use aws::{metrics, random};
@@ -20,11 +20,12 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::AppUserId;
 use domain::message::DownloadMessage;
 use domain::notification::RecordingFact;
+use domain::object_key;
 use domain::recording::{FileStatus, RecordingStatus};
-use domain::{object_key, seal};
+use grants::Grants;
 use jiff::SignedDuration;
 use worker::{Consumer, Delivery, Retry};
-use zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
+use zoom::{DownloadHosts, Endpoints, Zoom};
 
 use crate::stream::Proven;
 use crate::verdict::{Refusal, Verdict};
@@ -37,12 +38,11 @@ const LEASE: SignedDuration = SignedDuration::from_secs(330);
 #[derive(Debug)]
 pub struct RecordingDownloader {
     consumer: Consumer,
-    links: LinkTable,
     recordings: RecordingTable,
     announcer: Announcer,
     bucket: Bucket,
     queue_key: Secret,
-    zoom: Zoom,
+    grants: Grants,
     hosts: DownloadHosts,
     clock: Clock,
 }
@@ -73,17 +73,19 @@ impl RecordingDownloader {
         .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?;
         Ok(Self {
             consumer: Consumer::new(environment)?,
-            links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             announcer: Announcer::new(environment)?,
             bucket: Bucket::new(environment)?,
             queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
             hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
                 .map_err(|error| unusable("DOWNLOAD_HOSTS", error.to_string()))?,
-            zoom: Zoom::new(endpoints, Timeouts::default())
-                .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
+            grants: Grants::new(environment)?,
             clock: environment.clock.clone(),
         })
+    }
+
+    fn zoom(&self) -> &Zoom {
+        self.grants.zoom()
     }
 
     /// Works off a batch of files.
@@ -188,20 +190,16 @@ impl RecordingDownloader {
             .await?
             .ok_or(TransferError::NoRecording)?;
         let meeting = &recording.facts.meeting_uuid;
-        let Some(sealed) = &item.source else {
-            return Ok(Verdict::fail("no_source"));
+        let wanted = ladder::Wanted {
+            zoom_user: &key.zoom_user,
+            meeting,
+            file: &key.file,
+            sealed: item.source.as_ref(),
+            attempt: item.attempt,
         };
-        let keys = self.queue_key.versions().await?;
-        let Ok(source) = seal::open(&keys, meeting, sealed) else {
-            return Ok(Verdict::fail("source_does_not_open"));
-        };
-        let download = match self
-            .zoom
-            .download(&self.hosts, &source.url, source.token.as_ref(), None)
-            .await
-        {
+        let download = match self.begin(&wanted).await? {
             Ok(download) => download,
-            Err(error) => return Ok(verdict::of_download(&error, item.attempt, self.clock.now())),
+            Err(verdict) => return Ok(verdict),
         };
         let object_key = object_key::file(
             &key.zoom_user,
@@ -262,7 +260,7 @@ impl RecordingDownloader {
     /// Tells the app how the file ended. If with it all wanted files are stored, writes the manifest and
     /// tells that too. Safe to repeat.
     async fn tell(&self, key: &FileKey, item: &FileItem) -> Result<(), TransferError> {
-        let holding = self.links.holding(&key.zoom_user).await?;
+        let holding = self.grants.links().holding(&key.zoom_user).await?;
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         match item.status {
             FileStatus::Stored => {

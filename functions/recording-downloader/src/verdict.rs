@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use worker::Retry;
-use zoom::DownloadError;
+use zoom::{ApiError, DownloadError, RateLimit};
 
 /// A file that Zoom does not find may not be ready yet; after so many tries it is not there.
 const MOST_NOT_FOUND: u32 = 3;
@@ -58,6 +58,26 @@ impl Verdict {
     }
 }
 
+/// How long Zoom asks us to wait.
+pub(crate) fn wait(limit: &RateLimit, now: Timestamp) -> Option<Duration> {
+    let wait = limit.retry_after?.moment(now).duration_since(now);
+    Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
+}
+
+/// The verdict when Zoom's API does not know the recording, or does not show it.
+pub(crate) fn not_listed(error: &ApiError, attempt: u32) -> Verdict {
+    let refusal = Refusal {
+        reason: "not_found",
+        detail: error.to_string(),
+        after: None,
+    };
+    if attempt >= MOST_NOT_FOUND {
+        Verdict::Fail(refusal)
+    } else {
+        Verdict::Retry(refusal)
+    }
+}
+
 /// The verdict on a download that did not begin. `attempt` counts from 1.
 pub(crate) fn of_download(error: &DownloadError, attempt: u32, now: Timestamp) -> Verdict {
     let refusal = |reason| Refusal {
@@ -79,10 +99,7 @@ pub(crate) fn of_download(error: &DownloadError, attempt: u32, now: Timestamp) -
         }
         DownloadError::HtmlInsteadOfFile => Verdict::Retry(refusal("html_instead_of_file")),
         DownloadError::RateLimited(limit) => {
-            let after = limit.retry_after.map(|retry_after| {
-                let wait = retry_after.moment(now).duration_since(now);
-                Duration::try_from(wait).unwrap_or(Duration::ZERO)
-            });
+            let after = wait(limit, now);
             Verdict::Retry(Refusal {
                 after,
                 ..refusal("rate_limited")

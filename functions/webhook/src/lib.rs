@@ -129,11 +129,11 @@ impl Webhook {
                     &endpoint_validation::answer(signed_by, plain_token),
                 ))
             }
-            EventKind::FilesCompleted => {
+            EventKind::FilesCompleted | EventKind::Deauthorized => {
                 tokio::time::timeout(STORE_WITHIN, self.store(event))
                     .await
                     .map_err(|_| WebhookError::TooSlow)??;
-                metrics::count("EventsAccepted", "recording_files");
+                metrics::count("EventsAccepted", "webhook");
                 Ok(answer::empty(StatusCode::OK))
             }
             EventKind::Other => {

@@ -24,7 +24,7 @@ pub struct Secrets {
     pub zoom_client_secret: String,
     pub zoom_webhook_secret: String,
     pub app_secret: String,
-    /// As Standard Webhooks writes it: `whsec_` and base64.
+    /// As Secrets Manager has it; the app knows it as `whsec_` and this.
     pub notification_secret: String,
 }
 
@@ -55,6 +55,8 @@ pub struct Queues {
     pub downloads_dlq: String,
     pub notifications: String,
     pub notifications_dlq: String,
+    pub orders: String,
+    pub orders_dlq: String,
 }
 
 /// Base URLs of the engines.

@@ -30,7 +30,7 @@ pub(crate) enum Handler {
 type Construct = fn(&Environment) -> Result<Handler, ConfigError>;
 
 /// All functions that are built in, each made as its `main` makes it.
-const FUNCTIONS: [(&str, Construct); 7] = [
+const FUNCTIONS: [(&str, Construct); 8] = [
     ("app-api", |environment| {
         app_api::AppApi::new(environment)
             .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
@@ -50,6 +50,10 @@ const FUNCTIONS: [(&str, Construct); 7] = [
     ("oauth-start", |environment| {
         oauth_start::OauthStart::new(environment)
             .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+    }),
+    ("reconciler", |environment| {
+        reconciler::Reconciler::new(environment)
+            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
     }),
     ("recording-downloader", |environment| {
         recording_downloader::RecordingDownloader::new(environment)

@@ -450,3 +450,42 @@ async fn tokens_and_flows_from_before_the_app_secret_turns_over_are_good_after_i
     let new_connect = app.sign_with(&app.claims("reelay:connect", "alice"), &hs256, &new);
     system.authorize(&mut browser, &new_connect).await;
 }
+
+#[tokio::test]
+async fn the_query_of_return_to_is_kept_as_the_app_wrote_it() {
+    let listed = "https://app.example.test/back";
+    let system = System::with(&[("ReturnUrls", listed)]).await;
+    let query = "flag&name=a%20b&path=/x/y&list=1,2&bytes=%FF&plus=a+b";
+    for (asked, kept) in [
+        (format!("{listed}?{query}"), format!("{listed}?{query}&")),
+        (format!("{listed}?zoom_link=forged&{query}&zoom_error"), format!("{listed}?{query}&")),
+    ] {
+        let token = system.app.connect_token_with("alice", json!({"return_to": asked}));
+        let mut browser = system.browser();
+        let authorize = system.authorize(&mut browser, &token).await;
+        let back = system.deny(&mut browser, &authorize).await;
+        let location = browser.visit(&back).await.location.unwrap();
+        assert_eq!(location, format!("{kept}zoom_error=access_denied"));
+    }
+}
+
+#[tokio::test]
+async fn callbacks_at_once_under_a_key_newer_than_the_callback_knows_all_complete() {
+    let system = System::start().await;
+    let mut browser = system.browser();
+    let token = system.app.connect_token("alice");
+    let authorize = system.authorize(&mut browser, &token).await;
+    system.stack.advance(SignedDuration::from_secs(200));
+    let back = system.allow(&mut browser, &authorize, ADA).await;
+    browser.visit(&back).await.claim();
+
+    rotate(&system, "STATE_KEY", &"n".repeat(44)).await;
+    system.stack.advance(SignedDuration::from_secs(101));
+    let ben = system.callback(&mut browser, "alice", BEN).await;
+    let cem = system.callback(&mut browser, "alice", CEM).await;
+    // The key is read again once a minute at most: that one reading serves both.
+    let (mut one, mut two) = (browser.clone(), browser);
+    let (first, second) = tokio::join!(one.visit(&ben), two.visit(&cem));
+    first.claim();
+    second.claim();
+}

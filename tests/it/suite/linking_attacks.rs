@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::ids::ZoomUser;
 use domain::keys::Versions;
 use domain::signed_state::{self, Nonce};
+use embedded_aws::Service;
 use it::people::{ADA, BEN, CEM};
 use it::{App, Browser, System, store};
 use jiff::SignedDuration;
@@ -715,6 +716,7 @@ async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_le
         (status(401), "zoom_rejected_code"),
         (status(403), "zoom_rejected_code"),
         (status(404), "zoom_rejected_code"),
+        (Fault::RateLimited { retry_after_seconds: None }, "zoom_rejected_code"),
     ] {
         // The linked user again, and another one to the same Zoom user.
         for app_user in ["alice", "bob"] {
@@ -854,4 +856,41 @@ async fn a_consent_without_a_needed_scope_still_serves_the_links_that_exist() {
     record(&system, ADA).await;
     assert_eq!(system.app.recordings("alice").await.len(), 1);
     assert!(system.app.recordings("bob").await.is_empty());
+}
+
+#[tokio::test]
+async fn of_two_consents_of_one_zoom_user_the_pair_that_zoom_honours_serves_both() {
+    let system = System::start().await;
+    let (mut alice, mut bob) = (system.browser(), system.browser());
+    let alices = system.callback(&mut alice, "alice", ADA).await;
+    let bobs = system.callback(&mut bob, "bob", ADA).await;
+    let claims = [("alice", alice.visit(&alices).await.claim()), ("bob", bob.visit(&bobs).await.claim())];
+    for (user, claim) in claims {
+        assert_eq!(system.app.confirm(user, &claim).await.status, 200, "{user}");
+    }
+    assert_eq!(stored_pair(&system, ADA).await, live_pair(&system, ADA));
+}
+
+#[tokio::test]
+async fn a_consent_that_is_stored_late_does_not_replace_the_pair_of_a_newer_one() {
+    let system = System::start().await;
+    let link = system.link("alice", ADA).await;
+    let (mut bob, mut carol) = (system.browser(), system.browser());
+    let bobs = system.callback(&mut bob, "bob", ADA).await;
+    let carols = system.callback(&mut carol, "carol", ADA).await;
+    // Bob's pair is exchanged, and storing it fails twice; the function tries again after a pause. In
+    // this pause carol's consent ends bob's pair at Zoom and is stored.
+    let faults = system.stack.engines().faults();
+    faults.reset_calls();
+    faults.fail_next(Service::DynamoDb, "TransactWriteItems", 2, embedded_aws::Fault::error(500, "InternalServerError"));
+    let late = tokio::spawn(async move { bob.visit(&bobs).await });
+    while faults.calls(Service::DynamoDb, "TransactWriteItems") < 2 {
+        tokio::task::yield_now().await;
+    }
+    carol.visit(&carols).await.claim();
+    late.await.unwrap();
+    // Whatever sets things right afterwards may do so first.
+    system.work().await;
+    assert_eq!(stored_pair(&system, ADA).await, live_pair(&system, ADA));
+    assert_eq!(system.app.links("alice").await, [link]);
 }

@@ -317,7 +317,7 @@ async fn dev_config(
             zoom_client_secret: zoom.client_secret.clone(),
             zoom_webhook_secret: zoom.webhook_secret.clone(),
             app_secret,
-            notification_secret: format!("whsec_{notification_secret}"),
+            notification_secret,
         },
         bucket: name("RecordingsBucket")?,
         event_bus: name("EventBus")?,
@@ -338,6 +338,8 @@ async fn dev_config(
             downloads_dlq: name("DownloadsDlq")?,
             notifications: name("NotificationsQueue")?,
             notifications_dlq: name("NotificationsDlq")?,
+            orders: name("OrdersQueue")?,
+            orders_dlq: name("OrdersDlq")?,
         },
         endpoints: engines.endpoints().into(),
     })

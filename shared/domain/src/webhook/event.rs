@@ -4,6 +4,7 @@
 //! occur; what is not needed is not looked at.
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
@@ -21,6 +22,8 @@ pub enum EventKind {
     EndpointValidation,
     /// `recording.completed` or `recording.transcript_completed`: files are there to fetch.
     FilesCompleted,
+    /// `app_deauthorized`: a Zoom user removed the app.
+    Deauthorized,
     /// Anything else: acknowledged and counted, its body not kept.
     Other,
 }
@@ -31,8 +34,42 @@ impl EventKind {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
             FILES_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
+            "app_deauthorized" => Self::Deauthorized,
             _ => Self::Other,
         }
+    }
+}
+
+/// `app_deauthorized`, parsed. Where the event's time stands differs between Zoom's own sources, and it
+/// is not needed: whether the event concerns the grant of today, Zoom itself is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deauthorized {
+    /// Who removed the app.
+    pub zoom_user: ZoomUser,
+    /// Which app, if the event says so.
+    pub client_id: Option<String>,
+}
+
+impl Deauthorized {
+    /// Reads a redacted event.
+    ///
+    /// # Errors
+    /// Names the field that is missing or malformed.
+    pub fn parse(event: &Value) -> Result<Self, EventError> {
+        let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+        let account = text("/payload/account_id").ok_or(EventError::Field("payload.account_id"))?;
+        let user = text("/payload/user_id").ok_or(EventError::Field("payload.user_id"))?;
+        Ok(Self {
+            zoom_user: ZoomUser {
+                account_id: account
+                    .parse()
+                    .map_err(|_| EventError::Field("payload.account_id"))?,
+                user_id: user
+                    .parse()
+                    .map_err(|_| EventError::Field("payload.user_id"))?,
+            },
+            client_id: text("/payload/client_id").map(str::to_owned),
+        })
     }
 }
 
@@ -230,6 +267,25 @@ impl FilesCompleted {
             event_ts,
         })
     }
+}
+
+/// Where a meeting of the REST API says that a file can be fetched.
+pub fn download_url(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<SecretString> {
+    let lists = [
+        ("recording_files", None),
+        (
+            "participant_audio_files",
+            Some("audio_only_each_participant"),
+        ),
+    ];
+    lists.iter().find_map(|(list, default_type)| {
+        meeting.get(list)?.as_array()?.iter().find_map(|value| {
+            let file = File::deserialize(value).ok()?;
+            let is_it = file_facts(uuid, &file, *default_type).id == *id;
+            let url = value.get("download_url")?.as_str()?;
+            is_it.then(|| SecretString::from(url))
+        })
+    })
 }
 
 fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> FileFacts {
@@ -467,6 +523,46 @@ pub(crate) mod tests {
                 EventError::Field(field)
             );
         }
+    }
+
+    #[test]
+    fn deauthorizations_are_read_in_every_known_form() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/zoom/");
+        for name in [
+            "app_deauthorized",
+            "app_deauthorized_legacy",
+            "app_deauthorized_event_ts_inside",
+            "app_deauthorized_event_ts_text",
+        ] {
+            let body = std::fs::read(format!("{folder}{name}.json")).unwrap();
+            let (event_name, event) = parse_envelope(&body).unwrap();
+            assert_eq!(EventKind::of(&event_name), EventKind::Deauthorized);
+            let parsed = Deauthorized::parse(&event).unwrap();
+            assert_eq!(
+                parsed.zoom_user.key(),
+                "AcctAAAAAAAAAAAAAAAAAA#UserBBBBBBBBBBBBBBBBBB",
+                "{name}"
+            );
+            assert_eq!(parsed.client_id.as_deref(), Some("SYNTHclientID000000000"));
+        }
+        assert!(Deauthorized::parse(&json!({"payload": {"account_id": "A"}})).is_err());
+    }
+
+    #[test]
+    fn the_rest_api_names_where_a_file_is() {
+        use secrecy::ExposeSecret as _;
+        let list: Value = serde_json::from_slice(include_bytes!(
+            "../../../../tests/fixtures/zoom/user_recordings.json"
+        ))
+        .unwrap();
+        let uuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
+        let id = "11111111-1111-4111-8111-111111111111".parse().unwrap();
+        let url = download_url(&list["meetings"][0], &uuid, &id).unwrap();
+        assert!(
+            url.expose_secret()
+                .ends_with("/rec/download/SYNTHETIC.AAAA")
+        );
+        assert!(download_url(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
     }
 
     #[test]

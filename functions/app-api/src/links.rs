@@ -1,0 +1,175 @@
+//! Links: confirmed, given up, and what they bring with them.
+
+use aws::links::Confirmed;
+use domain::claim::Claim;
+use domain::ids::{AppUserId, LinkId, ZoomUser};
+use domain::link::{Change, GrantStatus, Link};
+use domain::message::{Order, OrderMessage, V1};
+use gateway::answer::{self, Problem};
+use gateway::{Body, Response};
+use http::StatusCode;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{ApiError, AppApi};
+
+/// What completed this long before the consent may have been announced to nobody: Zoom's events about
+/// hosts who are not linked are not kept.
+const BEFORE_CONSENT: SignedDuration = SignedDuration::from_hours(48);
+
+/// Zoom keeps no more than this in its lists, as far as is known; it bounds what one call can order.
+const LONGEST_BACKFILL: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+/// The order that is sent before a link is given up, so that no crash leaves a grant without an end.
+const END_AFTER_SECONDS: i32 = 60;
+
+#[derive(Deserialize)]
+struct ConfirmRequest {
+    claim: String,
+}
+
+#[derive(Deserialize)]
+struct BackfillRequest {
+    from: Date,
+    to: Date,
+}
+
+impl AppApi {
+    /// The last step of linking, and the one that proves who sits there: the app vouches, by the token of
+    /// the user in whose session the claim arrived.
+    pub(crate) async fn confirm_link(
+        &self,
+        user: &AppUserId,
+        body: &Body,
+    ) -> Result<Response<Body>, ApiError> {
+        let request: ConfirmRequest = serde_json::from_slice(body.as_ref())
+            .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
+        // A text that can't be a claim is as unknown as one that is none.
+        let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
+        let now = self.clock.now();
+        let item = self
+            .sessions
+            .claim(&claim, now)
+            .await?
+            .ok_or(Problem::ClaimExpired)?;
+        if item.app_user != *user {
+            // Whoever brought it here, it is in the wrong hands: nobody shall use it.
+            self.sessions.burn(&claim).await?;
+            return Err(Problem::ClaimBelongsToAnotherUser.into());
+        }
+        let zoom_user = item.zoom_user.clone();
+        match self
+            .links
+            .confirm(&self.sessions, &claim, item, now)
+            .await?
+        {
+            Confirmed::NoLonger => Err(Problem::ClaimExpired.into()),
+            Confirmed::Active(link, outbox) => {
+                self.links
+                    .tell(&self.notifications, &zoom_user, &outbox)
+                    .await?;
+                self.order_what_was_missed(&link, now).await?;
+                Ok(answer::json(StatusCode::OK, &link.view()))
+            }
+        }
+    }
+
+    /// What completed before anybody listened, read from Zoom.
+    async fn order_what_was_missed(&self, link: &Link, now: Timestamp) -> Result<(), ApiError> {
+        let days = SignedDuration::from_hours(24)
+            .saturating_mul(i32::try_from(self.backfill_days).unwrap_or(i32::MAX));
+        let since = now.checked_sub(days.max(BEFORE_CONSENT)).unwrap_or(now);
+        self.order_backfill(&link.zoom_user, utc_date(since), utc_date(now))
+            .await
+    }
+
+    /// Gives up a link. `204` also when it is gone already; another user's is not found.
+    pub(crate) async fn disconnect(
+        &self,
+        user: &AppUserId,
+        id: Option<LinkId>,
+    ) -> Result<Response<Body>, ApiError> {
+        let id = id
+            .filter(|id| id.belongs_to(user))
+            .ok_or(Problem::LinkNotFound)?;
+        let links = self.links.links_of(user).await?;
+        if let Some(link) = links.into_iter().find(|link| link.id == id) {
+            let end = OrderMessage {
+                v: V1,
+                order: Order::EndGrant {
+                    zoom_user: link.zoom_user.clone(),
+                },
+            };
+            let tenant = link.zoom_user.account_id.as_str();
+            self.orders
+                .send_later(&end, tenant, END_AFTER_SECONDS)
+                .await?;
+            let change = Change::Disconnect {
+                app_user: user.clone(),
+            };
+            let changed = self
+                .links
+                .change(&link.zoom_user, &change, self.clock.now())
+                .await?;
+            if changed.after.grant == Some(GrantStatus::Ending) {
+                self.orders.send(&end, tenant).await?;
+            }
+            self.links
+                .tell(&self.notifications, &link.zoom_user, &changed.outbox)
+                .await?;
+        }
+        Ok(answer::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Has the recordings of a time read from Zoom, for every Zoom user whom this user has linked.
+    pub(crate) async fn backfill(
+        &self,
+        user: &AppUserId,
+        body: &Body,
+    ) -> Result<Response<Body>, ApiError> {
+        let request: BackfillRequest = serde_json::from_slice(body.as_ref()).map_err(|_| {
+            Problem::RequestInvalid(
+                "The body must be JSON: {\"from\": \"YYYY-MM-DD\", \"to\": \"YYYY-MM-DD\"}.",
+            )
+        })?;
+        let BackfillRequest { from, to } = request;
+        if from > to {
+            return Err(Problem::RequestInvalid("`from` must not be after `to`.").into());
+        }
+        if to.duration_since(from) > LONGEST_BACKFILL {
+            return Err(Problem::RequestInvalid("At most 366 days can be read at once.").into());
+        }
+        for link in self.links.links_of(user).await? {
+            self.order_backfill(&link.zoom_user, from, to).await?;
+        }
+        Ok(answer::json(
+            StatusCode::ACCEPTED,
+            &json!({"status": "accepted"}),
+        ))
+    }
+
+    async fn order_backfill(
+        &self,
+        zoom_user: &ZoomUser,
+        from: Date,
+        to: Date,
+    ) -> Result<(), ApiError> {
+        let order = Order::Backfill {
+            zoom_user: zoom_user.clone(),
+            from,
+            to,
+        };
+        let message = OrderMessage { v: V1, order };
+        Ok(self
+            .orders
+            .send(&message, zoom_user.account_id.as_str())
+            .await?)
+    }
+}
+
+fn utc_date(at: Timestamp) -> Date {
+    at.to_zoned_datetime(TimeZone::UTC).date()
+}
