@@ -107,6 +107,7 @@ impl AppApi {
         self.recordings
             .request(&loaded.zoom_user, &recording)
             .await?;
+        let now = self.clock.now();
         let mut messages = Vec::new();
         for file in &loaded.files {
             let key = FileKey {
@@ -117,7 +118,11 @@ impl AppApi {
             let wanted = match file.status {
                 FileStatus::Queued => true,
                 FileStatus::Failed => self.recordings.requeue_failed(&key, None).await?,
-                FileStatus::Transferring | FileStatus::Stored | FileStatus::Skipped => false,
+                // Whoever worked on it is gone, and perhaps its message with them.
+                FileStatus::Transferring => file
+                    .lease_until
+                    .is_some_and(|until| until < now.as_millisecond()),
+                FileStatus::Stored | FileStatus::Skipped => false,
             };
             if wanted {
                 let FileKey {

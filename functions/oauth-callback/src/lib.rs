@@ -4,34 +4,29 @@
 //! it ends that Zoom user's older tokens. So from there on the new pair is saved before anything else
 //! is tried with it, and always serves the links that the grant has already.
 
+mod linking;
+
 use aws::AwsFailure;
 use aws::environment::{Clock, ConfigError, Environment, Variables};
-use aws::links::{Consent, LinkError, LinkTable, NewTokens, PendingLink};
+use aws::links::LinkTable;
 use aws::queue::Queue;
-use aws::random;
-use aws::secrets::{Secret, SecretError, ZoomCredentials, ZoomSecret};
-use aws::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, Session, SessionTable, Spent, exchange_expiry,
-    exchange_key,
-};
-use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
-use domain::claim::{self, Claim};
-use domain::ids::AppUserId;
+use aws::secrets::{Secret, ZoomSecret};
+use aws::sessions::{Session, SessionTable, Spent};
+use aws::vault::Vault;
+use domain::claim::Claim;
 use domain::keys::Versions;
-use domain::message::{NotificationMessage, Order, OrderMessage, V1};
+use domain::message::{NotificationMessage, OrderMessage};
 use domain::return_url::{Outcome, ReturnUrl};
 use domain::session::BrowserSecret;
 use domain::signed_state::{self, Nonce, StateError};
-use domain::{pkce, scope};
 use gateway::answer::{self, Page};
 use gateway::query::{Query, Repeated};
 use gateway::{Body, Request, Response};
 use http::header::COOKIE;
 use secrecy::SecretString;
-use zoom::{ApiError, ClientCredentials, Endpoints, ExchangeError, Me, Timeouts, TokenPair, Zoom};
+use zoom::{Endpoints, Timeouts, Zoom};
 
-/// SQS's longest delay; by then the claim, good for ten minutes, has expired.
-const FINISH_AFTER_SECONDS: i32 = 900;
+use crate::linking::LinkingError;
 
 /// The function.
 #[derive(Debug)]
@@ -86,46 +81,6 @@ impl CallbackError {
 impl From<Repeated> for CallbackError {
     fn from(_: Repeated) -> Self {
         Self::Unreadable
-    }
-}
-
-/// Why there is no link, told to the app by `zoom_error`. The session is spent.
-#[derive(Debug, thiserror::Error)]
-enum LinkingError {
-    #[error("the consent was declined at Zoom")]
-    Denied,
-    #[error("the Zoom credentials can't be read: {0}")]
-    Secret(#[from] SecretError),
-    #[error("the key that the session began under is no longer live")]
-    NoVerifier,
-    #[error("exchange: {0}")]
-    Exchange(#[from] ExchangeError),
-    #[error("users/me: {0}")]
-    UsersMe(#[from] ApiError),
-    #[error("the grant lacks the scopes {0}")]
-    Scope(String),
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Aws(#[from] AwsFailure),
-}
-
-impl LinkingError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Denied => "access_denied",
-            Self::Exchange(ExchangeError::Rejected { .. }) => "zoom_rejected_code",
-            Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
-            Self::Secret(_)
-            | Self::NoVerifier
-            | Self::Exchange(ExchangeError::Unavailable(_))
-            | Self::UsersMe(_)
-            | Self::Vault(_)
-            | Self::Link(_)
-            | Self::Aws(_) => "zoom_unavailable",
-        }
     }
 }
 
@@ -267,156 +222,5 @@ impl OauthCallback {
             }
         };
         Ok(answer::redirect(&location))
-    }
-
-    async fn link(
-        &self,
-        nonce: &Nonce,
-        session: &Session,
-        keys: &Versions,
-        code: &SecretString,
-    ) -> Result<Claim, LinkingError> {
-        let credentials = client_credentials(self.zoom_secret.credentials().await?);
-        let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
-            .ok_or(LinkingError::NoVerifier)?;
-        let exchange = exchange_key(nonce);
-        self.order_to_finish(&exchange).await?;
-        let pair = self
-            .zoom
-            .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
-            .await?;
-
-        // From here on the pair is the only one that Zoom honours for this user.
-        let now = self.clock.now();
-        let access_expires_at = now.as_second() + i64::try_from(pair.expires_in).unwrap_or(3600);
-        let tokens = tokens(&pair);
-        self.save(&exchange, session, &pair, &tokens, access_expires_at)
-            .await?;
-
-        let me = self.zoom.users_me(&pair.access_token).await?;
-        let missing = scope::missing(pair.scope.as_deref());
-        let claim = Claim::from_random(random::bytes());
-        let claim_item = ClaimItem {
-            app_user: session.app_user.clone(),
-            zoom_user: me.user.clone(),
-            jti: session.jti.clone(),
-            confirmed: false,
-            expires_at: (now + claim::LIFETIME).as_second(),
-        };
-        // Without its scopes the pair makes no link; links that exist still get it.
-        let link = missing.is_empty().then(|| PendingLink {
-            claim: &claim,
-            claim_item: &claim_item,
-        });
-        self.store(
-            &me,
-            &pair,
-            &tokens,
-            access_expires_at,
-            &exchange,
-            &session.app_user,
-            link,
-        )
-        .await?;
-        if missing.is_empty() {
-            Ok(claim)
-        } else {
-            Err(LinkingError::Scope(missing.join(" ")))
-        }
-    }
-
-    /// Saves the pair under the exchange's own key: whose it is, only `users/me` will tell.
-    async fn save(
-        &self,
-        exchange: &str,
-        session: &Session,
-        pair: &TokenPair,
-        tokens: &Tokens,
-        access_expires_at: i64,
-    ) -> Result<(), LinkingError> {
-        let sealed = self
-            .vault
-            .seal(&TokenOwner::Exchange(exchange.to_owned()), tokens)
-            .await?;
-        let item = ExchangeItem {
-            app_user: session.app_user.clone(),
-            stage: ExchangeStage::Tokens {
-                sealed,
-                access_expires_at,
-                scope: pair.scope.clone(),
-            },
-            expires_at: exchange_expiry(self.clock.now()),
-        };
-        Ok(self.sessions.save_exchange(exchange, &item).await?)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a value of its own, used once"
-    )]
-    async fn store(
-        &self,
-        me: &Me,
-        pair: &TokenPair,
-        tokens: &Tokens,
-        access_expires_at: i64,
-        exchange: &str,
-        begun_by: &AppUserId,
-        link: Option<PendingLink<'_>>,
-    ) -> Result<(), LinkingError> {
-        let consent = Consent {
-            zoom_user: &me.user,
-            display_name: &me.display_name,
-            tokens: NewTokens {
-                tokens: self
-                    .vault
-                    .seal(&TokenOwner::Grant(me.user.clone()), tokens)
-                    .await?,
-                access_expires_at,
-                scope: pair.scope.clone(),
-            },
-            exchange_key: exchange,
-            begun_by,
-            link,
-        };
-        let changed = self
-            .links
-            .store_consent(&self.sessions, &consent, self.clock.now())
-            .await?;
-        // From here on the order to finish takes care of the rest; the browser must not wait for it.
-        let told = self
-            .links
-            .tell(&self.notifications, &me.user, &changed.outbox)
-            .await;
-        if let Err(failure) = told {
-            tracing::warn!(error = %failure, "what the app is to be told stays in the outbox");
-        }
-        Ok(())
-    }
-
-    /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
-    /// when the claim has expired.
-    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsFailure> {
-        let order = Order::FinishConnect {
-            exchange: exchange.to_owned(),
-        };
-        let message = OrderMessage { v: V1, order };
-        self.orders
-            .send_later(&message, "connect", FINISH_AFTER_SECONDS)
-            .await
-    }
-}
-
-fn tokens(pair: &TokenPair) -> Tokens {
-    Tokens {
-        access_token: pair.access_token.clone(),
-        refresh_token: pair.refresh_token.clone(),
-    }
-}
-
-fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
-    ClientCredentials {
-        client_id: credentials.client_id,
-        client_secret: credentials.client_secret,
     }
 }

@@ -10,6 +10,14 @@ use zoom::ApiError;
 
 use crate::{OrderError, Reconciler};
 
+/// Tokens as an interrupted exchange saved them.
+struct Saved {
+    sealed: SealedTokens,
+    obtained_at: i64,
+    access_expires_at: i64,
+    scope: Option<String>,
+}
+
 impl Reconciler {
     pub(crate) async fn finish_connect(&self, exchange: &str) -> Result<(), OrderError> {
         // No exchange: Zoom was never asked, or refused.
@@ -23,12 +31,18 @@ impl Reconciler {
             ExchangeStage::Linked { zoom_user } => Some(zoom_user),
             ExchangeStage::Tokens {
                 sealed,
+                obtained_at,
                 access_expires_at,
                 scope,
             } => {
                 metrics::count("ExchangesFinished", "interrupted");
-                self.adopt(exchange, &app_user, sealed, access_expires_at, scope)
-                    .await?
+                let saved = Saved {
+                    sealed,
+                    obtained_at,
+                    access_expires_at,
+                    scope,
+                };
+                self.adopt(exchange, &app_user, saved).await?
             }
         };
         if let Some(zoom_user) = zoom_user {
@@ -44,14 +58,12 @@ impl Reconciler {
         &self,
         exchange: &str,
         begun_by: &AppUserId,
-        sealed: SealedTokens,
-        access_expires_at: i64,
-        scope: Option<String>,
+        saved: Saved,
     ) -> Result<Option<ZoomUser>, OrderError> {
         let tokens = self
             .grants
             .vault()
-            .open(&TokenOwner::Exchange(exchange.to_owned()), &sealed)
+            .open(&TokenOwner::Exchange(exchange.to_owned()), &saved.sealed)
             .await?;
         let me = match self.grants.zoom().users_me(&tokens.access_token).await {
             Ok(me) => me,
@@ -68,8 +80,9 @@ impl Reconciler {
                     .vault()
                     .seal(&TokenOwner::Grant(me.user.clone()), &tokens)
                     .await?,
-                access_expires_at,
-                scope,
+                obtained_at: saved.obtained_at,
+                access_expires_at: saved.access_expires_at,
+                scope: saved.scope,
             },
             exchange_key: exchange,
             begun_by,

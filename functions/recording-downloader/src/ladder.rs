@@ -37,8 +37,6 @@ fn climbs(error: &DownloadError) -> bool {
             | DownloadError::NotFound
             | DownloadError::Gone
             | DownloadError::HostRefused(_)
-            | DownloadError::TooManyRedirects
-            | DownloadError::BadRedirect
     )
 }
 

@@ -97,6 +97,8 @@ pub enum ExchangeStage {
     Tokens {
         /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
         sealed: SealedTokens,
+        /// When Zoom gave them, epoch milliseconds.
+        obtained_at: i64,
         /// When the access token ends, epoch seconds.
         access_expires_at: i64,
         /// Granted scopes.

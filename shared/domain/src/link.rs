@@ -123,6 +123,9 @@ pub enum Change {
     Consent {
         /// The link that is begun; absent when the tokens make none (a scope is missing).
         link: Option<Link>,
+        /// Whether tokens that Zoom gave later are with the grant already: then these are dead, and only
+        /// the link counts.
+        superseded: bool,
     },
     /// The app confirmed the link of this user.
     Confirm {
@@ -177,14 +180,16 @@ impl Lifecycle {
     pub fn after(&self, change: &Change, now: Timestamp) -> Result<Self, Refused> {
         let mut next = self.clone();
         match change {
-            Change::Consent { link } => {
+            Change::Consent { link, superseded } => {
                 if self.grant == Some(GrantStatus::Ending) {
                     return Err(Refused::Ending);
                 }
-                next.grant = Some(GrantStatus::Live);
-                for known in &mut next.links {
-                    if known.status == LinkStatus::ReauthorizationRequired {
-                        known.status = LinkStatus::Active;
+                if !superseded {
+                    next.grant = Some(GrantStatus::Live);
+                    for known in &mut next.links {
+                        if known.status == LinkStatus::ReauthorizationRequired {
+                            known.status = LinkStatus::Active;
+                        }
                     }
                 }
                 if let Some(link) = link {
@@ -332,6 +337,7 @@ mod tests {
     fn consent(n: u8) -> Change {
         Change::Consent {
             link: Some(link(n)),
+            superseded: false,
         }
     }
 
@@ -391,7 +397,11 @@ mod tests {
     #[test]
     fn tokens_without_a_link_are_revoked() {
         assert_eq!(
-            run(&[Change::Consent { link: None }]).grant,
+            run(&[Change::Consent {
+                link: None,
+                superseded: false
+            }])
+            .grant,
             Some(GrantStatus::Ending)
         );
     }
@@ -414,6 +424,7 @@ mod tests {
                 pending_until: Some(later),
                 ..link(1)
             }),
+            superseded: false,
         };
         let state = run(&[consent(1), again]);
         let expire = Change::ExpirePending { app_user: user(1) };
@@ -473,7 +484,7 @@ mod tests {
     impl Model {
         fn apply(&mut self, change: &Change) {
             match change {
-                Change::Consent { link } => {
+                Change::Consent { link, .. } => {
                     if !self.ending {
                         self.honoured = true;
                         self.begun

@@ -1,6 +1,6 @@
 //! Where a browser may be sent back to: exact matches of the operator's list, nothing resembling.
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The query parameters that Reelay adds to a return URL.
 const OURS: [&str; 2] = ["zoom_link", "zoom_error"];
@@ -118,32 +118,41 @@ impl ReturnUrl {
         self.0.as_str()
     }
 
-    /// The URL with one of our parameters added.
+    /// The URL with one of our parameters added, and all else as the app wrote it.
     pub fn with(&self, parameter: Outcome<'_>) -> String {
-        let mut url = self.0.clone();
         let (name, value) = match parameter {
             Outcome::Link(claim) => ("zoom_link", claim),
             Outcome::Error(code) => ("zoom_error", code),
         };
-        url.query_pairs_mut().append_pair(name, value);
+        let ours = form_urlencoded::Serializer::new(String::new())
+            .append_pair(name, value)
+            .finish();
+        let mut url = self.0.clone();
+        let query = match url.query().filter(|query| !query.is_empty()) {
+            Some(query) => format!("{query}&{ours}"),
+            None => ours,
+        };
+        url.set_query(Some(&query));
         url.into()
     }
 
+    /// Without parameters that we add ourselves, however their names are spelt.
     fn cleaned(mut self) -> Self {
-        if self.0.query().is_some() {
-            let kept: Vec<(String, String)> = self
-                .0
-                .query_pairs()
-                .filter(|(name, _)| !OURS.contains(&name.as_ref()))
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect();
-            self.0.set_query(None);
-            if !kept.is_empty() {
-                self.0.query_pairs_mut().extend_pairs(kept);
-            }
+        let kept: Option<Vec<&str>> = self
+            .0
+            .query()
+            .map(|query| query.split('&').filter(|pair| !is_ours(pair)).collect());
+        if let Some(kept) = kept {
+            let query = kept.join("&");
+            self.0
+                .set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
         }
         self
     }
+}
+
+fn is_ours(pair: &str) -> bool {
+    form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| OURS.contains(&name.as_ref()))
 }
 
 /// What the browser brings back to the app.

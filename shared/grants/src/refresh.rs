@@ -133,6 +133,7 @@ impl Grants {
         lease: &Lease,
         pair: TokenPair,
     ) -> Result<Option<AccessToken>, GrantError> {
+        let now = self.clock.now();
         let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
         let tokens = Tokens {
             access_token: pair.access_token.clone(),
@@ -143,7 +144,8 @@ impl Grants {
                 .vault()
                 .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
                 .await?,
-            access_expires_at: self.clock.now().as_second() + expires_in,
+            obtained_at: now.as_millisecond(),
+            access_expires_at: now.as_second() + expires_in,
             scope: pair.scope,
         };
         match self.links().save_refreshed(zoom_user, lease, &new).await {

@@ -19,28 +19,46 @@ pub async fn complete(system: &System, new: NewRecording) -> Recording {
 pub async fn arrived(system: &System, created: &Created) {
     for id in &created.deliveries {
         let delivery = system.zoom().attempted(*id, 1).await.unwrap();
-        assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.attempts);
+        assert_eq!(
+            delivery.state,
+            DeliveryState::Delivered,
+            "{:?}",
+            delivery.attempts
+        );
     }
 }
 
 /// How often the bytes of a file were asked for.
 pub fn fetches(system: &System, file_id: &str) -> usize {
     let requests = system.zoom().requests();
-    requests.iter().filter(|r| r.path.starts_with("/ssrweb/") && r.detail.as_deref() == Some(file_id)).count()
+    requests
+        .iter()
+        .filter(|r| r.path.starts_with("/ssrweb/") && r.detail.as_deref() == Some(file_id))
+        .count()
 }
 
 /// Everything in the events sent so far that opens something or names a person's address.
 pub fn credentials(system: &System) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for delivery in system.zoom().deliveries() {
-        gather(&serde_json::from_str(&delivery.body).unwrap_or_default(), &mut found);
+        gather(
+            &serde_json::from_str(&delivery.body).unwrap_or_default(),
+            &mut found,
+        );
     }
     found
 }
 
 fn gather(value: &Value, found: &mut BTreeSet<String>) {
-    const FIELDS: [&str; 7] =
-        ["download_token", "download_url", "play_url", "share_url", "password", "recording_play_passcode", "host_email"];
+    const FIELDS: [&str; 7] = [
+        "download_token",
+        "download_url",
+        "play_url",
+        "share_url",
+        "password",
+        "recording_play_passcode",
+        "host_email",
+    ];
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
             Value::String(text) if FIELDS.contains(&name.as_str()) => {
@@ -57,14 +75,34 @@ fn gather(value: &Value, found: &mut BTreeSet<String>) {
 pub async fn ask(system: &System, path: &str, body: &[u8], secret: &str) -> Response {
     let timestamp = system.app.now().as_second().to_string();
     let signature = zoom_sim::sign(secret, &timestamp, body);
-    request(system, path, body, "application/json", Some((&timestamp, &signature))).await
+    request(
+        system,
+        path,
+        body,
+        "application/json",
+        Some((&timestamp, &signature)),
+    )
+    .await
 }
 
 /// Posts a body as Zoom does, signed with a secret, dated so many seconds from now.
-pub async fn post(system: &System, path: &str, body: &[u8], secret: &str, seconds_from_now: i64) -> StatusCode {
+pub async fn post(
+    system: &System,
+    path: &str,
+    body: &[u8],
+    secret: &str,
+    seconds_from_now: i64,
+) -> StatusCode {
     let timestamp = (system.app.now().as_second() + seconds_from_now).to_string();
     let signature = zoom_sim::sign(secret, &timestamp, body);
-    post_with(system, path, body, "application/json; charset=utf-8", Some((&timestamp, &signature))).await
+    post_with(
+        system,
+        path,
+        body,
+        "application/json; charset=utf-8",
+        Some((&timestamp, &signature)),
+    )
+    .await
 }
 
 /// Posts a body with any headers.
@@ -75,7 +113,9 @@ pub async fn post_with(
     content_type: &str,
     signature: Option<(&str, &str)>,
 ) -> StatusCode {
-    request(system, path, body, content_type, signature).await.status()
+    request(system, path, body, content_type, signature)
+        .await
+        .status()
 }
 
 async fn request(
@@ -90,7 +130,9 @@ async fn request(
         .header("content-type", content_type)
         .body(body.to_vec());
     if let Some((timestamp, signature)) = signature {
-        request = request.header("x-zm-request-timestamp", timestamp).header("x-zm-signature", signature);
+        request = request
+            .header("x-zm-request-timestamp", timestamp)
+            .header("x-zm-signature", signature);
     }
     request.send().await.unwrap()
 }
@@ -101,7 +143,12 @@ pub fn secret(system: &System) -> String {
 }
 
 /// An event's body for a host, with files at these addresses.
-pub fn completed(account: &str, host: &str, uuid: &str, files: &[(&str, &str, u64, &str)]) -> Vec<u8> {
+pub fn completed(
+    account: &str,
+    host: &str,
+    uuid: &str,
+    files: &[(&str, &str, u64, &str)],
+) -> Vec<u8> {
     let files: Vec<_> = files
         .iter()
         .map(|(id, file_type, size, url)| {

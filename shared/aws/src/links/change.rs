@@ -100,9 +100,15 @@ impl LinkTable {
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
         });
-        let change = Change::Consent { link };
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.holding(consent.zoom_user).await?;
+            // Two callbacks may store in another order than Zoom answered them.
+            let later = |grant: &Grant| grant.obtained_at > consent.tokens.obtained_at;
+            let superseded = holding.grant.as_ref().is_some_and(later);
+            let change = Change::Consent {
+                link: link.clone(),
+                superseded,
+            };
             let linked = ExchangeItem {
                 app_user: consent.begun_by.clone(),
                 stage: ExchangeStage::Linked {
@@ -118,7 +124,7 @@ impl LinkTable {
                     with_id(claim_key(pending.claim), pending.claim_item)?,
                 )?);
             }
-            let tokens = Some(&consent.tokens);
+            let tokens = Some(&consent.tokens).filter(|_| !superseded);
             if let Some(changed) = self
                 .attempt(consent.zoom_user, &holding, &change, tokens, more, now)
                 .await?
@@ -249,6 +255,7 @@ impl LinkTable {
                     tokens: Some(new.tokens.clone()),
                     access_expires_at: new.access_expires_at,
                     scope: new.scope.clone(),
+                    obtained_at: new.obtained_at,
                     version: 1,
                     generation: 1,
                     lease_owner: None,
@@ -303,12 +310,13 @@ impl LinkTable {
             Some(new) => update
                 .update_expression(
                     "SET #status = :status, generation = :next, version = :version, tokens = :tokens, \
-                     access_expires_at = :expires, #scope = :scope REMOVE lease_owner, lease_until",
+                     access_expires_at = :expires, obtained_at = :obtained, #scope = :scope REMOVE lease_owner, lease_until",
                 )
                 .expression_attribute_names("#scope", "scope")
                 .expression_attribute_values(":version", number(before.version + 1))
                 .expression_attribute_values(":tokens", attribute(&new.tokens)?)
                 .expression_attribute_values(":expires", AttributeValue::N(new.access_expires_at.to_string()))
+                .expression_attribute_values(":obtained", AttributeValue::N(new.obtained_at.to_string()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?),
             None if status == GrantStatus::Dead => {
                 update.update_expression("SET #status = :status, generation = :next REMOVE tokens")

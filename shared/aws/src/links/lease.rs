@@ -80,7 +80,7 @@ impl LinkTable {
             .map_err(|_| AwsFailure::answer("Links", "value can't be an attribute"))?;
         self.grant_item(zoom_user)
             .update_expression(
-                "SET tokens = :tokens, access_expires_at = :expires, version = :next \
+                "SET tokens = :tokens, access_expires_at = :expires, obtained_at = :obtained, version = :next \
                  REMOVE lease_owner, lease_until",
             )
             .condition_expression("lease_owner = :owner AND version = :version")
@@ -98,6 +98,7 @@ impl LinkTable {
                 ":expires",
                 AttributeValue::N(new.access_expires_at.to_string()),
             )
+            .expression_attribute_values(":obtained", AttributeValue::N(new.obtained_at.to_string()))
             .send()
             .await
             .map(|_| ())

@@ -42,6 +42,10 @@ pub struct Grant {
     /// Granted scopes, if Zoom named them.
     #[serde(default)]
     pub scope: Option<String>,
+    /// When Zoom gave the tokens, epoch milliseconds. Of two pairs the later one is the one that Zoom
+    /// honours.
+    #[serde(default)]
+    pub obtained_at: i64,
     /// Rises with every new pair of tokens.
     pub version: u64,
     /// Rises with every change of the grant or its links.
@@ -59,6 +63,8 @@ pub struct Grant {
 pub struct NewTokens {
     /// The pair.
     pub tokens: SealedTokens,
+    /// When Zoom gave them, epoch milliseconds.
+    pub obtained_at: i64,
     /// When the access token ends, epoch seconds.
     pub access_expires_at: i64,
     /// Granted scopes.

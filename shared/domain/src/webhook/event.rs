@@ -162,6 +162,15 @@ struct File {
     sealed_source: Option<Sealed>,
 }
 
+impl File {
+    /// Whether Zoom's id can be part of a key; else one is derived.
+    fn has_usable_id(&self) -> bool {
+        self.id
+            .as_deref()
+            .is_some_and(|id| id.parse::<FileId>().is_ok())
+    }
+}
+
 impl FilesCompleted {
     /// Reads a redacted event.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
@@ -221,7 +230,7 @@ impl FilesCompleted {
             let mut facts = file_facts(&uuid, &file, default_type);
             // Files without an id that are alike in all that the derived id is made of.
             let mut nth = 1;
-            while file.id.is_none() && seen.contains(&facts.id) {
+            while !file.has_usable_id() && seen.contains(&facts.id) {
                 nth += 1;
                 let start = file.recording_start.as_deref().unwrap_or_default();
                 facts.id = FileId::derive(

@@ -1,0 +1,219 @@
+//! From the code to a pending link and its claim.
+//!
+//! The exchange is final at Zoom: it ends that Zoom user's older tokens. So from there on the new pair is
+//! saved before anything else is tried with it, and always serves the links that the grant has already.
+
+use aws::AwsFailure;
+use aws::links::{Consent, LinkError, NewTokens, PendingLink};
+use aws::random;
+use aws::secrets::{SecretError, ZoomCredentials};
+use aws::sessions::{
+    ClaimItem, ExchangeItem, ExchangeStage, Session, exchange_expiry, exchange_key,
+};
+use aws::vault::{TokenOwner, Tokens, VaultError};
+use domain::claim::{self, Claim};
+use domain::keys::Versions;
+use domain::message::{Order, OrderMessage, V1};
+use domain::signed_state::Nonce;
+use domain::{pkce, scope};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use zoom::{ApiError, ClientCredentials, ExchangeError, Me, TokenPair};
+
+use crate::OauthCallback;
+
+/// SQS's longest delay; by then the claim, good for ten minutes, has expired.
+const FINISH_AFTER_SECONDS: i32 = 900;
+
+/// Why there is no link, told to the app by `zoom_error`. The session is spent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkingError {
+    #[error("the consent was declined at Zoom")]
+    Denied,
+    #[error("the Zoom credentials can't be read: {0}")]
+    Secret(#[from] SecretError),
+    #[error("the key that the session began under is no longer live")]
+    NoVerifier,
+    #[error("exchange: {0}")]
+    Exchange(#[from] ExchangeError),
+    #[error("users/me: {0}")]
+    UsersMe(#[from] ApiError),
+    #[error("the grant lacks the scopes {0}")]
+    Scope(String),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+}
+
+impl LinkingError {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Denied => "access_denied",
+            Self::Exchange(ExchangeError::Rejected { .. }) => "zoom_rejected_code",
+            Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
+            Self::Secret(_)
+            | Self::NoVerifier
+            | Self::Exchange(ExchangeError::Unavailable(_))
+            | Self::UsersMe(_)
+            | Self::Vault(_)
+            | Self::Link(_)
+            | Self::Aws(_) => "zoom_unavailable",
+        }
+    }
+}
+
+/// What Zoom gave for a code.
+struct Obtained {
+    tokens: Tokens,
+    scope: Option<String>,
+    at: Timestamp,
+    access_expires_at: i64,
+}
+
+impl Obtained {
+    fn new(pair: TokenPair, at: Timestamp) -> Self {
+        let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
+        Self {
+            tokens: Tokens {
+                access_token: pair.access_token,
+                refresh_token: pair.refresh_token,
+            },
+            scope: pair.scope,
+            at,
+            access_expires_at: at.as_second() + expires_in,
+        }
+    }
+}
+
+impl OauthCallback {
+    /// Links the session's app user to whoever consented at Zoom, as far as that can be done here: the app
+    /// has the last word.
+    pub(crate) async fn link(
+        &self,
+        nonce: &Nonce,
+        session: &Session,
+        keys: &Versions,
+        code: &SecretString,
+    ) -> Result<Claim, LinkingError> {
+        let credentials = client_credentials(self.zoom_secret.credentials().await?);
+        let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
+            .ok_or(LinkingError::NoVerifier)?;
+        let exchange = exchange_key(nonce);
+        self.order_to_finish(&exchange).await?;
+        let pair = self
+            .zoom
+            .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
+            .await?;
+
+        // From here on the pair is the only one that Zoom honours for this user.
+        let obtained = Obtained::new(pair, self.clock.now());
+        self.save(&exchange, session, &obtained).await?;
+        let me = self.zoom.users_me(&obtained.tokens.access_token).await?;
+
+        let claim = Claim::from_random(random::bytes());
+        let missing = scope::missing(obtained.scope.as_deref());
+        if missing.is_empty() {
+            let claim_item = ClaimItem {
+                app_user: session.app_user.clone(),
+                zoom_user: me.user.clone(),
+                jti: session.jti.clone(),
+                confirmed: false,
+                expires_at: (obtained.at + claim::LIFETIME).as_second(),
+            };
+            let link = PendingLink {
+                claim: &claim,
+                claim_item: &claim_item,
+            };
+            self.store(&me, &obtained, &exchange, session, Some(link))
+                .await?;
+            return Ok(claim);
+        }
+        // Without its scopes the pair makes no link. Links that exist get it all the same; where there are
+        // none, the order to finish finds the exchange and revokes what nobody needs.
+        if !self.links.holding(&me.user).await?.links.is_empty() {
+            self.store(&me, &obtained, &exchange, session, None).await?;
+        }
+        Err(LinkingError::Scope(missing.join(" ")))
+    }
+
+    /// Saves the pair under the exchange's own key: whose it is, only `users/me` will tell.
+    async fn save(
+        &self,
+        exchange: &str,
+        session: &Session,
+        obtained: &Obtained,
+    ) -> Result<(), LinkingError> {
+        let owner = TokenOwner::Exchange(exchange.to_owned());
+        let item = ExchangeItem {
+            app_user: session.app_user.clone(),
+            stage: ExchangeStage::Tokens {
+                sealed: self.vault.seal(&owner, &obtained.tokens).await?,
+                obtained_at: obtained.at.as_millisecond(),
+                access_expires_at: obtained.access_expires_at,
+                scope: obtained.scope.clone(),
+            },
+            expires_at: exchange_expiry(obtained.at),
+        };
+        Ok(self.sessions.save_exchange(exchange, &item).await?)
+    }
+
+    async fn store(
+        &self,
+        me: &Me,
+        obtained: &Obtained,
+        exchange: &str,
+        session: &Session,
+        link: Option<PendingLink<'_>>,
+    ) -> Result<(), LinkingError> {
+        let owner = TokenOwner::Grant(me.user.clone());
+        let consent = Consent {
+            zoom_user: &me.user,
+            display_name: &me.display_name,
+            tokens: NewTokens {
+                tokens: self.vault.seal(&owner, &obtained.tokens).await?,
+                obtained_at: obtained.at.as_millisecond(),
+                access_expires_at: obtained.access_expires_at,
+                scope: obtained.scope.clone(),
+            },
+            exchange_key: exchange,
+            begun_by: &session.app_user,
+            link,
+        };
+        let changed = self
+            .links
+            .store_consent(&self.sessions, &consent, self.clock.now())
+            .await?;
+        // The browser must not wait for this: what is not told now stays in the outbox, and the order to
+        // finish comes by.
+        if let Err(failure) = self
+            .links
+            .tell(&self.notifications, &me.user, &changed.outbox)
+            .await
+        {
+            tracing::warn!(error = %failure, "what the app is to be told stays in the outbox");
+        }
+        Ok(())
+    }
+
+    /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
+    /// when the claim has expired.
+    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsFailure> {
+        let order = Order::FinishConnect {
+            exchange: exchange.to_owned(),
+        };
+        let message = OrderMessage { v: V1, order };
+        self.orders
+            .send_later(&message, "connect", FINISH_AFTER_SECONDS)
+            .await
+    }
+}
+
+fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
+    ClientCredentials {
+        client_id: credentials.client_id,
+        client_secret: credentials.client_secret,
+    }
+}
