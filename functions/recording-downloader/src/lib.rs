@@ -137,44 +137,37 @@ impl RecordingDownloader {
         item: FileItem,
         last_chance: bool,
     ) -> Result<(), Retry> {
-        let ended = match self.attempt(key, owner, &item).await {
+        let verdict = match self.attempt(key, owner, &item).await {
             Ok(verdict) => verdict,
-            // Somebody else took over; it is theirs now.
-            Err(TransferError::Fence(FenceError::Lost)) => return Ok(()),
-            Err(error) => Verdict::Retry(Refusal {
-                reason: "internal",
-                detail: error.to_string(),
-                after: None,
-            }),
+            // Somebody else took over, or it was ours and the answer was lost: the table knows, and the
+            // redelivery asks it.
+            Err(TransferError::Fence(FenceError::Lost)) => {
+                return Err(Retry::because(FenceError::Lost));
+            }
+            Err(error) => Verdict::retry("internal", error),
         };
-        let result = match ended {
+        let ended = match verdict {
             Verdict::Stored => {
                 metrics::count("FilesStored", "ok");
-                Ok(Ok(()))
+                let item = FileItem {
+                    status: FileStatus::Stored,
+                    ..item
+                };
+                return self.tell(key, &item).await.map_err(Retry::because);
             }
             Verdict::Retry(refusal) if !last_chance => {
                 metrics::count("DownloadsRetried", refusal.reason);
-                self.recordings
-                    .release(key, owner)
-                    .await
-                    .map(|()| Err(refusal.retry()))
-                    .map_err(TransferError::from)
+                let released = self.recordings.release(key, owner).await;
+                return Err(released.map_or_else(Retry::because, |()| refusal.retry()));
             }
-            Verdict::Retry(refusal) => {
-                // SQS moves the message to the dead-letter queue, where a person sees it; the app is
-                // told here.
-                let retry = refusal.retry();
-                self.fail(key, owner, item, &refusal)
-                    .await
-                    .map(|()| Err(retry))
-            }
+            // SQS moves the message to the dead-letter queue, where a person sees it; the app is told here.
+            Verdict::Retry(refusal) => self
+                .fail(key, owner, item, &refusal)
+                .await
+                .map(|()| Err(refusal.retry())),
             Verdict::Fail(refusal) => self.fail(key, owner, item, &refusal).await.map(Ok),
         };
-        match result {
-            Ok(ended) => ended,
-            Err(TransferError::Fence(FenceError::Lost)) => Ok(()),
-            Err(error) => Err(Retry::because(error)),
-        }
+        ended.unwrap_or_else(|error| Err(Retry::because(error)))
     }
 
     /// One attempt, from the source to the proven object.
@@ -222,11 +215,6 @@ impl RecordingDownloader {
                 self.recordings
                     .stored(key, owner, &object_key, &crc64nvme, bytes)
                     .await?;
-                let item = FileItem {
-                    status: FileStatus::Stored,
-                    ..item.clone()
-                };
-                self.tell(key, &item).await?;
                 Ok(Verdict::Stored)
             }
             Err(verdict) => Ok(verdict),
@@ -267,11 +255,11 @@ impl RecordingDownloader {
                 let stored = RecordingFact::FileStored(key.file.clone());
                 // What this reads is consistent and comes after our own write, so of those who store the
                 // last files at the same time at least one sees them all.
-                let loaded = self.announce(key, &stored, &app_users).await?;
-                let complete =
-                    loaded.filter(|loaded| loaded.recording().status() == RecordingStatus::Stored);
-                if let Some(loaded) = complete {
-                    self.write_manifest(key, loaded).await?;
+                let overview = self.announce(key, &stored, &app_users).await?;
+                if overview.is_some_and(|overview| {
+                    overview.recording().status() == RecordingStatus::Stored
+                }) {
+                    self.write_manifest(key).await?;
                     self.announce(key, &RecordingFact::Stored, &app_users)
                         .await?;
                 }
@@ -303,16 +291,18 @@ impl RecordingDownloader {
 
     /// Writes the manifest, and again while the recording has changed under our hands: a manifest that
     /// was overtaken must not be the last one written.
-    async fn write_manifest(&self, key: &FileKey, mut loaded: Loaded) -> Result<(), TransferError> {
-        let name =
-            object_key::manifest(&key.zoom_user, &key.recording, loaded.item.facts.start_time);
-        loop {
-            let written = manifest::of(&loaded, self.bucket.name());
-            self.bucket.put_json(&name, written.clone()).await?;
-            match self.recordings.load(&key.zoom_user, &key.recording).await? {
-                Some(now) if manifest::of(&now, self.bucket.name()) != written => loaded = now,
-                _ => return Ok(()),
+    async fn write_manifest(&self, key: &FileKey) -> Result<(), TransferError> {
+        let mut written = None;
+        while let Some(loaded) = self.recordings.load(&key.zoom_user, &key.recording).await? {
+            let manifest = manifest::of(&loaded, self.bucket.name());
+            if written.as_ref() == Some(&manifest) {
+                break;
             }
+            let first_start = loaded.item.facts.start_time;
+            let name = object_key::manifest(&key.zoom_user, &key.recording, first_start);
+            self.bucket.put_json(&name, manifest.clone()).await?;
+            written = Some(manifest);
         }
+        Ok(())
     }
 }

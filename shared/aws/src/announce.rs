@@ -35,8 +35,7 @@ impl Announcer {
         })
     }
 
-    /// Tells a fact to these app users. Safe to repeat. Gives the recording as it was read for the
-    /// fact, or `None` if it is gone, erased together with its user.
+    /// Tells a fact to these app users. Safe to repeat. Gives the overview that was read for the fact, or `None` if it is gone, erased together with its user.
     pub async fn tell(
         &self,
         table: &RecordingTable,
@@ -48,7 +47,7 @@ impl Announcer {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
             return Ok(None);
         };
-        let Some(loaded) = table.load(zoom_user, id).await? else {
+        let Some(loaded) = table.overview(zoom_user, id, fact.file()).await? else {
             return Ok(None);
         };
         let recording = loaded.recording();

@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::cursor::Position;
 use domain::ids::{FileId, RecordingId, ZoomUser};
 use domain::message::Notification;
+use domain::notification::MOST_FILES;
 use domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
 use domain::seal::Sealed;
 use jiff::{SignedDuration, Timestamp};
@@ -148,6 +150,63 @@ impl Loaded {
     }
 }
 
+/// What totals and states need of a file.
+#[derive(Deserialize)]
+struct SlimFile {
+    id: FileId,
+    status: FileStatus,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
+    bytes_stored: u64,
+}
+
+impl From<SlimFile> for FileItem {
+    fn from(slim: SlimFile) -> Self {
+        Self {
+            facts: FileFacts {
+                id: slim.id,
+                file_type: String::new(),
+                recording_type: None,
+                extension: String::new(),
+                size: slim.size,
+            },
+            status: slim.status,
+            reason: None,
+            bytes_stored: slim.bytes_stored,
+            key: None,
+            crc64nvme: None,
+            source: None,
+            last_event_ts: 0,
+            lease_owner: None,
+            lease_until: None,
+            attempt: 0,
+        }
+    }
+}
+
+/// A recording's own row and those of its files, told apart.
+fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<Loaded>, AwsFailure> {
+    let mut item = None;
+    let mut files = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row
+            .get("entry")
+            .and_then(|e| e.as_s().ok())
+            .is_some_and(|entry| entry.contains("#file#"))
+        {
+            files.push(read(row)?);
+        } else {
+            item = Some(read(row)?);
+        }
+    }
+    Ok(item.map(|item| Loaded {
+        zoom_user: zoom_user.clone(),
+        item,
+        files,
+    }))
+}
+
 /// Names one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileKey {
@@ -223,8 +282,60 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<Option<Loaded>, AwsFailure> {
-        let mut pages = self
-            .client
+        let rows = self.rows(zoom_user, id).into_paginator().items().send();
+        let rows = rows.collect::<Result<Vec<Item>, _>>().await;
+        let rows = rows.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        loaded(zoom_user, rows)
+    }
+
+    /// A recording as a notification shows it: the first files in full, the others as far as totals and
+    /// states need them. A recording may have a thousand files, and tell of each.
+    pub async fn overview(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        in_full: Option<&FileId>,
+    ) -> Result<Option<Loaded>, AwsFailure> {
+        let first = i32::try_from(MOST_FILES + 1).unwrap_or(i32::MAX);
+        let page = self.rows(zoom_user, id).limit(first).send().await;
+        let page = page.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        let rest = page
+            .last_evaluated_key
+            .clone()
+            .filter(|key| !key.is_empty());
+        let overview = loaded(zoom_user, page.items.unwrap_or_default())?;
+        let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
+            return Ok(overview);
+        };
+        let slim = self
+            .rows(zoom_user, id)
+            .set_exclusive_start_key(Some(rest))
+            .projection_expression("id, #status, #size, bytes_stored")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#size", "size")
+            .into_paginator()
+            .items()
+            .send();
+        let slim = slim.collect::<Result<Vec<Item>, _>>().await;
+        for row in slim.map_err(|error| AwsFailure::of("Query Recordings", &error))? {
+            let slim: SlimFile = read(row)?;
+            let key = FileKey {
+                zoom_user: zoom_user.clone(),
+                recording: id.clone(),
+                file: slim.id.clone(),
+            };
+            let full = if in_full == Some(&slim.id) {
+                self.file(&key).await?
+            } else {
+                None
+            };
+            overview.files.push(full.unwrap_or_else(|| slim.into()));
+        }
+        Ok(Some(overview))
+    }
+
+    fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
+        self.client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
@@ -236,28 +347,14 @@ impl RecordingTable {
                 ":last",
                 AttributeValue::S(format!("{}#~", recording_entry(id))),
             )
-            .into_paginator()
-            .items()
-            .send();
-        let mut item = None;
-        let mut files = Vec::new();
-        while let Some(row) = pages.next().await {
-            let row = row.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
-            if row
-                .get("entry")
-                .and_then(|e| e.as_s().ok())
-                .is_some_and(|entry| entry.contains("#file#"))
-            {
-                files.push(read(row)?);
-            } else {
-                item = Some(read(row)?);
-            }
-        }
-        Ok(item.map(|item| Loaded {
-            zoom_user: zoom_user.clone(),
-            item,
-            files,
-        }))
+    }
+
+    /// A file's item.
+    async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
+        self.get(&key.zoom_user, key.entry())
+            .await?
+            .map(read)
+            .transpose()
     }
 
     /// A recording's own item, without its files.
@@ -266,17 +363,23 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<Option<RecordingItem>, AwsFailure> {
-        let answer = self
-            .client
+        self.get(zoom_user, recording_entry(id))
+            .await?
+            .map(read)
+            .transpose()
+    }
+
+    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsFailure> {
+        self.client
             .get_item()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
-            .key("entry", AttributeValue::S(recording_entry(id)))
+            .key("entry", AttributeValue::S(entry))
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))?;
-        answer.item.map(read).transpose()
+            .map(|answer| answer.item)
+            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))
     }
 
     /// Draws the next sequence number for a fact about a recording. `None` if there is no such
@@ -475,7 +578,10 @@ impl RecordingTable {
                 "SET #status = :transferring, lease_owner = :owner, lease_until = :until, bytes_stored = :zero \
                  ADD attempt :one",
             )
-            .condition_expression("#status = :queued OR (#status = :transferring AND lease_until < :now)")
+            // The SDK repeats a call whose answer was lost, and then meets its own lease.
+            .condition_expression(
+                "#status = :queued OR (#status = :transferring AND (lease_until < :now OR lease_owner = :owner))",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
             .expression_attribute_values(":transferring", status(FileStatus::Transferring))

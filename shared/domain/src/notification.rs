@@ -52,6 +52,14 @@ impl RecordingFact {
         }
     }
 
+    /// The file that it is about, if it is about one.
+    pub fn file(&self) -> Option<&FileId> {
+        match self {
+            Self::Detected | Self::Stored => None,
+            Self::FileStored(file) | Self::Failed { file, .. } => Some(file),
+        }
+    }
+
     /// The fact's id for one app user.
     pub fn id(&self, app_user: &AppUserId, recording: &Recording) -> String {
         let recording_id = recording.id();

@@ -643,7 +643,7 @@ async fn two_hundred_files_in_one_event_are_all_stored() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_participants_audio_files_in_one_event_are_all_stored() {
     let system = linked().await;
     let new = NewRecording {
