@@ -85,7 +85,10 @@ impl App {
     /// A connect token with more in it.
     pub fn connect_token_with(&self, user: &str, more: Value) -> String {
         let mut claims = self.claims("reelay:connect", user);
-        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         self.sign(&claims)
     }
 
@@ -103,17 +106,26 @@ impl App {
 
     /// Calls `/v1` in a user's name.
     pub async fn call(&self, method: Method, path: &str, user: &str) -> Answer {
-        self.call_with(method, path, Some(&self.api_token(user)), None).await
+        self.call_with(method, path, Some(&self.api_token(user)), None)
+            .await
     }
 
     /// Calls with any token and body.
-    pub async fn call_with(&self, method: Method, path: &str, token: Option<&str>, body: Option<String>) -> Answer {
+    pub async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
         let answer = request.send().await.unwrap();
         Answer {
@@ -136,16 +148,28 @@ impl App {
     /// Posts a claim in a user's name.
     pub async fn confirm(&self, user: &str, claim: &str) -> Answer {
         let body = json!({"claim": claim}).to_string();
-        self.call_with(Method::POST, "/v1/links/confirm", Some(&self.api_token(user)), Some(body)).await
+        self.call_with(
+            Method::POST,
+            "/v1/links/confirm",
+            Some(&self.api_token(user)),
+            Some(body),
+        )
+        .await
     }
 
     /// A user's links.
     pub async fn links(&self, user: &str) -> Vec<Value> {
-        self.get("/v1/links", user).await.json()["links"].as_array().unwrap().clone()
+        self.get("/v1/links", user).await.json()["links"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// A user's newest recordings.
     pub async fn recordings(&self, user: &str) -> Vec<Value> {
-        self.get("/v1/recordings?limit=100", user).await.json()["recordings"].as_array().unwrap().clone()
+        self.get("/v1/recordings?limit=100", user).await.json()["recordings"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 }

@@ -31,40 +31,70 @@ pub struct Visit {
 impl Visit {
     /// `x-reelay-error`.
     pub fn error(&self) -> Option<&str> {
-        self.headers.get("x-reelay-error").and_then(|value| value.to_str().ok())
+        self.headers
+            .get("x-reelay-error")
+            .and_then(|value| value.to_str().ok())
     }
 
     /// The code of a page in place of a redirect. Such a page leads nowhere and plants no cookie.
     pub fn page(&self) -> &str {
-        assert_eq!((self.status, &self.location, &self.set_cookie), (400, &None, &None), "{self:?}");
-        assert_eq!(self.headers["content-type"], "text/html; charset=utf-8", "{self:?}");
+        assert_eq!(
+            (self.status, &self.location, &self.set_cookie),
+            (400, &None, &None),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.headers["content-type"], "text/html; charset=utf-8",
+            "{self:?}"
+        );
         assert!(self.body.contains("<h1>"), "{self:?}");
-        self.error().unwrap_or_else(|| panic!("no x-reelay-error: {self:?}"))
+        self.error()
+            .unwrap_or_else(|| panic!("no x-reelay-error: {self:?}"))
     }
 
     /// `zoom_error` of a redirect back to the app, which then brings no claim.
     pub fn zoom_error(&self) -> String {
-        assert_eq!((self.status, self.parameter("zoom_link")), (302, None), "{self:?}");
-        self.parameter("zoom_error").unwrap_or_else(|| panic!("no zoom_error: {self:?}"))
+        assert_eq!(
+            (self.status, self.parameter("zoom_link")),
+            (302, None),
+            "{self:?}"
+        );
+        self.parameter("zoom_error")
+            .unwrap_or_else(|| panic!("no zoom_error: {self:?}"))
     }
 
     /// `zoom_link` of a redirect back to the app.
     pub fn claim(&self) -> String {
-        assert_eq!((self.status, self.parameter("zoom_error")), (302, None), "{self:?}");
-        self.parameter("zoom_link").unwrap_or_else(|| panic!("no claim: {self:?}"))
+        assert_eq!(
+            (self.status, self.parameter("zoom_error")),
+            (302, None),
+            "{self:?}"
+        );
+        self.parameter("zoom_link")
+            .unwrap_or_else(|| panic!("no claim: {self:?}"))
     }
 
     /// A parameter of the address to which the browser is sent.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let location = Url::parse(self.location.as_deref()?).ok()?;
-        location.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        location
+            .query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     }
 }
 
 impl Browser {
     pub(crate) fn new(origin: &str) -> Self {
-        let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { http, origin: origin.to_owned(), cookie: None }
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
+        Self {
+            http,
+            origin: origin.to_owned(),
+            cookie: None,
+        }
     }
 
     /// Opens an address. The cookie goes to Reelay alone.
@@ -75,7 +105,12 @@ impl Browser {
             request = request.header(COOKIE, format!("theme=dark; {cookie}"));
         }
         let answer = request.send().await.unwrap();
-        let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let header = |name| {
+            answer
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         let (location, set_cookie) = (header(LOCATION), header(SET_COOKIE));
         if let Some(cookie) = set_cookie.as_ref().filter(|_| to_reelay) {
             self.cookie = Some(cookie.split(';').next().unwrap().to_owned());

@@ -1,7 +1,12 @@
 //! What the suite speaks in: a running system, an app that mints tokens, a browser that keeps a cookie.
 //!
 //! Everything goes over real HTTP to the real functions; nothing here knows their insides.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "test support: a panic is the report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "test support: a panic is the report"
+)]
 
 pub mod app;
 pub mod browser;

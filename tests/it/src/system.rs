@@ -23,8 +23,17 @@ impl System {
 
     /// With these template parameters.
     pub async fn with(parameters: &[(&str, &str)]) -> Self {
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let stack = Stack::start(Options { poll: false, parameters, ..Options::default() }).await.unwrap();
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let stack = Stack::start(Options {
+            poll: false,
+            parameters,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
         let app = App::new(&stack);
         Self { stack, app }
     }
@@ -58,24 +67,36 @@ impl System {
     pub async fn consent(&self, browser: &mut Browser, app_user: &str, zoom_user: &str) -> String {
         let back = self.callback(browser, app_user, zoom_user).await;
         let visit = browser.visit(&back).await;
-        visit.parameter("zoom_link").unwrap_or_else(|| panic!("no claim: {visit:?}"))
+        visit
+            .parameter("zoom_link")
+            .unwrap_or_else(|| panic!("no claim: {visit:?}"))
     }
 
     /// From the app's button to the address at which Zoom sends the browser back to us, not yet visited.
     pub async fn callback(&self, browser: &mut Browser, app_user: &str, zoom_user: &str) -> String {
-        let authorize = self.authorize(browser, &self.app.connect_token(app_user)).await;
+        let authorize = self
+            .authorize(browser, &self.app.connect_token(app_user))
+            .await;
         self.allow(browser, &authorize, zoom_user).await
     }
 
     /// From the app's button to the address of Zoom's consent page, not yet visited.
     pub async fn authorize(&self, browser: &mut Browser, token: &str) -> String {
         let start = browser.visit(&self.app.connect_url(token)).await;
-        start.location.clone().unwrap_or_else(|| panic!("no redirect to Zoom: {start:?}"))
+        start
+            .location
+            .clone()
+            .unwrap_or_else(|| panic!("no redirect to Zoom: {start:?}"))
     }
 
     /// Consents at Zoom: the address at which it sends the browser back to us, not yet visited.
     pub async fn allow(&self, browser: &mut Browser, authorize: &str, zoom_user: &str) -> String {
-        self.decide(browser, authorize, &format!("sim_decision=allow&sim_user={zoom_user}")).await
+        self.decide(
+            browser,
+            authorize,
+            &format!("sim_decision=allow&sim_user={zoom_user}"),
+        )
+        .await
     }
 
     /// Declines at Zoom: the address at which it sends the browser back to us, not yet visited.
@@ -85,6 +106,9 @@ impl System {
 
     async fn decide(&self, browser: &mut Browser, authorize: &str, decision: &str) -> String {
         let consent = browser.visit(&format!("{authorize}&{decision}")).await;
-        consent.location.clone().unwrap_or_else(|| panic!("no redirect back: {consent:?}"))
+        consent
+            .location
+            .clone()
+            .unwrap_or_else(|| panic!("no redirect back: {consent:?}"))
     }
 }

@@ -1,9 +1,9 @@
 //! The whole system, driven from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod api;
+mod faults;
 mod linking;
 mod linking_attacks;
-mod api;
-mod webhook;
 mod recordings;
-mod faults;
+mod webhook;

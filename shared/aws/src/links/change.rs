@@ -160,7 +160,7 @@ impl LinkTable {
             };
             if item.confirmed {
                 return Ok(match ours(&holding.links) {
-                    Some(link) => Confirmed::Active(link, holding.outbox),
+                    Some(link) => Confirmed::Active(Box::new(link), holding.outbox),
                     None => Confirmed::NoLonger,
                 });
             }
@@ -174,7 +174,7 @@ impl LinkTable {
             {
                 Ok(Some(changed)) => {
                     return Ok(match ours(&changed.after.links) {
-                        Some(link) => Confirmed::Active(link, changed.outbox),
+                        Some(link) => Confirmed::Active(Box::new(link), changed.outbox),
                         None => Confirmed::NoLonger,
                     });
                 }

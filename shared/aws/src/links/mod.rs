@@ -101,7 +101,7 @@ pub struct PendingLink<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmed {
     /// The link is active, and the app is to be told these.
-    Active(Link, Vec<Notification>),
+    Active(Box<Link>, Vec<Notification>),
     /// The link is gone, or the connect token was used for another link in the meantime.
     NoLonger,
 }
