@@ -3,7 +3,9 @@
 
 mod api;
 mod faults;
+mod grants;
 mod linking;
 mod linking_attacks;
 mod recordings;
+mod repository;
 mod webhook;

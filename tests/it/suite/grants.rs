@@ -1,0 +1,621 @@
+//! The life of links and of the grant that they share: given up, deauthorized, refreshed, interrupted, and
+//! what a new link brings with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use aws::environment::Clock;
+use aws::links::{Holding, LinkTable};
+use aws::vault::{TokenOwner, Vault};
+use domain::ids::ZoomUser;
+use domain::link::GrantStatus;
+use embedded_aws::Service;
+use grants::{GrantError, Grants};
+use it::people::{ADA, BEN, CEM};
+use it::{System, store, zoom};
+use jiff::SignedDuration;
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use zoom_sim::{
+    DeathCause, DeliveryState, Fault, NewFault, NewFile, NewRecording, Point, RawEvent, Recording,
+    Target,
+};
+
+/// Longer than an access token lives.
+const ACCESS_TOKEN_ENDS: SignedDuration = SignedDuration::from_secs(3_700);
+
+/// A system whose facts are read from the event bus: its time may move as it likes.
+struct Scene {
+    system: System,
+    bus: String,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(parameters: &[(&str, &str)]) -> Self {
+        let system = System::with(&[&[("AppWebhookUrl", "")], parameters].concat()).await;
+        let bus = store::listen_to_bus(&system.stack).await;
+        Self { system, bus }
+    }
+
+    /// With these app users linked to Ada's Zoom.
+    async fn linked(app_users: &[&str]) -> Self {
+        let scene = Self::open().await;
+        for app_user in app_users {
+            scene.system.link(app_user, ADA).await;
+        }
+        scene
+    }
+
+    /// How many facts of each type this app user's app was told about links.
+    async fn told(&self, app_user: &str) -> BTreeMap<String, usize> {
+        let (mut facts, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for event in store::peek(&self.system.stack, &self.bus).await {
+            let event: Value = serde_json::from_str(&event).unwrap();
+            let detail = &event["detail"];
+            let kind = detail["type"].as_str().unwrap();
+            if kind.starts_with("link.")
+                && detail["data"]["app_user_id"] == app_user
+                && seen.insert(detail["id"].to_string())
+            {
+                *facts.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+        facts
+    }
+
+    async fn assert_told<const N: usize>(&self, app_user: &str, expected: [(&str, usize); N]) {
+        let expected = expected.map(|(kind, count)| (format!("link.{kind}"), count));
+        assert_eq!(self.told(app_user).await, expected.into(), "{app_user}");
+    }
+
+    async fn holding(&self, zoom_user: &str) -> Holding {
+        let environment = self.system.stack.function_environment("reconciler").unwrap();
+        let links = LinkTable::new(environment).unwrap();
+        links.holding(&self.zoom_user(zoom_user)).await.unwrap()
+    }
+
+    fn zoom_user(&self, id: &str) -> ZoomUser {
+        let users = self.system.zoom().users();
+        let user = users.iter().find(|user| user.id == id).unwrap();
+        ZoomUser {
+            account_id: user.account_id.parse().unwrap(),
+            user_id: user.id.parse().unwrap(),
+        }
+    }
+
+    /// One more instance of what all functions get their tokens from.
+    fn grants(&self) -> Grants {
+        Grants::new(self.system.stack.function_environment("reconciler").unwrap()).unwrap()
+    }
+
+    /// The links' tokens are those that Zoom honours.
+    async fn assert_served(&self, zoom_user: &str) {
+        let environment = self.system.stack.function_environment("reconciler").unwrap();
+        let grant = self.holding(zoom_user).await.grant.unwrap();
+        assert_eq!(grant.status, GrantStatus::Live);
+        let owner = TokenOwner::Grant(self.zoom_user(zoom_user));
+        let vault = Vault::new(environment).unwrap();
+        let tokens = vault.open(&owner, &grant.tokens.unwrap()).await.unwrap();
+        let live = self.system.zoom().live_grant(zoom_user).unwrap();
+        let stored = (
+            tokens.access_token.expose_secret(),
+            tokens.refresh_token.expose_secret(),
+        );
+        let same = stored == (&*live.access_token, &*live.refresh_token);
+        assert!(same, "the stored pair is not the one that Zoom honours");
+    }
+
+    /// Neither Zoom nor the table knows anything of this Zoom user.
+    async fn assert_gone(&self, zoom_user: &str) {
+        let left = self.holding(zoom_user).await;
+        assert_eq!(left, Holding::default(), "left in the table");
+        let live = self.system.zoom().live_grant(zoom_user);
+        assert!(live.is_none(), "Zoom honours a grant that nobody needs");
+    }
+
+    async fn assert_status(&self, app_user: &str, expected: &[&str]) {
+        let links = self.system.app.links(app_user).await;
+        let found: Vec<_> = links.iter().map(|link| &link["status"]).collect();
+        assert_eq!(found, expected, "{app_user}");
+    }
+
+    async fn disconnect(&self, app_user: &str, id: &Value) -> it::app::Answer {
+        let path = format!("/v1/links/{}", id.as_str().unwrap());
+        self.system.app.call(Method::DELETE, &path, app_user).await
+    }
+
+    /// Works off the queues, and what Zoom says of that, too.
+    async fn settle(&self) {
+        self.system.work().await;
+        self.system.zoom().settled().await;
+        self.system.work().await;
+    }
+
+    async fn order(&self, order: Value) {
+        let queue = &self.system.stack.config().queues.orders;
+        store::send(&self.system.stack, queue, &order.to_string()).await;
+    }
+
+    /// Exchanges that somebody still has to look after.
+    async fn exchanges(&self) -> BTreeSet<String> {
+        let table = &self.system.stack.config().tables.sessions;
+        let scan = self.system.stack.sdk().dynamodb().scan().table_name(table);
+        let items = scan.send().await.unwrap().items.unwrap_or_default();
+        let ids = items.iter().map(|item| item["id"].as_s().unwrap().clone());
+        ids.filter(|id| id.starts_with("exchange#")).collect()
+    }
+
+    /// Delivers the orders that wait for a quarter of an hour, now.
+    async fn finish(&self, exchanges: &BTreeSet<String>) {
+        for exchange in exchanges {
+            self.order(json!({"v": 1, "order": "finish_connect", "exchange": exchange}))
+                .await;
+        }
+        self.settle().await;
+    }
+
+    /// Consents as this app user, and Zoom does not say whose consent it was. Gives the exchange.
+    async fn interrupted(&self, app_user: &str) -> BTreeSet<String> {
+        let before = self.exchanges().await;
+        let mut browser = self.system.browser();
+        let back = self.system.callback(&mut browser, app_user, ADA).await;
+        let fault = Fault::Status { status: 500 };
+        self.arm(NewFault::times(Point::UsersMe, fault, 1));
+        let visit = browser.visit(&back).await;
+        assert_eq!(visit.zoom_error(), "zoom_unavailable");
+        let begun = &self.exchanges().await - &before;
+        assert_eq!(begun.len(), 1);
+        begun
+    }
+
+    fn arm(&self, fault: NewFault) {
+        self.system.zoom().arm(fault).unwrap();
+    }
+
+    /// Messages that were given up, of all orders.
+    async fn dead_orders(&self) -> Vec<String> {
+        let queue = &self.system.stack.config().queues.orders_dlq;
+        store::peek(&self.system.stack, queue).await
+    }
+
+    fn refreshes(&self) -> usize {
+        let requests = self.system.zoom().requests();
+        let refreshes = |request: &&zoom_sim::ReceivedRequest| request.detail.as_deref() == Some("refresh");
+        requests.iter().filter(refreshes).count()
+    }
+
+    fn requests(&self, part_of_path: &str) -> usize {
+        let requests = self.system.zoom().requests();
+        requests.iter().filter(|request| request.path.contains(part_of_path)).count()
+    }
+
+    /// The Zoom user removes the app, and Zoom says nothing of it.
+    fn remove_silently(&self, zoom_user: &str) {
+        let url = self.system.zoom().settings().deauthorize_url;
+        self.system.zoom().change_settings(|config| config.deauthorize_url = None);
+        let id = self.system.zoom().deauthorize(zoom_user).unwrap();
+        let delivery = self.system.zoom().delivery(id).unwrap();
+        assert_eq!(delivery.state, DeliveryState::Dropped);
+        self.system.zoom().change_settings(|config| config.deauthorize_url = url);
+    }
+
+    /// Waits until Zoom's delivery is taken, and works it off.
+    async fn delivered(&self, id: u64) {
+        let delivery = self.system.zoom().attempted(id, 1).await.unwrap();
+        assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.attempts);
+        self.system.work().await;
+    }
+
+    /// Gives the client secret in our Secrets Manager another value.
+    async fn set_client_secret(&self, client_secret: &str) {
+        let secrets = &self.system.stack.config().secrets;
+        let value = json!({
+            "client_id": secrets.zoom_client_id,
+            "client_secret": client_secret,
+            "webhook_secret": secrets.zoom_webhook_secret,
+        });
+        crate::linking::rotate(&self.system, "ZOOM_SECRET", &value.to_string()).await;
+    }
+}
+
+fn small(zoom_user: &str) -> NewRecording {
+    NewRecording::of(zoom_user).with_files(vec![NewFile::new("MP4", 100)])
+}
+
+/// A recording of which Zoom sends no event.
+fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
+    let start_time = Some(scene.system.app.now() - age);
+    let new = NewRecording { start_time, send: false, ..small(ADA) };
+    scene.system.zoom().create_recording(new).unwrap().recording
+}
+
+// ------------------------------------------------------------------------------------------ given up
+
+#[tokio::test]
+async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
+    let scene = Scene::linked(&["alice"]).await;
+    let cem = scene.system.link("bob", CEM).await;
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    let answer = scene.disconnect("alice", &id).await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    scene.assert_status("alice", &[]).await;
+    scene.settle().await;
+
+    scene.assert_gone(ADA).await;
+    assert_eq!(scene.system.zoom().grants()[0].death, Some(DeathCause::Revoked));
+    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+
+    let again = scene.disconnect("alice", &id).await;
+    assert_eq!((again.status, again.body.as_str()), (204, ""));
+    scene.settle().await;
+    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 1);
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+
+    // Nobody else is concerned.
+    assert_eq!(scene.system.app.links("bob").await, [cem]);
+    scene.assert_served(CEM).await;
+}
+
+#[tokio::test]
+async fn a_link_of_somebody_else_is_not_found_and_stays() {
+    let scene = Scene::linked(&["alice"]).await;
+    let link = scene.system.app.links("alice").await;
+    let id = link[0]["id"].clone();
+    let made_up = id.as_str().unwrap().chars().rev().collect::<String>();
+    for (user, id) in [
+        ("bob", id.clone()),
+        ("Alice", id.clone()),
+        ("alice2", id.clone()),
+        ("alice", json!(made_up)),
+        ("alice", json!("x")),
+        ("alice", json!("%2e%2e")),
+    ] {
+        let answer = scene.disconnect(user, &id).await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "link_not_found"), "{user} {id}");
+    }
+    scene.settle().await;
+    assert_eq!(scene.system.app.links("alice").await, link);
+    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_served(ADA).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+}
+
+#[tokio::test]
+async fn a_grant_lives_as_long_as_somebody_needs_it_a_pending_link_too() {
+    let scene = Scene::linked(&["alice", "bob"]).await;
+    let alices = scene.system.app.links("alice").await[0]["id"].clone();
+    let bobs = scene.system.app.links("bob").await[0]["id"].clone();
+    assert_eq!(scene.disconnect("alice", &alices).await.status, 204);
+    scene.settle().await;
+    scene.assert_status("bob", &["active"]).await;
+    scene.assert_served(ADA).await;
+
+    let claim = scene.system.consent(&mut scene.system.browser(), "carol", ADA).await;
+    assert_eq!(scene.disconnect("bob", &bobs).await.status, 204);
+    scene.settle().await;
+    scene.assert_served(ADA).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+    assert_eq!(scene.system.app.confirm("carol", &claim).await.status, 200);
+
+    let carols = scene.system.app.links("carol").await[0]["id"].clone();
+    assert_eq!(scene.disconnect("carol", &carols).await.status, 204);
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    for user in ["alice", "bob", "carol"] {
+        scene.assert_told(user, [("activated", 1), ("removed", 1)]).await;
+    }
+}
+
+#[tokio::test]
+async fn all_links_of_a_grant_given_up_at_once_end_it_once() {
+    let scene = Scene::linked(&["alice", "bob", "carol"]).await;
+    let mut ids = Vec::new();
+    for user in ["alice", "bob", "carol"] {
+        ids.push(scene.system.app.links(user).await[0]["id"].clone());
+    }
+    let answers = tokio::join!(
+        scene.disconnect("alice", &ids[0]),
+        scene.disconnect("alice", &ids[0]),
+        scene.disconnect("bob", &ids[1]),
+        scene.disconnect("carol", &ids[2]),
+    );
+    let statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+    assert_eq!(statuses, [204; 4]);
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    for user in ["alice", "bob", "carol"] {
+        scene.assert_told(user, [("activated", 1), ("removed", 1)]).await;
+    }
+}
+
+#[tokio::test]
+async fn recordings_are_not_seen_any_more_by_whoever_gave_up_the_link() {
+    let scene = Scene::linked(&["alice", "bob"]).await;
+    let recording = zoom::complete(&scene.system, small(ADA)).await;
+    scene.system.work().await;
+    let seen = scene.system.app.recordings("alice").await;
+    assert_eq!(seen.len(), 1);
+    let path = format!("/v1/recordings/{}", seen[0]["id"].as_str().unwrap());
+    assert_eq!(scene.system.app.get(&path, "alice").await.status, 200);
+
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    assert_eq!(scene.disconnect("alice", &id).await.status, 204);
+    scene.settle().await;
+    assert!(scene.system.app.recordings("alice").await.is_empty());
+    assert_eq!(scene.system.app.get(&path, "alice").await.code(), "recording_not_found");
+    let download = format!("{path}/download");
+    let asked = scene.system.app.call(Method::POST, &download, "alice").await;
+    assert_eq!(asked.code(), "recording_not_found");
+    assert_eq!(scene.system.app.recordings("bob").await.len(), 1);
+
+    // What comes later is bob's alone.
+    let later = zoom::complete(&scene.system, small(ADA)).await;
+    scene.system.work().await;
+    assert_eq!(scene.system.app.recordings("bob").await.len(), 2);
+    let told = store::peek(&scene.system.stack, &scene.bus).await;
+    let to_alice = |uuid: &str| {
+        let uuid = json!(uuid).to_string();
+        told.iter().any(|event| event.contains(&uuid) && event.contains("\"alice\""))
+    };
+    assert!(to_alice(&recording.uuid) && !to_alice(&later.uuid));
+}
+
+#[tokio::test]
+async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
+    let scene = Scene::linked(&["alice"]).await;
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    assert_eq!(scene.disconnect("alice", &id).await.status, 204);
+    // Also when it is looked at before the revocation is done.
+    let user = scene.zoom_user(ADA);
+    let check = json!({"v": 1, "order": "check_grant", "zoom_user": user});
+    scene.order(check.clone()).await;
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+
+    let link = scene.system.link("alice", ADA).await;
+    let deliveries = scene.system.zoom().deliveries();
+    let ours = deliveries.iter().find(|delivery| delivery.body.contains("app_deauthorized")).unwrap();
+    let twin = scene.system.zoom().duplicate(ours.id, false).unwrap();
+    scene.delivered(twin).await;
+    // And the order that is sent ahead, in case we die in between, comes a minute later.
+    scene.order(json!({"v": 1, "order": "end_grant", "zoom_user": user})).await;
+    scene.settle().await;
+    assert_eq!(scene.system.app.links("alice").await, [link]);
+    scene.assert_served(ADA).await;
+    scene.assert_told("alice", [("activated", 2), ("removed", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_was_used_does_not_show_the_pending_link_of_a_later_consent() {
+    let scene = Scene::open().await;
+    let system = &scene.system;
+    let first = system.consent(&mut system.browser(), "alice", ADA).await;
+    let link = system.app.confirm("alice", &first).await.json();
+    assert_eq!(scene.disconnect("alice", &link["id"]).await.status, 204);
+    scene.settle().await;
+    assert_eq!(system.app.confirm("alice", &first).await.code(), "claim_expired");
+
+    let second = system.consent(&mut system.browser(), "alice", ADA).await;
+    let replayed = system.app.confirm("alice", &first).await;
+    assert_eq!(replayed.status, 410, "{}", replayed.body);
+    scene.assert_status("alice", &[]).await;
+    let confirmed = system.app.confirm("alice", &second).await;
+    assert_eq!((confirmed.status, &confirmed.json()["status"]), (200, &json!("active")));
+}
+
+#[tokio::test]
+async fn a_grant_without_tokens_ends_without_zoom() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.remove_silently(ADA);
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    let error = scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
+    assert!(matches!(error, GrantError::ReauthorizationRequired), "{error}");
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    assert_eq!(scene.disconnect("alice", &id).await.status, 204);
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+}
+
+#[tokio::test]
+async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins_anew() {
+    let scene = Scene::linked(&["alice"]).await;
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    scene.arm(NewFault::always(Point::Revoke, Fault::Status { status: 500 }));
+    assert_eq!(scene.disconnect("alice", &id).await.status, 204);
+    scene.settle().await;
+    scene.assert_status("alice", &[]).await;
+    let holding = scene.holding(ADA).await;
+    assert_eq!(holding.grant.unwrap().status, GrantStatus::Ending);
+    let dead = scene.dead_orders().await;
+    assert_eq!(dead.len(), 1, "{dead:?}");
+
+    scene.system.zoom().clear_faults(None);
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    scene.order(serde_json::from_str(&dead[0]).unwrap()).await;
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_consent_that_meets_an_ending_grant_leaves_nothing_behind() {
+    let scene = Scene::linked(&["alice"]).await;
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    // Until the revocation is done, somebody consents; his order comes before it or after it.
+    for before in [false, true] {
+        let id = if before { scene.system.link("alice", ADA).await["id"].clone() } else { id.clone() };
+        assert_eq!(scene.disconnect("alice", &id).await.status, 204);
+        let mut browser = scene.system.browser();
+        let back = scene.system.callback(&mut browser, "bob", ADA).await;
+        assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
+        if !before {
+            scene.settle().await;
+        }
+        scene.finish(&scene.exchanges().await).await;
+        scene.settle().await;
+        scene.assert_gone(ADA).await;
+        scene.assert_status("bob", &[]).await;
+    }
+}
+
+// -------------------------------------------------------------------------------------- deauthorized
+
+#[tokio::test]
+async fn whoever_removes_the_app_at_zoom_ends_all_links_of_the_grant() {
+    let scene = Scene::linked(&["alice", "bob"]).await;
+    let cem = scene.system.link("alice", CEM).await;
+    scene.system.consent(&mut scene.system.browser(), "carol", ADA).await;
+    let id = scene.system.zoom().deauthorize(ADA).unwrap();
+    scene.delivered(id).await;
+    scene.assert_gone(ADA).await;
+    assert_eq!(scene.system.app.links("alice").await, [cem]);
+    scene.assert_status("bob", &[]).await;
+    scene.assert_told("alice", [("activated", 2), ("removed", 1)]).await;
+    scene.assert_told("bob", [("activated", 1), ("removed", 1)]).await;
+    scene.assert_told("carol", []).await;
+    let twin = scene.system.zoom().duplicate(id, false).unwrap();
+    scene.delivered(twin).await;
+    scene.assert_told("bob", [("activated", 1), ("removed", 1)]).await;
+    // Zoom has ended it; nothing is left to revoke.
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+}
+
+/// Every known form of `app_deauthorized`, about Ada.
+fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
+    [
+        ("usual", include_str!("../../fixtures/zoom/app_deauthorized.json")),
+        ("legacy", include_str!("../../fixtures/zoom/app_deauthorized_legacy.json")),
+        ("time inside", include_str!("../../fixtures/zoom/app_deauthorized_event_ts_inside.json")),
+        ("time as text", include_str!("../../fixtures/zoom/app_deauthorized_event_ts_text.json")),
+    ]
+    .map(|(form, body)| {
+        let body = body
+            .replace("AcctAAAAAAAAAAAAAAAAAA", scene.zoom_user(ADA).account_id.as_str())
+            .replace("UserBBBBBBBBBBBBBBBBBB", ADA)
+            .replace("SYNTHclientID000000000", client_id);
+        (form, body)
+    })
+    .into()
+}
+
+#[tokio::test]
+async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
+    let scene = Scene::open().await;
+    let client_id = scene.system.stack.config().secrets.zoom_client_id.clone();
+    let mut times = 0;
+    for target in [Target::Webhook, Target::Deauthorize] {
+        let mut forms = forms(&scene, &client_id);
+        let mut nameless: Value = serde_json::from_str(&forms[0].1).unwrap();
+        nameless["payload"].as_object_mut().unwrap().remove("client_id");
+        forms.push(("without a client", nameless.to_string()));
+        for (form, body) in forms {
+            scene.system.link("alice", ADA).await;
+            scene.remove_silently(ADA);
+            let id = scene.system.zoom().send_raw(RawEvent { body, target, ..RawEvent::default() });
+            scene.delivered(id).await;
+            times += 1;
+            assert_eq!(scene.holding(ADA).await, Holding::default(), "{form} at {target:?}");
+            scene.assert_status("alice", &[]).await;
+            scene.assert_told("alice", [("activated", times), ("removed", times)]).await;
+        }
+    }
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_deauthorization_of_another_app_is_none_of_ours() {
+    let scene = Scene::linked(&["alice"]).await;
+    let link = scene.system.app.links("alice").await;
+    // Even if Zoom would confirm it.
+    scene.remove_silently(ADA);
+    for (form, body) in forms(&scene, "AnotherAppsClientId000") {
+        let id = scene.system.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
+        scene.delivered(id).await;
+        assert_eq!(scene.system.app.links("alice").await, link, "{form}");
+    }
+    scene.assert_told("alice", [("activated", 1)]).await;
+    assert!(scene.holding(ADA).await.grant.unwrap().tokens.is_some());
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.remove_silently(ADA);
+    let link = scene.system.link("alice", ADA).await;
+    let late = async || {
+        let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+        scene.delivered(id).await;
+        assert_eq!(scene.system.app.links("alice").await.as_slice(), std::slice::from_ref(&link));
+        scene.assert_served(ADA).await;
+    };
+    late().await;
+    // Nor when Zoom refuses the access token for no reason, or when it has expired.
+    scene.arm(NewFault::times(Point::UsersMe, Fault::Status { status: 401 }, 1));
+    late().await;
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    late().await;
+    assert_eq!(scene.refreshes(), 2);
+    // Of a Zoom user whom nobody linked nothing is asked.
+    scene.system.zoom().clear_requests();
+    let id = scene.system.zoom().send_deauthorized_only(BEN).unwrap();
+    scene.delivered(id).await;
+    assert!(scene.system.zoom().requests().is_empty());
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decided_later() {
+    let limited = Fault::RateLimited { retry_after_seconds: None };
+    for (point, fault) in [
+        (Point::UsersMe, Fault::Status { status: 500 }),
+        (Point::UsersMe, Fault::Close),
+        (Point::UsersMe, Fault::Html),
+        (Point::UsersMe, limited),
+        (Point::TokenRefresh, Fault::Status { status: 503 }),
+        (Point::TokenRefresh, Fault::Close),
+    ] {
+        let scene = Scene::linked(&["alice"]).await;
+        if point == Point::TokenRefresh {
+            scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+        }
+        let link = scene.system.app.links("alice").await;
+        scene.arm(NewFault::always(point, fault.clone()));
+        let id = scene.system.zoom().deauthorize(ADA).unwrap();
+        scene.delivered(id).await;
+        assert_eq!(scene.system.app.links("alice").await, link, "{fault:?} at {point:?}");
+        scene.assert_told("alice", [("activated", 1)]).await;
+        let dead = scene.dead_orders().await;
+        assert_eq!(dead.len(), 1, "{fault:?} at {point:?}: {dead:?}");
+
+        scene.system.zoom().clear_faults(None);
+        scene.order(serde_json::from_str(&dead[0]).unwrap()).await;
+        scene.settle().await;
+        scene.assert_gone(ADA).await;
+        scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deauthorization_that_our_client_secret_cannot_check_ends_nothing() {
+    let scene = Scene::linked(&["alice"]).await;
+    let link = scene.system.app.links("alice").await;
+    scene.set_client_secret("wrong").await;
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+    scene.delivered(id).await;
+    assert_eq!(scene.system.app.links("alice").await, link);
+    scene.assert_told("alice", [("activated", 1)]).await;
+    assert_eq!(scene.dead_orders().await.len(), 1);
+}
