@@ -9,6 +9,8 @@ use http::header::AUTHORIZATION;
 use lambda_http::Request;
 use secrecy::ExposeSecret as _;
 
+use crate::key_set::KeySet;
+
 /// Why a token does not open the door.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppTokenError {
@@ -16,7 +18,7 @@ pub enum AppTokenError {
     #[error(transparent)]
     Refused(#[from] TokenError),
     /// We are: there is no secret to check it with.
-    #[error("the app secret can't be read: {0}")]
+    #[error("the app's keys can't be read: {0}")]
     Unavailable(String),
 }
 
@@ -29,57 +31,78 @@ impl From<AwsFailure> for AppTokenError {
 /// Verifies tokens that the app signed.
 #[derive(Debug)]
 pub struct AppTokens {
-    secret: Secret,
+    keys: Keys,
     clock: Clock,
 }
 
+#[derive(Debug)]
+enum Keys {
+    Secret(Box<Secret>),
+    KeySet(Box<KeySet>),
+}
+
 impl AppTokens {
-    /// Uses `APP_SECRET`. Key sets (`APP_JWKS_URL`) are refused until they are supported, so that
-    /// nobody who sets one is served by HS256 instead.
+    /// Uses `APP_JWKS_URL` if it is set, and then refuses what is signed with a shared secret; else
+    /// `APP_SECRET`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
-        if environment.variables.optional("APP_JWKS_URL").is_some() {
-            return Err(ConfigError::Unusable {
-                name: "APP_JWKS_URL".to_owned(),
-                reason: "key sets are not supported by this version; leave AppJwksUrl empty"
-                    .to_owned(),
-            });
-        }
+        let keys = match environment.variables.optional("APP_JWKS_URL") {
+            Some(url) => Keys::KeySet(Box::new(KeySet::new(url, environment.clock.clone())?)),
+            None => Keys::Secret(Box::new(Secret::named_by(environment, "APP_SECRET")?)),
+        };
         Ok(Self {
-            secret: Secret::named_by(environment, "APP_SECRET")?,
+            keys,
             clock: environment.clock.clone(),
         })
     }
 
-    /// Checks a token. If it does not verify, the secret may have been turned over since it was read:
-    /// it is read again, at most once a minute.
+    /// Checks a token. If it does not verify, the keys may have been turned over since they were read:
+    /// they are read again, at most once a minute.
     pub async fn verify(&self, token: &str, audience: Audience) -> Result<AppToken, AppTokenError> {
-        let versions = usable(self.secret.versions().await?)?;
-        match self.check(versions, token, audience) {
-            Err(TokenError::Invalid(_)) => match self.secret.read_again().await? {
-                Some(versions) => Ok(self.check(usable(versions)?, token, audience)?),
-                None => Ok(self.check(usable(self.secret.versions().await?)?, token, audience)?),
-            },
+        match self.check(self.known().await?, token, audience) {
+            Err(error) if self.may_be_outdated(error) => {
+                let keys = match self.read_again().await? {
+                    Some(keys) => keys,
+                    None => self.known().await?,
+                };
+                Ok(self.check(keys, token, audience)?)
+            }
             checked => Ok(checked?),
+        }
+    }
+
+    fn may_be_outdated(&self, error: TokenError) -> bool {
+        match self.keys {
+            Keys::Secret(_) => matches!(error, TokenError::Invalid(_)),
+            Keys::KeySet(_) => error == TokenError::UnknownKey,
+        }
+    }
+
+    async fn known(&self) -> Result<AppKeys, AppTokenError> {
+        match &self.keys {
+            Keys::Secret(secret) => usable(secret.versions().await?),
+            Keys::KeySet(set) => Ok(AppKeys::KeySet(set.known().await?)),
+        }
+    }
+
+    async fn read_again(&self) -> Result<Option<AppKeys>, AppTokenError> {
+        match &self.keys {
+            Keys::Secret(secret) => secret.read_again().await?.map(usable).transpose(),
+            Keys::KeySet(set) => Ok(set.read_again().await.map(AppKeys::KeySet)),
         }
     }
 
     fn check(
         &self,
-        versions: Versions,
+        keys: AppKeys,
         token: &str,
         audience: Audience,
     ) -> Result<AppToken, TokenError> {
-        jwt::verify(
-            &AppKeys::Secret(versions),
-            token,
-            audience,
-            self.clock.now(),
-        )
+        jwt::verify(&keys, token, audience, self.clock.now())
     }
 }
 
 /// An empty secret would let anybody sign.
-fn usable(versions: Versions) -> Result<Versions, AppTokenError> {
+fn usable(versions: Versions) -> Result<AppKeys, AppTokenError> {
     if versions
         .iter()
         .any(|secret| secret.expose_secret().is_empty())
@@ -88,7 +111,7 @@ fn usable(versions: Versions) -> Result<Versions, AppTokenError> {
             "the app secret is empty".to_owned(),
         ));
     }
-    Ok(versions)
+    Ok(AppKeys::Secret(versions))
 }
 
 /// The bearer token of a request (RFC 6750 §2.1). `None` if there is no such header; a header that

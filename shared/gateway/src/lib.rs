@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod app_tokens;
+mod key_set;
 pub mod query;
 mod service;
 
