@@ -77,7 +77,11 @@ impl Scene {
     }
 
     async fn holding(&self, zoom_user: &str) -> Holding {
-        let environment = self.system.stack.function_environment("reconciler").unwrap();
+        let environment = self
+            .system
+            .stack
+            .function_environment("reconciler")
+            .unwrap();
         let links = LinkTable::new(environment).unwrap();
         links.holding(&self.zoom_user(zoom_user)).await.unwrap()
     }
@@ -93,12 +97,22 @@ impl Scene {
 
     /// One more instance of what all functions get their tokens from.
     fn grants(&self) -> Grants {
-        Grants::new(self.system.stack.function_environment("reconciler").unwrap()).unwrap()
+        Grants::new(
+            self.system
+                .stack
+                .function_environment("reconciler")
+                .unwrap(),
+        )
+        .unwrap()
     }
 
     /// The links' tokens are those that Zoom honours.
     async fn assert_served(&self, zoom_user: &str) {
-        let environment = self.system.stack.function_environment("reconciler").unwrap();
+        let environment = self
+            .system
+            .stack
+            .function_environment("reconciler")
+            .unwrap();
         let grant = self.holding(zoom_user).await.grant.unwrap();
         assert_eq!(grant.status, GrantStatus::Live);
         let owner = TokenOwner::Grant(self.zoom_user(zoom_user));
@@ -188,29 +202,42 @@ impl Scene {
 
     fn refreshes(&self) -> usize {
         let requests = self.system.zoom().requests();
-        let refreshes = |request: &&zoom_sim::ReceivedRequest| request.detail.as_deref() == Some("refresh");
+        let refreshes =
+            |request: &&zoom_sim::ReceivedRequest| request.detail.as_deref() == Some("refresh");
         requests.iter().filter(refreshes).count()
     }
 
     fn requests(&self, part_of_path: &str) -> usize {
         let requests = self.system.zoom().requests();
-        requests.iter().filter(|request| request.path.contains(part_of_path)).count()
+        requests
+            .iter()
+            .filter(|request| request.path.contains(part_of_path))
+            .count()
     }
 
     /// The Zoom user removes the app, and Zoom says nothing of it.
     fn remove_silently(&self, zoom_user: &str) {
         let url = self.system.zoom().settings().deauthorize_url;
-        self.system.zoom().change_settings(|config| config.deauthorize_url = None);
+        self.system
+            .zoom()
+            .change_settings(|config| config.deauthorize_url = None);
         let id = self.system.zoom().deauthorize(zoom_user).unwrap();
         let delivery = self.system.zoom().delivery(id).unwrap();
         assert_eq!(delivery.state, DeliveryState::Dropped);
-        self.system.zoom().change_settings(|config| config.deauthorize_url = url);
+        self.system
+            .zoom()
+            .change_settings(|config| config.deauthorize_url = url);
     }
 
     /// Waits until Zoom's delivery is taken, and works it off.
     async fn delivered(&self, id: u64) {
         let delivery = self.system.zoom().attempted(id, 1).await.unwrap();
-        assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.attempts);
+        assert_eq!(
+            delivery.state,
+            DeliveryState::Delivered,
+            "{:?}",
+            delivery.attempts
+        );
         self.system.work().await;
     }
 
@@ -233,7 +260,11 @@ fn small(zoom_user: &str) -> NewRecording {
 /// A recording of which Zoom sends no event.
 fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
     let start_time = Some(scene.system.app.now() - age);
-    let new = NewRecording { start_time, send: false, ..small(ADA) };
+    let new = NewRecording {
+        start_time,
+        send: false,
+        ..small(ADA)
+    };
     scene.system.zoom().create_recording(new).unwrap().recording
 }
 
@@ -250,13 +281,20 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
     scene.settle().await;
 
     scene.assert_gone(ADA).await;
-    assert_eq!(scene.system.zoom().grants()[0].death, Some(DeathCause::Revoked));
-    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    assert_eq!(
+        scene.system.zoom().grants()[0].death,
+        Some(DeathCause::Revoked)
+    );
+    scene
+        .assert_told("alice", [("activated", 1), ("removed", 1)])
+        .await;
 
     let again = scene.disconnect("alice", &id).await;
     assert_eq!((again.status, again.body.as_str()), (204, ""));
     scene.settle().await;
-    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    scene
+        .assert_told("alice", [("activated", 1), ("removed", 1)])
+        .await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
     assert_eq!(scene.dead_orders().await, [""; 0]);
 
@@ -280,7 +318,11 @@ async fn a_link_of_somebody_else_is_not_found_and_stays() {
         ("alice", json!("%2e%2e")),
     ] {
         let answer = scene.disconnect(user, &id).await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "link_not_found"), "{user} {id}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "link_not_found"),
+            "{user} {id}"
+        );
     }
     scene.settle().await;
     assert_eq!(scene.system.app.links("alice").await, link);
@@ -299,7 +341,10 @@ async fn a_grant_lives_as_long_as_somebody_needs_it_a_pending_link_too() {
     scene.assert_status("bob", &["active"]).await;
     scene.assert_served(ADA).await;
 
-    let claim = scene.system.consent(&mut scene.system.browser(), "carol", ADA).await;
+    let claim = scene
+        .system
+        .consent(&mut scene.system.browser(), "carol", ADA)
+        .await;
     assert_eq!(scene.disconnect("bob", &bobs).await.status, 204);
     scene.settle().await;
     scene.assert_served(ADA).await;
@@ -311,7 +356,9 @@ async fn a_grant_lives_as_long_as_somebody_needs_it_a_pending_link_too() {
     scene.settle().await;
     scene.assert_gone(ADA).await;
     for user in ["alice", "bob", "carol"] {
-        scene.assert_told(user, [("activated", 1), ("removed", 1)]).await;
+        scene
+            .assert_told(user, [("activated", 1), ("removed", 1)])
+            .await;
     }
 }
 
@@ -328,12 +375,19 @@ async fn all_links_of_a_grant_given_up_at_once_end_it_once() {
         scene.disconnect("bob", &ids[1]),
         scene.disconnect("carol", &ids[2]),
     );
-    let statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+    let statuses = [
+        answers.0.status,
+        answers.1.status,
+        answers.2.status,
+        answers.3.status,
+    ];
     assert_eq!(statuses, [204; 4]);
     scene.settle().await;
     scene.assert_gone(ADA).await;
     for user in ["alice", "bob", "carol"] {
-        scene.assert_told(user, [("activated", 1), ("removed", 1)]).await;
+        scene
+            .assert_told(user, [("activated", 1), ("removed", 1)])
+            .await;
     }
 }
 
@@ -351,9 +405,16 @@ async fn recordings_are_not_seen_any_more_by_whoever_gave_up_the_link() {
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     scene.settle().await;
     assert!(scene.system.app.recordings("alice").await.is_empty());
-    assert_eq!(scene.system.app.get(&path, "alice").await.code(), "recording_not_found");
+    assert_eq!(
+        scene.system.app.get(&path, "alice").await.code(),
+        "recording_not_found"
+    );
     let download = format!("{path}/download");
-    let asked = scene.system.app.call(Method::POST, &download, "alice").await;
+    let asked = scene
+        .system
+        .app
+        .call(Method::POST, &download, "alice")
+        .await;
     assert_eq!(asked.code(), "recording_not_found");
     assert_eq!(scene.system.app.recordings("bob").await.len(), 1);
 
@@ -364,7 +425,8 @@ async fn recordings_are_not_seen_any_more_by_whoever_gave_up_the_link() {
     let told = store::peek(&scene.system.stack, &scene.bus).await;
     let to_alice = |uuid: &str| {
         let uuid = json!(uuid).to_string();
-        told.iter().any(|event| event.contains(&uuid) && event.contains("\"alice\""))
+        told.iter()
+            .any(|event| event.contains(&uuid) && event.contains("\"alice\""))
     };
     assert!(to_alice(&recording.uuid) && !to_alice(&later.uuid));
 }
@@ -380,19 +442,28 @@ async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
     scene.order(check.clone()).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    scene
+        .assert_told("alice", [("activated", 1), ("removed", 1)])
+        .await;
 
     let link = scene.system.link("alice", ADA).await;
     let deliveries = scene.system.zoom().deliveries();
-    let ours = deliveries.iter().find(|delivery| delivery.body.contains("app_deauthorized")).unwrap();
+    let ours = deliveries
+        .iter()
+        .find(|delivery| delivery.body.contains("app_deauthorized"))
+        .unwrap();
     let twin = scene.system.zoom().duplicate(ours.id, false).unwrap();
     scene.delivered(twin).await;
     // And the order that is sent ahead, in case we die in between, comes a minute later.
-    scene.order(json!({"v": 1, "order": "end_grant", "zoom_user": user})).await;
+    scene
+        .order(json!({"v": 1, "order": "end_grant", "zoom_user": user}))
+        .await;
     scene.settle().await;
     assert_eq!(scene.system.app.links("alice").await, [link]);
     scene.assert_served(ADA).await;
-    scene.assert_told("alice", [("activated", 2), ("removed", 1)]).await;
+    scene
+        .assert_told("alice", [("activated", 2), ("removed", 1)])
+        .await;
 }
 
 #[tokio::test]
@@ -403,14 +474,20 @@ async fn a_claim_that_was_used_does_not_show_the_pending_link_of_a_later_consent
     let link = system.app.confirm("alice", &first).await.json();
     assert_eq!(scene.disconnect("alice", &link["id"]).await.status, 204);
     scene.settle().await;
-    assert_eq!(system.app.confirm("alice", &first).await.code(), "claim_expired");
+    assert_eq!(
+        system.app.confirm("alice", &first).await.code(),
+        "claim_expired"
+    );
 
     let second = system.consent(&mut system.browser(), "alice", ADA).await;
     let replayed = system.app.confirm("alice", &first).await;
     assert_eq!(replayed.status, 410, "{}", replayed.body);
     scene.assert_status("alice", &[]).await;
     let confirmed = system.app.confirm("alice", &second).await;
-    assert_eq!((confirmed.status, &confirmed.json()["status"]), (200, &json!("active")));
+    assert_eq!(
+        (confirmed.status, &confirmed.json()["status"]),
+        (200, &json!("active"))
+    );
 }
 
 #[tokio::test]
@@ -418,8 +495,15 @@ async fn a_grant_without_tokens_ends_without_zoom() {
     let scene = Scene::linked(&["alice"]).await;
     scene.remove_silently(ADA);
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let error = scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
-    assert!(matches!(error, GrantError::ReauthorizationRequired), "{error}");
+    let error = scene
+        .grants()
+        .access_token(&scene.zoom_user(ADA))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, GrantError::ReauthorizationRequired),
+        "{error}"
+    );
     let id = scene.system.app.links("alice").await[0]["id"].clone();
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     scene.settle().await;
@@ -431,7 +515,10 @@ async fn a_grant_without_tokens_ends_without_zoom() {
 async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins_anew() {
     let scene = Scene::linked(&["alice"]).await;
     let id = scene.system.app.links("alice").await[0]["id"].clone();
-    scene.arm(NewFault::always(Point::Revoke, Fault::Status { status: 500 }));
+    scene.arm(NewFault::always(
+        Point::Revoke,
+        Fault::Status { status: 500 },
+    ));
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     scene.settle().await;
     scene.assert_status("alice", &[]).await;
@@ -445,7 +532,9 @@ async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins
     scene.order(serde_json::from_str(&dead[0]).unwrap()).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+    scene
+        .assert_told("alice", [("activated", 1), ("removed", 1)])
+        .await;
 }
 
 #[tokio::test]
@@ -454,7 +543,11 @@ async fn a_consent_that_meets_an_ending_grant_leaves_nothing_behind() {
     let id = scene.system.app.links("alice").await[0]["id"].clone();
     // Until the revocation is done, somebody consents; his order comes before it or after it.
     for before in [false, true] {
-        let id = if before { scene.system.link("alice", ADA).await["id"].clone() } else { id.clone() };
+        let id = if before {
+            scene.system.link("alice", ADA).await["id"].clone()
+        } else {
+            id.clone()
+        };
         assert_eq!(scene.disconnect("alice", &id).await.status, 204);
         let mut browser = scene.system.browser();
         let back = scene.system.callback(&mut browser, "bob", ADA).await;
@@ -475,18 +568,27 @@ async fn a_consent_that_meets_an_ending_grant_leaves_nothing_behind() {
 async fn whoever_removes_the_app_at_zoom_ends_all_links_of_the_grant() {
     let scene = Scene::linked(&["alice", "bob"]).await;
     let cem = scene.system.link("alice", CEM).await;
-    scene.system.consent(&mut scene.system.browser(), "carol", ADA).await;
+    scene
+        .system
+        .consent(&mut scene.system.browser(), "carol", ADA)
+        .await;
     let id = scene.system.zoom().deauthorize(ADA).unwrap();
     scene.delivered(id).await;
     scene.assert_gone(ADA).await;
     assert_eq!(scene.system.app.links("alice").await, [cem]);
     scene.assert_status("bob", &[]).await;
-    scene.assert_told("alice", [("activated", 2), ("removed", 1)]).await;
-    scene.assert_told("bob", [("activated", 1), ("removed", 1)]).await;
+    scene
+        .assert_told("alice", [("activated", 2), ("removed", 1)])
+        .await;
+    scene
+        .assert_told("bob", [("activated", 1), ("removed", 1)])
+        .await;
     scene.assert_told("carol", []).await;
     let twin = scene.system.zoom().duplicate(id, false).unwrap();
     scene.delivered(twin).await;
-    scene.assert_told("bob", [("activated", 1), ("removed", 1)]).await;
+    scene
+        .assert_told("bob", [("activated", 1), ("removed", 1)])
+        .await;
     // Zoom has ended it; nothing is left to revoke.
     assert_eq!(scene.requests("/oauth/revoke"), 0);
 }
@@ -494,14 +596,29 @@ async fn whoever_removes_the_app_at_zoom_ends_all_links_of_the_grant() {
 /// Every known form of `app_deauthorized`, about Ada.
 fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
     [
-        ("usual", include_str!("../../fixtures/zoom/app_deauthorized.json")),
-        ("legacy", include_str!("../../fixtures/zoom/app_deauthorized_legacy.json")),
-        ("time inside", include_str!("../../fixtures/zoom/app_deauthorized_event_ts_inside.json")),
-        ("time as text", include_str!("../../fixtures/zoom/app_deauthorized_event_ts_text.json")),
+        (
+            "usual",
+            include_str!("../../fixtures/zoom/app_deauthorized.json"),
+        ),
+        (
+            "legacy",
+            include_str!("../../fixtures/zoom/app_deauthorized_legacy.json"),
+        ),
+        (
+            "time inside",
+            include_str!("../../fixtures/zoom/app_deauthorized_event_ts_inside.json"),
+        ),
+        (
+            "time as text",
+            include_str!("../../fixtures/zoom/app_deauthorized_event_ts_text.json"),
+        ),
     ]
     .map(|(form, body)| {
         let body = body
-            .replace("AcctAAAAAAAAAAAAAAAAAA", scene.zoom_user(ADA).account_id.as_str())
+            .replace(
+                "AcctAAAAAAAAAAAAAAAAAA",
+                scene.zoom_user(ADA).account_id.as_str(),
+            )
             .replace("UserBBBBBBBBBBBBBBBBBB", ADA)
             .replace("SYNTHclientID000000000", client_id);
         (form, body)
@@ -517,17 +634,30 @@ async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
     for target in [Target::Webhook, Target::Deauthorize] {
         let mut forms = forms(&scene, &client_id);
         let mut nameless: Value = serde_json::from_str(&forms[0].1).unwrap();
-        nameless["payload"].as_object_mut().unwrap().remove("client_id");
+        nameless["payload"]
+            .as_object_mut()
+            .unwrap()
+            .remove("client_id");
         forms.push(("without a client", nameless.to_string()));
         for (form, body) in forms {
             scene.system.link("alice", ADA).await;
             scene.remove_silently(ADA);
-            let id = scene.system.zoom().send_raw(RawEvent { body, target, ..RawEvent::default() });
+            let id = scene.system.zoom().send_raw(RawEvent {
+                body,
+                target,
+                ..RawEvent::default()
+            });
             scene.delivered(id).await;
             times += 1;
-            assert_eq!(scene.holding(ADA).await, Holding::default(), "{form} at {target:?}");
+            assert_eq!(
+                scene.holding(ADA).await,
+                Holding::default(),
+                "{form} at {target:?}"
+            );
             scene.assert_status("alice", &[]).await;
-            scene.assert_told("alice", [("activated", times), ("removed", times)]).await;
+            scene
+                .assert_told("alice", [("activated", times), ("removed", times)])
+                .await;
         }
     }
     assert_eq!(scene.dead_orders().await, [""; 0]);
@@ -540,7 +670,10 @@ async fn a_deauthorization_of_another_app_is_none_of_ours() {
     // Even if Zoom would confirm it.
     scene.remove_silently(ADA);
     for (form, body) in forms(&scene, "AnotherAppsClientId000") {
-        let id = scene.system.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
+        let id = scene.system.zoom().send_raw(RawEvent {
+            body,
+            ..RawEvent::default()
+        });
         scene.delivered(id).await;
         assert_eq!(scene.system.app.links("alice").await, link, "{form}");
     }
@@ -557,12 +690,19 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
     let late = async || {
         let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
         scene.delivered(id).await;
-        assert_eq!(scene.system.app.links("alice").await.as_slice(), std::slice::from_ref(&link));
+        assert_eq!(
+            scene.system.app.links("alice").await.as_slice(),
+            std::slice::from_ref(&link)
+        );
         scene.assert_served(ADA).await;
     };
     late().await;
     // Nor when Zoom refuses the access token for no reason, or when it has expired.
-    scene.arm(NewFault::times(Point::UsersMe, Fault::Status { status: 401 }, 1));
+    scene.arm(NewFault::times(
+        Point::UsersMe,
+        Fault::Status { status: 401 },
+        1,
+    ));
     late().await;
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
     late().await;
@@ -577,7 +717,9 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
 
 #[tokio::test]
 async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decided_later() {
-    let limited = Fault::RateLimited { retry_after_seconds: None };
+    let limited = Fault::RateLimited {
+        retry_after_seconds: None,
+    };
     for (point, fault) in [
         (Point::UsersMe, Fault::Status { status: 500 }),
         (Point::UsersMe, Fault::Close),
@@ -594,7 +736,11 @@ async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decide
         scene.arm(NewFault::always(point, fault.clone()));
         let id = scene.system.zoom().deauthorize(ADA).unwrap();
         scene.delivered(id).await;
-        assert_eq!(scene.system.app.links("alice").await, link, "{fault:?} at {point:?}");
+        assert_eq!(
+            scene.system.app.links("alice").await,
+            link,
+            "{fault:?} at {point:?}"
+        );
         scene.assert_told("alice", [("activated", 1)]).await;
         let dead = scene.dead_orders().await;
         assert_eq!(dead.len(), 1, "{fault:?} at {point:?}: {dead:?}");
@@ -603,7 +749,9 @@ async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decide
         scene.order(serde_json::from_str(&dead[0]).unwrap()).await;
         scene.settle().await;
         scene.assert_gone(ADA).await;
-        scene.assert_told("alice", [("activated", 1), ("removed", 1)]).await;
+        scene
+            .assert_told("alice", [("activated", 1), ("removed", 1)])
+            .await;
     }
 }
 

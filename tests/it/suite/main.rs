@@ -4,6 +4,7 @@
 mod api;
 mod faults;
 mod grants;
+mod key_set;
 mod linking;
 mod linking_attacks;
 mod recordings;

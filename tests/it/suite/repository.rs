@@ -22,10 +22,24 @@ fn dependencies(manifest: &Path) -> Vec<String> {
 #[test]
 fn the_domain_does_no_io() {
     let found = dependencies(&root().join("shared/domain/Cargo.toml"));
-    assert!(found.contains(&"hmac".to_owned()), "the manifest is not read: {found:?}");
+    assert!(
+        found.contains(&"hmac".to_owned()),
+        "the manifest is not read: {found:?}"
+    );
     for name in found {
-        let acts = ["aws", "tokio", "reqwest", "lambda", "hyper", "getrandom", "rand"];
-        assert!(!acts.iter().any(|prefix| name.starts_with(prefix)), "domain depends on {name}");
+        let acts = [
+            "aws",
+            "tokio",
+            "reqwest",
+            "lambda",
+            "hyper",
+            "getrandom",
+            "rand",
+        ];
+        assert!(
+            !acts.iter().any(|prefix| name.starts_with(prefix)),
+            "domain depends on {name}"
+        );
     }
 }
 
@@ -39,7 +53,10 @@ fn the_demo_app_knows_nothing_but_the_public_contract() {
         .collect();
     assert!(ours.len() > 10, "the manifest is not read");
     for name in dependencies(&root().join("infra/demo-app/Cargo.toml")) {
-        assert!(!ours.contains(&name.as_str()), "the demo app depends on {name}");
+        assert!(
+            !ours.contains(&name.as_str()),
+            "the demo app depends on {name}"
+        );
     }
 }
 
@@ -57,11 +74,16 @@ fn every_shared_dependency_is_declared_once_in_the_root() {
     for folder in ["shared", "functions", "infra", "tests"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let manifest = entry.unwrap().path().join("Cargo.toml");
-            let Ok(text) = std::fs::read_to_string(&manifest) else { continue };
-            let versioned = text.lines().skip_while(|line| *line != "[dependencies]").find(|line| {
-                let line = line.trim();
-                line.contains("version =") || line.contains("= \"")
-            });
+            let Ok(text) = std::fs::read_to_string(&manifest) else {
+                continue;
+            };
+            let versioned = text
+                .lines()
+                .skip_while(|line| *line != "[dependencies]")
+                .find(|line| {
+                    let line = line.trim();
+                    line.contains("version =") || line.contains("= \"")
+                });
             assert_eq!(versioned, None, "{}", manifest.display());
         }
     }
