@@ -15,6 +15,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use domain::message::{Destination, Notification, NotificationMessage, V1};
 use domain::notification;
+use domain::operator_url;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -174,16 +175,7 @@ impl AppWebhook {
             name: "APP_WEBHOOK_URL".to_owned(),
             reason: reason.to_owned(),
         };
-        let url = Url::parse(url).map_err(|_| unusable("not a URL"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-            return Err(unusable("not https"));
-        }
+        let url = operator_url::parse(url).map_err(|error| unusable(&error.to_string()))?;
         let http = Client::builder()
             .redirect(Policy::none())
             .timeout(ANSWER_WITHIN)

@@ -13,6 +13,7 @@ pub mod link;
 pub mod message;
 pub mod notification;
 pub mod object_key;
+pub mod operator_url;
 pub mod pkce;
 pub mod recording;
 pub mod return_url;

@@ -2,6 +2,8 @@
 
 use url::{Url, form_urlencoded};
 
+use crate::operator_url;
+
 /// The query parameters that Reelay adds to a return URL.
 const OURS: [&str; 2] = ["zoom_link", "zoom_error"];
 
@@ -92,19 +94,13 @@ fn path_text(without_query: &str) -> &str {
 }
 
 fn usable(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let loopback = match url.host()? {
-        url::Host::Domain(name) => name == "localhost",
-        url::Host::Ipv4(ip) => ip.is_loopback(),
-        url::Host::Ipv6(ip) => ip.is_loopback(),
-    };
-    let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    let url = operator_url::parse(text).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     // `https://@host` parses with an empty user name.
     let authority = text
         .split_once("://")
         .map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
-    (scheme && plain && !authority.contains('@')).then_some(url)
+    (plain && !authority.contains('@')).then_some(url)
 }
 
 impl ReturnUrl {

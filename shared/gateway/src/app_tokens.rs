@@ -80,7 +80,10 @@ impl AppTokens {
     async fn known(&self) -> Result<AppKeys, AppTokenError> {
         match &self.keys {
             Keys::Secret(secret) => usable(secret.versions().await?),
-            Keys::KeySet(set) => Ok(AppKeys::KeySet(set.known().await?)),
+            Keys::KeySet(set) => match set.known().await {
+                Ok(set) => Ok(AppKeys::KeySet(set)),
+                Err(reason) => Err(AppTokenError::Unavailable(reason.to_owned())),
+            },
         }
     }
 

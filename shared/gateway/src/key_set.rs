@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use aws::environment::{Clock, ConfigError};
+use domain::operator_url;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::JwkSet;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::sync::Mutex;
-
-use crate::app_tokens::AppTokenError;
 
 /// A set read so long ago is read again, if it can be.
 const KEPT: SignedDuration = SignedDuration::from_mins(5);
@@ -48,16 +47,7 @@ impl KeySet {
             name: "APP_JWKS_URL".to_owned(),
             reason: reason.to_owned(),
         };
-        let url = Url::parse(url).map_err(|_| unusable("not a URL"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-            return Err(unusable("not https"));
-        }
+        let url = operator_url::parse(url).map_err(|error| unusable(&error.to_string()))?;
         let http = Client::builder()
             .redirect(Policy::none())
             .timeout(ANSWER_WITHIN)
@@ -72,7 +62,7 @@ impl KeySet {
     }
 
     /// The set, at most five minutes old; older while the app does not answer.
-    pub(crate) async fn known(&self) -> Result<JwkSet, AppTokenError> {
+    pub(crate) async fn known(&self) -> Result<JwkSet, &'static str> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         if let Some(known) = kept
@@ -98,7 +88,7 @@ impl KeySet {
                 );
                 Ok(known.set.clone())
             }
-            (Err(reason), None) => Err(AppTokenError::Unavailable(reason.to_owned())),
+            (Err(reason), None) => Err(reason),
         }
     }
 

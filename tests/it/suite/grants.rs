@@ -767,3 +767,673 @@ async fn a_deauthorization_that_our_client_secret_cannot_check_ends_nothing() {
     scene.assert_told("alice", [("activated", 1)]).await;
     assert_eq!(scene.dead_orders().await.len(), 1);
 }
+
+// ----------------------------------------------------------------------------------------- refreshed
+
+#[tokio::test]
+async fn whatever_needs_an_expired_token_refreshes_it_once() {
+    // A backfill.
+    let scene = Scene::linked(&["alice"]).await;
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    let missed = unannounced(&scene, SignedDuration::from_hours(1));
+    backfill(&scene, "alice", 1).await;
+    assert_eq!(scene.system.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
+    assert_eq!(scene.refreshes(), 1);
+    scene.assert_served(ADA).await;
+
+    // Downloads, several at a time, whose event's token is refused.
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    scene.system.zoom().change_settings(|config| config.download_token_seconds = -1);
+    let files = ["MP4", "M4A", "CHAT", "TIMELINE"].map(|kind| NewFile::new(kind, 100));
+    let new = NewRecording::of(ADA).with_files(files.into());
+    zoom::complete(&scene.system, new).await;
+    scene.system.work().await;
+    let recordings = scene.system.app.recordings("alice").await;
+    assert!(recordings.iter().all(|recording| recording["status"] == "stored"), "{recordings:?}");
+    assert_eq!(scene.refreshes(), 2);
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_hundred_uses_of_an_expired_grant_refresh_it_once_and_all_get_a_token_that_works() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    let user = scene.zoom_user(ADA);
+    let instances: Vec<_> = (0..8).map(|_| Arc::new(scene.grants())).collect();
+    let uses: Vec<_> = (0..200)
+        .map(|n| {
+            let (grants, user) = (Arc::clone(&instances[n % instances.len()]), user.clone());
+            tokio::spawn(async move { grants.access_token(&user).await })
+        })
+        .collect();
+    let live = async || scene.system.zoom().live_grant(ADA).unwrap().access_token;
+    let mut tokens = Vec::new();
+    for one in uses {
+        tokens.push(one.await.unwrap().unwrap());
+    }
+    let live = live().await;
+    assert!(tokens.iter().all(|token| token.token.expose_secret() == live));
+    assert_eq!(scene.refreshes(), 1);
+    instances[0].zoom().users_me(&tokens[0].token).await.unwrap();
+
+    // The same when Zoom refuses a token that has not expired: whoever was refused asks for another.
+    let uses: Vec<_> = (0..200)
+        .map(|n| {
+            let (grants, user) = (Arc::clone(&instances[n % instances.len()]), user.clone());
+            let refused = tokens[n].clone();
+            tokio::spawn(async move { grants.another_token(&user, &refused).await })
+        })
+        .collect();
+    for one in uses {
+        let token = one.await.unwrap().unwrap();
+        assert_ne!(token.token.expose_secret(), live);
+    }
+    assert_eq!(scene.refreshes(), 2);
+    scene.assert_served(ADA).await;
+    scene.assert_told("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_grant_that_zoom_has_ended_is_reported_once_and_a_new_consent_revives_its_links() {
+    let scene = Scene::linked(&["alice", "bob"]).await;
+    scene.remove_silently(ADA);
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    for _ in 0..3 {
+        backfill(&scene, "alice", 1).await;
+    }
+    assert_eq!(scene.refreshes(), 1, "a grant that is dead is asked for again");
+    for user in ["alice", "bob"] {
+        scene.assert_status(user, &["reauthorization_required"]).await;
+        scene.assert_told(user, [("activated", 1), ("reauthorization_required", 1)]).await;
+    }
+    let dead = scene.holding(ADA).await.grant.unwrap();
+    assert_eq!((dead.status, dead.tokens), (GrantStatus::Dead, None), "tokens are kept");
+
+    let claim = scene.system.consent(&mut scene.system.browser(), "alice", ADA).await;
+    scene.system.work().await;
+    for user in ["alice", "bob"] {
+        scene.assert_status(user, &["active"]).await;
+        scene.assert_told(user, [("activated", 2), ("reauthorization_required", 1)]).await;
+    }
+    assert_eq!(scene.system.app.confirm("alice", &claim).await.status, 200);
+    scene.system.work().await;
+    scene.assert_told("alice", [("activated", 2), ("reauthorization_required", 1)]).await;
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn a_pending_link_on_a_grant_that_dies_is_told_when_it_is_confirmed() {
+    let scene = Scene::linked(&["alice"]).await;
+    let claim = scene.system.consent(&mut scene.system.browser(), "bob", ADA).await;
+    scene.remove_silently(ADA);
+    let user = scene.zoom_user(ADA);
+    let grants = scene.grants();
+    let token = grants.access_token(&user).await.unwrap();
+    let error = grants.another_token(&user, &token).await.unwrap_err();
+    assert!(matches!(error, GrantError::ReauthorizationRequired), "{error}");
+    scene.system.work().await;
+    scene.assert_told("bob", []).await;
+    let confirmed = scene.system.app.confirm("bob", &claim).await;
+    assert_eq!((confirmed.status, &confirmed.json()["status"]), (200, &json!("reauthorization_required")));
+    scene.system.work().await;
+    scene.assert_told("bob", [("reauthorization_required", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret_or_an_outage_condemns_nobody() {
+    let scene = Scene::linked(&["alice"]).await;
+    let (link, user) = (scene.system.app.links("alice").await, scene.zoom_user(ADA));
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+
+    scene.set_client_secret("wrong").await;
+    let error = scene.grants().access_token(&user).await.unwrap_err();
+    assert!(matches!(error, GrantError::InvalidClient), "{error}");
+    let right = scene.system.stack.config().secrets.zoom_client_secret.clone();
+    scene.set_client_secret(&right).await;
+
+    for fault in [
+        Fault::Status { status: 500 },
+        Fault::Status { status: 503 },
+        Fault::Status { status: 404 },
+        Fault::RateLimited { retry_after_seconds: None },
+        Fault::Html,
+        Fault::Close,
+    ] {
+        scene.arm(NewFault::times(Point::TokenRefresh, fault.clone(), 1));
+        let error = scene.grants().access_token(&user).await.unwrap_err();
+        let for_good = matches!(error, GrantError::ReauthorizationRequired | GrantError::None);
+        assert!(!for_good, "{fault:?}: {error}");
+        assert_eq!(scene.system.app.links("alice").await, link, "{fault:?}");
+    }
+    scene.grants().access_token(&user).await.unwrap();
+    scene.assert_served(ADA).await;
+    scene.system.work().await;
+    scene.assert_told("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
+    let scene = Scene::linked(&["alice"]).await;
+    let user = scene.zoom_user(ADA);
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1));
+    let error = scene.grants().access_token(&user).await.unwrap_err();
+    assert!(matches!(error, GrantError::Unavailable(_)), "{error}");
+    scene.assert_status("alice", &["active"]).await;
+    let error = scene.grants().access_token(&user).await.unwrap_err();
+    assert!(matches!(error, GrantError::ReauthorizationRequired), "{error}");
+    assert_eq!(scene.refreshes(), 2);
+    scene.system.work().await;
+    scene.assert_status("alice", &["reauthorization_required"]).await;
+    scene.assert_told("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
+    scene.system.link("alice", ADA).await;
+    scene.assert_served(ADA).await;
+}
+
+/// A call that is held up on its way to an engine until the test lets it go.
+struct Held {
+    reached: Arc<Notify>,
+    go: mpsc::Sender<()>,
+}
+
+/// Holds up calls of DynamoDB, each the n-th of its operation from now on.
+fn hold<const N: usize>(scene: &Scene, calls: [(&'static str, usize); N]) -> [Held; N] {
+    let mut held = Vec::new();
+    let mut watched = Vec::new();
+    for (operation, nth) in calls {
+        let (go, wait) = mpsc::channel::<()>();
+        let reached = Arc::new(Notify::new());
+        watched.push((operation, nth, AtomicUsize::new(0), Arc::clone(&reached), Mutex::new(wait)));
+        held.push(Held { reached, go });
+    }
+    scene.system.stack.engines().faults().decide_with(move |service, operation| {
+        for (wanted, nth, count, reached, wait) in &watched {
+            let this = service == Service::DynamoDb
+                && operation == *wanted
+                && count.fetch_add(1, Ordering::SeqCst) + 1 == *nth;
+            if this {
+                reached.notify_one();
+                let wait = || wait.lock().unwrap().recv_timeout(Duration::from_secs(20));
+                tokio::task::block_in_place(wait).unwrap();
+            }
+        }
+        None
+    });
+    held.try_into().unwrap_or_else(|_| unreachable!())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refresh_that_a_consent_overtakes_adopts_the_consents_tokens() {
+    let scene = Scene::linked(&["alice"]).await;
+    let (grants, user) = (scene.grants(), scene.zoom_user(ADA));
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    // The first takes the lease, the second saves the pair.
+    let [save] = hold(&scene, [("UpdateItem", 2)]);
+    let refresh = tokio::spawn(async move { grants.access_token(&user).await });
+    save.reached.notified().await;
+    scene.system.consent(&mut scene.system.browser(), "bob", ADA).await;
+    save.go.send(()).unwrap();
+    let token = refresh.await.unwrap().unwrap();
+    scene.assert_served(ADA).await;
+    let live = scene.system.zoom().live_grant(ADA).unwrap().access_token;
+    assert!(token.token.expose_secret() == live, "a token that Zoom does not honour");
+    assert_eq!(scene.refreshes(), 1);
+    scene.assert_status("alice", &["active"]).await;
+    scene.system.work().await;
+    scene.assert_told("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refresh_that_is_saved_between_a_consents_exchange_and_its_end_does_not_undo_it() {
+    let scene = Scene::linked(&["alice"]).await;
+    let user = scene.zoom_user(ADA);
+    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    // Whoever refreshes got Zoom's answer late, or its clock is two seconds ahead: the same to the table.
+    let environment = scene.system.stack.function_environment("reconciler").unwrap();
+    let mut ahead = environment.clone();
+    ahead.clock = Clock::default();
+    ahead.clock.advance(ACCESS_TOKEN_ENDS + SignedDuration::from_secs(2));
+    let grants = Grants::new(&ahead).unwrap();
+    let [save, store] = hold(&scene, [("UpdateItem", 2), ("TransactWriteItems", 1)]);
+
+    let refresh = tokio::spawn(async move { grants.access_token(&user).await });
+    save.reached.notified().await;
+    let mut browser = scene.system.browser();
+    let back = scene.system.callback(&mut browser, "bob", ADA).await;
+    let consent = tokio::spawn(async move { browser.visit(&back).await });
+    store.reached.notified().await;
+    save.go.send(()).unwrap();
+    let _ = refresh.await.unwrap();
+    store.go.send(()).unwrap();
+    consent.await.unwrap().claim();
+    scene.assert_served(ADA).await;
+    scene.assert_status("alice", &["active"]).await;
+}
+
+// --------------------------------------------------------------------------------------- interrupted
+
+#[tokio::test]
+async fn an_interrupted_consent_serves_the_links_that_exist() {
+    let scene = Scene::linked(&["alice"]).await;
+    let link = scene.system.app.links("alice").await;
+    let exchange = scene.interrupted("bob").await;
+    scene.finish(&exchange).await;
+    scene.assert_served(ADA).await;
+    assert_eq!(scene.system.app.links("alice").await, link);
+    scene.assert_status("bob", &[]).await;
+    assert!((&scene.exchanges().await & &exchange).is_empty());
+    let before = scene.holding(ADA).await;
+    scene.finish(&exchange).await;
+    assert_eq!(scene.holding(ADA).await, before, "the order repeated changed something");
+    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_told("bob", []).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+}
+
+#[tokio::test]
+async fn an_interrupted_consent_that_nobody_needs_is_revoked() {
+    let scene = Scene::open().await;
+    let exchange = scene.interrupted("bob").await;
+    assert!(scene.system.zoom().live_grant(ADA).is_some());
+    scene.finish(&exchange).await;
+    scene.assert_gone(ADA).await;
+    assert!(scene.exchanges().await.is_empty());
+    scene.finish(&exchange).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 1);
+    scene.assert_told("bob", []).await;
+}
+
+#[tokio::test]
+async fn of_two_interrupted_consents_the_pair_that_zoom_honours_is_kept_in_any_order() {
+    for newer_first in [true, false] {
+        let scene = Scene::linked(&["alice"]).await;
+        let older = scene.interrupted("bob").await;
+        let newer = scene.interrupted("carol").await;
+        for exchange in if newer_first { [&newer, &older] } else { [&older, &newer] } {
+            scene.finish(exchange).await;
+        }
+        scene.assert_served(ADA).await;
+        scene.assert_status("alice", &["active"]).await;
+        scene.assert_told("alice", [("activated", 1)]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_consent_that_is_looked_after_late_is_not_lost() {
+    for linked in [true, false] {
+        let scene = Scene::linked(if linked { &["alice"] } else { &[] }).await;
+        let exchange = scene.interrupted("bob").await;
+        // Zoom's API was down for longer than an access token lives.
+        scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+        scene.finish(&exchange).await;
+        if linked {
+            scene.assert_served(ADA).await;
+            scene.assert_status("alice", &["active"]).await;
+        } else {
+            scene.assert_gone(ADA).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_consent_does_not_take_the_tokens_from_a_link_that_works() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.interrupted("bob").await;
+    // Nobody has looked after bob's exchange yet.
+    let missed = unannounced(&scene, SignedDuration::from_hours(1));
+    backfill(&scene, "alice", 1).await;
+    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_status("alice", &["active"]).await;
+    assert_eq!(scene.system.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
+}
+
+#[tokio::test]
+async fn a_link_that_is_never_confirmed_is_dropped_and_its_grant_revoked() {
+    let scene = Scene::open().await;
+    let claim = scene.system.consent(&mut scene.system.browser(), "alice", ADA).await;
+    let exchange = scene.exchanges().await;
+    assert_eq!(exchange.len(), 1);
+    scene.system.stack.advance(SignedDuration::from_secs(600));
+    scene.finish(&exchange).await;
+    scene.assert_gone(ADA).await;
+    assert!(scene.exchanges().await.is_empty());
+    scene.assert_told("alice", []).await;
+    assert_eq!(scene.system.app.confirm("alice", &claim).await.code(), "claim_expired");
+    scene.finish(&exchange).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 1);
+}
+
+#[tokio::test]
+async fn a_pending_link_that_is_dropped_leaves_the_others_their_grant() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.system.consent(&mut scene.system.browser(), "bob", ADA).await;
+    scene.system.stack.advance(SignedDuration::from_secs(900));
+    scene.finish(&scene.exchanges().await).await;
+    assert_eq!(scene.holding(ADA).await.links.len(), 1);
+    scene.assert_served(ADA).await;
+    scene.assert_status("alice", &["active"]).await;
+    scene.assert_told("bob", []).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 0);
+}
+
+#[tokio::test]
+async fn a_pending_link_begun_again_waits_for_the_later_claim() {
+    let scene = Scene::open().await;
+    let system = &scene.system;
+    let first = system.consent(&mut system.browser(), "alice", ADA).await;
+    let firsts = scene.exchanges().await;
+    system.stack.advance(SignedDuration::from_secs(595));
+    let second = system.consent(&mut system.browser(), "alice", ADA).await;
+    system.stack.advance(SignedDuration::from_secs(305));
+    scene.finish(&firsts).await;
+    assert_eq!(system.app.confirm("alice", &first).await.code(), "claim_expired");
+    assert_eq!(system.app.confirm("alice", &second).await.status, 200);
+    // Once confirmed it stays, whatever order comes.
+    system.stack.advance(SignedDuration::from_secs(600));
+    scene.finish(&scene.exchanges().await).await;
+    scene.assert_status("alice", &["active"]).await;
+    scene.assert_served(ADA).await;
+
+    // Not confirmed, it goes with its last claim.
+    system.consent(&mut system.browser(), "bob", CEM).await;
+    system.stack.advance(SignedDuration::from_secs(595));
+    system.consent(&mut system.browser(), "bob", CEM).await;
+    system.stack.advance(SignedDuration::from_secs(600));
+    scene.finish(&scene.exchanges().await).await;
+    scene.assert_gone(CEM).await;
+}
+
+// ------------------------------------------------------------------------------------------- backfill
+
+/// Asks for what this app user's Zoom users recorded in the last days.
+async fn backfill(scene: &Scene, app_user: &str, days: i64) {
+    let now = scene.system.app.now();
+    let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let from = day(now - SignedDuration::from_hours(24 * days));
+    let answer = ask_backfill(scene, app_user, json!({"from": from, "to": day(now)}).to_string()).await;
+    assert_eq!((answer.status, answer.json()), (202, json!({"status": "accepted"})));
+    scene.system.work().await;
+}
+
+async fn ask_backfill(scene: &Scene, app_user: &str, body: String) -> it::app::Answer {
+    let token = scene.system.app.api_token(app_user);
+    let app = &scene.system.app;
+    app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body)).await
+}
+
+#[tokio::test]
+async fn a_new_link_brings_what_completed_in_the_two_days_before_it_once() {
+    let scene = Scene::open().await;
+    let hours = SignedDuration::from_hours;
+    let missed = [hours(1), hours(47)].map(|age| unannounced(&scene, age));
+    let too_old = unannounced(&scene, hours(24 * 5));
+    let others = NewRecording { send: false, ..small(BEN) };
+    scene.system.zoom().create_recording(others).unwrap();
+    // As long as the app has not confirmed, nothing is read.
+    let claim = scene.system.consent(&mut scene.system.browser(), "alice", ADA).await;
+    scene.system.work().await;
+    assert_eq!(scene.requests("/recordings"), 0);
+    assert_eq!(scene.system.app.confirm("alice", &claim).await.status, 200);
+    scene.system.work().await;
+
+    let recordings = scene.system.app.recordings("alice").await;
+    let uuids: Vec<_> = recordings.iter().map(|recording| &recording["meeting_uuid"]).collect();
+    assert_eq!(uuids, [&missed[0].uuid, &missed[1].uuid]);
+    assert!(recordings.iter().all(|recording| recording["status"] == "stored"), "{recordings:?}");
+
+    // The events come after all, and a second user links: nothing is fetched again.
+    for recording in &missed {
+        let id = scene.system.zoom().complete(&recording.key).unwrap();
+        scene.delivered(id).await;
+    }
+    scene.system.link("bob", ADA).await;
+    scene.settle().await;
+    for recording in &missed {
+        assert_eq!(zoom::fetches(&scene.system, &recording.files[0].id), 1, "{}", recording.uuid);
+    }
+    assert_eq!(zoom::fetches(&scene.system, &too_old.files[0].id), 0);
+    assert_eq!(scene.system.app.recordings("alice").await.len(), 2);
+    assert_eq!(store::files(&scene.system.stack).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_operator_may_have_more_than_two_days_fetched() {
+    let scene = Scene::with(&[("BackfillDays", "10")]).await;
+    let hours = SignedDuration::from_hours;
+    let missed = unannounced(&scene, hours(24 * 9));
+    unannounced(&scene, hours(24 * 12));
+    scene.system.link("alice", ADA).await;
+    let recordings = scene.system.app.recordings("alice").await;
+    let uuids: Vec<_> = recordings.iter().map(|recording| &recording["meeting_uuid"]).collect();
+    assert_eq!(uuids, [&missed.uuid]);
+}
+
+#[tokio::test]
+async fn a_backfill_over_months_reads_all_windows_and_all_pages() {
+    let scene = Scene::with(&[("DownloadMode", "on-demand")]).await;
+    scene.system.link("alice", ADA).await;
+    scene.system.link("alice", CEM).await;
+    let mut expected = BTreeSet::new();
+    // One page is 300; this day has more. And one recording every nine days for a year.
+    for n in 0..310 {
+        let age = SignedDuration::from_hours(24 * 100) + SignedDuration::from_secs(n * 60);
+        expected.insert(unannounced(&scene, age).uuid);
+    }
+    for n in 1..=40 {
+        expected.insert(unannounced(&scene, SignedDuration::from_hours(24 * 9 * n)).uuid);
+    }
+    let outside = unannounced(&scene, SignedDuration::from_hours(24 * 366));
+    scene.system.zoom().clear_requests();
+    backfill(&scene, "alice", 365).await;
+
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/recordings?limit=100{cursor}");
+        let page = scene.system.app.get(&path, "alice").await.json();
+        let uuids = page["recordings"].as_array().unwrap().iter();
+        found.extend(uuids.map(|recording| recording["meeting_uuid"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let unique: BTreeSet<_> = found.iter().cloned().collect();
+    assert_eq!(found.len(), unique.len(), "a recording is listed twice");
+    assert!(!unique.contains(&outside.uuid));
+    assert_eq!(unique, expected);
+    // 366 days in windows of 28, for two Zoom users, and one page more.
+    assert_eq!(scene.requests("/users/me/recordings"), 14 * 2 + 1);
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_backfill_that_zoom_interrupts_is_completed_and_one_without_a_grant_is_dropped() {
+    let scene = Scene::linked(&["alice"]).await;
+    let missed = unannounced(&scene, SignedDuration::from_hours(24 * 20));
+    for fault in [
+        Fault::Status { status: 500 },
+        Fault::Status { status: 401 },
+        Fault::RateLimited { retry_after_seconds: None },
+        Fault::Html,
+        Fault::Close,
+    ] {
+        scene.arm(NewFault::times(Point::ListRecordings, fault, 1));
+    }
+    backfill(&scene, "alice", 30).await;
+    assert_eq!(scene.system.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
+    scene.assert_told("alice", [("activated", 1)]).await;
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+
+    // A user who has no link asks for nothing, and an order that outlives its link reads nothing.
+    scene.system.zoom().clear_requests();
+    backfill(&scene, "bob", 30).await;
+    let id = scene.system.app.links("alice").await[0]["id"].clone();
+    scene.disconnect("alice", &id).await;
+    scene.settle().await;
+    let user = scene.zoom_user(ADA);
+    scene.order(json!({"v": 1, "order": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
+    scene.settle().await;
+    assert_eq!(scene.requests("/recordings"), 0);
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_backfill_that_makes_no_sense_is_refused() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.system.zoom().clear_requests();
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "not json",
+        r#"{"from":"2026-01-01"}"#,
+        r#"{"to":"2026-01-01"}"#,
+        r#"{"from":"2026-01-02","to":"2026-01-01"}"#,
+        r#"{"from":"2025-01-01","to":"2026-06-01"}"#,
+        r#"{"from":"-009999-01-01","to":"9999-12-31"}"#,
+        r#"{"from":"2026-02-30","to":"2026-03-01"}"#,
+        r#"{"from":"yesterday","to":"today"}"#,
+        r#"{"from":1,"to":2}"#,
+        r#"{"from":["2026-01-01"],"to":"2026-01-02"}"#,
+        r#"{"from":null,"to":null}"#,
+        r#"{"from":"2026-01-01","from":"2026-01-01","to":"2026-01-02"}"#,
+    ] {
+        let answer = ask_backfill(&scene, "alice", body.to_owned()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "request_invalid"), "{body}");
+    }
+    scene.system.work().await;
+    assert!(scene.system.zoom().requests().is_empty());
+}
+
+// ---------------------------------------------------------------------------------------- token ladder
+
+/// How often each kind of download URL was tried: the event's, and the one that REST names.
+fn rungs(scene: &Scene) -> (usize, usize) {
+    (scene.requests("/rec/webhook_download/"), scene.requests("/rec/download/"))
+}
+
+async fn assert_stored(scene: &Scene, recording: &Recording) {
+    let files = store::files(&scene.system.stack).await;
+    assert_eq!(files.len(), recording.files.len());
+    let file = &recording.files[0];
+    let (key, bytes) = files.iter().next().unwrap();
+    assert!(key.contains(&file.id));
+    assert!(*bytes == file.spec().bytes(0..file.size), "other bytes");
+}
+
+#[tokio::test]
+async fn an_event_whose_token_has_expired_is_fetched_with_what_zooms_api_gives() {
+    let scene = Scene::linked(&["alice"]).await;
+    let recording = zoom::complete(&scene.system, small(ADA)).await;
+    scene.system.stack.advance(SignedDuration::from_hours(25));
+    scene.system.work().await;
+    assert_stored(&scene, &recording).await;
+    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 1), 1));
+}
+
+#[tokio::test]
+async fn each_rung_of_the_ladder_is_tried_when_the_one_before_is_refused() {
+    // What refuses, how often, and which URLs were tried in the end.
+    for (fault, times, tried) in [
+        (Fault::Status { status: 401 }, 0, (1, 0)),
+        (Fault::Status { status: 401 }, 1, (1, 1)),
+        (Fault::Status { status: 403 }, 1, (1, 1)),
+        (Fault::Status { status: 404 }, 1, (1, 1)),
+        (Fault::Status { status: 410 }, 1, (1, 1)),
+        (Fault::Html, 1, (1, 1)),
+        (Fault::Status { status: 401 }, 2, (1, 2)),
+        (Fault::Status { status: 403 }, 2, (1, 2)),
+        (Fault::Html, 2, (1, 2)),
+    ] {
+        let scene = Scene::linked(&["alice"]).await;
+        scene.arm(NewFault::times(Point::Download, fault.clone(), times));
+        let recording = zoom::complete(&scene.system, small(ADA)).await;
+        scene.system.work().await;
+        assert_stored(&scene, &recording).await;
+        assert_eq!(rungs(&scene), tried, "{fault:?} {times} times");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.system.zoom().change_settings(|config| config.download_token_seconds = -1);
+    let new = NewRecording { send: false, ..small(ADA) };
+    let recording = scene.system.zoom().create_recording(new).unwrap().recording;
+    // What Zoom's API says of it, without the token.
+    let (grants, user) = (scene.grants(), scene.zoom_user(ADA));
+    let token = grants.access_token(&user).await.unwrap();
+    let uuid = recording.uuid.parse().unwrap();
+    let listed = grants.zoom().meeting_recordings(&token.token, &uuid, 60).await.unwrap();
+    assert!(listed.download_access_token.is_some());
+    scene.arm(NewFault::times(
+        Point::MeetingRecordings,
+        Fault::Answer {
+            status: 200,
+            content_type: "application/json".into(),
+            body: listed.object.to_string(),
+        },
+        1,
+    ));
+    let id = scene.system.zoom().complete(&recording.key).unwrap();
+    scene.delivered(id).await;
+    assert_stored(&scene, &recording).await;
+    assert_eq!(rungs(&scene), (1, 1));
+}
+
+#[tokio::test]
+async fn an_access_token_that_the_api_refuses_is_refreshed_once_and_the_file_comes() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.arm(NewFault::times(Point::Download, Fault::Status { status: 401 }, 1));
+    scene.arm(NewFault::times(Point::MeetingRecordings, Fault::Status { status: 401 }, 1));
+    let recording = zoom::complete(&scene.system, small(ADA)).await;
+    scene.system.work().await;
+    assert_stored(&scene, &recording).await;
+    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 1), 1));
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn a_file_that_no_rung_opens_fails_with_the_reason() {
+    for (fault, ended, reason) in [
+        (Some(Fault::Status { status: 401 }), false, "token_refused"),
+        (Some(Fault::Status { status: 403 }), false, "token_refused"),
+        (Some(Fault::Html), false, "html_instead_of_file"),
+        (Some(Fault::Status { status: 401 }), true, "token_refused"),
+    ] {
+        let scene = Scene::linked(&["alice"]).await;
+        if let Some(fault) = &fault {
+            scene.arm(NewFault::always(Point::Download, fault.clone()));
+        }
+        if ended {
+            scene.remove_silently(ADA);
+        }
+        let recording = zoom::complete(&scene.system, small(ADA)).await;
+        scene.system.work().await;
+        let path = format!("/v1/recordings/{}", recording_id(&recording));
+        let seen = scene.system.app.get(&path, "alice").await.json();
+        assert_eq!(seen["files"][0]["status"], "failed", "{fault:?}");
+        assert_eq!(seen["files"][0]["reason"], reason, "{fault:?}");
+        let expected: &[&str] = if ended { &["reauthorization_required"] } else { &["active"] };
+        scene.assert_status("alice", expected).await;
+        assert!(store::files(&scene.system.stack).await.is_empty());
+    }
+}
+
+/// Zoom honours no token of ours, and the event's own was good: the file comes all the same.
+#[tokio::test]
+async fn an_event_needs_no_grant_that_works() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.remove_silently(ADA);
+    let recording = zoom::complete(&scene.system, small(ADA)).await;
+    scene.system.work().await;
+    assert_stored(&scene, &recording).await;
+    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 0), 0));
+    scene.assert_status("alice", &["active"]).await;
+}
+
+fn recording_id(recording: &Recording) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&recording.uuid)
+}

@@ -4,21 +4,21 @@
 //! `fact#<notification id>`. Each change of a file's state is a conditional write, so whoever comes
 //! second finds out; a late event never undoes a newer one.
 
+mod reading;
+mod transfer;
+
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::cursor::Position;
 use domain::ids::{FileId, RecordingId, ZoomUser};
 use domain::message::Notification;
-use domain::notification::MOST_FILES;
 use domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
 use domain::seal::Sealed;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
@@ -150,63 +150,6 @@ impl Loaded {
     }
 }
 
-/// What totals and states need of a file.
-#[derive(Deserialize)]
-struct SlimFile {
-    id: FileId,
-    status: FileStatus,
-    #[serde(default)]
-    size: Option<u64>,
-    #[serde(default)]
-    bytes_stored: u64,
-}
-
-impl From<SlimFile> for FileItem {
-    fn from(slim: SlimFile) -> Self {
-        Self {
-            facts: FileFacts {
-                id: slim.id,
-                file_type: String::new(),
-                recording_type: None,
-                extension: String::new(),
-                size: slim.size,
-            },
-            status: slim.status,
-            reason: None,
-            bytes_stored: slim.bytes_stored,
-            key: None,
-            crc64nvme: None,
-            source: None,
-            last_event_ts: 0,
-            lease_owner: None,
-            lease_until: None,
-            attempt: 0,
-        }
-    }
-}
-
-/// A recording's own row and those of its files, told apart.
-fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<Loaded>, AwsFailure> {
-    let mut item = None;
-    let mut files = Vec::with_capacity(rows.len());
-    for row in rows {
-        if row
-            .get("entry")
-            .and_then(|e| e.as_s().ok())
-            .is_some_and(|entry| entry.contains("#file#"))
-        {
-            files.push(read(row)?);
-        } else {
-            item = Some(read(row)?);
-        }
-    }
-    Ok(item.map(|item| Loaded {
-        zoom_user: zoom_user.clone(),
-        item,
-        files,
-    }))
-}
-
 /// Names one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileKey {
@@ -274,112 +217,6 @@ impl RecordingTable {
                 .required("RECORDINGS_TABLE")?
                 .to_owned(),
         })
-    }
-
-    /// A recording with all of its files, by one consistent query.
-    pub async fn load(
-        &self,
-        zoom_user: &ZoomUser,
-        id: &RecordingId,
-    ) -> Result<Option<Loaded>, AwsFailure> {
-        let rows = self.rows(zoom_user, id).into_paginator().items().send();
-        let rows = rows.collect::<Result<Vec<Item>, _>>().await;
-        let rows = rows.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
-        loaded(zoom_user, rows)
-    }
-
-    /// A recording as a notification shows it: the first files in full, the others as far as totals and
-    /// states need them. A recording may have a thousand files, and tell of each.
-    pub async fn overview(
-        &self,
-        zoom_user: &ZoomUser,
-        id: &RecordingId,
-        in_full: Option<&FileId>,
-    ) -> Result<Option<Loaded>, AwsFailure> {
-        let first = i32::try_from(MOST_FILES + 1).unwrap_or(i32::MAX);
-        let page = self.rows(zoom_user, id).limit(first).send().await;
-        let page = page.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
-        let rest = page
-            .last_evaluated_key
-            .clone()
-            .filter(|key| !key.is_empty());
-        let overview = loaded(zoom_user, page.items.unwrap_or_default())?;
-        let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
-            return Ok(overview);
-        };
-        let slim = self
-            .rows(zoom_user, id)
-            .set_exclusive_start_key(Some(rest))
-            .projection_expression("id, #status, #size, bytes_stored")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_names("#size", "size")
-            .into_paginator()
-            .items()
-            .send();
-        let slim = slim.collect::<Result<Vec<Item>, _>>().await;
-        for row in slim.map_err(|error| AwsFailure::of("Query Recordings", &error))? {
-            let slim: SlimFile = read(row)?;
-            let key = FileKey {
-                zoom_user: zoom_user.clone(),
-                recording: id.clone(),
-                file: slim.id.clone(),
-            };
-            let full = if in_full == Some(&slim.id) {
-                self.file(&key).await?
-            } else {
-                None
-            };
-            overview.files.push(full.unwrap_or_else(|| slim.into()));
-        }
-        Ok(Some(overview))
-    }
-
-    fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            // Ids vary in length, so a prefix alone would find other recordings as well.
-            .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
-            .expression_attribute_values(":first", AttributeValue::S(recording_entry(id)))
-            .expression_attribute_values(
-                ":last",
-                AttributeValue::S(format!("{}#~", recording_entry(id))),
-            )
-    }
-
-    /// A file's item.
-    async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
-        self.get(&key.zoom_user, key.entry())
-            .await?
-            .map(read)
-            .transpose()
-    }
-
-    /// A recording's own item, without its files.
-    pub async fn item(
-        &self,
-        zoom_user: &ZoomUser,
-        id: &RecordingId,
-    ) -> Result<Option<RecordingItem>, AwsFailure> {
-        self.get(zoom_user, recording_entry(id))
-            .await?
-            .map(read)
-            .transpose()
-    }
-
-    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsFailure> {
-        self.client
-            .get_item()
-            .table_name(&self.table)
-            .key("zoom_user", AttributeValue::S(zoom_user.key()))
-            .key("entry", AttributeValue::S(entry))
-            .consistent_read(true)
-            .send()
-            .await
-            .map(|answer| answer.item)
-            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))
     }
 
     /// Draws the next sequence number for a fact about a recording. `None` if there is no such
@@ -562,165 +399,6 @@ impl RecordingTable {
             .condition_expression("attribute_exists(entry)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())
-    }
-
-    /// Takes the transfer of a file under a lease, if it waits or its last owner is gone.
-    pub async fn claim_transfer(
-        &self,
-        key: &FileKey,
-        owner: &str,
-        now: Timestamp,
-        lease: SignedDuration,
-    ) -> Result<Claimed, AwsFailure> {
-        let answer = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression(
-                "SET #status = :transferring, lease_owner = :owner, lease_until = :until, bytes_stored = :zero \
-                 ADD attempt :one",
-            )
-            // The SDK repeats a call whose answer was lost, and then meets its own lease.
-            .condition_expression(
-                "#status = :queued OR (#status = :transferring AND (lease_until < :now OR lease_owner = :owner))",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":queued", status(FileStatus::Queued))
-            .expression_attribute_values(":transferring", status(FileStatus::Transferring))
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
-            .expression_attribute_values(":until", number((now + lease).as_millisecond()))
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":one", number(1))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match answer {
-            Ok(updated) => Ok(Claimed::Ours(read(updated.attributes.unwrap_or_default())?)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let Some(item) = failed.item().filter(|item| !item.is_empty()) else {
-                        return Ok(Claimed::Unknown);
-                    };
-                    let item: FileItem = read(item.clone())?;
-                    Ok(match (item.status, item.lease_until) {
-                        (FileStatus::Transferring, Some(until)) => Claimed::Leased(until),
-                        _ => Claimed::Ended(item),
-                    })
-                }
-                _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
-            },
-        }
-    }
-
-    /// Notes how far the owner's transfer has come.
-    pub async fn progress(&self, key: &FileKey, owner: &str, bytes: u64) -> Result<(), FenceError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression("SET bytes_stored = :bytes")
-            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()));
-        self.as_owner(update, owner).await
-    }
-
-    /// Ends the owner's transfer: the object is in the bucket, whole and proven.
-    pub async fn stored(
-        &self,
-        key: &FileKey,
-        owner: &str,
-        object_key: &str,
-        crc64nvme: &str,
-        bytes: u64,
-    ) -> Result<(), FenceError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression(
-                "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc \
-                 REMOVE lease_until, #source, reason",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_names("#key", "key")
-            .expression_attribute_names("#source", "source")
-            .expression_attribute_values(":stored", status(FileStatus::Stored))
-            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()))
-            .expression_attribute_values(":key", AttributeValue::S(object_key.to_owned()))
-            .expression_attribute_values(":crc", AttributeValue::S(crc64nvme.to_owned()));
-        self.as_owner(update, owner).await
-    }
-
-    /// Ends the owner's transfer for good, with a reason.
-    pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), FenceError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression(
-                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":failed", status(FileStatus::Failed))
-            .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()))
-            .expression_attribute_values(":zero", number(0));
-        self.as_owner(update, owner).await
-    }
-
-    /// Gives the owner's transfer back, to be tried again.
-    pub async fn release(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression("SET #status = :queued REMOVE lease_until")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":queued", status(FileStatus::Queued));
-        self.as_owner(update, owner).await
-    }
-
-    /// Up to `limit` recordings of a Zoom user, newest first, after a position; without their files.
-    pub async fn newest(
-        &self,
-        zoom_user: &ZoomUser,
-        after: Option<&Position>,
-        limit: usize,
-    ) -> Result<Vec<RecordingItem>, AwsFailure> {
-        // All Zoom users share one order of (start_order, zoom_user), newest first. Start orders hold
-        // the recording id, so equal ones at another user are the same meeting instance.
-        let bound = after.map(|position| {
-            let inclusive = zoom_user.key() < position.zoom_user;
-            (position.start_order.clone(), inclusive)
-        });
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(BY_START)
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()));
-        let query = match bound {
-            None => query.key_condition_expression("zoom_user = :user"),
-            Some((start_order, inclusive)) => query
-                .key_condition_expression(if inclusive {
-                    "zoom_user = :user AND start_order <= :before"
-                } else {
-                    "zoom_user = :user AND start_order < :before"
-                })
-                .expression_attribute_values(":before", AttributeValue::S(start_order)),
-        };
-        let mut pages = query.into_paginator().items().send();
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let Some(row) = pages.next().await else { break };
-            found.push(read(
-                row.map_err(|error| AwsFailure::of("Query Recordings", &error))?,
-            )?);
-        }
-        Ok(found)
-    }
-
-    async fn as_owner(
-        &self,
-        update: UpdateItemFluentBuilder,
-        owner: &str,
-    ) -> Result<(), FenceError> {
-        let update = update
-            .condition_expression("lease_owner = :owner AND attribute_exists(lease_until)")
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
-        conditional(update.send().await)?.ok_or(FenceError::Lost)
     }
 
     async fn add<T: Serialize + serde::de::DeserializeOwned>(
