@@ -111,32 +111,47 @@ impl OauthCallback {
         // From here on the pair is the only one that Zoom honours for this user.
         let obtained = Obtained::new(pair, self.clock.now());
         self.save(&exchange, session, &obtained).await?;
-        let me = self.zoom.users_me(&obtained.tokens.access_token).await?;
+        let linked = self.take_in(session, &exchange, &obtained).await;
+        if linked.is_err() {
+            // The pair waits under the exchange's key; the links that exist need it soon.
+            if let Err(failure) = self.orders.send(&finish(&exchange), "connect").await {
+                tracing::warn!(error = %failure, "the order sent ahead has to do");
+            }
+        }
+        linked
+    }
 
-        let claim = Claim::from_random(random::bytes());
+    async fn take_in(
+        &self,
+        session: &Session,
+        exchange: &str,
+        obtained: &Obtained,
+    ) -> Result<Claim, LinkingError> {
+        let me = self.zoom.users_me(&obtained.tokens.access_token).await?;
         let missing = scope::missing(obtained.scope.as_deref());
-        if missing.is_empty() {
-            let claim_item = ClaimItem {
-                app_user: session.app_user.clone(),
-                zoom_user: me.user.clone(),
-                jti: session.jti.clone(),
-                confirmed: false,
-                expires_at: (obtained.at + claim::LIFETIME).as_second(),
-            };
-            let link = PendingLink {
-                claim: &claim,
-                claim_item: &claim_item,
-            };
-            self.store(&me, &obtained, &exchange, session, Some(link))
-                .await?;
-            return Ok(claim);
+        if !missing.is_empty() {
+            // Without its scopes the pair makes no link. Links that exist get it all the same; where there
+            // are none it is revoked, by the order to finish.
+            if !self.links.holding(&me.user).await?.links.is_empty() {
+                self.store(&me, obtained, exchange, session, None).await?;
+            }
+            return Err(LinkingError::Scope(missing.join(" ")));
         }
-        // Without its scopes the pair makes no link. Links that exist get it all the same; where there are
-        // none, the order to finish finds the exchange and revokes what nobody needs.
-        if !self.links.holding(&me.user).await?.links.is_empty() {
-            self.store(&me, &obtained, &exchange, session, None).await?;
-        }
-        Err(LinkingError::Scope(missing.join(" ")))
+        let claim = Claim::from_random(random::bytes());
+        let claim_item = ClaimItem {
+            app_user: session.app_user.clone(),
+            zoom_user: me.user.clone(),
+            jti: session.jti.clone(),
+            confirmed: false,
+            expires_at: (obtained.at + claim::LIFETIME).as_second(),
+        };
+        let link = PendingLink {
+            claim: &claim,
+            claim_item: &claim_item,
+        };
+        self.store(&me, obtained, exchange, session, Some(link))
+            .await?;
+        Ok(claim)
     }
 
     /// Saves the pair under the exchange's own key: whose it is, only `users/me` will tell.
@@ -201,14 +216,17 @@ impl OauthCallback {
     /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
     /// when the claim has expired.
     async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsFailure> {
-        let order = Order::FinishConnect {
-            exchange: exchange.to_owned(),
-        };
-        let message = OrderMessage { v: V1, order };
         self.orders
-            .send_later(&message, "connect", FINISH_AFTER_SECONDS)
+            .send_later(&finish(exchange), "connect", FINISH_AFTER_SECONDS)
             .await
     }
+}
+
+fn finish(exchange: &str) -> OrderMessage {
+    let order = Order::FinishConnect {
+        exchange: exchange.to_owned(),
+    };
+    OrderMessage { v: V1, order }
 }
 
 fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {

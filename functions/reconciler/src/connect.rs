@@ -1,12 +1,13 @@
-//! What became of an authorization that was begun a quarter of an hour ago.
+//! What became of an authorization that was begun a quarter of an hour ago, or failed just now.
 
 use aws::links::{Consent, LinkError, NewTokens};
 use aws::metrics;
 use aws::sessions::{ExchangeItem, ExchangeStage};
-use aws::vault::{SealedTokens, TokenOwner};
+use aws::vault::{SealedTokens, TokenOwner, Tokens};
 use domain::ids::{AppUserId, ZoomUser};
 use domain::link::{Change, Refused};
-use zoom::ApiError;
+use grants::GrantError;
+use zoom::{ApiError, Me, RefreshError, RevokeError};
 
 use crate::{OrderError, Reconciler};
 
@@ -25,7 +26,9 @@ impl Reconciler {
             return Ok(());
         };
         let ExchangeItem {
-            app_user, stage, ..
+            app_user,
+            stage,
+            expires_at,
         } = item;
         let zoom_user = match stage {
             ExchangeStage::Linked { zoom_user } => Some(zoom_user),
@@ -42,7 +45,7 @@ impl Reconciler {
                     access_expires_at,
                     scope,
                 };
-                self.adopt(exchange, &app_user, saved).await?
+                self.adopt(exchange, &app_user, saved, expires_at).await?
             }
         };
         if let Some(zoom_user) = zoom_user {
@@ -58,28 +61,59 @@ impl Reconciler {
         &self,
         exchange: &str,
         begun_by: &AppUserId,
-        saved: Saved,
+        mut saved: Saved,
+        expires_at: i64,
     ) -> Result<Option<ZoomUser>, OrderError> {
-        let tokens = self
-            .grants
-            .vault()
-            .open(&TokenOwner::Exchange(exchange.to_owned()), &saved.sealed)
-            .await?;
+        let owner = TokenOwner::Exchange(exchange.to_owned());
+        let mut tokens = self.grants.vault().open(&owner, &saved.sealed).await?;
+        if saved.access_expires_at <= self.clock.now().as_second() {
+            // Looked after late. The pair is refreshed where it lies, and saved before it is used.
+            let Some(fresh) = self.refreshed(&tokens).await? else {
+                return Ok(None);
+            };
+            saved.sealed = self.grants.vault().seal(&owner, &fresh.0).await?;
+            saved.access_expires_at = fresh.1;
+            let stage = ExchangeStage::Tokens {
+                sealed: saved.sealed.clone(),
+                obtained_at: saved.obtained_at,
+                access_expires_at: saved.access_expires_at,
+                scope: saved.scope.clone(),
+            };
+            let item = ExchangeItem {
+                app_user: begun_by.clone(),
+                stage,
+                expires_at,
+            };
+            self.sessions.resave_exchange(exchange, &item).await?;
+            tokens = fresh.0;
+        }
         let me = match self.grants.zoom().users_me(&tokens.access_token).await {
             Ok(me) => me,
             // Replaced by a later authorization, or deauthorized: nobody's any more.
             Err(ApiError::Unauthorized) => return Ok(None),
+            // Whose they are can't be asked. They make no link, and have ended all older ones.
+            Err(ApiError::MissingScope) => return self.give_up(&tokens).await.map(|()| None),
             Err(error) => return Err(error.into()),
         };
+        self.take_in(exchange, begun_by, saved, &tokens, &me)
+            .await?;
+        Ok(Some(me.user))
+    }
+
+    async fn take_in(
+        &self,
+        exchange: &str,
+        begun_by: &AppUserId,
+        saved: Saved,
+        tokens: &Tokens,
+        me: &Me,
+    ) -> Result<(), OrderError> {
+        let owner = TokenOwner::Grant(me.user.clone());
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
             tokens: NewTokens {
-                tokens: self
-                    .grants
-                    .vault()
-                    .seal(&TokenOwner::Grant(me.user.clone()), &tokens)
-                    .await?,
+                tokens: self.grants.vault().seal(&owner, tokens).await?,
                 obtained_at: saved.obtained_at,
                 access_expires_at: saved.access_expires_at,
                 scope: saved.scope,
@@ -94,12 +128,46 @@ impl Reconciler {
             .store_consent(&self.sessions, &consent, self.clock.now())
             .await
         {
-            Ok(changed) => self.grants.tell(&me.user, &changed).await?,
-            // It is being revoked, and these tokens with it.
-            Err(LinkError::Refused(Refused::Ending)) => {}
-            Err(error) => return Err(error.into()),
+            Ok(changed) => Ok(self.grants.tell(&me.user, &changed).await?),
+            Err(LinkError::Refused(Refused::Ending | Refused::NoLink)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(Some(me.user))
+    }
+
+    /// The pair refreshed, and when its access token ends. `None` if Zoom does not honour it any more.
+    async fn refreshed(&self, tokens: &Tokens) -> Result<Option<(Tokens, i64)>, OrderError> {
+        let credentials = self.grants.credentials().await.map_err(GrantError::from)?;
+        match self
+            .grants
+            .zoom()
+            .refresh(&credentials, &tokens.refresh_token)
+            .await
+        {
+            Ok(pair) => {
+                let ends =
+                    self.clock.now().as_second() + i64::try_from(pair.expires_in).unwrap_or(3600);
+                let tokens = Tokens {
+                    access_token: pair.access_token,
+                    refresh_token: pair.refresh_token,
+                };
+                Ok(Some((tokens, ends)))
+            }
+            Err(RefreshError::InvalidGrant) => Ok(None),
+            Err(error) => Err(OrderError::Refresh(error)),
+        }
+    }
+
+    async fn give_up(&self, tokens: &Tokens) -> Result<(), OrderError> {
+        let credentials = self.grants.credentials().await.map_err(GrantError::from)?;
+        match self
+            .grants
+            .zoom()
+            .revoke(&credentials, &tokens.access_token)
+            .await
+        {
+            Ok(()) | Err(RevokeError::Rejected { .. }) => Ok(()),
+            Err(error) => Err(OrderError::Revoke(error)),
+        }
     }
 
     /// Drops the link if it was never confirmed, and the grant if nobody else needs it.

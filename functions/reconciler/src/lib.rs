@@ -18,7 +18,7 @@ use domain::ids::ZoomUser;
 use domain::message::{EventMessage, Order, OrderMessage};
 use grants::{Checked, GrantError, Grants};
 use worker::{Consumer, Delivery, Retry};
-use zoom::ApiError;
+use zoom::{ApiError, RefreshError, RevokeError};
 
 /// The function.
 #[derive(Debug)]
@@ -43,6 +43,10 @@ enum OrderError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Vault(#[from] VaultError),
+    #[error("refresh: {0}")]
+    Refresh(RefreshError),
+    #[error("revoke: {0}")]
+    Revoke(RevokeError),
     #[error("Zoom's API: {0}")]
     Zoom(#[from] ApiError),
 }

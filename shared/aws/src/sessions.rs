@@ -204,6 +204,22 @@ impl SessionTable {
         self.get_item(key.to_owned()).await?.map(read).transpose()
     }
 
+    /// Saves an exchange's tokens again, refreshed.
+    pub async fn resave_exchange(
+        &self,
+        key: &str,
+        exchange: &ExchangeItem,
+    ) -> Result<(), AwsFailure> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(with_id(key.to_owned(), exchange)?))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
+    }
+
     /// Forgets an exchange that is finished.
     pub async fn forget_exchange(&self, key: &str) -> Result<(), AwsFailure> {
         self.delete(key.to_owned()).await

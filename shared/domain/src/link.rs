@@ -182,7 +182,13 @@ impl Lifecycle {
         match change {
             Change::Consent { link, superseded } => {
                 if self.grant == Some(GrantStatus::Ending) {
-                    return Err(Refused::Ending);
+                    // Nothing begins here any more. Tokens alone are taken in, so that what is revoked in
+                    // the end is what Zoom honours.
+                    return if link.is_none() {
+                        Ok(next)
+                    } else {
+                        Err(Refused::Ending)
+                    };
                 }
                 if !superseded {
                     next.grant = Some(GrantStatus::Live);
@@ -378,6 +384,11 @@ mod tests {
         let state = run(&[consent(1), Change::Disconnect { app_user: user(1) }]);
         assert_eq!(state.grant, Some(GrantStatus::Ending));
         assert_eq!(state.after(&consent(2), now()), Err(Refused::Ending));
+        let tokens = Change::Consent {
+            link: None,
+            superseded: false,
+        };
+        assert_eq!(state.after(&tokens, now()).as_ref(), Ok(&state));
         assert_eq!(
             state.after(&Change::Revoked, now()).unwrap(),
             Lifecycle::default()

@@ -21,58 +21,75 @@ pub enum Checked {
 impl Grants {
     /// Revokes a grant that is ending and has no links, then erases it. Nothing happens to any other.
     /// Revoking uninstalls the app for that Zoom user, whichever token is sent, so it is done only after
-    /// the table says that nobody needs it, and nobody can begin anew until it is done.
+    /// the table says that nobody needs it, by one at a time, and nobody can begin anew until it is done.
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
-        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
-            return Ok(());
-        };
-        if grant.status != GrantStatus::Ending {
-            return Ok(());
-        }
-        let mut token = match self.token(zoom_user, None, GrantStatus::Ending).await {
-            Ok(token) => token,
-            Err(GrantError::None) => return Ok(()),
-            // There is nothing left at Zoom that could be revoked.
-            Err(GrantError::ReauthorizationRequired) => return self.erase(zoom_user).await,
-            Err(error) => return Err(error),
-        };
-        let credentials = self.credentials().await?;
-        for attempt in 0.. {
-            match self.zoom().revoke(&credentials, &token.token).await {
-                Ok(()) => break,
-                Err(RevokeError::InvalidClient) => return Err(GrantError::InvalidClient),
-                Err(RevokeError::Unavailable(outage)) => {
-                    return Err(GrantError::Unavailable(outage));
+        let (mut token_refused, mut refreshed) = (false, false);
+        loop {
+            let holding = self.links().holding(zoom_user).await?;
+            self.tell_rest(zoom_user, &holding.outbox).await?;
+            let Some(grant) = holding
+                .grant
+                .filter(|grant| grant.status == GrantStatus::Ending)
+            else {
+                return Ok(());
+            };
+            let lease = self
+                .links()
+                .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .await?;
+            if !self.is_fresh(&grant) || token_refused {
+                match self.refresh(zoom_user, &lease, &Change::Condemn).await {
+                    Ok(_) => refreshed = true,
+                    // There is nothing left at Zoom that could be revoked.
+                    Err(GrantError::ReauthorizationRequired) => {
+                        return self.erase(zoom_user, grant.version).await;
+                    }
+                    Err(error) => return Err(error),
                 }
-                // The token may be dead though the grant is not.
-                Err(RevokeError::Rejected { .. }) if attempt == 0 => {
-                    token = match self
-                        .token(zoom_user, Some(token.version), GrantStatus::Ending)
-                        .await
-                    {
-                        Ok(token) => token,
-                        Err(GrantError::None | GrantError::ReauthorizationRequired) => break,
-                        Err(error) => return Err(error),
-                    };
-                }
-                Err(RevokeError::Rejected { status, code }) => {
-                    return Err(GrantError::Rejected { status, code });
+                // The next round takes the lease on the new pair.
+                token_refused = false;
+                continue;
+            }
+            let tokens = self.open(zoom_user, &grant).await?;
+            let credentials = self.credentials().await?;
+            match self.zoom().revoke(&credentials, &tokens.access_token).await {
+                Ok(()) => return self.erase(zoom_user, grant.version).await,
+                Err(error) => {
+                    self.still_good(zoom_user, &lease).await?;
+                    match error {
+                        // The token may be dead though the grant is not: the refresh token tells.
+                        RevokeError::Rejected { .. } if !refreshed => token_refused = true,
+                        RevokeError::Rejected { status, code } => {
+                            return Err(GrantError::Rejected { status, code });
+                        }
+                        RevokeError::InvalidClient => return Err(GrantError::InvalidClient),
+                        RevokeError::Unavailable(outage) => {
+                            return Err(GrantError::Unavailable(outage));
+                        }
+                    }
                 }
             }
         }
-        self.erase(zoom_user).await
     }
 
-    async fn erase(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
+    /// Erases what was revoked. If a consent has brought other tokens meanwhile, those are to be revoked as
+    /// well, and the order comes again.
+    async fn erase(&self, zoom_user: &ZoomUser, version: u64) -> Result<(), GrantError> {
+        let now = self.clock.now();
         let changed = self
             .links()
-            .change(zoom_user, &Change::Revoked, self.clock.now())
+            .change_of_version(zoom_user, version, &Change::Revoked, now)
             .await?;
-        self.tell(zoom_user, &changed).await?;
-        Ok(())
+        match changed {
+            Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
+            None => match self.links().holding(zoom_user).await?.grant {
+                Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Zoom says that the user removed the app. That may be late, and concern an earlier grant; so Zoom is
@@ -81,7 +98,9 @@ impl Grants {
     /// # Errors
     /// [`GrantError`]; trying again is safe.
     pub async fn check(&self, zoom_user: &ZoomUser) -> Result<Checked, GrantError> {
-        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+        let holding = self.links().holding(zoom_user).await?;
+        self.tell_rest(zoom_user, &holding.outbox).await?;
+        let Some(grant) = holding.grant else {
             return Ok(Checked::Nothing);
         };
         match grant.status {
@@ -112,15 +131,15 @@ impl Grants {
                 }
             }
         }
-        match self.refresh(zoom_user, &lease).await? {
+        match self
+            .refresh(zoom_user, &lease, &Change::Deauthorized)
+            .await?
+        {
             Some(_) => Ok(Checked::StillGood),
-            // Condemned, or replaced by a consent.
+            // Ended with that, or replaced by a consent.
             None => match self.links().holding(zoom_user).await?.grant {
-                Some(grant) if grant.status == GrantStatus::Dead => {
-                    self.end(zoom_user, grant.version).await
-                }
                 Some(_) => Ok(Checked::StillGood),
-                None => Ok(Checked::Nothing),
+                None => Ok(Checked::Ended),
             },
         }
     }

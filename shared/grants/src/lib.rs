@@ -15,7 +15,7 @@ use aws::queue::Queue;
 use aws::secrets::{SecretError, ZoomSecret};
 use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
 use domain::ids::ZoomUser;
-use domain::message::NotificationMessage;
+use domain::message::{Notification, NotificationMessage};
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use zoom::{ClientCredentials, Endpoints, OAuthErrorCode, Outage, Timeouts, Zoom};
@@ -162,6 +162,23 @@ impl Grants {
     pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsFailure> {
         self.links
             .tell(&self.notifications, zoom_user, &changed.outbox)
+            .await
+    }
+
+    /// Tells the app what somebody else was to tell, and perhaps died before.
+    ///
+    /// # Errors
+    /// If SQS or DynamoDB did not; what was not told stays in the outbox.
+    pub async fn tell_rest(
+        &self,
+        zoom_user: &ZoomUser,
+        outbox: &[Notification],
+    ) -> Result<(), AwsFailure> {
+        if outbox.is_empty() {
+            return Ok(());
+        }
+        self.links
+            .tell(&self.notifications, zoom_user, outbox)
             .await
     }
 

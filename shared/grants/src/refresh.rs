@@ -23,7 +23,7 @@ impl Grants {
     /// # Errors
     /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::None`] are for good.
     pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
-        self.token(zoom_user, None, GrantStatus::Live).await
+        self.token(zoom_user, None).await
     }
 
     /// A token other than one that Zoom refused.
@@ -35,30 +35,25 @@ impl Grants {
         zoom_user: &ZoomUser,
         refused: &AccessToken,
     ) -> Result<AccessToken, GrantError> {
-        self.token(zoom_user, Some(refused.version), GrantStatus::Live)
-            .await
+        self.token(zoom_user, Some(refused.version)).await
     }
 
-    /// `wanted` is the state in which the caller may use the grant: live, or ending for whoever ends it.
-    pub(crate) async fn token(
+    async fn token(
         &self,
         zoom_user: &ZoomUser,
         refused: Option<u64>,
-        wanted: GrantStatus,
     ) -> Result<AccessToken, GrantError> {
         for look in 0..MOST_LOOKS {
-            let grant = self
-                .links()
-                .holding(zoom_user)
-                .await?
-                .grant
-                .ok_or(GrantError::None)?;
+            let holding = self.links().holding(zoom_user).await?;
+            let grant = holding.grant.ok_or(GrantError::None)?;
             match grant.status {
-                status if status == wanted => {}
-                GrantStatus::Dead => return Err(GrantError::ReauthorizationRequired),
+                GrantStatus::Live => {}
+                GrantStatus::Dead => {
+                    // Whoever condemned it may have died before it had told so.
+                    self.tell_rest(zoom_user, &holding.outbox).await?;
+                    return Err(GrantError::ReauthorizationRequired);
+                }
                 GrantStatus::Ending => return Err(GrantError::Ending),
-                // Somebody connected anew while we meant to end it.
-                GrantStatus::Live => return Err(GrantError::Busy),
             }
             if self.is_fresh(&grant) && refused != Some(grant.version) {
                 let tokens = self.open(zoom_user, &grant).await?;
@@ -74,7 +69,7 @@ impl Grants {
                 .await
             {
                 Ok(lease) => {
-                    if let Some(token) = self.refresh(zoom_user, &lease).await? {
+                    if let Some(token) = self.refresh(zoom_user, &lease, &Change::Condemn).await? {
                         return Ok(token);
                     }
                 }
@@ -89,11 +84,13 @@ impl Grants {
         grant.access_expires_at > (self.clock.now() + MARGIN).as_second()
     }
 
-    /// Refreshes under a lease. `None` if a consent brought other tokens meanwhile: then those count.
+    /// Refreshes under a lease. `None` if a consent brought other tokens meanwhile: then those count; or if
+    /// Zoom says that the grant is invalid: then what follows from that was done.
     pub(crate) async fn refresh(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
+        if_invalid: &Change,
     ) -> Result<Option<AccessToken>, GrantError> {
         let tokens = self.open(zoom_user, &lease.grant).await?;
         let credentials = self.credentials().await?;
@@ -107,7 +104,10 @@ impl Grants {
             Err(RefreshError::InvalidGrant) if lease.grant.status == GrantStatus::Ending => {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Err(RefreshError::InvalidGrant) => self.condemn(zoom_user, lease).await.map(|()| None),
+            Err(RefreshError::InvalidGrant) => self
+                .invalid(zoom_user, lease, if_invalid)
+                .await
+                .map(|()| None),
             Err(error) => {
                 // Nobody is condemned for an outage, or for a mistake of our own. If Zoom had processed
                 // the refresh and the answer was lost, the next attempt will be told so.
@@ -144,7 +144,7 @@ impl Grants {
                 .vault()
                 .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
                 .await?,
-            obtained_at: now.as_millisecond(),
+            obtained_at: lease.grant.obtained_at,
             access_expires_at: now.as_second() + expires_in,
             scope: pair.scope,
         };
@@ -159,15 +159,20 @@ impl Grants {
         }
     }
 
-    /// Zoom says that the grant is invalid. If it said so of the tokens that are in the table still, the
-    /// grant is dead, and its users are told; else others have come and deserve their own try.
-    async fn condemn(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<(), GrantError> {
+    /// Zoom says that the grant is invalid. If it said so of the tokens that are in the table still, that has
+    /// its consequences, and the app is told; else others have come and deserve their own try.
+    async fn invalid(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+        then: &Change,
+    ) -> Result<(), GrantError> {
         let now = self.clock.now();
-        let condemned = self
+        let changed = self
             .links()
-            .change_of_version(zoom_user, lease.grant.version, &Change::Condemn, now)
+            .change_of_version(zoom_user, lease.grant.version, then, now)
             .await?;
-        if let Some(changed) = condemned {
+        if let Some(changed) = changed {
             tracing::warn!(
                 zoom_user = zoom_user.key(),
                 "grant no longer honoured by Zoom"

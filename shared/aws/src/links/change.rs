@@ -159,10 +159,13 @@ impl LinkTable {
                     .cloned()
             };
             if item.confirmed {
-                return Ok(match ours(&holding.links) {
-                    Some(link) => Confirmed::Active(Box::new(link), holding.outbox),
-                    None => Confirmed::NoLonger,
-                });
+                // It may be another consent's by now, which waits for a claim of its own.
+                return Ok(
+                    match ours(&holding.links).filter(|link| link.status.is_visible()) {
+                        Some(link) => Confirmed::Active(Box::new(link), holding.outbox),
+                        None => Confirmed::NoLonger,
+                    },
+                );
             }
             let mut more = vec![mark_confirmed(sessions.name(), claim)?];
             if let Some(jti) = &item.jti {

@@ -66,7 +66,8 @@ impl LinkTable {
     }
 
     /// Saves the pair that a refresh brought, and gives the lease back. Nobody uses a pair that is not
-    /// saved.
+    /// saved. When the consent was stays as it is: a refresh that succeeds came before whatever consent
+    /// ends its pair, however late its answer is saved.
     ///
     /// # Errors
     /// [`LeaseError::Taken`] if a consent brought other tokens meanwhile; those are the ones that count.
@@ -80,7 +81,7 @@ impl LinkTable {
             .map_err(|_| AwsFailure::answer("Links", "value can't be an attribute"))?;
         self.grant_item(zoom_user)
             .update_expression(
-                "SET tokens = :tokens, access_expires_at = :expires, obtained_at = :obtained, version = :next \
+                "SET tokens = :tokens, access_expires_at = :expires, version = :next \
                  REMOVE lease_owner, lease_until",
             )
             .condition_expression("lease_owner = :owner AND version = :version")
@@ -98,7 +99,6 @@ impl LinkTable {
                 ":expires",
                 AttributeValue::N(new.access_expires_at.to_string()),
             )
-            .expression_attribute_values(":obtained", AttributeValue::N(new.obtained_at.to_string()))
             .send()
             .await
             .map(|_| ())
