@@ -227,9 +227,9 @@ fn limit(query: &Query) -> Result<usize, Problem> {
     let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
     match query.single("limit").map_err(|_| invalid)? {
         None => Ok(DEFAULT_LIMIT),
-        Some(text) => text
-            .parse()
-            .ok()
+        Some(text) => Some(text)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
             .filter(|limit| (1..=100).contains(limit))
             .ok_or(invalid),
     }
