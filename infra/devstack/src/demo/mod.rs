@@ -15,6 +15,7 @@ use demo_app::AppUser;
 use demo_app::reelay::{Link, LinkStatus, Reelay};
 use devstack::{Options, Stack, ZoomChoice};
 use secrecy::SecretString;
+use serde_json::Value;
 use url::Url;
 use zoom_sim::{NewFile, NewRecording};
 
@@ -84,6 +85,19 @@ async fn perform(
         .create_recording(NewRecording::of(ZOOM_USER).with_files(files))?
         .recording;
     watch::until_stored(&reelay, &user, &created.uuid, expected, &mut display).await?;
+    // The app is told after the fact. A transcript that comes before it is told makes the recording
+    // incomplete again, and there is one telling less.
+    step.set("waiting for the app to be told");
+    let told = app.wait_for(TIME_LIMIT, |told| {
+        told.kind == "recording.stored"
+            && told
+                .body
+                .pointer("/data/recording/meeting_uuid")
+                .and_then(Value::as_str)
+                == Some(&created.uuid)
+    });
+    told.await
+        .context("the app was not told that the recording is stored")?;
 
     step.set("transferring the late transcript");
     display.say("3. Its transcript comes late");
