@@ -6,6 +6,7 @@ use aws::bucket::URL_LIFETIME;
 use aws::recordings::{FileKey, Loaded};
 use domain::cursor::{self, Position};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
+use domain::link::Link;
 use domain::message::{DownloadMessage, V1};
 use domain::recording::{FileStatus, RecordingView};
 use futures_util::future::try_join_all;
@@ -164,7 +165,7 @@ impl AppApi {
 
     async fn zoom_users(&self, user: &AppUserId) -> Result<Vec<ZoomUser>, ApiError> {
         let links = self.links.links_of(user).await?;
-        Ok(links.into_iter().map(|link| link.zoom_user).collect())
+        Ok(links.iter().flat_map(Link::zoom_users).cloned().collect())
     }
 
     /// Where this Zoom user's newest recordings stand in the common order.

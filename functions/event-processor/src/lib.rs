@@ -147,7 +147,7 @@ impl EventProcessor {
             // Somebody of the same company who never linked, or has not been confirmed yet. When a
             // link becomes active, what was missed is read from Zoom; nothing of it is kept here.
             metrics::count("EventsIgnored", "unknown_host");
-            return Ok(());
+            return self.look_elsewhere(&event.host).await;
         }
 
         let recording_id = RecordingId::of(&event.recording.meeting_uuid);
@@ -186,6 +186,19 @@ impl EventProcessor {
                 .filter(|key| !sent.contains(&key.file))
                 .collect();
             self.send(&event.host, &recording_id, &unsent).await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody whom we know may have changed accounts. An event is no proof of that: whoever holds their
+    /// tokens asks Zoom, and if it is so, what is missed here is read from Zoom's list.
+    async fn look_elsewhere(&self, host: &ZoomUser) -> Result<(), ProcessError> {
+        for zoom_user in self.links.of_same_user_id(host).await? {
+            let tenant = zoom_user.account_id.clone();
+            let order = Order::LookAfter { zoom_user };
+            self.orders
+                .send(&OrderMessage { v: V1, order }, tenant.as_str())
+                .await?;
         }
         Ok(())
     }

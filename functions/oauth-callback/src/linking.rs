@@ -13,6 +13,7 @@ use aws::sessions::{
 use aws::vault::{TokenOwner, Tokens, VaultError};
 use domain::claim::{self, Claim};
 use domain::keys::Versions;
+use domain::link::Refused;
 use domain::message::{Order, OrderMessage, V1};
 use domain::signed_state::Nonce;
 use domain::{pkce, scope};
@@ -53,6 +54,7 @@ impl LinkingError {
         match self {
             Self::Denied => "access_denied",
             Self::Exchange(ExchangeError::Rejected { .. }) => "zoom_rejected_code",
+            Self::Link(LinkError::Refused(Refused::TooManyLinks)) => "too_many_links",
             Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
             Self::Secret(_)
             | Self::NoVerifier
@@ -102,14 +104,23 @@ impl OauthCallback {
         let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
         let exchange = exchange_key(nonce);
-        self.order_to_finish(&exchange).await?;
-        let pair = self
+        let begun = self.exchange_item(session, ExchangeStage::Begun {});
+        tokio::try_join!(
+            self.order_to_finish(&exchange),
+            self.sessions.save_exchange(&exchange, &begun)
+        )?;
+        let answer = self
             .zoom
             .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
-            .await?;
+            .await;
+        if let Err(ExchangeError::Rejected { .. }) = answer
+            && let Err(failure) = self.sessions.forget_exchange(&exchange).await
+        {
+            tracing::warn!(error = %failure, "a refused exchange is forgotten later, by order");
+        }
 
         // From here on the pair is the only one that Zoom honours for this user.
-        let obtained = Obtained::new(pair, self.clock.now());
+        let obtained = Obtained::new(answer?, self.clock.now());
         self.save(&exchange, session, &obtained).await?;
         let linked = self.take_in(session, &exchange, &obtained).await;
         if linked.is_err() {
@@ -162,17 +173,24 @@ impl OauthCallback {
         obtained: &Obtained,
     ) -> Result<(), LinkingError> {
         let owner = TokenOwner::Exchange(exchange.to_owned());
-        let item = ExchangeItem {
-            app_user: session.app_user.clone(),
-            stage: ExchangeStage::Tokens {
-                sealed: self.vault.seal(&owner, &obtained.tokens).await?,
-                obtained_at: obtained.at.as_millisecond(),
-                access_expires_at: obtained.access_expires_at,
-                scope: obtained.scope.clone(),
-            },
-            expires_at: exchange_expiry(obtained.at),
+        let stage = ExchangeStage::Tokens {
+            sealed: self.vault.seal(&owner, &obtained.tokens).await?,
+            obtained_at: obtained.at.as_millisecond(),
+            access_expires_at: obtained.access_expires_at,
+            scope: obtained.scope.clone(),
         };
+        let item = self.exchange_item(session, stage);
         Ok(self.sessions.save_exchange(exchange, &item).await?)
+    }
+
+    fn exchange_item(&self, session: &Session, stage: ExchangeStage) -> ExchangeItem {
+        let now = self.clock.now();
+        ExchangeItem {
+            app_user: session.app_user.clone(),
+            stage,
+            begun_at: now.as_millisecond(),
+            expires_at: exchange_expiry(now),
+        }
     }
 
     async fn store(
@@ -190,10 +208,10 @@ impl OauthCallback {
             tokens: NewTokens {
                 tokens: self.vault.seal(&owner, &obtained.tokens).await?,
                 obtained_at: obtained.at.as_millisecond(),
+                exchange: exchange.to_owned(),
                 access_expires_at: obtained.access_expires_at,
                 scope: obtained.scope.clone(),
             },
-            exchange_key: exchange,
             begun_by: &session.app_user,
             link,
         };

@@ -1,24 +1,28 @@
-//! Orders queue: what is to be done with Zoom apart from events. Grants are ended and checked, begun
-//! authorizations finished, recordings read that were made before anybody listened.
+//! Orders queue: what is to be done with Zoom apart from events. Grants are ended, checked and kept alive,
+//! begun authorizations finished, recordings read that were made before anybody listened.
 
 mod backfill;
 mod connect;
+mod sweep;
 
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::LinkError;
 use aws::metrics;
 use aws::queue::Queue;
 use aws::secrets::Secret;
 use aws::sessions::SessionTable;
-use aws::vault::VaultError;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::ZoomUser;
 use domain::message::{EventMessage, Order, OrderMessage};
-use grants::{Checked, GrantError, Grants};
+use grants::{Checked, GrantError, Grants, LookedAfter};
+use jiff::ToSpan as _;
+use jiff::tz::TimeZone;
 use worker::{Consumer, Delivery, Retry};
-use zoom::{ApiError, RefreshError, RevokeError};
+use zoom::ApiError;
+
+/// Days. The first recording after a move brings us here at once, if any is made.
+const BEFORE_MOVE_DAYS: i32 = 2;
 
 /// The function.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub struct Reconciler {
     grants: Grants,
     sessions: SessionTable,
     events: Queue<EventMessage>,
+    orders: Queue<OrderMessage>,
     bucket: Bucket,
     queue_key: Secret,
     clock: Clock,
@@ -39,14 +44,6 @@ enum OrderError {
     Grant(#[from] GrantError),
     #[error(transparent)]
     Aws(#[from] AwsFailure),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    #[error("refresh: {0}")]
-    Refresh(RefreshError),
-    #[error("revoke: {0}")]
-    Revoke(RevokeError),
     #[error("Zoom's API: {0}")]
     Zoom(#[from] ApiError),
 }
@@ -59,6 +56,8 @@ impl Reconciler {
             grants: Grants::new(environment)?,
             sessions: SessionTable::new(environment)?,
             events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            // The queue that it works off.
+            orders: Queue::named_by(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
             queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
@@ -84,11 +83,25 @@ impl Reconciler {
                 client_id,
             } => self.check(&zoom_user, client_id.as_deref()).await,
             Order::FinishConnect { exchange } => self.finish_connect(&exchange).await,
+            Order::LookAfter { zoom_user } => self.look_after(&zoom_user).await,
+            Order::Sweep => self.sweep().await,
             Order::Backfill {
                 zoom_user,
                 from,
                 to,
             } => self.backfill(&zoom_user, from, to).await,
+        }
+    }
+
+    async fn look_after(&self, zoom_user: &ZoomUser) -> Result<(), OrderError> {
+        match self.grants.look_after(zoom_user).await? {
+            LookedAfter::Done => Ok(()),
+            // What completed while Zoom's events named somebody we did not know.
+            LookedAfter::MovedTo(zoom_user) => {
+                let today = self.clock.now().to_zoned_datetime(TimeZone::UTC).date();
+                let since = today.saturating_sub(BEFORE_MOVE_DAYS.days());
+                self.backfill(&zoom_user, since, today).await
+            }
         }
     }
 

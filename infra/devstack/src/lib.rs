@@ -25,6 +25,7 @@ mod functions;
 mod http_api;
 mod names;
 mod poller;
+mod schedules;
 mod stack;
 pub mod template;
 

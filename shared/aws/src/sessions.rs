@@ -5,6 +5,7 @@
 //! expired items when it finds time; expiry is always checked here.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -85,6 +86,8 @@ pub struct ExchangeItem {
     /// How far it came.
     #[serde(flatten)]
     pub stage: ExchangeStage,
+    /// When it came so far, epoch milliseconds.
+    pub begun_at: i64,
     /// Epoch seconds; the sweep must be done by then.
     pub expires_at: i64,
 }
@@ -93,6 +96,8 @@ pub struct ExchangeItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeStage {
+    /// Zoom is being asked. If it stays at that, the answer is lost, or never came.
+    Begun {},
     /// The tokens are saved before anything else is tried with them; whose they are is not known yet.
     Tokens {
         /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
@@ -109,6 +114,15 @@ pub enum ExchangeStage {
         /// Whose.
         zoom_user: ZoomUser,
     },
+}
+
+/// An exchange whose tokens are with no grant yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExchange {
+    /// Its key.
+    pub key: String,
+    /// What is known of it.
+    pub item: ExchangeItem,
 }
 
 /// What came of spending a session.
@@ -148,7 +162,15 @@ impl SessionTable {
 
     /// Opens a session under a nonce that was never used.
     pub async fn open(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsFailure> {
-        self.put(session_key(nonce), session).await
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(with_id(session_key(nonce), session)?))
+            .condition_expression("attribute_not_exists(id)")
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
     }
 
     /// Spends a session, if it is there and belongs to the browser: one conditional delete, so that of
@@ -204,20 +226,80 @@ impl SessionTable {
         self.get_item(key.to_owned()).await?.map(read).transpose()
     }
 
-    /// Saves an exchange's tokens again, refreshed.
-    pub async fn resave_exchange(
+    /// The exchanges whose tokens are with no grant yet: those of this very moment, and those that were
+    /// interrupted. Each is read consistently; that one is missing from the index for an instant is not
+    /// excluded.
+    pub async fn open_exchanges(&self) -> Result<Vec<OpenExchange>, AwsFailure> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(OPEN_EXCHANGES)
+            .key_condition_expression("#open = :exchange")
+            .expression_attribute_names("#open", OPEN)
+            .expression_attribute_values(":exchange", AttributeValue::S("exchange".to_owned()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut open = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| AwsFailure::of("Query Sessions", &error))?;
+            let Some(key) = item.get("id").and_then(|id| id.as_s().ok()) else {
+                continue;
+            };
+            match self.exchange(key).await? {
+                None => {}
+                Some(ExchangeItem {
+                    stage: ExchangeStage::Linked { .. },
+                    ..
+                }) => {}
+                Some(item) => open.push(OpenExchange {
+                    key: key.clone(),
+                    item,
+                }),
+            }
+        }
+        Ok(open)
+    }
+
+    /// Takes an interrupted exchange's tokens for oneself, as long as nobody else has them: a refresh
+    /// token is good once. `false` if somebody has.
+    pub async fn lease_exchange(
         &self,
         key: &str,
-        exchange: &ExchangeItem,
-    ) -> Result<(), AwsFailure> {
-        self.client
-            .put_item()
+        now: Timestamp,
+        lasting: SignedDuration,
+    ) -> Result<bool, AwsFailure> {
+        let taken = self
+            .client
+            .update_item()
             .table_name(&self.table)
-            .set_item(Some(with_id(key.to_owned(), exchange)?))
+            .key("id", AttributeValue::S(key.to_owned()))
+            .update_expression("SET lease_until = :until")
+            .condition_expression(
+                "attribute_exists(id) AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+            )
+            .expression_attribute_values(
+                ":until",
+                AttributeValue::N((now + lasting).as_millisecond().to_string()),
+            )
+            .expression_attribute_values(
+                ":now",
+                AttributeValue::N(now.as_millisecond().to_string()),
+            )
             .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
+            .await;
+        match taken {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(AwsFailure::of("UpdateItem Sessions", &error)),
+        }
     }
 
     /// Forgets an exchange that is finished.
@@ -225,13 +307,20 @@ impl SessionTable {
         self.delete(key.to_owned()).await
     }
 
-    /// Saves an exchange's tokens.
+    /// Notes how far an exchange has come. Whoever does so is alone with it, or writes the same.
     pub async fn save_exchange(
         &self,
         key: &str,
         exchange: &ExchangeItem,
     ) -> Result<(), AwsFailure> {
-        self.put(key.to_owned(), exchange).await
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(exchange_item(key, exchange)?))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
     }
 
     /// The claim, if it is there and has not expired.
@@ -272,19 +361,6 @@ impl SessionTable {
             .map(|answer| answer.item)
             .map_err(|error| AwsFailure::of("GetItem Sessions", &error))
     }
-
-    async fn put<T: Serialize>(&self, id: String, value: &T) -> Result<(), AwsFailure> {
-        let item = with_id(id, value)?;
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(id)")
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
-    }
 }
 
 pub(crate) type Item = std::collections::HashMap<String, AttributeValue>;
@@ -305,6 +381,20 @@ fn session_key(nonce: &Nonce) -> String {
 
 pub(crate) fn claim_key(claim: &Claim) -> String {
     format!("claim#{}", claim.session_key())
+}
+
+/// The attribute that puts an exchange into the index of open ones.
+const OPEN: &str = "open";
+
+const OPEN_EXCHANGES: &str = "open-exchanges";
+
+/// An exchange's item. It is in the index until its tokens are with a grant.
+pub(crate) fn exchange_item(key: &str, exchange: &ExchangeItem) -> Result<Item, AwsFailure> {
+    let mut item = with_id(key.to_owned(), exchange)?;
+    if !matches!(exchange.stage, ExchangeStage::Linked { .. }) {
+        item.insert(OPEN.to_owned(), AttributeValue::S("exchange".to_owned()));
+    }
+    Ok(item)
 }
 
 pub(crate) fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsFailure> {

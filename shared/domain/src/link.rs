@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppUserId, LinkId, ZoomUser};
 
+/// How many app users may share one Zoom user's grant. A change of the grant and all of its links is one
+/// transaction, which in DynamoDB has 100 items; when a Zoom user changes accounts each link takes two.
+pub const MOST_LINKS: usize = 45;
+
 /// A link's state. A pending link is never listed, routed to or notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +66,8 @@ pub struct Link {
     pub activated_at: Option<Timestamp>,
     /// Until when the app may confirm it; the latest claim counts.
     pub pending_until: Option<Timestamp>,
+    /// What Zoom called the same user before, in other accounts: recordings of then are still theirs.
+    pub formerly: Vec<ZoomUser>,
 }
 
 /// `link` of the API and of notifications.
@@ -91,6 +97,11 @@ pub struct LinkedZoomUser {
 }
 
 impl Link {
+    /// Everybody whose recordings the link gives: the Zoom user, under all of their names.
+    pub fn zoom_users(&self) -> impl Iterator<Item = &ZoomUser> {
+        std::iter::once(&self.zoom_user).chain(&self.formerly)
+    }
+
     /// As the app sees it.
     pub fn view(&self) -> LinkView {
         LinkView {
@@ -159,6 +170,9 @@ pub enum Refused {
     /// There is no such link.
     #[error("there is no such link")]
     NoLink,
+    /// [`MOST_LINKS`] app users share this Zoom user already.
+    #[error("too many app users share this Zoom user")]
+    TooManyLinks,
 }
 
 /// What became of a link that the app sees, or saw.
@@ -199,6 +213,7 @@ impl Lifecycle {
                     }
                 }
                 if let Some(link) = link {
+                    let full = next.links.len() >= MOST_LINKS;
                     match next
                         .links
                         .iter_mut()
@@ -211,6 +226,7 @@ impl Lifecycle {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }
                         }
+                        None if full => return Err(Refused::TooManyLinks),
                         None => next.links.push(Link {
                             status: LinkStatus::Pending,
                             ..link.clone()
@@ -265,6 +281,54 @@ impl Lifecycle {
                 if self.grant == Some(GrantStatus::Ending) {
                     next.grant = None;
                 }
+            }
+        }
+        Ok(next)
+    }
+
+    /// The state of a Zoom user to whom the links and the tokens of `old` have come, because Zoom has moved
+    /// that user from one account to another. Links keep their ids, so the app's remain what they were;
+    /// of two links of one app user the better one stays.
+    ///
+    /// # Errors
+    /// [`Refused`]; then nothing is to be written.
+    pub fn joined_by(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, Refused> {
+        if self.grant == Some(GrantStatus::Ending) {
+            return Err(Refused::Ending);
+        }
+        let mut next = self.clone();
+        for link in &old.links {
+            let mut formerly = link.formerly.clone();
+            formerly.push(link.zoom_user.clone());
+            let same = |known: &&mut Link| known.app_user == link.app_user;
+            match next.links.iter_mut().find(same) {
+                Some(known) => {
+                    if known.status == LinkStatus::Pending {
+                        known.status = link.status;
+                        known.activated_at = link.activated_at;
+                        known.pending_until = known.pending_until.max(link.pending_until);
+                    }
+                    formerly.retain(|user| user != zoom_user && !known.formerly.contains(user));
+                    known.formerly.extend(formerly);
+                }
+                None => {
+                    formerly.retain(|user| user != zoom_user);
+                    next.links.push(Link {
+                        zoom_user: zoom_user.clone(),
+                        formerly,
+                        ..link.clone()
+                    });
+                }
+            }
+        }
+        if next.links.len() > MOST_LINKS {
+            return Err(Refused::TooManyLinks);
+        }
+        // The tokens that come along are honoured: Zoom has just told by them who the user is.
+        next.grant = Some(GrantStatus::Live);
+        for link in &mut next.links {
+            if link.status == LinkStatus::ReauthorizationRequired {
+                link.status = LinkStatus::Active;
             }
         }
         Ok(next)
@@ -337,6 +401,7 @@ mod tests {
             created_at: now(),
             activated_at: None,
             pending_until: Some(now()),
+            formerly: Vec::new(),
         }
     }
 
@@ -469,6 +534,54 @@ mod tests {
         ));
         let gone = dead.after(&Change::Deauthorized, now()).unwrap();
         assert!(matches!(dead.facts(&gone)[..], [LinkFact::Removed(_)]));
+    }
+
+    #[test]
+    fn the_forty_sixth_app_user_is_refused_and_the_first_may_come_again() {
+        let full = (1..=45).fold(Lifecycle::default(), |state, n| {
+            state.after(&consent(n), now()).unwrap()
+        });
+        assert_eq!(full.after(&consent(46), now()), Err(Refused::TooManyLinks));
+        assert!(full.after(&consent(1), now()).is_ok());
+    }
+
+    #[test]
+    fn whoever_changes_accounts_keeps_their_links_and_what_they_were_called() {
+        let there = ZoomUser {
+            account_id: "B".parse().unwrap(),
+            user_id: "u".parse().unwrap(),
+        };
+        let here = link(1).zoom_user;
+        let old = run(&[
+            consent(1),
+            Change::Confirm { app_user: user(1) },
+            consent(2),
+            Change::Confirm { app_user: user(2) },
+        ]);
+        // One of the two has begun again, under the new account.
+        let new = Lifecycle {
+            grant: Some(GrantStatus::Dead),
+            links: vec![Link {
+                id: LinkId::of(&user(2), &there),
+                zoom_user: there.clone(),
+                ..link(2)
+            }],
+        };
+        let joined = new.joined_by(&old, &there).unwrap();
+        assert_eq!(joined.grant, Some(GrantStatus::Live));
+        assert_eq!(joined.links.len(), 2);
+        for link in &joined.links {
+            assert_eq!(link.status, LinkStatus::Active);
+            assert_eq!(link.zoom_user, there);
+            assert_eq!(link.formerly, std::slice::from_ref(&here));
+        }
+        let kept = joined.links.iter().find(|link| link.app_user == user(1));
+        assert_eq!(kept.unwrap().id, old.links[0].id);
+        let ending = Lifecycle {
+            grant: Some(GrantStatus::Ending),
+            links: Vec::new(),
+        };
+        assert_eq!(ending.joined_by(&old, &there), Err(Refused::Ending));
     }
 
     fn change() -> impl Strategy<Value = Change> {

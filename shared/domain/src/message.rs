@@ -105,6 +105,13 @@ pub enum Order {
         /// The exchange's key.
         exchange: String,
     },
+    /// See what there is to do about a Zoom user: tell, drop, revoke, refresh, follow.
+    LookAfter {
+        /// Whom.
+        zoom_user: ZoomUser,
+    },
+    /// Look for what no order came for, and order it. Sent by the clock.
+    Sweep,
     /// Read from Zoom which recordings there are, and treat each like an event.
     Backfill {
         /// Whose.

@@ -365,6 +365,7 @@ mod tests {
             app_user,
             zoom_user,
             display_name: "Sample Host".into(),
+            formerly: Vec::new(),
             status: LinkStatus::Active,
             created_at: now(),
             activated_at: Some(now()),

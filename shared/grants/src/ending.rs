@@ -1,9 +1,9 @@
 //! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
 
-use aws::links::{Lease, LeaseError};
+use aws::links::{Grant, Lease, LeaseError};
 use domain::ids::ZoomUser;
 use domain::link::{Change, GrantStatus};
-use zoom::{ApiError, RevokeError};
+use zoom::{ApiError, Me, RevokeError};
 
 use crate::{GrantError, Grants, LEASE};
 
@@ -16,6 +16,12 @@ pub enum Checked {
     Ended,
     /// There was nothing to check.
     Nothing,
+}
+
+/// What Zoom says to a revocation.
+enum Revoked {
+    Done,
+    Refused(GrantError),
 }
 
 impl Grants {
@@ -53,25 +59,32 @@ impl Grants {
                 token_refused = false;
                 continue;
             }
-            let tokens = self.open(zoom_user, &grant).await?;
-            let credentials = self.credentials().await?;
-            match self.zoom().revoke(&credentials, &tokens.access_token).await {
-                Ok(()) => return self.erase(zoom_user, grant.version).await,
-                Err(error) => {
+            match self.ask_to_revoke(zoom_user, &grant).await {
+                Ok(Revoked::Done) => return self.erase(zoom_user, grant.version).await,
+                // The token may be dead though the grant is not: the refresh token tells.
+                Ok(Revoked::Refused(_)) if !refreshed => {
                     self.still_good(zoom_user, &lease).await?;
-                    match error {
-                        // The token may be dead though the grant is not: the refresh token tells.
-                        RevokeError::Rejected { .. } if !refreshed => token_refused = true,
-                        RevokeError::Rejected { status, code } => {
-                            return Err(GrantError::Rejected { status, code });
-                        }
-                        RevokeError::InvalidClient => return Err(GrantError::InvalidClient),
-                        RevokeError::Unavailable(outage) => {
-                            return Err(GrantError::Unavailable(outage));
-                        }
-                    }
+                    token_refused = true;
+                }
+                Ok(Revoked::Refused(error)) | Err(error) => {
+                    self.still_good(zoom_user, &lease).await?;
+                    return Err(error);
                 }
             }
+        }
+    }
+
+    async fn ask_to_revoke(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+    ) -> Result<Revoked, GrantError> {
+        let tokens = self.open(zoom_user, grant).await?;
+        let credentials = self.credentials().await?;
+        match self.zoom().revoke(&credentials, &tokens.access_token).await {
+            Ok(()) => Ok(Revoked::Done),
+            Err(error @ RevokeError::Rejected { .. }) => Ok(Revoked::Refused(error.into())),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -120,14 +133,13 @@ impl Grants {
             Err(LeaseError::Table(failure)) => return Err(failure.into()),
         };
         if self.is_fresh(&grant) {
-            let tokens = self.open(zoom_user, &grant).await?;
-            match self.zoom().users_me(&tokens.access_token).await {
-                Ok(_) => return self.still_good(zoom_user, &lease).await,
+            match self.asked_who(zoom_user, &grant).await {
+                Ok(Some(_)) => return self.still_good(zoom_user, &lease).await,
                 // Only the refresh token can tell whether the grant is gone or just this token.
-                Err(ApiError::Unauthorized) => {}
+                Ok(None) => {}
                 Err(error) => {
                     self.still_good(zoom_user, &lease).await?;
-                    return Err(api(error));
+                    return Err(error);
                 }
             }
         }
@@ -141,6 +153,20 @@ impl Grants {
                 Some(_) => Ok(Checked::StillGood),
                 None => Ok(Checked::Ended),
             },
+        }
+    }
+
+    /// Whose Zoom says that the tokens are; `None` if it does not take them.
+    async fn asked_who(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+    ) -> Result<Option<Me>, GrantError> {
+        let tokens = self.open(zoom_user, grant).await?;
+        match self.zoom().users_me(&tokens.access_token).await {
+            Ok(me) => Ok(Some(me)),
+            Err(ApiError::Unauthorized) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -164,12 +190,5 @@ impl Grants {
             }
             None => Ok(Checked::StillGood),
         }
-    }
-}
-
-fn api(error: ApiError) -> GrantError {
-    match error {
-        ApiError::Unavailable(outage) => GrantError::Unavailable(outage),
-        error => GrantError::Api(error),
     }
 }

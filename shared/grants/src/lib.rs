@@ -6,21 +6,28 @@
 //! word that the grant is invalid, about the very tokens that are in the table, condemns it.
 
 mod ending;
+mod exchange;
 mod refresh;
+mod upkeep;
 
 use aws::AwsFailure;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::{Changed, Grant, LeaseError, LinkError, LinkTable};
+use aws::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
 use aws::queue::Queue;
 use aws::secrets::{SecretError, ZoomSecret};
+use aws::sessions::SessionTable;
 use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
 use domain::ids::ZoomUser;
-use domain::message::{Notification, NotificationMessage};
+use domain::message::NotificationMessage;
 use jiff::SignedDuration;
 use secrecy::SecretString;
-use zoom::{ClientCredentials, Endpoints, OAuthErrorCode, Outage, Timeouts, Zoom};
+use zoom::{
+    ApiError, ClientCredentials, Endpoints, OAuthErrorCode, Outage, RefreshError, RevokeError,
+    Timeouts, Zoom,
+};
 
 pub use ending::Checked;
+pub use upkeep::LookedAfter;
 
 /// A lease outlives the slowest call to Zoom (8 s) with everything around it.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -68,7 +75,7 @@ pub enum GrantError {
     Unavailable(Outage),
     /// A call of Zoom's API failed otherwise; try again.
     #[error("users/me: {0}")]
-    Api(zoom::ApiError),
+    Api(ApiError),
     /// AWS did not do something.
     #[error(transparent)]
     Aws(#[from] AwsFailure),
@@ -92,10 +99,41 @@ impl From<LeaseError> for GrantError {
     }
 }
 
+impl From<RefreshError> for GrantError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::InvalidGrant => Self::ReauthorizationRequired,
+            RefreshError::InvalidClient => Self::InvalidClient,
+            RefreshError::Rejected { status, code } => Self::Rejected { status, code },
+            RefreshError::Unavailable(outage) => Self::Unavailable(outage),
+        }
+    }
+}
+
+impl From<RevokeError> for GrantError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::InvalidClient => Self::InvalidClient,
+            RevokeError::Rejected { status, code } => Self::Rejected { status, code },
+            RevokeError::Unavailable(outage) => Self::Unavailable(outage),
+        }
+    }
+}
+
+impl From<ApiError> for GrantError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Unavailable(outage) => Self::Unavailable(outage),
+            error => Self::Api(error),
+        }
+    }
+}
+
 /// All grants.
 #[derive(Debug)]
 pub struct Grants {
     links: LinkTable,
+    sessions: SessionTable,
     vault: Vault,
     zoom: Zoom,
     secret: ZoomSecret,
@@ -104,7 +142,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Uses `LINKS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
+    /// Uses `LINKS_TABLE`, `SESSIONS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
     /// `NOTIFICATIONS_QUEUE_URL`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
@@ -119,6 +157,7 @@ impl Grants {
         .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             links: LinkTable::new(environment)?,
+            sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
             zoom: Zoom::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable(error.to_string()))?,
@@ -172,7 +211,7 @@ impl Grants {
     pub async fn tell_rest(
         &self,
         zoom_user: &ZoomUser,
-        outbox: &[Notification],
+        outbox: &[Unsent],
     ) -> Result<(), AwsFailure> {
         if outbox.is_empty() {
             return Ok(());

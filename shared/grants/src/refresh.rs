@@ -17,6 +17,16 @@ const MOST_LOOKS: u32 = 60;
 /// The longest pause between two looks.
 const LONGEST_PAUSE_MILLISECONDS: u64 = 300;
 
+/// What Zoom says to a refresh token.
+enum Answer {
+    /// The next pair.
+    Pair(TokenPair),
+    /// It is invalid, and so is the grant.
+    Invalid,
+    /// It is invalid because of a consent, whose tokens are the grant's now.
+    Replaced,
+}
+
 impl Grants {
     /// A token of the grant that has not ended, refreshed if need be.
     ///
@@ -86,25 +96,24 @@ impl Grants {
 
     /// Refreshes under a lease. `None` if a consent brought other tokens meanwhile: then those count; or if
     /// Zoom says that the grant is invalid: then what follows from that was done.
+    ///
+    /// # Errors
+    /// [`GrantError::ReauthorizationRequired`] only of a grant that is being revoked. After an error the
+    /// lease is given back, unless Zoom has given a pair: then nobody is to try with the older one.
     pub(crate) async fn refresh(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
         if_invalid: &Change,
     ) -> Result<Option<AccessToken>, GrantError> {
-        let tokens = self.open(zoom_user, &lease.grant).await?;
-        let credentials = self.credentials().await?;
-        match self
-            .zoom()
-            .refresh(&credentials, &tokens.refresh_token)
-            .await
-        {
-            Ok(pair) => self.save(zoom_user, lease, pair).await,
+        match self.ask(zoom_user, lease).await {
+            Ok(Answer::Pair(pair)) => self.save(zoom_user, lease, pair).await,
+            Ok(Answer::Replaced) => Ok(None),
             // What is being revoked is gone already: there is nobody left to tell.
-            Err(RefreshError::InvalidGrant) if lease.grant.status == GrantStatus::Ending => {
+            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Ending => {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Err(RefreshError::InvalidGrant) => self
+            Ok(Answer::Invalid) => self
                 .invalid(zoom_user, lease, if_invalid)
                 .await
                 .map(|()| None),
@@ -114,15 +123,25 @@ impl Grants {
                 if let Err(error) = self.links().give_back(zoom_user, lease).await {
                     tracing::warn!(error = %error, "lease not given back; it runs out");
                 }
-                Err(match error {
-                    RefreshError::InvalidClient => GrantError::InvalidClient,
-                    RefreshError::Rejected { status, code } => {
-                        GrantError::Rejected { status, code }
-                    }
-                    RefreshError::Unavailable(outage) => GrantError::Unavailable(outage),
-                    RefreshError::InvalidGrant => GrantError::ReauthorizationRequired,
-                })
+                Err(error)
             }
+        }
+    }
+
+    async fn ask(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Answer, GrantError> {
+        let tokens = self.open(zoom_user, &lease.grant).await?;
+        let credentials = self.credentials().await?;
+        match self
+            .zoom()
+            .refresh(&credentials, &tokens.refresh_token)
+            .await
+        {
+            Ok(pair) => Ok(Answer::Pair(pair)),
+            Err(RefreshError::InvalidGrant) if self.adopt_exchange_of(zoom_user).await? => {
+                Ok(Answer::Replaced)
+            }
+            Err(RefreshError::InvalidGrant) => Ok(Answer::Invalid),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -145,6 +164,7 @@ impl Grants {
                 .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
                 .await?,
             obtained_at: lease.grant.obtained_at,
+            exchange: lease.grant.exchange.clone(),
             access_expires_at: now.as_second() + expires_in,
             scope: pair.scope,
         };
@@ -184,7 +204,7 @@ impl Grants {
 }
 
 /// Short at first, for a winner takes about as long as Zoom's answer; never in step with others.
-async fn pause(look: u32) {
+pub(crate) async fn pause(look: u32) {
     let longest = (20u64 << look.min(4)).min(LONGEST_PAUSE_MILLISECONDS);
     let [byte] = random::bytes::<1>();
     tokio::time::sleep(Duration::from_millis(

@@ -79,6 +79,11 @@ impl OAuthErrorCode {
         let Ok(answer) = serde_json::from_slice::<Value>(body) else {
             return Self::of_number(error_code::code_in_broken_json(body));
         };
+        // The number says more than the name beside it, where there is one that we know.
+        match Self::of_number(error_code::code_of(&answer)) {
+            Self::Unknown => {}
+            known => return known,
+        }
         match answer.get("error").and_then(Value::as_str) {
             Some("invalid_request") => Self::InvalidRequest,
             Some("invalid_client") => Self::InvalidClient,
@@ -86,15 +91,17 @@ impl OAuthErrorCode {
             Some("unauthorized_client") => Self::UnauthorizedClient,
             Some("unsupported_grant_type") => Self::UnsupportedGrantType,
             Some("invalid_scope") => Self::InvalidScope,
-            _ => Self::of_number(error_code::code_of(&answer)),
+            _ => Self::Unknown,
         }
     }
 
     fn of_number(code: Option<i64>) -> Self {
         match code {
-            Some(4702 | 4704) => Self::InvalidClient,
-            // Code expired or invalid, owner gone, token not found, too old, revoked by a newer one.
-            Some(4733 | 4734 | 4735 | 4737 | 4740 | 4741) => Self::InvalidGrant,
+            // 4717: the app is disabled, for everybody.
+            Some(4702 | 4704 | 4717) => Self::InvalidClient,
+            // Refresh token of other scopes, code expired or invalid, owner gone, token not found, app
+            // disabled by the account's admin, too old, revoked by a newer one.
+            Some(4711 | 4733 | 4734 | 4735 | 4737 | 4738 | 4740 | 4741) => Self::InvalidGrant,
             Some(4705) => Self::UnsupportedGrantType,
             Some(4706 | 4709) => Self::InvalidRequest,
             _ => Self::Unknown,

@@ -21,6 +21,7 @@ use crate::config::{self, DevConfig};
 use crate::functions::{self, Handler};
 use crate::http_api::{self, HttpApi, Routes, Target};
 use crate::poller::{Poller, Source};
+use crate::schedules::{self, Schedule, Schedules};
 use crate::template::{Function, Resolver, Template};
 use crate::{deploy, names};
 
@@ -130,6 +131,10 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     if poll {
         tasks.push(tokio::spawn(Arc::clone(&poller).run(stopped.clone())));
     }
+    let schedules = Schedules::new(environment.sqs(), schedules(&resolver, &template)?);
+    if poll {
+        tasks.push(tokio::spawn(Arc::clone(&schedules).run(stopped.clone())));
+    }
     let demo_app = match app {
         Some(bound) => {
             let mut app = demo_app::Config::new(
@@ -150,6 +155,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
         environment,
         functions,
         poller,
+        schedules,
         stop,
         tasks,
         demo_app,
@@ -272,6 +278,34 @@ fn host(
         }
     }
     Ok(())
+}
+
+/// What the template's rules send by the clock.
+fn schedules(resolver: &Resolver<'_>, template: &Template) -> Result<Vec<Schedule>, StartError> {
+    let mut schedules = Vec::new();
+    for (logical, kind) in template.resources() {
+        if kind != "AWS::Events::Rule" || !resolver.is_wanted(logical)? {
+            continue;
+        }
+        let rule = resolver.rule(logical)?;
+        let Some(expression) = rule.schedule_expression else {
+            continue;
+        };
+        let every = schedules::rate(&expression)
+            .ok_or_else(|| StartError::Mismatch(format!("{logical}: {expression} is no rate")))?;
+        let targets = rule
+            .targets
+            .into_iter()
+            .map(|target| {
+                Ok(schedules::Target {
+                    queue_url: queue_url(resolver, template, &target.arn)?,
+                    input: target.input,
+                })
+            })
+            .collect::<Result<_, StartError>>()?;
+        schedules.push(Schedule { every, targets });
+    }
+    Ok(schedules)
 }
 
 fn queue_url(

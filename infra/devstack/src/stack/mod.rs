@@ -22,6 +22,7 @@ pub use self::options::{Options, ZoomChoice};
 use crate::config::DevConfig;
 use crate::deploy::DeployError;
 use crate::poller::{Drained, Poller, Retries};
+use crate::schedules::Schedules;
 use crate::template::TemplateError;
 
 /// How long requests and functions under way may take when the stack is shut down.
@@ -78,6 +79,7 @@ pub struct Stack {
     environment: Environment,
     functions: BTreeMap<String, Environment>,
     poller: Arc<Poller>,
+    schedules: Arc<Schedules>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     demo_app: Option<DemoApp>,
@@ -163,6 +165,14 @@ impl Stack {
     /// As [`Self::drain`], but what waits for being tried again is waited for, so long at most.
     pub async fn drain_within(&self, limit: Duration) -> Drained {
         self.poller.drain(Retries::Within(limit)).await
+    }
+
+    /// Sends at once what the template's scheduled rules send by the clock.
+    ///
+    /// # Errors
+    /// If a queue does not take it.
+    pub async fn fire_schedules(&self) -> Result<(), String> {
+        self.schedules.fire_all().await
     }
 
     /// Stops everything: no new requests and messages, those under way come to their end.

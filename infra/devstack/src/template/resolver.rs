@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Declaration, Function, Parameters, Template, TemplateError, resources, text};
+use super::{
+    Declaration, Function, Parameters, Rule, Template, TemplateError, read, resources, text,
+};
 
 /// Where a template is deployed, as its pseudo parameters say.
 #[derive(Debug, Clone)]
@@ -115,6 +117,16 @@ impl<'a> Resolver<'a> {
             .resolve(&resource.properties)?
             .unwrap_or(Value::Object(Map::new()));
         resources::declaration(logical, &resource.kind, properties)
+    }
+
+    /// A rule of EventBridge's.
+    ///
+    /// # Errors
+    /// If something in it does not resolve or does not read.
+    pub fn rule(&self, logical: &str) -> Result<Rule, TemplateError> {
+        let resource = self.resource(logical)?;
+        let properties = self.resolve(&resource.properties)?;
+        read(properties.unwrap_or(Value::Null), logical)
     }
 
     /// A function with its environment, routes and queues. Its policies are no business of this machine.

@@ -172,6 +172,27 @@ pub struct GeneratedSecret {
 #[derive(Debug, Clone, Deserialize)]
 pub struct EventBus {}
 
+/// A rule of the default event bus, of which only schedules concern this machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Rule {
+    /// Such as `rate(1 hour)`.
+    pub schedule_expression: Option<String>,
+    /// Where its input goes.
+    #[serde(default)]
+    pub targets: Vec<RuleTarget>,
+}
+
+/// Where a rule's input goes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RuleTarget {
+    /// A queue.
+    pub arn: String,
+    /// The message.
+    pub input: String,
+}
+
 /// A function.
 #[derive(Debug, Clone)]
 pub struct Function {

@@ -6,23 +6,23 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Up
 use domain::claim::Claim;
 use domain::ids::{LinkId, ZoomUser};
 use domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus, Refused};
-use domain::message::Notification;
 use domain::notification;
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
-    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, keyed,
-    link_entry, link_item, outbox_entry,
+    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, Unsent, due,
+    erasure, keyed, link_entry, link_item,
 };
 use crate::AwsFailure;
 use crate::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, Item, SessionTable, claim_key, exchange_expiry, with_id,
+    ClaimItem, ExchangeItem, ExchangeStage, Item, SessionTable, claim_key, exchange_expiry,
+    exchange_item, with_id,
 };
 
 /// How often a change is tried again that lost against another. Each loss means that somebody else's
 /// change went through, so this many in a row are not expected.
-const MOST_ATTEMPTS: usize = 12;
+pub(super) const MOST_ATTEMPTS: usize = 12;
 
 impl LinkTable {
     /// Makes a change that touches nothing but grant and links.
@@ -99,12 +99,16 @@ impl LinkTable {
             created_at: now,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
+            formerly: Vec::new(),
         });
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.holding(consent.zoom_user).await?;
-            // Two callbacks may store in another order than Zoom answered them.
-            let later = |grant: &Grant| grant.obtained_at > consent.tokens.obtained_at;
-            let superseded = holding.grant.as_ref().is_some_and(later);
+            // Two callbacks may store in another order than Zoom answered them. And what this exchange
+            // brought may have been taken in already, and refreshed since: its first pair is dead then.
+            let superseded = holding.grant.as_ref().is_some_and(|grant| {
+                grant.obtained_at > consent.tokens.obtained_at
+                    || grant.exchange == consent.tokens.exchange
+            });
             let change = Change::Consent {
                 link: link.clone(),
                 superseded,
@@ -114,9 +118,10 @@ impl LinkTable {
                 stage: ExchangeStage::Linked {
                     zoom_user: consent.zoom_user.clone(),
                 },
+                begun_at: now.as_millisecond(),
                 expires_at: exchange_expiry(now),
             };
-            let linked = with_id(consent.exchange_key.to_owned(), &linked)?;
+            let linked = exchange_item(&consent.tokens.exchange, &linked)?;
             let mut more = vec![put(sessions.name(), linked)?];
             if let Some(pending) = &consent.link {
                 more.push(put(
@@ -212,26 +217,40 @@ impl LinkTable {
     ) -> Result<Option<Changed>, LinkError> {
         let before = holding.lifecycle();
         let after = before.after(change, now)?;
-        let generation = holding.grant.as_ref().map_or(0, |grant| grant.generation) + 1;
-        let told: Vec<Notification> = before
+        let generation = holding.generation() + 1;
+        let told = before
             .facts(&after)
             .iter()
             .map(|fact| notification::link_fact(fact, generation, now))
             .collect();
+        let unsent = Unsent::of(told, now);
         let unchanged = before == after && tokens.is_none() && more.is_empty();
         if !unchanged {
-            let mut items = self.grant_items(zoom_user, holding.grant.as_ref(), &after, tokens)?;
+            let grant = holding.grant.as_ref();
+            let mut items = Vec::new();
+            if grant.is_some() || after.grant.is_some() {
+                items.push(self.grant_item_after(
+                    zoom_user,
+                    grant,
+                    after.grant,
+                    tokens,
+                    generation,
+                    now,
+                )?);
+            }
             items.extend(self.link_items(zoom_user, &before, &after)?);
-            for notification in &told {
-                let item = keyed(zoom_user, &outbox_entry(notification), notification)?;
-                items.push(put(&self.table, item)?);
+            if let Some(unsent) = &unsent {
+                items.push(put(&self.table, unsent.item(zoom_user)?)?);
+            }
+            if let Some(receipt) = erasure::receipt(change, &before, &after, now) {
+                items.push(put(&self.table, receipt)?);
             }
             items.extend(more);
             if !self.transact(items).await? {
                 return Ok(None);
             }
         }
-        let outbox = holding.outbox.iter().cloned().chain(told).collect();
+        let outbox = holding.outbox.iter().cloned().chain(unsent).collect();
         Ok(Some(Changed {
             before,
             after,
@@ -241,26 +260,31 @@ impl LinkTable {
 
     /// What becomes of the grant's item. Each way is conditioned on nothing having changed since it was
     /// read. A refresh under way keeps its lease, but for a consent: that ends the older tokens anyway.
-    fn grant_items(
+    pub(super) fn grant_item_after(
         &self,
         zoom_user: &ZoomUser,
         before: Option<&Grant>,
-        after: &Lifecycle,
+        after: Option<GrantStatus>,
         tokens: Option<&NewTokens>,
-    ) -> Result<Vec<TransactWriteItem>, AwsFailure> {
-        let item = match (before, after.grant) {
-            (None, None) => return Ok(Vec::new()),
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, AwsFailure> {
+        let nothing = || AwsFailure::answer("Links", "a grant begins with tokens");
+        match (before, after) {
+            (None, None) => Err(nothing()),
             (None, Some(status)) => {
-                let new = tokens
-                    .ok_or_else(|| AwsFailure::answer("Links", "a grant begins with tokens"))?;
+                let new = tokens.ok_or_else(nothing)?;
                 let grant = Grant {
                     status,
                     tokens: Some(new.tokens.clone()),
                     access_expires_at: new.access_expires_at,
                     scope: new.scope.clone(),
                     obtained_at: new.obtained_at,
+                    exchange: new.exchange.clone(),
+                    due: due::of_grant(status, true, now),
+                    user_id: zoom_user.user_id.clone(),
                     version: 1,
-                    generation: 1,
+                    generation,
                     lease_owner: None,
                     lease_until: None,
                 };
@@ -268,29 +292,35 @@ impl LinkTable {
                     .table_name(&self.table)
                     .set_item(Some(keyed(zoom_user, "grant", &grant)?))
                     .condition_expression("attribute_not_exists(entry)");
-                TransactWriteItem::builder()
+                Ok(TransactWriteItem::builder()
                     .put(built(put.build())?)
-                    .build()
+                    .build())
             }
-            (Some(before), None) => {
-                let delete = Delete::builder()
-                    .table_name(&self.table)
-                    .key("zoom_user", AttributeValue::S(zoom_user.key()))
-                    .key("entry", AttributeValue::S("grant".to_owned()))
-                    .condition_expression("generation = :generation")
-                    .expression_attribute_values(":generation", number(before.generation));
-                TransactWriteItem::builder()
-                    .delete(built(delete.build())?)
-                    .build()
-            }
+            (Some(before), None) => self.delete_grant(zoom_user, before),
             (Some(before), Some(status)) => {
-                let update = self.grant_update(zoom_user, before, status, tokens)?;
-                TransactWriteItem::builder()
+                let update =
+                    self.grant_update(zoom_user, before, status, tokens, generation, now)?;
+                Ok(TransactWriteItem::builder()
                     .update(built(update.build())?)
-                    .build()
+                    .build())
             }
-        };
-        Ok(vec![item])
+        }
+    }
+
+    pub(super) fn delete_grant(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+    ) -> Result<TransactWriteItem, AwsFailure> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .key("zoom_user", AttributeValue::S(zoom_user.key()))
+            .key("entry", AttributeValue::S("grant".to_owned()))
+            .condition_expression("generation = :generation")
+            .expression_attribute_values(":generation", number(grant.generation));
+        Ok(TransactWriteItem::builder()
+            .delete(built(delete.build())?)
+            .build())
     }
 
     fn grant_update(
@@ -299,8 +329,10 @@ impl LinkTable {
         before: &Grant,
         status: GrantStatus,
         tokens: Option<&NewTokens>,
+        generation: u64,
+        now: Timestamp,
     ) -> Result<UpdateBuilder, AwsFailure> {
-        let update = Update::builder()
+        let mut update = Update::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
             .key("entry", AttributeValue::S("grant".to_owned()))
@@ -308,27 +340,41 @@ impl LinkTable {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", attribute(&status)?)
             .expression_attribute_values(":generation", number(before.generation))
-            .expression_attribute_values(":next", number(before.generation + 1));
-        Ok(match tokens {
-            Some(new) => update
-                .update_expression(
-                    "SET #status = :status, generation = :next, version = :version, tokens = :tokens, \
-                     access_expires_at = :expires, obtained_at = :obtained, #scope = :scope REMOVE lease_owner, lease_until",
-                )
+            .expression_attribute_values(":next", number(generation));
+        let mut set = "SET #status = :status, generation = :next".to_owned();
+        let mut remove = Vec::new();
+        if let Some(new) = tokens {
+            set += ", version = :version, tokens = :tokens, access_expires_at = :expires, \
+                    obtained_at = :obtained, exchange = :exchange, #scope = :scope";
+            remove.extend(["lease_owner", "lease_until"]);
+            update = update
                 .expression_attribute_names("#scope", "scope")
                 .expression_attribute_values(":version", number(before.version + 1))
                 .expression_attribute_values(":tokens", attribute(&new.tokens)?)
-                .expression_attribute_values(":expires", AttributeValue::N(new.access_expires_at.to_string()))
-                .expression_attribute_values(":obtained", AttributeValue::N(new.obtained_at.to_string()))
-                .expression_attribute_values(":scope", attribute(&new.scope)?),
-            None if status == GrantStatus::Dead => {
-                update.update_expression("SET #status = :status, generation = :next REMOVE tokens")
-            }
-            None => update.update_expression("SET #status = :status, generation = :next"),
-        })
+                .expression_attribute_values(
+                    ":expires",
+                    AttributeValue::N(new.access_expires_at.to_string()),
+                )
+                .expression_attribute_values(
+                    ":obtained",
+                    AttributeValue::N(new.obtained_at.to_string()),
+                )
+                .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
+                .expression_attribute_values(":scope", attribute(&new.scope)?);
+        } else if status == GrantStatus::Dead {
+            remove.extend(["tokens", "due"]);
+        }
+        if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
+            set += ", due = :due";
+            update = update.expression_attribute_values(":due", attribute(&day)?);
+        }
+        if !remove.is_empty() {
+            set = format!("{set} REMOVE {}", remove.join(", "));
+        }
+        Ok(update.update_expression(set))
     }
 
-    fn link_items(
+    pub(super) fn link_items(
         &self,
         zoom_user: &ZoomUser,
         before: &Lifecycle,
@@ -363,7 +409,7 @@ impl LinkTable {
 
     /// Writes all items or none. `false` if a condition did not hold, or another transaction was in
     /// the way: read again, and try again.
-    async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsFailure> {
+    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsFailure> {
         match self
             .client
             .transact_write_items()
@@ -417,7 +463,7 @@ fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteIte
         .build())
 }
 
-fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailure> {
+pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailure> {
     let put = Put::builder().table_name(table).set_item(Some(item));
     Ok(TransactWriteItem::builder()
         .put(built(put.build())?)

@@ -4,17 +4,24 @@
 //! One consistent query by the ids of a webhook gives the grant and all of its links. What may change,
 //! and into what, is [`domain::link`]'s business; every change is one transaction, conditioned on the
 //! grant's `generation`, which it raises ([`change`]).
+//!
+//! Two sparse indexes: `by-due`, whose key is a day, over items that somebody has to look after from that
+//! day on ([`due`]); and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
 mod change;
+mod due;
+mod erasure;
 mod lease;
+mod moved;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::claim::Claim;
-use domain::ids::{AppUserId, LinkId, ZoomUser};
+use domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use domain::link::{GrantStatus, Lifecycle, Link, LinkStatus, Refused};
 use domain::message::{Notification, NotificationMessage};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
@@ -42,10 +49,17 @@ pub struct Grant {
     /// Granted scopes, if Zoom named them.
     #[serde(default)]
     pub scope: Option<String>,
-    /// When Zoom gave the tokens, epoch milliseconds. Of two pairs the later one is the one that Zoom
-    /// honours.
-    #[serde(default)]
+    /// When Zoom gave the tokens for a consent, epoch milliseconds; a refresh does not change it. Of two
+    /// consents the later one is the one that Zoom honours.
     pub obtained_at: i64,
+    /// The exchange that brought them. Whoever finishes it once more must not put back its first pair,
+    /// which may have been refreshed since.
+    pub exchange: String,
+    /// The day from which on somebody has to look after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Date>,
+    /// Zoom's user id, for the index over grants by it.
+    pub user_id: UserId,
     /// Rises with every new pair of tokens.
     pub version: u64,
     /// Rises with every change of the grant or its links.
@@ -63,8 +77,10 @@ pub struct Grant {
 pub struct NewTokens {
     /// The pair.
     pub tokens: SealedTokens,
-    /// When Zoom gave them, epoch milliseconds.
+    /// When Zoom gave the first pair of this consent, epoch milliseconds.
     pub obtained_at: i64,
+    /// The exchange that brought it.
+    pub exchange: String,
     /// When the access token ends, epoch seconds.
     pub access_expires_at: i64,
     /// Granted scopes.
@@ -78,10 +94,8 @@ pub struct Consent<'a> {
     pub zoom_user: &'a ZoomUser,
     /// As Zoom shows it.
     pub display_name: &'a str,
-    /// The new pair.
+    /// The new pair; the exchange that it names is finished by this.
     pub tokens: NewTokens,
-    /// The exchange that this finishes.
-    pub exchange_key: &'a str,
     /// Who began it.
     pub begun_by: &'a AppUserId,
     /// The link to make, unless the consent is good for existing links only.
@@ -101,7 +115,7 @@ pub struct PendingLink<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmed {
     /// The link is active, and the app is to be told these.
-    Active(Box<Link>, Vec<Notification>),
+    Active(Box<Link>, Vec<Unsent>),
     /// The link is gone, or the connect token was used for another link in the meantime.
     NoLonger,
 }
@@ -114,7 +128,32 @@ pub struct Changed {
     /// What there is now.
     pub after: Lifecycle,
     /// What the app is still to be told, this change's facts among it: [`LinkTable::tell`].
-    pub outbox: Vec<Notification>,
+    pub outbox: Vec<Unsent>,
+}
+
+/// What the app is to be told of one change, and was not told yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsent {
+    entry: String,
+    notifications: Vec<Notification>,
+    due: Date,
+}
+
+impl Unsent {
+    /// `None` if there is nothing to tell. `now` because it is to be told at once.
+    fn of(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
+        // Ids of notifications are unique, so no change takes another's place.
+        let entry = format!("outbox#{}", notifications.first()?.id);
+        Some(Self {
+            entry,
+            notifications,
+            due: due::day(now),
+        })
+    }
+
+    fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsFailure> {
+        keyed(zoom_user, &self.entry, self)
+    }
 }
 
 /// Why a change was not made. Nothing was written; trying again is safe.
@@ -139,7 +178,7 @@ pub struct Holding {
     /// All links, pending ones included.
     pub links: Vec<Link>,
     /// What the app was not told yet.
-    pub outbox: Vec<Notification>,
+    pub outbox: Vec<Unsent>,
 }
 
 impl Holding {
@@ -149,6 +188,11 @@ impl Holding {
             .iter()
             .filter(|link| link.status.is_visible())
             .map(|link| &link.app_user)
+    }
+
+    /// How often grant and links have changed.
+    fn generation(&self) -> u64 {
+        self.grant.as_ref().map_or(0, |grant| grant.generation)
     }
 
     /// What `domain` reasons about.
@@ -170,6 +214,11 @@ struct LinkItem {
     activated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_until: Option<Timestamp>,
+    /// From this day on a link that is still pending is to be dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<Date>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    formerly: Vec<ZoomUser>,
 }
 
 /// The table.
@@ -244,32 +293,28 @@ impl LinkTable {
         &self,
         notifications: &Queue<NotificationMessage>,
         zoom_user: &ZoomUser,
-        outbox: &[Notification],
+        outbox: &[Unsent],
     ) -> Result<(), AwsFailure> {
         let messages: Vec<_> = outbox
             .iter()
-            .cloned()
+            .flat_map(|unsent| unsent.notifications.iter().cloned())
             .map(NotificationMessage::to_all)
             .collect();
         notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;
-        for notification in outbox {
+        for unsent in outbox {
             self.client
                 .delete_item()
                 .table_name(&self.table)
                 .key("zoom_user", AttributeValue::S(zoom_user.key()))
-                .key("entry", AttributeValue::S(outbox_entry(notification)))
+                .key("entry", AttributeValue::S(unsent.entry.clone()))
                 .send()
                 .await
                 .map_err(|error| AwsFailure::of("DeleteItem Links", &error))?;
         }
         Ok(())
     }
-}
-
-fn outbox_entry(notification: &Notification) -> String {
-    format!("outbox#{}", notification.id)
 }
 
 fn link_entry(app_user: &AppUserId) -> String {
@@ -293,18 +338,21 @@ fn link_item(link: &Link) -> Result<Item, AwsFailure> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
+        due: link.pending_until.map(due::day),
+        formerly: link.formerly.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
 
+/// The Zoom users that a page of an index names.
+fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsFailure> {
+    let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
+    key.and_then(|key| ZoomUser::from_key(key).ok())
+        .ok_or_else(|| AwsFailure::answer("Links", "an item's zoom_user does not read"))
+}
+
 fn read_link(item: Item) -> Result<Link, AwsFailure> {
-    let key = item
-        .get("zoom_user")
-        .and_then(|key| key.as_s().ok())
-        .cloned()
-        .unwrap_or_default();
-    let zoom_user = ZoomUser::from_key(&key)
-        .map_err(|_| AwsFailure::answer("Links", "an item's zoom_user does not read"))?;
+    let zoom_user = zoom_user_of(&item)?;
     let item: LinkItem = read(item)?;
     Ok(Link {
         id: item.link_id,
@@ -315,6 +363,7 @@ fn read_link(item: Item) -> Result<Link, AwsFailure> {
         created_at: item.created_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
+        formerly: item.formerly,
     })
 }
 

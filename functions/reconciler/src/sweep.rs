@@ -1,0 +1,42 @@
+//! By the clock: what no order came for. A lost message, a queue's dead letter, or a grant that nobody
+//! uses would otherwise be nobody's business.
+
+use aws::metrics;
+use domain::message::{Order, OrderMessage, V1};
+use jiff::SignedDuration;
+
+use crate::{OrderError, Reconciler};
+
+/// An exchange that is older than this was not finished by the order that was sent ahead of it, which
+/// comes after a quarter of an hour.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(20);
+
+impl Reconciler {
+    /// Sends an order for each that is due. Orders that are under way already are sent once more; whoever
+    /// comes second finds nothing to do.
+    pub(crate) async fn sweep(&self) -> Result<(), OrderError> {
+        let now = self.clock.now();
+        let mut orders: Vec<Order> = Vec::new();
+        for zoom_user in self.grants.links().due(now).await? {
+            orders.push(Order::LookAfter { zoom_user });
+        }
+        let before = (now - OVERDUE).as_millisecond();
+        for open in self.sessions.open_exchanges().await? {
+            if open.item.begun_at < before {
+                orders.push(Order::FinishConnect { exchange: open.key });
+            }
+        }
+        let messages: Vec<OrderMessage> = orders
+            .into_iter()
+            .map(|order| {
+                let kind = match &order {
+                    Order::LookAfter { .. } => "look_after",
+                    _ => "finish_connect",
+                };
+                metrics::count("OrdersBySweep", kind);
+                OrderMessage { v: V1, order }
+            })
+            .collect();
+        Ok(self.orders.send_all(&messages, "sweep").await?)
+    }
+}

@@ -1,0 +1,126 @@
+//! What no event and no order came for: grants that nobody uses, work whose order died, and Zoom users
+//! who have changed accounts.
+
+use aws::links::{Grant, NewTokens};
+use aws::metrics;
+use aws::vault::TokenOwner;
+use domain::ids::ZoomUser;
+use domain::link::{Change, GrantStatus, LinkStatus};
+use zoom::Me;
+
+use crate::{GrantError, Grants};
+
+/// What came of looking after a Zoom user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookedAfter {
+    /// All is as it should be.
+    Done,
+    /// Zoom has moved the user to another account; what we know of them is there now.
+    MovedTo(ZoomUser),
+}
+
+impl Grants {
+    /// Does for a Zoom user whatever is due: tells what was not told, drops links that were never
+    /// confirmed, revokes what is to end, refreshes what is idle, follows to another account.
+    ///
+    /// # Errors
+    /// [`GrantError`]; trying again is safe.
+    pub async fn look_after(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
+        let holding = self.links().holding(zoom_user).await?;
+        self.tell_rest(zoom_user, &holding.outbox).await?;
+        let now = self.clock.now();
+        for link in &holding.links {
+            let expired = link.status == LinkStatus::Pending
+                && link.pending_until.is_none_or(|until| until <= now);
+            if expired {
+                self.expire_pending(zoom_user, link.app_user.clone())
+                    .await?;
+            }
+        }
+        let grant = self.links().holding(zoom_user).await?.grant;
+        match grant.map(|grant| grant.status) {
+            None | Some(GrantStatus::Dead) => Ok(LookedAfter::Done),
+            Some(GrantStatus::Ending) => self.revoke(zoom_user).await.map(|()| LookedAfter::Done),
+            Some(GrantStatus::Live) => self.keep(zoom_user).await,
+        }
+    }
+
+    /// Drops a link whose claim has expired unconfirmed, and the grant with it if nobody else needs it.
+    ///
+    /// # Errors
+    /// [`GrantError`]; trying again is safe.
+    pub async fn expire_pending(
+        &self,
+        zoom_user: &ZoomUser,
+        app_user: domain::ids::AppUserId,
+    ) -> Result<(), GrantError> {
+        let change = Change::ExpirePending { app_user };
+        let changed = self
+            .links()
+            .change(zoom_user, &change, self.clock.now())
+            .await?;
+        if changed.before.links.len() > changed.after.links.len() {
+            metrics::count("LinksExpired", "never_confirmed");
+        }
+        self.tell(zoom_user, &changed).await?;
+        self.revoke(zoom_user).await
+    }
+
+    /// Sees that a live grant stays alive, and is where Zoom says that its user is.
+    async fn keep(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
+        // A token that has not expired is used as it is: what lasts is the refresh token, whose 90 days
+        // began with the last refresh.
+        let token = match self.access_token(zoom_user).await {
+            Ok(token) => token,
+            // That is told, and nothing is left to keep.
+            Err(GrantError::ReauthorizationRequired | GrantError::None) => {
+                return Ok(LookedAfter::Done);
+            }
+            Err(error) => return Err(error),
+        };
+        let me = self.zoom().users_me(&token.token).await?;
+        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+            return Ok(LookedAfter::Done);
+        };
+        if grant.version != token.version {
+            return Err(GrantError::Busy);
+        }
+        if let Some(to) = self.follow(zoom_user, &grant, &me).await? {
+            return Ok(LookedAfter::MovedTo(to));
+        }
+        if !grant.is_idle(self.clock.now()) {
+            self.links().postpone(zoom_user, &grant).await?;
+        }
+        Ok(LookedAfter::Done)
+    }
+
+    /// Follows a Zoom user to another account. That is certain only by Zoom's answer to the grant's own
+    /// token, and only if it is the same user.
+    pub(crate) async fn follow(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+        me: &Me,
+    ) -> Result<Option<ZoomUser>, GrantError> {
+        if me.user == *zoom_user || me.user.user_id != zoom_user.user_id {
+            return Ok(None);
+        }
+        let tokens = self.open(zoom_user, grant).await?;
+        let owner = TokenOwner::Grant(me.user.clone());
+        let new = NewTokens {
+            tokens: self.vault().seal(&owner, &tokens).await?,
+            obtained_at: grant.obtained_at,
+            exchange: grant.exchange.clone(),
+            access_expires_at: grant.access_expires_at,
+            scope: grant.scope.clone(),
+        };
+        let moved = self
+            .links()
+            .follow(zoom_user, grant.version, &me.user, &new, self.clock.now())
+            .await?
+            .ok_or(GrantError::Busy)?;
+        metrics::count("GrantsMoved", "account_changed");
+        self.tell(&me.user, &moved).await?;
+        Ok(Some(me.user.clone()))
+    }
+}
