@@ -62,6 +62,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/_sim/users/{id}/scopes", post(set_scopes))
         .route("/_sim/users/{id}/deauthorize", post(deauthorize))
         .route("/_sim/users/{id}/remove", post(remove_user))
+        .route("/_sim/users/{id}/account", post(move_user))
         .route("/_sim/users/{id}/event", post(user_event))
         .route("/_sim/grants", get(grants).post(authorize))
         .route("/_sim/recordings", get(recordings).post(create_recording))
@@ -249,6 +250,20 @@ async fn deauthorize(
 
 async fn remove_user(State(sim): State<Shared>, Path(id): Path<String>) -> Answer {
     of(&sim).remove_user(&id)?;
+    answer(json!({}))
+}
+
+#[derive(Deserialize)]
+struct MoveUser {
+    account_id: String,
+}
+
+async fn move_user(
+    State(sim): State<Shared>,
+    Path(id): Path<String>,
+    Json(body): Json<MoveUser>,
+) -> Answer {
+    of(&sim).move_user(&id, &body.account_id)?;
     answer(json!({}))
 }
 

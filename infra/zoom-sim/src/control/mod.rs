@@ -226,6 +226,22 @@ impl Control {
         Ok(())
     }
 
+    /// The user changes to another account and keeps the user id; grants go along. Events, recordings and
+    /// `users/me` name the new account from then on.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub fn move_user(&self, user_id: &str, account_id: &str) -> Result<(), ControlError> {
+        let mut world = lock(&self.sim.world);
+        let user = world.users.iter_mut().find(|user| user.id == user_id);
+        account_id.clone_into(
+            &mut user
+                .ok_or_else(|| ControlError::UnknownUser(user_id.into()))?
+                .account_id,
+        );
+        Ok(())
+    }
+
     /// Sends `user.deactivated`, `.deleted` or `.disassociated`; changes nothing else.
     ///
     /// # Errors
