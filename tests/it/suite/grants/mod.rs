@@ -1,13 +1,16 @@
 //! The life of links and of the grant that they share: given up, deauthorized, refreshed, interrupted, and
 //! what a new link brings with it.
 
+mod accounts;
 mod backfill;
+mod condemning;
 mod deauthorization;
 mod disconnecting;
 mod interruption;
 mod outbox;
 mod refresh;
 mod token_ladder;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 

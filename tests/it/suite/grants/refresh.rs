@@ -246,13 +246,13 @@ async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
 }
 
 /// A call that is held up on its way to an engine until the test lets it go.
-struct Held {
-    reached: Arc<Notify>,
-    go: mpsc::Sender<()>,
+pub(super) struct Held {
+    pub(super) reached: Arc<Notify>,
+    pub(super) go: mpsc::Sender<()>,
 }
 
 /// Holds up calls of DynamoDB, each the n-th of its operation from now on.
-fn hold<const N: usize>(scene: &Scene, calls: [(&'static str, usize); N]) -> [Held; N] {
+pub(super) fn hold<const N: usize>(scene: &Scene, calls: [(&'static str, usize); N]) -> [Held; N] {
     let mut held = Vec::new();
     let mut watched = Vec::new();
     for (operation, nth) in calls {
@@ -332,8 +332,9 @@ async fn a_refresh_that_is_saved_between_a_consents_exchange_and_its_end_does_no
         .clock
         .advance(ACCESS_TOKEN_ENDS + SignedDuration::from_secs(2));
     let grants = Grants::new(&ahead).unwrap();
-    // The first PutItem opens the session, the second saves what the code was exchanged for.
-    let [save, store] = hold(&scene, [("UpdateItem", 2), ("PutItem", 2)]);
+    // The first PutItem opens the session, the second begins the exchange, the third saves what the code
+    // was exchanged for.
+    let [save, store] = hold(&scene, [("UpdateItem", 2), ("PutItem", 3)]);
 
     let refresh = tokio::spawn(async move { grants.access_token(&user).await });
     save.reached.notified().await;
