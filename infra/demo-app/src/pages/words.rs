@@ -20,6 +20,9 @@ pub(super) fn zoom_error(code: &str) -> Flash {
         "zoom_rejected_code" => Flash::bad(
             "Zoom did not accept this sign-in; perhaps it took too long. Please connect again.",
         ),
+        "too_many_links" => Flash::bad(
+            "Too many people share this Zoom account already. One of them has to disconnect first.",
+        ),
         "zoom_scope_missing" => Flash::bad(
             "Zoom gave less access than recordings need. Please connect again and allow everything that \
              Zoom's page lists. If it still fails, your Zoom administrator may have to allow it.",
