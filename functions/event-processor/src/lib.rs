@@ -4,6 +4,8 @@
 //! first, then send: a redelivery finds the state and sends what was not sent. Events may come twice,
 //! as twins with other URLs and tokens, and in any order; what counts is meeting UUID and file id.
 
+mod changes;
+
 use aws::AwsFailure;
 use aws::announce::Announcer;
 use aws::bucket::Bucket;
@@ -118,6 +120,7 @@ impl EventProcessor {
             .unwrap_or_default();
         match EventKind::of(name) {
             EventKind::FilesCompleted => self.files_completed(FilesCompleted::parse(event)?).await,
+            EventKind::RecordingsChanged => self.recordings_changed(event).await,
             EventKind::Deauthorized => self.deauthorized(Deauthorized::parse(event)?).await,
             EventKind::EndpointValidation | EventKind::Other => {
                 metrics::count("EventsIgnored", "unknown_event");

@@ -129,7 +129,7 @@ impl Webhook {
                     &endpoint_validation::answer(signed_by, plain_token),
                 ))
             }
-            EventKind::FilesCompleted | EventKind::Deauthorized => {
+            EventKind::FilesCompleted | EventKind::RecordingsChanged | EventKind::Deauthorized => {
                 tokio::time::timeout(STORE_WITHIN, self.store(event))
                     .await
                     .map_err(|_| WebhookError::TooSlow)??;

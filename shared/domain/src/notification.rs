@@ -16,7 +16,7 @@ use crate::ids::{AppUserId, FileId};
 use crate::keys::{self, Versions};
 use crate::link::LinkFact;
 use crate::message::Notification;
-use crate::recording::{FileView, Recording, RecordingView};
+use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
 
 /// At most so many files stand in one notification.
 pub const MOST_FILES: usize = 100;
@@ -39,6 +39,13 @@ pub enum RecordingFact {
         /// Tells apart failures of the same file, tried again between.
         attempt: u32,
     },
+    /// `recording.changed`: renamed, trashed, recovered or deleted at Zoom.
+    Changed {
+        /// What happened.
+        change: RecordingChange,
+        /// When, as the event says, epoch milliseconds: tells apart changes of the same kind.
+        event_ts: i64,
+    },
 }
 
 impl RecordingFact {
@@ -49,13 +56,14 @@ impl RecordingFact {
             Self::FileStored(_) => "recording.file_stored",
             Self::Stored => "recording.stored",
             Self::Failed { .. } => "recording.failed",
+            Self::Changed { .. } => "recording.changed",
         }
     }
 
     /// The file that it is about, if it is about one.
     pub fn file(&self) -> Option<&FileId> {
         match self {
-            Self::Detected | Self::Stored => None,
+            Self::Detected | Self::Stored | Self::Changed { .. } => None,
             Self::FileStored(file) | Self::Failed { file, .. } => Some(file),
         }
     }
@@ -76,6 +84,12 @@ impl RecordingFact {
                 app_user,
                 recording_id.as_str(),
                 &recording.stored_set(),
+            ),
+            Self::Changed { change, event_ts } => fact_id(
+                self.type_name(),
+                app_user,
+                recording_id.as_str(),
+                &format!("{} {event_ts}", change.name()),
             ),
             Self::Failed {
                 file,
@@ -111,10 +125,12 @@ impl RecordingFact {
             file: Option<FileView>,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            change: Option<&'static str>,
         }
         let mut view = recording.view(bucket);
         let (file, reason) = match self {
-            Self::Detected | Self::Stored => (None, None),
+            Self::Detected | Self::Stored | Self::Changed { .. } => (None, None),
             Self::FileStored(file) => (Some(file), None),
             Self::Failed { file, reason, .. } => (Some(file), Some(reason.as_str())),
         };
@@ -130,6 +146,10 @@ impl RecordingFact {
             recording: view,
             file,
             reason,
+            change: match self {
+                Self::Changed { change, .. } => Some(change.name()),
+                _ => None,
+            },
         };
         frozen(
             self.id(app_user, recording),

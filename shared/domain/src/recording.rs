@@ -90,6 +90,34 @@ pub enum ZoomState {
     Deleted,
 }
 
+/// What can happen at Zoom to a recording that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordingChange {
+    /// It has another topic.
+    Renamed {
+        /// The new one.
+        topic: String,
+    },
+    /// Into the trash.
+    Trashed,
+    /// Out of it.
+    Recovered,
+    /// Gone for good.
+    Deleted,
+}
+
+impl RecordingChange {
+    /// `change` of `recording.changed`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Renamed { .. } => "renamed",
+            Self::Trashed => "trashed",
+            Self::Recovered => "recovered",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// A file as it is stored in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {

@@ -4,6 +4,7 @@
 //! `fact#<notification id>`. Each change of a file's state is a conditional write, so whoever comes
 //! second finds out; a late event never undoes a newer one.
 
+mod changing;
 mod reading;
 mod transfer;
 

@@ -22,6 +22,8 @@ pub enum EventKind {
     EndpointValidation,
     /// `recording.completed` or `recording.transcript_completed`: files are there to fetch.
     FilesCompleted,
+    /// `recording.renamed`, `.trashed`, `.recovered`, `.deleted`, and their batches.
+    RecordingsChanged,
     /// `app_deauthorized`: a Zoom user removed the app.
     Deauthorized,
     /// Anything else: acknowledged and counted, its body not kept.
@@ -34,6 +36,13 @@ impl EventKind {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
             FILES_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
+            "recording.renamed"
+            | "recording.trashed"
+            | "recording.recovered"
+            | "recording.deleted"
+            | "recording.batch_trashed"
+            | "recording.batch_recovered"
+            | "recording.batch_deleted" => Self::RecordingsChanged,
             "app_deauthorized" => Self::Deauthorized,
             _ => Self::Other,
         }
@@ -357,7 +366,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-fn integer(value: &Value) -> Option<i64> {
+pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number
             .as_i64()

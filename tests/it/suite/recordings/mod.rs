@@ -1,5 +1,6 @@
 //! From a completed recording to its bytes in the bucket, and to the app that is told.
 
+mod changing;
 mod choice;
 mod files;
 mod repeats;
