@@ -4,10 +4,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::ids::AppUserId;
 use crate::keys::Versions;
@@ -168,7 +169,13 @@ pub fn verify(
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<serde_json::Value>,
+    /// Present at all, whatever its value: `null` is no list of extensions either.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
 }
 
 /// Reads what we use of the header. `jku`, `x5u` and `jwk` are not even looked at.
@@ -180,7 +187,7 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     }
     let json = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed)?;
     let header: Header = serde_json::from_slice(&json).map_err(|_| malformed)?;
-    if header.crit.is_some() {
+    if header.crit {
         return Err(TokenError::Invalid(
             "the token's header has crit, which is not supported",
         ));
@@ -222,23 +229,18 @@ fn verify_signature(keys: &AppKeys, token: &str, header: &Header) -> Result<Clai
     }
 }
 
-/// The key for a token: by `kid`, or the only one of its kind when the token names none.
+/// The key for a token: by `kid`, or the only one of its kind when the token names none. `alg` and `use`
+/// of a key are optional (RFC 7517 §4); where they stand they must fit.
 fn choose<'a>(set: &'a JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<&'a Jwk> {
-    let usable = |jwk: &&Jwk| {
-        jwk.is_supported()
+    let fits = |alg| alg == KeyAlgorithm::from(algorithm);
+    let mut usable = set.keys.iter().filter(|jwk| {
+        jwk.common.key_algorithm.is_none_or(fits)
             && !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption))
             && DecodingKey::from_jwk(jwk).is_ok_and(|key| key.family() == algorithm.family())
-    };
+    });
     match kid {
-        Some(kid) => set
-            .keys
-            .iter()
-            .find(|jwk| jwk.common.key_id.as_deref() == Some(kid))
-            .filter(usable),
-        None => {
-            let mut candidates = set.keys.iter().filter(usable);
-            candidates.next().filter(|_| candidates.next().is_none())
-        }
+        Some(kid) => usable.find(|jwk| jwk.common.key_id.as_deref() == Some(kid)),
+        None => usable.next().filter(|_| usable.next().is_none()),
     }
 }
 
@@ -408,11 +410,13 @@ mod tests {
         )
         .unwrap();
         assert!(check(&token).is_ok());
-        let token = raw(json!({"alg": "HS256", "crit": ["b64"]}), &claims(), "AAAA");
-        assert_eq!(
-            check(&token).unwrap_err(),
-            TokenError::Invalid("the token's header has crit, which is not supported")
-        );
+        for crit in [json!(["b64"]), json!([]), json!(null)] {
+            let token = raw(json!({"alg": "HS256", "crit": crit}), &claims(), "AAAA");
+            assert_eq!(
+                check(&token).unwrap_err(),
+                TokenError::Invalid("the token's header has crit, which is not supported")
+            );
+        }
     }
 
     #[test]
@@ -435,6 +439,52 @@ mod tests {
             verify(&keys, &token, Audience::Api, now()).unwrap_err(),
             TokenError::UnknownKey
         );
+    }
+
+    #[test]
+    fn a_key_may_leave_out_its_alg_and_its_kid_may_be_shared_but_what_it_says_must_fit() {
+        // By another implementation: ES256 with kid "one", at NOW, by a key that was thrown away.
+        let token = concat!(
+            "eyJhbGciOiJFUzI1NiIsImtpZCI6Im9uZSJ9.",
+            "eyJpYXQiOjE3NjcyMjU2MDAsImV4cCI6MTc2NzIyNTkwMCwiYXVkIjoicmVlbGF5OmFwaSIsInN1YiI6ImFsaWNlIn0.",
+            "XmG-UJBs6tFIpRELxXwPTeYYtm2-H30l332t7SvzRCegxXW3iQnwwsenltyHgttCMsOItg6iDdt--UxrEg22JA"
+        );
+        let key = |more: Value| {
+            let mut key = json!({
+                "kty": "EC", "crv": "P-256", "kid": "one",
+                "x": "nwzBgTRZS4pAFS1QLoEbXqWmDhUZHDfMtsjJVKKcOdU", "y": "0KoHqe9ZJqHeMdjc27JFdqCin_M_4ordpJhchRtwqI0"
+            });
+            let more = more.as_object().unwrap().clone();
+            key.as_object_mut().unwrap().extend(more);
+            key
+        };
+        let check = |set: Value| {
+            let set: JwkSet = serde_json::from_value(json!({"keys": set})).unwrap();
+            verify(&AppKeys::KeySet(set), token, Audience::Api, now()).map(|token| token.app_user)
+        };
+        let rsa = json!({"kty": "RSA", "kid": "one", "alg": "RS256", "n": "AQAB", "e": "AQAB"});
+        let unknown = json!({"kty": "AKP", "kid": "one", "alg": "ML-DSA-44", "pub": "AA"});
+        for good in [
+            json!([key(json!({}))]),
+            json!([key(json!({"alg": "ES256", "use": "sig"}))]),
+            json!([rsa, unknown, key(json!({}))]),
+        ] {
+            assert_eq!(check(good.clone()).unwrap().as_str(), "alice", "{good}");
+        }
+        for bad in [
+            json!([]),
+            json!([key(json!({"kid": "two"}))]),
+            json!([key(json!({"alg": "ES384"}))]),
+            json!([key(json!({"alg": "RS256"}))]),
+            json!([key(json!({"use": "enc"}))]),
+            json!([rsa, unknown]),
+        ] {
+            assert_eq!(
+                check(bad.clone()).unwrap_err(),
+                TokenError::UnknownKey,
+                "{bad}"
+            );
+        }
     }
 
     #[test]

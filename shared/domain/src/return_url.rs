@@ -96,10 +96,10 @@ fn path_text(without_query: &str) -> &str {
 fn usable(text: &str) -> Option<Url> {
     let url = operator_url::parse(text).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    // `https:/host` and `https:host` parse, too; other parsers see a path in them.
+    let rest = text.split_once(':')?.1.strip_prefix("//")?;
     // `https://@host` parses with an empty user name.
-    let authority = text
-        .split_once("://")
-        .map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
+    let authority = rest.split(['/', '?']).next().unwrap_or("");
     (plain && !authority.contains('@')).then_some(url)
 }
 
@@ -219,6 +219,20 @@ mod tests {
             "",
         ] {
             assert_eq!(list().allow(bad), Err(ReturnUrlError::NotAllowed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_its_two_slashes_is_none() {
+        let list = ReturnUrls::parse("https://app.example/").unwrap();
+        for bad in [
+            "https:app.example",
+            "https:/app.example",
+            "https:/@app.example/",
+            "https:app.example/?a=://app.example/",
+        ] {
+            assert_eq!(list.allow(bad), Err(ReturnUrlError::NotAllowed), "{bad}");
+            assert!(ReturnUrls::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use aws::environment::Variables;
+use http::header::HOST;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{
     Adapter, Body, LambdaEvent, Request, RequestExt as _, Response, Service, service_fn,
@@ -75,11 +76,14 @@ where
     })
 }
 
-/// Puts path and query into the form that a URI must have. `lambda_http` builds one from them and
-/// takes for granted that it succeeds; a path that API Gateway has decoded may hold anything.
+/// Puts path and query into the form that a URI must have, and takes out the headers that would become a
+/// part of it. `lambda_http` builds a URI from all of these and takes for granted that it succeeds; a path
+/// that API Gateway has decoded may hold anything, and what those headers say is used for nothing.
 fn well_formed(request: LambdaRequest) -> LambdaRequest {
     match request {
         LambdaRequest::ApiGatewayV2(mut event) => {
+            event.headers.remove(HOST);
+            event.headers.remove("x-forwarded-proto");
             let encode = |text: String, set| utf8_percent_encode(&text, set).to_string();
             event.raw_path = event.raw_path.map(|path| encode(path, NOT_IN_A_PATH));
             event.raw_query_string = event
@@ -163,6 +167,21 @@ mod tests {
         ] {
             let answer = call(event(path, query)).await;
             assert_eq!(answer["statusCode"], 200, "{path} {query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hostile_hosts_and_schemes_do_not_bring_the_function_down() {
+        for (host, proto) in [
+            ("evil.test:99999", "https"),
+            ("[::1", "https"),
+            ("", "https"),
+            ("evil.test", ""),
+            ("evil.test", "java script"),
+        ] {
+            let mut event = event("/healthz", "");
+            event["headers"] = json!({"host": host, "x-forwarded-proto": proto});
+            assert_eq!(call(event).await["statusCode"], 200, "{host} {proto}");
         }
     }
 

@@ -363,11 +363,13 @@ fn accept(
         }
     }
 
-    let content_type = text(headers, CONTENT_TYPE);
+    // Bytes that are no text must not hide what stands beside them.
+    let lossy = |name| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned());
+    let content_type = lossy(CONTENT_TYPE);
     if content_type.as_deref().is_some_and(is_html) {
         return Err(DownloadError::HtmlInsteadOfFile);
     }
-    if text(headers, CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+    if lossy(CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
         return Err(DownloadError::Encoded);
     }
     let content_length = text(headers, CONTENT_LENGTH).and_then(|text| number(&text));

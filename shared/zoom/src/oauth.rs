@@ -21,6 +21,10 @@ use crate::error_code;
 /// What an access token lives if Zoom does not say so, in seconds: Zoom documents one hour.
 const DOCUMENTED_LIFETIME: u64 = 3600;
 
+/// What an access token lives at most for us, in seconds: a day. A number without an end must not become
+/// a moment that no clock reaches.
+const LONGEST_LIFETIME: u64 = 24 * 3600;
+
 /// Who we are at Zoom.
 #[derive(Debug, Clone)]
 pub struct ClientCredentials {
@@ -37,7 +41,7 @@ pub struct TokenPair {
     pub access_token: SecretString,
     /// For the next pair. 90 days, by Zoom's documentation.
     pub refresh_token: SecretString,
-    /// Seconds that the access token lives from the answer on.
+    /// Seconds that the access token lives from the answer on; a day at most.
     pub expires_in: u64,
     /// The granted scopes, separated by spaces; `None` if the answer does not name them.
     pub scope: Option<String>,
@@ -381,7 +385,8 @@ fn token_pair(
         refresh_token: SecretString::from(refresh_token.clone()),
         expires_in: answer
             .expires_in()
-            .map_or(DOCUMENTED_LIFETIME, |time| time.as_secs()),
+            .map_or(DOCUMENTED_LIFETIME, |time| time.as_secs())
+            .min(LONGEST_LIFETIME),
         scope,
     })
 }

@@ -362,8 +362,10 @@ fn extension(given: Option<&str>, file_type: &str) -> String {
     .to_owned()
 }
 
+/// A moment in the life of a recording. What lies before 1970 is none, and its year could not stand in an
+/// object key.
 fn timestamp(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
+    text.parse().ok().filter(|at| *at >= Timestamp::UNIX_EPOCH)
 }
 
 pub(super) fn integer(value: &Value) -> Option<i64> {
@@ -581,6 +583,18 @@ pub(crate) mod tests {
                 .ends_with("/rec/download/SYNTHETIC.AAAA")
         );
         assert!(download_url(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_start_before_1970_counts_as_none() {
+        let mut event = completed();
+        event["payload"]["object"]["start_time"] = json!("-000001-01-01T00:00:00Z");
+        let read = FilesCompleted::parse(&event).unwrap();
+        assert_eq!(
+            read.recording.start_time,
+            "2026-01-01T09:00:10Z".parse().unwrap(),
+            "the first file's"
+        );
     }
 
     #[test]

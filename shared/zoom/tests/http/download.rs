@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -271,6 +272,27 @@ async fn types_that_merely_look_like_html_pass() {
     }
     let server = Server::answering(200, &[("content-encoding", "identity")], "x").await;
     assert!(get(&server.base(), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_hide_neither_a_page_nor_a_compression() {
+    for (name, value, error) in [
+        (
+            "content-type",
+            b"text/html; charset=\xff".as_slice(),
+            DownloadError::HtmlInsteadOfFile,
+        ),
+        ("content-encoding", b"gzip, \xff", DownloadError::Encoded),
+    ] {
+        let server = Server::start(move |_| {
+            let mut response = response(200, &[], "x");
+            let value = HeaderValue::from_bytes(value).unwrap();
+            response.headers_mut().insert(name, value);
+            response
+        })
+        .await;
+        assert_eq!(get(&server.base(), None).await.unwrap_err(), error);
+    }
 }
 
 #[tokio::test]

@@ -200,6 +200,14 @@ async fn a_pair_needs_both_tokens_and_little_else() {
             "{body}"
         );
     }
+    // A number without an end must not overflow what it is added to.
+    let body = format!(
+        r#"{{"access_token":"a","token_type":"bearer","refresh_token":"r","expires_in":{}}}"#,
+        u64::MAX
+    );
+    let server = Server::answering(200, &[JSON], &body).await;
+    let pair = refresh(&zoom_at(&server.base())).await.unwrap();
+    assert_eq!(pair.expires_in, 24 * 3600);
     // Long tokens are Zoom's habit.
     let long = "x".repeat(6000);
     let body = format!(

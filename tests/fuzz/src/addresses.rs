@@ -1,0 +1,222 @@
+//! Addresses: where a browser is sent back to, what the operator configures, what may be downloaded from.
+
+use domain::operator_url;
+use domain::recording::{FileFacts, Filter, RecordingFacts};
+use domain::return_url::{Outcome, ReturnUrl, ReturnUrls};
+use http::Uri;
+use url::{Host, Url};
+use zoom::{DownloadHosts, Endpoints, authorize_url};
+
+use crate::by_hand::{self, decode, fields, take_apart, text};
+
+const LISTED: [&str; 4] = [
+    "https://app.example/settings",
+    "https://app.example:8443/",
+    "https://xn--bcher-kva.example/a%20b",
+    "http://localhost:3000/back",
+];
+
+/// An allowed `return_to` is one of the list by the letter, but for its query; and what the browser is
+/// sent to has our parameter once, and all others as they were.
+pub(crate) fn return_url(input: &[u8]) {
+    let [list, return_to] = fields(input).map(text);
+    let mut lists = vec![(
+        ReturnUrls::parse(&LISTED.join(" , ")).unwrap(),
+        LISTED.map(str::to_owned).to_vec(),
+    )];
+    // A list of one is the entry that it defaults to.
+    if let Ok(one) = ReturnUrls::parse(list)
+        && !list.contains(',')
+    {
+        let entry = one.default_url().as_str().to_owned();
+        lists.push((one, vec![entry]));
+    }
+    for (allowed, entries) in lists {
+        let default = allowed.default_url();
+        assert_sent_back(&default);
+        if let Ok(url) = allowed.allow(return_to) {
+            let (sent, wrote) = (take_apart(url.as_str()).unwrap(), take_apart(return_to));
+            let wrote = wrote.unwrap_or_else(|| panic!("another reader sees no host: {return_to}"));
+            let is_listed = |entry: &String| {
+                let entry = take_apart(entry).unwrap();
+                let same = |other: &by_hand::Written<'_>| {
+                    entry.scheme.eq_ignore_ascii_case(other.scheme) && entry.path == other.path
+                };
+                same(&sent) && same(&wrote) && entry.authority == sent.authority
+            };
+            assert!(
+                entries.iter().any(is_listed),
+                "{return_to} gave {}",
+                url.as_str()
+            );
+            // What is sent is normal already; what was written may spell the host in other ways, but
+            // never more than the host.
+            assert!(
+                !wrote.authority.contains(['@', '\\', '/', '?', '#']),
+                "{return_to}"
+            );
+            assert!(
+                !return_to.contains(['#', '\\', '\t', '\r', ' ']),
+                "{return_to}"
+            );
+            assert_sent_back(&url);
+        }
+    }
+}
+
+fn assert_sent_back(url: &ReturnUrl) {
+    assert_eq!(ReturnUrl::from_stored(url.as_str()).as_ref(), Some(url));
+    let before = take_apart(url.as_str()).unwrap();
+    let pairs = |query: Option<&str>| -> Vec<String> {
+        let query = query.unwrap_or_default();
+        query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let claim = "a claim & more";
+    let location = url.with(Outcome::Link(claim));
+    assert!(!location.contains(['#', '\n', '\r', ' ']), "{location}");
+    let after = take_apart(&location).unwrap();
+    assert_eq!(
+        (before.scheme, before.authority, before.path),
+        (after.scheme, after.authority, after.path)
+    );
+    let mut sent = pairs(after.query);
+    let ours = sent.pop().unwrap();
+    assert_eq!(sent, pairs(before.query), "the app's own parameters");
+    let (name, value) = ours.split_once('=').unwrap();
+    assert_eq!(
+        (name, decode(value)),
+        ("zoom_link", claim.as_bytes().to_vec())
+    );
+    for pair in sent {
+        let name = decode(pair.split('=').next().unwrap());
+        assert!(name != b"zoom_link" && name != b"zoom_error", "{location}");
+    }
+}
+
+/// What passes as a base URL, a host list, a download URL, an operator's address or a filter is what a
+/// plain reading of the text says.
+pub(crate) fn parameters(input: &[u8]) {
+    let [oauth, api, hosts, url, types] = fields(input).map(text);
+    assert_operator_url(url);
+    assert_filter(types);
+
+    let zoom = Endpoints::parse("https://zoom.us", "https://api.zoom.us").unwrap();
+    let local = Endpoints::parse("http://127.0.0.1:9", "http://127.0.0.1:9").unwrap();
+    let given = Endpoints::parse(oauth, api);
+    if let Ok(given) = &given {
+        let page = authorize_url(
+            given,
+            "id",
+            "https://reelay.example/zoom/callback",
+            "s",
+            "c",
+        );
+        let written = take_apart(page.as_str()).unwrap();
+        let local = is_loopback(page.host().unwrap());
+        assert!(written.scheme == "https" || written.scheme == "http" && local);
+        assert!(!written.authority.contains('@') && written.path.ends_with("/oauth/authorize"));
+        assert!(!given.loopback() || local);
+    }
+    for endpoints in [Some(zoom), Some(local), given.ok()].into_iter().flatten() {
+        for list in [
+            hosts,
+            "zoom.us,zoomgov.com",
+            "zoom.us,127.0.0.1,localhost,::1",
+        ] {
+            if let Ok(admitted) = DownloadHosts::parse(list, &endpoints) {
+                assert_admitted(list, &admitted, endpoints.loopback(), url);
+            }
+        }
+    }
+}
+
+fn is_loopback(host: Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(ip) => ip.octets()[0] == 127,
+        Host::Ipv6(ip) => ip.segments() == [0, 0, 0, 0, 0, 0, 0, 1],
+    }
+}
+
+fn assert_admitted(list: &str, admitted: &DownloadHosts, local_zoom: bool, text: &str) {
+    let Ok(allowed) = admitted.parse_url(text) else {
+        return;
+    };
+    let host = allowed.host();
+    // Names as they are written in the list: the host is one of them, or ends in a dot and one of them.
+    let listed = list.split(',').map(|entry| entry.trim().to_lowercase());
+    let is_listed = listed.into_iter().any(|entry| {
+        let bracketed = format!("[{entry}]");
+        host == entry
+            || host == bracketed
+            || entry.contains('.') && host.ends_with(&format!(".{entry}"))
+            // An address has many spellings, and a name beyond ASCII two; they are compared in one.
+            || Host::parse(&entry).or_else(|_| Host::parse(&bracketed)).is_ok_and(|entry| {
+                let entry = entry.to_string();
+                host == entry || entry.contains('.') && host.ends_with(&format!(".{entry}"))
+            })
+    });
+    assert!(
+        is_listed,
+        "{text} goes to {host}, which {list} does not list"
+    );
+    assert!(!text.contains('\\') && !text.chars().any(char::is_control));
+
+    let url = Url::parse(text).unwrap();
+    assert_eq!(url.host_str(), Some(host));
+    let local = local_zoom && is_loopback(url.host().unwrap());
+    assert!(url.scheme() == "https" || url.scheme() == "http" && local);
+    assert!(url.port_or_known_default() == Some(443) || local);
+    assert!(url.username().is_empty() && url.password().is_none());
+    assert!(!format!("{allowed:?}").contains(url.path()) || url.path().len() < 8);
+    // Another parser, if it reads the text at all, sees the same host.
+    if let Ok(uri) = text.parse::<Uri>()
+        && let Some(seen) = uri.host()
+        && !seen.contains('%')
+    {
+        let seen = Host::parse(seen).unwrap().to_string();
+        assert_eq!(seen, host, "{text} is read in two ways");
+    }
+}
+
+fn assert_operator_url(text: &str) {
+    if let Ok(url) = operator_url::parse(text) {
+        let written = take_apart(url.as_str()).unwrap();
+        let local = is_loopback(url.host().unwrap());
+        assert!(written.scheme == "https" || written.scheme == "http" && local);
+        assert!(!written.authority.is_empty());
+    }
+}
+
+fn assert_filter(types: &str) {
+    let recording = RecordingFacts {
+        meeting_uuid: "m==".parse().unwrap(),
+        meeting_id: None,
+        topic: String::new(),
+        start_time: by_hand::now(),
+        duration_minutes: Some(5),
+    };
+    let named: Vec<String> = types
+        .split(',')
+        .map(|name| name.trim().to_ascii_uppercase())
+        .collect();
+    let none = named.iter().all(String::is_empty);
+    let all = none || named.iter().any(|name| name == "ALL");
+    for file_type in ["MP4", "M4A", "TIMELINE", "ALL", "X"] {
+        let file = FileFacts {
+            id: "f".parse().unwrap(),
+            file_type: file_type.to_owned(),
+            recording_type: None,
+            extension: "bin".to_owned(),
+            size: None,
+        };
+        let wanted = all || named.iter().any(|name| name == file_type);
+        let skipped = Filter::new(types, 5).skips(&recording, &file);
+        assert_eq!(skipped.is_none(), wanted, "{types} {file_type}");
+        assert!(Filter::new(types, 6).skips(&recording, &file).is_some());
+    }
+}

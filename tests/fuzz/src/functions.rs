@@ -1,0 +1,378 @@
+//! Whole functions behind API Gateway, from its event to its answer, on an AWS that holds next to nothing:
+//! what they parse themselves is not reached in any other way.
+
+use std::collections::HashMap;
+
+use app_api::AppApi;
+use aws::environment::{Environment, Variables};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use domain::keys::Versions;
+use domain::pkce;
+use domain::session::{BrowserSecret, COOKIE};
+use domain::signed_state::{self, Nonce};
+use jiff::Timestamp;
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Body, Request, Response, Service as _};
+use oauth_callback::OauthCallback;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::by_hand::{fields, text};
+use crate::loopback::{self, Reply, Seen};
+use crate::tokens::hmac;
+
+const STATE_KEY: &str = "the state key of forty-four characters, or so";
+const APP_SECRET: &str = "the app secret of forty-four characters, or so";
+const RETURN_TO: &str = "https://app.example/settings?tab=zoom";
+const INSTALL_URL: &str = "https://app.example/install";
+const NONCE: [u8; 16] = [5; 16];
+const BROWSER: [u8; 32] = [6; 32];
+
+thread_local! {
+    static FUNCTIONS: Functions = Functions::boot();
+}
+
+struct Functions {
+    runtime: Runtime,
+    app_api: AppApi,
+    oauth_callback: OauthCallback,
+}
+
+impl Functions {
+    fn boot() -> Self {
+        let aws = loopback::serve(aws);
+        let zoom = loopback::serve(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
+        let environment = environment(aws, zoom);
+        Self {
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+            app_api: AppApi::new(&environment).unwrap(),
+            oauth_callback: OauthCallback::new(&environment).unwrap(),
+        }
+    }
+
+    /// API Gateway's answer to an event; none if the event is none that it can make.
+    fn answer<F>(&self, event: Value, handle: impl Fn(Request) -> F + Send) -> Option<Value>
+    where
+        F: Future<Output = Response<Body>> + Send,
+    {
+        let request: LambdaRequest = serde_json::from_value(event).ok()?;
+        let mut service = gateway::service(handle);
+        let call = service.call(LambdaEvent::new(request, Context::default()));
+        let answer = self.runtime.block_on(call).unwrap();
+        Some(serde_json::to_value(answer).unwrap())
+    }
+}
+
+fn environment(aws: u16, zoom: u16) -> Environment {
+    let (aws, zoom) = (
+        format!("http://127.0.0.1:{aws}"),
+        format!("http://127.0.0.1:{zoom}"),
+    );
+    let mut variables: HashMap<String, String> = [
+        ("AWS_ENDPOINT_URL", aws.as_str()),
+        ("ZOOM_OAUTH_URL", &zoom),
+        ("ZOOM_API_URL", &zoom),
+        ("INSTALL_URL", INSTALL_URL),
+        ("BACKFILL_DAYS", "0"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    for name in [
+        "STATE_KEY",
+        "APP_SECRET",
+        "ZOOM_SECRET",
+        "TOKEN_KEY_ID",
+        "SESSIONS_TABLE",
+        "LINKS_TABLE",
+        "RECORDINGS_TABLE",
+        "BUCKET",
+    ] {
+        variables.insert(name.to_owned(), name.to_owned());
+    }
+    for name in ["NOTIFICATIONS", "DOWNLOADS", "ORDERS"] {
+        variables.insert(format!("{name}_QUEUE_URL"), format!("{aws}/1/{name}"));
+    }
+    let credentials = Credentials::new("id", "secret", None, None, "fuzz");
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Environment {
+        variables: Variables::new(variables),
+        sdk,
+        clock: Default::default(),
+    }
+}
+
+/// Secrets; one session, of one browser; tables that are empty otherwise, and take everything.
+fn aws(seen: &Seen) -> Reply {
+    let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let target = seen.header("x-amz-target").unwrap_or_default();
+    let operation = target.split('.').nth(1).unwrap_or_default();
+    let mut status = 200;
+    let answer = match operation {
+        "GetSecretValue" if body["VersionStage"] == "AWSCURRENT" => {
+            let secret = match body["SecretId"].as_str().unwrap() {
+                "STATE_KEY" => STATE_KEY.to_owned(),
+                "APP_SECRET" => APP_SECRET.to_owned(),
+                _ => json!({"client_id": "id", "client_secret": "s", "webhook_secret": "w"})
+                    .to_string(),
+            };
+            json!({"Name": "n", "SecretString": secret})
+        }
+        "GetSecretValue" => {
+            status = 400;
+            json!({"__type": "ResourceNotFoundException"})
+        }
+        "DeleteItem" if body["ConditionExpression"] == "browser_hash = :browser" => {
+            let asked = &body["ExpressionAttributeValues"][":browser"]["S"];
+            if *asked == BrowserSecret::from_random(BROWSER).hash() {
+                json!({"Attributes": session()})
+            } else {
+                status = 400;
+                json!({"__type": "ConditionalCheckFailedException", "Item": session()})
+            }
+        }
+        "Query" => json!({"Items": [], "Count": 0, "ScannedCount": 0}),
+        "SendMessage" => json!({"MessageId": "m"}),
+        _ => json!({}),
+    };
+    let mut reply = Reply::new(status, answer.to_string());
+    let json = b"application/x-amz-json-1.0".to_vec();
+    reply.headers.push(("content-type".to_owned(), json));
+    reply
+}
+
+fn session() -> Value {
+    let verifier = pkce::verifier(&STATE_KEY.into(), &Nonce::from_random(NONCE));
+    json!({
+        "id": {"S": "session#x"},
+        "app_user": {"S": "alice"},
+        "return_to": {"S": RETURN_TO},
+        "redirect_uri": {"S": "https://reelay.example/zoom/callback"},
+        "browser_hash": {"S": BrowserSecret::from_random(BROWSER).hash()},
+        "code_challenge": {"S": pkce::challenge(&verifier)},
+        "expires_at": {"N": "99999999999"},
+    })
+}
+
+/// The event that API Gateway makes of a request.
+fn event(
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: Value,
+    cookies: &str,
+    body: &[u8],
+) -> Value {
+    let text = std::str::from_utf8(body).ok();
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "cookies": cookies.split(';').map(str::trim).collect::<Vec<_>>(),
+        "requestContext": {
+            "accountId": "1", "apiId": "a", "domainName": "a.execute-api.eu-central-1.amazonaws.com",
+            "domainPrefix": "a", "requestId": "r", "routeKey": "$default", "stage": "$default",
+            "time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 1,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "f"},
+        },
+        "body": text.map_or_else(|| STANDARD.encode(body), str::to_owned),
+        "isBase64Encoded": text.is_none(),
+    })
+}
+
+fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
+    answer["headers"][name]
+        .as_str()
+        .or_else(|| answer["multiValueHeaders"][name][0].as_str())
+}
+
+/// What every answer has, whoever asked.
+fn assert_sound(answer: &Value) {
+    assert_eq!(
+        header(answer, "cache-control"),
+        Some("no-store"),
+        "{answer}"
+    );
+    assert_eq!(
+        header(answer, "referrer-policy"),
+        Some("no-referrer"),
+        "{answer}"
+    );
+    assert_eq!(
+        header(answer, "x-content-type-options"),
+        Some("nosniff"),
+        "{answer}"
+    );
+}
+
+/// `GET /zoom/callback`: whatever the query and the cookies, the answer is one that the contract has; only
+/// a good state in the right browser reaches the app; and nothing of the request is repeated.
+/// `{state}` and `{cookie}` in an input stand for good ones.
+pub(crate) fn callback(input: &[u8]) {
+    let [query, cookie, host, proto] = fields(input).map(text);
+    let keys = Versions::only(STATE_KEY);
+    let state = signed_state::sign(&keys, &Nonce::from_random(NONCE), Timestamp::now());
+    let good_cookie = format!("{COOKIE}={}", URL_SAFE_NO_PAD.encode(BROWSER));
+    let (has_state, has_cookie) = (query.contains("{state}"), cookie.contains("{cookie}"));
+    let query = query.replace("{state}", &state);
+    let cookie = cookie.replace("{cookie}", &good_cookie);
+    let headers = json!({"host": host, "x-forwarded-proto": proto});
+    let event = event("GET", "/zoom/callback", &query, headers, &cookie, b"");
+    FUNCTIONS.with(|functions| {
+        let answer = functions.answer(event, |request| functions.oauth_callback.handle(request));
+        let Some(answer) = answer else {
+            return;
+        };
+        assert_sound(&answer);
+        assert_eq!(header(&answer, "set-cookie"), None, "{answer}");
+        let code = header(&answer, "x-reelay-error").unwrap_or_default();
+        match (answer["statusCode"].as_u64(), header(&answer, "location")) {
+            // An install begun at the Marketplace: a code, and no state to go with it.
+            (Some(302), Some(INSTALL_URL)) => assert!(query.contains('=')),
+            (Some(302), Some(location)) => {
+                assert!(has_state && has_cookie, "{query} {cookie} reached the app");
+                let error = location.strip_prefix(RETURN_TO).unwrap();
+                let known = [
+                    "&zoom_error=access_denied",
+                    "&zoom_error=zoom_rejected_code",
+                ];
+                assert!(known.contains(&error), "{location}");
+            }
+            (Some(400), None) => {
+                let known = [
+                    "state_invalid",
+                    "session_expired",
+                    "session_spent",
+                    "wrong_browser",
+                    "access_denied",
+                ];
+                assert!(known.contains(&code), "{answer}");
+                assert!(
+                    code != "wrong_browser" || has_state,
+                    "a forged state found a session"
+                );
+            }
+            _ => panic!("{answer}"),
+        }
+        let shown = answer.to_string();
+        for parameter in query.split(['&', '=']).filter(|part| part.len() > 16) {
+            assert!(!shown.contains(parameter), "{parameter} is repeated");
+        }
+    });
+}
+
+/// `/v1`: whatever is asked, the answer is one that the contract has, and without a good token nothing but
+/// its health. `{token}` in an input stands for a good one.
+pub(crate) fn api(input: &[u8]) {
+    let [method, path, query, authorization, body] = fields(input);
+    let [method, path, query, authorization] = [method, path, query, authorization].map(text);
+    let now = Timestamp::now().as_second();
+    let claims = json!({"aud": "reelay:api", "sub": "alice", "iat": now, "exp": now + 300});
+    let [header_part, claims] = [r#"{"alg":"HS256"}"#.to_owned(), claims.to_string()]
+        .map(|part| URL_SAFE_NO_PAD.encode(part));
+    let message = format!("{header_part}.{claims}");
+    let token = format!("{message}.{}", hmac(APP_SECRET, &message));
+    let has_token = authorization.contains("{token}");
+    let authorization = authorization.replace("{token}", &token);
+    let path = format!("/{}", path.trim_start_matches('/'));
+    let headers = json!({"authorization": authorization, "content-type": "application/json"});
+    let event = event(method, &path, query, headers, "", body);
+    FUNCTIONS.with(|functions| {
+        let answer = functions.answer(event, |request| functions.app_api.handle(request));
+        let Some(answer) = answer else {
+            return;
+        };
+        assert_sound(&answer);
+        let status = answer["statusCode"].as_u64().unwrap();
+        assert!(
+            [200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status),
+            "{answer}"
+        );
+        assert!(
+            !answer.to_string().contains(&message),
+            "the token is repeated"
+        );
+        if !has_token {
+            let healthy =
+                method == "GET" && status == 200 && answer["body"] == r#"{"status":"ok"}"#;
+            assert!(healthy || [401, 404, 405].contains(&status), "{answer}");
+        }
+        if status >= 400 {
+            assert_problem(&answer, status);
+        }
+        // A path that nothing has to be done to means what it says.
+        let plain = path
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
+        if plain {
+            let exists = methods(&path);
+            assert_eq!(
+                exists.is_empty(),
+                is_problem(&answer, "route_not_found"),
+                "{path} {answer}"
+            );
+            let refused = !exists.is_empty() && !exists.contains(&method);
+            assert_eq!(refused, status == 405, "{method} {path} {answer}");
+        }
+    });
+}
+
+fn is_problem(answer: &Value, code: &str) -> bool {
+    let body = answer["body"].as_str().unwrap_or_default();
+    serde_json::from_str::<Value>(body).is_ok_and(|problem| problem["code"] == code)
+}
+
+fn assert_problem(answer: &Value, status: u64) {
+    assert_eq!(
+        header(answer, "content-type"),
+        Some("application/problem+json")
+    );
+    let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(problem["type"], "about:blank");
+    assert_eq!(problem["status"], status);
+    assert!(problem["title"].is_string() && problem["detail"].is_string());
+    let codes: &[&str] = match status {
+        400 => &["request_invalid", "cursor_invalid"],
+        401 => &["token_missing", "token_invalid"],
+        403 => &["claim_belongs_to_another_user"],
+        404 => &["link_not_found", "recording_not_found", "route_not_found"],
+        405 => &["method_not_allowed"],
+        _ => &["claim_expired"],
+    };
+    assert!(
+        codes.iter().any(|code| problem["code"] == *code),
+        "{problem}"
+    );
+}
+
+/// The methods that the contract has for a path, worked out by hand.
+fn methods(path: &str) -> &'static [&'static str] {
+    let id = |text: &str| !text.is_empty() && !text.contains('/');
+    match path {
+        "/healthz" | "/v1/links" | "/v1/recordings" => return &["GET"],
+        "/v1/links/confirm" => return &["POST", "DELETE"],
+        "/v1/backfill" => return &["POST"],
+        _ => {}
+    }
+    if let Some(rest) = path.strip_prefix("/v1/recordings/") {
+        return match rest.strip_suffix("/download") {
+            Some(recording) if id(recording) => &["POST"],
+            None if id(rest) => &["GET"],
+            _ => &[],
+        };
+    }
+    match path.strip_prefix("/v1/links/") {
+        Some(link) if id(link) => &["DELETE"],
+        _ => &[],
+    }
+}

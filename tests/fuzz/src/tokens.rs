@@ -1,0 +1,162 @@
+//! Tokens that the app signs.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::jwt::{self, AppKeys, AppToken, Audience};
+use domain::keys::Versions;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::by_hand::{self, NOW, fields, text};
+
+const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH";
+const OLD_SECRET: &str = "the app secret before";
+
+/// The public halves of two keys that were made to sign [`SIGNED`], and thrown away.
+const RSA_N: &str = "ou7GMNwLpoku7htMojDVwOtyVFwik-O04io3SZPuG-T2sIIgpYLqcO283MV8Mdm34eyqy3ZhtnJOr-MsHLfvb6C4NWdvZt4jxuZ5c8DZ5f-NiNvbKsxjL-qY8EBK7gg3v4LbXWWAWsoS0gdKNecECB1a6zO3YDFFo8pa4_2UuopBhBxKtK_Je4iRGbU3wUk5o-W82iWPadQS8SevaJNnBSAMgKS2w50JDnd03fwbKUnPZS96Wfiv_l8jH3KZmNh04HzIkD2vFCdWYWd63QRlU9MZhspkx_ILbDkTpggopjcA3d5ymxDAuWbFcdPVEqaE93PtLWCO435kWjkb-wlKlw";
+const EC_X: &str = "nwzBgTRZS4pAFS1QLoEbXqWmDhUZHDfMtsjJVKKcOdU";
+const EC_Y: &str = "0KoHqe9ZJqHeMdjc27JFdqCin_M_4ordpJhchRtwqI0";
+
+/// Tokens of alice's for the API, good at [`NOW`], by another implementation: algorithm, `kid`, text.
+const SIGNED: [(&str, Option<&str>, &str); 4] = [
+    ("RS256", None, include_str!("../tokens/rs256.jwt")),
+    (
+        "RS256",
+        Some("one"),
+        include_str!("../tokens/rs256-one.jwt"),
+    ),
+    ("ES256", None, include_str!("../tokens/es256.jwt")),
+    (
+        "ES256",
+        Some("one"),
+        include_str!("../tokens/es256-one.jwt"),
+    ),
+];
+
+pub(crate) fn hmac(secret: &str, message: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    URL_SAFE_NO_PAD.encode(mac.chain_update(message).finalize().into_bytes())
+}
+
+/// A token is taken only if its header, claims and HMAC are right by hand: as it is, and with any header
+/// and any claims properly signed.
+pub(crate) fn app_token(input: &[u8]) {
+    let keys = AppKeys::Secret(Versions {
+        current: SECRET.into(),
+        previous: Some(OLD_SECRET.into()),
+    });
+    let key_set = AppKeys::KeySet(
+        serde_json::from_value(serde_json::json!({"keys": [
+            {"kty": "RSA", "alg": "RS256", "kid": "one", "n": RSA_N, "e": "AQAB"},
+            {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "two", "x": EC_X, "y": EC_Y},
+        ]}))
+        .unwrap(),
+    );
+    let [header, claims] = fields(input).map(|part| URL_SAFE_NO_PAD.encode(part));
+    let message = format!("{header}.{claims}");
+    let signed = format!("{message}.{}", hmac(SECRET, &message));
+    let signed_before = format!("{message}.{}", hmac(OLD_SECRET, &message));
+    for token in [text(input), &signed, &signed_before] {
+        for (audience, name) in [
+            (Audience::Api, "reelay:api"),
+            (Audience::Connect, "reelay:connect"),
+        ] {
+            if let Ok(checked) = jwt::verify(&keys, token, audience, by_hand::now()) {
+                assert_good(token, name, &checked);
+            }
+            // An HMAC is no signature, whatever the header calls it.
+            assert!(jwt::verify(&key_set, token, audience, by_hand::now()).is_err());
+        }
+    }
+}
+
+fn assert_good(token: &str, audience: &str, checked: &AppToken) {
+    let (message, tag) = token.rsplit_once('.').unwrap();
+    assert!(
+        [SECRET, OLD_SECRET]
+            .iter()
+            .any(|key| hmac(key, message) == tag),
+        "not signed"
+    );
+    let (header, claims) = message.split_once('.').unwrap();
+    let json =
+        |part| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+    let (header, claims) = (json(header), json(claims));
+    assert_eq!(header["alg"], "HS256");
+    assert_eq!(header.get("crit"), None, "crit is refused");
+    let named = match &claims["aud"] {
+        Value::Array(names) => names.iter().any(|name| name == audience),
+        name => name == audience,
+    };
+    assert!(named, "for another audience");
+    let seconds = |name: &str| claims[name].as_f64().unwrap().floor();
+    let (iat, exp, now) = (seconds("iat"), seconds("exp"), NOW as f64);
+    assert!(iat <= now + 60.0 && iat <= exp && exp - iat <= 900.0 && now < exp + 60.0);
+    assert!(claims["nbf"].is_null() || seconds("nbf") <= now + 60.0);
+    assert_eq!(checked.expires_at.as_second() as f64, exp);
+    assert_eq!(claims["sub"], checked.app_user.as_str());
+    for (name, read) in [("return_to", &checked.return_to), ("jti", &checked.jti)] {
+        assert_eq!(claims[name].as_str(), read.as_deref(), "{name}");
+    }
+    assert!(
+        checked
+            .jti
+            .as_ref()
+            .is_none_or(|jti| (1..=256).contains(&jti.len()))
+    );
+}
+
+/// Whatever a key set holds beside it, a token is taken exactly by a key that can have signed it.
+pub(crate) fn key_set(input: &[u8]) {
+    let Ok(set) = serde_json::from_slice(input) else {
+        return;
+    };
+    let keys = AppKeys::KeySet(set);
+    let document: Value = serde_json::from_slice(input).unwrap_or_default();
+    let entries = document["keys"].as_array().map_or(&[][..], Vec::as_slice);
+    for (algorithm, kid, token) in SIGNED {
+        let taken = jwt::verify(&keys, token.trim(), Audience::Api, by_hand::now());
+        let fits =
+            |entry: &&Value| is_the_signer(entry, algorithm) && may_sign(entry, algorithm, kid);
+        match taken {
+            Ok(token) => {
+                assert_eq!(token.app_user.as_str(), "alice");
+                assert!(
+                    entries.iter().any(|entry| fits(&entry)),
+                    "{algorithm} {kid:?}"
+                );
+            }
+            // One entry alone leaves nothing to choose.
+            Err(error) => assert!(
+                entries.len() != 1 || !fits(&&entries[0]) || has_more(&entries[0]),
+                "{algorithm} {kid:?}: {error}"
+            ),
+        }
+        assert!(jwt::verify(&keys, token.trim(), Audience::Connect, by_hand::now()).is_err());
+    }
+}
+
+/// Whether it is the public half of the key that signed.
+fn is_the_signer(entry: &Value, algorithm: &str) -> bool {
+    let holds = |name: &str, value: &str| entry[name] == value;
+    match algorithm {
+        "RS256" => holds("kty", "RSA") && holds("n", RSA_N) && holds("e", "AQAB"),
+        _ => holds("kty", "EC") && holds("crv", "P-256") && holds("x", EC_X) && holds("y", EC_Y),
+    }
+}
+
+/// Whether the entry says of itself that it is for such tokens (RFC 7517 §4).
+fn may_sign(entry: &Value, algorithm: &str, kid: Option<&str>) -> bool {
+    entry["use"] != "enc"
+        && (entry["alg"].is_null() || entry["alg"] == algorithm)
+        && kid.is_none_or(|kid| entry["kid"] == kid)
+}
+
+/// Whether it has members beyond those that make a key.
+fn has_more(entry: &Value) -> bool {
+    let known = ["kty", "n", "e", "crv", "x", "y", "alg", "kid", "use"];
+    entry
+        .as_object()
+        .is_none_or(|members| members.keys().any(|name| !known.contains(&name.as_str())))
+}
