@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use zoom_sim::{NewFile, NewRecording};
 
 use crate::linking::rotate;
-use crate::linking_attacks::{bad_tokens, good_tokens};
+use crate::linking_attacks::tokens::{bad_tokens, good_tokens};
 
 /// A problem in the contract's form, with this status and code.
 #[track_caller]
