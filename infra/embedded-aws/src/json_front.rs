@@ -20,6 +20,7 @@ use crate::{
     secrets::Secrets,
     server::{Answer, ConnectionCut},
     sqs::Sqs,
+    wire::Wire,
 };
 
 /// DynamoDB takes 16 MB, the most of all.
@@ -32,6 +33,7 @@ pub(crate) struct JsonFront {
 
 pub(crate) struct JsonEngines {
     pub(crate) faults: Faults,
+    pub(crate) wire: Wire,
     pub(crate) credentials: StaticCredentialProvider,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) events: Events,
@@ -74,6 +76,7 @@ impl Answer for JsonFront {
         if let Some(refusal) = self.refuse_signature(service, &parts, &body) {
             return Ok(refusal);
         }
+        self.engines.wire.note(service, &operation, &body);
         let fault = self.engines.faults.admit(service, &operation);
         match fault {
             Some(fault) if !fault.after_effect => json_reply::injected(service, fault.reply),

@@ -13,6 +13,7 @@ mod s3;
 mod secrets;
 mod server;
 mod sqs;
+mod wire;
 
 use std::{
     fmt,
@@ -28,6 +29,7 @@ use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::faults::{Fault, Faults, Service};
+pub use self::wire::{Sent, Wire};
 use self::{
     dynamodb::DynamoDb,
     events::Events,
@@ -197,6 +199,7 @@ pub async fn start(options: Options) -> Result<Engines, StartError> {
     let credentials = StaticCredentialProvider::new(vec![(access_key_id, secret_access_key)]);
     let json = Arc::new(JsonEngines {
         faults: faults.clone(),
+        wire: Wire::default(),
         credentials,
         dynamodb,
         events,
@@ -243,6 +246,12 @@ impl Engines {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The handle by which requests are kept, to be looked through.
+    #[must_use]
+    pub fn wire(&self) -> &Wire {
+        &self.json.wire
     }
 
     /// Deletes the DynamoDB items whose time to live is over and returns how many these were. AWS does

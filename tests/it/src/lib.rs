@@ -10,12 +10,14 @@
 
 pub mod app;
 pub mod browser;
+pub mod inbox;
 pub mod store;
 pub mod system;
 pub mod zoom;
 
 pub use app::App;
 pub use browser::{Browser, Visit};
+pub use inbox::{Inbox, Told};
 pub use system::System;
 
 /// Seeded users of the simulator: two colleagues of one account, and somebody of another.

@@ -33,6 +33,25 @@ pub async fn objects(stack: &Stack, prefix: &str) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// All objects' keys and ETags.
+pub async fn listed(stack: &Stack) -> Vec<(String, String)> {
+    let mut pages = stack
+        .sdk()
+        .s3()
+        .list_objects_v2()
+        .bucket(&stack.config().bucket)
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        for object in page.unwrap().contents() {
+            let text = |value: Option<&str>| value.unwrap().to_owned();
+            found.push((text(object.key()), text(object.e_tag())));
+        }
+    }
+    found
+}
+
 /// The recordings' files, without manifests.
 pub async fn files(stack: &Stack) -> BTreeMap<String, Vec<u8>> {
     let mut found = objects(stack, "recordings/").await;

@@ -39,6 +39,12 @@ pub fn fetches(system: &System, file_id: &str) -> usize {
 
 /// Everything in the events sent so far that opens something or names a person's address.
 pub fn credentials(system: &System) -> BTreeSet<String> {
+    let named = named_credentials(system).into_iter();
+    named.map(|(_, value)| value).collect()
+}
+
+/// The same, each with the name of its field.
+pub fn named_credentials(system: &System) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for delivery in system.zoom().deliveries() {
         gather(
@@ -49,7 +55,7 @@ pub fn credentials(system: &System) -> BTreeSet<String> {
     found
 }
 
-fn gather(value: &Value, found: &mut BTreeSet<String>) {
+fn gather(value: &Value, found: &mut BTreeSet<(String, String)>) {
     const FIELDS: [&str; 7] = [
         "download_token",
         "download_url",
@@ -62,7 +68,7 @@ fn gather(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
             Value::String(text) if FIELDS.contains(&name.as_str()) => {
-                found.insert(text.clone());
+                found.insert((name.clone(), text.clone()));
             }
             other => gather(other, found),
         }),

@@ -9,4 +9,5 @@ mod linking;
 mod linking_attacks;
 mod recordings;
 mod repository;
+mod secrets;
 mod webhook;

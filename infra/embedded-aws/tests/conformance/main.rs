@@ -16,3 +16,4 @@ mod s3_multipart;
 mod s3_objects;
 mod secretsmanager;
 mod sqs;
+mod wire;

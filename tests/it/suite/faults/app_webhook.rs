@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use domain::keys::Versions;
 use domain::notification;
 use it::people::ADA;
-use it::{System, store, zoom};
+use it::{Inbox, System, Told, store, zoom};
 use jiff::SignedDuration;
 use zoom_sim::NewFile;
 
-use super::{Inbox, Told, Trap, linked_with_inbox, of_ada, two_small};
+use super::{Trap, linked_with_inbox, of_ada, two_small};
 
 /// Whether a delivery is signed as Standard Webhooks says, with the secret that the app was given.
 fn is_signed(system: &System, told: &Told) -> bool {
