@@ -192,7 +192,7 @@ impl RecordingDownloader {
     /// One attempt, from the source to the proven object.
     async fn attempt(
         &self,
-        transfer: &Transfer<'_, FileHost<'_>>,
+        transfer: &Transfer<'_>,
         owned: &Owned<'_>,
         around: &Circumstances,
         deadline: Instant,
@@ -256,7 +256,7 @@ impl RecordingDownloader {
 
     async fn fail(
         &self,
-        transfer: &Transfer<'_, FileHost<'_>>,
+        transfer: &Transfer<'_>,
         kept: Option<KeptUpload>,
         owned: &Owned<'_>,
         refusal: &Refusal,

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use aws::recordings::{FileKey, KeptUpload, RecordingTable};
 
 use crate::ladder::Ladder;
@@ -47,6 +48,7 @@ impl<'a> FileHost<'a> {
     }
 }
 
+#[async_trait]
 impl Host for FileHost<'_> {
     async fn rung(&self, number: usize) -> Result<Option<Rung>, Halt> {
         self.ladder.rung(number).await
@@ -76,9 +78,7 @@ impl Host for FileHost<'_> {
     }
 
     async fn dropped(&self) -> Result<(), TransferError> {
-        self.recordings
-            .upload_dropped(self.key, self.owner)
-            .await?;
+        self.recordings.upload_dropped(self.key, self.owner).await?;
         self.keep(None);
         Ok(())
     }

@@ -37,8 +37,7 @@ impl Unlisted {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::NoGrant
-                | Self::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. })
+            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. })
         )
     }
 }

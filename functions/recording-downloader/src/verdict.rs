@@ -206,14 +206,26 @@ mod tests {
         let limit = |retry_after, kind| RateLimit { retry_after, kind };
         let in_seconds = |seconds| Some(RetryAfter::In(Duration::from_secs(seconds)));
         for (limit, expected) in [
-            (limit(in_seconds(30), None), Some(at("2026-01-01T22:00:30Z"))),
+            (
+                limit(in_seconds(30), None),
+                Some(at("2026-01-01T22:00:30Z")),
+            ),
             (
                 limit(Some(RetryAfter::At(at("2026-01-02T00:00:00Z"))), None),
                 Some(at("2026-01-02T00:00:00Z")),
             ),
-            (limit(None, Some(RateLimitKind::Daily)), Some(at("2026-01-02T00:00:00Z"))),
-            (limit(in_seconds(u64::MAX), None), Some(at("2026-01-02T22:00:00Z"))),
-            (limit(Some(RetryAfter::At(at("2020-01-01T00:00:00Z"))), None), Some(now)),
+            (
+                limit(None, Some(RateLimitKind::Daily)),
+                Some(at("2026-01-02T00:00:00Z")),
+            ),
+            (
+                limit(in_seconds(u64::MAX), None),
+                Some(at("2026-01-02T22:00:00Z")),
+            ),
+            (
+                limit(Some(RetryAfter::At(at("2020-01-01T00:00:00Z"))), None),
+                Some(now),
+            ),
             (limit(None, Some(RateLimitKind::PerSecond)), None),
             (limit(None, None), None),
         ] {

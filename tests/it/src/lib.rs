@@ -10,6 +10,8 @@
 
 pub mod app;
 pub mod browser;
+pub mod downloader;
+pub mod landed;
 pub mod store;
 pub mod system;
 pub mod zoom;

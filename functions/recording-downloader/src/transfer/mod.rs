@@ -27,6 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::recordings::{FenceError, KeptUpload};
@@ -167,31 +168,32 @@ impl<E: Into<TransferError>> From<E> for Halt {
 
 /// Who remembers what must outlive a run, and knows where to fetch the file from. Everything but `rung` and
 /// `declared_now` fails with [`TransferError::Lost`] if the file is somebody else's now.
+#[async_trait]
 pub trait Host: Sync {
     /// The `number`-th place to fetch the file from, counted from 0; `None` if there are no more.
-    fn rung(&self, number: usize) -> impl Future<Output = Result<Option<Rung>, Halt>> + Send;
+    async fn rung(&self, number: usize) -> Result<Option<Rung>, Halt>;
 
     /// The length that Zoom declares now, if it can be had.
-    fn declared_now(&self) -> impl Future<Output = Option<u64>> + Send;
+    async fn declared_now(&self) -> Option<u64>;
 
     /// An upload exists.
-    fn begun(&self, upload: &KeptUpload) -> impl Future<Output = Result<(), TransferError>> + Send;
+    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError>;
 
     /// All parts are there, and this is the checksum of the whole; the upload is about to be completed.
-    fn summed(&self, crc64nvme: &str) -> impl Future<Output = Result<(), TransferError>> + Send;
+    async fn summed(&self, crc64nvme: &str) -> Result<(), TransferError>;
 
     /// Makes sure that the file is still ours.
-    fn hold(&self) -> impl Future<Output = Result<(), TransferError>> + Send;
+    async fn hold(&self) -> Result<(), TransferError>;
 
     /// The upload is no more.
-    fn dropped(&self) -> impl Future<Output = Result<(), TransferError>> + Send;
+    async fn dropped(&self) -> Result<(), TransferError>;
 
     /// So many bytes lie at S3.
-    fn progress(&self, bytes: u64) -> impl Future<Output = Result<(), TransferError>> + Send;
+    async fn progress(&self, bytes: u64) -> Result<(), TransferError>;
 }
 
 /// One file's transfer.
-pub struct Transfer<'a, H> {
+pub struct Transfer<'a> {
     /// Zoom, over HTTP.
     pub zoom: &'a Zoom,
     /// Where downloads may lead.
@@ -203,10 +205,10 @@ pub struct Transfer<'a, H> {
     /// What.
     pub order: &'a Order,
     /// Who remembers.
-    pub host: &'a H,
+    pub host: &'a dyn Host,
 }
 
-impl<H: Host> Transfer<'_, H> {
+impl Transfer<'_> {
     /// Runs until the file is stored, time is up, or it cannot be had. `kept` is the upload that an earlier
     /// run has begun. A quarter of the time until the deadline, at most [`Settings::reserve`], is left over.
     ///
@@ -239,14 +241,12 @@ impl<H: Host> Transfer<'_, H> {
         };
         let ended = match allowance.cutoff() {
             None => working.await,
-            Some(cutoff) => {
-                match tokio::time::timeout_at(cutoff.into(), working).await {
-                    Ok(ended) => ended,
-                    Err(_) => Ok(Outcome::HandOver {
-                        moved: moved.load(Ordering::Relaxed),
-                    }),
-                }
-            }
+            Some(cutoff) => match tokio::time::timeout_at(cutoff.into(), working).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(Outcome::HandOver {
+                    moved: moved.load(Ordering::Relaxed),
+                }),
+            },
         };
         match ended {
             Ok(outcome) => Ok(outcome),

@@ -212,10 +212,16 @@ mod tests {
         let start = Instant::now();
         let mut watch = ProgressWatch::new(rule, start, 0);
         assert!(!watch.is_due(start + SECOND, 50, Some(100)), "too soon");
-        assert!(!watch.is_due(start + 9 * SECOND, 1, Some(100)), "too little");
+        assert!(
+            !watch.is_due(start + 9 * SECOND, 1, Some(100)),
+            "too little"
+        );
         assert!(watch.is_due(start + 9 * SECOND, 2, Some(100)));
         assert!(!watch.is_due(start + 10 * SECOND, 90, Some(100)));
         assert!(watch.is_due(start + 12 * SECOND, 90, Some(100)));
-        assert!(watch.is_due(start + 20 * SECOND, 91, None), "of unknown length: by time alone");
+        assert!(
+            watch.is_due(start + 20 * SECOND, 91, None),
+            "of unknown length: by time alone"
+        );
     }
 }

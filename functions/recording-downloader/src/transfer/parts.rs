@@ -1,13 +1,13 @@
 //! Several connections at the same time, each with one part on its way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws::random;
 use aws::recordings::KeptUpload;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use zoom::DownloadError;
 
 use super::body::{Feed, FeedError};
@@ -16,9 +16,9 @@ use super::plan::Parts;
 use super::run::{Run, halt};
 use super::source::{Answer, Identity, Mismatch};
 use super::upload::{SendError, StoredPart, Upload};
-use super::{Cause, Halt, Host, Outcome, TransferError};
+use super::{Cause, Halt, Outcome, TransferError};
 
-impl<H: Host> Run<'_, H> {
+impl Run<'_> {
     /// Stores a file of which `first` is the first part.
     pub(super) async fn in_parts(
         &self,
@@ -31,7 +31,8 @@ impl<H: Host> Run<'_, H> {
         let (upload, kept) = self
             .begin_upload(&first, Some(total), part_size, recognised)
             .await?;
-        self.fill(&upload, &kept, parts, BTreeMap::new(), first).await
+        self.fill(&upload, &kept, parts, BTreeMap::new(), first)
+            .await
     }
 
     /// Sends all parts that are missing; `first` is the answer for the first of them.
@@ -51,23 +52,21 @@ impl<H: Host> Run<'_, H> {
         let missing = parts.missing(|number| done.get(&number).map(|part| part.length));
         let mut bytes: u64 = done.values().map(|part| part.length).sum();
         let mut progress = ProgressWatch::new(self.settings.progress, Instant::now(), bytes);
-        let (stop, first) = (AtomicBool::new(false), Mutex::new(Some(first)));
-        let mut sending = stream::iter(missing.iter().enumerate())
-            // Asked whenever a connection becomes free.
-            .take_while(|_| {
-                let goes_on = !stop.load(Ordering::Relaxed)
-                    && self.allowance().another_part(Instant::now());
-                std::future::ready(goes_on)
-            })
-            .map(|(place, number)| {
-                let first = (place == 0)
-                    .then(|| first.lock().unwrap_or_else(PoisonError::into_inner).take())
-                    .flatten();
-                self.part(upload, parts, *number, &expected, first)
-            })
-            .buffer_unordered(self.settings.connections);
+        let (mut missing, mut first) = (missing.into_iter(), Some(first));
+        let mut sending = FuturesUnordered::new();
         let mut halted = None;
-        while let Some(sent) = sending.next().await {
+        loop {
+            // Whenever a connection is free, and there is time.
+            while sending.len() < self.settings.connections
+                && halted.is_none()
+                && self.allowance().another_part(Instant::now())
+                && let Some(number) = missing.next()
+            {
+                sending.push(self.part(upload, parts, number, &expected, first.take()));
+            }
+            let Some(sent) = sending.next().await else {
+                break;
+            };
             match sent {
                 Ok((number, part)) => {
                     bytes += part.length;
@@ -81,7 +80,6 @@ impl<H: Host> Run<'_, H> {
                 // What is in flight comes to its end, and need not be fetched again. That the file has
                 // changed outweighs whatever else went wrong.
                 Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
                     if halted.is_none() || matches!(error, Halt::Changed) {
                         halted = Some(error);
                     }
@@ -167,7 +165,9 @@ impl<H: Host> Run<'_, H> {
             Some(answer) => answer,
             None => match self.source.open(range).await {
                 // It has become shorter.
-                Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable { .. }))) => {
+                Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable {
+                    ..
+                }))) => {
                     return Err(Halt::Changed.into());
                 }
                 answer => answer?,

@@ -108,7 +108,11 @@ mod tests {
             ("json", b"null", Some(false)),
             ("txt", b"10:00:00 hello", None),
         ] {
-            assert_eq!(is_recognised(extension, head), expected, "{extension} {head:?}");
+            assert_eq!(
+                is_recognised(extension, head),
+                expected,
+                "{extension} {head:?}"
+            );
         }
     }
 
@@ -122,7 +126,14 @@ mod tests {
         ] {
             assert!(is_page(page), "{page:?}");
         }
-        for other in [&b""[..], b"<", b"<htm", b"a <html>", b"<?xml", b"\0\0\0 ftyp"] {
+        for other in [
+            &b""[..],
+            b"<",
+            b"<htm",
+            b"a <html>",
+            b"<?xml",
+            b"\0\0\0 ftyp",
+        ] {
             assert!(!is_page(other), "{other:?}");
         }
     }

@@ -23,10 +23,10 @@ const MOST_BEGINNINGS: u32 = 3;
 const MOST_QUESTIONS: u32 = 3;
 
 /// What is common to the steps of one run.
-pub(super) struct Run<'a, H> {
+pub(super) struct Run<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) host: &'a H,
-    pub(super) source: Source<'a, H>,
+    pub(super) host: &'a dyn Host,
+    pub(super) source: Source<'a>,
     pub(super) target: Target<'a>,
     pub(super) allowance: Mutex<Allowance>,
     /// Bytes of parts that this run has finished.
@@ -47,12 +47,7 @@ enum Shape {
 }
 
 /// `asked` is how many bytes the request was for, `None` for all of them.
-fn shape(
-    asked: Option<u64>,
-    range: Option<ContentRange>,
-    length: Option<u64>,
-    part: u64,
-) -> Shape {
+fn shape(asked: Option<u64>, range: Option<ContentRange>, length: Option<u64>, part: u64) -> Shape {
     match (range, length) {
         (Some(range), _) => match (range.total, asked) {
             (Some(total), _) if range.length() == total => Shape::Whole(total),
@@ -78,7 +73,7 @@ fn shape(
     }
 }
 
-impl<H: Host> Run<'_, H> {
+impl Run<'_> {
     pub(super) async fn work(&self, kept: Option<KeptUpload>) -> Result<Outcome, Halt> {
         if kept.is_none() && self.target.order.strays {
             self.target.abort_strays().await?;
@@ -118,8 +113,10 @@ impl<H: Host> Run<'_, H> {
                 }
                 answer => answer?,
             };
-            let (content_range, content_length) =
-                (answer.download.content_range, answer.download.content_length);
+            let (content_range, content_length) = (
+                answer.download.content_range,
+                answer.download.content_length,
+            );
             match shape(asked, content_range, content_length, part) {
                 Shape::Whole(length) => return self.put(answer, range, length).await,
                 Shape::Parts(total) => {
@@ -252,7 +249,9 @@ impl<H: Host> Run<'_, H> {
         done.retain(|number, part| part.length == parts.length_of(*number) && part.length > 0);
         let missing = parts.missing(|number| done.get(&number).map(|part| part.length));
         let Some(range) = missing.first().and_then(|first| parts.range_of(*first)) else {
-            return self.finish(&upload, &done, parts.length(), kept.recognised).await;
+            return self
+                .finish(&upload, &done, parts.length(), kept.recognised)
+                .await;
         };
         let answer = match self.source.open(Some(range)).await {
             Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable { .. }))) => {
@@ -341,7 +340,9 @@ impl<H: Host> Run<'_, H> {
 
     pub(super) fn allowance(&self) -> MutexGuard<'_, Allowance> {
         // Plain values, valid after any panic.
-        self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
+        self.allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -378,12 +379,32 @@ mod tests {
         const PART: u64 = SMALLEST_PART;
         let huge = 100_000 * MIB;
         for (asked, content_range, content_length, expected) in [
-            (Some(PART), range(PART, Some(3 * PART)), Some(PART), Shape::Parts(3 * PART)),
-            (Some(PART), range(PART, Some(PART)), Some(PART), Shape::Whole(PART)),
+            (
+                Some(PART),
+                range(PART, Some(3 * PART)),
+                Some(PART),
+                Shape::Parts(3 * PART),
+            ),
+            (
+                Some(PART),
+                range(PART, Some(PART)),
+                Some(PART),
+                Shape::Whole(PART),
+            ),
             (Some(PART), range(9, Some(9)), None, Shape::Whole(9)),
             (Some(PART), range(PART, None), None, again(None, false)),
-            (Some(PART), range(PART, Some(huge)), Some(PART), again(Some(huge), true)),
-            (Some(PART), None, Some(3 * PART), Shape::Stream(Some(3 * PART))),
+            (
+                Some(PART),
+                range(PART, Some(huge)),
+                Some(PART),
+                again(Some(huge), true),
+            ),
+            (
+                Some(PART),
+                None,
+                Some(3 * PART),
+                Shape::Stream(Some(3 * PART)),
+            ),
             (Some(PART), None, Some(5), Shape::Whole(5)),
             (Some(PART), None, None, Shape::Stream(None)),
             (None, None, Some(5), Shape::Whole(5)),
@@ -391,7 +412,10 @@ mod tests {
             (None, None, None, Shape::Stream(None)),
         ] {
             let found = shape(asked, content_range, content_length, PART);
-            assert_eq!(found, expected, "{asked:?} {content_range:?} {content_length:?}");
+            assert_eq!(
+                found, expected,
+                "{asked:?} {content_range:?} {content_length:?}"
+            );
         }
     }
 }

@@ -40,7 +40,7 @@ impl Default for Settings {
             },
             answer: Duration::from_secs(20),
             part_tries: 3,
-            part_pause: Duration::from_millis(250),
+            part_pause: Duration::from_millis(100),
             reserve: Duration::from_secs(5),
             progress: ProgressRule {
                 every: Duration::from_secs(3),
@@ -75,10 +75,17 @@ impl Settings {
                 .filter(|window| !window.is_zero() && *window <= Duration::from_secs(60));
             settings.stall.window = window
                 .ok_or_else(|| unusable("DOWNLOAD_STALL_SECONDS", "not above 0 and up to 60"))?;
-            settings.answer = settings.stall.window * 2;
+            settings.answer = settings
+                .answer
+                .min(window_of_an_answer(settings.stall.window));
         }
         Ok(settings)
     }
+}
+
+/// Whoever has no patience for a body has little for its beginning, which may take longer all the same.
+fn window_of_an_answer(stall: Duration) -> Duration {
+    (stall * 2).max(Duration::from_secs(5))
 }
 
 #[cfg(test)]

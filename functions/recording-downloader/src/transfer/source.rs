@@ -188,19 +188,19 @@ impl Way {
 }
 
 /// The way, and who knows the next rung.
-pub(crate) struct Source<'a, H> {
-    host: &'a H,
+pub(crate) struct Source<'a> {
+    host: &'a dyn Host,
     way: std::sync::Arc<Way>,
     climbing: tokio::sync::Mutex<()>,
 }
 
-impl<'a, H: Host> Source<'a, H> {
+impl<'a> Source<'a> {
     /// Begins on the lowest rung.
     pub(crate) async fn new(
         zoom: &Zoom,
         hosts: &DownloadHosts,
         settings: &super::Settings,
-        host: &'a H,
+        host: &'a dyn Host,
     ) -> Result<Self, Halt> {
         let rung = host.rung(0).await?.ok_or(Halt::Cause(Cause::NoSource))?;
         Ok(Self {

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use aws::recordings::KeptUpload;
 
 use super::{Halt, Host, Rung, TransferError};
@@ -40,6 +41,7 @@ impl Standalone {
     }
 }
 
+#[async_trait]
 impl Host for Standalone {
     async fn rung(&self, number: usize) -> Result<Option<Rung>, Halt> {
         Ok(self.rungs.get(number).cloned())

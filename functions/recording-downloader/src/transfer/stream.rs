@@ -10,9 +10,9 @@ use super::pace::ProgressWatch;
 use super::plan::{MOST_PARTS, part_size};
 use super::run::Run;
 use super::source::Answer;
-use super::{Cause, Halt, Host, Outcome};
+use super::{Cause, Halt, Outcome};
 
-impl<H: Host> Run<'_, H> {
+impl Run<'_> {
     /// Stores what `answer` brings, which is the whole file. It cannot be gone on with by a later run unless
     /// the server gives ranges by then, so nothing of it counts as moved.
     pub(super) async fn in_one_stream(
@@ -37,7 +37,11 @@ impl<H: Host> Run<'_, H> {
         while !part.is_empty() {
             number += 1;
             bytes += part.len() as u64;
-            let declared = self.target.order.declared.filter(|_| self.target.order.exact);
+            let declared = self
+                .target
+                .order
+                .declared
+                .filter(|_| self.target.order.exact);
             if u64::from(number) > MOST_PARTS || declared.is_some_and(|declared| bytes > declared) {
                 return Err(Halt::Cause(Cause::Body(BodyError::Long)));
             }
@@ -53,11 +57,7 @@ impl<H: Host> Run<'_, H> {
 }
 
 /// The next part; shorter than `size` only at the end, empty behind it.
-async fn next_part(
-    body: &mut WatchedBody,
-    rest: &mut Bytes,
-    size: u64,
-) -> Result<Bytes, Halt> {
+async fn next_part(body: &mut WatchedBody, rest: &mut Bytes, size: u64) -> Result<Bytes, Halt> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let mut part = BytesMut::new();
     while part.len() < size {

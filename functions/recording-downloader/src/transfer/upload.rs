@@ -152,7 +152,9 @@ impl<'a> Target<'a> {
                 Ok(same_length == Some(length) && same_sum == Some(crc))
             }
             // Whoever may not list the bucket is told 403 of what is not there.
-            Err(SdkError::ServiceError(error)) if matches!(error.raw().status().as_u16(), 403 | 404) => {
+            Err(SdkError::ServiceError(error))
+                if matches!(error.raw().status().as_u16(), 403 | 404) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(AwsFailure::of("HeadObject", &error)),
@@ -162,7 +164,7 @@ impl<'a> Target<'a> {
     /// Aborts every upload for this key: remains of an owner that died before it could note what it had
     /// begun. The lease is ours, so none of them is anybody's.
     pub(crate) async fn abort_strays(self) -> Result<(), AwsFailure> {
-        let mut pages = self
+        let mut strays = self
             .bucket
             .client()
             .list_multipart_uploads()
@@ -173,9 +175,12 @@ impl<'a> Target<'a> {
             .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?
             .uploads
             .unwrap_or_default();
-        pages.retain(|upload| upload.key.as_ref() == Some(&self.order.key));
-        for id in pages.into_iter().filter_map(|upload| upload.upload_id) {
-            tracing::info!(key = self.order.key, "an upload that nobody noted is aborted");
+        strays.retain(|upload| upload.key.as_ref() == Some(&self.order.key));
+        for id in strays.into_iter().filter_map(|upload| upload.upload_id) {
+            tracing::info!(
+                key = self.order.key,
+                "an upload that nobody noted is aborted"
+            );
             Upload { target: self, id }.abort().await?;
         }
         Ok(())
