@@ -122,7 +122,7 @@ impl AppApi {
                 // Whoever worked on it is gone, and perhaps its message with them.
                 FileStatus::Transferring => file
                     .lease_until
-                    .is_some_and(|until| until < now.as_millisecond()),
+                    .is_none_or(|until| until < now.as_millisecond()),
                 FileStatus::Stored | FileStatus::Skipped => false,
             };
             if wanted {

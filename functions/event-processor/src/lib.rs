@@ -258,6 +258,8 @@ impl EventProcessor {
             lease_owner: None,
             lease_until: None,
             attempt: 0,
+            upload: None,
+            recognised: None,
         };
         let known = match self.recordings.add_file(&key, &item).await? {
             Added::New => return Ok(skip.is_none().then_some(key)),

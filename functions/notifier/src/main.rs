@@ -7,5 +7,5 @@ use notifier::Notifier;
 async fn main() -> Result<(), lambda_runtime::Error> {
     aws::metrics::init();
     let function = Notifier::new(&Environment::of_process().await)?;
-    worker::run(|batch| function.handle(batch)).await
+    worker::run(|batch, _| function.handle(batch)).await
 }

@@ -7,5 +7,5 @@ use reconciler::Reconciler;
 async fn main() -> Result<(), lambda_runtime::Error> {
     aws::metrics::init();
     let function = Reconciler::new(&Environment::of_process().await)?;
-    worker::run(|batch| function.handle(batch)).await
+    worker::run(|batch, _| function.handle(batch)).await
 }

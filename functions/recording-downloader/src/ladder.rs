@@ -2,172 +2,179 @@
 //! refused. The event's own pair first; then the URL that Zoom's API gives now, with the download token
 //! that comes along, then with the grant's access token.
 
+use aws::recordings::SourceKind;
 use domain::ids::{FileId, MeetingUuid, ZoomUser};
 use domain::seal::{self, Source};
 use domain::webhook::event;
 use grants::{AccessToken, GrantError};
-use jiff::Timestamp;
 use secrecy::SecretString;
-use zoom::{ApiError, Download, DownloadError, MeetingRecordings};
+use tokio::sync::OnceCell;
+use zoom::{ApiError, MeetingRecordings};
 
-use crate::verdict::{self, Refusal, Verdict};
-use crate::{RecordingDownloader, TransferError};
+use crate::RecordingDownloader;
+use crate::transfer::{Cause, Halt, Rung, TransferError};
 
 /// How long a download token that Zoom's API gives may be used, in seconds: longer than any transfer.
 const TOKEN_LIFETIME_SECONDS: u32 = 24 * 3600;
 
-/// The file whose source is looked for.
-pub(crate) struct Wanted<'a> {
+/// Why Zoom's API does not tell where a file is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unlisted {
+    /// The user has to connect again, or has left.
+    #[error("there is no grant to ask with")]
+    NoGrant,
+    /// The grant could not be used; try again.
+    #[error("the grant is not available: {0}")]
+    GrantUnavailable(String),
+    /// Zoom's API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl Unlisted {
+    /// Whether asking again later would give the same, so that the rung before has the last word. An outage
+    /// is no answer.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. })
+        )
+    }
+}
+
+impl From<GrantError> for Unlisted {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired => {
+                Self::NoGrant
+            }
+            error => Self::GrantUnavailable(error.to_string()),
+        }
+    }
+}
+
+/// What Zoom's API says of the file.
+struct Listed {
+    rungs: Vec<Rung>,
+    declared: Option<u64>,
+}
+
+/// The ladder to one file. Zoom's API is asked once, and only when somebody climbs so high.
+pub(crate) struct Ladder<'a> {
+    pub(crate) function: &'a RecordingDownloader,
     pub(crate) zoom_user: &'a ZoomUser,
     pub(crate) meeting: &'a MeetingUuid,
     pub(crate) file: &'a FileId,
     pub(crate) sealed: Option<&'a seal::Sealed>,
-    /// Transfers begun, this one included.
-    pub(crate) attempt: u32,
+    event: OnceCell<Option<Rung>>,
+    listed: OnceCell<Result<Listed, Unlisted>>,
 }
 
-/// Whether the next rung may do better. What is not about this URL and this token will not change by
-/// trying others.
-fn climbs(error: &DownloadError) -> bool {
-    matches!(
-        error,
-        DownloadError::Unauthorized
-            | DownloadError::Forbidden
-            | DownloadError::HtmlInsteadOfFile
-            | DownloadError::NotFound
-            | DownloadError::Gone
-            | DownloadError::HostRefused(_)
-    )
-}
-
-impl RecordingDownloader {
-    /// Begins the download on the first rung that holds.
-    pub(crate) async fn begin(
-        &self,
-        wanted: &Wanted<'_>,
-    ) -> Result<Result<Download, Verdict>, TransferError> {
-        let now = self.clock.now();
-        let mut refused = Verdict::fail("no_source");
-        if let Some(Source {
-            url,
-            token: Some(token),
-        }) = self.unseal(wanted).await?
-        {
-            match self
-                .zoom()
-                .download(&self.hosts, &url, Some(&token), None)
-                .await
-            {
-                Ok(download) => return Ok(Ok(download)),
-                Err(error) if climbs(&error) => {
-                    refused = verdict::of_download(&error, wanted.attempt, now)
-                }
-                Err(error) => return Ok(Err(verdict::of_download(&error, wanted.attempt, now))),
-            }
+impl<'a> Ladder<'a> {
+    pub(crate) fn new(
+        function: &'a RecordingDownloader,
+        zoom_user: &'a ZoomUser,
+        meeting: &'a MeetingUuid,
+        file: &'a FileId,
+        sealed: Option<&'a seal::Sealed>,
+    ) -> Self {
+        Self {
+            function,
+            zoom_user,
+            meeting,
+            file,
+            sealed,
+            event: OnceCell::new(),
+            listed: OnceCell::new(),
         }
-        let (token, listed) = match self.listed(wanted).await {
-            Ok(found) => found,
-            Err(why) => return Ok(Err(self.without_api(why, refused, wanted.attempt, now))),
-        };
-        let Some(url) = event::download_url(&listed.object, wanted.meeting, wanted.file) else {
-            return Ok(Err(refused));
-        };
-        for bearer in [listed.download_access_token.as_ref(), Some(&token.token)]
-            .into_iter()
-            .flatten()
-        {
-            match self
-                .zoom()
-                .download(&self.hosts, &url, Some(bearer), None)
-                .await
-            {
-                Ok(download) => return Ok(Ok(download)),
-                Err(error) if climbs(&error) => {
-                    refused = verdict::of_download(&error, wanted.attempt, now)
-                }
-                Err(error) => return Ok(Err(verdict::of_download(&error, wanted.attempt, now))),
-            }
-        }
-        Ok(Err(refused))
     }
 
-    async fn unseal(&self, wanted: &Wanted<'_>) -> Result<Option<Source>, TransferError> {
-        let Some(sealed) = wanted.sealed else {
+    /// The `number`-th rung, counted from 0; `None` above the last.
+    pub(crate) async fn rung(&self, number: usize) -> Result<Option<Rung>, Halt> {
+        let event = self.event.get_or_try_init(|| self.unseal()).await?;
+        if number == 0
+            && let Some(rung) = event
+        {
+            return Ok(Some(rung.clone()));
+        }
+        let below = usize::from(event.is_some());
+        match self.listed().await {
+            Ok(listed) => Ok(listed.rungs.get(number - below).cloned()),
+            Err(why) if why.is_final() && below > 0 => Ok(None),
+            Err(why) => Err(Halt::Cause(Cause::Unlisted(why.clone()))),
+        }
+    }
+
+    /// The length that Zoom's API declares.
+    pub(crate) async fn declared(&self) -> Option<u64> {
+        match self.listed().await {
+            Ok(listed) => listed.declared,
+            Err(why) => {
+                tracing::info!(%why, "the declared size is not read again");
+                None
+            }
+        }
+    }
+
+    async fn unseal(&self) -> Result<Option<Rung>, TransferError> {
+        let Some(sealed) = self.sealed else {
             return Ok(None);
         };
-        let keys = self.queue_key.versions().await?;
-        let opened = seal::open(&keys, wanted.meeting, sealed);
-        if opened.is_err() {
-            tracing::warn!("the sealed source does not open; Zoom is asked for another");
+        let keys = self.function.queue_key.versions().await?;
+        match seal::open(&keys, self.meeting, sealed) {
+            Ok(Source { url, token }) => Ok(token.map(|token| Rung {
+                url,
+                bearer: Some(token),
+                kind: SourceKind::Webhook,
+            })),
+            Err(_) => {
+                tracing::warn!("the sealed source does not open; Zoom is asked for another");
+                Ok(None)
+            }
         }
-        Ok(opened.ok())
+    }
+
+    async fn listed(&self) -> &Result<Listed, Unlisted> {
+        self.listed
+            .get_or_init(|| async {
+                let (access, listed) = self.ask().await?;
+                let Some(file) = event::listed_file(&listed.object, self.meeting, self.file) else {
+                    return Ok(Listed {
+                        rungs: Vec::new(),
+                        declared: None,
+                    });
+                };
+                let tokens = listed.download_access_token.into_iter();
+                let rungs = tokens.chain([access.token]).map(|token| Rung {
+                    url: file.url.clone(),
+                    bearer: Some(token),
+                    kind: SourceKind::Rest,
+                });
+                Ok(Listed {
+                    rungs: rungs.collect(),
+                    declared: file.size,
+                })
+            })
+            .await
     }
 
     /// What Zoom's API says of the meeting now, and the token that it was asked with.
-    async fn listed(
-        &self,
-        wanted: &Wanted<'_>,
-    ) -> Result<(AccessToken, MeetingRecordings), NotListed> {
-        let token = self.grants.access_token(wanted.zoom_user).await?;
+    async fn ask(&self) -> Result<(AccessToken, MeetingRecordings), Unlisted> {
+        let grants = &self.function.grants;
+        let token = grants.access_token(self.zoom_user).await?;
         let ask = |token: SecretString| async move {
-            self.zoom()
-                .meeting_recordings(&token, wanted.meeting, TOKEN_LIFETIME_SECONDS)
+            grants
+                .zoom()
+                .meeting_recordings(&token, self.meeting, TOKEN_LIFETIME_SECONDS)
                 .await
         };
         match ask(token.token.clone()).await {
             Err(ApiError::Unauthorized) => {
-                let token = self.grants.another_token(wanted.zoom_user, &token).await?;
+                let token = grants.another_token(self.zoom_user, &token).await?;
                 let listed = ask(token.token.clone()).await?;
                 Ok((token, listed))
             }
             listed => Ok((token, listed?)),
         }
     }
-
-    /// The verdict when Zoom's API does not help. What is for good with the API leaves the verdict to the
-    /// rung before; an outage is no answer.
-    fn without_api(
-        &self,
-        why: NotListed,
-        refused: Verdict,
-        attempt: u32,
-        now: Timestamp,
-    ) -> Verdict {
-        let no_rung_before =
-            matches!(&refused, Verdict::Fail(refusal) if refusal.reason == "no_source");
-        match why {
-            NotListed::Grant(
-                GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired,
-            ) => {
-                if no_rung_before {
-                    Verdict::fail("reauthorization_required")
-                } else {
-                    refused
-                }
-            }
-            NotListed::Grant(error) => Verdict::retry("grant_unavailable", error),
-            NotListed::Api(error @ (ApiError::NotFound { .. } | ApiError::NoPermission { .. })) => {
-                if no_rung_before {
-                    verdict::not_listed(&error, attempt)
-                } else {
-                    refused
-                }
-            }
-            NotListed::Api(ApiError::RateLimited(limit)) => Verdict::Retry(Refusal {
-                reason: "rate_limited",
-                detail: "by Zoom's API".to_owned(),
-                after: verdict::wait(&limit, now),
-            }),
-            NotListed::Api(error) => Verdict::retry("zoom_api", error),
-        }
-    }
-}
-
-/// Why Zoom's API did not list the meeting.
-#[derive(Debug, thiserror::Error)]
-enum NotListed {
-    #[error(transparent)]
-    Grant(#[from] GrantError),
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }

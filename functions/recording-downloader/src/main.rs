@@ -7,5 +7,5 @@ use recording_downloader::RecordingDownloader;
 async fn main() -> Result<(), lambda_runtime::Error> {
     aws::metrics::init();
     let function = RecordingDownloader::new(&Environment::of_process().await)?;
-    worker::run(|batch| function.handle(batch)).await
+    worker::run(|batch, deadline| function.handle(batch, deadline)).await
 }

@@ -11,6 +11,8 @@ pub(crate) fn of(loaded: &Loaded, bucket: &str) -> Vec<u8> {
         for (file, item) in files.iter_mut().zip(&loaded.files) {
             // What Zoom declared stands beside what was stored: for text files they may differ.
             file["declared_size"] = json!(item.facts.size);
+            // `null` for types of which nothing is known.
+            file["type_recognised"] = json!(item.recognised);
         }
     }
     let manifest = json!({"version": 1, "recording": recording});

@@ -2,6 +2,7 @@
 //! test holds the two against each other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws::environment::{ConfigError, Environment};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
@@ -16,9 +17,9 @@ use tower::ServiceExt as _;
 pub(crate) type HttpHandler =
     Arc<dyn Fn(LambdaEvent<LambdaRequest>) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
-/// A function that works off a queue.
+/// A function that works off a queue, until its time is up.
 pub(crate) type QueueHandler =
-    Arc<dyn Fn(SqsEvent) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
+    Arc<dyn Fn(SqsEvent, Instant) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
 
 /// A function, ready to be called.
 #[derive(Clone)]
@@ -37,11 +38,11 @@ const FUNCTIONS: [(&str, Construct); 8] = [
     }),
     ("event-processor", |environment| {
         event_processor::EventProcessor::new(environment)
-            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+            .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
     }),
     ("notifier", |environment| {
         notifier::Notifier::new(environment)
-            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+            .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
     }),
     ("oauth-callback", |environment| {
         oauth_callback::OauthCallback::new(environment)
@@ -53,11 +54,14 @@ const FUNCTIONS: [(&str, Construct); 8] = [
     }),
     ("reconciler", |environment| {
         reconciler::Reconciler::new(environment)
-            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+            .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
     }),
     ("recording-downloader", |environment| {
-        recording_downloader::RecordingDownloader::new(environment)
-            .map(|it| queue(it, |it, batch| Box::pin(it.handle(batch))))
+        recording_downloader::RecordingDownloader::new(environment).map(|it| {
+            queue(it, |it, batch, deadline| {
+                Box::pin(it.handle(batch, deadline))
+            })
+        })
     }),
     ("webhook", |environment| {
         webhook::Webhook::new(environment)
@@ -77,7 +81,7 @@ pub(crate) fn construct(
 }
 
 type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;
-type HandleQueue<T> = for<'a> fn(&'a T, SqsEvent) -> BoxFuture<'a, SqsBatchResponse>;
+type HandleQueue<T> = for<'a> fn(&'a T, SqsEvent, Instant) -> BoxFuture<'a, SqsBatchResponse>;
 
 /// Behind the very service that runs in Lambda, so that nothing of the way from event to request and
 /// back is left out here.
@@ -100,9 +104,9 @@ fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler
 
 fn queue<T: Send + Sync + 'static>(function: T, handle: HandleQueue<T>) -> Handler {
     let function = Arc::new(function);
-    Handler::Queue(Arc::new(move |batch| {
+    Handler::Queue(Arc::new(move |batch, deadline| {
         let function = Arc::clone(&function);
-        Box::pin(async move { handle(&function, batch).await })
+        Box::pin(async move { handle(&function, batch, deadline).await })
     }))
 }
 

@@ -32,4 +32,4 @@ pub mod template;
 pub use config::{Credentials, DevConfig, Endpoints, Queues, Secrets, Tables};
 pub use deploy::DeployError;
 pub use poller::Drained;
-pub use stack::{Options, Stack, StartError, ZoomChoice};
+pub use stack::{FunctionChange, Options, Stack, StartError, ZoomChoice};

@@ -57,6 +57,13 @@ pub enum Fault {
         #[serde(default)]
         retry_after_seconds: Option<i64>,
     },
+    /// This status, with this very `Retry-After`.
+    ComeBack {
+        /// HTTP status.
+        status: u16,
+        /// The header: seconds, an ISO 8601 date-time, an HTTP date, or nonsense.
+        retry_after: String,
+    },
     /// 200 with a login page.
     Html,
     /// Accepts the request and never answers.
@@ -113,7 +120,9 @@ impl Fault {
             | Self::OmitLength
             | Self::IgnoreRange
             | Self::Slow { .. } => point == Point::Content,
-            Self::Status { status } | Self::Answer { status, .. } => (200..=599).contains(status),
+            Self::Status { status }
+            | Self::Answer { status, .. }
+            | Self::ComeBack { status, .. } => (200..=599).contains(status),
             _ => true,
         }
     }

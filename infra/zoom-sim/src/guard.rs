@@ -43,8 +43,7 @@ pub(crate) async fn guarded(
             body,
         }) => {
             let mut response = Response::new(Body::from(body));
-            *response.status_mut() =
-                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            *response.status_mut() = known(status);
             if let Ok(value) = HeaderValue::try_from(content_type) {
                 response.headers_mut().insert(header::CONTENT_TYPE, value);
             }
@@ -53,12 +52,24 @@ pub(crate) async fn guarded(
         Some(Fault::RateLimited {
             retry_after_seconds,
         }) => rate_limited(sim, point, retry_after_seconds),
-        Some(Fault::Status { status }) => usual(
-            point,
-            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        ),
+        Some(Fault::Status { status }) => usual(point, known(status)),
+        Some(Fault::ComeBack {
+            status,
+            retry_after,
+        }) => {
+            let mut response = usual(point, known(status));
+            if let Ok(value) = HeaderValue::try_from(retry_after) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            response
+        }
         Some(in_transit) => handler(Some(in_transit)),
     }
+}
+
+/// Statuses are checked when a fault is armed.
+fn known(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Throws the connection's switch; the response is lost with it.

@@ -165,6 +165,11 @@ impl Environment {
         let endpoint = self.endpoint("S3");
         let mut config =
             aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
+        // Whatever the process's settings say: without it a streamed part would announce a checksum and
+        // carry none.
+        config.set_request_checksum_calculation(Some(
+            aws_sdk_s3::config::RequestChecksumCalculation::WhenSupported,
+        ));
         config.set_endpoint_url(endpoint);
         aws_sdk_s3::Client::from_conf(config.build())
     }

@@ -4,7 +4,7 @@
 //! given up goes to the dead-letter queue by SQS's own count; its reason is in the log, and with the
 //! item that it is about. One bad message never fails its neighbours.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws::environment::{ConfigError, Environment};
 use aws::random;
@@ -40,6 +40,8 @@ impl Retry {
 pub struct Delivery<M> {
     /// What it says.
     pub message: M,
+    /// SQS's id of it: the same for every delivery of one message.
+    pub message_id: String,
     /// How often SQS has delivered it, this time included. More than once means that an earlier
     /// delivery did not end, however far it came.
     pub receive_count: u32,
@@ -114,6 +116,7 @@ impl Consumer {
                 let last_chance = receive_count >= self.most_receives;
                 handle(Delivery {
                     message: parsed,
+                    message_id: message_id.clone(),
                     receive_count,
                     last_chance,
                 })
@@ -176,15 +179,23 @@ impl Consumer {
     }
 }
 
-/// Runs a function of SQS batches in Lambda until the instance is retired.
+/// Runs a function of SQS batches in Lambda until the instance is retired. `handle` is told when its time is
+/// up: at that moment Lambda ends it, whatever it is at.
 pub async fn run<H, F>(handle: H) -> Result<(), Error>
 where
-    H: Fn(SqsEvent) -> F,
+    H: Fn(SqsEvent, Instant) -> F,
     F: Future<Output = SqsBatchResponse>,
 {
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let batch = handle(event.payload);
+        let batch = handle(event.payload, deadline(event.context.deadline));
         async move { Ok::<_, Error>(batch.await) }
     }))
     .await
+}
+
+/// Lambda names the deadline by the clock on the wall, in epoch milliseconds.
+fn deadline(milliseconds: u64) -> Instant {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+    let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + left
 }

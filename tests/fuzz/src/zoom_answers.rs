@@ -315,8 +315,8 @@ fn assert_listed(object: &Value, uuid: &MeetingUuid) {
         );
     }
     for (facts, _) in &completed.files {
-        if let Some(url) = event::download_url(object, uuid, &facts.id) {
-            assert!(urls.contains(&url.expose_secret()));
+        if let Some(file) = event::listed_file(object, uuid, &facts.id) {
+            assert!(urls.contains(&file.url.expose_secret()));
         }
     }
 }

@@ -10,7 +10,9 @@
 
 pub mod app;
 pub mod browser;
+pub mod downloader;
 pub mod inbox;
+pub mod landed;
 pub mod store;
 pub mod system;
 pub mod zoom;

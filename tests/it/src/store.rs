@@ -134,6 +134,28 @@ pub async fn peek(stack: &Stack, queue_url: &str) -> Vec<String> {
         .collect()
 }
 
+/// Takes all messages out of a queue.
+pub async fn take(stack: &Stack, queue_url: &str) -> Vec<String> {
+    let sqs = stack.sdk().sqs();
+    let mut taken = Vec::new();
+    loop {
+        let receive = sqs
+            .receive_message()
+            .queue_url(queue_url)
+            .max_number_of_messages(10);
+        let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+        if messages.is_empty() {
+            return taken;
+        }
+        for message in messages {
+            let delete = sqs.delete_message().queue_url(queue_url);
+            let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+            delete.send().await.unwrap();
+            taken.push(message.body().unwrap().to_owned());
+        }
+    }
+}
+
 /// Puts a message into a queue, as SQS does when it delivers one twice.
 pub async fn send(stack: &Stack, queue_url: &str, body: &str) {
     stack

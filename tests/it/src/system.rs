@@ -1,6 +1,6 @@
 //! A whole system for one test.
 
-use devstack::{Options, Stack};
+use devstack::{FunctionChange, Options, Stack};
 use serde_json::Value;
 use zoom_sim::Control;
 
@@ -27,10 +27,26 @@ impl System {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let stack = Stack::start(Options {
-            poll: false,
+        Self::with_options(Options {
             parameters,
             ..Options::default()
+        })
+        .await
+    }
+
+    /// With a function that is hosted otherwise than the template says.
+    pub async fn with_function(change: FunctionChange) -> Self {
+        Self::with_options(Options {
+            functions: vec![change],
+            ..Options::default()
+        })
+        .await
+    }
+
+    async fn with_options(options: Options) -> Self {
+        let stack = Stack::start(Options {
+            poll: false,
+            ..options
         })
         .await
         .unwrap();

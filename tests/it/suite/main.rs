@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod api;
+mod downloads;
+mod downloads_resumed;
 mod faults;
 mod grants;
 mod key_set;

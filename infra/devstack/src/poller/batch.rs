@@ -1,6 +1,7 @@
 //! One batch: the call, and what follows from its answer.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -35,7 +36,7 @@ impl Poller {
         // A task of its own, so that a crash of the function is nobody else's; dropped and thereby ended
         // when its time is up, or when the stack is stopped.
         let mut running = JoinSet::new();
-        running.spawn((source.handler)(event));
+        running.spawn((source.handler)(event, Instant::now() + source.timeout));
         match tokio::time::timeout(source.timeout, running.join_next()).await {
             Ok(Some(Ok(_))) if !source.reports_failures => Some(BTreeSet::new()),
             Ok(Some(Ok(answer))) => failures(&answer, messages),

@@ -34,6 +34,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
         demo_app,
         clock,
         poll,
+        functions: changes,
     } = options;
     let template = Template::of_repository()?;
     // A misspelt parameter is told before anything is started.
@@ -97,10 +98,19 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let mut functions = BTreeMap::new();
     let (mut routes, mut sources) = (Routes::default(), Vec::new());
     for logical in template.binaries()?.keys() {
-        let declared = resolver.function(logical)?;
+        let mut declared = resolver.function(logical)?;
+        let change = changes
+            .iter()
+            .find(|change| change.binary == declared.binary);
+        if let Some(change) = change {
+            declared.variables.extend(change.variables.iter().cloned());
+        }
+        let timeout = change.and_then(|change| change.timeout);
+        let timeout = timeout.unwrap_or(Duration::from_secs(declared.timeout.into()));
         let environment = function_environment(&environment, &engines, &declared);
         host(
             &declared,
+            timeout,
             &environment,
             &resolver,
             &template,
@@ -232,6 +242,7 @@ fn function_environment(
 /// Puts a function behind its routes and queues.
 fn host(
     declared: &Function,
+    timeout: Duration,
     environment: &Environment,
     resolver: &Resolver<'_>,
     template: &Template,
@@ -249,7 +260,6 @@ fn host(
             function: function.clone(),
             source,
         })?;
-    let timeout = Duration::from_secs(declared.timeout.into());
     match handler {
         Handler::Http(handler) => {
             let target = Target {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zoom_sim::Simulator;
 
-pub use self::options::{Options, ZoomChoice};
+pub use self::options::{FunctionChange, Options, ZoomChoice};
 use crate::config::DevConfig;
 use crate::deploy::DeployError;
 use crate::poller::{Drained, Poller, Retries};

@@ -1,6 +1,7 @@
 //! What a stack is started with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aws::environment::Clock;
 use url::Url;
@@ -22,6 +23,19 @@ pub struct Options {
     pub clock: Clock,
     /// Whether queues are polled all the time. Without it they are worked off by `Stack::drain` alone.
     pub poll: bool,
+    /// What of single functions is to be other than the template says, for tests that cannot wait.
+    pub functions: Vec<FunctionChange>,
+}
+
+/// A function that is hosted otherwise than the template says.
+#[derive(Debug, Clone)]
+pub struct FunctionChange {
+    /// The name of its binary.
+    pub binary: String,
+    /// After so long it is ended.
+    pub timeout: Option<Duration>,
+    /// Environment variables, over the template's.
+    pub variables: Vec<(String, String)>,
 }
 
 /// Which Zoom.
@@ -49,6 +63,7 @@ impl Default for Options {
             demo_app: true,
             clock: Clock::default(),
             poll: true,
+            functions: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `fact#<notification id>`. Each change of a file's state is a conditional write, so whoever comes
 //! second finds out; a late event never undoes a newer one.
 
+mod account;
 mod changing;
 mod reading;
 mod transfer;
@@ -26,6 +27,8 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use crate::AwsFailure;
 use crate::environment::{ConfigError, Environment};
 use crate::sessions::Item;
+
+pub use self::transfer::StoredObject;
 
 /// The index over recordings by their start.
 const BY_START: &str = "by-start";
@@ -104,6 +107,46 @@ pub struct FileItem {
     /// Transfers begun.
     #[serde(default)]
     pub attempt: u32,
+    /// The multipart upload that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<KeptUpload>,
+    /// Whether the stored file begins as its type does; absent for types of which nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recognised: Option<bool>,
+}
+
+/// Which kind of address a file is fetched from. Validators of different kinds say nothing about each
+/// other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// The address that came with an event.
+    Webhook,
+    /// The address that Zoom's API gives.
+    Rest,
+}
+
+/// A multipart upload, and what it is an upload of. Which of its parts are done, S3 knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptUpload {
+    /// S3's id of it.
+    pub id: String,
+    /// Bytes of the file; absent if Zoom did not tell: then nobody can go on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// `ETag` or `Last-Modified` of the file at Zoom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<String>,
+    /// Where the validator is from.
+    pub source: SourceKind,
+    /// Bytes of every part but the last.
+    pub part_size: u64,
+    /// Whether the file begins as its type does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recognised: Option<bool>,
+    /// Base64 CRC-64/NVME of the whole, once all parts are there and it is being completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc64nvme: Option<String>,
 }
 
 impl From<FileItem> for File {
@@ -182,8 +225,13 @@ pub enum Added<T> {
 pub enum Claimed {
     /// The transfer is the caller's, until the lease ends.
     Ours(FileItem),
-    /// Somebody else works on it, until this time (epoch milliseconds).
-    Leased(i64),
+    /// Somebody else works on it.
+    Leased {
+        /// Until this time (epoch milliseconds).
+        until: i64,
+        /// Who.
+        owner: String,
+    },
     /// Nothing to do: stored, failed or skipped.
     Ended(FileItem),
     /// There is no such file.

@@ -45,6 +45,8 @@ impl From<SlimFile> for FileItem {
             lease_owner: None,
             lease_until: None,
             attempt: 0,
+            upload: None,
+            recognised: None,
         }
     }
 }

@@ -7,12 +7,28 @@ use domain::recording::FileStatus;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Claimed, FenceError, FileItem, FileKey, RecordingTable, conditional, number, read, status,
+    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingTable, attribute, conditional,
+    number, read, status,
 };
 use crate::AwsFailure;
 
+/// What the item says of a stored file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredObject<'a> {
+    /// Object key.
+    pub key: &'a str,
+    /// Base64 CRC-64/NVME of the whole object, as S3 verified it.
+    pub crc64nvme: &'a str,
+    /// Its length.
+    pub bytes: u64,
+    /// Whether it begins as its type does; `None` for types of which nothing is known.
+    pub recognised: Option<bool>,
+    /// The length that Zoom declares.
+    pub declared: Option<u64>,
+}
+
 impl RecordingTable {
-    /// Takes the transfer of a file under a lease, if it waits or its last owner is gone.
+    /// Takes the transfer of a file under a lease, if it waits, was handed over, or its last owner is gone.
     pub async fn claim_transfer(
         &self,
         key: &FileKey,
@@ -23,12 +39,12 @@ impl RecordingTable {
         let answer = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :transferring, lease_owner = :owner, lease_until = :until, bytes_stored = :zero \
-                 ADD attempt :one",
+                "SET #status = :transferring, lease_owner = :owner, lease_until = :until ADD attempt :one",
             )
             // The SDK repeats a call whose answer was lost, and then meets its own lease.
             .condition_expression(
-                "#status = :queued OR (#status = :transferring AND (lease_until < :now OR lease_owner = :owner))",
+                "#status = :queued OR (#status = :transferring AND \
+                 (attribute_not_exists(lease_until) OR lease_until < :now OR lease_owner = :owner))",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
@@ -36,7 +52,6 @@ impl RecordingTable {
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
             .expression_attribute_values(":until", number((now + lease).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
-            .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -51,7 +66,10 @@ impl RecordingTable {
                     };
                     let item: FileItem = read(item.clone())?;
                     Ok(match (item.status, item.lease_until) {
-                        (FileStatus::Transferring, Some(until)) => Claimed::Leased(until),
+                        (FileStatus::Transferring, Some(until)) => Claimed::Leased {
+                            until,
+                            owner: item.lease_owner.unwrap_or_default(),
+                        },
                         _ => Claimed::Ended(item),
                     })
                 }
@@ -69,21 +87,85 @@ impl RecordingTable {
         self.as_owner(update, owner).await
     }
 
+    /// Makes sure that the transfer is still the owner's.
+    pub async fn hold(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET lease_owner = :owner");
+        self.as_owner(update, owner).await
+    }
+
+    /// Notes the upload that the owner has begun, all that is needed to go on with it in one write.
+    pub async fn upload_begun(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        upload: &KeptUpload,
+    ) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET upload = :upload, bytes_stored = :zero")
+            .expression_attribute_values(":upload", attribute(upload)?)
+            .expression_attribute_values(":zero", number(0));
+        self.as_owner(update, owner).await
+    }
+
+    /// Notes the checksum of the whole, before the owner's upload is completed: by it the object is known
+    /// should the owner not come to say what it is.
+    pub async fn upload_summed(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        crc64nvme: &str,
+    ) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET upload.crc64nvme = :crc")
+            .expression_attribute_values(":crc", AttributeValue::S(crc64nvme.to_owned()));
+        self.as_owner(update, owner).await
+    }
+
+    /// Forgets the owner's upload, which is no more.
+    pub async fn upload_dropped(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET bytes_stored = :zero REMOVE upload")
+            .expression_attribute_values(":zero", number(0));
+        self.as_owner(update, owner).await
+    }
+
+    /// Lets go of the owner's transfer, so that the next message goes on with it.
+    pub async fn hand_over(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("REMOVE lease_until");
+        self.as_owner(update, owner).await
+    }
+
     /// Ends the owner's transfer: the object is in the bucket, whole and proven.
     pub async fn stored(
         &self,
         key: &FileKey,
         owner: &str,
-        object_key: &str,
-        crc64nvme: &str,
-        bytes: u64,
+        object: &StoredObject<'_>,
     ) -> Result<(), FenceError> {
+        let StoredObject {
+            key: object_key,
+            crc64nvme,
+            bytes,
+            recognised,
+            declared,
+        } = *object;
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc \
-                 REMOVE lease_until, #source, reason",
+                "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
+                 recognised = :recognised, #size = :declared \
+                 REMOVE lease_until, #source, reason, upload",
             )
+            .expression_attribute_names("#size", "size")
+            .expression_attribute_values(":recognised", attribute(&recognised)?)
+            .expression_attribute_values(":declared", attribute(&declared)?)
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#source", "source")
@@ -99,7 +181,7 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until",
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until, upload",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))

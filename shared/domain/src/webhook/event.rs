@@ -287,8 +287,17 @@ impl FilesCompleted {
     }
 }
 
-/// Where a meeting of the REST API says that a file can be fetched.
-pub fn download_url(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<SecretString> {
+/// What a meeting of the REST API says of one file.
+#[derive(Debug)]
+pub struct ListedFile {
+    /// Where it can be fetched; a credential.
+    pub url: SecretString,
+    /// Declared size in bytes.
+    pub size: Option<u64>,
+}
+
+/// Finds a file in a meeting of the REST API.
+pub fn listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<ListedFile> {
     let lists = [
         ("recording_files", None),
         (
@@ -299,9 +308,12 @@ pub fn download_url(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<
     lists.iter().find_map(|(list, default_type)| {
         meeting.get(list)?.as_array()?.iter().find_map(|value| {
             let file = File::deserialize(value).ok()?;
-            let is_it = file_facts(uuid, &file, *default_type).id == *id;
+            let facts = file_facts(uuid, &file, *default_type);
             let url = value.get("download_url")?.as_str()?;
-            is_it.then(|| SecretString::from(url))
+            (facts.id == *id).then(|| ListedFile {
+                url: SecretString::from(url),
+                size: facts.size,
+            })
         })
     })
 }

@@ -143,6 +143,8 @@ async fn the_manifest_says_what_lies_beside_it() {
                 .unwrap()
                 .declared_size;
             fields.insert("declared_size".into(), json!(declared));
+            // Each begins as its type does.
+            fields.insert("type_recognised".into(), json!(true));
         }
         assert_eq!(manifest["recording"], seen);
     }

@@ -1,0 +1,295 @@
+//! One delivery of one message: take the file, have it transferred, and settle what came of it.
+
+use std::time::{Duration, Instant};
+
+use aws::recordings::{
+    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
+};
+use aws::{AwsFailure, metrics, random};
+use domain::message::DownloadMessage;
+use domain::object_key;
+use domain::recording::FileStatus;
+use jiff::SignedDuration;
+use worker::{Delivery, Retry};
+
+use crate::RecordingDownloader;
+use crate::host::FileHost;
+use crate::ladder::Ladder;
+use crate::object;
+use crate::transfer::{Order, Outcome, Transfer, TransferError};
+use crate::verdict::{self, Circumstances, Refusal, Verdict};
+
+/// A lease outlives the function by so much, and no more: so a transfer whose owner lives is never taken
+/// over, and one whose owner was killed is free when SQS delivers its message again.
+const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What an attempt came to.
+enum Ended {
+    Stored(Box<FileItem>),
+    HandOver { moved: u64 },
+    Refused(Verdict),
+}
+
+/// A file whose transfer is ours.
+struct Owned<'a> {
+    key: &'a FileKey,
+    owner: &'a str,
+    item: FileItem,
+}
+
+impl RecordingDownloader {
+    pub(crate) async fn fetch(
+        &self,
+        delivery: Delivery<DownloadMessage>,
+        deadline: Instant,
+    ) -> Result<(), Retry> {
+        let message = &delivery.message;
+        let key = FileKey {
+            zoom_user: message.zoom_user.clone(),
+            recording: message.recording_id.clone(),
+            file: message.file_id.clone(),
+        };
+        // Names the message as well, so that another message for the same file knows whether it is needed.
+        let owner = format!(
+            "{}#{:032x}",
+            delivery.message_id,
+            u128::from_be_bytes(random::bytes())
+        );
+        let now = self.clock.now();
+        let lease = deadline.saturating_duration_since(Instant::now()) + LEASE_BEYOND_DEADLINE;
+        let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::MAX);
+        match self
+            .recordings
+            .claim_transfer(&key, &owner, now, lease)
+            .await
+            .map_err(Retry::because)?
+        {
+            Claimed::Ours(item) => {
+                let owned = Owned {
+                    key: &key,
+                    owner: &owner,
+                    item,
+                };
+                self.transfer(owned, &delivery, deadline).await
+            }
+            // Its message comes again, or has led to another: this one is not needed.
+            Claimed::Leased { owner, .. }
+                if !owner.starts_with(&format!("{}#", delivery.message_id)) =>
+            {
+                metrics::count("DownloadsIgnored", "another_message_works_on_the_file");
+                Ok(())
+            }
+            Claimed::Leased { until, .. } => {
+                let wait = u64::try_from(until - now.as_millisecond()).unwrap_or(0) / 1000 + 1;
+                Err(Retry {
+                    reason: "an earlier delivery works on the file".to_owned(),
+                    after: Some(Duration::from_secs(wait)),
+                })
+            }
+            // An earlier delivery ended the file, and perhaps died before it had told so.
+            Claimed::Ended(item) => self.tell(&key, &item).await.map_err(Retry::because),
+            Claimed::Unknown => {
+                metrics::count("FilesIgnored", "unknown_file");
+                Ok(())
+            }
+        }
+    }
+
+    async fn transfer(
+        &self,
+        owned: Owned<'_>,
+        delivery: &Delivery<DownloadMessage>,
+        deadline: Instant,
+    ) -> Result<(), Retry> {
+        let (key, owner) = (owned.key, owned.owner);
+        let recording = match self.recordings.item(&key.zoom_user, &key.recording).await {
+            Ok(Some(recording)) => recording,
+            Ok(None) => return Err(Retry::because("the recording of the file is gone")),
+            Err(failure) => return Err(Retry::because(failure)),
+        };
+        let order = self.order(&owned, &recording);
+        let ladder = Ladder::new(
+            self,
+            &key.zoom_user,
+            &recording.facts.meeting_uuid,
+            &key.file,
+            owned.item.source.as_ref(),
+        );
+        let kept = owned.item.upload.clone();
+        let host = FileHost::new(&self.recordings, key, owner, ladder, kept);
+        let transfer = Transfer {
+            zoom: self.grants.zoom(),
+            hosts: &self.hosts,
+            bucket: &self.bucket,
+            settings: &self.settings,
+            order: &order,
+            host: &host,
+        };
+        let around = Circumstances {
+            deliveries: delivery.receive_count,
+            zoom_state: recording.zoom_state,
+            now: self.clock.now(),
+        };
+        let ended = match self.attempt(&transfer, &owned, &around, deadline).await {
+            Ok(ended) => ended,
+            // Somebody else took over, or it was ours and the answer was lost: the table knows, and the
+            // redelivery asks it.
+            Err(TransferError::Lost) => return Err(Retry::because(TransferError::Lost)),
+            Err(error) => Ended::Refused(Verdict::Retry(Refusal::new("internal", error))),
+        };
+        let ended = match ended {
+            Ended::HandOver { moved: 0 } => Ended::Refused(Verdict::Retry(Refusal::new(
+                "no_progress",
+                "no part was finished in the function's time",
+            ))),
+            ended => ended,
+        };
+        match ended {
+            Ended::Stored(item) => {
+                metrics::count("FilesStored", "ok");
+                self.tell(key, &item).await.map_err(Retry::because)
+            }
+            Ended::HandOver { moved } => self
+                .hand_over(key, owner, delivery, moved)
+                .await
+                .map_err(Retry::because),
+            Ended::Refused(Verdict::Retry(refusal)) if !delivery.last_chance => {
+                metrics::count("DownloadsRetried", refusal.reason);
+                let released = self.recordings.release(key, owner).await;
+                Err(released.map_or_else(Retry::because, |()| refusal.retry()))
+            }
+            // SQS moves the message to the dead-letter queue, where a person sees it; the app is told here.
+            Ended::Refused(Verdict::Retry(refusal)) => {
+                let told = self.fail(&transfer, host.kept(), &owned, &refusal).await;
+                Err(told.map_or_else(Retry::because, |()| refusal.retry()))
+            }
+            Ended::Refused(Verdict::Fail(refusal)) => self
+                .fail(&transfer, host.kept(), &owned, &refusal)
+                .await
+                .map_err(Retry::because),
+        }
+    }
+
+    fn order(&self, owned: &Owned<'_>, recording: &RecordingItem) -> Order {
+        let facts = &owned.item.facts;
+        Order {
+            key: object_key::file(
+                &owned.key.zoom_user,
+                &owned.key.recording,
+                recording.facts.start_time,
+                &owned.key.file,
+                &facts.extension,
+            ),
+            content_type: object::content_type(&facts.extension).to_owned(),
+            metadata: object::metadata(facts, &recording.facts.meeting_uuid),
+            extension: facts.extension.clone(),
+            declared: facts.size,
+            exact: facts.size_is_exact(),
+            strays: owned.item.attempt > 1,
+        }
+    }
+
+    /// One attempt, from the source to the proven object.
+    async fn attempt(
+        &self,
+        transfer: &Transfer<'_>,
+        owned: &Owned<'_>,
+        around: &Circumstances,
+        deadline: Instant,
+    ) -> Result<Ended, TransferError> {
+        let (key, owner, item) = (owned.key, owned.owner, &owned.item);
+        let account = &key.zoom_user.account_id;
+        let not_before = self.recordings.not_before(account).await?;
+        if let Some(until) = not_before.filter(|until| *until > around.now) {
+            return Ok(Ended::Refused(Verdict::Retry(Refusal {
+                after: verdict::wait(until, around.now),
+                ..Refusal::new("rate_limited", "Zoom has asked this account to wait")
+            })));
+        }
+        match transfer.run(item.upload.clone(), Some(deadline)).await? {
+            Outcome::Stored(stored) => {
+                let object = StoredObject {
+                    key: &transfer.order.key,
+                    crc64nvme: &stored.crc64nvme,
+                    bytes: stored.bytes,
+                    recognised: stored.recognised,
+                    declared: stored.declared.or(item.facts.size),
+                };
+                if stored.recognised == Some(false) {
+                    metrics::count("FilesNotRecognised", &item.facts.file_type);
+                }
+                self.recordings.stored(key, owner, &object).await?;
+                Ok(Ended::Stored(Box::new(FileItem {
+                    status: FileStatus::Stored,
+                    ..item.clone()
+                })))
+            }
+            Outcome::HandOver { moved } => Ok(Ended::HandOver { moved }),
+            Outcome::Refused(cause) => {
+                if let Some(until) =
+                    verdict::limit(&cause).and_then(|limit| verdict::not_before(limit, around.now))
+                {
+                    metrics::count("DownloadsLimited", "account");
+                    self.recordings.wait_until(account, until).await?;
+                }
+                Ok(Ended::Refused(verdict::on(&cause, around)))
+            }
+        }
+    }
+
+    /// Lets a fresh invocation go on, with a fresh message, so that a long transfer does not use up the
+    /// retries of this one. If we die in between, this message comes again and does the same.
+    async fn hand_over(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        delivery: &Delivery<DownloadMessage>,
+        moved: u64,
+    ) -> Result<(), TransferError> {
+        metrics::count("DownloadsHandedOver", "deadline");
+        tracing::info!(recording = %key.recording, file = %key.file, moved, "handed over");
+        self.recordings.hand_over(key, owner).await?;
+        let tenant = key.zoom_user.account_id.as_str();
+        self.downloads.send(&delivery.message, tenant).await?;
+        Ok(())
+    }
+
+    async fn fail(
+        &self,
+        transfer: &Transfer<'_>,
+        kept: Option<KeptUpload>,
+        owned: &Owned<'_>,
+        refusal: &Refusal,
+    ) -> Result<(), FailError> {
+        let Owned { key, owner, item } = owned;
+        metrics::count("FilesFailed", refusal.reason);
+        tracing::error!(
+            recording = %key.recording,
+            file = %key.file,
+            reason = refusal.reason,
+            detail = refusal.detail,
+            "file not stored"
+        );
+        if let Some(kept) = kept {
+            transfer.abandon(&kept).await?;
+        }
+        self.recordings.failed(key, owner, refusal.reason).await?;
+        let item = FileItem {
+            status: FileStatus::Failed,
+            reason: Some(refusal.reason.to_owned()),
+            ..item.clone()
+        };
+        Ok(self.tell(key, &item).await?)
+    }
+}
+
+/// Why a file's failure could not be written down and told.
+#[derive(Debug, thiserror::Error)]
+enum FailError {
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Fence(#[from] FenceError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+}

@@ -1,0 +1,92 @@
+//! The transfer's host in the function: the ladder, and the file's item in the table.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws::recordings::{FileKey, KeptUpload, RecordingTable};
+
+use crate::ladder::Ladder;
+use crate::transfer::{Halt, Host, Rung, TransferError};
+
+/// Every write is conditioned on the lease, so whoever has lost it finds out.
+pub(crate) struct FileHost<'a> {
+    recordings: &'a RecordingTable,
+    key: &'a FileKey,
+    owner: &'a str,
+    ladder: Ladder<'a>,
+    /// The upload under way, as the table has it.
+    kept: Mutex<Option<KeptUpload>>,
+}
+
+impl<'a> FileHost<'a> {
+    pub(crate) fn new(
+        recordings: &'a RecordingTable,
+        key: &'a FileKey,
+        owner: &'a str,
+        ladder: Ladder<'a>,
+        kept: Option<KeptUpload>,
+    ) -> Self {
+        Self {
+            recordings,
+            key,
+            owner,
+            ladder,
+            kept: Mutex::new(kept),
+        }
+    }
+
+    /// The upload that is under way.
+    pub(crate) fn kept(&self) -> Option<KeptUpload> {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn keep(&self, upload: Option<KeptUpload>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = upload;
+    }
+}
+
+#[async_trait]
+impl Host for FileHost<'_> {
+    async fn rung(&self, number: usize) -> Result<Option<Rung>, Halt> {
+        self.ladder.rung(number).await
+    }
+
+    async fn declared_now(&self) -> Option<u64> {
+        self.ladder.declared().await
+    }
+
+    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError> {
+        self.recordings
+            .upload_begun(self.key, self.owner, upload)
+            .await?;
+        self.keep(Some(upload.clone()));
+        Ok(())
+    }
+
+    async fn summed(&self, crc64nvme: &str) -> Result<(), TransferError> {
+        Ok(self
+            .recordings
+            .upload_summed(self.key, self.owner, crc64nvme)
+            .await?)
+    }
+
+    async fn hold(&self) -> Result<(), TransferError> {
+        Ok(self.recordings.hold(self.key, self.owner).await?)
+    }
+
+    async fn dropped(&self) -> Result<(), TransferError> {
+        self.recordings.upload_dropped(self.key, self.owner).await?;
+        self.keep(None);
+        Ok(())
+    }
+
+    async fn progress(&self, bytes: u64) -> Result<(), TransferError> {
+        Ok(self
+            .recordings
+            .progress(self.key, self.owner, bytes)
+            .await?)
+    }
+}
