@@ -1,0 +1,24 @@
+"""What most Python services do: requests for the body, boto3's transfer manager for the upload."""
+
+import os
+
+import boto3
+import requests
+from botocore.config import Config
+
+ca = os.environ["BENCH_CA"] if os.environ["BENCH_SOURCE"].startswith("https") else None
+s3 = boto3.client(
+    "s3",
+    endpoint_url=os.environ["BENCH_SINK"],
+    region_name="us-east-1",
+    verify=ca,
+    config=Config(s3={"addressing_style": "path"}),
+)
+with requests.get(
+    os.environ["BENCH_SOURCE"],
+    headers={"Authorization": "Bearer synthetic"},
+    stream=True,
+    verify=ca,
+) as answer:
+    answer.raise_for_status()
+    s3.upload_fileobj(answer.raw, "bench", "python")

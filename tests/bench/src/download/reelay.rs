@@ -1,0 +1,79 @@
+//! Reelay's downloader: the engine that the function runs, as one process.
+
+use aws::bucket::Bucket;
+use aws::environment::{ConfigError, Environment};
+use aws::recordings::SourceKind;
+use recording_downloader::transfer::{
+    Order, Outcome, Rung, Settings, Standalone, Transfer, TransferError,
+};
+use secrecy::SecretString;
+use zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
+
+use super::DownloadError;
+
+/// Moves `BENCH_SOURCE` to `BENCH_SINK`.
+///
+/// # Errors
+/// If it does not arrive.
+pub fn reelay(connections: usize) -> Result<(), DownloadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(moved(connections))
+}
+
+async fn moved(connections: usize) -> Result<(), DownloadError> {
+    let failed = |reason: String| DownloadError::Reelay(reason);
+    let variable = |name: &str| {
+        std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
+    };
+    let mut environment = Environment::of_process().await;
+    let more = [
+        ("BUCKET".to_owned(), "bench".to_owned()),
+        ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),
+    ];
+    environment.variables = aws::environment::Variables::new(more.into());
+    let bucket =
+        Bucket::new(&environment).map_err(|error: ConfigError| failed(error.to_string()))?;
+    // Loopback endpoints, so that loopback addresses are admitted for downloads.
+    let endpoints = Endpoints::parse("http://127.0.0.1:1", "http://127.0.0.1:1")
+        .map_err(|error| failed(error.to_string()))?;
+    let hosts =
+        DownloadHosts::parse("127.0.0.1", &endpoints).map_err(|error| failed(error.to_string()))?;
+    let zoom =
+        Zoom::new(endpoints, Timeouts::default()).map_err(|error| failed(error.to_string()))?;
+    let size = variable("BENCH_SIZE")?.parse().ok();
+    let order = Order {
+        key: "reelay".to_owned(),
+        content_type: "video/mp4".to_owned(),
+        metadata: Vec::new(),
+        extension: "mp4".to_owned(),
+        declared: size,
+        exact: true,
+        strays: false,
+    };
+    let host = Standalone::new(vec![Rung {
+        url: SecretString::from(variable("BENCH_SOURCE")?),
+        bearer: Some(SecretString::from("synthetic")),
+        kind: SourceKind::Webhook,
+    }]);
+    let settings = Settings {
+        connections,
+        ..Settings::default()
+    };
+    let transfer = Transfer {
+        zoom: &zoom,
+        hosts: &hosts,
+        bucket: &bucket,
+        settings: &settings,
+        order: &order,
+        host: &host,
+    };
+    match transfer.run(None, None).await {
+        Ok(Outcome::Stored(stored)) if Some(stored.bytes) == size => Ok(()),
+        Ok(outcome) => Err(failed(format!("{outcome:?}"))),
+        Err(error @ (TransferError::Aws(_) | TransferError::Lost)) => {
+            Err(failed(error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `cargo run --release -p bench -- download --json`: figures beside those of peers, in one run on one
+//! machine. With `--json` one object a line, without it a table.
+
+mod download;
+mod measure;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Speed, memory and size, measured against peers in the same run")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// From an HTTP source to S3: Reelay's downloader, Python, Node, and what cannot be undercut.
+    Download(download::Options),
+    /// The two sides of a download; for `download` itself.
+    #[command(hide = true)]
+    Serve {
+        /// Folder with the certificate; without it no TLS.
+        #[arg(long)]
+        certificate: Option<PathBuf>,
+    },
+    /// Reelay's downloader as one process; for `download` itself.
+    #[command(hide = true)]
+    Reelay {
+        #[arg(long)]
+        connections: usize,
+    },
+    /// A blocking read to nowhere, or a blocking copy; for `download` itself.
+    #[command(hide = true)]
+    Limit {
+        #[arg(long)]
+        copy: bool,
+    },
+    /// Measures one command; for the benchmarks themselves.
+    #[command(hide = true)]
+    Measure {
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+/// What ends a benchmark early.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error(transparent)]
+    Download(#[from] download::DownloadError),
+    #[error(transparent)]
+    Measure(#[from] measure::MeasureError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().bench) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(bench: Bench) -> Result<(), BenchError> {
+    match bench {
+        Bench::Download(options) => download::run(&options)?,
+        Bench::Serve { certificate } => download::serve(certificate.as_deref())?,
+        Bench::Reelay { connections } => download::reelay(connections)?,
+        Bench::Limit { copy } => download::limit(copy)?,
+        Bench::Measure { command } => {
+            println!("{}", serde_json::to_string(&measure::alone(&command)?)?);
+        }
+    }
+    Ok(())
+}
