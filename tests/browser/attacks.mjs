@@ -15,17 +15,17 @@ await withSystem("a victim's way", async ({ reelay, demo, zoom, signedIn, person
     await page.getByRole("button", { name: /allow/i }).first().click();
     await page.waitForLoadState();
   };
-  // The first address of this kind that Mallory's browser is sent to. It does not go there.
-  const intercepted = async (page, pattern) => {
-    let lure = null;
-    await page.route(pattern, (route) => {
-      lure ??= route.request().url();
-      return route.abort();
-    });
-    await page.goto(`${settings}/zoom/connect`).catch(() => {});
-    await page.unroute(pattern);
-    assert.ok(lure, `there was no way to ${pattern}`);
-    return lure;
+  // Presses the button, and gives the first address of this kind on the way to Zoom, for sending to somebody.
+  const lure = async (page, kind) => {
+    let found = null;
+    const look = (request) => {
+      if (kind.test(request.url())) found ??= request.url();
+    };
+    page.on("request", look);
+    await page.goto(`${settings}/zoom/connect`);
+    page.off("request", look);
+    assert.ok(found, `there was no ${kind} on the way`);
+    return found;
   };
   const linksNothing = async (page, whose) => {
     await page.goto(settings);
@@ -35,7 +35,7 @@ await withSystem("a victim's way", async ({ reelay, demo, zoom, signedIn, person
   // The consent page: its state belongs to Mallory's browser, so the way ends at Reelay.
   const mallory = await signedIn("mallory");
   const stranger = await person();
-  await stranger.goto(await intercepted(mallory, /oauth\/authorize/));
+  await stranger.goto(await lure(mallory, /oauth\/authorize/));
   await consent(stranger, CEM);
   await shoot(stranger, "8-consent-page-of-another");
   assert.match(await stranger.locator("body").innerText(), /another browser/i);
@@ -47,7 +47,7 @@ await withSystem("a victim's way", async ({ reelay, demo, zoom, signedIn, person
   victim.on("request", (request) => {
     claim ??= new URL(request.url()).searchParams.get("zoom_link");
   });
-  await victim.goto(await intercepted(mallory, /zoom\/connect\?token=/));
+  await victim.goto(await lure(mallory, /zoom\/connect\?token=/));
   await shoot(victim, "9-connect-link-consent");
   await consent(victim, BEN);
   await victim.waitForURL(settings);
