@@ -96,7 +96,13 @@ impl RecordingDownloader {
             return Ok(None);
         };
         let keys = self.queue_key.versions().await?;
-        let opened = seal::open(&keys, wanted.meeting, sealed);
+        let mut opened = seal::open(&keys, wanted.meeting, sealed);
+        // It may have been sealed under a key that is newer than the one we know.
+        if opened.is_err()
+            && let Some(keys) = self.queue_key.read_again().await?
+        {
+            opened = seal::open(&keys, wanted.meeting, sealed);
+        }
         if opened.is_err() {
             tracing::warn!("the sealed source does not open; Zoom is asked for another");
         }

@@ -2,6 +2,7 @@
 //! what a new link brings with it.
 
 mod backfill;
+mod client_secret;
 mod deauthorization;
 mod disconnecting;
 mod interruption;
