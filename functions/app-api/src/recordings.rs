@@ -15,7 +15,6 @@ use gateway::query::Query;
 use gateway::{Body, Response};
 use http::StatusCode;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::json;
 
@@ -91,7 +90,7 @@ impl AppApi {
         {
             let Some(key) = &file.key else { continue };
             // The answer to the app's server is the one place where this URL may stand.
-            file.url = Some(self.bucket.presigned(key).await?.expose_secret().to_owned());
+            file.url = Some((&self.bucket.presigned(key).await?).into());
             file.url_expires_at = Some(expires_at);
         }
         Ok(answer::json(StatusCode::OK, &view))

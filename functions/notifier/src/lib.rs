@@ -4,6 +4,7 @@
 //! two fail separately: when the webhook does not answer, what remains is a message for the webhook
 //! alone, repeated by the queue's own count, and the bus is not told twice.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws::AwsFailure;
@@ -38,10 +39,18 @@ pub struct Notifier {
     clock: Clock,
 }
 
-#[derive(Debug)]
+/// Its address may hold a credential of the app's, so `Debug` shows the host only.
 struct AppWebhook {
     http: Client,
     url: Url,
+}
+
+impl fmt::Debug for AppWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppWebhook")
+            .field("host", &self.url.host_str())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

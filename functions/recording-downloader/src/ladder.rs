@@ -121,7 +121,14 @@ impl<'a> Ladder<'a> {
             return Ok(None);
         };
         let keys = self.function.queue_key.versions().await?;
-        match seal::open(&keys, self.meeting, sealed) {
+        let mut opened = seal::open(&keys, self.meeting, sealed);
+        // It may have been sealed under a key that is newer than the one we know.
+        if opened.is_err()
+            && let Some(keys) = self.function.queue_key.read_again().await?
+        {
+            opened = seal::open(&keys, self.meeting, sealed);
+        }
+        match opened {
             Ok(Source { url, token }) => Ok(token.map(|token| Rung {
                 url,
                 bearer: Some(token),

@@ -1,6 +1,7 @@
 //! What a function finds around it: environment variables, AWS configuration, the clock.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,9 +25,16 @@ pub enum ConfigError {
     },
 }
 
-/// Environment variables, as `template.yaml` sets them for one function.
-#[derive(Debug, Clone, Default)]
+/// Environment variables, as `template.yaml` sets them for one function. In Lambda the function's own AWS
+/// credentials are among them, so `Debug` shows their names only.
+#[derive(Clone, Default)]
 pub struct Variables(HashMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Variables {
     /// Those of this process.

@@ -2,8 +2,10 @@
 //! to the app.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{FileId, MeetingUuid, RecordingId, ZoomUser};
@@ -281,9 +283,27 @@ pub struct FileView {
     pub crc64nvme: Option<String>,
     /// Presigned; only where the API says so, never in a notification.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub url: Option<PresignedUrl>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_expires_at: Option<Timestamp>,
+}
+
+/// An address that opens a stored file to whoever has it. It is written into the answer to the app's
+/// server, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PresignedUrl(String);
+
+impl From<&SecretString> for PresignedUrl {
+    fn from(url: &SecretString) -> Self {
+        Self(url.expose_secret().to_owned())
+    }
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresignedUrl([redacted])")
+    }
 }
 
 impl FileView {

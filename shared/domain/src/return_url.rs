@@ -1,5 +1,7 @@
 //! Where a browser may be sent back to: exact matches of the operator's list, nothing resembling.
 
+use std::fmt;
+
 use url::{Url, form_urlencoded};
 
 use crate::operator_url;
@@ -151,13 +153,22 @@ fn is_ours(pair: &str) -> bool {
     form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| OURS.contains(&name.as_ref()))
 }
 
-/// What the browser brings back to the app.
-#[derive(Debug, Clone, Copy)]
+/// What the browser brings back to the app. `Debug` does not show a claim.
+#[derive(Clone, Copy)]
 pub enum Outcome<'a> {
     /// `zoom_link`: a claim to confirm.
     Link(&'a str),
     /// `zoom_error`: why there is none.
     Error(&'a str),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(_) => f.write_str("Link([redacted])"),
+            Self::Error(code) => f.debug_tuple("Error").field(code).finish(),
+        }
+    }
 }
 
 #[cfg(test)]

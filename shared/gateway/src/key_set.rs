@@ -1,5 +1,6 @@
 //! The app's key set (JWKS, RFC 7517), for apps that sign with RS256 or ES256.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws::environment::{Clock, ConfigError};
@@ -22,8 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A set of keys has a few kilobytes.
 const LARGEST: usize = 256 * 1024;
 
-/// The key set at a URL, kept.
-#[derive(Debug)]
+/// The key set at a URL, kept. The URL may hold a credential of the app's, so `Debug` shows the host only.
 pub(crate) struct KeySet {
     http: Client,
     url: Url,
@@ -31,7 +31,14 @@ pub(crate) struct KeySet {
     kept: Mutex<Option<Kept>>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("host", &self.url.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Kept {
     set: JwkSet,
     read_at: Timestamp,

@@ -1,6 +1,8 @@
 //! Query strings, read from their raw form: API Gateway joins repeated parameters, and a repeated
 //! parameter of an OAuth answer must be refused (RFC 6749 §3.1).
 
+use std::fmt;
+
 use lambda_http::Request;
 use url::form_urlencoded;
 
@@ -9,9 +11,16 @@ use url::form_urlencoded;
 #[error("a query parameter is repeated")]
 pub struct Repeated;
 
-/// A query's parameters.
-#[derive(Debug, Clone, Default)]
+/// A query's parameters. Codes, states and tokens are among them, so `Debug` shows their names only.
+#[derive(Clone, Default)]
 pub struct Query(Vec<(String, String)>);
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
 
 impl Query {
     /// The parameters of a request.

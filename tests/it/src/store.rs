@@ -276,3 +276,16 @@ pub async fn turn_over(stack: &Stack, output: &str, value: &str) {
         .secret_id(&stack.outputs()[output]);
     put.secret_string(value).send().await.unwrap();
 }
+
+/// Ends a secret's previous version before the next turn-over would.
+pub async fn end_previous(stack: &Stack, output: &str) {
+    let (secrets, id) = (stack.sdk().secretsmanager(), &stack.outputs()[output]);
+    let previous = secrets.get_secret_value().secret_id(id);
+    let previous = previous.version_stage("AWSPREVIOUS").send().await.unwrap();
+    let update = secrets
+        .update_secret_version_stage()
+        .secret_id(id)
+        .version_stage("AWSPREVIOUS");
+    let update = update.remove_from_version_id(previous.version_id.unwrap());
+    update.send().await.unwrap();
+}

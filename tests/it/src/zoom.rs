@@ -55,7 +55,8 @@ pub fn named_credentials(system: &System) -> BTreeSet<(String, String)> {
     found
 }
 
-fn gather(value: &Value, found: &mut BTreeSet<(String, String)>) {
+/// The credentials and addresses in a value, each with the name of its field.
+pub fn gather(value: &Value, found: &mut BTreeSet<(String, String)>) {
     const FIELDS: [&str; 7] = [
         "download_token",
         "download_url",

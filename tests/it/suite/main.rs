@@ -12,4 +12,5 @@ mod linking_attacks;
 mod recordings;
 mod repository;
 mod secrets;
+mod turning_over;
 mod webhook;

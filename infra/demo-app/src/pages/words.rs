@@ -35,8 +35,9 @@ pub(super) fn zoom_error(code: &str) -> Flash {
 pub(super) fn claim_refused(error: &ReelayError) -> Flash {
     match error.code() {
         Some(ProblemCode::ClaimBelongsToAnotherUser) => Flash::bad(
-            "This connection was begun by a different user of this app, so it was thrown away and nothing \
-             was connected. If you want to connect your own Zoom account, begin from this page.",
+            "This connection was begun by a different user of this app, perhaps somebody who sent you their \
+             link. It was thrown away: nothing was connected, and nobody got access to your recordings. \
+             If you want to connect your own Zoom account, begin from this page.",
         ),
         Some(ProblemCode::ClaimExpired) => Flash::bad(
             "The connection was not finished within ten minutes, or it was finished already. \

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod backfill;
+mod client_secret;
 mod condemning;
 mod deauthorization;
 mod disconnecting;

@@ -4,9 +4,10 @@
 //! What the stand-ins for AWS and Zoom log is theirs; what the AWS SDK, the HTTP clients and our own
 //! crates log is kept.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -21,8 +22,8 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::{
     FilterExt as _, LevelFilter, Targets, dynamic_filter_fn, filter_fn,
 };
-use tracing_subscriber::layer::{Context, Layer as _, SubscriberExt as _};
-use tracing_subscriber::registry::Registry;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{Registry, SpanRef};
 use zoom_sim::{Fault, NewFault, Point};
 
 use super::needles::Needles;
@@ -44,38 +45,66 @@ const STAND_INS: [&str; 12] = [
     "zoom_sim",
 ];
 
+thread_local! {
+    /// The log of the test that runs on this thread. All tasks of a test run there, too.
+    static KEPT: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
 /// What the functions wrote into their logs, in the form that they have in Lambda, but at every level. The
 /// same line is kept once: the SDK says much, and says it often.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<HashSet<Vec<u8>>>>);
 
+/// Keeps lines until it is dropped.
+pub(super) struct Keeping;
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        KEPT.set(None);
+    }
+}
+
 impl Log {
-    /// Keeps all that this thread logs. A test's tasks run on the test's own thread.
-    pub(super) fn keep(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let lines = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .without_time()
-            .with_writer(move || log.clone());
-        let ours = Targets::new()
-            .with_default(LevelFilter::TRACE)
-            .with_targets(STAND_INS.map(|name| (name, LevelFilter::OFF)));
-        // Left out: what a client of the SDK is made of, told before each of its calls, and the polling of
-        // queues, which is Lambda's.
-        let spoken = filter_fn(|line| line.fields().field("runtime_components").is_none());
-        let called = dynamic_filter_fn(|_, context: &Context<'_, Registry>| {
-            let span = context.lookup_current();
-            span.is_none_or(|span| span.scope().all(|span| span.name() != "SQS.ReceiveMessage"))
+    /// Keeps all that this thread logs.
+    ///
+    /// One subscriber serves all threads of the process. One for each test would miss lines: where such a one
+    /// is the only one, `tracing` asks whichever thread comes by a line first whether anybody wants it.
+    pub(super) fn keep(&self) -> Keeping {
+        static LISTENING: Once = Once::new();
+        LISTENING.call_once(|| {
+            let subscriber = tracing_subscriber::registry().with(lines());
+            tracing::subscriber::set_global_default(subscriber).unwrap();
         });
-        let lines = lines.with_filter(ours.and(spoken).and(called));
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(lines))
+        KEPT.set(Some(self.clone()));
+        Keeping
     }
 
     fn bytes(&self) -> Vec<u8> {
         let lines = self.0.lock().unwrap();
         lines.iter().flatten().copied().collect()
     }
+}
+
+fn lines() -> impl Layer<Registry> {
+    let ours = Targets::new()
+        .with_default(LevelFilter::TRACE)
+        .with_targets(STAND_INS.map(|name| (name, LevelFilter::OFF)));
+    // Left out: what a client of the SDK is made of, told before each of its calls, and the polling of
+    // queues, which is Lambda's.
+    let spoken = filter_fn(|line| line.fields().field("runtime_components").is_none());
+    let wanted = dynamic_filter_fn(|_, context: &Context<'_, Registry>| {
+        let polls = |span: SpanRef<'_, Registry>| {
+            let mut around = span.scope();
+            around.any(|span| span.name() == "SQS.ReceiveMessage")
+        };
+        KEPT.with_borrow(Option::is_some) && !context.lookup_current().is_some_and(polls)
+    });
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .without_time()
+        .with_writer(|| KEPT.with_borrow(Clone::clone).unwrap_or_default())
+        .with_filter(ours.and(spoken).and(wanted))
 }
 
 impl io::Write for Log {
