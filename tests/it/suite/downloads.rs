@@ -233,6 +233,28 @@ async fn while_zoom_has_an_account_wait_none_of_its_files_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_limit_that_outlasts_all_deliveries_is_told_and_zoom_is_asked_again_after_it() {
+    let system = impatient().await;
+    let limit = Fault::RateLimited {
+        retry_after_seconds: Some(3_600),
+    };
+    system
+        .zoom()
+        .arm(NewFault::times(Point::Download, limit, 1))
+        .unwrap();
+    let recording = zoom::complete(&system, one("MP4", 1_000)).await;
+    system.zoom().clear_requests();
+    system.work().await;
+    let seen = landed::view(&system, "alice", &recording).await;
+    assert_eq!(seen["files"][0]["reason"], "rate_limited");
+    assert_eq!(asked(&system), (1, 0), "the other deliveries did not ask");
+    system.stack.advance(SignedDuration::from_secs(3_601));
+    ask_again(&system, &recording).await;
+    system.stack.drain().await;
+    landed::assert_whole(&system, &recording, "").await;
+}
+
+#[tokio::test]
 async fn a_page_is_stored_under_no_type_however_it_is_called() {
     let system = impatient().await;
     for (kind, content_type) in [
