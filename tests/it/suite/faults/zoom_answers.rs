@@ -136,14 +136,6 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
             1,
         ),
         (
-            Point::Download,
-            Fault::RateLimited {
-                retry_after_seconds: Some(86_400),
-            },
-            "rate_limited",
-            1,
-        ),
-        (
             Point::Content,
             Fault::Status { status: 500 },
             "zoom_unavailable",
