@@ -19,7 +19,7 @@ use domain::signed_state::Nonce;
 use domain::{pkce, scope};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use zoom::{ApiError, ClientCredentials, ExchangeError, Me, TokenPair};
+use zoom::{ApiError, ClientCredentials, ExchangeError, Me, OAuthErrorCode, TokenPair};
 
 use crate::OauthCallback;
 
@@ -109,10 +109,25 @@ impl OauthCallback {
             self.order_to_finish(&exchange),
             self.sessions.save_exchange(&exchange, &begun)
         )?;
-        let answer = self
+        let mut answer = self
             .zoom
             .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
             .await;
+        // Who is not known as a client has not been heard: the code is not spent. The secret may have been
+        // turned over since it was read.
+        if is_about_us(&answer)
+            && let Some(fresh) = self.zoom_secret.credentials_read_again().await?
+        {
+            answer = self
+                .zoom
+                .exchange_code(
+                    &client_credentials(fresh),
+                    code,
+                    &verifier,
+                    &session.redirect_uri,
+                )
+                .await;
+        }
         if let Err(ExchangeError::Rejected { .. }) = answer
             && let Err(failure) = self.sessions.forget_exchange(&exchange).await
         {
@@ -245,6 +260,16 @@ fn finish(exchange: &str) -> OrderMessage {
         exchange: exchange.to_owned(),
     };
     OrderMessage { v: V1, order }
+}
+
+fn is_about_us(answer: &Result<TokenPair, ExchangeError>) -> bool {
+    matches!(
+        answer,
+        Err(ExchangeError::Rejected {
+            code: OAuthErrorCode::InvalidClient,
+            ..
+        })
+    )
 }
 
 fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {

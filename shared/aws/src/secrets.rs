@@ -168,14 +168,17 @@ impl ZoomSecret {
 
     /// The client credentials.
     pub async fn credentials(&self) -> Result<ZoomCredentials, SecretError> {
-        let versions = self.0.versions().await?;
-        parse(&versions.current)
-            .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
-            .map(|secret| ZoomCredentials {
-                client_id: secret.client_id,
-                client_secret: SecretString::from(secret.client_secret),
-            })
-            .ok_or(SecretError::NotConfigured("ZoomSecret"))
+        credentials(&self.0.versions().await?)
+    }
+
+    /// The client credentials, read anew, unless that was done within the last 60 s: for whoever was told
+    /// that those at hand are wrong.
+    pub async fn credentials_read_again(&self) -> Result<Option<ZoomCredentials>, SecretError> {
+        self.0
+            .read_again()
+            .await?
+            .map(|versions| credentials(&versions))
+            .transpose()
     }
 
     /// The live webhook secrets.
@@ -195,6 +198,17 @@ impl ZoomSecret {
 
 fn parse(version: &SecretString) -> Option<ZoomSecretJson> {
     serde_json::from_str(version.expose_secret()).ok()
+}
+
+/// Zoom has one client secret, or for an hour two; ours is the current one.
+fn credentials(versions: &Versions) -> Result<ZoomCredentials, SecretError> {
+    parse(&versions.current)
+        .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
+        .map(|secret| ZoomCredentials {
+            client_id: secret.client_id,
+            client_secret: SecretString::from(secret.client_secret),
+        })
+        .ok_or(SecretError::NotConfigured("ZoomSecret"))
 }
 
 /// The versions that hold a webhook secret. The placeholder that a deployment begins with holds none,

@@ -81,7 +81,13 @@ impl Grants {
     ) -> Result<Revoked, GrantError> {
         let tokens = self.open(zoom_user, grant).await?;
         let credentials = self.credentials().await?;
-        match self.zoom().revoke(&credentials, &tokens.access_token).await {
+        let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
+        if matches!(answer, Err(RevokeError::InvalidClient))
+            && let Some(credentials) = self.credentials_read_again().await?
+        {
+            answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
+        }
+        match answer {
             Ok(()) => Ok(Revoked::Done),
             Err(error @ RevokeError::Rejected { .. }) => Ok(Revoked::Refused(error.into())),
             Err(error) => Err(error.into()),

@@ -14,7 +14,7 @@ use aws::AwsFailure;
 use aws::environment::{Clock, ConfigError, Environment};
 use aws::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
 use aws::queue::Queue;
-use aws::secrets::{SecretError, ZoomSecret};
+use aws::secrets::{SecretError, ZoomCredentials, ZoomSecret};
 use aws::sessions::SessionTable;
 use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
 use domain::ids::ZoomUser;
@@ -187,11 +187,12 @@ impl Grants {
     /// # Errors
     /// If they can't be read or are not filled in.
     pub async fn credentials(&self) -> Result<ClientCredentials, SecretError> {
-        let credentials = self.secret.credentials().await?;
-        Ok(ClientCredentials {
-            client_id: credentials.client_id,
-            client_secret: credentials.client_secret,
-        })
+        self.secret.credentials().await.map(client)
+    }
+
+    /// The credentials once more, if they may have been turned over since they were read.
+    async fn credentials_read_again(&self) -> Result<Option<ClientCredentials>, SecretError> {
+        Ok(self.secret.credentials_read_again().await?.map(client))
     }
 
     /// Tells the app what a change brought.
@@ -230,5 +231,12 @@ impl Grants {
             .vault
             .open(&TokenOwner::Grant(zoom_user.clone()), sealed)
             .await?)
+    }
+}
+
+fn client(credentials: ZoomCredentials) -> ClientCredentials {
+    ClientCredentials {
+        client_id: credentials.client_id,
+        client_secret: credentials.client_secret,
     }
 }

@@ -131,11 +131,15 @@ impl Grants {
     async fn ask(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Answer, GrantError> {
         let tokens = self.open(zoom_user, &lease.grant).await?;
         let credentials = self.credentials().await?;
-        match self
-            .zoom()
-            .refresh(&credentials, &tokens.refresh_token)
-            .await
+        let zoom = self.zoom();
+        let mut answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
+        // Who is not known as a client has not been heard: the refresh token is not spent.
+        if matches!(answer, Err(RefreshError::InvalidClient))
+            && let Some(credentials) = self.credentials_read_again().await?
         {
+            answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
+        }
+        match answer {
             Ok(pair) => Ok(Answer::Pair(pair)),
             Err(RefreshError::InvalidGrant) if self.adopt_exchange_of(zoom_user).await? => {
                 Ok(Answer::Replaced)

@@ -53,3 +53,25 @@ async fn while_the_client_secret_turns_over_nobody_is_condemned_and_all_goes_on_
     scene.assert_told("alice", [("activated", 1)]).await;
     assert_eq!(scene.dead_orders().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn whoever_is_told_that_the_client_secret_is_wrong_reads_it_again_at_once() {
+    let scene = Scene::linked(&["alice"]).await;
+    let (system, user) = (&scene.system, scene.zoom_user(ADA));
+    let instance = scene.grants();
+    system.stack.advance(ACCESS_TOKEN_ENDS);
+    // Both this instance and the callback have read the old secret less than five minutes ago.
+    let token = instance.access_token(&user).await.unwrap();
+    system.link("bob", ADA).await;
+    let token_after_bob = instance.another_token(&user, &token).await.unwrap();
+    let change = |settings: &mut zoom_sim::Config| NEW.clone_into(&mut settings.client_secret);
+    system.zoom().change_settings(change);
+    scene.set_client_secret(NEW).await;
+    system.stack.advance(SignedDuration::from_secs(61));
+    instance
+        .another_token(&user, &token_after_bob)
+        .await
+        .unwrap();
+    system.link("carol", ADA).await;
+    scene.assert_served(ADA).await;
+}

@@ -344,6 +344,8 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         lease_owner: None,
         lease_until: None,
         attempt: 0,
+        upload: None,
+        recognised: None,
     });
     let recording = domain::recording::Recording {
         zoom_user: ada(),
@@ -417,6 +419,7 @@ async fn what_rests(gallery: &mut Gallery) {
     gallery.show(&ExchangeItem {
         app_user: app_user.clone(),
         stage,
+        begun_at: 0,
         expires_at: 0,
     });
     let claim = Claim::from_random([77; 32]);
@@ -436,10 +439,10 @@ async fn what_rests(gallery: &mut Gallery) {
         tokens: NewTokens {
             tokens: sealed,
             obtained_at: 0,
+            exchange: "exchange#hash".to_owned(),
             access_expires_at: 0,
             scope: None,
         },
-        exchange_key: "exchange#hash",
         begun_by: &app_user,
         link: Some(PendingLink {
             claim: &claim,
