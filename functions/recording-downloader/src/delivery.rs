@@ -25,7 +25,7 @@ const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What an attempt came to.
 enum Ended {
-    Stored(FileItem),
+    Stored(Box<FileItem>),
     HandOver { moved: u64 },
     Refused(Verdict),
 }
@@ -219,10 +219,10 @@ impl RecordingDownloader {
                     metrics::count("FilesNotRecognised", &item.facts.file_type);
                 }
                 self.recordings.stored(key, owner, &object).await?;
-                Ok(Ended::Stored(FileItem {
+                Ok(Ended::Stored(Box::new(FileItem {
                     status: FileStatus::Stored,
                     ..item.clone()
-                }))
+                })))
             }
             Outcome::HandOver { moved } => Ok(Ended::HandOver { moved }),
             Outcome::Refused(cause) => {
