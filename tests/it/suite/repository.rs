@@ -88,3 +88,49 @@ fn every_shared_dependency_is_declared_once_in_the_root() {
         }
     }
 }
+
+/// All files below a folder with this ending, as one text.
+fn text_below(folder: &Path, extension: &str) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &text_below(&path, extension);
+        } else if path.extension().is_some_and(|it| it == extension) {
+            text += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_test_that_the_security_policy_names_is_there() {
+    let policy = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let tests: String = ["tests/it/suite", "shared", "functions"]
+        .map(|folder| text_below(&root().join(folder), "rs"))
+        .concat();
+    let mut named = 0;
+    // Whatever stands between two backticks in a line.
+    for quoted in policy
+        .lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+    {
+        let is_a_test = quoted.matches('_').count() > 2
+            && quoted
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if is_a_test {
+            named += 1;
+            assert!(
+                tests.contains(&format!("fn {quoted}(")),
+                "there is no {quoted}"
+            );
+        } else if ["shared/", "functions/", "infra/", "tests/"]
+            .iter()
+            .any(|folder| quoted.starts_with(folder))
+        {
+            assert!(root().join(quoted).exists(), "there is no {quoted}");
+        }
+    }
+    assert!(named > 40, "the policy is not read: {named}");
+}

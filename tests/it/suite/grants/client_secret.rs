@@ -13,7 +13,8 @@ use super::{ACCESS_TOKEN_ENDS, Scene, small};
 
 const NEW: &str = "SIMnewClientSecret00000000000000";
 
-/// Zoom keeps one client secret at a time: between its change there and ours, it refuses every call.
+/// Zoom lets the old secret live on for as long as it is told to. Here it is told to end it at once, and so
+/// refuses every call until ours has changed, too.
 #[tokio::test]
 async fn while_the_client_secret_turns_over_nobody_is_condemned_and_all_goes_on_after_it() {
     let scene = Scene::linked(&["alice"]).await;

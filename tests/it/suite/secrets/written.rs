@@ -307,7 +307,7 @@ async fn failing(run: &mut Run) {
     });
     zoom.attempted(id, 1).await;
 
-    // A download that fails until it is given up, first at Zoom, then where the bytes are, then at S3.
+    // A download that fails until it is given up, at Zoom, where the bytes are, and by a redirect to elsewhere.
     for (point, fault) in [
         (Point::Download, Fault::Status { status: 500 }),
         (Point::Content, Fault::Truncate { after: 10 }),
@@ -384,7 +384,7 @@ async fn ending(run: &mut Run) {
     run.work().await;
 
     let link = run.link("carol", CEM).await;
-    // Our client secret is refused at first, and the order is given up; another consent begins anew.
+    // Zoom does not revoke it, until the order is given up.
     let zoom = run.system.zoom().clone();
     let armed = zoom
         .arm(NewFault::always(
