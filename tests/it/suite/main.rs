@@ -3,6 +3,7 @@
 
 mod api;
 mod faults;
+mod forgeries;
 mod grants;
 mod key_set;
 mod linking;
