@@ -99,6 +99,10 @@ impl DownloadHosts {
     /// Parses and checks a URL as it came from outside.
     pub fn parse_url(&self, text: &str) -> Result<AllowedUrl, HostRefused> {
         sound(text)?;
+        // The URL standard reads `https:host` and `https:/host` as `https://host`; other parsers do not.
+        text.split_once(':')
+            .filter(|(_, rest)| rest.starts_with("//"))
+            .ok_or(HostRefused::NotAUrl)?;
         self.check(&Url::parse(text).map_err(|_| HostRefused::NotAUrl)?)
     }
 
@@ -260,6 +264,8 @@ mod tests {
             ("data:text/html,zoom.us", HostRefused::NotAUrl),
             ("zoom.us/rec", HostRefused::NotAUrl),
             ("//zoom.us/rec", HostRefused::NotAUrl),
+            ("https:zoom.us/", HostRefused::NotAUrl),
+            ("https:/zoom.us/", HostRefused::NotAUrl),
             ("", HostRefused::NotAUrl),
             ("https://evil.test\\@zoom.us/", HostRefused::Character),
             ("https://zoom.us\\@evil.test/", HostRefused::Character),

@@ -18,7 +18,7 @@ const LISTED: [&str; 4] = [
 
 /// An allowed `return_to` is one of the list by the letter, but for its query; and what the browser is
 /// sent to has our parameter once, and all others as they were.
-pub(crate) fn return_url(input: &[u8]) {
+pub fn return_url(input: &[u8]) {
     let [list, return_to] = fields(input).map(text);
     let mut lists = vec![(
         ReturnUrls::parse(&LISTED.join(" , ")).unwrap(),
@@ -99,7 +99,7 @@ fn assert_sent_back(url: &ReturnUrl) {
 
 /// What passes as a base URL, a host list, a download URL, an operator's address or a filter is what a
 /// plain reading of the text says.
-pub(crate) fn parameters(input: &[u8]) {
+pub fn parameters(input: &[u8]) {
     let [oauth, api, hosts, url, types] = fields(input).map(text);
     assert_operator_url(url);
     assert_filter(types);

@@ -27,37 +27,37 @@ mod tokens;
 mod webhooks;
 mod zoom_answers;
 
-/// A target: its name, as its corpus and its binary have it, and what runs one input.
+pub use addresses::{parameters, return_url};
+pub use functions::{api, callback};
+pub use identifiers::identifiers;
+pub use messages::messages;
+pub use secrets::{claim, cookie, cursor, sealed_source, signed_state};
+pub use tokens::{app_token, key_set};
+pub use webhooks::{redaction, webhook_event, webhook_signature};
+pub use zoom_answers::{download, zoom_api, zoom_token};
+
+/// A target by the name that its corpus and its binary have.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: [Target; 19] = [
-    ("api", functions::api),
-    ("app_token", tokens::app_token),
-    ("callback", functions::callback),
-    ("claim", secrets::claim),
-    ("cookie", secrets::cookie),
-    ("cursor", secrets::cursor),
-    ("download", zoom_answers::download),
-    ("identifiers", identifiers::identifiers),
-    ("key_set", tokens::key_set),
-    ("messages", messages::messages),
-    ("parameters", addresses::parameters),
-    ("redaction", webhooks::redaction),
-    ("return_url", addresses::return_url),
-    ("sealed_source", secrets::sealed_source),
-    ("signed_state", secrets::signed_state),
-    ("webhook_event", webhooks::webhook_event),
-    ("webhook_signature", webhooks::webhook_signature),
-    ("zoom_api", zoom_answers::zoom_api),
-    ("zoom_token", zoom_answers::zoom_token),
+    ("api", api),
+    ("app_token", app_token),
+    ("callback", callback),
+    ("claim", claim),
+    ("cookie", cookie),
+    ("cursor", cursor),
+    ("download", download),
+    ("identifiers", identifiers),
+    ("key_set", key_set),
+    ("messages", messages),
+    ("parameters", parameters),
+    ("redaction", redaction),
+    ("return_url", return_url),
+    ("sealed_source", sealed_source),
+    ("signed_state", signed_state),
+    ("webhook_event", webhook_event),
+    ("webhook_signature", webhook_signature),
+    ("zoom_api", zoom_api),
+    ("zoom_token", zoom_token),
 ];
-
-/// Runs one input through the target of that name.
-pub fn run(target: &str, input: &[u8]) {
-    let (_, run) = TARGETS
-        .iter()
-        .find(|(name, _)| *name == target)
-        .expect("there is a target of that name");
-    run(input);
-}

@@ -15,7 +15,7 @@ use crate::by_hand::text;
 use crate::webhooks::assert_completed;
 
 /// What reads as a message prints and reads back as the same, and is of form 1.
-pub(crate) fn messages(input: &[u8]) {
+pub fn messages(input: &[u8]) {
     let text = text(input);
     if let Some(message) = read::<EventMessage>(text)
         && let EventBody::Event(event) = &message.body

@@ -26,7 +26,7 @@ fn hmac(secret: &str, message: &[&[u8]]) -> String {
 
 /// A delivery is taken exactly if its timestamp is digits within five minutes of now and its signature is
 /// the HMAC of that timestamp and these bytes under a live secret.
-pub(crate) fn webhook_signature(input: &[u8]) {
+pub fn webhook_signature(input: &[u8]) {
     let [timestamp, signature, body] = fields(input);
     let (timestamp, signature) = (text(timestamp), text(signature));
     let secrets = Versions {
@@ -59,7 +59,7 @@ pub(crate) fn webhook_signature(input: &[u8]) {
 
 /// Whatever an event says, what is read of it is well-formed, and each file has a key of its own below its
 /// host's prefix.
-pub(crate) fn webhook_event(input: &[u8]) {
+pub fn webhook_event(input: &[u8]) {
     let Ok((name, event)) = event::parse_envelope(input) else {
         let named = serde_json::from_slice::<Value>(input).is_ok_and(|v| v["event"].is_string());
         assert!(!named, "an event was taken for none");
@@ -144,7 +144,7 @@ pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
 
 /// After redaction no credential is left anywhere, under whatever name; what is read of the event is what
 /// was read before; and each file's source opens to its own URL with the event's token.
-pub(crate) fn redaction(input: &[u8]) {
+pub fn redaction(input: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(input) else {
         return;
     };

@@ -114,13 +114,15 @@ fn header(name: &str, value: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 /// The token endpoint: a pair is exactly what the answer says, within reason; a refusal repeats nothing.
-pub(crate) fn zoom_token(input: &[u8]) {
+pub fn zoom_token(input: &[u8]) {
     let [operation, code, body] = fields(input);
     let Some(code) = status(text(code)) else {
         return;
     };
     let credentials = credentials();
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    // The OAuth client stops reading where the object ends.
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+    let json = values.next().and_then(Result::ok);
     PLACE.with(|place| {
         let reply = Reply::new(code, body);
         let (pair, _) = match operation {
@@ -153,7 +155,7 @@ pub(crate) fn zoom_token(input: &[u8]) {
                 pair.ok()
             }),
         };
-        let Some(pair) = pair else {
+        let (Some(pair), Some(json)) = (pair, json) else {
             return;
         };
         assert!((200..300).contains(&code), "tokens from a {code}");
@@ -182,7 +184,7 @@ fn credentials() -> ClientCredentials {
 
 /// The REST API: what is read is what the answer says, a `code` in it is never success, and what a page
 /// lists can be queued and read like an event.
-pub(crate) fn zoom_api(input: &[u8]) {
+pub fn zoom_api(input: &[u8]) {
     let [call, code, retry_after, limit, body] = fields(input);
     let Some(code) = status(text(code)) else {
         return;
@@ -340,7 +342,7 @@ fn assert_queued(meeting: &Value) {
 
 /// A download is taken exactly if it is the bytes that were asked for: not a page, not compressed, not
 /// another range; and no redirect leads the request to another host.
-pub(crate) fn download(input: &[u8]) {
+pub fn download(input: &[u8]) {
     let [range, code, rest] = fields(input);
     let Some(code) = status(text(code)) else {
         return;

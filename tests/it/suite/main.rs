@@ -5,6 +5,7 @@ mod api;
 mod downloads;
 mod downloads_resumed;
 mod faults;
+mod forgeries;
 mod grants;
 mod key_set;
 mod linking;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::run("app_token", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::app_token(input));

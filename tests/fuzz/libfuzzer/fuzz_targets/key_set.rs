@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::run("key_set", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::key_set(input));
