@@ -27,7 +27,7 @@ use rustack_auth::StaticCredentialProvider;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::faults::{Fault, Faults, Service};
+pub use self::faults::{Done, Fault, Faults, Service};
 use self::{
     dynamodb::DynamoDb,
     events::Events,

@@ -1,0 +1,106 @@
+//! The last link given up, a deauthorization that is late or true, and a new callback, step by step in
+//! every order, and perhaps one of them killed.
+
+use std::cell::RefCell;
+
+use crate::case::{Case, Rest};
+use crate::dice::Dice;
+use crate::interleave::Op;
+use crate::journal::{Message, To};
+use crate::verdict::Verdict;
+use crate::world::{ACCESS_TOKENS_END, World};
+
+/// Of an operation's life.
+const POINTS: usize = 120;
+
+pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
+    let mut case = Case::begin(world, dice, 1, 3)?;
+    let user = case.zoom_users[0].user_id.to_string();
+    let leaves = case.app_users[0].clone();
+    let linked = 1 + usize::from(case.dice.percent(25));
+    for app_user in &case.app_users[..linked] {
+        world.link(app_user, &user).await?;
+    }
+    case.work().await?;
+
+    if case.dice.percent(40) {
+        world.remove_at_zoom(&user, true).await?;
+    } else {
+        world.tell_of_removal(&user).await?;
+    }
+    if case.dice.percent(30) {
+        world.advance(ACCESS_TOKENS_END);
+    }
+    let begins = if case.dice.percent(50) { 0 } else { 2 };
+    let arrival = world.consent(&case.app_users[begins], &user).await?;
+    // The event becomes an order, which waits for its turn.
+    let word = world.journal.take_due(0);
+    let order = match word {
+        Some(word) if word.to == To::Events => {
+            world.deliver(&word).await?;
+            world.journal.take_due(0)
+        }
+        other => other,
+    };
+    let order = order.ok_or_else(|| anyhow::anyhow!("Zoom's word has led to no order"))?;
+
+    let listed = world.listed(&leaves).await?;
+    let link = listed.first().and_then(|link| link["id"].as_str());
+    let link = link.ok_or_else(|| anyhow::anyhow!("not linked"))?;
+    let leaving = world.disconnecting(&leaves, link)?;
+    let (api, callback) = (world.app_api()?, world.oauth_callback()?);
+    let request = arrival.request()?;
+    let claim = RefCell::new(None);
+    let unfinished: RefCell<Vec<Message>> = RefCell::new(vec![order.clone()]);
+
+    let mut ops = vec![
+        Op::new(async {
+            api.handle(leaving).await;
+            // The order that follows comes as soon as it can.
+            while let Some(message) = world.journal.take_due(0) {
+                unfinished.borrow_mut().push(message.clone());
+                if !world.deliver(&message).await? {
+                    break;
+                }
+                unfinished.borrow_mut().retain(|one| one.body != message.body);
+            }
+            anyhow::Ok(())
+        }),
+        Op::new(async {
+            if world.deliver(&order).await? {
+                unfinished.borrow_mut().retain(|one| one.body != order.body);
+            }
+            Ok(())
+        }),
+        Op::new(async {
+            let answer = callback.handle(request).await;
+            *claim.borrow_mut() = arrival.claim(&answer);
+            Ok(())
+        }),
+    ];
+    ops = ops
+        .into_iter()
+        .map(|op| op.starting_after(case.dice.below(60)))
+        .collect();
+    if case.dice.percent(50) {
+        let victim = ops.remove(case.dice.below(3));
+        ops.push(victim.killed_at(case.dice.below(POINTS)));
+    }
+    for ended in case.run(ops).await.ended.into_iter().flatten() {
+        ended?;
+    }
+    for message in unfinished.into_inner() {
+        world.journal.put_back(message);
+    }
+    if let Some(claim) = claim.into_inner().filter(|_| case.dice.percent(70)) {
+        let _ = world.app_api()?.handle(world.confirming(&claim)?).await;
+    }
+
+    let how = if case.dice.percent(25) { Rest::OrdersLost } else { Rest::Ordered };
+    case.rest(how).await?;
+    case.check().await?;
+    case.give_up_everything().await?;
+    case.check().await?;
+    case.check_nothing_is_left().await?;
+    Ok(case.verdict)
+}
