@@ -11,7 +11,7 @@ use crate::world::{ACCESS_TOKENS_END, World};
 
 /// How the clock is helped by orders that were sent ahead, at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
+pub(crate) enum Rest {
     /// Orders come when they should.
     Ordered,
     /// Orders that were sent ahead are lost; the hourly look has to do.
@@ -20,19 +20,19 @@ pub enum Rest {
 
 /// A seed's own corner of the world.
 #[derive(Debug)]
-pub struct Case<'w> {
+pub(crate) struct Case<'w> {
     /// Where it happens.
-    pub world: &'w World,
+    pub(crate) world: &'w World,
     /// Its chances.
-    pub dice: Dice,
+    pub(crate) dice: Dice,
     /// Its Zoom users.
-    pub zoom_users: Vec<ZoomUser>,
+    pub(crate) zoom_users: Vec<ZoomUser>,
     /// Its app users.
-    pub app_users: Vec<String>,
+    pub(crate) app_users: Vec<String>,
     /// What was found so far.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Whether anything was killed, or failed on purpose: then a pair may have been lost on its way.
-    pub disturbed: bool,
+    pub(crate) disturbed: bool,
 }
 
 impl<'w> Case<'w> {
@@ -40,7 +40,7 @@ impl<'w> Case<'w> {
     ///
     /// # Errors
     /// If the simulator does not take them.
-    pub fn begin(
+    pub(crate) fn begin(
         world: &'w World,
         dice: Dice,
         zoom_users: usize,
@@ -70,7 +70,7 @@ impl<'w> Case<'w> {
     }
 
     /// Runs operations side by side, and counts.
-    pub async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Ran<T> {
+    pub(crate) async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Ran<T> {
         let ran = self.world.run(ops, &mut self.dice).await;
         self.verdict.steps += ran.steps;
         self.verdict.kills += ran.kills;
@@ -79,12 +79,12 @@ impl<'w> Case<'w> {
     }
 
     /// Spoils AWS calls from now on.
-    pub fn spoil(&mut self) {
+    pub(crate) fn spoil(&mut self) {
         self.world.spoil(self.dice.split());
     }
 
     /// Spoils nothing any more.
-    pub fn spare(&mut self) {
+    pub(crate) fn spare(&mut self) {
         let spoiled = self.world.spare();
         self.verdict.spoiled += spoiled;
         self.disturbed |= spoiled > 0;
@@ -94,14 +94,14 @@ impl<'w> Case<'w> {
     ///
     /// # Errors
     /// If the simulator does not take it.
-    pub fn arm(&mut self, fault: NewFault) -> anyhow::Result<()> {
+    pub(crate) fn arm(&mut self, fault: NewFault) -> anyhow::Result<()> {
         self.world.zoom()?.arm(fault)?;
         self.disturbed = true;
         Ok(())
     }
 
     /// Notes that something was found that must not be.
-    pub fn violation(&mut self, what: impl Into<String>) {
+    pub(crate) fn violation(&mut self, what: impl Into<String>) {
         self.verdict.violations.push(what.into());
     }
 
@@ -109,7 +109,7 @@ impl<'w> Case<'w> {
     ///
     /// # Errors
     /// If a function does not start, or there is no end to it.
-    pub async fn work(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn work(&mut self) -> anyhow::Result<()> {
         for dead in self.world.work().await? {
             self.violation(format!("given up by SQS: {dead}"));
         }
@@ -121,7 +121,7 @@ impl<'w> Case<'w> {
     ///
     /// # Errors
     /// If the simulation itself does not work.
-    pub async fn rest(&mut self, how: Rest) -> anyhow::Result<()> {
+    pub(crate) async fn rest(&mut self, how: Rest) -> anyhow::Result<()> {
         self.spare();
         self.world.zoom()?.clear_faults(None);
         self.world.advance(crate::world::LEASES_END);
@@ -135,9 +135,9 @@ impl<'w> Case<'w> {
         if how == Rest::OrdersLost {
             self.strike_until_nothing_is_due().await?;
         }
-        let grants = self.world.grants()?;
+        let grants = self.world.warm.grants()?;
         for zoom_user in self.zoom_users.clone() {
-            match use_grant(&grants, &zoom_user).await {
+            match use_grant(grants, &zoom_user).await {
                 Used::Works | Used::Over("none" | "reauthorization required") => {}
                 other => self.violation(format!("used at rest: {other:?}")),
             }
@@ -155,12 +155,12 @@ impl<'w> Case<'w> {
     ///
     /// # Errors
     /// If the simulation itself does not work.
-    pub async fn give_up_everything(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn give_up_everything(&mut self) -> anyhow::Result<()> {
         for app_user in self.app_users.clone() {
             for link in self.world.listed(&app_user).await? {
                 let id = link["id"].as_str().unwrap_or_default();
                 let request = self.world.disconnecting(&app_user, id)?;
-                let answer = self.world.app_api()?.handle(request).await;
+                let answer = self.world.warm.app_api()?.handle(request).await;
                 if answer.status() != 204 {
                     self.violation(format!("not disconnected: {}", answer.status()));
                 }

@@ -70,7 +70,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     drop(send);
 
     let begun = Instant::now();
-    let bar = if args.json { ProgressBar::hidden() } else { bar(all.len())? };
+    let bar = if args.json {
+        ProgressBar::hidden()
+    } else {
+        bar(all.len())?
+    };
     let mut summary = Summary::default();
     let mut out = std::io::stdout().lock();
     for line in lines {

@@ -3,11 +3,11 @@
 /// A stream of numbers that follows from its seed alone: SplitMix64 (Steele, Lea and Flood, "Fast
 /// splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The stream of a seed. `salt` gives each scenario another one.
-    pub fn new(seed: u64, salt: &str) -> Self {
+    pub(crate) fn new(seed: u64, salt: &str) -> Self {
         let salted = salt.bytes().fold(seed, |sum, byte| {
             sum.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte)
         });
@@ -18,7 +18,7 @@ impl Dice {
     }
 
     /// A stream of its own, for something whose number of draws is not known.
-    pub fn split(&mut self) -> Self {
+    pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }
 
@@ -31,23 +31,23 @@ impl Dice {
     }
 
     /// A number below `limit`; 0 if there is none.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         // The bias of a remainder is far below anything that matters here.
         usize::try_from(self.next() % (limit.max(1) as u64)).unwrap_or(0)
     }
 
     /// True so many times in a hundred.
-    pub fn percent(&mut self, chance: usize) -> bool {
+    pub(crate) fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
 
     /// One of them; `None` of nothing.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len()))
     }
 
     /// Takes one of them out; `None` of nothing.
-    pub fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
         if from.is_empty() {
             return None;
         }

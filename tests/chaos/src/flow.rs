@@ -11,20 +11,18 @@ use crate::world::World;
 
 /// A browser that Zoom has sent back, with a code; the callback is not visited yet.
 #[derive(Debug, Clone)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// Who began.
-    pub app_user: String,
-    /// Who consented.
-    pub zoom_user: String,
+    pub(crate) app_user: String,
     location: String,
     cookie: String,
 }
 
 /// What the browser brought back to the app.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Who began.
-    pub app_user: String,
+    pub(crate) app_user: String,
     text: String,
 }
 
@@ -33,14 +31,14 @@ impl Arrival {
     ///
     /// # Errors
     /// If it makes no request.
-    pub fn request(&self) -> anyhow::Result<Request> {
+    pub(crate) fn request(&self) -> anyhow::Result<Request> {
         Ok(http::Request::get(&self.location)
             .header(COOKIE, &self.cookie)
             .body(Body::Empty)?)
     }
 
     /// The claim in the callback's answer, if it linked.
-    pub fn claim(&self, answer: &Response<Body>) -> Option<Claim> {
+    pub(crate) fn claim(&self, answer: &Response<Body>) -> Option<Claim> {
         let location = Url::parse(header(answer, LOCATION)?).ok()?;
         let claim = location.query_pairs().find(|(name, _)| name == "zoom_link");
         Some(Claim {
@@ -55,11 +53,11 @@ impl World {
     ///
     /// # Errors
     /// If anything on the way does not answer as it should.
-    pub async fn consent(&self, app_user: &str, zoom_user: &str) -> anyhow::Result<Arrival> {
+    pub(crate) async fn consent(&self, app_user: &str, zoom_user: &str) -> anyhow::Result<Arrival> {
         let token = self.token("reelay:connect", app_user)?;
         let uri = format!("/zoom/connect?token={token}");
         let request = http::Request::get(uri).body(Body::Empty)?;
-        let start = self.oauth_start()?.handle(request).await;
+        let start = self.warm.oauth_start()?.handle(request).await;
         let cookie = header(&start, SET_COOKIE).context("no cookie")?;
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
         let authorize = header(&start, LOCATION).context("no redirect to Zoom")?;
@@ -69,8 +67,11 @@ impl World {
         let location = Url::parse(location.to_str()?)?;
         Ok(Arrival {
             app_user: app_user.to_owned(),
-            zoom_user: zoom_user.to_owned(),
-            location: format!("{}?{}", location.path(), location.query().unwrap_or_default()),
+            location: format!(
+                "{}?{}",
+                location.path(),
+                location.query().unwrap_or_default()
+            ),
             cookie,
         })
     }
@@ -79,11 +80,11 @@ impl World {
     ///
     /// # Errors
     /// If anything on the way does not answer as it should.
-    pub async fn link(&self, app_user: &str, zoom_user: &str) -> anyhow::Result<()> {
+    pub(crate) async fn link(&self, app_user: &str, zoom_user: &str) -> anyhow::Result<()> {
         let arrival = self.consent(app_user, zoom_user).await?;
-        let back = self.oauth_callback()?.handle(arrival.request()?).await;
+        let back = self.warm.oauth_callback()?.handle(arrival.request()?).await;
         let claim = arrival.claim(&back).context("no claim")?;
-        let confirmed = self.app_api()?.handle(self.confirming(&claim)?).await;
+        let confirmed = self.warm.app_api()?.handle(self.confirming(&claim)?).await;
         if confirmed.status() != 200 {
             bail!("not confirmed: {}", confirmed.status());
         }
@@ -94,7 +95,7 @@ impl World {
     ///
     /// # Errors
     /// If it makes no request.
-    pub fn confirming(&self, claim: &Claim) -> anyhow::Result<Request> {
+    pub(crate) fn confirming(&self, claim: &Claim) -> anyhow::Result<Request> {
         let body = json!({"claim": claim.text}).to_string();
         Ok(http::Request::post("/v1/links/confirm")
             .header(AUTHORIZATION, self.bearer(&claim.app_user)?)
@@ -106,11 +107,11 @@ impl World {
     ///
     /// # Errors
     /// If they are not listed.
-    pub async fn listed(&self, app_user: &str) -> anyhow::Result<Vec<Value>> {
+    pub(crate) async fn listed(&self, app_user: &str) -> anyhow::Result<Vec<Value>> {
         let request = http::Request::get("/v1/links")
             .header(AUTHORIZATION, self.bearer(app_user)?)
             .body(Body::Empty)?;
-        let answer = self.app_api()?.handle(request).await;
+        let answer = self.warm.app_api()?.handle(request).await;
         let body: Value = serde_json::from_slice(answer.body().as_ref())?;
         let links = body.get("links").and_then(Value::as_array);
         links
@@ -122,7 +123,7 @@ impl World {
     ///
     /// # Errors
     /// If it makes no request.
-    pub fn disconnecting(&self, app_user: &str, link: &str) -> anyhow::Result<Request> {
+    pub(crate) fn disconnecting(&self, app_user: &str, link: &str) -> anyhow::Result<Request> {
         Ok(http::Request::delete(format!("/v1/links/{link}"))
             .header(AUTHORIZATION, self.bearer(app_user)?)
             .body(Body::Empty)?)

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_millis(2);
 const IN_VAIN: usize = 30;
 
 /// An operation, and what is to become of it.
-pub struct Op<'a, T> {
+pub(crate) struct Op<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     starts_after: usize,
     killed_after: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Op<'a, T> {
 
 impl<'a, T> Op<'a, T> {
     /// One that begins at once and is not killed.
-    pub fn new(future: impl Future<Output = T> + 'a) -> Self {
+    pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
         Self {
             future: Box::pin(future),
             starts_after: 0,
@@ -43,21 +43,21 @@ impl<'a, T> Op<'a, T> {
 
     /// Begins only after so many steps of the others, or when these have ended.
     #[must_use]
-    pub fn starting_after(mut self, steps: usize) -> Self {
+    pub(crate) fn starting_after(mut self, steps: usize) -> Self {
         self.starts_after = steps;
         self
     }
 
     /// Is dropped at its await point of this number, counted from 0. If it has fewer, it lives.
     #[must_use]
-    pub fn killed_at(mut self, await_point: usize) -> Self {
+    pub(crate) fn killed_at(mut self, await_point: usize) -> Self {
         self.killed_after = Some(await_point);
         self
     }
 
     /// Counts its await points only from the one on at which this holds.
     #[must_use]
-    pub fn counted_once(mut self, holds: impl Fn() -> bool + 'a) -> Self {
+    pub(crate) fn counted_once(mut self, holds: impl Fn() -> bool + 'a) -> Self {
         self.counts_once = Some(Box::new(holds));
         self
     }
@@ -65,18 +65,18 @@ impl<'a, T> Op<'a, T> {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Ran<T> {
+pub(crate) struct Ran<T> {
     /// Each operation's result, in the order given; `None` of those that were killed.
-    pub ended: Vec<Option<T>>,
+    pub(crate) ended: Vec<Option<T>>,
     /// Steps made.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Operations that were killed.
-    pub kills: usize,
+    pub(crate) kills: usize,
 }
 
 /// Runs operations until all have ended or are dead. `written` counts what has been written anywhere; if it
 /// stands still for long, all are waiting for somebody who will not come, and `time_passes` is called.
-pub async fn interleave<T>(
+pub(crate) async fn interleave<T>(
     ops: Vec<Op<'_, T>>,
     dice: Dice,
     written: impl Fn() -> u64 + Unpin,
@@ -170,7 +170,11 @@ impl<T, W: Fn() -> u64, P: FnMut()> Future for Interleave<'_, T, W, P> {
         }
         if alive.is_empty() {
             return Poll::Ready(Ran {
-                ended: this.slots.iter_mut().map(|slot| slot.ended.take()).collect(),
+                ended: this
+                    .slots
+                    .iter_mut()
+                    .map(|slot| slot.ended.take())
+                    .collect(),
                 steps: this.steps,
                 kills: this.kills,
             });
@@ -178,7 +182,10 @@ impl<T, W: Fn() -> u64, P: FnMut()> Future for Interleave<'_, T, W, P> {
         let mut ready = Vec::new();
         for place in &alive {
             let signal = &this.slots[*place].signal;
-            let mut driver = signal.driver.lock().unwrap_or_else(|held| held.into_inner());
+            let mut driver = signal
+                .driver
+                .lock()
+                .unwrap_or_else(|held| held.into_inner());
             *driver = Some(context.waker().clone());
             if signal.ready.load(Ordering::SeqCst) {
                 ready.push(*place);

@@ -26,7 +26,7 @@ impl Case<'_> {
     ///
     /// # Errors
     /// If the simulation itself does not work.
-    pub async fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn check(&mut self) -> anyhow::Result<()> {
         let mut links = Vec::new();
         let mut lost = 0;
         for zoom_user in self.zoom_users.clone() {
@@ -47,7 +47,7 @@ impl Case<'_> {
     ///
     /// # Errors
     /// If the simulation itself does not work.
-    pub async fn check_nothing_is_left(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn check_nothing_is_left(&mut self) -> anyhow::Result<()> {
         for zoom_user in self.zoom_users.clone() {
             let holding = self.world.links.holding(&zoom_user).await?;
             if holding != Holding::default() {
@@ -88,7 +88,11 @@ impl Case<'_> {
                 if holding.grant.is_some_and(|grant| grant.tokens.is_some()) {
                     self.violation("a dead grant has kept its tokens");
                 }
-                if !holding.links.iter().all(of(LinkStatus::ReauthorizationRequired)) {
+                if !holding
+                    .links
+                    .iter()
+                    .all(of(LinkStatus::ReauthorizationRequired))
+                {
                     self.violation("a link on a dead grant does not ask for a new authorization");
                 }
                 lost = self.is_lost(honoured.as_deref()).await?;
@@ -139,7 +143,8 @@ impl Case<'_> {
     /// The app sees what is in the table.
     async fn check_listed(&mut self, links: &[Link]) -> anyhow::Result<()> {
         for app_user in self.app_users.clone() {
-            let mine = |link: &&Link| link.app_user.as_str() == app_user && link.status.is_visible();
+            let mine =
+                |link: &&Link| link.app_user.as_str() == app_user && link.status.is_visible();
             let expected: BTreeSet<String> = links
                 .iter()
                 .filter(mine)
@@ -207,7 +212,11 @@ impl Case<'_> {
 
     /// A refresh token is good once.
     fn check_refreshes(&mut self) -> anyhow::Result<()> {
-        let ours: BTreeSet<&str> = self.zoom_users.iter().map(|it| it.user_id.as_str()).collect();
+        let ours: BTreeSet<&str> = self
+            .zoom_users
+            .iter()
+            .map(|it| it.user_id.as_str())
+            .collect();
         let grants = self.world.zoom()?.grants();
         let spent: u32 = grants
             .iter()
@@ -215,7 +224,9 @@ impl Case<'_> {
             .map(|grant| grant.spent_refreshes)
             .sum();
         if spent > 0 && !self.disturbed {
-            self.violation(format!("{spent} refreshes with a token that was spent, and nobody died"));
+            self.violation(format!(
+                "{spent} refreshes with a token that was spent, and nobody died"
+            ));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// Which function works a message off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To {
+pub(crate) enum To {
     /// `event-processor`.
     Events,
     /// `reconciler`.
@@ -25,31 +25,31 @@ pub enum To {
 
 /// A message that SQS has taken and that is not done with.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub(crate) struct Message {
     /// Whose queue.
-    pub to: To,
+    pub(crate) to: To,
     /// What was sent.
-    pub body: String,
+    pub(crate) body: String,
     /// When SQS delivers it.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
     /// Whether it was sent ahead, to come only after a while.
-    pub sent_ahead: bool,
+    pub(crate) sent_ahead: bool,
     /// How often it was delivered in vain.
-    pub failures: u32,
+    pub(crate) failures: u32,
 }
 
 /// A pair that was saved somewhere.
 #[derive(Debug, Clone)]
-pub struct SavedPair {
+pub(crate) struct SavedPair {
     /// Whose, as the vault must be told.
-    pub owner: TokenOwner,
+    pub(crate) owner: TokenOwner,
     /// As it was saved.
-    pub sealed: SealedTokens,
+    pub(crate) sealed: SealedTokens,
 }
 
 /// The journal of one stack.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     queues: Queues,
     clock: Clock,
     written: AtomicU64,
@@ -74,34 +74,34 @@ impl Journal {
     }
 
     /// Forgets all, for the next seed.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.lock() = Noted::default();
     }
 
     /// How many writes there were so far.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::SeqCst)
     }
 
     /// What the app was told, each time.
-    pub fn told(&self) -> Vec<Notification> {
+    pub(crate) fn told(&self) -> Vec<Notification> {
         self.lock().told.clone()
     }
 
     /// The pairs that were saved.
-    pub fn saved(&self) -> Vec<SavedPair> {
+    pub(crate) fn saved(&self) -> Vec<SavedPair> {
         self.lock().saved.clone()
     }
 
     /// Messages that SQS would deliver by now.
-    pub fn due(&self) -> usize {
+    pub(crate) fn due(&self) -> usize {
         let now = self.clock.now();
         let noted = self.lock();
         noted.messages.iter().filter(|one| one.due <= now).count()
     }
 
     /// Takes the `nth` of them.
-    pub fn take_due(&self, nth: usize) -> Option<Message> {
+    pub(crate) fn take_due(&self, nth: usize) -> Option<Message> {
         let now = self.clock.now();
         let mut noted = self.lock();
         let place = (0..noted.messages.len())
@@ -111,12 +111,12 @@ impl Journal {
     }
 
     /// Puts a message back that was not done.
-    pub fn put_back(&self, message: Message) {
+    pub(crate) fn put_back(&self, message: Message) {
         self.lock().messages.push_back(message);
     }
 
     /// Loses the messages that were sent ahead, as an operator's mistake would.
-    pub fn lose_what_was_sent_ahead(&self) {
+    pub(crate) fn lose_what_was_sent_ahead(&self) {
         self.lock().messages.retain(|message| !message.sent_ahead);
     }
 
@@ -180,21 +180,26 @@ impl Journal {
     /// Looks for tokens in a write.
     fn stored(&self, write: &Value) {
         let grant = |key: &str| ZoomUser::from_key(key).ok().map(TokenOwner::Grant);
-        let found = [
-            ("/Item/tokens/M/sealed/M", TokenOwner::Exchange(text(write, "/Item/id/S").to_owned())),
-        ]
+        let found = [(
+            "/Item/tokens/M/sealed/M",
+            TokenOwner::Exchange(text(write, "/Item/id/S").to_owned()),
+        )]
         .into_iter()
         .chain(grant(text(write, "/Item/zoom_user/S")).map(|owner| ("/Item/tokens/M", owner)))
-        .chain(grant(text(write, "/Key/zoom_user/S")).map(|owner| {
-            ("/ExpressionAttributeValues/:tokens/M", owner)
-        }));
+        .chain(
+            grant(text(write, "/Key/zoom_user/S"))
+                .map(|owner| ("/ExpressionAttributeValues/:tokens/M", owner)),
+        );
         for (path, owner) in found {
             let sealed = json!({
                 "key": text(write, &format!("{path}/key/S")),
                 "text": text(write, &format!("{path}/text/S")),
             });
             let is_there = write.pointer(&format!("{path}/text/S")).is_some();
-            if let Some(sealed) = is_there.then(|| serde_json::from_value(sealed).ok()).flatten() {
+            if let Some(sealed) = is_there
+                .then(|| serde_json::from_value(sealed).ok())
+                .flatten()
+            {
                 self.lock().saved.push(SavedPair { owner, sealed });
             }
         }
@@ -206,5 +211,8 @@ fn read(body: &[u8]) -> Value {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

@@ -4,23 +4,22 @@
 //! The functions' own code runs against the embedded engines and the Zoom simulator, over real HTTP. What
 //! is left to chance otherwise is drawn from a seed here: whose step comes when, who is killed at which
 //! await point, which call fails and how, when messages come and how often. After each seed the world is
-//! let come to rest, and the table and Zoom must agree ([`invariants`]).
+//! let come to rest, and the table and Zoom must agree (`invariants`).
 
 mod case;
 pub mod command;
 mod dice;
 mod flow;
+mod instances;
 mod interleave;
-pub mod invariants;
+mod invariants;
 mod journal;
-pub mod report;
+mod report;
 mod scenarios;
 mod verdict;
 mod work;
 mod world;
 
-pub use case::{Case, Rest};
-pub use dice::Dice;
 pub use scenarios::Scenario;
 pub use verdict::Verdict;
 pub use world::World;

@@ -11,33 +11,33 @@ use crate::verdict::Verdict;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// Which seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Of which scenario.
-    pub scenario: &'static str,
+    pub(crate) scenario: &'static str,
     /// Whether all held.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// Steps of operations that were run side by side, or to be killed.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Operations that were killed.
-    pub kills: usize,
+    pub(crate) kills: usize,
     /// AWS calls that were spoiled.
-    pub spoiled_calls: usize,
+    pub(crate) spoiled_calls: usize,
     /// Pairs that Zoom gave and nobody lived to save.
-    pub unavoidable_losses: usize,
+    pub(crate) unavoidable_losses: usize,
     /// What must not be.
-    pub violations: Vec<String>,
+    pub(crate) violations: Vec<String>,
     /// How long it took, in milliseconds.
-    pub wall_ms: u64,
+    pub(crate) wall_ms: u64,
     /// How to run it again, if it must not be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub again: Option<String>,
+    pub(crate) again: Option<String>,
 }
 
 impl Line {
     /// Of a seed's verdict.
-    pub fn new(scenario: Scenario, seed: u64, verdict: Verdict, took: Duration) -> Self {
+    pub(crate) fn new(scenario: Scenario, seed: u64, verdict: Verdict, took: Duration) -> Self {
         let ok = verdict.is_ok();
         let name = scenario.name();
         let again = || {
@@ -75,7 +75,7 @@ impl fmt::Display for Line {
 
 /// All lines together.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     scenarios: BTreeMap<&'static str, Totals>,
 }
 
@@ -92,7 +92,7 @@ struct Totals {
 
 impl Summary {
     /// Counts a line.
-    pub fn add(&mut self, line: &Line) {
+    pub(crate) fn add(&mut self, line: &Line) {
         let totals = self.scenarios.entry(line.scenario).or_default();
         totals.seeds += 1;
         totals.violated += usize::from(!line.ok);
@@ -104,12 +104,12 @@ impl Summary {
     }
 
     /// Whether anything was found that must not be.
-    pub fn found_something(&self) -> bool {
+    pub(crate) fn found_something(&self) -> bool {
         self.scenarios.values().any(|totals| totals.violated > 0)
     }
 
     /// For a person to read.
-    pub fn after(&self, took: Duration) -> String {
+    pub(crate) fn after(&self, took: Duration) -> String {
         let mut text = format!(
             "{:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {:>9}\n",
             "scenario", "seeds", "violated", "steps", "kills", "spoiled", "losses", "ms a seed"

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use zoom::ApiError;
 
+use crate::instances::Instances;
 use crate::journal::{Message, To};
 use crate::world::{LEASES_END, World};
 
@@ -19,7 +20,7 @@ const MOST_MESSAGES: usize = 2_000;
 
 /// What came of using a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Used {
+pub(crate) enum Used {
     /// Zoom took the token.
     Works,
     /// There is no grant, or none that is honoured, and whoever uses it is told so.
@@ -31,7 +32,7 @@ pub enum Used {
 }
 
 /// Uses a grant as the functions do: if Zoom refuses the token, another one is asked for, once.
-pub async fn use_grant(grants: &Grants, zoom_user: &ZoomUser) -> Used {
+pub(crate) async fn use_grant(grants: &Grants, zoom_user: &ZoomUser) -> Used {
     let token = match grants.access_token(zoom_user).await {
         Ok(token) => token,
         Err(error) => return because(&error),
@@ -44,7 +45,11 @@ pub async fn use_grant(grants: &Grants, zoom_user: &ZoomUser) -> Used {
 }
 
 /// Uses another token than one that is no good any more.
-pub async fn use_another(grants: &Grants, zoom_user: &ZoomUser, refused: &AccessToken) -> Used {
+pub(crate) async fn use_another(
+    grants: &Grants,
+    zoom_user: &ZoomUser,
+    refused: &AccessToken,
+) -> Used {
     let token = match grants.another_token(zoom_user, refused).await {
         Ok(token) => token,
         Err(error) => return because(&error),
@@ -65,32 +70,29 @@ fn because(error: &GrantError) -> Used {
     }
 }
 
-impl World {
-    /// Calls the function whose message it is, on a new instance. Whether the message is done.
-    ///
-    /// # Errors
-    /// If the function does not start.
-    pub async fn deliver(&self, message: &Message) -> anyhow::Result<bool> {
-        let batch = batch(message)?;
-        let answer = match message.to {
-            To::Events => self.event_processor()?.handle(batch).await,
-            To::Orders => self.reconciler()?.handle(batch).await,
-        };
-        Ok(answer.batch_item_failures.is_empty())
-    }
+/// Calls the function whose message it is. Whether the message is done.
+pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow::Result<bool> {
+    let batch = batch(message)?;
+    let answer = match message.to {
+        To::Events => instances.event_processor()?.handle(batch).await,
+        To::Orders => instances.reconciler()?.handle(batch).await,
+    };
+    Ok(answer.batch_item_failures.is_empty())
+}
 
+impl World {
     /// Works off whatever is due, and what follows from it. What is not done is tried again a little later.
     /// Gives what SQS would give up.
     ///
     /// # Errors
     /// If a function does not start, or there is no end to it.
-    pub async fn work(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn work(&self) -> anyhow::Result<Vec<String>> {
         let mut dead = Vec::new();
         for _ in 0..MOST_MESSAGES {
             let Some(mut message) = self.journal.take_due(0) else {
                 return Ok(dead);
             };
-            if self.deliver(&message).await? {
+            if deliver(&self.warm, &message).await? {
                 continue;
             }
             message.failures += 1;
@@ -108,13 +110,13 @@ impl World {
     ///
     /// # Errors
     /// If SQS does not take the order.
-    pub async fn strike(&self) -> anyhow::Result<()> {
+    pub(crate) async fn strike(&self) -> anyhow::Result<()> {
         let fired = self.stack().fire_schedules().await;
         fired.map_err(anyhow::Error::msg)
     }
 
     /// Lets so much time pass that whatever was sent ahead is delivered.
-    pub fn wait_for_what_was_sent_ahead(&self) {
+    pub(crate) fn wait_for_what_was_sent_ahead(&self) {
         self.advance(SignedDuration::from_mins(16));
     }
 
@@ -122,7 +124,7 @@ impl World {
     ///
     /// # Errors
     /// If there is no such user.
-    pub async fn remove_at_zoom(&self, zoom_user: &str, told: bool) -> anyhow::Result<()> {
+    pub(crate) async fn remove_at_zoom(&self, zoom_user: &str, told: bool) -> anyhow::Result<()> {
         let zoom = self.zoom()?;
         let address = zoom.settings().deauthorize_url;
         if !told {
@@ -138,7 +140,7 @@ impl World {
     ///
     /// # Errors
     /// If there is no such user.
-    pub async fn tell_of_removal(&self, zoom_user: &str) -> anyhow::Result<()> {
+    pub(crate) async fn tell_of_removal(&self, zoom_user: &str) -> anyhow::Result<()> {
         let zoom = self.zoom()?;
         let delivery = zoom.send_deauthorized_only(zoom_user)?;
         zoom.attempted(delivery, 1).await.context("no delivery")?;

@@ -8,6 +8,7 @@ use crate::dice::Dice;
 use crate::interleave::Op;
 use crate::journal::{Message, To};
 use crate::verdict::Verdict;
+use crate::work::deliver;
 use crate::world::{ACCESS_TOKENS_END, World};
 
 /// Of an operation's life.
@@ -37,7 +38,7 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let word = world.journal.take_due(0);
     let order = match word {
         Some(word) if word.to == To::Events => {
-            world.deliver(&word).await?;
+            deliver(&world.warm, &word).await?;
             world.journal.take_due(0)
         }
         other => other,
@@ -48,7 +49,17 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let link = listed.first().and_then(|link| link["id"].as_str());
     let link = link.ok_or_else(|| anyhow::anyhow!("not linked"))?;
     let leaving = world.disconnecting(&leaves, link)?;
-    let (api, callback) = (world.app_api()?, world.oauth_callback()?);
+    let victim = case.dice.percent(50).then(|| case.dice.below(3));
+    let fresh = world.fresh();
+    let instances = |number| {
+        if victim == Some(number) {
+            &fresh
+        } else {
+            &world.warm
+        }
+    };
+    let api = instances(0).app_api()?;
+    let callback = instances(2).oauth_callback()?;
     let request = arrival.request()?;
     let claim = RefCell::new(None);
     let unfinished: RefCell<Vec<Message>> = RefCell::new(vec![order.clone()]);
@@ -59,15 +70,17 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
             // The order that follows comes as soon as it can.
             while let Some(message) = world.journal.take_due(0) {
                 unfinished.borrow_mut().push(message.clone());
-                if !world.deliver(&message).await? {
+                if !deliver(instances(0), &message).await? {
                     break;
                 }
-                unfinished.borrow_mut().retain(|one| one.body != message.body);
+                unfinished
+                    .borrow_mut()
+                    .retain(|one| one.body != message.body);
             }
             anyhow::Ok(())
         }),
         Op::new(async {
-            if world.deliver(&order).await? {
+            if deliver(instances(1), &order).await? {
                 unfinished.borrow_mut().retain(|one| one.body != order.body);
             }
             Ok(())
@@ -82,8 +95,8 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
         .into_iter()
         .map(|op| op.starting_after(case.dice.below(60)))
         .collect();
-    if case.dice.percent(50) {
-        let victim = ops.remove(case.dice.below(3));
+    if let Some(victim) = victim {
+        let victim = ops.remove(victim);
         ops.push(victim.killed_at(case.dice.below(POINTS)));
     }
     for ended in case.run(ops).await.ended.into_iter().flatten() {
@@ -93,10 +106,18 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
         world.journal.put_back(message);
     }
     if let Some(claim) = claim.into_inner().filter(|_| case.dice.percent(70)) {
-        let _ = world.app_api()?.handle(world.confirming(&claim)?).await;
+        let _ = world
+            .warm
+            .app_api()?
+            .handle(world.confirming(&claim)?)
+            .await;
     }
 
-    let how = if case.dice.percent(25) { Rest::OrdersLost } else { Rest::Ordered };
+    let how = if case.dice.percent(25) {
+        Rest::OrdersLost
+    } else {
+        Rest::Ordered
+    };
     case.rest(how).await?;
     case.check().await?;
     case.give_up_everything().await?;

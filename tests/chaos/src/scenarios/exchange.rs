@@ -23,7 +23,8 @@ pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<
     // Somebody else connects, or the same once more.
     let begins = usize::from(case.dice.percent(80));
     let arrival = world.consent(&case.app_users[begins], id).await?;
-    let (callback, grants) = (world.oauth_callback()?, world.grants()?);
+    let dies = world.fresh();
+    let (callback, grants) = (dies.oauth_callback()?, world.warm.grants()?);
     let request = arrival.request()?;
     let zoom = world.zoom()?;
     let before = zoom.live_grant(id).map(|grant| grant.id);
@@ -38,17 +39,21 @@ pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<
     if case.dice.percent(60) {
         // The link is used meanwhile.
         let start = case.dice.below(80);
-        ops.push(Op::new(use_grant(&grants, &user)).starting_after(start));
+        ops.push(Op::new(use_grant(grants, &user)).starting_after(start));
     }
     case.run(ops).await;
 
-    let again = vec![Op::new(use_grant(&grants, &user))];
+    let again = vec![Op::new(use_grant(grants, &user))];
     let used = case.run(again).await.ended.pop().flatten();
     let works = used == Some(Used::Works);
     if !works && used != Some(Used::Over("reauthorization required")) {
         case.violation(format!("the link was used, and ended in {used:?}"));
     }
-    let how = if case.dice.percent(25) { Rest::OrdersLost } else { Rest::Ordered };
+    let how = if case.dice.percent(25) {
+        Rest::OrdersLost
+    } else {
+        Rest::Ordered
+    };
     case.rest(how).await?;
     case.check().await?;
     if !works && case.verdict.unavoidable_losses == 0 {

@@ -25,19 +25,19 @@ pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<
 
     // It has expired, or Zoom is said to have refused it before its time.
     let refused = if case.dice.percent(30) {
-        Some(world.grants()?.access_token(&user).await?)
+        Some(world.warm.grants()?.access_token(&user).await?)
     } else {
         world.advance(ACCESS_TOKENS_END);
         None
     };
     let before = refreshes(world, &user)?;
     let others = case.dice.below(4);
-    let instances: Vec<Grants> = (0..=others)
-        .map(|_| world.grants())
-        .collect::<Result<_, _>>()?;
+    let dies = world.fresh();
     let point = await_point(seed, POINTS);
     let mut ops = Vec::new();
-    for (number, grants) in instances.iter().enumerate() {
+    for number in 0..=others {
+        let instances = if number == 0 { &dies } else { &world.warm };
+        let grants = instances.grants()?;
         let op = Op::new(one_use(grants, &user, refused.as_ref()));
         ops.push(if number == 0 {
             op.killed_at(point)
@@ -65,7 +65,11 @@ pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<
         case.violation(format!("a spent token was tried {spent} times"));
     }
 
-    let how = if case.dice.percent(15) { Rest::OrdersLost } else { Rest::Ordered };
+    let how = if case.dice.percent(15) {
+        Rest::OrdersLost
+    } else {
+        Rest::Ordered
+    };
     case.rest(how).await?;
     case.check().await?;
     if condemned && case.verdict.unavoidable_losses == 0 {

@@ -9,10 +9,11 @@ use zoom_sim::{Fault, NewFault, Point};
 use crate::case::{Case, Rest};
 use crate::dice::Dice;
 use crate::flow::{Arrival, Claim};
+use crate::instances::Instances;
 use crate::interleave::Op;
 use crate::journal::Message;
 use crate::verdict::Verdict;
-use crate::work::{use_another, use_grant};
+use crate::work::{deliver, use_another, use_grant};
 use crate::world::World;
 
 /// Of an operation's life.
@@ -23,7 +24,10 @@ const POINTS: usize = 100;
 enum Act {
     Arrive(Arrival),
     Confirm(Claim),
-    Disconnect { app_user: String, link: String },
+    Disconnect {
+        app_user: String,
+        link: String,
+    },
     Use(ZoomUser),
     /// As if Zoom had refused a token that has not expired.
     UseAnother(ZoomUser),
@@ -58,7 +62,11 @@ pub(super) async fn run(world: &World, mut dice: Dice) -> anyhow::Result<Verdict
             world.tell_of_removal(&zoom_user).await?;
         }
     }
-    let how = if case.dice.percent(25) { Rest::OrdersLost } else { Rest::Ordered };
+    let how = if case.dice.percent(25) {
+        Rest::OrdersLost
+    } else {
+        Rest::Ordered
+    };
     case.rest(how).await?;
     case.check().await?;
     case.give_up_everything().await?;
@@ -85,7 +93,9 @@ async fn step(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
         28..31 => world.strike().await?,
         31..36 => {
             let told = case.dice.percent(50);
-            world.remove_at_zoom(zoom_user.user_id.as_str(), told).await?;
+            world
+                .remove_at_zoom(zoom_user.user_id.as_str(), told)
+                .await?;
             if !told && case.dice.percent(70) {
                 open.untold.push(zoom_user.user_id.to_string());
             }
@@ -101,7 +111,11 @@ async fn step(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
 }
 
 async fn together(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
-    let many = if case.dice.percent(50) { 1 } else { 2 + case.dice.below(2) };
+    let many = if case.dice.percent(50) {
+        1
+    } else {
+        2 + case.dice.below(2)
+    };
     let mut acts = Vec::new();
     for _ in 0..many {
         acts.extend(draw(case, open).await?);
@@ -110,13 +124,18 @@ async fn together(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
         let fault = zoom_fails(&mut case.dice);
         case.arm(fault)?;
     }
+    let die: Vec<_> = acts
+        .iter()
+        .map(|_| case.dice.percent(20).then(|| case.world.fresh()))
+        .collect();
     let mut ops = Vec::new();
-    for act in &acts {
-        let op = Op::new(perform(case.world, act.clone())).starting_after(case.dice.below(40));
-        ops.push(if case.dice.percent(20) {
-            op.killed_at(case.dice.below(POINTS))
-        } else {
-            op
+    for (act, dies) in acts.iter().zip(&die) {
+        let instances = dies.as_ref().unwrap_or(&case.world.warm);
+        let op = Op::new(perform(case.world, instances, act.clone()))
+            .starting_after(case.dice.below(40));
+        ops.push(match dies {
+            Some(_) => op.killed_at(case.dice.below(POINTS)),
+            None => op,
         });
     }
     if case.dice.percent(20) {
@@ -179,30 +198,30 @@ async fn draw(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<Option<Act
     })
 }
 
-async fn perform(world: &World, act: Act) -> anyhow::Result<Came> {
+async fn perform(world: &World, instances: &Instances, act: Act) -> anyhow::Result<Came> {
     match act {
         Act::Arrive(arrival) => {
-            let answer = world.oauth_callback()?.handle(arrival.request()?).await;
+            let answer = instances.oauth_callback()?.handle(arrival.request()?).await;
             return Ok(arrival.claim(&answer).map_or(Came::Nothing, Came::Claim));
         }
         Act::Confirm(claim) => {
-            world.app_api()?.handle(world.confirming(&claim)?).await;
+            instances.app_api()?.handle(world.confirming(&claim)?).await;
         }
         Act::Disconnect { app_user, link } => {
             let request = world.disconnecting(&app_user, &link)?;
-            world.app_api()?.handle(request).await;
+            instances.app_api()?.handle(request).await;
         }
         Act::Use(zoom_user) => {
-            use_grant(&world.grants()?, &zoom_user).await;
+            use_grant(instances.grants()?, &zoom_user).await;
         }
         Act::UseAnother(zoom_user) => {
-            let grants = world.grants()?;
+            let grants = instances.grants()?;
             if let Ok(token) = grants.access_token(&zoom_user).await {
-                use_another(&grants, &zoom_user, &token).await;
+                use_another(grants, &zoom_user, &token).await;
             }
         }
         Act::Deliver(message) => {
-            if !world.deliver(&message).await? {
+            if !deliver(instances, &message).await? {
                 return Ok(Came::NotDone(message));
             }
         }
