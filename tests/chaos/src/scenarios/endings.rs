@@ -1,5 +1,5 @@
-//! The last link given up, a deauthorization that is late or true, and a new callback, step by step in
-//! every order, and perhaps one of them killed.
+//! The last link given up, a deauthorization that is late or true, and a new callback or two, step by step
+//! in every order, and perhaps one of them killed.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use crate::work::deliver;
 use crate::world::{ACCESS_TOKENS_END, World};
 
 /// Of an operation's life.
-const POINTS: usize = 120;
+const POINTS: usize = 40;
 
 pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let mut case = Case::begin(world, dice, 1, 3)?;
@@ -33,7 +33,11 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
         world.advance(ACCESS_TOKENS_END);
     }
     let begins = if case.dice.percent(50) { 0 } else { 2 };
-    let arrival = world.consent(&case.app_users[begins], &user).await?;
+    let mut arrivals = vec![world.consent(&case.app_users[begins], &user).await?];
+    if case.dice.percent(40) {
+        // Another browser comes back at the same time.
+        arrivals.push(world.consent(&case.app_users[1], &user).await?);
+    }
     // The event becomes an order, which waits for its turn.
     let word = world.journal.take_due(0);
     let order = match word {
@@ -49,7 +53,10 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let link = listed.first().and_then(|link| link["id"].as_str());
     let link = link.ok_or_else(|| anyhow::anyhow!("not linked"))?;
     let leaving = world.disconnecting(&leaves, link)?;
-    let victim = case.dice.percent(50).then(|| case.dice.below(3));
+    let victim = case
+        .dice
+        .percent(50)
+        .then(|| case.dice.below(2 + arrivals.len()));
     let fresh = world.fresh();
     let instances = |number| {
         if victim == Some(number) {
@@ -59,9 +66,7 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
         }
     };
     let api = instances(0).app_api()?;
-    let callback = instances(2).oauth_callback()?;
-    let request = arrival.request()?;
-    let claim = RefCell::new(None);
+    let claims = RefCell::new(Vec::new());
     let unfinished: RefCell<Vec<Message>> = RefCell::new(vec![order.clone()]);
 
     let mut ops = vec![
@@ -85,15 +90,19 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
             }
             Ok(())
         }),
-        Op::new(async {
-            let answer = callback.handle(request).await;
-            *claim.borrow_mut() = arrival.claim(&answer);
-            Ok(())
-        }),
     ];
+    for (number, arrival) in arrivals.iter().enumerate() {
+        let callback = instances(2 + number).oauth_callback()?;
+        let claims = &claims;
+        ops.push(Op::new(async move {
+            let answer = callback.handle(arrival.request()?).await;
+            claims.borrow_mut().extend(arrival.claim(&answer));
+            Ok(())
+        }));
+    }
     ops = ops
         .into_iter()
-        .map(|op| op.starting_after(case.dice.below(60)))
+        .map(|op| op.starting_after(case.dice.below(40)))
         .collect();
     if let Some(victim) = victim {
         let victim = ops.remove(victim);
@@ -105,12 +114,11 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     for message in unfinished.into_inner() {
         world.journal.put_back(message);
     }
-    if let Some(claim) = claim.into_inner().filter(|_| case.dice.percent(70)) {
-        let _ = world
-            .warm
-            .app_api()?
-            .handle(world.confirming(&claim)?)
-            .await;
+    for claim in claims.into_inner() {
+        if case.dice.percent(70) {
+            let confirming = world.confirming(&claim)?;
+            world.warm.app_api()?.handle(confirming).await;
+        }
     }
 
     let how = if case.dice.percent(25) {

@@ -1,5 +1,6 @@
 //! What is tried.
 
+mod consents;
 mod endings;
 mod exchange;
 mod refresh;
@@ -18,6 +19,8 @@ pub enum Scenario {
     Refresh,
     /// A callback killed after the exchange, with another app user's link active on the same grant.
     Exchange,
+    /// Consents of one Zoom user that come back at the same time.
+    Consents,
     /// The last link given up, a deauthorization that is late or true, and a new callback, at the same time.
     Endings,
     /// Anything, in any order, with anybody killed and any AWS call spoiled.
@@ -30,6 +33,7 @@ impl Scenario {
         match self {
             Self::Refresh => "refresh",
             Self::Exchange => "exchange",
+            Self::Consents => "consents",
             Self::Endings => "endings",
             Self::Walk => "walk",
         }
@@ -41,6 +45,7 @@ impl Scenario {
         let ran = match self {
             Self::Refresh => refresh::run(world, seed, dice).await,
             Self::Exchange => exchange::run(world, seed, dice).await,
+            Self::Consents => consents::run(world, dice).await,
             Self::Endings => endings::run(world, dice).await,
             Self::Walk => walk::run(world, dice).await,
         };

@@ -17,7 +17,7 @@ use crate::work::{deliver, use_another, use_grant};
 use crate::world::World;
 
 /// Of an operation's life.
-const POINTS: usize = 100;
+const POINTS: usize = 40;
 
 /// What somebody does, and may be killed over.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub(super) async fn run(world: &World, mut dice: Dice) -> anyhow::Result<Verdict
     let (zoom_users, app_users) = (1 + dice.below(2), 2 + dice.below(2));
     let mut case = Case::begin(world, dice, zoom_users, app_users)?;
     let mut open = Open::default();
-    for _ in 0..6 + case.dice.below(14) {
+    for _ in 0..10 + case.dice.below(20) {
         step(&mut case, &mut open).await?;
     }
     for zoom_user in open.untold {
@@ -117,8 +117,10 @@ async fn together(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
         2 + case.dice.below(2)
     };
     let mut acts = Vec::new();
-    for _ in 0..many {
-        acts.extend(draw(case, open).await?);
+    for _ in 0..many * 3 {
+        if acts.len() < many {
+            acts.extend(draw(case, open).await?);
+        }
     }
     if case.dice.percent(10) {
         let fault = zoom_fails(&mut case.dice);
@@ -132,7 +134,7 @@ async fn together(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
     for (act, dies) in acts.iter().zip(&die) {
         let instances = dies.as_ref().unwrap_or(&case.world.warm);
         let op = Op::new(perform(case.world, instances, act.clone()))
-            .starting_after(case.dice.below(40));
+            .starting_after(case.dice.below(30));
         ops.push(match dies {
             Some(_) => op.killed_at(case.dice.below(POINTS)),
             None => op,
