@@ -77,12 +77,25 @@ impl Fault {
 }
 
 type Decide = dyn Fn(Service, &str) -> Option<Fault> + Send + Sync;
+type Watch = dyn Fn(Done<'_>) + Send + Sync;
+
+/// A call that an engine has carried out, whatever its client was told of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'a> {
+    /// Whose call.
+    pub service: Service,
+    /// AWS's name of it.
+    pub operation: &'a str,
+    /// The request's body: JSON.
+    pub request: &'a [u8],
+}
 
 #[derive(Default)]
 struct State {
     rules: HashMap<(Service, String), Rule>,
     calls: HashMap<(Service, String), u64>,
     decide: Option<Arc<Decide>>,
+    watch: Option<Arc<Watch>>,
 }
 
 struct Rule {
@@ -123,6 +136,12 @@ impl Faults {
         decide: impl Fn(Service, &str) -> Option<Fault> + Send + Sync + 'static,
     ) {
         self.lock().decide = Some(Arc::new(decide));
+    }
+
+    /// Shows `watch` each call from now on that took effect, before its answer goes out: what a client
+    /// that died over it can no longer tell. S3 is not watched, for its bodies are streams.
+    pub fn watch_with(&self, watch: impl Fn(Done<'_>) + Send + Sync + 'static) {
+        self.lock().watch = Some(Arc::new(watch));
     }
 
     /// Removes the rule for the operation.
@@ -170,6 +189,15 @@ impl Faults {
         };
         // Called without the lock, for it may use this handle.
         decide.and_then(|decide| decide(service, operation))
+    }
+
+    /// Shows a call that was carried out to whoever watches.
+    pub(crate) fn carried_out(&self, done: Done<'_>) {
+        let watch = self.lock().watch.clone();
+        // Called without the lock, for it may use this handle.
+        if let Some(watch) = watch {
+            watch(done);
+        }
     }
 
     fn put_rule(&self, service: Service, operation: &str, remaining: Option<u64>, fault: Fault) {

@@ -14,7 +14,7 @@ use rustack_auth::StaticCredentialProvider;
 use crate::{
     dynamodb::DynamoDb,
     events::Events,
-    faults::{Faults, Service},
+    faults::{Done, Faults, Service},
     json_reply::{self, JsonResponse},
     kms::Kms,
     secrets::Secrets,
@@ -81,7 +81,24 @@ impl Answer for JsonFront {
         match fault {
             Some(fault) if !fault.after_effect => json_reply::injected(service, fault.reply),
             fault => {
-                let response = self.dispatch(service, &operation, parts, body).await;
+                // In a task of its own: a call that has arrived is carried out, also when its client hangs
+                // up meanwhile.
+                let this = self.clone();
+                let carried_out = tokio::spawn(async move {
+                    let response = this
+                        .dispatch(service, &operation, parts, body.clone())
+                        .await;
+                    if response.status().is_success() {
+                        this.engines.faults.carried_out(Done {
+                            service,
+                            operation: &operation,
+                            request: &body,
+                        });
+                    }
+                    response
+                });
+                // It ends without a response only if the engine panicked.
+                let response = carried_out.await.map_err(|_| ConnectionCut)?;
                 match fault {
                     Some(fault) => json_reply::injected(service, fault.reply),
                     None => Ok(response),

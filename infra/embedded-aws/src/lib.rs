@@ -28,7 +28,7 @@ use rustack_auth::StaticCredentialProvider;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::faults::{Fault, Faults, Service};
+pub use self::faults::{Done, Fault, Faults, Service};
 pub use self::wire::{Sent, Wire};
 use self::{
     dynamodb::DynamoDb,

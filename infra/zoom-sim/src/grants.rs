@@ -42,6 +42,9 @@ pub struct Grant {
     pub death: Option<DeathCause>,
     /// How often it was refreshed.
     pub refreshes: u32,
+    /// How often a refresh token came that had been used already, while the grant lived: whoever sent it
+    /// had lost an answer, or was not alone.
+    pub spent_refreshes: u32,
     /// The newest access token; all of this is synthetic, so tests may look for leaks of it.
     pub access_token: String,
     /// The one refresh token that works.
@@ -114,6 +117,7 @@ impl Grants {
             created_at: mint.now,
             death: None,
             refreshes: 0,
+            spent_refreshes: 0,
             access_token: String::new(),
             refresh_token: String::new(),
             refresh_expires_at: mint.now,
@@ -127,10 +131,11 @@ impl Grants {
     pub(crate) fn refresh(&mut self, refresh_token: &str, mint: &Mint<'_>) -> Option<&Grant> {
         let place = *self.by_refresh.get(refresh_token)?;
         let grant = &mut self.all[place];
-        if !grant.is_live()
-            || grant.refresh_token != refresh_token
-            || grant.refresh_expires_at <= mint.now
-        {
+        if !grant.is_live() || grant.refresh_expires_at <= mint.now {
+            return None;
+        }
+        if grant.refresh_token != refresh_token {
+            grant.spent_refreshes += 1;
             return None;
         }
         grant.refreshes += 1;

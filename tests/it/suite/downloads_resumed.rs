@@ -233,9 +233,9 @@ async fn what_takes_longer_than_an_invocation_is_handed_over_as_often_as_it_take
     let system = on_demand().await;
     let (downloader, recording) = Downloader::of(&system, "alice", video(100 * MIB)).await;
     system.zoom().clear_requests();
-    // Eight parts at a time take two seconds; a second wave would not end in time.
+    // Eight parts at a time take four seconds; a second wave would not end in time.
     let slow = Fault::Slow {
-        bytes_per_second: 4 * MIB,
+        bytes_per_second: 2 * MIB,
     };
     system
         .zoom()

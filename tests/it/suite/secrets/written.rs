@@ -81,7 +81,7 @@ async fn no_secret_is_written_anywhere_in_the_whole_main_job() {
     let log = written.log();
     for line in [
         r#""target":"oauth_callback""#,
-        r#""target":"recording_downloader""#,
+        r#""target":"recording_downloader"#,
         r#""target":"worker""#,
         r#""target":"app_api""#,
         r#""target":"metric""#,

@@ -1,0 +1,244 @@
+//! What holds whenever the world is at rest.
+//!
+//! - The table has a live grant exactly if Zoom honours one, and then it has exactly its pair.
+//! - A grant has links, and no link is without a grant.
+//! - Nothing that is gone has left tokens, in Links or in Sessions.
+//! - Every visible change was told once, under one id; what was told last is how it is.
+//! - Nobody sent a refresh token twice, unless an answer was lost on purpose.
+//!
+//! One loss can't be avoided: whoever dies between Zoom's answer and the write takes the pair along. It
+//! is told from all others by this: the pair that Zoom honours was never saved anywhere. Then no link
+//! may still say that it is active.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::links::Holding;
+use domain::ids::ZoomUser;
+use domain::link::{GrantStatus, Link, LinkStatus};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::case::Case;
+
+impl Case<'_> {
+    /// Checks everything at rest.
+    ///
+    /// # Errors
+    /// If the simulation itself does not work.
+    pub(crate) async fn check(&mut self) -> anyhow::Result<()> {
+        let mut links = Vec::new();
+        let mut lost = 0;
+        for zoom_user in self.zoom_users.clone() {
+            lost += usize::from(self.check_grant(&zoom_user, &mut links).await?);
+        }
+        self.verdict.unavoidable_losses = self.verdict.unavoidable_losses.max(lost);
+        for open in self.world.sessions.open_exchanges().await? {
+            self.violation(format!("an exchange is left: {:?}", open.item.stage));
+            // It is no business of the next seed.
+            self.world.sessions.forget_exchange(&open.key).await?;
+        }
+        self.check_listed(&links).await?;
+        self.check_told(&links);
+        self.check_refreshes()
+    }
+
+    /// Checks that nothing is left in the table of anybody, once all links are given up.
+    ///
+    /// # Errors
+    /// If the simulation itself does not work.
+    pub(crate) async fn check_nothing_is_left(&mut self) -> anyhow::Result<()> {
+        for zoom_user in self.zoom_users.clone() {
+            let holding = self.world.links.holding(&zoom_user).await?;
+            if holding != Holding::default() {
+                let grant = holding.grant.map(|grant| grant.status);
+                let links = holding.links.len();
+                self.violation(format!("left in the end: grant {grant:?}, {links} links"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a pair of this Zoom user was lost as it can't be avoided.
+    async fn check_grant(
+        &mut self,
+        zoom_user: &ZoomUser,
+        links: &mut Vec<Link>,
+    ) -> anyhow::Result<bool> {
+        let holding = self.world.links.holding(zoom_user).await?;
+        let honoured = self
+            .world
+            .zoom()?
+            .live_grant(zoom_user.user_id.as_str())
+            .map(|grant| grant.refresh_token);
+        if !holding.outbox.is_empty() {
+            self.violation("something is left to be told");
+        }
+        let of = |status: LinkStatus| move |link: &Link| link.status == status;
+        let mut lost = false;
+        match holding.grant.as_ref().map(|grant| grant.status) {
+            None => {
+                if !holding.links.is_empty() {
+                    self.violation(format!("{} links without a grant", holding.links.len()));
+                }
+                lost = self.is_lost(honoured.as_deref()).await?;
+            }
+            Some(GrantStatus::Ending) => self.violation("a grant has not come to its end"),
+            Some(GrantStatus::Dead) => {
+                if holding.grant.is_some_and(|grant| grant.tokens.is_some()) {
+                    self.violation("a dead grant has kept its tokens");
+                }
+                if !holding
+                    .links
+                    .iter()
+                    .all(of(LinkStatus::ReauthorizationRequired))
+                {
+                    self.violation("a link on a dead grant does not ask for a new authorization");
+                }
+                lost = self.is_lost(honoured.as_deref()).await?;
+            }
+            Some(GrantStatus::Live) => {
+                if !holding.links.iter().all(of(LinkStatus::Active)) {
+                    self.violation("a link on a live grant is not active");
+                }
+                let kept = match holding.grant.and_then(|grant| grant.tokens) {
+                    Some(sealed) => {
+                        let owner = aws::vault::TokenOwner::Grant(zoom_user.clone());
+                        Some(self.world.vault.open(&owner, &sealed).await?)
+                    }
+                    None => None,
+                };
+                let kept = kept.as_ref().map(|pair| pair.refresh_token.expose_secret());
+                if kept != honoured.as_deref() {
+                    self.violation("the table's pair is not the one that Zoom honours");
+                }
+            }
+        }
+        if holding.links.is_empty() && self.world.links.holding(zoom_user).await?.grant.is_some() {
+            self.violation("a grant that nobody needs");
+        }
+        links.extend(holding.links);
+        Ok(lost)
+    }
+
+    /// Zoom honours a pair that the table does not have: unavoidable only if it was never saved.
+    async fn is_lost(&mut self, honoured: Option<&str>) -> anyhow::Result<bool> {
+        let Some(honoured) = honoured else {
+            return Ok(false);
+        };
+        for saved in self.world.journal.saved() {
+            let pair = self.world.vault.open(&saved.owner, &saved.sealed).await?;
+            if pair.refresh_token.expose_secret() == honoured {
+                self.violation("Zoom honours a grant whose pair was saved, and is gone");
+                return Ok(false);
+            }
+        }
+        if !self.disturbed {
+            self.violation("Zoom honours a grant whose pair nobody saved, and nobody died");
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The app sees what is in the table.
+    async fn check_listed(&mut self, links: &[Link]) -> anyhow::Result<()> {
+        for app_user in self.app_users.clone() {
+            let mine =
+                |link: &&Link| link.app_user.as_str() == app_user && link.status.is_visible();
+            let expected: BTreeSet<String> = links
+                .iter()
+                .filter(mine)
+                .map(|link| format!("{} {:?}", link.id, link.status).to_lowercase())
+                .collect();
+            let listed: BTreeSet<String> = self
+                .world
+                .listed(&app_user)
+                .await?
+                .iter()
+                .map(|link| {
+                    let text = |name: &str| link[name].as_str().unwrap_or_default().to_owned();
+                    let status = text("status").replace('_', "");
+                    format!("{} {status}", text("id")).to_lowercase()
+                })
+                .collect();
+            if listed != expected {
+                self.violation(format!("listed {listed:?}, kept {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the app was told of each link, in the order in which it happened, makes sense.
+    fn check_told(&mut self, links: &[Link]) {
+        let mut bodies: BTreeMap<String, String> = BTreeMap::new();
+        let mut stories: BTreeMap<String, BTreeMap<(Timestamp, u64), String>> = BTreeMap::new();
+        for told in self.world.journal.told() {
+            if let Some(first) = bodies.insert(told.id.clone(), told.body.clone()) {
+                if first != told.body {
+                    self.violation(format!("{} was told with two bodies", told.id));
+                }
+                continue;
+            }
+            let Some((link, at, fact)) = fact(&told.body) else {
+                self.violation(format!("told of something else: {}", told.event_type));
+                continue;
+            };
+            let story = stories.entry(link).or_default();
+            if let Some(other) = story.insert(at, fact.clone()) {
+                self.violation(format!("{other} and {fact} are told as one change"));
+            }
+        }
+        for (link, story) in &stories {
+            let facts: Vec<&String> = story.values().collect();
+            if facts.windows(2).any(|pair| pair[0] == pair[1]) {
+                self.violation(format!("one thing was told twice: {facts:?}"));
+            }
+            let status = links.iter().find(|kept| kept.id.as_str() == link);
+            let expected = match status.map(|link| link.status) {
+                Some(LinkStatus::Active) => "link.activated",
+                Some(LinkStatus::ReauthorizationRequired) => "link.reauthorization_required",
+                Some(LinkStatus::Pending) | None => "link.removed",
+            };
+            if facts.last().is_some_and(|last| *last != expected) {
+                self.violation(format!("told {facts:?}, and it is {expected}"));
+            }
+        }
+        for link in links.iter().filter(|link| link.status.is_visible()) {
+            if !stories.contains_key(link.id.as_str()) {
+                self.violation("the app was never told of a link");
+            }
+        }
+    }
+
+    /// A refresh token is good once.
+    fn check_refreshes(&mut self) -> anyhow::Result<()> {
+        let ours: BTreeSet<&str> = self
+            .zoom_users
+            .iter()
+            .map(|it| it.user_id.as_str())
+            .collect();
+        let grants = self.world.zoom()?.grants();
+        let spent: u32 = grants
+            .iter()
+            .filter(|grant| ours.contains(grant.user_id.as_str()))
+            .map(|grant| grant.spent_refreshes)
+            .sum();
+        if spent > 0 && !self.disturbed {
+            self.violation(format!(
+                "{spent} refreshes with a token that was spent, and nobody died"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Of which link, when, and what: by the link's beginning and its sequence, which rises with every change.
+fn fact(body: &str) -> Option<(String, (Timestamp, u64), String)> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let link = body.pointer("/data/link")?;
+    let created_at: Timestamp = link.get("created_at")?.as_str()?.parse().ok()?;
+    let sequence = body.pointer("/data/sequence")?.as_u64()?;
+    let id = link.get("id")?.as_str()?.to_owned();
+    let kind = body.get("type")?.as_str()?.to_owned();
+    Some((id, (created_at, sequence), kind))
+}
