@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 
 use aws::links::{Consent, LinkTable, NewTokens, PendingLink};
-use aws::recordings::FileItem;
+use aws::recordings::{FileItem, SourceKind};
 use aws::secrets::{Secret, ZoomCredentials, ZoomSecret};
 use aws::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, Session, SessionTable, SpendableJti, exchange_key,
+    ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SpendableJti,
+    exchange_key,
 };
 use aws::vault::{TokenOwner, Tokens, Vault};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
@@ -25,7 +26,7 @@ use domain::seal::{self, Source};
 use domain::session::BrowserSecret;
 use domain::signed_state::{self, Nonce};
 use domain::webhook::signature::SignatureHeaders;
-use domain::webhook::{endpoint_validation, redact};
+use domain::webhook::{endpoint_validation, event, redact};
 use gateway::app_tokens::AppTokens;
 use gateway::query::Query;
 use grants::Grants;
@@ -33,6 +34,7 @@ use it::people::ADA;
 use it::{System, store, zoom as zoom_side};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use recording_downloader::transfer::{Rung, Standalone};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use zoom::{ClientCredentials, DownloadHosts, Endpoints, TokenPair};
@@ -42,7 +44,7 @@ use super::declarations::Declarations;
 use super::needles::Needles;
 
 /// Types whose fields are called like secrets, or lie where secrets may, and never are any.
-const HARMLESS: [(&str, &str); 20] = [
+const HARMLESS: [(&str, &str); 25] = [
     (
         "app_api::ApiError",
         "failures' own words, and problems, which the caller is told",
@@ -52,6 +54,7 @@ const HARMLESS: [(&str, &str); 20] = [
     ("aws::ConfigError", "a variable's name"),
     ("aws::Queue", "the queue's address, which opens nothing"),
     ("aws::SecretError", "a secret's name"),
+    ("aws::StoredObject", "an object's key"),
     ("domain::EventError", "a field's name"),
     ("domain::File", "an object's key"),
     ("domain::InvalidId", "words of ours"),
@@ -73,6 +76,13 @@ const HARMLESS: [(&str, &str); 20] = [
     ("oauth_callback::CallbackError", "words of ours"),
     ("oauth_callback::LinkingError", "scopes, and words of ours"),
     ("oauth_start::ConnectError", "failures' own words"),
+    ("recording_downloader::Cause", "words of ours"),
+    ("recording_downloader::Completed", "S3's error code"),
+    (
+        "recording_downloader::Order",
+        "an object's key, type and metadata",
+    ),
+    ("recording_downloader::Unlisted", "words of ours"),
     (
         "worker::Consumer",
         "the queue's address, which opens nothing",
@@ -323,6 +333,19 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         token: Some(gallery.secret("a source's token").into()),
     };
     gallery.show(&source);
+    let listed = event::listed_file(
+        &json!({"recording_files": [{"id": "file", "download_url": gallery.secret("a listed URL")}]}),
+        &meeting(),
+        &"file".parse().unwrap(),
+    );
+    gallery.show(&listed.unwrap());
+    let rung = Rung {
+        url: source.url.clone(),
+        bearer: source.token.clone(),
+        kind: SourceKind::Webhook,
+    };
+    gallery.show(&rung);
+    gallery.show(&Standalone::new(vec![rung]));
     let sealed = seal::seal(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
     let facts = FileFacts {
@@ -416,11 +439,16 @@ async fn what_rests(gallery: &mut Gallery) {
         scope: None,
     };
     let app_user: AppUserId = "alice".parse().unwrap();
-    gallery.show(&ExchangeItem {
+    let item = ExchangeItem {
         app_user: app_user.clone(),
         stage,
         begun_at: 0,
         expires_at: 0,
+    };
+    gallery.show(&item);
+    gallery.show(&OpenExchange {
+        key: "exchange#hash".to_owned(),
+        item,
     });
     let claim = Claim::from_random([77; 32]);
     gallery
