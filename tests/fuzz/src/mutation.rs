@@ -17,8 +17,8 @@ impl Random {
         Self(seed)
     }
 
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
+    /// The next 64.
+    fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,7 +29,7 @@ impl Random {
     /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("64 bits");
-        usize::try_from(self.draw() % end).expect("below a usize")
+        usize::try_from(self.bits() % end).expect("below a usize")
     }
 
     /// One of them.

@@ -1,6 +1,6 @@
 //! A hundred thousand forgeries of each thing that opens a door, none of which does. Each begins with a good
 //! one and is bent a little. `FUZZ_SEED` gives other ones.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use domain::claim::Claim;
 use domain::jwt::{self, AppKeys, Audience};
