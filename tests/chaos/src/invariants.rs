@@ -242,3 +242,148 @@ fn fact(body: &str) -> Option<(String, (Timestamp, u64), String)> {
     let kind = body.get("type")?.as_str()?.to_owned();
     Some((id, (created_at, sequence), kind))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+    use crate::dice::Dice;
+    use crate::world::World;
+
+    /// A world at rest: one link, active.
+    async fn linked(world: &World) -> Case<'_> {
+        let mut case = Case::begin(world, Dice::new(0, ""), 1, 1).unwrap();
+        let user = case.zoom_users[0].user_id.to_string();
+        world.link(&case.app_users[0], &user).await.unwrap();
+        case.work().await.unwrap();
+        case.check().await.unwrap();
+        assert_eq!(case.verdict.violations, [""; 0]);
+        case
+    }
+
+    /// Checks once more, after something was spoiled.
+    async fn found(case: &mut Case<'_>) -> Vec<String> {
+        case.check().await.unwrap();
+        std::mem::take(&mut case.verdict.violations)
+    }
+
+    async fn delete(world: &World, zoom_user: &ZoomUser, entry: &str) {
+        let table = &world.stack().config().tables.links;
+        let delete = world
+            .stack()
+            .sdk()
+            .dynamodb()
+            .delete_item()
+            .table_name(table);
+        let delete = delete.key("zoom_user", AttributeValue::S(zoom_user.key()));
+        let delete = delete.key("entry", AttributeValue::S(entry.to_owned()));
+        delete.send().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pair_that_zoom_does_not_honour_is_found() {
+        let world = World::start().await.unwrap();
+        let mut case = linked(&world).await;
+        let user = case.zoom_users[0].user_id.to_string();
+        world.zoom().unwrap().authorize(&user).unwrap();
+        assert_eq!(
+            found(&mut case).await,
+            ["the table's pair is not the one that Zoom honours"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_link_without_a_grant_and_a_grant_without_a_link_are_found() {
+        let world = World::start().await.unwrap();
+        let mut case = linked(&world).await;
+        let (user, app_user) = (case.zoom_users[0].clone(), case.app_users[0].clone());
+        delete(&world, &user, "grant").await;
+        let violations = found(&mut case).await.join("; ");
+        assert!(
+            violations.contains("1 links without a grant"),
+            "{violations}"
+        );
+
+        let mut case = linked(&world).await;
+        delete(
+            &world,
+            &case.zoom_users[0],
+            &format!("link#{}", case.app_users[0]),
+        )
+        .await;
+        let violations = found(&mut case).await.join("; ");
+        assert!(
+            violations.contains("a grant that nobody needs"),
+            "{violations}"
+        );
+        assert!(
+            violations.contains("and it is link.removed"),
+            "{violations}"
+        );
+        assert_ne!(app_user, case.app_users[0]);
+    }
+
+    #[tokio::test]
+    async fn a_saved_pair_that_is_gone_is_no_unavoidable_loss() {
+        let world = World::start().await.unwrap();
+        let mut case = linked(&world).await;
+        let (user, app_user) = (case.zoom_users[0].clone(), case.app_users[0].clone());
+        delete(&world, &user, "grant").await;
+        delete(&world, &user, &format!("link#{app_user}")).await;
+        case.disturbed = true;
+        let violations = found(&mut case).await.join("; ");
+        assert!(
+            violations.contains("whose pair was saved, and is gone"),
+            "{violations}"
+        );
+        assert_eq!(case.verdict.unavoidable_losses, 0);
+    }
+
+    #[tokio::test]
+    async fn a_pair_that_nobody_saved_is_forgiven_only_if_somebody_died() {
+        let world = World::start().await.unwrap();
+        let mut case = Case::begin(&world, Dice::new(0, ""), 1, 1).unwrap();
+        let user = case.zoom_users[0].user_id.to_string();
+        world.zoom().unwrap().authorize(&user).unwrap();
+        assert_eq!(
+            found(&mut case).await,
+            ["Zoom honours a grant whose pair nobody saved, and nobody died"]
+        );
+        case.disturbed = true;
+        assert_eq!(found(&mut case).await, [""; 0]);
+        assert_eq!(case.verdict.unavoidable_losses, 1);
+    }
+
+    #[tokio::test]
+    async fn what_the_app_was_not_told_is_found() {
+        let world = World::start().await.unwrap();
+        let mut case = linked(&world).await;
+        world.journal.clear();
+        assert_eq!(found(&mut case).await, ["the app was never told of a link"]);
+    }
+
+    #[tokio::test]
+    async fn a_spent_refresh_token_is_noticed() {
+        let world = World::start().await.unwrap();
+        let mut case = linked(&world).await;
+        let user = case.zoom_users[0].clone();
+        let grants = world.warm.grants().unwrap();
+        let holding = world.links.holding(&user).await.unwrap();
+        let owner = aws::vault::TokenOwner::Grant(user);
+        let sealed = holding.grant.unwrap().tokens.unwrap();
+        let pair = world.vault.open(&owner, &sealed).await.unwrap();
+        let credentials = grants.credentials().await.unwrap();
+        for _ in 0..2 {
+            let refreshed = grants.zoom().refresh(&credentials, &pair.refresh_token);
+            let _ = refreshed.await;
+        }
+        let violations = found(&mut case).await.join("; ");
+        assert!(
+            violations.contains("1 refreshes with a token that was spent"),
+            "{violations}"
+        );
+    }
+}

@@ -11,7 +11,7 @@ use crate::work::use_grant;
 use crate::world::World;
 
 /// Of a callback's life.
-const POINTS: usize = 60;
+const POINTS: usize = 30;
 
 pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let mut case = Case::begin(world, dice, 1, 4)?;

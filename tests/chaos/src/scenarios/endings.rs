@@ -12,7 +12,7 @@ use crate::work::deliver;
 use crate::world::{ACCESS_TOKENS_END, World};
 
 /// Of an operation's life.
-const POINTS: usize = 40;
+const POINTS: usize = 30;
 
 pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     let mut case = Case::begin(world, dice, 1, 3)?;

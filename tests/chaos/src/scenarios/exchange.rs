@@ -10,7 +10,7 @@ use crate::work::{Used, use_grant};
 use crate::world::World;
 
 /// Above the number of await points of a callback after the exchange.
-const POINTS: u64 = 64;
+const POINTS: u64 = 16;
 
 pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<Verdict> {
     let mut case = Case::begin(world, dice, 1, 2)?;

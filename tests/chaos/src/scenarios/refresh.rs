@@ -12,7 +12,7 @@ use crate::work::{Used, use_another, use_grant};
 use crate::world::{ACCESS_TOKENS_END, World};
 
 /// Above the number of await points of a use that refreshes.
-const POINTS: u64 = 64;
+const POINTS: u64 = 24;
 
 pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<Verdict> {
     let mut case = Case::begin(world, dice, 1, 2)?;

@@ -17,7 +17,7 @@ use crate::work::{deliver, use_another, use_grant};
 use crate::world::World;
 
 /// Of an operation's life.
-const POINTS: usize = 40;
+const POINTS: usize = 30;
 
 /// What somebody does, and may be killed over.
 #[derive(Debug, Clone)]
