@@ -4,11 +4,11 @@
 use aws::links::{Grant, NewTokens};
 use aws::metrics;
 use aws::vault::TokenOwner;
-use domain::ids::ZoomUser;
+use domain::ids::{AppUserId, ZoomUser};
 use domain::link::{Change, GrantStatus, LinkStatus};
-use zoom::Me;
+use zoom::{ApiError, Me};
 
-use crate::{GrantError, Grants};
+use crate::{AccessToken, GrantError, Grants};
 
 /// What came of looking after a Zoom user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +46,18 @@ impl Grants {
     }
 
     /// Drops a link whose claim has expired unconfirmed, and the grant with it if nobody else needs it.
+    /// Tells whether the link still waits for its claim.
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
     pub async fn expire_pending(
         &self,
         zoom_user: &ZoomUser,
-        app_user: domain::ids::AppUserId,
-    ) -> Result<(), GrantError> {
-        let change = Change::ExpirePending { app_user };
+        app_user: AppUserId,
+    ) -> Result<bool, GrantError> {
+        let change = Change::ExpirePending {
+            app_user: app_user.clone(),
+        };
         let changed = self
             .links()
             .change(zoom_user, &change, self.clock.now())
@@ -63,22 +66,23 @@ impl Grants {
             metrics::count("LinksExpired", "never_confirmed");
         }
         self.tell(zoom_user, &changed).await?;
-        self.revoke(zoom_user).await
+        self.revoke(zoom_user).await?;
+        let mut kept = changed.after.links.iter();
+        Ok(kept.any(|link| link.app_user == app_user && link.status == LinkStatus::Pending))
     }
 
     /// Sees that a live grant stays alive, and is where Zoom says that its user is.
     async fn keep(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
         // A token that has not expired is used as it is: what lasts is the refresh token, whose 90 days
         // began with the last refresh.
-        let token = match self.access_token(zoom_user).await {
-            Ok(token) => token,
+        let (token, me) = match self.whose_token(zoom_user).await {
+            Ok(found) => found,
             // That is told, and nothing is left to keep.
             Err(GrantError::ReauthorizationRequired | GrantError::None) => {
                 return Ok(LookedAfter::Done);
             }
             Err(error) => return Err(error),
         };
-        let me = self.zoom().users_me(&token.token).await?;
         let Some(grant) = self.links().holding(zoom_user).await?.grant else {
             return Ok(LookedAfter::Done);
         };
@@ -92,6 +96,20 @@ impl Grants {
             self.links().postpone(zoom_user, &grant).await?;
         }
         Ok(LookedAfter::Done)
+    }
+
+    /// A token that Zoom takes, and whose it says that it is. A grant may end before its access token does;
+    /// then the refresh token tells, so that nobody waits for the hour to be over.
+    async fn whose_token(&self, zoom_user: &ZoomUser) -> Result<(AccessToken, Me), GrantError> {
+        let token = self.access_token(zoom_user).await?;
+        match self.zoom().users_me(&token.token).await {
+            Err(ApiError::Unauthorized) => {
+                let token = self.another_token(zoom_user, &token).await?;
+                let me = self.zoom().users_me(&token.token).await?;
+                Ok((token, me))
+            }
+            me => Ok((token, me?)),
+        }
     }
 
     /// Follows a Zoom user to another account. That is certain only by Zoom's answer to the grant's own

@@ -25,7 +25,7 @@ pub(crate) struct Case<'w> {
     pub(crate) world: &'w World,
     /// Its chances.
     pub(crate) dice: Dice,
-    /// Its Zoom users.
+    /// Its Zoom users, under each account that they were in.
     pub(crate) zoom_users: Vec<ZoomUser>,
     /// Its app users.
     pub(crate) app_users: Vec<String>,
@@ -33,6 +33,8 @@ pub(crate) struct Case<'w> {
     pub(crate) verdict: Verdict,
     /// Whether anything was killed, or failed on purpose: then a pair may have been lost on its way.
     pub(crate) disturbed: bool,
+    /// Whether a Zoom user has changed accounts.
+    pub(crate) moved: bool,
 }
 
 impl<'w> Case<'w> {
@@ -66,6 +68,7 @@ impl<'w> Case<'w> {
             app_users: (0..app_users).map(|n| format!("app-{n}-{name}")).collect(),
             verdict: Verdict::default(),
             disturbed: false,
+            moved: false,
         })
     }
 
@@ -132,8 +135,10 @@ impl<'w> Case<'w> {
         self.world.wait_for_what_was_sent_ahead();
         self.work().await?;
         self.world.advance(ACCESS_TOKENS_END);
-        if how == Rest::OrdersLost {
-            self.strike_until_nothing_is_due().await?;
+        // A pending link that went along to another account has no order there.
+        if how == Rest::OrdersLost || self.moved {
+            self.world.strike().await?;
+            self.work().await?;
         }
         let grants = self.world.warm.grants()?;
         for zoom_user in self.zoom_users.clone() {
@@ -142,12 +147,6 @@ impl<'w> Case<'w> {
                 other => self.violation(format!("used at rest: {other:?}")),
             }
         }
-        self.work().await
-    }
-
-    /// A pending link may be due a day after its claim ended, by the clock's own rule.
-    async fn strike_until_nothing_is_due(&mut self) -> anyhow::Result<()> {
-        self.world.strike().await?;
         self.work().await
     }
 

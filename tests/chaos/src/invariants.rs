@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::links::Holding;
+use aws::vault::TokenOwner;
 use domain::ids::ZoomUser;
 use domain::link::{GrantStatus, Link, LinkStatus};
 use jiff::Timestamp;
@@ -28,9 +29,15 @@ impl Case<'_> {
     /// If the simulation itself does not work.
     pub(crate) async fn check(&mut self) -> anyhow::Result<()> {
         let mut links = Vec::new();
-        let mut lost = 0;
+        let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for zoom_user in self.zoom_users.clone() {
-            lost += usize::from(self.check_grant(&zoom_user, &mut links).await?);
+            let pair = self.check_grant(&zoom_user, &mut links).await?;
+            let of_user = kept.entry(zoom_user.user_id.to_string()).or_default();
+            of_user.extend(pair);
+        }
+        let mut lost = 0;
+        for (user_id, kept) in kept {
+            lost += usize::from(self.agrees(&user_id, &kept).await?);
         }
         self.verdict.unavoidable_losses = self.verdict.unavoidable_losses.max(lost);
         for open in self.world.sessions.open_exchanges().await? {
@@ -59,73 +66,70 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Whether a pair of this Zoom user was lost as it can't be avoided.
+    /// Checks one partition of the table. Gives the refresh token that it keeps, if it says that Zoom honours
+    /// it.
     async fn check_grant(
         &mut self,
         zoom_user: &ZoomUser,
         links: &mut Vec<Link>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<String>> {
         let holding = self.world.links.holding(zoom_user).await?;
-        let honoured = self
-            .world
-            .zoom()?
-            .live_grant(zoom_user.user_id.as_str())
-            .map(|grant| grant.refresh_token);
         if !holding.outbox.is_empty() {
             self.violation("something is left to be told");
         }
-        let of = |status: LinkStatus| move |link: &Link| link.status == status;
-        let mut lost = false;
+        let all = |status: LinkStatus| holding.links.iter().all(|link| link.status == status);
+        let mut kept = None;
         match holding.grant.as_ref().map(|grant| grant.status) {
-            None => {
-                if !holding.links.is_empty() {
-                    self.violation(format!("{} links without a grant", holding.links.len()));
-                }
-                lost = self.is_lost(honoured.as_deref()).await?;
+            None if holding.links.is_empty() => {}
+            None => self.violation(format!("{} links without a grant", holding.links.len())),
+            Some(_) if holding.links.is_empty() => self.violation("a grant that nobody needs"),
+            Some(GrantStatus::Ending) => self.violation("a grant that is ending has links"),
+            Some(GrantStatus::Dead) if !all(LinkStatus::ReauthorizationRequired) => {
+                let found = statuses(&holding.links);
+                self.violation(format!(
+                    "on a dead grant there are links that are {found:?}"
+                ));
             }
-            Some(GrantStatus::Ending) => self.violation("a grant has not come to its end"),
-            Some(GrantStatus::Dead) => {
-                if holding.grant.is_some_and(|grant| grant.tokens.is_some()) {
-                    self.violation("a dead grant has kept its tokens");
-                }
-                if !holding
-                    .links
-                    .iter()
-                    .all(of(LinkStatus::ReauthorizationRequired))
-                {
-                    self.violation("a link on a dead grant does not ask for a new authorization");
-                }
-                lost = self.is_lost(honoured.as_deref()).await?;
+            Some(GrantStatus::Live) if !all(LinkStatus::Active) => {
+                let found = statuses(&holding.links);
+                self.violation(format!(
+                    "on a live grant there are links that are {found:?}"
+                ));
             }
-            Some(GrantStatus::Live) => {
-                if !holding.links.iter().all(of(LinkStatus::Active)) {
-                    self.violation("a link on a live grant is not active");
-                }
-                let kept = match holding.grant.and_then(|grant| grant.tokens) {
-                    Some(sealed) => {
-                        let owner = aws::vault::TokenOwner::Grant(zoom_user.clone());
-                        Some(self.world.vault.open(&owner, &sealed).await?)
-                    }
-                    None => None,
-                };
-                let kept = kept.as_ref().map(|pair| pair.refresh_token.expose_secret());
-                if kept != honoured.as_deref() {
-                    self.violation("the table's pair is not the one that Zoom honours");
-                }
-            }
+            Some(GrantStatus::Dead | GrantStatus::Live) => {}
         }
-        if holding.links.is_empty() && self.world.links.holding(zoom_user).await?.grant.is_some() {
-            self.violation("a grant that nobody needs");
+        if let Some(grant) = holding.grant {
+            match (grant.status, grant.tokens) {
+                (GrantStatus::Live, Some(sealed)) => {
+                    let owner = TokenOwner::Grant(zoom_user.clone());
+                    let pair = self.world.vault.open(&owner, &sealed).await?;
+                    kept = Some(pair.refresh_token.expose_secret().to_owned());
+                }
+                (GrantStatus::Live, None) => self.violation("a live grant without tokens"),
+                (GrantStatus::Dead, Some(_)) => self.violation("a dead grant has kept its tokens"),
+                (GrantStatus::Dead, None) | (GrantStatus::Ending, _) => {}
+            }
         }
         links.extend(holding.links);
-        Ok(lost)
+        Ok(kept)
+    }
+
+    /// What the table keeps of one Zoom user, under all of their accounts, is what Zoom honours. Whether a
+    /// pair was lost as it can't be avoided.
+    async fn agrees(&mut self, user_id: &str, kept: &[String]) -> anyhow::Result<bool> {
+        let honoured = self.world.zoom()?.live_grant(user_id);
+        let honoured = honoured.map(|grant| grant.refresh_token);
+        if kept.iter().any(|pair| Some(pair) != honoured.as_ref()) {
+            self.violation("the table's pair is not the one that Zoom honours");
+        }
+        match honoured {
+            Some(honoured) if !kept.contains(&honoured) => self.is_lost(&honoured).await,
+            _ => Ok(false),
+        }
     }
 
     /// Zoom honours a pair that the table does not have: unavoidable only if it was never saved.
-    async fn is_lost(&mut self, honoured: Option<&str>) -> anyhow::Result<bool> {
-        let Some(honoured) = honoured else {
-            return Ok(false);
-        };
+    async fn is_lost(&mut self, honoured: &str) -> anyhow::Result<bool> {
         for saved in self.world.journal.saved() {
             let pair = self.world.vault.open(&saved.owner, &saved.sealed).await?;
             if pair.refresh_token.expose_secret() == honoured {
@@ -171,7 +175,7 @@ impl Case<'_> {
     /// What the app was told of each link, in the order in which it happened, makes sense.
     fn check_told(&mut self, links: &[Link]) {
         let mut bodies: BTreeMap<String, String> = BTreeMap::new();
-        let mut stories: BTreeMap<String, BTreeMap<(Timestamp, u64), String>> = BTreeMap::new();
+        let mut stories: BTreeMap<String, BTreeMap<(Timestamp, u64), Fact>> = BTreeMap::new();
         for told in self.world.journal.told() {
             if let Some(first) = bodies.insert(told.id.clone(), told.body.clone()) {
                 if first != told.body {
@@ -185,11 +189,11 @@ impl Case<'_> {
             };
             let story = stories.entry(link).or_default();
             if let Some(other) = story.insert(at, fact.clone()) {
-                self.violation(format!("{other} and {fact} are told as one change"));
+                self.violation(format!("{other:?} and {fact:?} are told as one change"));
             }
         }
         for (link, story) in &stories {
-            let facts: Vec<&String> = story.values().collect();
+            let facts: Vec<&Fact> = story.values().collect();
             if facts.windows(2).any(|pair| pair[0] == pair[1]) {
                 self.violation(format!("one thing was told twice: {facts:?}"));
             }
@@ -199,7 +203,7 @@ impl Case<'_> {
                 Some(LinkStatus::ReauthorizationRequired) => "link.reauthorization_required",
                 Some(LinkStatus::Pending) | None => "link.removed",
             };
-            if facts.last().is_some_and(|last| *last != expected) {
+            if facts.last().is_some_and(|last| last.kind != expected) {
                 self.violation(format!("told {facts:?}, and it is {expected}"));
             }
         }
@@ -232,15 +236,28 @@ impl Case<'_> {
     }
 }
 
+fn statuses(links: &[Link]) -> Vec<LinkStatus> {
+    links.iter().map(|link| link.status).collect()
+}
+
+/// What was told of a link. That it is active is told again when it goes along to another account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fact {
+    kind: String,
+    account: String,
+}
+
 /// Of which link, when, and what: by the link's beginning and its sequence, which rises with every change.
-fn fact(body: &str) -> Option<(String, (Timestamp, u64), String)> {
+fn fact(body: &str) -> Option<(String, (Timestamp, u64), Fact)> {
     let body: Value = serde_json::from_str(body).ok()?;
-    let link = body.pointer("/data/link")?;
-    let created_at: Timestamp = link.get("created_at")?.as_str()?.parse().ok()?;
+    let text = |pointer| body.pointer(pointer)?.as_str().map(str::to_owned);
+    let created_at: Timestamp = text("/data/link/created_at")?.parse().ok()?;
     let sequence = body.pointer("/data/sequence")?.as_u64()?;
-    let id = link.get("id")?.as_str()?.to_owned();
-    let kind = body.get("type")?.as_str()?.to_owned();
-    Some((id, (created_at, sequence), kind))
+    let fact = Fact {
+        kind: text("/type")?,
+        account: text("/data/link/zoom/account_id")?,
+    };
+    Some((text("/data/link/id")?, (created_at, sequence), fact))
 }
 
 #[cfg(test)]
@@ -372,7 +389,7 @@ mod tests {
         let user = case.zoom_users[0].clone();
         let grants = world.warm.grants().unwrap();
         let holding = world.links.holding(&user).await.unwrap();
-        let owner = aws::vault::TokenOwner::Grant(user);
+        let owner = TokenOwner::Grant(user);
         let sealed = holding.grant.unwrap().tokens.unwrap();
         let pair = world.vault.open(&owner, &sealed).await.unwrap();
         let credentials = grants.credentials().await.unwrap();

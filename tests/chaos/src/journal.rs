@@ -110,6 +110,17 @@ impl Journal {
         noted.messages.remove(place)
     }
 
+    /// Adds an order that is due now.
+    pub(crate) fn order(&self, body: String) {
+        self.put_back(Message {
+            to: To::Orders,
+            body,
+            due: self.clock.now(),
+            sent_ahead: false,
+            failures: 0,
+        });
+    }
+
     /// Puts a message back that was not done.
     pub(crate) fn put_back(&self, message: Message) {
         self.lock().messages.push_back(message);

@@ -15,6 +15,9 @@ use crate::world::{LEASES_END, World};
 /// SQS gives a message up after so many deliveries in vain.
 const MOST_DELIVERIES: u32 = 12;
 
+/// The pause before a message is delivered again; it doubles each time.
+const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
 /// More than this many messages in a row, and they breed.
 const MOST_MESSAGES: usize = 2_000;
 
@@ -100,8 +103,10 @@ impl World {
                 dead.push(message.body);
                 continue;
             }
+            // As the functions have it: from seconds to hours.
+            let wait = FIRST_WAIT * (1 << message.failures);
             self.journal.put_back(message);
-            self.advance(LEASES_END);
+            self.advance(wait.max(LEASES_END));
         }
         anyhow::bail!("{MOST_MESSAGES} messages worked off, and there are more")
     }

@@ -1,9 +1,11 @@
 //! Anything, in any order: connect, come back, confirm, abandon, disconnect, remove the app at Zoom (told,
-//! told late, not told), use, be refused, deliver, deliver twice, the hour strikes, time. One at a time or
+//! told late, not told), use, be refused, change accounts, deliver,
+//! deliver twice, the hour strikes, time. One at a time or
 //! up to three side by side, anybody killed anywhere, AWS calls spoiled, Zoom failing.
 
 use domain::ids::ZoomUser;
 use jiff::SignedDuration;
+use serde_json::json;
 use zoom_sim::{Fault, NewFault, Point};
 
 use crate::case::{Case, Rest};
@@ -105,7 +107,33 @@ async fn step(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
             let of = late.unwrap_or_else(|| zoom_user.user_id.to_string());
             world.tell_of_removal(&of).await?;
         }
+        40..43 => move_user(case, &zoom_user)?,
+        // An event of a host whom nobody linked, and whose user id is known.
+        43..47 => {
+            let order = json!({"v": 1, "order": "look_after", "zoom_user": zoom_user});
+            world.journal.order(order.to_string());
+        }
         _ => together(case, open).await?,
+    }
+    Ok(())
+}
+
+/// The Zoom user changes to another account, or back.
+fn move_user(case: &mut Case<'_>, zoom_user: &ZoomUser) -> anyhow::Result<()> {
+    let known = case.zoom_users.clone();
+    let account = match case.dice.pick(&known) {
+        Some(other) if case.dice.percent(50) => other.account_id.clone(),
+        _ => format!("Account-{:04}", case.dice.below(10_000)).parse()?,
+    };
+    let moved = ZoomUser {
+        account_id: account,
+        user_id: zoom_user.user_id.clone(),
+    };
+    let zoom = case.world.zoom()?;
+    zoom.move_user(moved.user_id.as_str(), moved.account_id.as_str())?;
+    case.moved = true;
+    if !known.contains(&moved) {
+        case.zoom_users.push(moved);
     }
     Ok(())
 }

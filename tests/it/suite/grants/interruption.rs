@@ -137,6 +137,32 @@ async fn a_link_that_is_never_confirmed_is_dropped_and_its_grant_revoked() {
 }
 
 #[tokio::test]
+async fn an_order_that_comes_too_early_leaves_the_later_one_its_work() {
+    let scene = Scene::open().await;
+    // The consent is stored, and its callback is told that it is not: so it orders to finish at once.
+    let refused = embedded_aws::Fault::error(400, "AccessDeniedException").after_effect();
+    let faults = scene.system.stack.engines().faults();
+    let mut browser = scene.system.browser();
+    let back = scene.system.callback(&mut browser, "alice", ADA).await;
+    let dynamodb = embedded_aws::Service::DynamoDb;
+    faults.fail_next(dynamodb, "TransactWriteItems", 1, refused);
+    assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
+    let exchange = scene.exchanges().await;
+    scene.settle().await;
+    assert_eq!(
+        scene.holding(ADA).await.links.len(),
+        1,
+        "it may be confirmed"
+    );
+
+    scene.system.stack.advance(SignedDuration::from_secs(900));
+    scene.finish(&exchange).await;
+    scene.assert_gone(ADA).await;
+    assert!(scene.exchanges().await.is_empty());
+    scene.assert_told("alice", []).await;
+}
+
+#[tokio::test]
 async fn a_pending_link_that_is_dropped_leaves_the_others_their_grant() {
     let scene = Scene::linked(&["alice"]).await;
     scene

@@ -102,6 +102,42 @@ async fn an_idle_grant_that_zoom_has_ended_is_reported_by_the_clock() {
 }
 
 #[tokio::test]
+async fn a_look_at_a_grant_that_ended_before_its_access_token_did_reports_it_at_once() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.remove_silently(ADA).await;
+    let user = scene.zoom_user(ADA);
+    scene
+        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .await;
+    scene.settle().await;
+    scene
+        .assert_status("alice", &["reauthorization_required"])
+        .await;
+    scene
+        .assert_told("alice", [("activated", 1), ("reauthorization_required", 1)])
+        .await;
+    assert_eq!(scene.dead_orders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_look_at_a_grant_whose_access_token_alone_is_refused_keeps_it() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.arm(NewFault::times(
+        Point::UsersMe,
+        Fault::Status { status: 401 },
+        1,
+    ));
+    let user = scene.zoom_user(ADA);
+    scene
+        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .await;
+    scene.settle().await;
+    assert_eq!(scene.refreshes(), 1);
+    scene.assert_served(ADA).await;
+    scene.assert_told("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
 async fn a_grant_whose_last_order_was_lost_is_revoked_by_the_clock() {
     let scene = Scene::linked(&["alice"]).await;
     let id = scene.system.app.links("alice").await[0]["id"].clone();
