@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 /// What a process took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// From start to end, seconds.
-    pub wall_s: f64,
+    pub(crate) wall_s: f64,
     /// User and system, seconds.
-    pub cpu_s: f64,
+    pub(crate) cpu_s: f64,
     /// The most memory that it held, MiB.
-    pub peak_rss_mib: f64,
+    pub(crate) peak_rss_mib: f64,
 }
 
 /// Why a process was not measured.
 #[derive(Debug, thiserror::Error)]
-pub enum MeasureError {
+pub(crate) enum MeasureError {
     /// It did not start, or its figures did not come.
     #[error("{0}: {1}")]
     Process(String, String),
@@ -31,7 +31,7 @@ pub enum MeasureError {
 ///
 /// # Errors
 /// If it does not start, or fails.
-pub fn run(
+pub(crate) fn run(
     command: &[String],
     environment: &BTreeMap<String, String>,
 ) -> Result<Measured, MeasureError> {
@@ -56,7 +56,7 @@ pub fn run(
 ///
 /// # Errors
 /// If it does not start, or fails.
-pub fn alone(command: &[String]) -> Result<Measured, MeasureError> {
+pub(crate) fn alone(command: &[String]) -> Result<Measured, MeasureError> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |reason: String| MeasureError::Process(name.clone(), reason);
     let begun = Instant::now();
@@ -81,7 +81,7 @@ pub fn alone(command: &[String]) -> Result<Measured, MeasureError> {
 }
 
 /// The middle one of each figure.
-pub fn median(runs: &[Measured]) -> Option<Measured> {
+pub(crate) fn median(runs: &[Measured]) -> Option<Measured> {
     let middle = |figure: fn(&Measured) -> f64| {
         let mut figures: Vec<f64> = runs.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);

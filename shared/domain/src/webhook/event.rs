@@ -589,12 +589,13 @@ pub(crate) mod tests {
         .unwrap();
         let uuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
         let id = "11111111-1111-4111-8111-111111111111".parse().unwrap();
-        let url = download_url(&list["meetings"][0], &uuid, &id).unwrap();
+        let file = listed_file(&list["meetings"][0], &uuid, &id).unwrap();
+        let url = file.url;
         assert!(
             url.expose_secret()
                 .ends_with("/rec/download/SYNTHETIC.AAAA")
         );
-        assert!(download_url(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
+        assert!(listed_file(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// Making it.
     #[error(transparent)]
     Made(#[from] rcgen::Error),
@@ -26,7 +26,7 @@ pub enum CertificateError {
 
 /// Three files in one folder.
 #[derive(Debug, Clone)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     folder: PathBuf,
 }
 
@@ -35,7 +35,7 @@ impl Certificate {
     ///
     /// # Errors
     /// If the folder can't be written.
-    pub fn make(folder: &Path) -> Result<Self, CertificateError> {
+    pub(crate) fn make(folder: &Path) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
@@ -49,14 +49,14 @@ impl Certificate {
     }
 
     /// Those that were made in a folder.
-    pub fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
         }
     }
 
     /// The authority, for clients.
-    pub fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
@@ -64,7 +64,7 @@ impl Certificate {
     ///
     /// # Errors
     /// If the files are not what they should be.
-    pub fn server(&self) -> Result<ServerConfig, CertificateError> {
+    pub(crate) fn server(&self) -> Result<ServerConfig, CertificateError> {
         let chain = CertificateDer::pem_file_iter(self.folder.join("leaf.pem"))?
             .collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(self.folder.join("key.pem"))?;

@@ -95,7 +95,7 @@ impl Write for Connection {
 ///
 /// # Errors
 /// If not all of it came.
-pub fn limit(copy: bool) -> Result<(), DownloadError> {
+pub(crate) fn limit(copy: bool) -> Result<(), DownloadError> {
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| DownloadError::Limit(format!("{name} is missing")))
     };

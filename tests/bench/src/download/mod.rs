@@ -20,8 +20,8 @@ use self::peers::{PeerError, Peers};
 use self::servers::Addresses;
 use crate::measure::{self, MeasureError, Measured};
 
-pub use self::limit::limit;
-pub use self::reelay::reelay;
+pub(crate) use self::limit::limit;
+pub(crate) use self::reelay::reelay;
 
 const MIB: u64 = 1024 * 1024;
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -31,7 +31,7 @@ const THROTTLE: u64 = 20_000_000;
 
 /// What to measure, and how.
 #[derive(Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -51,7 +51,7 @@ pub struct Options {
 
 /// What ends the benchmark.
 #[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
+pub(crate) enum DownloadError {
     /// The certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -170,7 +170,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// See [`DownloadError`].
-pub fn run(options: &Options) -> Result<(), DownloadError> {
+pub(crate) fn run(options: &Options) -> Result<(), DownloadError> {
     let cases: Vec<&Case> = CASES
         .iter()
         .filter(|case| case.name.contains(&options.only))
@@ -348,6 +348,6 @@ impl Drop for Servers {
 /// # Errors
 /// If no port can be had.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-pub async fn serve(certificate: Option<&Path>) -> Result<(), DownloadError> {
+pub(crate) async fn serve(certificate: Option<&Path>) -> Result<(), DownloadError> {
     Ok(servers::serve(certificate.map(Certificate::at)).await?)
 }

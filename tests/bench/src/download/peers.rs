@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 /// Peers could not be had.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {reason}")]
-pub struct PeerError {
+pub(crate) struct PeerError {
     step: &'static str,
     reason: String,
 }
 
 /// The peers, installed.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     folder: PathBuf,
 }
 
@@ -23,7 +23,7 @@ impl Peers {
     ///
     /// # Errors
     /// If Python's venv or npm fails.
-    pub fn install() -> Result<Self, PeerError> {
+    pub(crate) fn install() -> Result<Self, PeerError> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
         let peers = Self { folder };
         if !peers.python().exists() {
@@ -54,14 +54,14 @@ impl Peers {
     }
 
     /// The command of the Python peer.
-    pub fn python_command(&self) -> Vec<String> {
+    pub(crate) fn python_command(&self) -> Vec<String> {
         [self.python(), self.folder.join("download.py")]
             .map(|path| path.display().to_string())
             .to_vec()
     }
 
     /// The command of the Node peer.
-    pub fn node_command(&self) -> Vec<String> {
+    pub(crate) fn node_command(&self) -> Vec<String> {
         let script = self.folder.join("download.mjs").display().to_string();
         vec!["node".to_owned(), script]
     }

@@ -15,7 +15,7 @@ use super::DownloadError;
 ///
 /// # Errors
 /// If it does not arrive.
-pub fn reelay(connections: usize) -> Result<(), DownloadError> {
+pub(crate) fn reelay(connections: usize) -> Result<(), DownloadError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -26,11 +26,11 @@ use super::certificate::Certificate;
 
 /// Where the servers listen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// `https`, or `http`.
-    pub source: String,
+    pub(crate) source: String,
     /// `https`, or `http`.
-    pub sink: String,
+    pub(crate) sink: String,
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -39,7 +39,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 ///
 /// # Errors
 /// If no port can be had.
-pub async fn serve(certificate: Option<Certificate>) -> std::io::Result<()> {
+pub(crate) async fn serve(certificate: Option<Certificate>) -> std::io::Result<()> {
     let acceptor = certificate
         .map(|certificate| certificate.server())
         .transpose()

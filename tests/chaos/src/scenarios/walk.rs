@@ -181,23 +181,13 @@ async fn together(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
                 case.world.journal.put_back(message);
             }
             // It is delivered twice, now and then.
-            (Act::Deliver(message), Some(_)) => {
-                if case.dice.percent(5) {
-                    case.world.journal.put_back(message);
-                }
+            (Act::Deliver(message), Some(_)) if case.dice.percent(5) => {
+                case.world.journal.put_back(message);
             }
             (_, Some(Came::Claim(claim))) => open.claims.push(claim),
             // The browser is told to try again, or does by itself.
-            (Act::Arrive(arrival), _) => {
-                if case.dice.percent(20) {
-                    open.arrivals.push(arrival);
-                }
-            }
-            (Act::Confirm(claim), _) => {
-                if case.dice.percent(60) {
-                    open.claims.push(claim);
-                }
-            }
+            (Act::Arrive(arrival), _) if case.dice.percent(20) => open.arrivals.push(arrival),
+            (Act::Confirm(claim), _) if case.dice.percent(60) => open.claims.push(claim),
             _ => {}
         }
     }
