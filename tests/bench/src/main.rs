@@ -1,5 +1,10 @@
 //! `cargo run --release -p bench -- download --json`: figures beside those of peers, in one run on one
 //! machine. With `--json` one object a line, without it a table.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command: its figures go to stdout, its errors to stderr"
+)]
 
 mod download;
 mod measure;
