@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
-    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, Unsent, due,
-    erasure, keyed, link_entry, link_item,
+    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, Unsent,
+    beginning, due, erasure, keyed, link_entry, link_item,
 };
 use crate::AwsFailure;
 use crate::sessions::{
@@ -217,7 +217,7 @@ impl LinkTable {
     ) -> Result<Option<Changed>, LinkError> {
         let before = holding.lifecycle();
         let after = before.after(change, now)?;
-        let generation = holding.generation() + 1;
+        let generation = holding.next_generation(now);
         let told = before
             .facts(&after)
             .iter()
@@ -283,7 +283,7 @@ impl LinkTable {
                     exchange: new.exchange.clone(),
                     due: due::of_grant(status, true, now),
                     user_id: zoom_user.user_id.clone(),
-                    version: 1,
+                    version: beginning(now),
                     generation,
                     lease_owner: None,
                     lease_until: None,

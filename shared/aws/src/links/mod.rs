@@ -190,9 +190,12 @@ impl Holding {
             .map(|link| &link.app_user)
     }
 
-    /// How often grant and links have changed.
-    fn generation(&self) -> u64 {
-        self.grant.as_ref().map_or(0, |grant| grant.generation)
+    /// The grant's generation after one more change.
+    fn next_generation(&self, now: Timestamp) -> u64 {
+        match &self.grant {
+            Some(grant) => grant.generation + 1,
+            None => beginning(now),
+        }
     }
 
     /// What `domain` reasons about.
@@ -315,6 +318,12 @@ impl LinkTable {
         }
         Ok(())
     }
+}
+
+/// Where a new grant's counts begin: above those of any grant that this Zoom user had before, so that
+/// whoever has slept over the end of one takes no other for it, and what is told of a link keeps rising.
+fn beginning(now: Timestamp) -> u64 {
+    u64::try_from(now.as_millisecond()).unwrap_or(1)
 }
 
 fn link_entry(app_user: &AppUserId) -> String {

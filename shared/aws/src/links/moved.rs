@@ -59,7 +59,7 @@ impl LinkTable {
             let before = new.lifecycle();
             let after = before.joined_by(&old.lifecycle(), to)?;
             // Above both, so that no fact is told under the id of another.
-            let generation = new.generation().max(grant.generation) + 1;
+            let generation = new.next_generation(now).max(grant.generation + 1);
             let mut facts = before.facts(&after);
             let kept = |id| after.links.iter().any(|link| link.id == id);
             let merged = old.links.iter().filter(|link| link.status.is_visible());
