@@ -308,7 +308,10 @@ mod tests {
         world.zoom().unwrap().authorize(&user).unwrap();
         assert_eq!(
             found(&mut case).await,
-            ["the table's pair is not the one that Zoom honours"]
+            [
+                "the table's pair is not the one that Zoom honours",
+                "Zoom honours a grant whose pair nobody saved, and nobody died"
+            ]
         );
     }
 
