@@ -106,7 +106,7 @@ fn text_below(folder: &Path, extension: &str) -> String {
 #[test]
 fn every_test_that_the_security_policy_names_is_there() {
     let policy = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
-    let tests: String = ["tests/it/suite", "shared", "functions"]
+    let tests: String = ["tests/it/suite", "tests/fuzz/tests", "shared", "functions"]
         .map(|folder| text_below(&root().join(folder), "rs"))
         .concat();
     let mut named = 0;
