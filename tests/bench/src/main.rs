@@ -37,6 +37,9 @@ enum Bench {
     Reelay {
         #[arg(long)]
         connections: usize,
+        /// Parts without checksums of their own.
+        #[arg(long)]
+        bare: bool,
     },
     /// A blocking read to nowhere, or a blocking copy; for `download` itself.
     #[command(hide = true)]
@@ -79,7 +82,7 @@ fn run(bench: Bench) -> Result<(), BenchError> {
     match bench {
         Bench::Download(options) => download::run(&options)?,
         Bench::Serve { certificate } => download::serve(certificate.as_deref())?,
-        Bench::Reelay { connections } => download::reelay(connections)?,
+        Bench::Reelay { connections, bare } => download::reelay(connections, bare)?,
         Bench::Limit { copy } => download::limit(copy)?,
         Bench::Measure { command } => {
             println!("{}", serde_json::to_string(&measure::alone(&command)?)?);

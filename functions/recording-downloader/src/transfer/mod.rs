@@ -225,6 +225,7 @@ impl Transfer<'_> {
         let target = Target {
             bucket: self.bucket,
             order: self.order,
+            part_checksums: self.settings.part_checksums,
         };
         let moved = AtomicU64::new(0);
         let working = async {
@@ -265,6 +266,7 @@ impl Transfer<'_> {
         let target = Target {
             bucket: self.bucket,
             order: self.order,
+            part_checksums: self.settings.part_checksums,
         };
         let id = kept.id.clone();
         Upload { target, id }.abort().await?;

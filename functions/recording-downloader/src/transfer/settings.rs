@@ -14,6 +14,11 @@ pub struct Settings {
     pub connections: usize,
     /// Bytes of a part, at least. S3 takes none below 5 MiB but the last.
     pub part_size: u64,
+    /// Whether each streamed part carries its checksum, so that S3 refuses the part that came to harm.
+    /// Without, S3 compares the checksum of the whole alone: still nothing false lies under the key, but all
+    /// parts are sent again. Over plain HTTP the SDK signs what carries a checksum, which costs more than
+    /// all the rest; no function runs without.
+    pub part_checksums: bool,
     /// When a source counts as stalled.
     pub stall: StallRule,
     /// How long a source may take to begin its answer.
@@ -33,6 +38,7 @@ impl Default for Settings {
         Self {
             connections: 8,
             part_size: SMALLEST_PART,
+            part_checksums: true,
             // Before the SDK, which looks at the other side, loses its patience (20 s).
             stall: StallRule {
                 window: Duration::from_secs(10),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aws::AwsFailure;
 use aws::bucket::Bucket;
+use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
@@ -49,6 +50,7 @@ pub(crate) enum Completed {
 pub(crate) struct Target<'a> {
     pub(crate) bucket: &'a Bucket,
     pub(crate) order: &'a Order,
+    pub(crate) part_checksums: bool,
 }
 
 impl<'a> Target<'a> {
@@ -236,16 +238,25 @@ impl Upload<'_> {
         feed: &Arc<Feed>,
         length: u64,
     ) -> Result<StoredPart, SendError> {
-        let sent = self
-            .part_request(number, feed.stream(), length)
-            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
-            .send()
-            .await;
+        let request = self.part_request(number, feed.stream(), length);
+        let checked = self.target.part_checksums;
+        let sent = if checked {
+            request
+                .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+                .send()
+                .await
+        } else {
+            let none = aws_sdk_s3::config::Builder::new()
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+            request.customize().config_override(none).send().await
+        };
         match (sent, feed.fed()) {
             (Ok(answer), Fed::Whole(crc)) => {
-                verified("UploadPart", answer.checksum_crc64_nvme(), crc)
-                    .and_then(|()| stored("UploadPart", length, answer.e_tag, crc))
-                    .map_err(SendError::S3)
+                let at_s3 = answer.checksum_crc64_nvme();
+                if checked || at_s3.is_some() {
+                    verified("UploadPart", at_s3, crc).map_err(SendError::S3)?;
+                }
+                stored("UploadPart", length, answer.e_tag, crc).map_err(SendError::S3)
             }
             (Ok(_), _) => Err(SendError::S3(AwsFailure::answer(
                 "UploadPart",

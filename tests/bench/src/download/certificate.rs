@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,6 +37,10 @@ impl Certificate {
     /// If the folder can't be written.
     pub(crate) fn make(folder: &Path) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
+        // Two certificates of one name would be one that signed itself, to OpenSSL.
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "Reelay's benchmark");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;

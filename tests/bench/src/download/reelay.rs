@@ -15,14 +15,14 @@ use super::DownloadError;
 ///
 /// # Errors
 /// If it does not arrive.
-pub(crate) fn reelay(connections: usize) -> Result<(), DownloadError> {
+pub(crate) fn reelay(connections: usize, bare: bool) -> Result<(), DownloadError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(moved(connections))
+    runtime.block_on(moved(connections, bare))
 }
 
-async fn moved(connections: usize) -> Result<(), DownloadError> {
+async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
     let failed = |reason: String| DownloadError::Reelay(reason);
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
@@ -59,6 +59,7 @@ async fn moved(connections: usize) -> Result<(), DownloadError> {
     }]);
     let settings = Settings {
         connections,
+        part_checksums: !bare,
         ..Settings::default()
     };
     let transfer = Transfer {
