@@ -3,6 +3,7 @@
 
 mod api;
 mod downloads;
+mod downloads_huge;
 mod downloads_resumed;
 mod faults;
 mod forgeries;
