@@ -7,7 +7,7 @@ use aws::recordings::{FileKey, Loaded};
 use domain::cursor::{self, Position};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
 use domain::link::Link;
-use domain::message::{DownloadMessage, V1};
+use domain::message::DownloadMessage;
 use domain::recording::{FileStatus, RecordingView};
 use futures_util::future::try_join_all;
 use gateway::answer::{self, Problem};
@@ -130,12 +130,7 @@ impl AppApi {
                     recording,
                     file,
                 } = key;
-                messages.push(DownloadMessage {
-                    v: V1,
-                    zoom_user,
-                    recording_id: recording,
-                    file_id: file,
-                });
+                messages.push(DownloadMessage::fresh(zoom_user, recording, file));
             }
         }
         self.downloads

@@ -307,12 +307,7 @@ impl EventProcessor {
     ) -> Result<(), AwsFailure> {
         let messages: Vec<DownloadMessage> = keys
             .iter()
-            .map(|key| DownloadMessage {
-                v: V1,
-                zoom_user: host.clone(),
-                recording_id: recording.clone(),
-                file_id: key.file.clone(),
-            })
+            .map(|key| DownloadMessage::fresh(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads
             .send_all(&messages, host.account_id.as_str())

@@ -3,6 +3,7 @@
 
 mod api;
 mod downloads;
+mod downloads_limited;
 mod downloads_resumed;
 mod faults;
 mod forgeries;

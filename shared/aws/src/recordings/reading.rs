@@ -148,7 +148,7 @@ impl RecordingTable {
     }
 
     /// A file's item.
-    async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
+    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
         self.get(&key.zoom_user, key.entry())
             .await?
             .map(read)
