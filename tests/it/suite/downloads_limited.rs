@@ -69,14 +69,6 @@ async fn while_zoom_has_an_account_wait_none_of_its_files_is_asked_for() {
         (come_back(in_an_hour("%a, %d %b %Y %H:%M:%S GMT")), hour),
         // No time: until the day ends, which is what the limit is of.
         (Fault::DailyLimit, SignedDuration::from_hours(24)),
-        // Nor a word about the day.
-        (
-            Fault::RateLimited {
-                retry_after_seconds: None,
-            },
-            SignedDuration::from_secs(11),
-        ),
-        (come_back("soon".to_owned()), SignedDuration::from_secs(11)),
     ] {
         let case = format!("{fault:?}");
         let (system, _inbox) = linked().await;
@@ -111,6 +103,36 @@ async fn while_zoom_has_an_account_wait_none_of_its_files_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_limit_of_which_nothing_is_known_holds_for_ten_seconds() {
+    for fault in [
+        Fault::RateLimited {
+            retry_after_seconds: None,
+        },
+        Fault::Status { status: 429 },
+        Fault::ComeBack {
+            status: 429,
+            retry_after: "soon".to_owned(),
+        },
+    ] {
+        let case = format!("{fault:?}");
+        let (system, _inbox) = linked().await;
+        let delayed = Delayed::watch(&system);
+        let limit = NewFault::times(Point::Download, fault, 1);
+        system.zoom().arm(limit).unwrap();
+        let recording = zoom::complete(&system, small(ADA)).await;
+        system.work().await;
+        // The one that met the limit was delivered again at once, and sent on to when it is over.
+        assert_eq!(spent(&delayed), [1], "{case}");
+        system.stack.advance(SignedDuration::from_secs(10));
+        for later in delayed.arrive(&system).await {
+            assert!(later.seconds <= 12, "{case}: {} s", later.seconds);
+        }
+        system.work().await;
+        landed::assert_whole(&system, &recording, &case).await;
+    }
+}
+
+#[tokio::test]
 async fn a_limit_of_hours_is_outlasted_with_all_tries_but_one_left() {
     let (system, _inbox) = linked().await;
     let delayed = Delayed::watch(&system);
@@ -141,8 +163,9 @@ async fn a_limit_of_hours_is_outlasted_with_all_tries_but_one_left() {
 async fn a_limit_that_never_passes_is_told_after_the_last_try_and_can_be_asked_for_again() {
     let (system, inbox) = linked().await;
     let delayed = Delayed::watch(&system);
-    let limit = Fault::RateLimited {
-        retry_after_seconds: None,
+    let limit = Fault::ComeBack {
+        status: 429,
+        retry_after: "800".to_owned(),
     };
     let armed = NewFault::always(Point::Download, limit);
     let armed = system.zoom().arm(armed).unwrap();
@@ -155,7 +178,7 @@ async fn a_limit_that_never_passes_is_told_after_the_last_try_and_can_be_asked_f
             (tried, vec![tried as u64])
         );
         assert_eq!(file(&system, &recording).await["status"], "queued");
-        system.stack.advance(SignedDuration::from_secs(11));
+        system.stack.advance(SignedDuration::from_secs(801));
         delayed.arrive(&system).await;
         system.work().await;
     }
@@ -169,7 +192,7 @@ async fn a_limit_that_never_passes_is_told_after_the_last_try_and_can_be_asked_f
     assert_eq!(store::dead(&system.stack).await.len(), 1);
 
     system.zoom().clear_faults(Some(armed));
-    system.stack.advance(SignedDuration::from_secs(11));
+    system.stack.advance(SignedDuration::from_secs(801));
     let path = format!("/v1/recordings/{}/download", landed::id(&recording));
     assert_eq!(
         system.app.call(Method::POST, &path, "alice").await.status,
