@@ -5,6 +5,7 @@ mod api;
 mod downloads;
 mod downloads_limited;
 mod downloads_resumed;
+mod downloads_swept;
 mod faults;
 mod forgeries;
 mod grants;

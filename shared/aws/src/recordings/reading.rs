@@ -41,6 +41,8 @@ impl From<SlimFile> for FileItem {
             key: None,
             crc64nvme: None,
             source: None,
+            sealed_at: None,
+            look: None,
             last_event_ts: 0,
             lease_owner: None,
             lease_until: None,
