@@ -9,11 +9,11 @@ mod changes;
 use aws::AwsFailure;
 use aws::announce::Announcer;
 use aws::bucket::Bucket;
-use aws::environment::{ConfigError, Environment};
+use aws::environment::{Clock, ConfigError, Environment};
 use aws::links::LinkTable;
 use aws::metrics;
 use aws::queue::Queue;
-use aws::recordings::{Added, FileItem, FileKey, RecordingItem, RecordingTable};
+use aws::recordings::{Added, FileItem, FileKey, Look, RecordingItem, RecordingTable};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
 use domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
@@ -40,6 +40,7 @@ pub struct EventProcessor {
     bucket: Bucket,
     filter: Filter,
     automatic: bool,
+    clock: Clock,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,7 @@ impl EventProcessor {
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
             automatic,
+            clock: environment.clock.clone(),
         })
     }
 
@@ -242,6 +244,7 @@ impl EventProcessor {
         skip: Option<&'static str>,
         event_ts: i64,
     ) -> Result<Option<FileKey>, AwsFailure> {
+        let now = self.clock.now();
         let item = FileItem {
             facts,
             status: if skip.is_some() {
@@ -254,6 +257,8 @@ impl EventProcessor {
             key: None,
             crc64nvme: None,
             source: source.clone().filter(|_| skip.is_none()),
+            sealed_at: (source.is_some() && skip.is_none()).then(|| now.as_millisecond()),
+            look: skip.is_none().then(|| Look::first(now)),
             last_event_ts: event_ts,
             lease_owner: None,
             lease_until: None,
@@ -269,18 +274,22 @@ impl EventProcessor {
         match (known.status, fresher) {
             (FileStatus::Queued, _) => {
                 if let Some(source) = fresher {
-                    self.recordings.renew_source(&key, source, event_ts).await?;
+                    self.recordings
+                        .renew_source(&key, source, event_ts, now)
+                        .await?;
                 }
                 Ok(Some(key))
             }
             (FileStatus::Transferring, Some(source)) => {
-                self.recordings.renew_source(&key, source, event_ts).await?;
+                self.recordings
+                    .renew_source(&key, source, event_ts, now)
+                    .await?;
                 Ok(None)
             }
             (FileStatus::Failed, Some(source)) => {
                 let queued = self
                     .recordings
-                    .requeue_failed(&key, Some((source, event_ts)))
+                    .requeue_failed(&key, Some((source, event_ts)), now)
                     .await?;
                 if queued {
                     // It was sent before it failed, so this time it is sent here and now.
@@ -307,12 +316,7 @@ impl EventProcessor {
     ) -> Result<(), AwsFailure> {
         let messages: Vec<DownloadMessage> = keys
             .iter()
-            .map(|key| DownloadMessage {
-                v: V1,
-                zoom_user: host.clone(),
-                recording_id: recording.clone(),
-                file_id: key.file.clone(),
-            })
+            .map(|key| DownloadMessage::fresh(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads
             .send_all(&messages, host.account_id.as_str())

@@ -34,6 +34,22 @@ pub fn file(
     )
 }
 
+/// Whose file has this key; `None` for keys of other objects.
+pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
+    let mut segments = key.strip_prefix("recordings/")?.split('/');
+    let mut next = || segments.next();
+    let user = ZoomUser {
+        account_id: next()?.parse().ok()?,
+        user_id: next()?.parse().ok()?,
+    };
+    let (_year, _month, _day) = (next()?, next()?, next()?);
+    let recording = next()?.parse().ok()?;
+    // An extension may have dots, a file's id has none.
+    let (file, _extension) = next()?.split_once('.')?;
+    let file = file.parse().ok()?;
+    next().is_none().then_some((user, recording, file))
+}
+
 /// The key of the manifest that lies beside the files.
 pub fn manifest(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
     format!("{}/manifest.json", folder(user, recording, first_start))
@@ -55,6 +71,18 @@ mod tests {
             file(&user, &recording, start, &"f-1".parse().unwrap(), "mp4"),
             "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1.mp4"
         );
+        let key = file(&user, &recording, start, &"f-1".parse().unwrap(), "tar.gz");
+        let parsed = (user.clone(), recording.clone(), "f-1".parse().unwrap());
+        assert_eq!(parse_file(&key), Some(parsed));
+        for other in [
+            "events/1.json",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1.mp4/more",
+            "recordings//UserB/2025/12/31/Wm05dg/f-1.mp4",
+        ] {
+            assert_eq!(parse_file(other), None, "{other}");
+        }
         assert_eq!(
             manifest(&user, &recording, start),
             "recordings/AcctA/UserB/2025/12/31/Wm05dg/manifest.json"

@@ -4,7 +4,9 @@
 mod api;
 mod downloads;
 mod downloads_huge;
+mod downloads_limited;
 mod downloads_resumed;
+mod downloads_swept;
 mod faults;
 mod forgeries;
 mod grants;

@@ -363,6 +363,8 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         key: None,
         crc64nvme: None,
         source: Some(sealed),
+        sealed_at: None,
+        look: None,
         last_event_ts: 0,
         lease_owner: None,
         lease_until: None,
