@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use aws::metrics::{self, Metric};
 use aws::recordings::{
     Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
 };
-use aws::{AwsFailure, metrics, random};
+use aws::{AwsFailure, random};
 use domain::message::DownloadMessage;
 use domain::object_key;
 use domain::recording::FileStatus;
@@ -76,7 +77,10 @@ impl RecordingDownloader {
             Claimed::Leased { owner, .. }
                 if !owner.starts_with(&format!("{}#", delivery.message_id)) =>
             {
-                metrics::count("DownloadsIgnored", "another_message_works_on_the_file");
+                metrics::count(
+                    Metric::DownloadsIgnored,
+                    "another_message_works_on_the_file",
+                );
                 Ok(())
             }
             Claimed::Leased { until, .. } => {
@@ -89,7 +93,7 @@ impl RecordingDownloader {
             // An earlier delivery ended the file, and perhaps died before it had told so.
             Claimed::Ended(item) => self.tell(&key, &item).await.map_err(Retry::because),
             Claimed::Unknown => {
-                metrics::count("FilesIgnored", "unknown_file");
+                metrics::count(Metric::FilesIgnored, "unknown_file");
                 Ok(())
             }
         }
@@ -146,7 +150,10 @@ impl RecordingDownloader {
         };
         match ended {
             Ended::Stored(item) => {
-                metrics::count("FilesStored", "ok");
+                metrics::count(Metric::FilesStored, "ok");
+                if let Some(seconds) = item.seconds_since_received(self.clock.now()) {
+                    metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
+                }
                 self.tell(key, &item).await.map_err(Retry::because)
             }
             Ended::HandOver { moved } => self
@@ -154,7 +161,7 @@ impl RecordingDownloader {
                 .await
                 .map_err(Retry::because),
             Ended::Refused(Verdict::Retry(refusal)) if !delivery.last_chance => {
-                metrics::count("DownloadsRetried", refusal.reason);
+                metrics::count(Metric::DownloadsRetried, refusal.reason);
                 let released = self.recordings.release(key, owner).await;
                 Err(released.map_or_else(Retry::because, |()| refusal.retry()))
             }
@@ -216,7 +223,7 @@ impl RecordingDownloader {
                     declared: stored.declared.or(item.facts.size),
                 };
                 if stored.recognised == Some(false) {
-                    metrics::count("FilesNotRecognised", &item.facts.file_type);
+                    metrics::count(Metric::FilesNotRecognised, &item.facts.file_type);
                 }
                 self.recordings.stored(key, owner, &object).await?;
                 Ok(Ended::Stored(Box::new(FileItem {
@@ -229,7 +236,7 @@ impl RecordingDownloader {
                 if let Some(until) =
                     verdict::limit(&cause).and_then(|limit| verdict::not_before(limit, around.now))
                 {
-                    metrics::count("DownloadsLimited", "account");
+                    metrics::count(Metric::DownloadsLimited, "account");
                     self.recordings.wait_until(account, until).await?;
                 }
                 Ok(Ended::Refused(verdict::on(&cause, around)))
@@ -246,7 +253,7 @@ impl RecordingDownloader {
         delivery: &Delivery<DownloadMessage>,
         moved: u64,
     ) -> Result<(), TransferError> {
-        metrics::count("DownloadsHandedOver", "deadline");
+        metrics::count(Metric::DownloadsHandedOver, "deadline");
         tracing::info!(recording = %key.recording, file = %key.file, moved, "handed over");
         self.recordings.hand_over(key, owner).await?;
         let tenant = key.zoom_user.account_id.as_str();
@@ -262,7 +269,7 @@ impl RecordingDownloader {
         refusal: &Refusal,
     ) -> Result<(), FailError> {
         let Owned { key, owner, item } = owned;
-        metrics::count("FilesFailed", refusal.reason);
+        metrics::count(Metric::FilesFailed, refusal.reason);
         tracing::error!(
             recording = %key.recording,
             file = %key.file,

@@ -42,6 +42,7 @@ impl From<SlimFile> for FileItem {
             crc64nvme: None,
             source: None,
             last_event_ts: 0,
+            received_at: None,
             lease_owner: None,
             lease_until: None,
             attempt: 0,

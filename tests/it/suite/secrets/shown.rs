@@ -364,6 +364,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         crc64nvme: None,
         source: Some(sealed),
         last_event_ts: 0,
+        received_at: None,
         lease_owner: None,
         lease_until: None,
         attempt: 0,
