@@ -179,6 +179,13 @@ impl Template {
             .collect()
     }
 
+    /// A resource's properties as they are written: intrinsic functions are not resolved.
+    pub fn properties(&self, logical: &str) -> Option<&Value> {
+        self.resources
+            .get(logical)
+            .map(|resource| &resource.properties)
+    }
+
     /// Logical id and type of every resource.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &str)> {
         self.resources

@@ -209,13 +209,34 @@ impl Deployment {
         format!("{before}aws {service} {rest}{after}{endpoint}")
     }
 
-    /// This tool's own options, for a command that is suggested.
+    /// The command that shows what a function has logged of late; with a text, only lines that hold it.
+    pub(crate) fn logs(&self, function: &str, text: Option<&str>) -> String {
+        if self.is_dev {
+            let only = text.map_or_else(String::new, |text| format!(" | grep {text}"));
+            return format!("RUST_LOG=info cargo run 2>&1{only}  # {function} logs there");
+        }
+        let group = format!("/{}/{function}", self.name);
+        match text {
+            None => self.aws("logs", &format!("tail {group} --since 30m")),
+            Some(text) => self.aws(
+                "logs",
+                &format!(
+                    "filter-log-events --log-group-name {group} --filter-pattern '\"{text}\"'"
+                ),
+            ),
+        }
+    }
+
+    /// A call of this tool that reaches the same stack, for a command that is suggested.
     pub(crate) fn reelay(&self, rest: &str) -> String {
-        let option = if self.is_dev { "--dev" } else { "--stack" };
-        format!(
-            "reelay {option} {}{} {rest}",
-            self.name, self.command_line.after
-        )
+        if self.is_dev {
+            format!("reelay --dev {} {rest}", self.name)
+        } else {
+            format!(
+                "reelay --stack {}{} {rest}",
+                self.name, self.command_line.after
+            )
+        }
     }
 }
 

@@ -42,10 +42,7 @@ async fn health(deployment: &Deployment) -> anyhow::Result<Finding> {
     let base = url.path().trim_end_matches('/').trim_end_matches("/v1");
     let path = format!("{base}/healthz");
     url.set_path(&path);
-    let logs = deployment.aws(
-        "logs",
-        &format!("tail /{}/app-api --since 10m", deployment.name),
-    );
+    let logs = deployment.logs("app-api", None);
     Ok(match deployment.http.get(url.clone()).send().await {
         Ok(answer) if answer.status() == StatusCode::OK => {
             Finding::ok("api.health", format!("GET {url} answers 200"))
@@ -154,13 +151,7 @@ async fn unsigned(deployment: &Deployment, output: &str, name: &str) -> anyhow::
 }
 
 fn logs(deployment: &Deployment) -> String {
-    format!(
-        "look into its logs: {}",
-        deployment.aws(
-            "logs",
-            &format!("tail /{}/webhook --since 10m", deployment.name)
-        )
-    )
+    format!("look into its logs: {}", deployment.logs("webhook", None))
 }
 
 /// What was answered to something that was signed well.

@@ -119,10 +119,7 @@ async fn redirect(
 }
 
 fn not_redirected(deployment: &Deployment, status: u16, page: &str) -> Finding {
-    let logs = deployment.aws(
-        "logs",
-        &format!("tail /{}/oauth-start --since 10m", deployment.name),
-    );
+    let logs = deployment.logs("oauth-start", None);
     let (means, mend) = match page {
         "connect_token_invalid" | "connect_token_expired" => (
             "the function does not take a token that is signed with the stored app secret, or its clock and yours \

@@ -64,7 +64,7 @@ async fn dead_letters(deployment: &Deployment, pair: &Pair) -> Result<Finding, A
     };
     Ok(Finding::fail(
         check,
-        format!("{dead} dead letters{age}; {waiting}"),
+        format!("{}{age}; {waiting}", redrive::letters(dead)),
         format!("{means} They are deleted 14 days after they were first sent."),
         format!(
             "see why: {}\nmend that, and put them back: {}",

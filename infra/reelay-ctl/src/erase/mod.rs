@@ -56,6 +56,7 @@ pub(crate) async fn run(
     };
     let plan = holdings::plan(&eraser.links, &eraser.recordings, user).await?;
     if plan.is_empty() {
+        eraser.forget(user, &plan.to_keep).await?;
         let receipt = Receipt::of_nothing(user, deployment.environment.clock.now());
         output.object(&receipt);
         output.text(&format!("Nothing is held of {user}."));
@@ -107,9 +108,18 @@ impl Eraser<'_> {
             }
             self.links.forget_leaving(user, &holding.leaving).await?;
         }
+        self.forget(user, &plan.to_keep).await?;
         receipt.ended_at = self.now();
         receipt.grants = self.grants(plan).await?;
         Ok(receipt)
+    }
+
+    /// What an earlier run has noted of recordings that others hold by now: they stay.
+    async fn forget(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
+        for holding in kept {
+            self.links.forget_leaving(user, &holding.leaving).await?;
+        }
+        Ok(())
     }
 
     fn now(&self) -> Timestamp {

@@ -37,18 +37,14 @@ pub(super) async fn run(
         if messages.is_empty() {
             return Ok(ended);
         }
-        for message in messages {
-            match put_back(client, pair, &message).await {
-                Ok(()) => {
-                    ended.moved += 1;
-                    bar.inc(1);
-                }
-                // What stays is hidden for a while, and then waits as before.
-                Err(failure) => {
-                    ended.problem = Some(failure.to_string());
-                    return Ok(ended);
-                }
+        for (at, message) in messages.iter().enumerate() {
+            if let Err(failure) = put_back(client, pair, message).await {
+                show_again(client, pair, &messages[at..]).await;
+                ended.problem = Some(failure.to_string());
+                return Ok(ended);
             }
+            ended.moved += 1;
+            bar.inc(1);
         }
     }
 }
@@ -75,4 +71,17 @@ async fn put_back(client: &Client, pair: &Pair, message: &Message) -> Result<(),
         .await
         .map(|_| ())
         .map_err(|error| AwsFailure::of("DeleteMessage", &error))
+}
+
+/// What stays need not be hidden any longer. If this fails it shows itself when its time is up.
+async fn show_again(client: &Client, pair: &Pair, messages: &[Message]) {
+    for message in messages {
+        let shown = client
+            .change_message_visibility()
+            .queue_url(&pair.dlq)
+            .receipt_handle(message.receipt_handle().unwrap_or_default())
+            .visibility_timeout(0)
+            .send();
+        let _ = shown.await;
+    }
 }

@@ -165,13 +165,7 @@ async fn read(
         sent_at: sent_at(message),
         about,
         reason,
-        logs: deployment.aws(
-            "logs",
-            &format!(
-                "filter-log-events --log-group-name /{}/{} --filter-pattern '\"{message_id}\"'",
-                deployment.name, pair.worker
-            ),
-        ),
+        logs: deployment.logs(pair.worker, Some(&message_id)),
         message_id,
     })
 }

@@ -115,7 +115,8 @@ pub(crate) async fn run(
     })
 }
 
-fn letters(count: u64) -> String {
+/// `1 dead letter`, `2 dead letters`.
+pub(crate) fn letters(count: u64) -> String {
     several(usize::try_from(count).unwrap_or(usize::MAX), "dead letter")
 }
 

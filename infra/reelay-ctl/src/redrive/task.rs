@@ -44,7 +44,7 @@ pub(super) async fn run(
         }
         match latest(client, &arn).await {
             Ok(Some(task)) if task.status() == Some("RUNNING") => {}
-            Ok(_) => bail!(failure),
+            Ok(_) => return Ok(None),
             Err(failure) if NOT_THERE.contains(&failure.code()) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         }
