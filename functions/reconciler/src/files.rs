@@ -1,8 +1,9 @@
 //! By the clock: files for which no message is on its way any more, credentials that rest too long, and
 //! uploads that nobody goes on with.
 
+use aws::AwsFailure;
+use aws::metrics::{self, Metric};
 use aws::recordings::{Due, FileItem, FileKey};
-use aws::{AwsFailure, metrics};
 use domain::ids::{RecordingId, ZoomUser};
 use domain::message::DownloadMessage;
 use domain::object_key;
@@ -91,7 +92,7 @@ impl Reconciler {
         };
         let upkeep = watched.upkeep(now);
         if upkeep.send {
-            metrics::count("DownloadsBySweep", "nobody_works_on_it");
+            metrics::count(Metric::DownloadsBySweep, "nobody_works_on_it");
             let message = DownloadMessage::fresh(
                 key.zoom_user.clone(),
                 key.recording.clone(),
@@ -102,7 +103,7 @@ impl Reconciler {
                 .await?;
         }
         if upkeep.drop_source {
-            metrics::count("SourcesDropped", "too_old");
+            metrics::count(Metric::SourcesDropped, "too_old");
         }
         if item.look.is_none() && upkeep.next.is_none() {
             return Ok(());
@@ -131,7 +132,7 @@ impl Reconciler {
                     && item.upload.is_some_and(|kept| kept.id == upload.id)
             });
             if !goes_on {
-                metrics::count("UploadsAborted", "stray");
+                metrics::count(Metric::UploadsAborted, "stray");
                 self.bucket.abort_upload(&upload).await?;
             }
         }

@@ -9,7 +9,7 @@ mod sweep;
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::queue::Queue;
 use aws::recordings::RecordingTable;
 use aws::secrets::Secret;
@@ -121,13 +121,15 @@ impl Reconciler {
                 .client_id
                 != client_id
         {
-            metrics::count("DeauthorizationsIgnored", "another_app");
+            metrics::count(Metric::DeauthorizationsIgnored, "another_app");
             return Ok(());
         }
         match self.grants.check(zoom_user).await? {
-            Checked::Ended => metrics::count("GrantsEnded", "deauthorized"),
-            Checked::StillGood => metrics::count("DeauthorizationsIgnored", "grant_still_good"),
-            Checked::Nothing => metrics::count("DeauthorizationsIgnored", "no_grant"),
+            Checked::Ended => metrics::count(Metric::GrantsEnded, "deauthorized"),
+            Checked::StillGood => {
+                metrics::count(Metric::DeauthorizationsIgnored, "grant_still_good")
+            }
+            Checked::Nothing => metrics::count(Metric::DeauthorizationsIgnored, "no_grant"),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! By the clock: what no order came for. A lost message, a queue's dead letter, or a grant that nobody
 //! uses would otherwise be nobody's business.
 
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use domain::message::{Order, OrderMessage, V1};
 use jiff::{SignedDuration, Timestamp};
 
@@ -44,7 +44,7 @@ impl Reconciler {
                     Order::LookAfter { .. } => "look_after",
                     _ => "finish_connect",
                 };
-                metrics::count("OrdersBySweep", kind);
+                metrics::count(Metric::OrdersBySweep, kind);
                 OrderMessage { v: V1, order }
             })
             .collect();

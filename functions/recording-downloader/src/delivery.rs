@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use aws::metrics::{self, Metric};
 use aws::recordings::{
     Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
 };
-use aws::{AwsFailure, metrics, random};
+use aws::{AwsFailure, random};
 use domain::message::DownloadMessage;
 use domain::object_key;
 use domain::recording::{FileStatus, ZoomState};
@@ -83,7 +84,10 @@ impl RecordingDownloader {
             Claimed::Leased { owner, .. }
                 if !owner.starts_with(&format!("{}#", delivery.message_id)) =>
             {
-                metrics::count("DownloadsIgnored", "another_message_works_on_the_file");
+                metrics::count(
+                    Metric::DownloadsIgnored,
+                    "another_message_works_on_the_file",
+                );
                 Ok(())
             }
             Claimed::Leased { until, .. } => {
@@ -102,7 +106,7 @@ impl RecordingDownloader {
                 Ok(())
             }
             Claimed::Unknown => {
-                metrics::count("FilesIgnored", "unknown_file");
+                metrics::count(Metric::FilesIgnored, "unknown_file");
                 Ok(())
             }
         }
@@ -159,7 +163,10 @@ impl RecordingDownloader {
         };
         match ended {
             Ended::Stored(item) => {
-                metrics::count("FilesStored", "ok");
+                metrics::count(Metric::FilesStored, "ok");
+                if let Some(seconds) = item.seconds_since_received(self.clock.now()) {
+                    metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
+                }
                 self.tell(key, &item).await.map_err(Retry::because)
             }
             Ended::HandOver { moved } => self
@@ -167,7 +174,7 @@ impl RecordingDownloader {
                 .await
                 .map_err(Retry::because),
             Ended::Refused(Verdict::Retry(refusal)) if !waiting::is_last_try(delivery) => {
-                metrics::count("DownloadsRetried", refusal.reason);
+                metrics::count(Metric::DownloadsRetried, refusal.reason);
                 let released = self.recordings.release(key, owner).await;
                 Err(released.map_or_else(Retry::because, |()| refusal.retry()))
             }
@@ -222,7 +229,7 @@ impl RecordingDownloader {
                     declared: stored.declared.or(item.facts.size),
                 };
                 if stored.recognised == Some(false) {
-                    metrics::count("FilesNotRecognised", &item.facts.file_type);
+                    metrics::count(Metric::FilesNotRecognised, &item.facts.file_type);
                 }
                 self.recordings.stored(key, owner, &object).await?;
                 Ok(Ended::Stored(Box::new(FileItem {
@@ -238,7 +245,7 @@ impl RecordingDownloader {
                     now: self.clock.now(),
                 };
                 if let Some(limit) = verdict::limit(&cause) {
-                    metrics::count("DownloadsLimited", "account");
+                    metrics::count(Metric::DownloadsLimited, "account");
                     let until = verdict::not_before(limit, around.now);
                     let account = &key.zoom_user.account_id;
                     self.recordings.wait_until(account, until).await?;
@@ -257,7 +264,7 @@ impl RecordingDownloader {
         delivery: &Delivery<DownloadMessage>,
         moved: u64,
     ) -> Result<(), TransferError> {
-        metrics::count("DownloadsHandedOver", "deadline");
+        metrics::count(Metric::DownloadsHandedOver, "deadline");
         tracing::info!(recording = %key.recording, file = %key.file, moved, "handed over");
         self.recordings.hand_over(key, owner).await?;
         let tenant = key.zoom_user.account_id.as_str();
@@ -277,7 +284,7 @@ impl RecordingDownloader {
         refusal: &Refusal,
     ) -> Result<(), FailError> {
         let Owned { key, owner, item } = owned;
-        metrics::count("FilesFailed", refusal.reason);
+        metrics::count(Metric::FilesFailed, refusal.reason);
         tracing::error!(
             recording = %key.recording,
             file = %key.file,

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use aws::metrics::{self, Metric};
 use aws::recordings::FileKey;
-use aws::{AwsFailure, metrics, random};
+use aws::{AwsFailure, random};
 use domain::message::DownloadMessage;
 use domain::recording::FileStatus;
 use jiff::Timestamp;
@@ -75,7 +76,7 @@ impl RecordingDownloader {
         delivery: &Delivery<DownloadMessage>,
         until: Timestamp,
     ) -> Result<(), AwsFailure> {
-        metrics::count("DownloadsPostponed", "rate_limited");
+        metrics::count(Metric::DownloadsPostponed, "rate_limited");
         let message = DownloadMessage {
             // This delivery has tried nothing.
             spent: tries(delivery).saturating_sub(1),

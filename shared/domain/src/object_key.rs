@@ -6,14 +6,18 @@ use jiff::tz::TimeZone;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
+/// What the keys of all of a Zoom user's recordings begin with, and of nobody else's.
+pub fn all_of(user: &ZoomUser) -> String {
+    format!("recordings/{}/{}/", user.account_id, user.user_id)
+}
+
 /// The folder of one recording. Its date is the UTC date of the first start time that was seen, and
 /// never changes after.
 fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
     let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
     format!(
-        "recordings/{}/{}/{:04}/{:02}/{:02}/{recording}",
-        user.account_id,
-        user.user_id,
+        "{}{:04}/{:02}/{:02}/{recording}",
+        all_of(user),
         date.year(),
         date.month(),
         date.day()

@@ -13,6 +13,7 @@ mod grants;
 mod key_set;
 mod linking;
 mod linking_attacks;
+mod operations;
 mod recordings;
 mod repository;
 mod secrets;

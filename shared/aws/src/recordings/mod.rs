@@ -7,6 +7,7 @@
 mod account;
 mod changing;
 mod due;
+mod erasing;
 mod reading;
 mod transfer;
 
@@ -30,6 +31,7 @@ use crate::environment::{ConfigError, Environment};
 use crate::sessions::Item;
 
 pub use self::due::{Due, Look};
+pub use self::erasing::Held;
 pub use self::transfer::StoredObject;
 
 /// The index over recordings by their start.
@@ -106,6 +108,10 @@ pub struct FileItem {
     pub look: Option<Look>,
     /// `event_ts` of the event that the source is from, epoch milliseconds.
     pub last_event_ts: i64,
+    /// When the event that brought it was accepted, epoch milliseconds, if it was to be fetched at once: how
+    /// long that took is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<i64>,
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_owner: Option<String>,
@@ -121,6 +127,17 @@ pub struct FileItem {
     /// Whether the stored file begins as its type does; absent for types of which nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recognised: Option<bool>,
+}
+
+impl FileItem {
+    /// Seconds since the event that brought it was accepted; `None` if that is not to be measured.
+    pub fn seconds_since_received(&self, now: Timestamp) -> Option<f64> {
+        let milliseconds = now.as_millisecond().checked_sub(self.received_at?)?;
+        // Clocks of two machines may differ by a little.
+        u32::try_from(milliseconds.max(0))
+            .ok()
+            .map(|milliseconds| f64::from(milliseconds) / 1000.0)
+    }
 }
 
 /// Which kind of address a file is fetched from. Validators of different kinds say nothing about each
@@ -407,7 +424,8 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Queues a file that failed once more, with a fresher source if there is one.
+    /// Queues a file that failed once more, with a fresher source if there is one. How long it takes from
+    /// its first event says nothing any more.
     pub async fn requeue_failed(
         &self,
         key: &FileKey,
@@ -423,7 +441,7 @@ impl RecordingTable {
             Some((source, event_ts)) => update
                 .update_expression(
                     "SET #status = :queued, #source = :source, last_event_ts = :ts, sealed_at = :now, \
-                     due = :due, look_at = :look REMOVE reason",
+                     due = :due, look_at = :look REMOVE reason, received_at",
                 )
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
@@ -432,7 +450,7 @@ impl RecordingTable {
                 .expression_attribute_values(":ts", number(event_ts)),
             None => update
                 .update_expression(
-                    "SET #status = :queued, due = :due, look_at = :look REMOVE reason",
+                    "SET #status = :queued, due = :due, look_at = :look REMOVE reason, received_at",
                 )
                 .condition_expression("#status = :failed"),
         };

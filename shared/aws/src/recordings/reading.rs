@@ -44,6 +44,7 @@ impl From<SlimFile> for FileItem {
             sealed_at: None,
             look: None,
             last_event_ts: 0,
+            received_at: None,
             lease_owner: None,
             lease_until: None,
             attempt: 0,

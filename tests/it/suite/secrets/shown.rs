@@ -366,6 +366,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         sealed_at: None,
         look: None,
         last_event_ts: 0,
+        received_at: None,
         lease_owner: None,
         lease_until: None,
         attempt: 0,
