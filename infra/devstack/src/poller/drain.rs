@@ -38,6 +38,22 @@ pub(crate) enum Retries {
     Within(Duration),
 }
 
+/// What working off one queue has done.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    done: usize,
+    failed: usize,
+    /// Whether the queue could be read to its end.
+    readable: bool,
+}
+
+/// How many messages a queue holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    visible: usize,
+    hidden: usize,
+}
+
 impl Poller {
     /// Works off all queues, whose messages lead to others, until no message can be received and none
     /// is being worked off.
@@ -54,7 +70,7 @@ impl Poller {
             )
             .await;
             let (mut done, mut failed) = (0, 0);
-            for round in rounds {
+            for round in &rounds {
                 done += round.done;
                 failed += round.failed;
             }
@@ -69,7 +85,21 @@ impl Poller {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            total.waiting = self.waiting().await;
+            // Short polling may find nothing in a queue that holds something; its count knows.
+            let readable = rounds.iter().map(|round| round.readable);
+            let queues = self.queues().await;
+            if readable
+                .zip(&queues)
+                .any(|(readable, queue)| readable && queue.visible > 0)
+            {
+                quiet = false;
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            total.waiting = queues
+                .iter()
+                .map(|queue| queue.visible + queue.hidden)
+                .sum();
             match retries {
                 Retries::Within(limit) if total.waiting > 0 && begun.elapsed() < limit => {
                     quiet = false;
@@ -81,9 +111,13 @@ impl Poller {
     }
 
     /// Works off what one queue holds now, as many batches at the same time as in operation.
-    async fn round(self: &Arc<Self>, source: &Arc<Source>, retries: Retries) -> Drained {
+    async fn round(self: &Arc<Self>, source: &Arc<Source>, retries: Retries) -> Round {
         let workers = (0..source.concurrency()).map(|_| async {
-            let (mut counts, mut failures) = (Drained::default(), 0);
+            let mut counts = Round {
+                readable: true,
+                ..Round::default()
+            };
+            let mut failures = 0;
             loop {
                 match self.receive(source, 0).await {
                     Ok((_, messages)) if messages.is_empty() => return counts,
@@ -107,6 +141,7 @@ impl Poller {
                             reason,
                             "the queue can't be read"
                         );
+                        counts.readable = false;
                         return counts;
                     }
                     Err(_) => {
@@ -116,29 +151,34 @@ impl Poller {
                 }
             }
         });
-        let mut total = Drained::default();
+        let mut total = Round {
+            readable: true,
+            ..Round::default()
+        };
         for counts in join_all(workers).await {
             total.done += counts.done;
             total.failed += counts.failed;
+            total.readable &= counts.readable;
         }
         total
     }
 
-    async fn waiting(&self) -> usize {
+    /// What the functions' queues hold, in the order of the sources.
+    async fn queues(&self) -> Vec<Held> {
         let counts = self.sources.iter().map(|source| async {
             let attributes = deploy::queue_attributes_of(&self.client, &source.queue_url)
                 .await
                 .unwrap_or_default();
-            let names = [
-                QueueAttributeName::ApproximateNumberOfMessages,
-                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-            ];
-            names
-                .iter()
-                .filter_map(|name| attributes.get(name)?.parse::<usize>().ok())
-                .sum::<usize>()
+            let count = |name: QueueAttributeName| -> usize {
+                let value = attributes.get(&name);
+                value.and_then(|value| value.parse().ok()).unwrap_or(0)
+            };
+            Held {
+                visible: count(QueueAttributeName::ApproximateNumberOfMessages),
+                hidden: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+                    + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+            }
         });
-        join_all(counts).await.into_iter().sum()
+        join_all(counts).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use aws::metrics::{self, Metric};
 use it::people::ADA;
 use it::{System, zoom};
 use jiff::SignedDuration;
@@ -58,6 +59,10 @@ impl Measured {
     /// From now on, until the guard is dropped.
     fn begin() -> (Self, DefaultGuard) {
         let measured = Self::default();
+        // Whether anybody listens is decided when an event's place in the code is first reached, with regard
+        // to that thread alone if there is one subscriber only. Another test's thread must not be the first.
+        metrics::count_many(Metric::EventsIgnored, "", 0);
+        metrics::seconds(Metric::WebhookToBucketSeconds, 0.0);
         let subscriber = tracing_subscriber::registry().with(measured.clone());
         (measured, tracing::subscriber::set_default(subscriber))
     }
