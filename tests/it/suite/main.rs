@@ -15,6 +15,7 @@ mod grants;
 mod key_set;
 mod linking;
 mod linking_attacks;
+mod listening;
 mod operations;
 mod recordings;
 mod repository;

@@ -1,21 +1,42 @@
 //! What the functions measure while they work.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use aws::metrics::{self, Metric};
 use it::people::ADA;
 use it::{System, zoom};
 use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::json;
+use tracing::Subscriber;
 use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 use zoom_sim::{NewFile, NewRecording, Target};
 
-/// Everything that was measured on this thread, where all of a test's tasks run.
+use crate::listening;
+
+thread_local! {
+    /// What the test that runs on this thread has measured. All tasks of a test run there, too.
+    static KEPT: RefCell<Option<Measured>> = const { RefCell::new(None) };
+}
+
+/// Everything that was measured on a thread.
 #[derive(Clone, Default)]
 struct Measured(Arc<Mutex<Vec<One>>>);
+
+/// Keeps values until it is dropped.
+struct Keeping;
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        KEPT.set(None);
+    }
+}
+
+/// Hands values to the test of the thread that measures them.
+struct Values;
 
 #[derive(Debug, Clone, Default)]
 struct One {
@@ -45,26 +66,27 @@ impl Visit for One {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-impl<S: tracing::Subscriber> Layer<S> for Measured {
+impl<S: Subscriber> Layer<S> for Values {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "metric" {
+        if let Some(Measured(all)) = KEPT.with_borrow(Clone::clone) {
             let mut one = One::default();
             event.record(&mut one);
-            self.0.lock().unwrap().push(one);
+            all.lock().unwrap().push(one);
         }
     }
 }
 
+pub(crate) fn values<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    Values.with_filter(filter_fn(|event| event.target() == "metric"))
+}
+
 impl Measured {
     /// From now on, until the guard is dropped.
-    fn begin() -> (Self, DefaultGuard) {
+    fn begin() -> (Self, Keeping) {
+        listening::begin();
         let measured = Self::default();
-        // Whether anybody listens is decided when an event's place in the code is first reached, with regard
-        // to that thread alone if there is one subscriber only. Another test's thread must not be the first.
-        metrics::count_many(Metric::EventsIgnored, "", 0);
-        metrics::seconds(Metric::WebhookToBucketSeconds, 0.0);
-        let subscriber = tracing_subscriber::registry().with(measured.clone());
-        (measured, tracing::subscriber::set_default(subscriber))
+        KEPT.set(Some(measured.clone()));
+        (measured, Keeping)
     }
 
     /// Values of a metric, each with its reason.

@@ -2,6 +2,6 @@
 
 mod declarations;
 mod needles;
-mod run;
+pub(crate) mod run;
 mod shown;
 mod written;

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,12 +22,13 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::{
     FilterExt as _, LevelFilter, Targets, dynamic_filter_fn, filter_fn,
 };
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{Registry, SpanRef};
 use zoom_sim::{Fault, NewFault, Point};
 
 use super::needles::Needles;
 use crate::linking::parameter;
+use crate::listening;
 
 /// Stand-ins for AWS and Zoom.
 const STAND_INS: [&str; 12] = [
@@ -66,15 +67,8 @@ impl Drop for Keeping {
 
 impl Log {
     /// Keeps all that this thread logs.
-    ///
-    /// One subscriber serves all threads of the process. One for each test would miss lines: where such a one
-    /// is the only one, `tracing` asks whichever thread comes by a line first whether anybody wants it.
     pub(super) fn keep(&self) -> Keeping {
-        static LISTENING: Once = Once::new();
-        LISTENING.call_once(|| {
-            let subscriber = tracing_subscriber::registry().with(lines());
-            tracing::subscriber::set_global_default(subscriber).unwrap();
-        });
+        listening::begin();
         KEPT.set(Some(self.clone()));
         Keeping
     }
@@ -85,7 +79,8 @@ impl Log {
     }
 }
 
-fn lines() -> impl Layer<Registry> {
+/// Hands lines to the log of the thread that logs them.
+pub(crate) fn lines() -> impl Layer<Registry> {
     let ours = Targets::new()
         .with_default(LevelFilter::TRACE)
         .with_targets(STAND_INS.map(|name| (name, LevelFilter::OFF)));
