@@ -184,7 +184,10 @@ async fn notification(system: &System) -> Row {
         id: "msg_counted".to_owned(),
         event_type: "recording.detected".to_owned(),
         timestamp: system.app.now(),
-        body: json!({"type": "recording.detected"}).to_string(),
+        body: json!({
+            "type": "recording.detected", "timestamp": "2026-01-01T10:02:03Z", "data": {},
+        })
+        .to_string(),
     });
     let message = serde_json::to_string(&message).unwrap();
     store::send(&system.stack, queue, &message).await;

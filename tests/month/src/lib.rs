@@ -2,12 +2,12 @@
 //! and a simulation, second by second, of what waits where and how many functions work.
 
 pub mod bill;
-mod dice;
+pub mod dice;
 pub mod page;
 pub mod plots;
-mod queue;
+pub mod queue;
 pub mod report;
 pub mod settings;
 pub mod simulation;
-mod tally;
-mod workload;
+pub mod tally;
+pub mod workload;

@@ -68,12 +68,14 @@ fn run(arguments: &Arguments) -> Result<(), MonthError> {
         Page::of_repository()?
     };
     let template = Settings::of_repository()?;
-    let unfair = Settings { fair: false, ..template.raised() };
+    let spread = template.raised().spread(16);
+    let unfair = Settings { fair: false, ..spread };
     let mut months = Vec::new();
     for (name, settings) in [
         ("as the template is", template),
         ("raised", template.raised()),
-        ("raised, queues not fair", unfair),
+        ("raised, `by-due` spread", spread),
+        ("the same, queues not fair", unfair),
     ] {
         let month = simulation::run(&page, &settings, arguments.recordings, arguments.seed)?;
         if arguments.json {
@@ -100,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<(), MonthError> {
 
 fn draw(folder: &Path, months: &[(&str, Month)]) -> Result<(), MonthError> {
     std::fs::create_dir_all(folder)?;
-    if let [(_, default), (_, raised), ..] = months {
+    if let [(_, default), _, (_, raised), ..] = months {
         let days = ("age of the oldest message, days", 86_400.0);
         let minutes = ("age of the oldest message, minutes", 60.0);
         std::fs::write(folder.join("default.svg"), plots::month(default, days)?)?;

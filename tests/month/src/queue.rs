@@ -13,6 +13,9 @@ const AHEAD: usize = 4_096;
 /// From so many cohorts on, those of one minute are held as one: a queue that is so long is not looked at by the second.
 const COHORTS: usize = 600;
 const MINUTE: u32 = 60;
+/// A fair queue takes an account for noisy that has more than this of it. AWS does not say from which share on; this
+/// is more than the largest account has as a rule.
+const NOISY: f64 = 0.1;
 
 /// How many calls of a function an event source mapping leads to at the same time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,6 +96,8 @@ pub struct Queue {
     fair: bool,
     waiting: [VecDeque<Cohort>; GROUPS],
     count: u64,
+    /// Of these, each group's.
+    counts: [u64; GROUPS],
     allowed: f64,
     busy: u64,
     /// Servers that become free, by second.
@@ -112,6 +117,7 @@ impl Queue {
             fair,
             waiting: Default::default(),
             count: 0,
+            counts: [0; GROUPS],
             allowed: f64::from(servers.least),
             busy: 0,
             free_at: vec![0; AHEAD].into(),
@@ -127,6 +133,7 @@ impl Queue {
             return;
         }
         self.count += total;
+        self.counts[group] += total;
         let cohorts = &mut self.waiting[group];
         let long = cohorts.len() > COHORTS;
         match cohorts.back_mut() {
@@ -161,9 +168,13 @@ impl Queue {
             let allowed = if is_stale { most.min(stale) } else { most };
             let before = free;
             let one = self.take(now, group, batch, &mut free, allowed, dice);
-            if one.total == 0 {
+            if one.total == 0 && is_stale && stale == 0 {
+                // Zoom's limit is this account's alone.
                 passed_over[group] = true;
                 continue;
+            }
+            if one.total == 0 {
+                break;
             }
             most -= one.total;
             if is_stale {
@@ -188,7 +199,7 @@ impl Queue {
         };
     }
 
-    /// In a fair queue the largest account waits when others do, too.
+    /// In a fair queue the largest account waits for all others while it has more than its part of the queue.
     fn next_group(&self, passed_over: [bool; GROUPS]) -> Option<usize> {
         let since = |group: usize| {
             let first = self.waiting[group].front().filter(|_| !passed_over[group]);
@@ -197,10 +208,15 @@ impl Queue {
         match (since(EVERYBODY), since(LARGEST)) {
             (Some(_), None) => Some(EVERYBODY),
             (None, Some(_)) => Some(LARGEST),
-            (Some(others), Some(largest)) if self.fair || others <= largest => Some(EVERYBODY),
+            (Some(_), Some(_)) if self.fair && self.is_noisy() => Some(EVERYBODY),
+            (Some(others), Some(largest)) if others <= largest => Some(EVERYBODY),
             (Some(_), Some(_)) => Some(LARGEST),
             (None, None) => None,
         }
+    }
+
+    fn is_noisy(&self) -> bool {
+        as_number(self.counts[LARGEST]) > NOISY * as_number(self.count)
     }
 
     /// Takes what servers are free for of a group's first cohort.
@@ -263,6 +279,7 @@ impl Queue {
         }
         cohort.total -= taken.total;
         self.count -= taken.total;
+        self.counts[group] -= taken.total;
         if cohort.total == 0 {
             self.waiting[group].pop_front();
         }

@@ -1,18 +1,18 @@
 //! What of the template a month depends on.
 
-use std::collections::BTreeMap;
-
-use devstack::template::{Template, TemplateError};
-use serde_json::Value;
+use saphyr::{LoadableYamlNode as _, YamlOwned};
 
 use crate::queue::Servers;
 
+/// Four numbers a function are read here; the devstack's reader of it would link all functions.
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+
 /// Settings that are not the template's, or a template without them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The template does not read.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
+    #[error("template.yaml does not read: {0}")]
+    Yaml(String),
     /// It lacks something.
     #[error("template.yaml does not say {0}")]
     Missing(String),
@@ -51,40 +51,17 @@ pub struct Settings {
 impl Settings {
     /// As the template is.
     pub fn of_repository() -> Result<Self, SettingsError> {
-        let template = Template::of_repository()?;
-        let binaries = template.binaries()?;
-        let properties: BTreeMap<&str, &Value> = binaries
-            .iter()
-            .filter_map(|(logical, binary)| Some((binary.as_str(), template.properties(logical)?)))
-            .collect();
-        let function = |binary: &str| -> Result<Function, SettingsError> {
-            let of = properties.get(binary).copied();
-            let source = of
-                .and_then(|it| it["Events"].as_object())
-                .and_then(|events| events.values().find(|event| event["Type"] == "SQS"))
-                .map(|event| &event["Properties"]);
-            let most = source.and_then(|it| number(&it["ScalingConfig"]["MaximumConcurrency"]));
-            let batch = source.and_then(|it| number(&it["BatchSize"]));
-            let missing = |what: &str| SettingsError::Missing(format!("{binary}: {what}"));
-            Ok(Function {
-                servers: Servers::of_standard_mode(
-                    most.ok_or_else(|| missing("MaximumConcurrency"))?,
-                ),
-                batch: batch.ok_or_else(|| missing("BatchSize"))?,
-                memory: memory(of).ok_or_else(|| missing("MemorySize"))?,
-                timeout: of
-                    .and_then(|it| number(&it["Timeout"]))
-                    .map(f64::from)
-                    .ok_or_else(|| missing("Timeout"))?,
-            })
-        };
-        let webhook = properties.get("webhook").copied();
+        let documents = YamlOwned::load_from_str(TEMPLATE)
+            .map_err(|error| SettingsError::Yaml(error.to_string()))?;
+        let template = documents
+            .first()
+            .ok_or_else(|| SettingsError::Yaml("it is empty".to_owned()))?;
+        let function = |logical: &str| Function::read(template, logical);
         Ok(Self {
-            webhook_memory: memory(webhook)
-                .ok_or_else(|| SettingsError::Missing("webhook: MemorySize".to_owned()))?,
-            events: function("event-processor")?,
-            downloads: function("recording-downloader")?,
-            notifications: function("notifier")?,
+            webhook_memory: memory(template, "WebhookFunction")?,
+            events: function("EventProcessorFunction")?,
+            downloads: function("RecordingDownloaderFunction")?,
+            notifications: function("NotifierFunction")?,
             due_partitions: 1,
             fair: true,
         })
@@ -94,19 +71,65 @@ impl Settings {
     #[must_use]
     pub fn raised(mut self) -> Self {
         self.events.servers = Servers::of_standard_mode(200);
-        self.downloads.servers = Servers::of_provisioned_mode(500, 6_000);
+        self.downloads.servers = Servers::of_standard_mode(1_000);
         self.notifications.servers = Servers::of_standard_mode(400);
-        self.due_partitions = 16;
+        self
+    }
+
+    /// The same with an index `by-due` that spreads a day over so many partitions.
+    #[must_use]
+    pub fn spread(mut self, due_partitions: u32) -> Self {
+        self.due_partitions = due_partitions;
         self
     }
 }
 
-fn number(value: &Value) -> Option<u32> {
-    value.as_u64().and_then(|number| u32::try_from(number).ok())
+impl Function {
+    fn read(template: &YamlOwned, logical: &str) -> Result<Self, SettingsError> {
+        let events = at(template, &["Resources", logical, "Properties", "Events"]);
+        let source = events
+            .and_then(YamlOwned::as_mapping)
+            .and_then(|events| events.values().find(|event| text(event, "Type") == Some("SQS")));
+        let of_source = |path: &[&str]| {
+            let found = source.and_then(|source| number(at(source, path)?));
+            found.ok_or_else(|| SettingsError::Missing(format!("{logical}: {}", path.join("."))))
+        };
+        let timeout = at(template, &["Resources", logical, "Properties", "Timeout"]);
+        let timeout = timeout.and_then(number);
+        Ok(Self {
+            servers: Servers::of_standard_mode(of_source(&[
+                "Properties",
+                "ScalingConfig",
+                "MaximumConcurrency",
+            ])?),
+            batch: of_source(&["Properties", "BatchSize"])?,
+            memory: memory(template, logical)?,
+            timeout: timeout
+                .map(f64::from)
+                .ok_or_else(|| SettingsError::Missing(format!("{logical}: Timeout")))?,
+        })
+    }
 }
 
-fn memory(properties: Option<&Value>) -> Option<f64> {
-    Some(f64::from(number(&properties?["MemorySize"])?) / 1024.0)
+/// In gigabytes: the function's own, or what all have.
+fn memory(template: &YamlOwned, logical: &str) -> Result<f64, SettingsError> {
+    let own = at(template, &["Resources", logical, "Properties", "MemorySize"]);
+    let all = || at(template, &["Globals", "Function", "MemorySize"]);
+    let found = own.or_else(all).and_then(number);
+    let megabytes = found.ok_or_else(|| SettingsError::Missing(format!("{logical}: MemorySize")))?;
+    Ok(f64::from(megabytes) / 1024.0)
+}
+
+fn at<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
+    path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
+}
+
+fn text<'a>(node: &'a YamlOwned, key: &str) -> Option<&'a str> {
+    node.as_mapping_get(key)?.as_str()
+}
+
+fn number(node: &YamlOwned) -> Option<u32> {
+    u32::try_from(node.as_integer()?).ok()
 }
 
 #[cfg(test)]

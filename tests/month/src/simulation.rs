@@ -13,6 +13,8 @@ use crate::workload::{Calendar, EVERYBODY, GROUPS, HOUR, HOURS, LARGEST, Sizes};
 const TOKEN_LIFE: u32 = 24 * HOUR;
 /// The day that is looked at closely: the second Wednesday.
 const DAY: u32 = 9;
+/// Seconds in which the largest account ends what it ends at once.
+const AT_ONCE: u32 = 600;
 /// What a DynamoDB partition writes in a second.
 const PARTITION_UNITS: f64 = 1_000.0;
 /// Messages of an event: with files, late ones, and of nobody who has linked. They follow the size classes.
@@ -224,7 +226,7 @@ pub fn run(
 ) -> Result<Month, PageError> {
     let assumed = Assumed::read(page)?;
     let sizes = Sizes::assumed(page)?;
-    // The largest account ends so much at once, on the second Wednesday at 15:00 UTC.
+    // The largest account ends so much at once, at 15:00 UTC.
     let (at_once, when) = (recordings * assumed.at_once, (DAY * 24 + 15) * HOUR);
     let calendar = Calendar::assumed(page, recordings - at_once)?;
     let mut dice = Dice::new(seed);
@@ -256,7 +258,8 @@ pub fn run(
     let mut stored_last = 0.0;
     for now in 0..HOURS * HOUR {
         let arrived = dice.happened(calendar.in_second(now));
-        let burst = if now == when { crate::dice::whole(at_once) } else { 0 };
+        let in_burst = (when..when + AT_ONCE).contains(&now);
+        let burst = if in_burst { dice.happened(at_once / f64::from(AT_ONCE)) } else { 0 };
         let mut counts: [Counts; GROUPS] = [vec![0; classes + 2], vec![0; classes + 2]];
         for number in 0..arrived + burst {
             let is_largest = number >= arrived || dice.even() < assumed.share_of_largest;
