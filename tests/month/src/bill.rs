@@ -314,13 +314,14 @@ fn each(rates: &Rates<'_>) -> Result<String, PageError> {
     for (name, usage) in things {
         let calls = usage.calls(|name| !name.contains("units") && !name.contains("by-due") && name != "messages queued");
         let units = |kind: &str| usage.calls(|name| name == format!("DynamoDB {kind} units"));
-        let (write, read) = (units("write"), units("read"));
+        // Nothing may come as less than nothing: minus zero.
+        let (write, read) = (units("write") + 0.0, units("read") + 0.0);
         let bill = rates.bill(&usage.clone().times(1e6))?;
         // Of a single thing, not of a million at once: that would be in another tier.
         let storage = rates.bill(&usage)?["S3, storage"] * 1e6;
         let other: f64 = bill.iter().filter(|(name, _)| **name != "S3, storage").map(|(_, amount)| amount).sum();
         text += &format!(
-            "| {name} | {} | {write} | {read} | {:.3} | {} | {} |\n",
+            "| {name} | {} | {write} | {read} | {:.2} | {} | {} |\n",
             whole(calls), usage.gb_seconds, dollars(other + storage), dollars(storage)
         );
     }

@@ -6,7 +6,10 @@ use plotters::prelude::*;
 use crate::simulation::{Hour, Line, Minute, Month};
 
 const WIDTH: u32 = 900;
-const HEIGHT: u32 = 560;
+/// Of each panel.
+const HEIGHT: u32 = 270;
+/// Above the highest line there is room for the legend.
+const HEADROOM: f64 = 1.4;
 /// In between light and dark, for both.
 const INK: RGBColor = RGBColor(125, 133, 144);
 const BLUE: RGBColor = RGBColor(56, 139, 253);
@@ -66,12 +69,16 @@ pub fn day(month: &Month) -> Result<String, PlotError> {
     let series = |name, colour, value| Series { name, colour, points: of(value) };
     draw(&[
         Panel {
-            title: "recordings a second, and downloads at the same time divided by ten",
+            title: "recordings a second, on average of each minute",
             x,
-            series: vec![
-                series("recordings a second", GREEN, |it| crate::queue::as_number(it.recordings) / 60.0),
-                series("downloads / 10", BLUE, |it| it.concurrency / 10.0),
-            ],
+            series: vec![series("recordings", GREEN, |it| {
+                crate::queue::as_number(it.recordings) / 60.0
+            })],
+        },
+        Panel {
+            title: "downloads at the same time",
+            x,
+            series: vec![series("recording-downloader", BLUE, |it| it.concurrency)],
         },
         Panel {
             title: "age of the oldest file that waits, minutes",
@@ -98,11 +105,12 @@ fn hourly(line: &Line, value: impl Fn(&Hour) -> f64) -> Points {
     (0u32..).zip(&line.hours).map(|(hour, it)| (f64::from(hour) / 24.0, value(it))).collect()
 }
 
-fn draw(panels: &[Panel; 2]) -> Result<String, PlotError> {
+fn draw<const N: usize>(panels: &[Panel; N]) -> Result<String, PlotError> {
     let mut text = String::new();
     {
-        let root = SVGBackend::with_string(&mut text, (WIDTH, HEIGHT)).into_drawing_area();
-        for (area, panel) in root.split_evenly((2, 1)).iter().zip(panels) {
+        let height = (0..N).map(|_| HEIGHT).sum();
+        let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+        for (area, panel) in root.split_evenly((N, 1)).iter().zip(panels) {
             draw_panel(area, panel).map_err(|error| PlotError(error.to_string()))?;
         }
         root.present().map_err(|error| PlotError(error.to_string()))?;
@@ -119,18 +127,18 @@ fn draw_panel(
     let highest = points.map(|(_, y)| *y).fold(0.0, f64::max);
     let (label, end, labels) = panel.x;
     let mut chart = ChartBuilder::on(area)
-        .caption(panel.title, ink(16))
+        .caption(panel.title, ink(20))
         .margin(10)
         .margin_right(24)
-        .x_label_area_size(36)
+        .x_label_area_size(42)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..end, 0.0..(highest * 1.08).max(1.0))?;
+        .build_cartesian_2d(0.0..end, 0.0..(highest * HEADROOM).max(1.0))?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(INK.mix(0.25))
         .axis_style(INK)
-        .label_style(ink(13))
+        .label_style(ink(17))
         .x_labels(labels)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_labels(6)
@@ -148,7 +156,7 @@ fn draw_panel(
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .border_style(TRANSPARENT)
-        .label_font(ink(13))
+        .label_font(ink(17))
         .draw()
 }
 
