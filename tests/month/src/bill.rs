@@ -38,7 +38,10 @@ pub struct Usage {
 
 impl Usage {
     fn counted(page: &Page, what: &str) -> Result<Self, PageError> {
-        Ok(Self { counted: page.counted(what)?.clone(), ..Self::default() })
+        Ok(Self {
+            counted: page.counted(what)?.clone(),
+            ..Self::default()
+        })
     }
 
     fn times(mut self, times: f64) -> Self {
@@ -70,7 +73,11 @@ impl Usage {
     }
 
     fn calls(&self, of: impl Fn(&str) -> bool) -> f64 {
-        self.counted.iter().filter(|(name, _)| of(name)).map(|(_, count)| count).sum()
+        self.counted
+            .iter()
+            .filter(|(name, _)| of(name))
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -88,7 +95,11 @@ pub struct Rates<'a> {
 impl<'a> Rates<'a> {
     /// By the page's numbers and the template's memory sizes.
     pub fn new(page: &'a Page, settings: &'a Settings) -> Result<Self, PageError> {
-        Ok(Self { page, settings, sizes: Sizes::assumed(page)? })
+        Ok(Self {
+            page,
+            settings,
+            sizes: Sizes::assumed(page)?,
+        })
     }
 
     /// A user links.
@@ -125,7 +136,9 @@ impl<'a> Rates<'a> {
             table_gb: self.page.assumed("KB in tables, per file")? * 1e3 / GB,
             ..Usage::counted(self.page, "small file")?
         };
-        Ok(usage.and(&self.fetched(bytes)?).and(&self.notified("small file")?))
+        Ok(usage
+            .and(&self.fetched(bytes)?)
+            .and(&self.notified("small file")?))
     }
 
     /// A file of so many bytes.
@@ -136,7 +149,9 @@ impl<'a> Rates<'a> {
             return Ok(usage);
         }
         let parts = Usage::counted(self.page, "part")?.times((bytes / part).ceil());
-        Ok(usage.and(&Usage::counted(self.page, "large file, more")?).and(&parts))
+        Ok(usage
+            .and(&Usage::counted(self.page, "large file, more")?)
+            .and(&parts))
     }
 
     /// 2^30 bytes more in a file that is large already.
@@ -155,7 +170,12 @@ impl<'a> Rates<'a> {
         let memory = self.settings.webhook_memory;
         let seconds = self.page.assumed("seconds of a link's step")?;
         let usage = Usage::counted(self.page, "view")?;
-        Ok(Usage { requests: 1.0, invocations: 1.0, gb_seconds: memory * seconds, ..usage })
+        Ok(Usage {
+            requests: 1.0,
+            invocations: 1.0,
+            gb_seconds: memory * seconds,
+            ..usage
+        })
     }
 
     /// A month of so many recordings, which stay for all of it.
@@ -169,10 +189,18 @@ impl<'a> Rates<'a> {
         for bytes in sizes {
             one = one.and(&self.average_file(bytes)?);
         }
-        one = one.and(&self.event_of_nobody()?.times(assumed("events of nobody, per recording")?));
+        one = one.and(
+            &self
+                .event_of_nobody()?
+                .times(assumed("events of nobody, per recording")?),
+        );
         one = one.and(&self.link()?.times(assumed("links, per recording")?));
         one = one.and(&self.refresh()?.times(assumed("refreshes, per recording")?));
-        one = one.and(&self.view()?.times(assumed("views by the app, per recording")?));
+        one = one.and(
+            &self
+                .view()?
+                .times(assumed("views by the app, per recording")?),
+        );
         Ok(one.times(recordings))
     }
 
@@ -183,7 +211,9 @@ impl<'a> Rates<'a> {
         let number = |class: usize| as_number(bytes[class]);
         let is_large = |class: usize| f64::from(u8::from(number(class) > part_size));
         let large = self.sizes.average(is_large);
-        let parts = self.sizes.average(|class| is_large(class) * (number(class) / part_size).ceil());
+        let parts = self
+            .sizes
+            .average(|class| is_large(class) * (number(class) / part_size).ceil());
         let moved = self.fetched(self.sizes.average(number))?;
         let none = self.fetched(0.0)?;
         Ok(small
@@ -204,7 +234,12 @@ impl<'a> Rates<'a> {
     fn event(&self) -> Result<Usage, PageError> {
         let webhook = self.settings.webhook_memory * self.page.assumed("seconds of a webhook")?;
         let event = self.settings.events.memory * self.page.assumed("seconds of an event")?;
-        Ok(Usage { requests: 1.0, invocations: 2.0, gb_seconds: webhook + event, ..Usage::default() })
+        Ok(Usage {
+            requests: 1.0,
+            invocations: 2.0,
+            gb_seconds: webhook + event,
+            ..Usage::default()
+        })
     }
 
     /// The downloader's part.
@@ -214,12 +249,22 @@ impl<'a> Rates<'a> {
         // What is not done in time goes on in another invocation.
         let rounds = (seconds / self.settings.downloads.timeout).ceil().max(1.0);
         let gb_seconds = seconds * self.settings.downloads.memory;
-        Ok(Usage { invocations: rounds, gb_seconds, stored_gb: bytes / GB, ..Usage::default() })
+        Ok(Usage {
+            invocations: rounds,
+            gb_seconds,
+            stored_gb: bytes / GB,
+            ..Usage::default()
+        })
     }
 
     /// The notifier's part in something: its calls stand in the page already.
     fn notified(&self, what: &str) -> Result<Usage, PageError> {
-        let told = self.page.counted(what)?.get("EventBridge PutEvents").copied().unwrap_or_default();
+        let told = self
+            .page
+            .counted(what)?
+            .get("EventBridge PutEvents")
+            .copied()
+            .unwrap_or_default();
         let memory = self.settings.notifications.memory;
         let seconds = self.page.assumed("seconds of a notification")?;
         Ok(Usage {
@@ -238,28 +283,64 @@ impl<'a> Rates<'a> {
         let messages = usage.calls(|name| name == "messages queued");
         // Each message is received and deleted, too; full batches make that less.
         let queueing = usage.calls(at("SQS ")) + 2.0 * messages;
-        let sqs = million(queueing, "SQS, million requests")? + million(queueing, "SQS, fair queues, million requests more")?;
-        let is_units = |kind: &'static str| move |name: &str| name == format!("DynamoDB {kind} units");
-        let dynamodb = million(usage.calls(is_units("write")), "DynamoDB, million write units")?
-            + million(usage.calls(is_units("read")), "DynamoDB, million read units")?
-            + usage.table_gb * (price("DynamoDB, GB and month")? + price("DynamoDB, point-in-time recovery, GB and month")?);
+        let sqs = million(queueing, "SQS, million requests")?
+            + million(queueing, "SQS, fair queues, million requests more")?;
+        let is_units =
+            |kind: &'static str| move |name: &str| name == format!("DynamoDB {kind} units");
+        let dynamodb = million(
+            usage.calls(is_units("write")),
+            "DynamoDB, million write units",
+        )? + million(
+            usage.calls(is_units("read")),
+            "DynamoDB, million read units",
+        )? + usage.table_gb
+            * (price("DynamoDB, GB and month")?
+                + price("DynamoDB, point-in-time recovery, GB and month")?);
         let puts = usage.calls(|name| name.starts_with("S3 ") && name != "S3 GetObject");
         let logged = usage.invocations * self.page.assumed("bytes of logs, per invocation")?
             + usage.requests * self.page.assumed("bytes of access logs, per request")?;
-        let traced = usage.invocations * self.page.assumed("share of invocations that is traced")?;
+        let traced =
+            usage.invocations * self.page.assumed("share of invocations that is traced")?;
         Ok(Bill::from([
-            ("Lambda, time", usage.gb_seconds * price("Lambda arm64, GB-second")?),
-            ("Lambda, requests", million(usage.invocations, "Lambda, million requests")?),
-            ("API Gateway", million(usage.requests, "API Gateway HTTP API, million requests")?),
+            (
+                "Lambda, time",
+                usage.gb_seconds * price("Lambda arm64, GB-second")?,
+            ),
+            (
+                "Lambda, requests",
+                million(usage.invocations, "Lambda, million requests")?,
+            ),
+            (
+                "API Gateway",
+                million(usage.requests, "API Gateway HTTP API, million requests")?,
+            ),
             ("SQS", sqs),
             ("DynamoDB", dynamodb),
-            ("S3, requests", puts / 1e3 * price("S3 Standard, thousand PUT requests")?),
+            (
+                "S3, requests",
+                puts / 1e3 * price("S3 Standard, thousand PUT requests")?,
+            ),
             ("S3, storage", self.storage(usage.stored_gb)?),
-            ("KMS", usage.calls(at("KMS ")) / 1e4 * price("KMS, ten thousand requests")?),
-            ("EventBridge", million(usage.calls(at("EventBridge ")), "EventBridge, million events")?),
-            ("CloudWatch Logs", logged / GB * price("CloudWatch Logs, GB")?),
+            (
+                "KMS",
+                usage.calls(at("KMS ")) / 1e4 * price("KMS, ten thousand requests")?,
+            ),
+            (
+                "EventBridge",
+                million(
+                    usage.calls(at("EventBridge ")),
+                    "EventBridge, million events",
+                )?,
+            ),
+            (
+                "CloudWatch Logs",
+                logged / GB * price("CloudWatch Logs, GB")?,
+            ),
             ("X-Ray", million(traced, "X-Ray, million traces")?),
-            ("Data transfer to the app", usage.out_gb * price("data transfer out, GB")?),
+            (
+                "Data transfer to the app",
+                usage.out_gb * price("data transfer out, GB")?,
+            ),
         ]))
     }
 
@@ -269,14 +350,18 @@ impl<'a> Rates<'a> {
         let some = |of: &str| self.page.assumed(of);
         let polls = some("empty receives a month")? / 1e6;
         let secrets = some("secrets")? * price("Secrets Manager, secret and month")?
-            + some("reads of secrets a month")? / 1e4 * price("Secrets Manager, ten thousand requests")?;
+            + some("reads of secrets a month")? / 1e4
+                * price("Secrets Manager, ten thousand requests")?;
         Ok(Bill::from([
             ("SQS", polls * price("SQS, million requests")?),
             ("KMS", price("KMS, key and month")?),
             ("Secrets Manager", secrets),
-            ("CloudWatch", some("custom metrics")? * price("CloudWatch, metric and month")?
-                + some("alarms")? * price("CloudWatch, alarm and month")?
-                + price("CloudWatch, dashboard and month")?),
+            (
+                "CloudWatch",
+                some("custom metrics")? * price("CloudWatch, metric and month")?
+                    + some("alarms")? * price("CloudWatch, alarm and month")?
+                    + price("CloudWatch, dashboard and month")?,
+            ),
         ]))
     }
 
@@ -300,7 +385,10 @@ pub fn blocks(page: &Page, settings: &Settings) -> Result<[(&'static str, String
 fn each(rates: &Rates<'_>) -> Result<String, PageError> {
     let things = [
         ("a link", rates.link()?),
-        ("an event of nobody who has linked", rates.event_of_nobody()?),
+        (
+            "an event of nobody who has linked",
+            rates.event_of_nobody()?,
+        ),
         ("a recording, beside its files", rates.recording()?),
         ("a file of 30 KB", rates.small_file(30e3)?),
         ("a file of 1 GiB", rates.file(GIB)?),
@@ -312,17 +400,26 @@ fn each(rates: &Rates<'_>) -> Result<String, PageError> {
         |---|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for (name, usage) in things {
-        let calls = usage.calls(|name| !name.contains("units") && !name.contains("by-due") && name != "messages queued");
+        let calls = usage.calls(|name| {
+            !name.contains("units") && !name.contains("by-due") && name != "messages queued"
+        });
         let units = |kind: &str| usage.calls(|name| name == format!("DynamoDB {kind} units"));
         // Nothing may come as less than nothing: minus zero.
         let (write, read) = (units("write") + 0.0, units("read") + 0.0);
         let bill = rates.bill(&usage.clone().times(1e6))?;
         // Of a single thing, not of a million at once: that would be in another tier.
         let storage = rates.bill(&usage)?["S3, storage"] * 1e6;
-        let other: f64 = bill.iter().filter(|(name, _)| **name != "S3, storage").map(|(_, amount)| amount).sum();
+        let other: f64 = bill
+            .iter()
+            .filter(|(name, _)| **name != "S3, storage")
+            .map(|(_, amount)| amount)
+            .sum();
         text += &format!(
             "| {name} | {} | {write} | {read} | {:.2} | {} | {} |\n",
-            whole(calls), usage.gb_seconds, dollars(other + storage), dollars(storage)
+            whole(calls),
+            usage.gb_seconds,
+            dollars(other + storage),
+            dollars(storage)
         );
     }
     Ok(text)
@@ -338,7 +435,9 @@ fn months(rates: &Rates<'_>) -> Result<String, PageError> {
         }
         bills.push(bill);
     }
-    let mut text = "| recordings a month | 1 thousand | 1 million | 100 million |\n|---|---:|---:|---:|\n".to_owned();
+    let mut text =
+        "| recordings a month | 1 thousand | 1 million | 100 million |\n|---|---:|---:|---:|\n"
+            .to_owned();
     let row = |name: &str, of: &dyn Fn(&Bill, f64) -> f64| {
         let mut row = format!("| {name} |");
         for (bill, recordings) in bills.iter().zip(sizes) {
@@ -348,12 +447,17 @@ fn months(rates: &Rates<'_>) -> Result<String, PageError> {
     };
     let all = |bill: &Bill| bill.values().sum::<f64>();
     for service in bills[0].keys() {
-        text += &row(service, &|bill, _| bill.get(service).copied().unwrap_or_default());
+        text += &row(service, &|bill, _| {
+            bill.get(service).copied().unwrap_or_default()
+        });
     }
     let without = |bill: &Bill| all(bill) - bill["S3, storage"];
     text += &row("**without storage**", &|bill, _| without(bill));
     text += &row("**all**", &|bill, _| all(bill));
-    text += &row("a thousand recordings, without storage", &|bill, recordings| without(bill) / recordings * 1e3);
+    text += &row(
+        "a thousand recordings, without storage",
+        &|bill, recordings| without(bill) / recordings * 1e3,
+    );
     Ok(text)
 }
 
@@ -387,7 +491,13 @@ mod tests {
 
     #[test]
     fn amounts_are_written_with_as_many_digits_as_matter() {
-        for (amount, text) in [(0.004, "0.00"), (0.126, "0.13"), (99.5, "99.50"), (100.4, "100"), (1_234_567.8, "1,234,568")] {
+        for (amount, text) in [
+            (0.004, "0.00"),
+            (0.126, "0.13"),
+            (99.5, "99.50"),
+            (100.4, "100"),
+            (1_234_567.8, "1,234,568"),
+        ] {
             assert_eq!(dollars(amount), text);
         }
     }
@@ -400,7 +510,10 @@ mod tests {
         let (one, many) = (rates.month(1.0).unwrap(), rates.month(1_000.0).unwrap());
         let (one, many) = (rates.bill(&one).unwrap(), rates.bill(&many).unwrap());
         for (service, amount) in one {
-            assert!((amount * 1_000.0 / many[service] - 1.0).abs() < 1e-6, "{service}");
+            assert!(
+                (amount * 1_000.0 / many[service] - 1.0).abs() < 1e-6,
+                "{service}"
+            );
             assert!(amount > 0.0, "{service} costs nothing");
         }
     }
@@ -410,7 +523,10 @@ mod tests {
         let page = Page::of_repository().unwrap();
         let settings = Settings::of_repository().unwrap();
         let rates = Rates::new(&page, &settings).unwrap();
-        let tiers: Vec<f64> = TIERS.iter().map(|(_, name)| page.price(name).unwrap()).collect();
+        let tiers: Vec<f64> = TIERS
+            .iter()
+            .map(|(_, name)| page.price(name).unwrap())
+            .collect();
         let expected = 50_000.0 * tiers[0] + 450_000.0 * tiers[1] + 1_000.0 * tiers[2];
         assert!((rates.storage(501_000.0).unwrap() - expected).abs() < 1e-6);
     }

@@ -83,7 +83,10 @@ mod tests {
             let mean = sum / f64::from(draws);
             let variance = squares / f64::from(draws) - mean * mean;
             assert!((mean / average - 1.0).abs() < 0.2, "{average}: {mean}");
-            assert!((variance / average - 1.0).abs() < 0.2, "{average}: {variance}");
+            assert!(
+                (variance / average - 1.0).abs() < 0.2,
+                "{average}: {variance}"
+            );
         }
     }
 

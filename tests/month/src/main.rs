@@ -69,7 +69,10 @@ fn run(arguments: &Arguments) -> Result<(), MonthError> {
     };
     let template = Settings::of_repository()?;
     let spread = template.raised().spread(16);
-    let unfair = Settings { fair: false, ..spread };
+    let unfair = Settings {
+        fair: false,
+        ..spread
+    };
     let mut months = Vec::new();
     for (name, settings) in [
         ("as the template is", template),

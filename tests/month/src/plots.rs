@@ -63,10 +63,17 @@ pub fn month(month: &Month, unit: (&'static str, f64)) -> Result<String, PlotErr
 /// If it cannot be drawn.
 pub fn day(month: &Month) -> Result<String, PlotError> {
     let of = |value: fn(&Minute) -> f64| -> Points {
-        (0u32..).zip(&month.day).map(|(minute, it)| (f64::from(minute) / 60.0, value(it))).collect()
+        (0u32..)
+            .zip(&month.day)
+            .map(|(minute, it)| (f64::from(minute) / 60.0, value(it)))
+            .collect()
     };
     let x = ("hour of the day, UTC", 24.0, 13);
-    let series = |name, colour, value| Series { name, colour, points: of(value) };
+    let series = |name, colour, value| Series {
+        name,
+        colour,
+        points: of(value),
+    };
     draw(&[
         Panel {
             title: "recordings a second, on average of each minute",
@@ -97,12 +104,19 @@ fn three(month: &Month, points: impl Fn(&Line) -> Points) -> Vec<Series> {
         ("notifier", ORANGE, &month.notifications),
         ("recording-downloader", BLUE, &month.downloads),
     ]
-    .map(|(name, colour, line)| Series { name, colour, points: points(line) })
+    .map(|(name, colour, line)| Series {
+        name,
+        colour,
+        points: points(line),
+    })
     .into()
 }
 
 fn hourly(line: &Line, value: impl Fn(&Hour) -> f64) -> Points {
-    (0u32..).zip(&line.hours).map(|(hour, it)| (f64::from(hour) / 24.0, value(it))).collect()
+    (0u32..)
+        .zip(&line.hours)
+        .map(|(hour, it)| (f64::from(hour) / 24.0, value(it)))
+        .collect()
 }
 
 fn draw<const N: usize>(panels: &[Panel; N]) -> Result<String, PlotError> {
@@ -113,7 +127,8 @@ fn draw<const N: usize>(panels: &[Panel; N]) -> Result<String, PlotError> {
         for (area, panel) in root.split_evenly((N, 1)).iter().zip(panels) {
             draw_panel(area, panel).map_err(|error| PlotError(error.to_string()))?;
         }
-        root.present().map_err(|error| PlotError(error.to_string()))?;
+        root.present()
+            .map_err(|error| PlotError(error.to_string()))?;
     }
     Ok(text)
 }

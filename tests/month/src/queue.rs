@@ -32,13 +32,21 @@ impl Servers {
     /// Lambda's standard mode: five at first, 300 more a minute.
     #[must_use]
     pub fn of_standard_mode(most: u32) -> Self {
-        Self { least: most.min(5), most, more_a_second: 5.0 }
+        Self {
+            least: most.min(5),
+            most,
+            more_a_second: 5.0,
+        }
     }
 
     /// Lambda's provisioned mode: ten for each poller, of which some are kept; 1,000 more a minute.
     #[must_use]
     pub fn of_provisioned_mode(least: u32, most: u32) -> Self {
-        Self { least, most, more_a_second: 1_000.0 / 60.0 }
+        Self {
+            least,
+            most,
+            more_a_second: 1_000.0 / 60.0,
+        }
     }
 }
 
@@ -143,7 +151,11 @@ impl Queue {
                     *held += more;
                 }
             }
-            _ => cohorts.push_back(Cohort { since: now, counts, total }),
+            _ => cohorts.push_back(Cohort {
+                since: now,
+                counts,
+                total,
+            }),
         }
     }
 
@@ -155,7 +167,8 @@ impl Queue {
         let servers = whole(self.allowed.floor());
         let mut free = as_number(servers.saturating_sub(self.busy));
         // Servers that find more than one message each take several at once.
-        let batch = (as_number(self.count) / self.allowed.max(1.0)).clamp(1.0, f64::from(self.batch));
+        let batch =
+            (as_number(self.count) / self.allowed.max(1.0)).clamp(1.0, f64::from(self.batch));
         let mut most = limits.most;
         let mut stale = limits.stale_of_largest;
         let (mut taken, mut passed_over) = (Vec::new(), [false; GROUPS]);
@@ -229,7 +242,12 @@ impl Queue {
         most: u64,
         dice: &mut Dice,
     ) -> Taken {
-        let mut taken = Taken { group, age: 0, counts: vec![0; self.seconds.len()], total: 0 };
+        let mut taken = Taken {
+            group,
+            age: 0,
+            counts: vec![0; self.seconds.len()],
+            total: 0,
+        };
         let Some(cohort) = self.waiting[group].front_mut() else {
             return taken;
         };
@@ -254,7 +272,11 @@ impl Queue {
             let seconds = self.seconds[class];
             let cost = seconds.min(1.0) / batch;
             let fitting = whole((*free / cost + 1e-9).floor());
-            let wanted = if share < 1.0 { dice.rounded(as_number(count) * share) } else { count };
+            let wanted = if share < 1.0 {
+                dice.rounded(as_number(count) * share)
+            } else {
+                count
+            };
             let number = wanted.min(count).min(fitting).min(most - taken.total);
             cohort.counts[class] -= number;
             taken.counts[class] = number;
@@ -270,7 +292,9 @@ impl Queue {
                 at = at.saturating_sub(*count);
                 found
             });
-            if let Some(class) = class.filter(|class| self.seconds[*class].min(1.0) / batch <= *free) {
+            if let Some(class) =
+                class.filter(|class| self.seconds[*class].min(1.0) / batch <= *free)
+            {
                 cohort.counts[class] -= 1;
                 (taken.counts[class], taken.total) = (1, 1);
                 *free -= self.seconds[class].min(1.0) / batch;
@@ -295,7 +319,9 @@ impl Queue {
     /// How long the oldest of a group has waited, in seconds.
     #[must_use]
     pub fn oldest(&self, now: u32, group: usize) -> u32 {
-        self.waiting[group].front().map_or(0, |cohort| now - cohort.since)
+        self.waiting[group]
+            .front()
+            .map_or(0, |cohort| now - cohort.since)
     }
 
     /// Servers at work in the last second; of those that were done within it, their part of it.
@@ -404,7 +430,11 @@ mod tests {
 
     #[test]
     fn what_is_stale_of_the_largest_account_is_taken_as_zoom_allows() {
-        let limits = Limits { stale_of_largest: 3, stale_after: 100, ..Limits::NONE };
+        let limits = Limits {
+            stale_of_largest: 3,
+            stale_after: 100,
+            ..Limits::NONE
+        };
         let mut queue = one_by_one(50, vec![0.01]);
         let mut dice = Dice::new(1);
         queue.put(0, LARGEST, vec![10]);
@@ -412,7 +442,10 @@ mod tests {
         assert_eq!(queue.work(102, limits, &mut dice)[0].total, 3);
         queue.put(103, EVERYBODY, vec![10]);
         let taken = queue.work(103, limits, &mut dice);
-        let totals: Vec<_> = taken.iter().map(|taken| (taken.group, taken.total)).collect();
+        let totals: Vec<_> = taken
+            .iter()
+            .map(|taken| (taken.group, taken.total))
+            .collect();
         assert_eq!(totals, [(EVERYBODY, 10), (LARGEST, 3)]);
     }
 

@@ -22,23 +22,52 @@ pub fn table(months: &[(&str, Month)]) -> String {
     };
     row("recordings", &|month| grouped(month.recordings));
     row("files that came in", &|month| grouped(month.files));
-    row("files still waiting at the end", &|month| grouped(month.files_waiting));
-    row("terabytes fetched", &|month| grouped(month.bytes_fetched / 1_000_000_000_000));
+    row("files still waiting at the end", &|month| {
+        grouped(month.files_waiting)
+    });
+    row("terabytes fetched", &|month| {
+        grouped(month.bytes_fetched / 1_000_000_000_000)
+    });
     for (name, line) in lines() {
-        row(&format!("wait for {name}, p50 / p95 / longest"), &|month| waits(line(month).others));
-    }
-    row("the same for `recording-downloader`, largest account", &|month| waits(month.downloads.largest));
-    for (name, line) in lines() {
-        row(&format!("calls of {name} at the same time"), &|month| {
-            grouped(whole(line(month).hours.iter().map(|hour| hour.concurrency).fold(0.0, f64::max)))
+        row(&format!("wait for {name}, p50 / p95 / longest"), &|month| {
+            waits(line(month).others)
         });
     }
-    row("all functions at the same time", &|month| grouped(whole(month.concurrency)));
-    row("files for which Zoom was asked for another token", &|month| grouped(month.by_rest));
-    row("seconds in which `by-due` took no more", &|month| grouped(month.seconds_index_full));
-    row("events in the busiest second", &|month| grouped(month.most_events_a_second));
-    row("write units of Recordings in the busiest second", &|month| grouped(whole(month.most_write_units)));
-    row("puts to S3 in the busiest second", &|month| grouped(whole(month.most_puts)));
+    row(
+        "the same for `recording-downloader`, largest account",
+        &|month| waits(month.downloads.largest),
+    );
+    for (name, line) in lines() {
+        row(&format!("calls of {name} at the same time"), &|month| {
+            grouped(whole(
+                line(month)
+                    .hours
+                    .iter()
+                    .map(|hour| hour.concurrency)
+                    .fold(0.0, f64::max),
+            ))
+        });
+    }
+    row("all functions at the same time", &|month| {
+        grouped(whole(month.concurrency))
+    });
+    row(
+        "files for which Zoom was asked for another token",
+        &|month| grouped(month.by_rest),
+    );
+    row("seconds in which `by-due` took no more", &|month| {
+        grouped(month.seconds_index_full)
+    });
+    row("events in the busiest second", &|month| {
+        grouped(month.most_events_a_second)
+    });
+    row(
+        "write units of Recordings in the busiest second",
+        &|month| grouped(whole(month.most_write_units)),
+    );
+    row("puts to S3 in the busiest second", &|month| {
+        grouped(whole(month.most_puts))
+    });
     text
 }
 
@@ -69,7 +98,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -83,7 +112,10 @@ mod tests {
 
     #[test]
     fn numbers_and_durations_read_well() {
-        assert_eq!([7, 1_000, 12_345_678].map(grouped), ["7", "1,000", "12,345,678"]);
+        assert_eq!(
+            [7, 1_000, 12_345_678].map(grouped),
+            ["7", "1,000", "12,345,678"]
+        );
         assert_eq!(
             [0.0, 99.0, 600.0, 7_200.0, 864_000.0].map(duration),
             ["0 s", "99 s", "10 min", "2 h", "10.0 d"]

@@ -70,9 +70,9 @@ impl Settings {
     /// What a hundred million recordings need. `docs/costs.md` says how each is raised.
     #[must_use]
     pub fn raised(mut self) -> Self {
-        self.events.servers = Servers::of_standard_mode(200);
+        self.events.servers = Servers::of_standard_mode(100);
         self.downloads.servers = Servers::of_standard_mode(1_000);
-        self.notifications.servers = Servers::of_standard_mode(400);
+        self.notifications.servers = Servers::of_standard_mode(200);
         self
     }
 
@@ -87,9 +87,11 @@ impl Settings {
 impl Function {
     fn read(template: &YamlOwned, logical: &str) -> Result<Self, SettingsError> {
         let events = at(template, &["Resources", logical, "Properties", "Events"]);
-        let source = events
-            .and_then(YamlOwned::as_mapping)
-            .and_then(|events| events.values().find(|event| text(event, "Type") == Some("SQS")));
+        let source = events.and_then(YamlOwned::as_mapping).and_then(|events| {
+            events
+                .values()
+                .find(|event| text(event, "Type") == Some("SQS"))
+        });
         let of_source = |path: &[&str]| {
             let found = source.and_then(|source| number(at(source, path)?));
             found.ok_or_else(|| SettingsError::Missing(format!("{logical}: {}", path.join("."))))
@@ -113,15 +115,20 @@ impl Function {
 
 /// In gigabytes: the function's own, or what all have.
 fn memory(template: &YamlOwned, logical: &str) -> Result<f64, SettingsError> {
-    let own = at(template, &["Resources", logical, "Properties", "MemorySize"]);
+    let own = at(
+        template,
+        &["Resources", logical, "Properties", "MemorySize"],
+    );
     let all = || at(template, &["Globals", "Function", "MemorySize"]);
     let found = own.or_else(all).and_then(number);
-    let megabytes = found.ok_or_else(|| SettingsError::Missing(format!("{logical}: MemorySize")))?;
+    let megabytes =
+        found.ok_or_else(|| SettingsError::Missing(format!("{logical}: MemorySize")))?;
     Ok(f64::from(megabytes) / 1024.0)
 }
 
 fn at<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
-    path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
+    path.iter()
+        .try_fold(node, |node, key| node.as_mapping_get(key))
 }
 
 fn text<'a>(node: &'a YamlOwned, key: &str) -> Option<&'a str> {
@@ -142,7 +149,10 @@ mod tests {
         let settings = Settings::of_repository().unwrap();
         for function in [settings.events, settings.downloads, settings.notifications] {
             assert!(function.servers.most >= 2, "{function:?}");
-            assert!(function.memory > 0.1 && function.timeout > 1.0, "{function:?}");
+            assert!(
+                function.memory > 0.1 && function.timeout > 1.0,
+                "{function:?}"
+            );
         }
         // What the model of a long file counts on.
         assert_eq!(settings.downloads.batch, 1);

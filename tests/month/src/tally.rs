@@ -16,7 +16,11 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { bins: vec![0; BINS], count: 0, most: 0 }
+        Self {
+            bins: vec![0; BINS],
+            count: 0,
+            most: 0,
+        }
     }
 }
 

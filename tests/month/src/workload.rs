@@ -133,7 +133,9 @@ impl Calendar {
     pub fn assumed(page: &Page, recordings: f64) -> Result<Self, PageError> {
         let mut by_hour: Vec<f64> = (0..HOURS).map(busy).collect();
         let sum: f64 = by_hour.iter().sum();
-        by_hour.iter_mut().for_each(|hour| *hour *= recordings / sum);
+        by_hour
+            .iter_mut()
+            .for_each(|hour| *hour *= recordings / sum);
         Ok(Self {
             by_hour,
             on_the_hour: page.assumed("share that ends on the hour")?,
@@ -151,7 +153,11 @@ impl Calendar {
         let half = within - f64::from(HOUR) / 2.0;
         let shape = even
             + self.on_the_hour * burst(within)
-            + if half >= 0.0 { self.on_the_half * burst(half) } else { 0.0 };
+            + if half >= 0.0 {
+                self.on_the_half * burst(half)
+            } else {
+                0.0
+            };
         hour.copied().unwrap_or_default() * shape
     }
 }
@@ -173,16 +179,30 @@ fn busy(hour: u32) -> f64 {
 fn normal_below(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let series = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let series = [
+        1.061_405_429,
+        -1.453_152_027,
+        1.421_413_741,
+        -0.284_496_736,
+        0.254_829_592,
+    ];
     let error = 1.0 - series.iter().fold(0.0, |sum, term| (sum + term) * t) * (-z * z).exp();
-    if x < 0.0 { (1.0 - error) / 2.0 } else { (1.0 + error) / 2.0 }
+    if x < 0.0 {
+        (1.0 - error) / 2.0
+    } else {
+        (1.0 + error) / 2.0
+    }
 }
 
 /// Where a claim ceases to hold.
 fn bisect(holds: impl Fn(f64) -> bool, mut low: f64, mut high: f64) -> f64 {
     for _ in 0..100 {
         let middle = f64::midpoint(low, high);
-        if holds(middle) { low = middle } else { high = middle }
+        if holds(middle) {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     low
 }
@@ -195,7 +215,9 @@ mod tests {
     #[test]
     fn a_month_has_as_many_recordings_as_were_asked_for() {
         let calendar = Calendar::assumed(&Page::of_repository().unwrap(), 1e6).unwrap();
-        let sum: f64 = (0..HOURS * HOUR).map(|second| calendar.in_second(second)).sum();
+        let sum: f64 = (0..HOURS * HOUR)
+            .map(|second| calendar.in_second(second))
+            .sum();
         assert!((sum / 1e6 - 1.0).abs() < 0.01, "{sum}");
     }
 
@@ -205,7 +227,10 @@ mod tests {
         let mut dice = Dice::new(3);
         #[allow(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
         let bytes = |class: usize| sizes.mp4[class] as f64;
-        let drawn: f64 = (0..400_000).map(|_| bytes(sizes.draw(&mut dice))).sum::<f64>() / 4e5;
+        let drawn: f64 = (0..400_000)
+            .map(|_| bytes(sizes.draw(&mut dice)))
+            .sum::<f64>()
+            / 4e5;
         let expected = sizes.average(bytes);
         assert!((drawn / expected - 1.0).abs() < 0.03, "{drawn} {expected}");
         assert!((sizes.average(|_| 1.0) - 1.0).abs() < 1e-6);
