@@ -87,7 +87,9 @@ mod tests {
         for share in [0.001, 0.5, 0.95, 0.999] {
             let expected = share * 10_000.0;
             let found = tally.quantile(share);
-            assert!((found / expected - 1.0).abs() < 0.06, "{share}: {found}");
+            // The first that a share ends at may be a second short.
+            let off = (found - expected).abs();
+            assert!(off <= 1.0 + 0.06 * expected, "{share}: {found}");
         }
         assert_eq!(tally.quantile(1.0), 9_999.0);
         assert_eq!(Tally::default().quantile(0.5), 0.0);
