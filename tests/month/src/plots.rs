@@ -9,7 +9,7 @@ const WIDTH: u32 = 900;
 /// Of each panel.
 const HEIGHT: u32 = 270;
 /// Above the highest line there is room for the legend.
-const HEADROOM: f64 = 1.4;
+const HEADROOM: f64 = 1.75;
 /// In between light and dark, for both.
 const INK: RGBColor = RGBColor(125, 133, 144);
 const BLUE: RGBColor = RGBColor(56, 139, 253);
