@@ -38,16 +38,6 @@ impl Servers {
             more_a_second: 5.0,
         }
     }
-
-    /// Lambda's provisioned mode: ten for each poller, of which some are kept; 1,000 more a minute.
-    #[must_use]
-    pub fn of_provisioned_mode(least: u32, most: u32) -> Self {
-        Self {
-            least,
-            most,
-            more_a_second: 1_000.0 / 60.0,
-        }
-    }
 }
 
 /// Messages, by class.
