@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use dynoxide::Database;
 use http::{HeaderValue, Request, StatusCode, Uri, header, request::Parts};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -19,6 +19,7 @@ use crate::{
     StartError,
     faults::Service,
     json_reply::{self, JsonResponse},
+    meter::Meter,
     server,
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct DynamoDb {
     database: Database,
     client: Client<HttpConnector, Full<Bytes>>,
     origin: Uri,
+    pub(crate) meter: Meter,
 }
 
 impl DynamoDb {
@@ -68,11 +70,18 @@ impl DynamoDb {
             database,
             client,
             origin,
+            meter: Meter::default(),
         };
         Ok((engine, serving))
     }
 
-    pub(crate) async fn call(&self, mut parts: Parts, body: Bytes) -> JsonResponse {
+    pub(crate) async fn call(
+        &self,
+        operation: &str,
+        mut parts: Parts,
+        body: Bytes,
+    ) -> JsonResponse {
+        let body = self.meter.ask(operation, body);
         parts.uri = self.origin.clone();
         // The client writes these two anew, for the engine's own address and for a body that is whole.
         parts.headers.remove(header::HOST);
@@ -82,7 +91,15 @@ impl DynamoDb {
             .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         let request = Request::from_parts(parts, Full::new(body));
         match self.client.request(request).await {
-            Ok(response) => json_reply::buffered(Service::DynamoDb, response).await,
+            Ok(response) => {
+                let response = json_reply::buffered(Service::DynamoDb, response).await;
+                let (parts, body) = response.into_parts();
+                let Ok(answer) = body.collect().await;
+                let answer = answer.to_bytes();
+                self.meter
+                    .note(operation, parts.status.is_success(), &answer);
+                JsonResponse::from_parts(parts, Full::new(answer))
+            }
             Err(error) => {
                 tracing::error!(%error, "DynamoDB engine does not answer");
                 json_reply::error(

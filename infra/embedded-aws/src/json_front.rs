@@ -134,7 +134,7 @@ impl JsonFront {
     ) -> JsonResponse {
         let engines = &self.engines;
         match service {
-            Service::DynamoDb => engines.dynamodb.call(parts, body).await,
+            Service::DynamoDb => engines.dynamodb.call(operation, parts, body).await,
             Service::EventBridge => engines.events.call(operation, body).await,
             Service::Kms => engines.kms.call(operation, &body),
             Service::SecretsManager => engines.secrets.call(operation, body).await,

@@ -8,6 +8,7 @@ mod journal;
 mod json_front;
 mod json_reply;
 mod kms;
+mod meter;
 mod random;
 mod s3;
 mod secrets;
@@ -29,6 +30,7 @@ use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::faults::{Done, Fault, Faults, Service};
+pub use self::meter::{Meter, Units};
 pub use self::wire::{Sent, Wire};
 use self::{
     dynamodb::DynamoDb,
@@ -246,6 +248,12 @@ impl Engines {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The handle by which DynamoDB's request units are counted.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.json.dynamodb.meter
     }
 
     /// The handle by which requests are kept, to be looked through.

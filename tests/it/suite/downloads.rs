@@ -17,8 +17,8 @@ const MIB: u64 = 1024 * 1024;
 async fn impatient() -> System {
     let system = System::with_function(FunctionChange {
         binary: "recording-downloader".to_owned(),
-        timeout: None,
         variables: vec![("DOWNLOAD_STALL_SECONDS".to_owned(), "1".to_owned())],
+        ..FunctionChange::default()
     })
     .await;
     system.link("alice", ADA).await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod api;
+mod cost;
 mod downloads;
 mod downloads_cut_off;
 mod downloads_huge;

@@ -126,6 +126,10 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
             .find(|change| change.binary == declared.binary);
         if let Some(change) = change {
             declared.variables.extend(change.variables.iter().cloned());
+            for source in &mut declared.sources {
+                source.maximum_concurrency =
+                    change.maximum_concurrency.or(source.maximum_concurrency);
+            }
         }
         let timeout = change.and_then(|change| change.timeout);
         let timeout = timeout.unwrap_or(Duration::from_secs(declared.timeout.into()));

@@ -28,7 +28,7 @@ pub struct Options {
 }
 
 /// A function that is hosted otherwise than the template says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct FunctionChange {
     /// The name of its binary.
     pub binary: String,
@@ -36,6 +36,8 @@ pub struct FunctionChange {
     pub timeout: Option<Duration>,
     /// Environment variables, over the template's.
     pub variables: Vec<(String, String)>,
+    /// Calls of it at the same time that its queue leads to.
+    pub maximum_concurrency: Option<u32>,
 }
 
 /// Which Zoom.
