@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use aws_config::SdkConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_types::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
 
 /// A setting that is missing or unusable. Seen once, when a function starts.
@@ -113,24 +114,39 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of a Lambda function. All clients share one HTTP client, so that the trusted
-    /// roots are read and the TLS stack is set up once.
-    pub async fn of_process() -> Self {
+    /// The environment of a Lambda function. Lambda puts region and credentials into variables, and nowhere
+    /// else: so nothing is looked for in files or asked of other services, and none of the code that would do
+    /// it is deployed. All clients share one HTTP client, so that the trusted roots are read and the TLS stack
+    /// is set up once.
+    ///
+    /// # Errors
+    /// If one of Lambda's own variables is not set.
+    pub fn of_process() -> Result<Self, ConfigError> {
         use aws_smithy_http_client::{Builder, tls};
+        let variables = Variables::of_process();
+        let credentials = Credentials::new(
+            variables.required("AWS_ACCESS_KEY_ID")?,
+            variables.required("AWS_SECRET_ACCESS_KEY")?,
+            variables.optional("AWS_SESSION_TOKEN").map(str::to_owned),
+            None,
+            "environment",
+        );
         let http = Builder::new()
             .tls_provider(tls::Provider::Rustls(
                 tls::rustls_provider::CryptoMode::AwsLc,
             ))
             .build_https();
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(variables.required("AWS_REGION")?.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(http)
-            .load()
-            .await;
-        Self {
-            variables: Variables::of_process(),
+            .build();
+        Ok(Self {
+            variables,
             sdk,
             clock: Clock::default(),
-        }
+        })
     }
 
     /// An endpoint that overrides AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`.

@@ -1,6 +1,7 @@
 //! `cold-start`: from the start of a process to its first answer, how much memory it takes, and how large its
 //! deployment package is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// Clients, comma-separated, such as `reelay:webhook,node`; all if left out.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<String>,
+    /// Folder of Reelay's binaries; without it they are built.
+    #[arg(long)]
+    built: Option<PathBuf>,
 }
 
 /// A line of the result.
@@ -65,12 +69,10 @@ struct Run {
 pub(crate) async fn run(options: &Options) -> Result<(), LambdaError> {
     let folder = tempfile::tempdir()?;
     let peers = Peers::install()?;
-    let mut clients = Client::reelay(&FUNCTIONS)?;
+    let mut clients = Client::reelay(&FUNCTIONS, options.built.as_deref())?;
     clients.push(Client::node(&peers, folder.path())?);
     clients.push(Client::python(&peers)?);
-    clients.retain(|client| {
-        options.clients.is_empty() || options.clients.iter().any(|name| *name == client.name)
-    });
+    clients.retain(|client| options.clients.is_empty() || options.clients.contains(&client.name));
     let world = World::start().await?;
     let runs = usize::from(options.runs);
     let bar = ProgressBar::new((clients.len() * runs) as u64).with_style(
@@ -173,12 +175,7 @@ fn print_table(lines: &[Line<'_>]) {
     for line in lines {
         println!(
             "{:28} {:9.2} {:9.2} {:9.2} {:10.2} {:9.2}",
-            line.client,
-            line.init_ms,
-            line.first_ms,
-            line.warm_ms,
-            line.peak_rss_mib,
-            line.zip_mib
+            line.client, line.init_ms, line.first_ms, line.warm_ms, line.peak_rss_mib, line.zip_mib
         );
     }
 }

@@ -1,5 +1,6 @@
 //! `webhook`: one warm instance of the webhook function, one event after the other, as Lambda gives them.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -18,6 +19,9 @@ pub(crate) struct Options {
     /// How many events each client gets in each case, after its first one.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
     events: u16,
+    /// Folder of Reelay's binaries; without it they are built.
+    #[arg(long)]
+    built: Option<PathBuf>,
 }
 
 /// A line of the result.
@@ -46,7 +50,7 @@ struct Line<'a> {
 pub(crate) async fn run(options: &Options) -> Result<(), LambdaError> {
     let folder = tempfile::tempdir()?;
     let peers = Peers::install()?;
-    let mut clients = Client::reelay(&[WEBHOOK])?;
+    let mut clients = Client::reelay(&[WEBHOOK], options.built.as_deref())?;
     clients.push(Client::node(&peers, folder.path())?);
     clients.push(Client::python(&peers)?);
     let sizes = [Size::Small, Size::Large];

@@ -76,30 +76,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Reelay's functions, built as `sam build` builds them: in release, from the workspace's root.
+    /// Reelay's functions, as they lie in a folder by the names of their binaries; without one they are built as
+    /// `sam build` builds them: in release, from the workspace's root.
     ///
     /// # Errors
     /// If they do not build.
-    pub(crate) fn reelay(functions: &[&'static str]) -> Result<Vec<Self>, LambdaError> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(&root).args(["build", "--release"]);
-        for function in functions {
-            build.args(["--bin", function]);
-        }
-        let status = build.status()?;
-        if !status.success() {
-            return Err(LambdaError::Build(status.to_string()));
-        }
-        // Beside this program, wherever Cargo builds.
-        let built = std::env::current_exe()?;
-        let built = built.parent().unwrap_or(&root);
+    pub(crate) fn reelay(
+        functions: &[&'static str],
+        folder: Option<&Path>,
+    ) -> Result<Vec<Self>, LambdaError> {
+        let folder = match folder {
+            Some(folder) => std::path::absolute(folder)?,
+            None => build(functions)?,
+        };
         let client = |function: &&'static str| {
-            let binary = built.join(function);
+            let binary = folder.join(function);
             Self {
                 name: format!("reelay:{function}"),
                 command: vec![binary.display().to_string()],
-                folder: built.to_owned(),
+                folder: folder.clone(),
                 function,
                 work: match *function {
                     WEBHOOK => Work::Delivery(Size::Small),
@@ -166,4 +161,22 @@ impl Client {
             package,
         })
     }
+}
+
+/// Builds functions, and tells where they are.
+fn build(functions: &[&str]) -> Result<PathBuf, LambdaError> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(&root).args(["build", "--release"]);
+    for function in functions {
+        build.args(["--bin", function]);
+    }
+    let status = build.status()?;
+    if !status.success() {
+        return Err(LambdaError::Build(status.to_string()));
+    }
+    // Wherever Cargo builds, and however this program was built.
+    let this = std::env::current_exe()?;
+    let target = this.ancestors().nth(2).unwrap_or(&root);
+    Ok(target.join("release"))
 }

@@ -23,11 +23,7 @@ pub(crate) fn zipped(contents: &[PathBuf]) -> Result<f64, LambdaError> {
     Ok(zip.into_inner().len() as f64 / (1024.0 * 1024.0))
 }
 
-fn add(
-    zip: &mut ZipWriter<Cursor<Vec<u8>>>,
-    path: &Path,
-    above: &Path,
-) -> Result<(), LambdaError> {
+fn add(zip: &mut ZipWriter<Cursor<Vec<u8>>>, path: &Path, above: &Path) -> Result<(), LambdaError> {
     if path.is_dir() {
         if path.file_name().is_some_and(|name| name == "__pycache__") {
             return Ok(());
