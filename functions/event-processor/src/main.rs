@@ -6,6 +6,6 @@ use event_processor::EventProcessor;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     aws::metrics::init();
-    let function = EventProcessor::new(&Environment::of_process().await)?;
+    let function = EventProcessor::new(&Environment::of_process()?)?;
     worker::run(|batch, _| function.handle(batch)).await
 }

@@ -6,6 +6,6 @@ use notifier::Notifier;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     aws::metrics::init();
-    let function = Notifier::new(&Environment::of_process().await)?;
+    let function = Notifier::new(&Environment::of_process()?)?;
     worker::run(|batch, _| function.handle(batch)).await
 }

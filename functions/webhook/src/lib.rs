@@ -23,6 +23,10 @@ use gateway::{Body, Request, Response, answer};
 use http::StatusCode;
 use serde_json::Value;
 
+/// An instance may be put to sleep right after its start, with a question under way whose answer then never
+/// comes. Whoever waits for that answer asks again after this, which leaves most of Zoom's three seconds.
+const READ_AHEAD_WITHIN: Duration = Duration::from_secs(1);
+
 /// Of Zoom's three seconds, some belong to the network.
 const STORE_WITHIN: Duration = Duration::from_millis(2500);
 
@@ -83,6 +87,23 @@ impl Webhook {
             bucket: Bucket::new(environment)?,
             clock: environment.clock.clone(),
         })
+    }
+
+    /// Reads the secrets before there is an event that needs them: both at once, while the runtime asks for the
+    /// first event. What cannot be read now is read, or reported, with that event.
+    pub async fn read_ahead(&self) {
+        let secrets = async {
+            tokio::join!(
+                self.zoom_secret.webhook_secrets(),
+                self.queue_key.versions()
+            )
+        };
+        if tokio::time::timeout(READ_AHEAD_WITHIN, secrets)
+            .await
+            .is_err()
+        {
+            tracing::info!("secrets not read ahead of the first event");
+        }
     }
 
     /// Answers a delivery.

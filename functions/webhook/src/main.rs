@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use aws::environment::Environment;
+use aws::environment::{Environment, read_roots};
 use webhook::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     aws::metrics::init();
-    let function = Arc::new(Webhook::new(&Environment::of_process().await)?);
+    let function = Arc::new(Webhook::new(&Environment::of_process()?)?);
+    let ahead = Arc::clone(&function);
+    tokio::spawn(async move {
+        // On a thread of its own, so that the question for the first event does not wait for it.
+        let _ = tokio::task::spawn_blocking(read_roots).await;
+        ahead.read_ahead().await;
+    });
     gateway::run(move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }

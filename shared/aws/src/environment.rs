@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use aws_config::SdkConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_types::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
 
 /// A setting that is missing or unusable. Seen once, when a function starts.
@@ -101,6 +106,42 @@ impl Clock {
     }
 }
 
+/// The SDK's HTTP client, made when a request needs it. Made earlier, it reads the system's trusted roots at
+/// once, which on some systems are hundreds of files, and keeps Lambda waiting for the function to be ready.
+#[derive(Debug, Default)]
+struct Https(OnceLock<SharedHttpClient>);
+
+impl HttpClient for Https {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0
+            .get_or_init(https)
+            .http_connector(settings, components)
+    }
+}
+
+fn https() -> SharedHttpClient {
+    use aws_smithy_http_client::{Builder, tls};
+    let crypto = tls::rustls_provider::CryptoMode::AwsLc;
+    Builder::new()
+        .tls_provider(tls::Provider::Rustls(crypto))
+        .build_https()
+}
+
+/// Reads the system's trusted roots, which stay in memory for the SDK's HTTP clients. It takes milliseconds and
+/// blocks: something to be done beside Lambda's question for the first event, on a thread of its own.
+pub fn read_roots() {
+    // A client that is made with the SDK's own HTTP client has it read them, and keeps them for the process.
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(https())
+        .build();
+    drop(aws_sdk_sqs::Client::from_conf(config));
+}
+
 /// All of it together.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -113,24 +154,32 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of a Lambda function. All clients share one HTTP client, so that the trusted
-    /// roots are read and the TLS stack is set up once.
-    pub async fn of_process() -> Self {
-        use aws_smithy_http_client::{Builder, tls};
-        let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(
-                tls::rustls_provider::CryptoMode::AwsLc,
-            ))
-            .build_https();
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http)
-            .load()
-            .await;
-        Self {
-            variables: Variables::of_process(),
+    /// The environment of a Lambda function. Lambda puts region and credentials into variables, and nowhere
+    /// else: so nothing is looked for in files or asked of other services, and none of the code that would do
+    /// it is deployed. All clients share one HTTP client, so that the TLS stack is set up once.
+    ///
+    /// # Errors
+    /// If one of Lambda's own variables is not set.
+    pub fn of_process() -> Result<Self, ConfigError> {
+        let variables = Variables::of_process();
+        let credentials = Credentials::new(
+            variables.required("AWS_ACCESS_KEY_ID")?,
+            variables.required("AWS_SECRET_ACCESS_KEY")?,
+            variables.optional("AWS_SESSION_TOKEN").map(str::to_owned),
+            None,
+            "environment",
+        );
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(variables.required("AWS_REGION")?.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(SharedHttpClient::new(Https::default()))
+            .build();
+        Ok(Self {
+            variables,
             sdk,
             clock: Clock::default(),
-        }
+        })
     }
 
     /// An endpoint that overrides AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`.

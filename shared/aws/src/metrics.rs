@@ -10,6 +10,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 use tracing::field::{Field, Visit};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -136,8 +137,11 @@ pub fn seconds(metric: Metric, value: f64) {
 
 /// Sets up logs for a Lambda function: JSON lines, `RUST_LOG` or `info`, metrics in EMF.
 pub fn init() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Not `EnvFilter`: what it can do more needs a regex engine, which every function would carry.
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|levels| levels.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     tracing_subscriber::registry()
         .with(filter)
         .with(

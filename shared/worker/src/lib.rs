@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use aws::environment::{ConfigError, Environment};
+use aws::environment::{ConfigError, Environment, read_roots};
 use aws::random;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
@@ -189,6 +189,7 @@ where
     H: Fn(SqsEvent, Instant) -> F,
     F: Future<Output = SqsBatchResponse>,
 {
+    tokio::task::spawn_blocking(read_roots);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
         let batch = handle(event.payload, deadline(event.context.deadline));
         async move { Ok::<_, Error>(batch.await) }

@@ -1,4 +1,4 @@
-//! `cargo run --release -p bench -- download --json`: figures beside those of peers, in one run on one
+//! `cargo run --release -p bench -- <name> --json`: figures beside those of peers, in one run on one
 //! machine. With `--json` one object a line, without it a table.
 #![allow(
     clippy::print_stdout,
@@ -6,8 +6,12 @@
     reason = "a command: its figures go to stdout, its errors to stderr"
 )]
 
+mod cold_start;
 mod download;
+mod lambda;
 mod measure;
+mod peers;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,8 +27,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Start, first answer, memory and package of each function, and of the webhook's work in Node and Python.
+    ColdStart(cold_start::Options),
     /// From an HTTP source to S3: Reelay's downloader, Python, Node, and what cannot be undercut.
     Download(download::Options),
+    /// Events through one instance of the webhook function, and through its peers.
+    Webhook(webhook::Options),
     /// The two sides of a download; for `download` itself.
     #[command(hide = true)]
     Serve {
@@ -61,6 +69,8 @@ enum BenchError {
     #[error(transparent)]
     Download(#[from] download::DownloadError),
     #[error(transparent)]
+    Lambda(#[from] lambda::LambdaError),
+    #[error(transparent)]
     Measure(#[from] measure::MeasureError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -80,7 +90,9 @@ fn main() -> ExitCode {
 
 fn run(bench: Bench) -> Result<(), BenchError> {
     match bench {
+        Bench::ColdStart(options) => cold_start::run(&options)?,
         Bench::Download(options) => download::run(&options)?,
+        Bench::Webhook(options) => webhook::run(&options)?,
         Bench::Serve { certificate } => download::serve(certificate.as_deref())?,
         Bench::Reelay { connections, bare } => download::reelay(connections, bare)?,
         Bench::Limit { copy } => download::limit(copy)?,

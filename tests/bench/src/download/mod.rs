@@ -2,7 +2,6 @@
 
 mod certificate;
 mod limit;
-mod peers;
 mod reelay;
 mod servers;
 
@@ -16,9 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use self::certificate::{Certificate, CertificateError};
-use self::peers::{PeerError, Peers};
+
 use self::servers::Addresses;
 use crate::measure::{self, MeasureError, Measured};
+use crate::peers::{PeerError, Peers};
 
 pub(crate) use self::limit::limit;
 pub(crate) use self::reelay::reelay;
@@ -257,8 +257,8 @@ fn command(client: &str, peers: &Peers) -> Result<Vec<String>, DownloadError> {
         command
     };
     Ok(match client {
-        "python" => peers.python_command(),
-        "node" => peers.node_command(),
+        "python" => peers.python_command("download.py"),
+        "node" => peers.node_command("download.mjs"),
         "copy" => own(&["limit", "--copy"]),
         "read" => own(&["limit"]),
         // Without checksums of parts, as a raw copy has none.

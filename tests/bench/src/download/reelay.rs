@@ -27,7 +27,8 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
     let variable = |name: &str| {
         std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
     };
-    let mut environment = Environment::of_process().await;
+    let mut environment =
+        Environment::of_process().map_err(|error: ConfigError| failed(error.to_string()))?;
     let more = [
         ("BUCKET".to_owned(), "bench".to_owned()),
         ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),
