@@ -1,23 +1,34 @@
 """MiniStack that enforces the functions' policies and writes down every decision.
 
 With AUTH=true MiniStack gives each function the credentials of its own role, verifies signatures, and
-evaluates the role's policies for every call. Two things are added here:
+evaluates the role's policies for every call. Added here are:
 
 - a journal: each decision about a call of a function is a line of JSON in the file named by the first
   argument: role, action, resource, and whether it was allowed;
 - the condition keys of a KMS encryption context, which MiniStack does not read from requests. Without them
-  a policy that asks for a context would never match.
+  a policy that asks for a context would never match;
+- what `!Ref` gives for a secret: its ARN, where MiniStack gives its name, which no policy can mean;
+- Lambda's detection of loops through queues. MiniStack has it for direct invocations only.
 
 It reaches into MiniStack, whose version is therefore pinned.
 """
 
+import contextvars
 import inspect
 import json
+import logging
 import sys
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import sts
+from ministack.services import lambda_svc, sqs, sts
+from ministack.services.cloudformation import provisioners
+
+# "approximately 16 times in the same chain of requests"
+MOST_ROUNDS = 16
+
+# The function whose call is being answered.
+_caller = contextvars.ContextVar("caller", default=None)
 
 
 def keep_journal(path):
@@ -30,13 +41,14 @@ def keep_journal(path):
         call = signature.bind(*args, **kwargs).arguments
         # Credentials of a function are a session of its role; all others are those of whoever deploys.
         session = sts._sessions.get(call["access_key_id"])
+        _caller.set(session and session["Arn"].split("/")[2])
         if session is not None:
-            role = session["Arn"].split("/")[1]
             line = {
-                "role": role,
+                "role": session["Arn"].split("/")[1],
                 "action": call["iam_action"],
                 "resource": call.get("resource_arn", "*"),
                 "allowed": decision is None,
+                "why": repr(decision),
             }
             journal.write(json.dumps(line) + "\n")
         return decision
@@ -57,7 +69,46 @@ def read_encryption_contexts():
     iam_actions.request_tag_context = with_encryption_context
 
 
+def refer_to_secrets_by_arn():
+    secret = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
+    create = secret["create"]
+
+    def created(*args):
+        _, attributes = create(*args)
+        return attributes["Arn"], attributes
+
+    secret["create"] = created
+
+
+def detect_loops():
+    """Each message knows how often each function has run in the chain that it is part of."""
+    rounds_of_message, rounds_now = {}, {}
+    send, work = sqs._act_send_message, lambda_svc._run_sqs_batch
+
+    def sent(data, queue_url):
+        answer = send(data, queue_url)
+        rounds_of_message[answer["MessageId"]] = rounds_now.get(_caller.get(), {})
+        return answer
+
+    def worked(mapping, function, event, batch, queue_url, queue_name):
+        name = mapping["FunctionName"]
+        rounds = max((rounds_of_message.get(message["id"], {}) for message in batch), key=lambda one: one.get(name, 0))
+        run = rounds.get(name, 0) + 1
+        if run > MOST_ROUNDS and function.get("recursive_loop") != "Allow":
+            logging.getLogger("ministack").warning("%s is in a loop, which is stopped", name)
+            sqs._delete_messages_for_esm(queue_url, {message["receipt_handle"] for message in batch})
+            return
+        rounds_now[name] = rounds | {name: run}
+        work(mapping, function, event, batch, queue_url, queue_name)
+
+    lambda_svc._run_sqs_batch = worked
+    sqs._act_send_message = sent
+    sqs._HANDLERS["SendMessage"] = sent
+
+
 if __name__ == "__main__":
     keep_journal(sys.argv.pop(1))
     read_encryption_contexts()
+    refer_to_secrets_by_arn()
+    detect_loops()
     app.main()

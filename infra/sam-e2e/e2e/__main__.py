@@ -200,8 +200,9 @@ def main():
             run.start_zoom()
         with run.step("sam deploy"):
             run.deploy()
-        with run.step("routes of the API's document (the emulator does not read it), secrets, addresses at Zoom"):
+        with run.step("what the emulator does not read of the template; secrets; addresses at Zoom"):
             run.cloud.create_routes(run.resources, run.template)
+            run.cloud.allow_loops(run.resources, run.template)
             run.complete()
         Flow(run, run.zoom, run.door, run.app, run.inbox, run.cloud, run.resources).perform()
         with run.step("every call was granted, and every grant was called"):

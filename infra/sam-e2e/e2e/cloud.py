@@ -60,6 +60,13 @@ class Cloud:
                 made.append(f"{verb} {path}")
         return made
 
+    def allow_loops(self, resources, template):
+        """`RecursiveLoop`, which the emulator does not take from the template either."""
+        for name, resource in template["Resources"].items():
+            loop = resource["Properties"].get("RecursiveLoop") if resource["Type"] == "AWS::Lambda::Function" else None
+            if loop:
+                self.client("lambda").put_function_recursion_config(FunctionName=resources[name], RecursiveLoop=loop)
+
     def function_arn(self, name):
         return self.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
 
