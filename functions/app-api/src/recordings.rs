@@ -7,7 +7,7 @@ use aws::recordings::{FileKey, Loaded};
 use domain::cursor::{self, Position};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
 use domain::link::Link;
-use domain::message::{DownloadMessage, V1};
+use domain::message::DownloadMessage;
 use domain::recording::{FileStatus, RecordingView};
 use futures_util::future::try_join_all;
 use gateway::answer::{self, Problem};
@@ -104,10 +104,10 @@ impl AppApi {
     ) -> Result<Response<Body>, ApiError> {
         let loaded = self.find(user, id).await?;
         let recording = RecordingId::of(&loaded.item.facts.meeting_uuid);
-        self.recordings
-            .request(&loaded.zoom_user, &recording)
-            .await?;
         let now = self.clock.now();
+        self.recordings
+            .request(&loaded.zoom_user, &recording, now)
+            .await?;
         let mut messages = Vec::new();
         for file in &loaded.files {
             let key = FileKey {
@@ -117,7 +117,7 @@ impl AppApi {
             };
             let wanted = match file.status {
                 FileStatus::Queued => true,
-                FileStatus::Failed => self.recordings.requeue_failed(&key, None).await?,
+                FileStatus::Failed => self.recordings.requeue_failed(&key, None, now).await?,
                 // Whoever worked on it is gone, and perhaps its message with them.
                 FileStatus::Transferring => file
                     .lease_until
@@ -130,12 +130,7 @@ impl AppApi {
                     recording,
                     file,
                 } = key;
-                messages.push(DownloadMessage {
-                    v: V1,
-                    zoom_user,
-                    recording_id: recording,
-                    file_id: file,
-                });
+                messages.push(DownloadMessage::fresh(zoom_user, recording, file));
             }
         }
         self.downloads

@@ -1,17 +1,22 @@
 //! What happens at Zoom to recordings that are known: the app is told, and what is in the bucket stays.
 
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use domain::ids::{RecordingId, ZoomUser};
 use domain::notification::RecordingFact;
 use domain::recording::RecordingChange;
 use domain::webhook::change::{ChangedMeeting, RecordingsChanged};
 use domain::webhook::event::FilesCompleted;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{EventProcessor, ProcessError};
 
 impl EventProcessor {
-    pub(crate) async fn recordings_changed(&self, event: &Value) -> Result<(), ProcessError> {
+    pub(crate) async fn recordings_changed(
+        &self,
+        event: &Value,
+        received_at: Timestamp,
+    ) -> Result<(), ProcessError> {
         let changed = RecordingsChanged::parse(event)?;
         let mut known = false;
         for meeting in &changed.meetings {
@@ -37,7 +42,7 @@ impl EventProcessor {
             && changed.host.is_some()
             && let Ok(files) = FilesCompleted::parse(event)
         {
-            self.files_completed(files).await?;
+            self.files_completed(files, received_at).await?;
         }
         Ok(())
     }
@@ -51,7 +56,7 @@ impl EventProcessor {
     ) -> Result<bool, ProcessError> {
         let id = RecordingId::of(&meeting.uuid);
         let Some(loaded) = self.recordings.load(host, &id).await? else {
-            metrics::count("EventsIgnored", "unknown_recording");
+            metrics::count(Metric::EventsIgnored, "unknown_recording");
             return Ok(false);
         };
         let takes_away = matches!(
@@ -64,7 +69,7 @@ impl EventProcessor {
                 .iter()
                 .any(|file| meeting.leaves_out(&file.facts))
         {
-            metrics::count("EventsIgnored", "part_of_a_recording");
+            metrics::count(Metric::EventsIgnored, "part_of_a_recording");
             return Ok(false);
         }
         if !self
@@ -72,7 +77,7 @@ impl EventProcessor {
             .change(host, &id, &changed.change, changed.event_ts)
             .await?
         {
-            metrics::count("EventsIgnored", "older_change");
+            metrics::count(Metric::EventsIgnored, "older_change");
             return Ok(true);
         }
         let holding = self.links.holding(host).await?;

@@ -9,19 +9,19 @@ mod changes;
 use aws::AwsFailure;
 use aws::announce::Announcer;
 use aws::bucket::Bucket;
-use aws::environment::{ConfigError, Environment};
+use aws::environment::{Clock, ConfigError, Environment};
 use aws::links::LinkTable;
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::queue::Queue;
-use aws::recordings::{Added, FileItem, FileKey, RecordingItem, RecordingTable};
+use aws::recordings::{Added, FileItem, FileKey, Look, RecordingItem, RecordingTable};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::{AppUserId, RecordingId, ZoomUser};
 use domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
 use domain::notification::RecordingFact;
-use domain::recording::{FileFacts, FileStatus, Filter};
-use domain::seal::Sealed;
+use domain::recording::{FileStatus, Filter};
 use domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use serde_json::Value;
 use worker::{Consumer, Delivery, Retry};
 
@@ -40,6 +40,7 @@ pub struct EventProcessor {
     bucket: Bucket,
     filter: Filter,
     automatic: bool,
+    clock: Clock,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,7 @@ impl EventProcessor {
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
             automatic,
+            clock: environment.clock.clone(),
         })
     }
 
@@ -86,16 +88,19 @@ impl EventProcessor {
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .work(batch, |delivery: Delivery<EventMessage>| async move {
-                self.process(&delivery.message.body)
+                let EventMessage {
+                    body, received_at, ..
+                } = delivery.message;
+                self.process(&body, received_at)
                     .await
                     .map_err(Retry::because)
             })
             .await
     }
 
-    async fn process(&self, body: &EventBody) -> Result<(), ProcessError> {
+    async fn process(&self, body: &EventBody, received_at: Timestamp) -> Result<(), ProcessError> {
         match body {
-            EventBody::Event(event) => self.process_event(event).await,
+            EventBody::Event(event) => self.process_event(event, received_at).await,
             EventBody::ObjectKey(key) => {
                 // It is removed once processed: a redelivery that finds it gone has nothing to do.
                 let Some(bytes) = self.bucket.read(key).await? else {
@@ -103,7 +108,7 @@ impl EventProcessor {
                 };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
-                self.process_event(&event).await?;
+                self.process_event(&event, received_at).await?;
                 // If this fails the lifecycle rule removes it.
                 if let Err(failure) = self.bucket.remove(key).await {
                     tracing::warn!(error = %failure, "processed event not removed from the bucket");
@@ -113,17 +118,24 @@ impl EventProcessor {
         }
     }
 
-    async fn process_event(&self, event: &Value) -> Result<(), ProcessError> {
+    async fn process_event(
+        &self,
+        event: &Value,
+        received_at: Timestamp,
+    ) -> Result<(), ProcessError> {
         let name = event
             .get("event")
             .and_then(Value::as_str)
             .unwrap_or_default();
         match EventKind::of(name) {
-            EventKind::FilesCompleted => self.files_completed(FilesCompleted::parse(event)?).await,
-            EventKind::RecordingsChanged => self.recordings_changed(event).await,
+            EventKind::FilesCompleted => {
+                let event = FilesCompleted::parse(event)?;
+                self.files_completed(event, received_at).await
+            }
+            EventKind::RecordingsChanged => self.recordings_changed(event, received_at).await,
             EventKind::Deauthorized => self.deauthorized(Deauthorized::parse(event)?).await,
             EventKind::EndpointValidation | EventKind::Other => {
-                metrics::count("EventsIgnored", "unknown_event");
+                metrics::count(Metric::EventsIgnored, "unknown_event");
                 Ok(())
             }
         }
@@ -143,18 +155,26 @@ impl EventProcessor {
             .await?)
     }
 
-    async fn files_completed(&self, event: FilesCompleted) -> Result<(), ProcessError> {
+    async fn files_completed(
+        &self,
+        event: FilesCompleted,
+        received_at: Timestamp,
+    ) -> Result<(), ProcessError> {
         let holding = self.links.holding(&event.host).await?;
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         if app_users.is_empty() {
             // Somebody of the same company who never linked, or has not been confirmed yet. When a
             // link becomes active, what was missed is read from Zoom; nothing of it is kept here.
-            metrics::count("EventsIgnored", "unknown_host");
+            metrics::count(Metric::EventsIgnored, "unknown_host");
             return self.look_elsewhere(&event.host).await;
         }
 
         let recording_id = RecordingId::of(&event.recording.meeting_uuid);
         let known = self.write_recording(&event).await?;
+        // A list that is read has no time of its own, and a year of recordings takes what it takes; what waits
+        // for the app's call waits for the app. Neither says how fast we are.
+        let is_measured = self.automatic && event.event_ts != 0;
+        let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
             .map(|(facts, source)| {
                 let skip = self.filter.skips(&event.recording, &facts);
@@ -163,7 +183,29 @@ impl EventProcessor {
                     recording: recording_id.clone(),
                     file: facts.id.clone(),
                 };
-                self.write_file(key, facts, source, skip, event.event_ts)
+                let item = FileItem {
+                    facts,
+                    status: if skip.is_some() {
+                        FileStatus::Skipped
+                    } else {
+                        FileStatus::Queued
+                    },
+                    reason: skip.map(str::to_owned),
+                    bytes_stored: 0,
+                    key: None,
+                    crc64nvme: None,
+                    source,
+                    sealed_at: None,
+                    look: None,
+                    last_event_ts: event.event_ts,
+                    received_at,
+                    lease_owner: None,
+                    lease_until: None,
+                    attempt: 0,
+                    upload: None,
+                    recognised: None,
+                };
+                self.write_file(key, item)
             })
             .buffer_unordered(AT_ONCE)
             .try_filter_map(|key| async move { Ok(key) })
@@ -237,50 +279,44 @@ impl EventProcessor {
     async fn write_file(
         &self,
         key: FileKey,
-        facts: FileFacts,
-        source: Option<Sealed>,
-        skip: Option<&'static str>,
-        event_ts: i64,
+        mut item: FileItem,
     ) -> Result<Option<FileKey>, AwsFailure> {
-        let item = FileItem {
-            facts,
-            status: if skip.is_some() {
-                FileStatus::Skipped
-            } else {
-                FileStatus::Queued
-            },
-            reason: skip.map(str::to_owned),
-            bytes_stored: 0,
-            key: None,
-            crc64nvme: None,
-            source: source.clone().filter(|_| skip.is_none()),
-            last_event_ts: event_ts,
-            lease_owner: None,
-            lease_until: None,
-            attempt: 0,
-            upload: None,
-            recognised: None,
-        };
+        let now = self.clock.now();
+        let event_ts = item.last_event_ts;
+        let source = item.source.clone();
+        let is_wanted = item.status != FileStatus::Skipped;
+        // What is not fetched needs no address, and nobody to look after it. Should it be known as one that
+        // is, the fresher address serves.
+        if is_wanted {
+            item.sealed_at = source.as_ref().map(|_| now.as_millisecond());
+            item.look = Some(Look::first(now));
+        } else {
+            item.source = None;
+        }
         let known = match self.recordings.add_file(&key, &item).await? {
-            Added::New => return Ok(skip.is_none().then_some(key)),
+            Added::New => return Ok(is_wanted.then_some(key)),
             Added::Known(known) => known,
         };
         let fresher = source.as_ref().filter(|_| known.last_event_ts < event_ts);
         match (known.status, fresher) {
             (FileStatus::Queued, _) => {
                 if let Some(source) = fresher {
-                    self.recordings.renew_source(&key, source, event_ts).await?;
+                    self.recordings
+                        .renew_source(&key, source, event_ts, now)
+                        .await?;
                 }
                 Ok(Some(key))
             }
             (FileStatus::Transferring, Some(source)) => {
-                self.recordings.renew_source(&key, source, event_ts).await?;
+                self.recordings
+                    .renew_source(&key, source, event_ts, now)
+                    .await?;
                 Ok(None)
             }
             (FileStatus::Failed, Some(source)) => {
                 let queued = self
                     .recordings
-                    .requeue_failed(&key, Some((source, event_ts)))
+                    .requeue_failed(&key, Some((source, event_ts)), now)
                     .await?;
                 if queued {
                     // It was sent before it failed, so this time it is sent here and now.
@@ -307,12 +343,7 @@ impl EventProcessor {
     ) -> Result<(), AwsFailure> {
         let messages: Vec<DownloadMessage> = keys
             .iter()
-            .map(|key| DownloadMessage {
-                v: V1,
-                zoom_user: host.clone(),
-                recording_id: recording.clone(),
-                file_id: key.file.clone(),
-            })
+            .map(|key| DownloadMessage::fresh(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads
             .send_all(&messages, host.account_id.as_str())

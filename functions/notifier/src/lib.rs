@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws::AwsFailure;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::queue::Queue;
 use aws::secrets::Secret;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
@@ -128,10 +128,10 @@ impl Notifier {
             return Ok(());
         };
         let Err(error) = self.post(webhook, &notification).await else {
-            metrics::count("NotificationsDelivered", "webhook");
+            metrics::count(Metric::NotificationsDelivered, "webhook");
             return Ok(());
         };
-        metrics::count("NotificationsRefused", "webhook");
+        metrics::count(Metric::NotificationsRefused, "webhook");
         match (destination, &self.bus) {
             (Destination::All, Some(_)) => {
                 tracing::warn!(id = notification.id, error = %error, "webhook not delivered, to be repeated");

@@ -1,6 +1,7 @@
 //! Recordings that Zoom has and we were not told of: read from its list, and treated like events.
 
-use aws::{metrics, random};
+use aws::metrics::{self, Metric};
+use aws::random;
 use domain::ids::ZoomUser;
 use domain::message::{EventMessage, V1};
 use domain::webhook::event;
@@ -33,7 +34,7 @@ impl Reconciler {
                 Err(OrderError::Grant(
                     GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired,
                 )) => {
-                    metrics::count("BackfillsIgnored", "no_grant");
+                    metrics::count(Metric::BackfillsIgnored, "no_grant");
                     return Ok(());
                 }
                 done => done?,
@@ -103,7 +104,7 @@ impl Reconciler {
         self.events
             .send(&message, zoom_user.account_id.as_str())
             .await?;
-        metrics::count("EventsAccepted", "backfill");
+        metrics::count(Metric::EventsAccepted, "backfill");
         Ok(())
     }
 }

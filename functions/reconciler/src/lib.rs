@@ -3,18 +3,20 @@
 
 mod backfill;
 mod connect;
+mod files;
 mod sweep;
 
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::queue::Queue;
+use aws::recordings::RecordingTable;
 use aws::secrets::Secret;
 use aws::sessions::SessionTable;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::ZoomUser;
-use domain::message::{EventMessage, Order, OrderMessage};
+use domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
 use grants::{Checked, GrantError, Grants, LookedAfter};
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
@@ -30,8 +32,10 @@ pub struct Reconciler {
     consumer: Consumer,
     grants: Grants,
     sessions: SessionTable,
+    recordings: RecordingTable,
     events: Queue<EventMessage>,
     orders: Queue<OrderMessage>,
+    downloads: Queue<DownloadMessage>,
     bucket: Bucket,
     queue_key: Secret,
     clock: Clock,
@@ -55,6 +59,8 @@ impl Reconciler {
             consumer: Consumer::new(environment)?,
             grants: Grants::new(environment)?,
             sessions: SessionTable::new(environment)?,
+            recordings: RecordingTable::new(environment)?,
+            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
             events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
             // The queue that it works off.
             orders: Queue::named_by(environment, "QUEUE_URL")?,
@@ -115,13 +121,15 @@ impl Reconciler {
                 .client_id
                 != client_id
         {
-            metrics::count("DeauthorizationsIgnored", "another_app");
+            metrics::count(Metric::DeauthorizationsIgnored, "another_app");
             return Ok(());
         }
         match self.grants.check(zoom_user).await? {
-            Checked::Ended => metrics::count("GrantsEnded", "deauthorized"),
-            Checked::StillGood => metrics::count("DeauthorizationsIgnored", "grant_still_good"),
-            Checked::Nothing => metrics::count("DeauthorizationsIgnored", "no_grant"),
+            Checked::Ended => metrics::count(Metric::GrantsEnded, "deauthorized"),
+            Checked::StillGood => {
+                metrics::count(Metric::DeauthorizationsIgnored, "grant_still_good")
+            }
+            Checked::Nothing => metrics::count(Metric::DeauthorizationsIgnored, "no_grant"),
         }
         Ok(())
     }

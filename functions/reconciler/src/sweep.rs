@@ -1,9 +1,9 @@
 //! By the clock: what no order came for. A lost message, a queue's dead letter, or a grant that nobody
 //! uses would otherwise be nobody's business.
 
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use domain::message::{Order, OrderMessage, V1};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{OrderError, Reconciler};
 
@@ -12,10 +12,21 @@ use crate::{OrderError, Reconciler};
 const OVERDUE: SignedDuration = SignedDuration::from_mins(20);
 
 impl Reconciler {
-    /// Sends an order for each that is due. Orders that are under way already are sent once more; whoever
+    /// Looks after files and uploads, and sends an order for whatever else is due. Orders that are under way already are sent once more; whoever
     /// comes second finds nothing to do.
     pub(crate) async fn sweep(&self) -> Result<(), OrderError> {
         let now = self.clock.now();
+        // None of them waits for another's failure to pass.
+        let (orders, files, uploads) = (
+            self.order_what_is_due(now).await,
+            self.look_after_files(now).await,
+            self.abort_stray_uploads(now).await,
+        );
+        orders?;
+        Ok(files.and(uploads)?)
+    }
+
+    async fn order_what_is_due(&self, now: Timestamp) -> Result<(), OrderError> {
         let mut orders: Vec<Order> = Vec::new();
         for zoom_user in self.grants.links().due(now).await? {
             orders.push(Order::LookAfter { zoom_user });
@@ -33,7 +44,7 @@ impl Reconciler {
                     Order::LookAfter { .. } => "look_after",
                     _ => "finish_connect",
                 };
-                metrics::count("OrdersBySweep", kind);
+                metrics::count(Metric::OrdersBySweep, kind);
                 OrderMessage { v: V1, order }
             })
             .collect();

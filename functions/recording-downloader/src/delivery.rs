@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use aws::metrics::{self, Metric};
 use aws::recordings::{
     Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
 };
-use aws::{AwsFailure, metrics, random};
+use aws::{AwsFailure, random};
 use domain::message::DownloadMessage;
 use domain::object_key;
-use domain::recording::FileStatus;
+use domain::recording::{FileStatus, ZoomState};
 use jiff::SignedDuration;
 use worker::{Delivery, Retry};
 
@@ -18,6 +19,7 @@ use crate::ladder::Ladder;
 use crate::object;
 use crate::transfer::{Order, Outcome, Transfer, TransferError};
 use crate::verdict::{self, Circumstances, Refusal, Verdict};
+use crate::waiting;
 
 /// A lease outlives the function by so much, and no more: so a transfer whose owner lives is never taken
 /// over, and one whose owner was killed is free when SQS delivers its message again.
@@ -55,6 +57,12 @@ impl RecordingDownloader {
             delivery.message_id,
             u128::from_be_bytes(random::bytes())
         );
+        if let Some(until) = self.must_wait(&key).await.map_err(Retry::because)? {
+            return self
+                .postpone(&delivery, until)
+                .await
+                .map_err(Retry::because);
+        }
         let now = self.clock.now();
         let lease = deadline.saturating_duration_since(Instant::now()) + LEASE_BEYOND_DEADLINE;
         let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::MAX);
@@ -76,7 +84,10 @@ impl RecordingDownloader {
             Claimed::Leased { owner, .. }
                 if !owner.starts_with(&format!("{}#", delivery.message_id)) =>
             {
-                metrics::count("DownloadsIgnored", "another_message_works_on_the_file");
+                metrics::count(
+                    Metric::DownloadsIgnored,
+                    "another_message_works_on_the_file",
+                );
                 Ok(())
             }
             Claimed::Leased { until, .. } => {
@@ -87,9 +98,15 @@ impl RecordingDownloader {
                 })
             }
             // An earlier delivery ended the file, and perhaps died before it had told so.
-            Claimed::Ended(item) => self.tell(&key, &item).await.map_err(Retry::because),
+            Claimed::Ended(item) => {
+                self.tell(&key, &item).await.map_err(Retry::because)?;
+                if item.status == FileStatus::Failed && waiting::is_given_up(&delivery) {
+                    return Err(waiting::until_sqs_gives_up());
+                }
+                Ok(())
+            }
             Claimed::Unknown => {
-                metrics::count("FilesIgnored", "unknown_file");
+                metrics::count(Metric::FilesIgnored, "unknown_file");
                 Ok(())
             }
         }
@@ -125,12 +142,12 @@ impl RecordingDownloader {
             order: &order,
             host: &host,
         };
-        let around = Circumstances {
-            deliveries: delivery.receive_count,
-            zoom_state: recording.zoom_state,
-            now: self.clock.now(),
-        };
-        let ended = match self.attempt(&transfer, &owned, &around, deadline).await {
+        let deliveries = waiting::tries(delivery);
+        let zoom_state = recording.zoom_state;
+        let ended = match self
+            .attempt(&transfer, &owned, deliveries, zoom_state, deadline)
+            .await
+        {
             Ok(ended) => ended,
             // Somebody else took over, or it was ours and the answer was lost: the table knows, and the
             // redelivery asks it.
@@ -146,15 +163,18 @@ impl RecordingDownloader {
         };
         match ended {
             Ended::Stored(item) => {
-                metrics::count("FilesStored", "ok");
+                metrics::count(Metric::FilesStored, "ok");
+                if let Some(seconds) = item.seconds_since_received(self.clock.now()) {
+                    metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
+                }
                 self.tell(key, &item).await.map_err(Retry::because)
             }
             Ended::HandOver { moved } => self
                 .hand_over(key, owner, delivery, moved)
                 .await
                 .map_err(Retry::because),
-            Ended::Refused(Verdict::Retry(refusal)) if !delivery.last_chance => {
-                metrics::count("DownloadsRetried", refusal.reason);
+            Ended::Refused(Verdict::Retry(refusal)) if !waiting::is_last_try(delivery) => {
+                metrics::count(Metric::DownloadsRetried, refusal.reason);
                 let released = self.recordings.release(key, owner).await;
                 Err(released.map_or_else(Retry::because, |()| refusal.retry()))
             }
@@ -194,18 +214,11 @@ impl RecordingDownloader {
         &self,
         transfer: &Transfer<'_>,
         owned: &Owned<'_>,
-        around: &Circumstances,
+        deliveries: u32,
+        zoom_state: ZoomState,
         deadline: Instant,
     ) -> Result<Ended, TransferError> {
         let (key, owner, item) = (owned.key, owned.owner, &owned.item);
-        let account = &key.zoom_user.account_id;
-        let not_before = self.recordings.not_before(account).await?;
-        if let Some(until) = not_before.filter(|until| *until > around.now) {
-            return Ok(Ended::Refused(Verdict::Retry(Refusal {
-                after: verdict::wait(until, around.now),
-                ..Refusal::new("rate_limited", "Zoom has asked this account to wait")
-            })));
-        }
         match transfer.run(item.upload.clone(), Some(deadline)).await? {
             Outcome::Stored(stored) => {
                 let object = StoredObject {
@@ -216,7 +229,7 @@ impl RecordingDownloader {
                     declared: stored.declared.or(item.facts.size),
                 };
                 if stored.recognised == Some(false) {
-                    metrics::count("FilesNotRecognised", &item.facts.file_type);
+                    metrics::count(Metric::FilesNotRecognised, &item.facts.file_type);
                 }
                 self.recordings.stored(key, owner, &object).await?;
                 Ok(Ended::Stored(Box::new(FileItem {
@@ -226,13 +239,18 @@ impl RecordingDownloader {
             }
             Outcome::HandOver { moved } => Ok(Ended::HandOver { moved }),
             Outcome::Refused(cause) => {
-                if let Some(until) =
-                    verdict::limit(&cause).and_then(|limit| verdict::not_before(limit, around.now))
-                {
-                    metrics::count("DownloadsLimited", "account");
+                let around = Circumstances {
+                    deliveries,
+                    zoom_state,
+                    now: self.clock.now(),
+                };
+                if let Some(limit) = verdict::limit(&cause) {
+                    metrics::count(Metric::DownloadsLimited, "account");
+                    let until = verdict::not_before(limit, around.now);
+                    let account = &key.zoom_user.account_id;
                     self.recordings.wait_until(account, until).await?;
                 }
-                Ok(Ended::Refused(verdict::on(&cause, around)))
+                Ok(Ended::Refused(verdict::on(&cause, &around)))
             }
         }
     }
@@ -246,11 +264,15 @@ impl RecordingDownloader {
         delivery: &Delivery<DownloadMessage>,
         moved: u64,
     ) -> Result<(), TransferError> {
-        metrics::count("DownloadsHandedOver", "deadline");
+        metrics::count(Metric::DownloadsHandedOver, "deadline");
         tracing::info!(recording = %key.recording, file = %key.file, moved, "handed over");
         self.recordings.hand_over(key, owner).await?;
         let tenant = key.zoom_user.account_id.as_str();
-        self.downloads.send(&delivery.message, tenant).await?;
+        let message = DownloadMessage {
+            spent: 0,
+            ..delivery.message.clone()
+        };
+        self.downloads.send(&message, tenant).await?;
         Ok(())
     }
 
@@ -262,7 +284,7 @@ impl RecordingDownloader {
         refusal: &Refusal,
     ) -> Result<(), FailError> {
         let Owned { key, owner, item } = owned;
-        metrics::count("FilesFailed", refusal.reason);
+        metrics::count(Metric::FilesFailed, refusal.reason);
         tracing::error!(
             recording = %key.recording,
             file = %key.file,

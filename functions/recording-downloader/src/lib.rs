@@ -13,6 +13,7 @@ mod object;
 mod telling;
 pub mod transfer;
 mod verdict;
+mod waiting;
 
 use std::time::Instant;
 

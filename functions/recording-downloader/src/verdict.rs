@@ -10,7 +10,7 @@
 //! | redirects in a circle, or to nowhere | broken | the end | `redirect_not_followed` |
 //! | 416 | the file has become shorter | the upload starts over | |
 //! | another length or validator than before | the file was replaced | the upload starts over, three times; then the queue | `file_changed` |
-//! | 429 | a limit of the whole account | nobody asks for this account before the time that Zoom names | `rate_limited` |
+//! | 429 | a limit of the whole account | nobody asks for this account before the time that Zoom names; else until midnight UTC for a limit of the day, for 10 s for any other. Only who met it has used up a try | `rate_limited` |
 //! | 5xx | Zoom is not well | the part again; then the queue, when Zoom says | `zoom_unavailable` |
 //! | no name, no connection, no TLS, silence | the network | the part again; then the queue | `network` |
 //! | a body that is cut, reset, or stalls | the network | the part again; then the queue | `network`, `stalled` |
@@ -43,6 +43,10 @@ const MOST_NOT_FOUND: u32 = 3;
 
 /// Zoom's limits are for a day at most.
 const LONGEST_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a limit holds of which nothing is known but that it is not the day's: it is one of the second, and
+/// those who ask at the same time must not run into it together again.
+const SHORT_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// How an attempt ended that did not store the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +88,7 @@ impl Refusal {
 /// What a verdict depends on, beside the cause.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances {
-    /// How often SQS has delivered this message, from 1.
+    /// How often the file was tried with this message, and those that it continues, from 1.
     pub(crate) deliveries: u32,
     /// What Zoom has told of the recording.
     pub(crate) zoom_state: ZoomState,
@@ -158,7 +162,7 @@ fn not_found(cause: &Cause, around: &Circumstances) -> Verdict {
 
 fn rate_limited(cause: &Cause, limit: &RateLimit, now: Timestamp) -> Verdict {
     Verdict::Retry(Refusal {
-        after: not_before(limit, now).and_then(|until| wait(until, now)),
+        after: wait(not_before(limit, now), now),
         ..Refusal::new("rate_limited", cause)
     })
 }
@@ -173,8 +177,8 @@ pub(crate) fn limit(cause: &Cause) -> Option<&RateLimit> {
 }
 
 /// Until when a limit keeps the account from asking: as Zoom says, else the next midnight for a limit of the
-/// day. A limit of the second is over before anything could be noted.
-pub(crate) fn not_before(limit: &RateLimit, now: Timestamp) -> Option<Timestamp> {
+/// day, and a moment for any other.
+pub(crate) fn not_before(limit: &RateLimit, now: Timestamp) -> Timestamp {
     let until = match (limit.retry_after, limit.kind) {
         (Some(after), _) => after.moment(now),
         (None, Some(RateLimitKind::Daily)) => {
@@ -182,9 +186,11 @@ pub(crate) fn not_before(limit: &RateLimit, now: Timestamp) -> Option<Timestamp>
             let midnight = (now.as_second().div_euclid(DAY) + 1) * DAY;
             RetryAfter::At(Timestamp::from_second(midnight).unwrap_or(now)).moment(now)
         }
-        (None, _) => return None,
+        (None, Some(RateLimitKind::PerSecond) | None) => {
+            now.saturating_add(SHORT_LIMIT).unwrap_or(now)
+        }
     };
-    Some(until.min(now.saturating_add(LONGEST_LIMIT).unwrap_or(until)))
+    until.min(now.saturating_add(LONGEST_LIMIT).unwrap_or(until))
 }
 
 /// From now until then.
@@ -201,33 +207,33 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_holds_until_zoom_says_or_the_day_ends_and_never_longer_than_a_day() {
+    fn a_limit_holds_until_zoom_says_or_the_day_or_a_moment_is_over_and_never_longer_than_a_day() {
         let now = at("2026-01-01T22:00:00Z");
         let limit = |retry_after, kind| RateLimit { retry_after, kind };
         let in_seconds = |seconds| Some(RetryAfter::In(Duration::from_secs(seconds)));
         for (limit, expected) in [
-            (
-                limit(in_seconds(30), None),
-                Some(at("2026-01-01T22:00:30Z")),
-            ),
+            (limit(in_seconds(30), None), at("2026-01-01T22:00:30Z")),
             (
                 limit(Some(RetryAfter::At(at("2026-01-02T00:00:00Z"))), None),
-                Some(at("2026-01-02T00:00:00Z")),
+                at("2026-01-02T00:00:00Z"),
             ),
             (
                 limit(None, Some(RateLimitKind::Daily)),
-                Some(at("2026-01-02T00:00:00Z")),
+                at("2026-01-02T00:00:00Z"),
             ),
             (
                 limit(in_seconds(u64::MAX), None),
-                Some(at("2026-01-02T22:00:00Z")),
+                at("2026-01-02T22:00:00Z"),
             ),
             (
                 limit(Some(RetryAfter::At(at("2020-01-01T00:00:00Z"))), None),
-                Some(now),
+                now,
             ),
-            (limit(None, Some(RateLimitKind::PerSecond)), None),
-            (limit(None, None), None),
+            (
+                limit(None, Some(RateLimitKind::PerSecond)),
+                at("2026-01-01T22:00:10Z"),
+            ),
+            (limit(None, None), at("2026-01-01T22:00:10Z")),
         ] {
             assert_eq!(not_before(&limit, now), expected, "{limit:?}");
         }

@@ -10,9 +10,10 @@ use std::time::Duration;
 use aws::AwsFailure;
 use aws::bucket::Bucket;
 use aws::environment::{Clock, ConfigError, Environment};
+use aws::metrics::{self, Metric};
 use aws::queue::Queue;
+use aws::random;
 use aws::secrets::{Secret, SecretError, ZoomSecret};
-use aws::{metrics, random};
 use domain::ids::AccountId;
 use domain::message::{EventMessage, V1};
 use domain::webhook::event::{self, EventKind, NotAnEvent};
@@ -89,7 +90,7 @@ impl Webhook {
         match self.receive(&request).await {
             Ok(response) => response,
             Err(error) => {
-                metrics::count("WebhookRefused", error.metric());
+                metrics::count(Metric::WebhookRefused, error.metric());
                 tracing::warn!(status = error.status().as_u16(), error = %error, "webhook not accepted");
                 answer::empty(error.status())
             }
@@ -119,11 +120,13 @@ impl Webhook {
         let (name, event) = event::parse_envelope(body)?;
         match EventKind::of(&name) {
             EventKind::EndpointValidation => {
-                metrics::count("EndpointValidated", "ok");
                 let plain_token = event
                     .pointer("/payload/plainToken")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
+                if !plain_token.starts_with(endpoint_validation::OUR_OWN) {
+                    metrics::count(Metric::UrlValidations, "ok");
+                }
                 Ok(answer::json(
                     StatusCode::OK,
                     &endpoint_validation::answer(signed_by, plain_token),
@@ -133,11 +136,11 @@ impl Webhook {
                 tokio::time::timeout(STORE_WITHIN, self.store(event))
                     .await
                     .map_err(|_| WebhookError::TooSlow)??;
-                metrics::count("EventsAccepted", "webhook");
+                metrics::count(Metric::EventsAccepted, "webhook");
                 Ok(answer::empty(StatusCode::OK))
             }
             EventKind::Other => {
-                metrics::count("EventsIgnored", "unknown_event");
+                metrics::count(Metric::EventsIgnored, "unknown_event");
                 Ok(answer::empty(StatusCode::OK))
             }
         }

@@ -1,5 +1,7 @@
 //! What `GET /_dev/config` tells.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// Secrets, names and endpoints of a running stack, as tests and tools on this machine need them.
@@ -14,6 +16,18 @@ pub struct DevConfig {
     pub tables: Tables,
     pub queues: Queues,
     pub endpoints: Endpoints,
+    pub stack: StackConfig,
+}
+
+/// The stack as CloudFormation would describe it, for tools that are made for a deployed one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StackConfig {
+    /// Outputs by name.
+    pub outputs: BTreeMap<String, String>,
+    /// Values of all parameters by name.
+    pub parameters: BTreeMap<String, String>,
+    /// Physical ids of all resources by logical id.
+    pub resources: BTreeMap<String, String>,
 }
 
 /// Values of secrets.

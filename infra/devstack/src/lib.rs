@@ -29,7 +29,7 @@ mod schedules;
 mod stack;
 pub mod template;
 
-pub use config::{Credentials, DevConfig, Endpoints, Queues, Secrets, Tables};
+pub use config::{Credentials, DevConfig, Endpoints, Queues, Secrets, StackConfig, Tables};
 pub use deploy::DeployError;
 pub use poller::Drained;
 pub use stack::{FunctionChange, Options, Stack, StartError, ZoomChoice};

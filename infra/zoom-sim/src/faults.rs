@@ -57,6 +57,8 @@ pub enum Fault {
         #[serde(default)]
         retry_after_seconds: Option<i64>,
     },
+    /// The daily rate limit as the other headers tell of it, without a `Retry-After`.
+    DailyLimit,
     /// This status, with this very `Retry-After`.
     ComeBack {
         /// HTTP status.

@@ -51,7 +51,13 @@ pub(crate) async fn guarded(
         }
         Some(Fault::RateLimited {
             retry_after_seconds,
-        }) => rate_limited(sim, point, retry_after_seconds),
+        }) => rate_limited(
+            sim,
+            point,
+            retry_after_seconds.is_some(),
+            retry_after_seconds,
+        ),
+        Some(Fault::DailyLimit) => rate_limited(sim, point, true, None),
         Some(Fault::Status { status }) => usual(point, known(status)),
         Some(Fault::ComeBack {
             status,
@@ -79,12 +85,16 @@ fn cut(conn: &Conn, mut response: Response) -> Response {
     response
 }
 
-fn rate_limited(sim: &Sim, point: Point, retry_after_seconds: Option<i64>) -> Response {
-    let message = match retry_after_seconds {
-        None => "You have reached the maximum per-second rate limit for this API. Try again later.",
-        Some(_) => {
-            "You have reached the maximum daily rate limit for this API. Refer to the response header for details on when you can make another request."
-        }
+fn rate_limited(
+    sim: &Sim,
+    point: Point,
+    daily: bool,
+    retry_after_seconds: Option<i64>,
+) -> Response {
+    let message = if daily {
+        "You have reached the maximum daily rate limit for this API. Refer to the response header for details on when you can make another request."
+    } else {
+        "You have reached the maximum per-second rate limit for this API. Try again later."
     };
     let mut response = api_error(StatusCode::TOO_MANY_REQUESTS, 429, message);
     let category = if point == Point::ListRecordings {
@@ -92,7 +102,7 @@ fn rate_limited(sim: &Sim, point: Point, retry_after_seconds: Option<i64>) -> Re
     } else {
         Category::Light
     };
-    category.describe(response.headers_mut(), retry_after_seconds.is_some(), 0);
+    category.describe(response.headers_mut(), daily, 0);
     if let Some(seconds) = retry_after_seconds {
         // A date, not seconds: so Zoom documents it.
         if let Ok(value) = HeaderValue::try_from(iso(later(sim.clock.now(), seconds))) {

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use domain::message::EventBody;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -18,6 +20,15 @@ const LARGEST_INLINE: usize = 200 * 1024;
 
 /// How long a presigned URL is good for.
 pub const URL_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// A multipart upload that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The key under which it would lie.
+    pub key: String,
+    /// S3's id of it.
+    pub id: String,
+}
 
 /// The bucket.
 #[derive(Debug, Clone)]
@@ -43,6 +54,56 @@ impl Bucket {
     /// The client, for the downloader's transfers.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The multipart uploads of recordings that were begun before a time and neither completed nor aborted.
+    pub async fn uploads_begun_before(
+        &self,
+        before: Timestamp,
+    ) -> Result<Vec<OpenUpload>, AwsFailure> {
+        let (mut found, mut key_marker, mut id_marker) = (Vec::new(), None, None);
+        loop {
+            let page = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.name)
+                .prefix("recordings/")
+                .set_key_marker(key_marker)
+                .set_upload_id_marker(id_marker)
+                .send()
+                .await
+                .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?;
+            let more = page.is_truncated == Some(true);
+            for upload in page.uploads.unwrap_or_default() {
+                let old = upload
+                    .initiated
+                    .is_some_and(|begun| begun.secs() < before.as_second());
+                if let (true, Some(key), Some(id)) = (old, upload.key, upload.upload_id) {
+                    found.push(OpenUpload { key, id });
+                }
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if !more || key_marker.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Gives an upload's parts back. That it is gone already is as good.
+    pub async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), AwsFailure> {
+        let aborted = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .upload_id(&upload.id)
+            .send()
+            .await;
+        match aborted {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
+            Err(error) => Err(AwsFailure::of("AbortMultipartUpload", &error)),
+        }
     }
 
     /// A URL by which anybody who has it can read the object for an hour.

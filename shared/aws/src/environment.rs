@@ -47,6 +47,11 @@ impl Variables {
         Self(variables)
     }
 
+    /// All of them, for a process that is to have the same. Among them may be credentials.
+    pub fn all(&self) -> &HashMap<String, String> {
+        &self.0
+    }
+
     /// A variable that may be absent; empty counts as absent, as template parameters default to it.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0

@@ -32,7 +32,8 @@ pub enum Audience {
 }
 
 impl Audience {
-    fn name(self) -> &'static str {
+    /// The text of `aud`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "reelay:connect",
             Self::Api => "reelay:api",

@@ -21,4 +21,5 @@ pub mod scope;
 pub mod seal;
 pub mod session;
 pub mod signed_state;
+pub mod upkeep;
 pub mod webhook;

@@ -70,6 +70,28 @@ pub struct DownloadMessage {
     pub recording_id: RecordingId,
     /// Which file.
     pub file_id: FileId,
+    /// How much of the retry allowance the messages have used up that this one continues. What waits for an
+    /// account's limit to pass goes on with a fresh message, which SQS counts from nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spent: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl DownloadMessage {
+    /// With all of the allowance ahead of it.
+    pub fn fresh(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
+        Self {
+            v: V1,
+            zoom_user,
+            recording_id,
+            file_id,
+            spent: 0,
+        }
+    }
 }
 
 /// Orders queue: something to be done about a Zoom user, apart from what an event brings.

@@ -6,14 +6,18 @@ use jiff::tz::TimeZone;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
+/// What the keys of all of a Zoom user's recordings begin with, and of nobody else's.
+pub fn all_of(user: &ZoomUser) -> String {
+    format!("recordings/{}/{}/", user.account_id, user.user_id)
+}
+
 /// The folder of one recording. Its date is the UTC date of the first start time that was seen, and
 /// never changes after.
 fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
     let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
     format!(
-        "recordings/{}/{}/{:04}/{:02}/{:02}/{recording}",
-        user.account_id,
-        user.user_id,
+        "{}{:04}/{:02}/{:02}/{recording}",
+        all_of(user),
         date.year(),
         date.month(),
         date.day()
@@ -32,6 +36,22 @@ pub fn file(
         "{}/{file}.{extension}",
         folder(user, recording, first_start)
     )
+}
+
+/// Whose file has this key; `None` for keys of other objects.
+pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
+    let mut segments = key.strip_prefix("recordings/")?.split('/');
+    let mut next = || segments.next();
+    let user = ZoomUser {
+        account_id: next()?.parse().ok()?,
+        user_id: next()?.parse().ok()?,
+    };
+    let (_year, _month, _day) = (next()?, next()?, next()?);
+    let recording = next()?.parse().ok()?;
+    // An extension may have dots, a file's id has none.
+    let (file, _extension) = next()?.split_once('.')?;
+    let file = file.parse().ok()?;
+    next().is_none().then_some((user, recording, file))
 }
 
 /// The key of the manifest that lies beside the files.
@@ -55,6 +75,18 @@ mod tests {
             file(&user, &recording, start, &"f-1".parse().unwrap(), "mp4"),
             "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1.mp4"
         );
+        let key = file(&user, &recording, start, &"f-1".parse().unwrap(), "tar.gz");
+        let parsed = (user.clone(), recording.clone(), "f-1".parse().unwrap());
+        assert_eq!(parse_file(&key), Some(parsed));
+        for other in [
+            "events/1.json",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1",
+            "recordings/AcctA/UserB/2025/12/31/Wm05dg/f-1.mp4/more",
+            "recordings//UserB/2025/12/31/Wm05dg/f-1.mp4",
+        ] {
+            assert_eq!(parse_file(other), None, "{other}");
+        }
         assert_eq!(
             manifest(&user, &recording, start),
             "recordings/AcctA/UserB/2025/12/31/Wm05dg/manifest.json"

@@ -14,6 +14,15 @@ const NEEDED: [(&str, &str); 3] = [
     ),
 ];
 
+/// The scopes with which a Zoom app is registered, by their granular names: those above, and the one that
+/// lets Zoom send events about recordings, of which a token needs nothing.
+pub fn to_register() -> impl Iterator<Item = &'static str> {
+    NEEDED
+        .into_iter()
+        .map(|(granular, _)| granular)
+        .chain(["cloud_recording:read:recording"])
+}
+
 /// The needed scopes that a grant lacks, by their granular names. `granted` is the token answer's
 /// space-separated `scope`; absent means "as requested" (RFC 6749 §5.1), so nothing is missing.
 /// `:admin` and `:master` variants contain the plain ones.

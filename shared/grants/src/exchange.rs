@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use aws::links::{Consent, LinkError, NewTokens};
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
 use aws::vault::{SealedTokens, TokenOwner, Tokens};
 use domain::ids::{AppUserId, ZoomUser};
@@ -54,11 +54,11 @@ impl Grants {
             // Zoom was never asked, or its answer is lost. If it had processed the code, the grant's next
             // refresh is refused, and that is told.
             ExchangeStage::Begun {} => {
-                metrics::count("ExchangesFinished", "never_answered");
+                metrics::count(Metric::ExchangesFinished, "never_answered");
                 Ok(None)
             }
             ExchangeStage::Tokens { .. } => {
-                metrics::count("ExchangesFinished", "interrupted");
+                metrics::count(Metric::ExchangesFinished, "interrupted");
                 let Some(mut saved) = self.opened(key, item).await? else {
                     return Ok(None);
                 };
@@ -136,7 +136,7 @@ impl Grants {
         }
         match self.zoom().users_me(&saved.tokens.access_token).await {
             Ok(me) if me.user == *zoom_user => {
-                metrics::count("ExchangesFinished", "needed_at_once");
+                metrics::count(Metric::ExchangesFinished, "needed_at_once");
                 self.take_in(&saved, &me).await.map(|()| true)
             }
             Ok(_) | Err(ApiError::Unauthorized | ApiError::MissingScope) => Ok(false),

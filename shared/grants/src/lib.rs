@@ -90,6 +90,25 @@ pub enum GrantError {
     Link(#[from] LinkError),
 }
 
+impl GrantError {
+    /// The kind of failure, for counting.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::None => "no_grant",
+            Self::ReauthorizationRequired => "invalid_grant",
+            Self::Ending => "ending",
+            Self::Busy => "busy",
+            Self::InvalidClient => "invalid_client",
+            Self::Rejected { .. } => "rejected",
+            Self::Unavailable(_) => "zoom_unavailable",
+            Self::Api(_) => "zoom_api",
+            Self::Aws(_) | Self::Link(_) => "aws",
+            Self::Vault(_) => "vault",
+            Self::Secret(_) => "secret_unavailable",
+        }
+    }
+}
+
 impl From<LeaseError> for GrantError {
     fn from(error: LeaseError) -> Self {
         match error {

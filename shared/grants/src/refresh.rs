@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aws::links::{Grant, Lease, LeaseError, NewTokens};
+use aws::links::{Changed, Grant, Lease, LeaseError, NewTokens};
+use aws::metrics::{self, Metric};
 use aws::random;
 use aws::vault::{TokenOwner, Tokens};
 use domain::ids::ZoomUser;
-use domain::link::{Change, GrantStatus};
+use domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
 use zoom::{RefreshError, TokenPair};
 
 use crate::{AccessToken, GrantError, Grants, LEASE, MARGIN};
@@ -106,7 +107,16 @@ impl Grants {
         lease: &Lease,
         if_invalid: &Change,
     ) -> Result<Option<AccessToken>, GrantError> {
-        match self.ask(zoom_user, lease).await {
+        let answer = self.ask(zoom_user, lease).await;
+        match &answer {
+            // The refresh of a grant that is being revoked concerns nobody but ourselves.
+            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Ending => {
+                metrics::count(Metric::RefreshesFailed, "invalid_grant");
+            }
+            Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
+            Ok(_) => {}
+        }
+        match answer {
             Ok(Answer::Pair(pair)) => self.save(zoom_user, lease, pair).await,
             Ok(Answer::Replaced) => Ok(None),
             // What is being revoked is gone already: there is nobody left to tell.
@@ -201,10 +211,25 @@ impl Grants {
                 zoom_user = zoom_user.key(),
                 "grant no longer honoured by Zoom"
             );
+            metrics::count_many(
+                Metric::LinksToReauthorize,
+                "refused_by_zoom",
+                newly_refused(&changed),
+            );
             self.tell(zoom_user, &changed).await?;
         }
         Ok(())
     }
+}
+
+/// How many links wait for a new consent that did not before.
+fn newly_refused(changed: &Changed) -> u64 {
+    let waiting = |state: &Lifecycle| {
+        let refused = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
+        state.links.iter().filter(refused).count()
+    };
+    let newly = waiting(&changed.after).saturating_sub(waiting(&changed.before));
+    u64::try_from(newly).unwrap_or(u64::MAX)
 }
 
 /// Short at first, for a winner takes about as long as Zoom's answer; never in step with others.

@@ -2,7 +2,7 @@
 //! who have changed accounts.
 
 use aws::links::{Grant, NewTokens};
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::vault::TokenOwner;
 use domain::ids::{AppUserId, ZoomUser};
 use domain::link::{Change, GrantStatus, LinkStatus};
@@ -63,7 +63,7 @@ impl Grants {
             .change(zoom_user, &change, self.clock.now())
             .await?;
         if changed.before.links.len() > changed.after.links.len() {
-            metrics::count("LinksExpired", "never_confirmed");
+            metrics::count(Metric::LinksExpired, "never_confirmed");
         }
         self.tell(zoom_user, &changed).await?;
         self.revoke(zoom_user).await?;
@@ -137,7 +137,7 @@ impl Grants {
             .follow(zoom_user, grant.version, &me.user, &new, self.clock.now())
             .await?
             .ok_or(GrantError::Busy)?;
-        metrics::count("GrantsMoved", "account_changed");
+        metrics::count(Metric::GrantsMoved, "account_changed");
         self.tell(&me.user, &moved).await?;
         Ok(Some(me.user.clone()))
     }

@@ -45,6 +45,8 @@ pub struct Delivery<M> {
     /// How often SQS has delivered it, this time included. More than once means that an earlier
     /// delivery did not end, however far it came.
     pub receive_count: u32,
+    /// How often SQS delivers it at most, before it moves it to the dead-letter queue.
+    pub most_receives: u32,
     /// Whether SQS will move it to the dead-letter queue if it is not done now.
     pub last_chance: bool,
 }
@@ -118,6 +120,7 @@ impl Consumer {
                     message: parsed,
                     message_id: message_id.clone(),
                     receive_count,
+                    most_receives: self.most_receives,
                     last_chance,
                 })
                 .await

@@ -6,6 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderName, RETRY_AFTER};
 
 const RATE_LIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+
+/// Zoom's limits of a day begin at this number of requests; its limits of a second or a minute end far below
+/// (Zoom, "Rate limits").
+const SMALLEST_DAILY_LIMIT: u64 = 1_000;
 
 /// A wait that an answer asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +52,10 @@ impl RetryAfter {
     }
 }
 
-/// Which of Zoom's limits was hit (`X-RateLimit-Type`). Both are per Zoom account, shared by all its
-/// users and all apps.
+/// Which of Zoom's limits was hit. All are per Zoom account, shared by all its users and all apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimitKind {
-    /// Requests per second (`QPS`): over in a moment.
+    /// Requests per second (`QPS`), or at the same time: over in a moment.
     PerSecond,
     /// Requests per day (`Daily-limit`): over at midnight UTC.
     Daily,
@@ -67,18 +72,34 @@ pub struct RateLimit {
 
 impl RateLimit {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let kind = headers.get(RATE_LIMIT_TYPE).and_then(|value| {
-            let value = value.to_str().ok()?.trim().to_ascii_lowercase();
-            match value.as_str() {
-                "qps" => Some(RateLimitKind::PerSecond),
-                "daily-limit" => Some(RateLimitKind::Daily),
-                _ => None,
-            }
-        });
         Self {
             retry_after: RetryAfter::read(headers),
-            kind,
+            kind: RateLimitKind::read(headers),
         }
+    }
+}
+
+impl RateLimitKind {
+    /// `X-RateLimit-Type` says which limit the other headers are about. Where it is missing, the limit's size
+    /// says it; a limit of the day of which something remains is not the one that was hit.
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
+        let number = |name| text(name)?.parse::<u64>().ok();
+        let daily = match text(RATE_LIMIT_TYPE)
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
+            Some("qps") => return Some(Self::PerSecond),
+            Some("daily-limit") => true,
+            Some(_) => return None,
+            None => number(RATE_LIMIT_LIMIT)? >= SMALLEST_DAILY_LIMIT,
+        };
+        let exhausted = number(RATE_LIMIT_REMAINING).is_none_or(|remaining| remaining == 0);
+        Some(if daily && exhausted {
+            Self::Daily
+        } else {
+            Self::PerSecond
+        })
     }
 }
 
@@ -107,6 +128,36 @@ mod tests {
         assert_eq!(read(" 7 "), Some(RetryAfter::In(Duration::from_secs(7))));
         for text in ["", "soon", "-1", "1.5", "2026-13-01T00:00:00Z"] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn which_limit_was_hit_is_read_from_what_the_headers_say_of_it() {
+        use RateLimitKind::{Daily, PerSecond};
+        for (kind, limit, remaining, expected) in [
+            ("QPS", "", "", Some(PerSecond)),
+            ("Daily-limit", "", "", Some(Daily)),
+            ("daily-LIMIT", "6000", "0", Some(Daily)),
+            ("Daily-limit", "6000", "12", Some(PerSecond)),
+            ("", "6000", "0", Some(Daily)),
+            ("", "6000", "", Some(Daily)),
+            ("", "6000", "12", Some(PerSecond)),
+            ("", "80", "0", Some(PerSecond)),
+            ("", "many", "0", None),
+            ("", "", "0", None),
+            ("Monthly", "6000", "0", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            let named = [
+                (RATE_LIMIT_TYPE, kind),
+                (RATE_LIMIT_LIMIT, limit),
+                (RATE_LIMIT_REMAINING, remaining),
+            ];
+            for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
+                headers.insert(name, value.parse().unwrap());
+            }
+            let read = RateLimit::read(&headers);
+            assert_eq!(read.kind, expected, "{kind} {limit} {remaining}");
         }
     }
 

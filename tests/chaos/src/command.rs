@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::process;
 use crate::report::{Line, Summary};
 use crate::scenarios::Scenario;
 use crate::world::World;
@@ -19,11 +20,15 @@ const SEEDS_A_STACK: usize = 200;
 
 /// Kills, interleavings and random walks over the life of grants and links, each from a seed.
 #[derive(Debug, clap::Parser)]
-#[command(version)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Args {
     /// From the first seed to the one before the last, as in 0..2000.
-    #[arg(long, value_parser = seeds)]
-    seeds: Range<u64>,
+    #[arg(long, value_parser = seeds, required = true)]
+    seeds: Option<Range<u64>>,
     /// What is tried; may be given more than once. All, if not given.
     #[arg(long)]
     scenario: Vec<Scenario>,
@@ -33,6 +38,15 @@ pub struct Args {
     /// How many seeds at the same time, each on a stack of its own. As many as there are cores, if not given.
     #[arg(long)]
     workers: Option<NonZeroUsize>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Part {
+    /// The downloader, for one delivery; for the simulation itself.
+    #[command(hide = true)]
+    RecordingDownloader,
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -48,6 +62,11 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 /// # Errors
 /// If a stack does not start, or nothing can be printed.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Part::RecordingDownloader) = args.part {
+        process::recording_downloader()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seeds = args.seeds.unwrap_or_default();
     let scenarios = if args.scenario.is_empty() {
         <Scenario as clap::ValueEnum>::value_variants().to_vec()
     } else {
@@ -55,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let all: Vec<(Scenario, u64)> = scenarios
         .iter()
-        .flat_map(|scenario| args.seeds.clone().map(|seed| (*scenario, seed)))
+        .flat_map(|scenario| seeds.clone().map(|seed| (*scenario, seed)))
         .collect();
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers = args.workers.map_or(cores, NonZeroUsize::get).min(all.len());

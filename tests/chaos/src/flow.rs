@@ -119,6 +119,18 @@ impl World {
             .ok_or_else(|| anyhow!("links are not listed: {}", answer.status()))
     }
 
+    /// A recording as the app sees it.
+    ///
+    /// # Errors
+    /// If it is no JSON.
+    pub(crate) async fn seen(&self, app_user: &str, recording: &str) -> anyhow::Result<Value> {
+        let request = http::Request::get(format!("/v1/recordings/{recording}"))
+            .header(AUTHORIZATION, self.bearer(app_user)?)
+            .body(Body::Empty)?;
+        let answer = self.warm.app_api()?.handle(request).await;
+        Ok(serde_json::from_slice(answer.body().as_ref())?)
+    }
+
     /// The app's server gives up a link in its user's name.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use grants::Grants;
 use oauth_callback::OauthCallback;
 use oauth_start::OauthStart;
 use reconciler::Reconciler;
+use recording_downloader::RecordingDownloader;
 
 /// One instance of each function, each made when it is called for the first time.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Instances {
     app_api: OnceCell<AppApi>,
     reconciler: OnceCell<Reconciler>,
     event_processor: OnceCell<EventProcessor>,
+    recording_downloader: OnceCell<RecordingDownloader>,
     grants: OnceCell<Grants>,
 }
 
@@ -35,6 +37,7 @@ impl Instances {
             "app-api",
             "reconciler",
             "event-processor",
+            "recording-downloader",
         ];
         let environments = binaries.map(|binary| Ok((binary, environment(stack, binary)?)));
         let environments: anyhow::Result<_> = environments.into_iter().collect();
@@ -54,6 +57,7 @@ impl Instances {
             app_api: OnceCell::new(),
             reconciler: OnceCell::new(),
             event_processor: OnceCell::new(),
+            recording_downloader: OnceCell::new(),
             grants: OnceCell::new(),
         }
     }
@@ -84,6 +88,14 @@ impl Instances {
             &self.event_processor,
             "event-processor",
             EventProcessor::new,
+        )
+    }
+
+    pub(crate) fn recording_downloader(&self) -> anyhow::Result<&RecordingDownloader> {
+        self.get(
+            &self.recording_downloader,
+            "recording-downloader",
+            RecordingDownloader::new,
         )
     }
 

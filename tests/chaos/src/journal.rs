@@ -21,11 +21,15 @@ pub(crate) enum To {
     Events,
     /// `reconciler`.
     Orders,
+    /// `recording-downloader`.
+    Downloads,
 }
 
 /// A message that SQS has taken and that is not done with.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
+    /// SQS's id of it.
+    pub(crate) id: u64,
     /// Whose queue.
     pub(crate) to: To,
     /// What was sent.
@@ -53,6 +57,7 @@ pub(crate) struct Journal {
     queues: Queues,
     clock: Clock,
     written: AtomicU64,
+    messages: AtomicU64,
     noted: Mutex<Noted>,
 }
 
@@ -69,6 +74,7 @@ impl Journal {
             queues,
             clock,
             written: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
             noted: Mutex::default(),
         }
     }
@@ -113,12 +119,17 @@ impl Journal {
     /// Adds an order that is due now.
     pub(crate) fn order(&self, body: String) {
         self.put_back(Message {
+            id: self.another_id(),
             to: To::Orders,
             body,
             due: self.clock.now(),
             sent_ahead: false,
             failures: 0,
         });
+    }
+
+    fn another_id(&self) -> u64 {
+        self.messages.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Puts a message back that was not done.
@@ -174,12 +185,15 @@ impl Journal {
             To::Orders
         } else if queue_url == self.queues.events {
             To::Events
+        } else if queue_url == self.queues.downloads {
+            To::Downloads
         } else {
             return;
         };
         let delay = message.get("DelaySeconds").and_then(Value::as_i64);
         let delay = delay.unwrap_or_default();
         self.lock().messages.push_back(Message {
+            id: self.another_id(),
             to,
             body,
             due: self.clock.now() + SignedDuration::from_secs(delay),

@@ -1,4 +1,4 @@
-//! The chaos simulation: what becomes of grants and links when anybody dies anywhere, and everything
+//! The chaos simulation: what becomes of grants, links and recordings when anybody dies anywhere, and everything
 //! happens at the same time.
 //!
 //! The functions' own code runs against the embedded engines and the Zoom simulator, over real HTTP. What
@@ -14,6 +14,7 @@ mod instances;
 mod interleave;
 mod invariants;
 mod journal;
+pub mod process;
 mod report;
 mod scenarios;
 mod verdict;

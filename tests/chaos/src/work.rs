@@ -1,5 +1,7 @@
 //! What Lambda does: messages delivered, and again if they were not done. And what the clock does.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsEvent;
 use domain::ids::ZoomUser;
@@ -17,6 +19,9 @@ const MOST_DELIVERIES: u32 = 12;
 
 /// The pause before a message is delivered again; it doubles each time.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// What the downloader has of time.
+pub(crate) const DOWNLOADER_TIME: Duration = Duration::from_secs(300);
 
 /// More than this many messages in a row, and they breed.
 const MOST_MESSAGES: usize = 2_000;
@@ -79,6 +84,11 @@ pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow:
     let answer = match message.to {
         To::Events => instances.event_processor()?.handle(batch).await,
         To::Orders => instances.reconciler()?.handle(batch).await,
+        To::Downloads => {
+            let deadline = Instant::now() + DOWNLOADER_TIME;
+            let downloader = instances.recording_downloader()?;
+            downloader.handle(batch, deadline).await
+        }
     };
     Ok(answer.batch_item_failures.is_empty())
 }
@@ -153,10 +163,10 @@ impl World {
     }
 }
 
-fn batch(message: &Message) -> serde_json::Result<SqsEvent> {
+pub(crate) fn batch(message: &Message) -> serde_json::Result<SqsEvent> {
     // Without a receipt: what the function would ask of SQS for its message is done here.
     serde_json::from_value(json!({"Records": [{
-        "messageId": "1",
+        "messageId": message.id.to_string(),
         "body": message.body,
         "attributes": {"ApproximateReceiveCount": (message.failures + 1).to_string()},
         "messageAttributes": {},

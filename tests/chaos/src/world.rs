@@ -1,5 +1,6 @@
 //! A whole system, whose functions are called by the simulation instead of by Lambda.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +44,8 @@ pub struct World {
     pub(crate) vault: Vault,
     /// Instances that live as long as the stack.
     pub(crate) warm: Instances,
+    /// This command, to be run as a function.
+    pub(crate) executable: PathBuf,
 }
 
 /// Whether AWS calls are being spoiled, and which.
@@ -79,12 +82,21 @@ impl Spoiling {
 }
 
 impl World {
-    /// Starts a stack. Nothing polls its queues: what SQS has taken is delivered by whoever runs the
-    /// simulation, when and as often as they like.
+    /// Starts a stack, from the command itself.
     ///
     /// # Errors
     /// If it does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(std::env::current_exe()?).await
+    }
+
+    /// Starts a stack; `executable` is the command, which is run as a function where one is to be a process
+    /// of its own. Nothing polls its queues: what SQS has taken is delivered by whoever runs the
+    /// simulation, when and as often as they like.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_with(executable: PathBuf) -> anyhow::Result<Self> {
         let stack = Stack::start(Options {
             poll: false,
             demo_app: false,
@@ -117,6 +129,7 @@ impl World {
                 .no_proxy()
                 .build()?,
             warm,
+            executable,
             stack,
             journal,
             spoiling,

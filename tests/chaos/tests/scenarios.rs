@@ -4,7 +4,8 @@
 use chaos::{Scenario, World};
 
 async fn holds(scenario: Scenario, seeds: impl Iterator<Item = u64>) -> Vec<usize> {
-    let world = World::start().await.unwrap();
+    let command = env!("CARGO_BIN_EXE_chaos").into();
+    let world = World::start_with(command).await.unwrap();
     let mut kills = Vec::new();
     for seed in seeds {
         let verdict = scenario.run(&world, seed).await;
@@ -42,4 +43,10 @@ async fn endings_and_beginnings_in_any_order_end_in_what_zoom_and_the_table_agre
 #[tokio::test]
 async fn a_walk_ends_with_nothing_left() {
     holds(Scenario::Walk, 0..6).await;
+}
+
+#[tokio::test]
+async fn a_downloader_that_is_killed_leaves_nothing_behind_and_nothing_out() {
+    let kills = holds(Scenario::Downloads, 0..6).await;
+    assert!(kills.iter().sum::<usize>() > 0, "nobody was killed");
 }

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod browser;
+pub mod delayed;
 pub mod downloader;
 pub mod inbox;
 pub mod landed;
@@ -19,6 +20,7 @@ pub mod zoom;
 
 pub use app::App;
 pub use browser::{Browser, Visit};
+pub use delayed::{Delayed, Later};
 pub use inbox::{Inbox, Told};
 pub use system::System;
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use devstack::FunctionChange;
 use embedded_aws::Service;
-use it::people::{ADA, BEN, CEM};
+use it::people::ADA;
 use it::{System, landed, store, zoom};
-use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::json;
 use zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
@@ -99,12 +98,6 @@ async fn in_the_middle_of_a_large_file_each_failure_is_mended_where_the_table_sa
             },
             ByTheQueue,
         ),
-        (
-            Fault::RateLimited {
-                retry_after_seconds: None,
-            },
-            ByTheQueue,
-        ),
         (status(418), ByTheQueue),
         (status(204), ByTheQueue),
     ] {
@@ -179,79 +172,6 @@ async fn a_source_that_gives_no_ranges_is_read_in_one_stream() {
         assert_eq!(drained.failed, 0, "{case}");
         landed::assert_whole(&system, &recording, case).await;
     }
-}
-
-#[tokio::test]
-async fn while_zoom_has_an_account_wait_none_of_its_files_is_asked_for() {
-    let in_an_hour = |format: &str| {
-        let then = jiff::Timestamp::now() + SignedDuration::from_hours(1);
-        then.strftime(format).to_string()
-    };
-    for retry_after in [
-        "3600".to_owned(),
-        in_an_hour("%Y-%m-%dT%H:%M:%SZ"),
-        in_an_hour("%a, %d %b %Y %H:%M:%S GMT"),
-    ] {
-        let system = System::start().await;
-        for (user, zoom_user) in [("alice", ADA), ("bob", BEN), ("cem", CEM)] {
-            system.link(user, zoom_user).await;
-        }
-        let of = |host: &str| NewRecording::of(host).with_files(vec![NewFile::new("MP4", 1_000)]);
-        system
-            .zoom()
-            .arm(NewFault::times(
-                Point::Download,
-                Fault::ComeBack {
-                    status: 429,
-                    retry_after: retry_after.clone(),
-                },
-                1,
-            ))
-            .unwrap();
-        let adas = zoom::complete(&system, of(ADA)).await;
-        system.stack.drain().await;
-        system.zoom().clear_requests();
-        // A colleague's file waits as well; somebody else's does not.
-        let bens = zoom::complete(&system, of(BEN)).await;
-        system.stack.drain().await;
-        assert_eq!(asked(&system), (0, 0), "{retry_after}");
-        let cems = zoom::complete(&system, of(CEM)).await;
-        system.stack.drain().await;
-        assert_eq!(asked(&system), (1, 1), "{retry_after}");
-        landed::assert_whole(&system, &cems, &retry_after).await;
-
-        system.stack.advance(SignedDuration::from_secs(3_601));
-        for (user, recording) in [("alice", &adas), ("bob", &bens)] {
-            let path = format!("/v1/recordings/{}/download", landed::id(recording));
-            system.app.call(Method::POST, &path, user).await;
-        }
-        system.stack.drain().await;
-        for recording in [&adas, &bens] {
-            landed::assert_whole(&system, recording, &retry_after).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_limit_that_outlasts_all_deliveries_is_told_and_zoom_is_asked_again_after_it() {
-    let system = impatient().await;
-    let limit = Fault::RateLimited {
-        retry_after_seconds: Some(3_600),
-    };
-    system
-        .zoom()
-        .arm(NewFault::times(Point::Download, limit, 1))
-        .unwrap();
-    let recording = zoom::complete(&system, one("MP4", 1_000)).await;
-    system.zoom().clear_requests();
-    system.work().await;
-    let seen = landed::view(&system, "alice", &recording).await;
-    assert_eq!(seen["files"][0]["reason"], "rate_limited");
-    assert_eq!(asked(&system), (1, 0), "the other deliveries did not ask");
-    system.stack.advance(SignedDuration::from_secs(3_601));
-    ask_again(&system, &recording).await;
-    system.stack.drain().await;
-    landed::assert_whole(&system, &recording, "").await;
 }
 
 #[tokio::test]

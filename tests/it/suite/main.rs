@@ -3,13 +3,17 @@
 
 mod api;
 mod downloads;
+mod downloads_huge;
+mod downloads_limited;
 mod downloads_resumed;
+mod downloads_swept;
 mod faults;
 mod forgeries;
 mod grants;
 mod key_set;
 mod linking;
 mod linking_attacks;
+mod operations;
 mod recordings;
 mod repository;
 mod secrets;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws::metrics;
+use aws::metrics::{self, Metric};
 use aws::recordings::KeptUpload;
 use bytes::Bytes;
 use zoom::{ByteRange, ContentRange, DownloadError};
@@ -93,7 +93,7 @@ impl Run<'_> {
     }
 
     fn says_over_again(&self, why: &'static str) {
-        metrics::count("UploadsRestarted", why);
+        metrics::count(Metric::UploadsRestarted, why);
         tracing::warn!(key = self.target.order.key, why, "the upload starts over");
     }
 
@@ -267,7 +267,7 @@ impl Run<'_> {
         };
         match expected.check(&answer) {
             Ok(()) => {
-                metrics::count("UploadsResumed", "ok");
+                metrics::count(Metric::UploadsResumed, "ok");
                 self.fill(&upload, &kept, parts, done, answer).await
             }
             Err(Mismatch::Changed) => {

@@ -112,7 +112,7 @@ async fn create(
     match resolver.declaration(logical)? {
         Declaration::Table(table) => tables::create(&environment.dynamodb(), &name, &table).await,
         Declaration::Queue(queue) => queues::create(&environment.sqs(), &name, &queue).await,
-        Declaration::Bucket(_) => buckets::create(&environment.s3(), &name).await,
+        Declaration::Bucket(bucket) => buckets::create(&environment.s3(), &name, &bucket).await,
         Declaration::Key(key) => vault::create(&environment.kms(), &name, &key).await,
         Declaration::Secret(secret) => {
             secrets::create(&environment.secretsmanager(), &name, &secret).await

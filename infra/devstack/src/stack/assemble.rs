@@ -17,7 +17,7 @@ use url::Url;
 use super::credentials::{self, ZoomCredentials};
 use super::parameters::{Addresses, parameters};
 use super::{Options, Stack, StartError, ZoomChoice, loopback};
-use crate::config::{self, DevConfig};
+use crate::config::{self, DevConfig, StackConfig};
 use crate::functions::{self, Handler};
 use crate::http_api::{self, HttpApi, Routes, Target};
 use crate::poller::{Poller, Source};
@@ -93,7 +93,29 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let secrets = environment.secretsmanager();
     let zoom_credentials =
         credentials::settle(&secrets, reference(&resolver, "ZoomSecret")?, offered).await?;
-    let config = Arc::new(dev_config(&engines, &environment, &resolver, &zoom_credentials).await?);
+    let outputs = resolver.outputs()?;
+    let description = StackConfig {
+        outputs: outputs.clone(),
+        parameters: parameters
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        resources: template
+            .resources()
+            .filter_map(|(logical, _)| {
+                let physical = resolver.physical(logical)?;
+                Some((logical.to_owned(), physical.reference.clone()))
+            })
+            .collect(),
+    };
+    let config = dev_config(
+        &engines,
+        &environment,
+        &resolver,
+        &zoom_credentials,
+        description,
+    );
+    let config = Arc::new(config.await?);
 
     let mut functions = BTreeMap::new();
     let (mut routes, mut sources) = (Routes::default(), Vec::new());
@@ -119,7 +141,6 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
         )?;
         functions.insert(declared.binary, environment);
     }
-    let outputs = resolver.outputs()?;
 
     if let Some(simulator) = &simulator {
         tell_zoom(
@@ -349,6 +370,7 @@ async fn dev_config(
     environment: &Environment,
     resolver: &Resolver<'_>,
     zoom: &ZoomCredentials,
+    stack: StackConfig,
 ) -> Result<DevConfig, StartError> {
     let client = environment.secretsmanager();
     let name = |logical| reference(resolver, logical).map(str::to_owned);
@@ -386,6 +408,7 @@ async fn dev_config(
             orders_dlq: name("OrdersDlq")?,
         },
         endpoints: engines.endpoints().into(),
+        stack,
     })
 }
 

@@ -19,7 +19,8 @@ pub use self::resolver::{Physical, Resolver, Stage};
 pub(crate) use self::resources::is_engine_resource;
 pub use self::resources::{
     Attribute, Bucket, Declaration, EventBus, Function, GeneratedSecret, Index, Key, KeyElement,
-    Projection, Queue, QueueSource, Redrive, Route, Rule, Secret, Table, TimeToLive,
+    Projection, PublicAccessBlock, Queue, QueueSource, Redrive, Route, Rule, Secret, Table,
+    TimeToLive,
 };
 
 /// The template of this repository, as it was when this crate was built.
@@ -176,6 +177,13 @@ impl Template {
                 ))
             })
             .collect()
+    }
+
+    /// A resource's properties as they are written: intrinsic functions are not resolved.
+    pub fn properties(&self, logical: &str) -> Option<&Value> {
+        self.resources
+            .get(logical)
+            .map(|resource| &resource.properties)
     }
 
     /// Logical id and type of every resource.

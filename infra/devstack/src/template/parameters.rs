@@ -76,6 +76,13 @@ impl Parameters {
             .map(|parameter| parameter.text.as_str())
     }
 
+    /// Names and texts of all parameters.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values
+            .iter()
+            .map(|(name, parameter)| (name.as_str(), parameter.text.as_str()))
+    }
+
     /// What `Ref` makes of a parameter.
     pub(super) fn reference(&self, name: &str) -> Option<Value> {
         let parameter = self.values.get(name)?;

@@ -126,7 +126,27 @@ pub struct Redrive {
 
 /// A bucket. Encryption, policies and life cycles are the cloud's.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Bucket {}
+#[serde(rename_all = "PascalCase")]
+pub struct Bucket {
+    /// What keeps it from being opened to everybody.
+    #[serde(rename = "PublicAccessBlockConfiguration")]
+    pub public_access_block: Option<PublicAccessBlock>,
+}
+
+/// The four switches of a bucket's public access block.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub struct PublicAccessBlock {
+    #[serde(deserialize_with = "flag")]
+    pub block_public_acls: bool,
+    #[serde(deserialize_with = "flag")]
+    pub block_public_policy: bool,
+    #[serde(deserialize_with = "flag")]
+    pub ignore_public_acls: bool,
+    #[serde(deserialize_with = "flag")]
+    pub restrict_public_buckets: bool,
+}
 
 /// A symmetric key.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,7 @@
 //! A bucket: an index in memory, and the files from which it is built again at start.
 //!
 //! ```text
-//! <bucket>/bucket.json                     when it was made, lifecycle rules
+//! <bucket>/bucket.json                     when it was made, lifecycle rules, public access block
 //! <bucket>/blobs/<random>                  bytes of objects and of parts
 //! <bucket>/objects/<SHA-256 of key>.json   what an object is and which files it consists of
 //! <bucket>/uploads/<id>/upload.json        a multipart upload
@@ -45,12 +45,25 @@ pub(super) struct Contents {
     pub(super) uploads: BTreeMap<String, Upload>,
     /// As the client wrote it; kept, shown, never acted upon.
     pub(super) lifecycle: Option<String>,
+    /// Kept and shown: nothing here is public anyway.
+    pub(super) public_access: Option<PublicAccess>,
+}
+
+/// The four switches that keep a bucket from being opened to everybody.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct PublicAccess {
+    pub(super) block_public_acls: bool,
+    pub(super) ignore_public_acls: bool,
+    pub(super) block_public_policy: bool,
+    pub(super) restrict_public_buckets: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     created: Millis,
     lifecycle: Option<String>,
+    #[serde(default)]
+    public_access: Option<PublicAccess>,
 }
 
 impl Bucket {
@@ -63,7 +76,7 @@ impl Bucket {
             created: now(),
             contents: Mutex::default(),
         };
-        bucket.save(None)?;
+        bucket.save(&bucket.contents())?;
         Ok(bucket)
     }
 
@@ -75,6 +88,7 @@ impl Bucket {
         let blobs = directory.join("blobs");
         let mut contents = Contents {
             lifecycle: saved.lifecycle,
+            public_access: saved.public_access,
             ..Contents::default()
         };
         let mut named = BTreeSet::new();
@@ -195,15 +209,21 @@ impl Bucket {
 
     pub(super) fn set_lifecycle(&self, lifecycle: Option<String>) -> io::Result<()> {
         let mut contents = self.contents();
-        self.save(lifecycle.clone())?;
         contents.lifecycle = lifecycle;
-        Ok(())
+        self.save(&contents)
     }
 
-    fn save(&self, lifecycle: Option<String>) -> io::Result<()> {
+    pub(super) fn set_public_access(&self, block: Option<PublicAccess>) -> io::Result<()> {
+        let mut contents = self.contents();
+        contents.public_access = block;
+        self.save(&contents)
+    }
+
+    fn save(&self, contents: &Contents) -> io::Result<()> {
         let saved = Saved {
             created: self.created,
-            lifecycle,
+            lifecycle: contents.lifecycle.clone(),
+            public_access: contents.public_access,
         };
         files::write_json(&self.directory.join("bucket.json"), &saved)
     }

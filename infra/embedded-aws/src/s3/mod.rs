@@ -6,7 +6,8 @@
 //!
 //! Not here: versions, access control, tags, encryption settings, requests for parts of an object by part
 //! number, copies of parts, events. s3s answers `NotImplemented` to calls for them. Encryption and storage
-//! class headers are taken and forgotten.
+//! class headers are taken and forgotten; a bucket says of itself what AWS's say that were told nothing. The
+//! public access block is kept and shown.
 
 mod blob;
 mod body;

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result, dto::*, s3_error, xml};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_error, xml};
 
-use super::{Store, listing, object::timestamp};
+use super::{Store, bucket::PublicAccess, listing, object::timestamp};
 
 /// S3 lists no more than this on a page.
 pub(super) const MAX_PAGE: i32 = 1000;
@@ -137,6 +137,77 @@ impl S3 for Store {
             .set_lifecycle(None)
             .map_err(S3Error::internal_error)?;
         Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
+    }
+
+    /// AWS encrypts every object, whether a bucket says so or not; what a bucket says otherwise is not kept.
+    async fn get_bucket_encryption(
+        &self,
+        request: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        self.bucket(&request.input.bucket)?;
+        let default = ServerSideEncryptionByDefault {
+            kms_master_key_id: None,
+            sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
+        };
+        let rule = ServerSideEncryptionRule {
+            apply_server_side_encryption_by_default: Some(default),
+            bucket_key_enabled: Some(false),
+        };
+        Ok(S3Response::new(GetBucketEncryptionOutput {
+            server_side_encryption_configuration: Some(ServerSideEncryptionConfiguration {
+                rules: vec![rule],
+            }),
+        }))
+    }
+
+    async fn put_public_access_block(
+        &self,
+        request: S3Request<PutPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+        let wanted = request.input.public_access_block_configuration;
+        let block = PublicAccess {
+            block_public_acls: wanted.block_public_acls.unwrap_or_default(),
+            ignore_public_acls: wanted.ignore_public_acls.unwrap_or_default(),
+            block_public_policy: wanted.block_public_policy.unwrap_or_default(),
+            restrict_public_buckets: wanted.restrict_public_buckets.unwrap_or_default(),
+        };
+        self.bucket(&request.input.bucket)?
+            .set_public_access(Some(block))
+            .map_err(S3Error::internal_error)?;
+        Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+    }
+
+    async fn get_public_access_block(
+        &self,
+        request: S3Request<GetPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+        let bucket = self.bucket(&request.input.bucket)?;
+        let Some(block) = bucket.contents().public_access else {
+            let mut error = S3Error::with_message(
+                S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into()),
+                "The public access block configuration was not found",
+            );
+            error.set_status_code(hyper::StatusCode::NOT_FOUND);
+            return Err(error);
+        };
+        Ok(S3Response::new(GetPublicAccessBlockOutput {
+            public_access_block_configuration: Some(PublicAccessBlockConfiguration {
+                block_public_acls: Some(block.block_public_acls),
+                ignore_public_acls: Some(block.ignore_public_acls),
+                block_public_policy: Some(block.block_public_policy),
+                restrict_public_buckets: Some(block.restrict_public_buckets),
+            }),
+        }))
+    }
+
+    async fn delete_public_access_block(
+        &self,
+        request: S3Request<DeletePublicAccessBlockInput>,
+    ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+        self.bucket(&request.input.bucket)?
+            .set_public_access(None)
+            .map_err(S3Error::internal_error)?;
+        Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
     }
 
     async fn list_objects_v2(

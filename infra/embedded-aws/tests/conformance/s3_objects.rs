@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     types::{
         BucketLifecycleConfiguration, ChecksumAlgorithm, ChecksumMode, ChecksumType, Delete,
         ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
-        MetadataDirective, ObjectIdentifier,
+        MetadataDirective, ObjectIdentifier, PublicAccessBlockConfiguration,
     },
 };
 
@@ -632,6 +632,47 @@ async fn lifecycle_rules_are_kept() {
         .lifecycle_configuration(rules);
     put.send().await.unwrap();
     assert_eq!(get().send().await.unwrap().rules(), [rule]);
+}
+
+#[tokio::test]
+async fn the_public_access_block_is_kept_and_encryption_is_what_aws_gives_unasked() {
+    let cloud = Cloud::start().await;
+    let s3 = cloud.s3();
+    let bucket = bucket(&s3).await;
+    let get = || s3.get_public_access_block().bucket(&bucket);
+    assert_eq!(
+        code(get().send().await),
+        "NoSuchPublicAccessBlockConfiguration"
+    );
+    let block = PublicAccessBlockConfiguration::builder()
+        .block_public_acls(true)
+        .ignore_public_acls(false)
+        .block_public_policy(true)
+        .restrict_public_buckets(false)
+        .build();
+    let put = s3.put_public_access_block().bucket(&bucket);
+    let put = put.public_access_block_configuration(block.clone());
+    put.send().await.unwrap();
+    let kept = get().send().await.unwrap();
+    assert_eq!(kept.public_access_block_configuration(), Some(&block));
+    let delete = s3.delete_public_access_block().bucket(&bucket);
+    delete.send().await.unwrap();
+    assert_eq!(
+        code(get().send().await),
+        "NoSuchPublicAccessBlockConfiguration"
+    );
+
+    let encryption = s3.get_bucket_encryption().bucket(&bucket);
+    let encryption = encryption.send().await.unwrap();
+    let rules = encryption
+        .server_side_encryption_configuration
+        .unwrap()
+        .rules;
+    let default = rules[0].apply_server_side_encryption_by_default().unwrap();
+    assert_eq!(
+        *default.sse_algorithm(),
+        aws_sdk_s3::types::ServerSideEncryption::Aes256
+    );
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod change;
 mod due;
 mod erasure;
 mod lease;
+mod leaving;
 mod moved;
 
 use aws_sdk_dynamodb::Client;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use self::lease::{Lease, LeaseError};
+pub use self::leaving::Leaving;
 use crate::AwsFailure;
 use crate::environment::{ConfigError, Environment};
 use crate::queue::Queue;

@@ -6,6 +6,8 @@
 
 mod account;
 mod changing;
+mod due;
+mod erasing;
 mod reading;
 mod transfer;
 
@@ -28,6 +30,8 @@ use crate::AwsFailure;
 use crate::environment::{ConfigError, Environment};
 use crate::sessions::Item;
 
+pub use self::due::{Due, Look};
+pub use self::erasing::Held;
 pub use self::transfer::StoredObject;
 
 /// The index over recordings by their start.
@@ -96,8 +100,18 @@ pub struct FileItem {
     /// Where to fetch it, sealed; gone once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Sealed>,
+    /// When the source was written, epoch milliseconds; there as long as the source is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_at: Option<i64>,
+    /// When the clock looks after it, if it has to.
+    #[serde(flatten)]
+    pub look: Option<Look>,
     /// `event_ts` of the event that the source is from, epoch milliseconds.
     pub last_event_ts: i64,
+    /// When the event that brought it was accepted, epoch milliseconds, if it was to be fetched at once: how
+    /// long that took is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<i64>,
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_owner: Option<String>,
@@ -113,6 +127,17 @@ pub struct FileItem {
     /// Whether the stored file begins as its type does; absent for types of which nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recognised: Option<bool>,
+}
+
+impl FileItem {
+    /// Seconds since the event that brought it was accepted; `None` if that is not to be measured.
+    pub fn seconds_since_received(&self, now: Timestamp) -> Option<f64> {
+        let milliseconds = now.as_millisecond().checked_sub(self.received_at?)?;
+        // Clocks of two machines may differ by a little.
+        u32::try_from(milliseconds.max(0))
+            .ok()
+            .map(|milliseconds| f64::from(milliseconds) / 1000.0)
+    }
 }
 
 /// Which kind of address a file is fetched from. Validators of different kinds say nothing about each
@@ -380,10 +405,15 @@ impl RecordingTable {
         key: &FileKey,
         source: &Sealed,
         event_ts: i64,
+        now: Timestamp,
     ) -> Result<bool, AwsFailure> {
         let update = self
             .update(&key.zoom_user, &key.entry())
-            .update_expression("SET #source = :source, last_event_ts = :ts")
+            .update_expression(
+                "SET #source = :source, last_event_ts = :ts, sealed_at = :now, due = :due, look_at = :look",
+            )
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        let update = due::with_look(update, &Look::first(now))
             .condition_expression("last_event_ts < :ts AND #status IN (:queued, :transferring)")
             .expression_attribute_names("#source", "source")
             .expression_attribute_names("#status", "status")
@@ -394,28 +424,34 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Queues a file that failed once more, with a fresher source if there is one.
+    /// Queues a file that failed once more, with a fresher source if there is one. How long it takes from
+    /// its first event says nothing any more.
     pub async fn requeue_failed(
         &self,
         key: &FileKey,
         fresher: Option<(&Sealed, i64)>,
+        now: Timestamp,
     ) -> Result<bool, AwsFailure> {
-        let mut update = self
-            .update(&key.zoom_user, &key.entry())
+        let update = self.update(&key.zoom_user, &key.entry());
+        let mut update = due::with_look(update, &Look::first(now))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
             .expression_attribute_values(":failed", status(FileStatus::Failed));
         update = match fresher {
             Some((source, event_ts)) => update
                 .update_expression(
-                    "SET #status = :queued, #source = :source, last_event_ts = :ts REMOVE reason",
+                    "SET #status = :queued, #source = :source, last_event_ts = :ts, sealed_at = :now, \
+                     due = :due, look_at = :look REMOVE reason, received_at",
                 )
+                .expression_attribute_values(":now", number(now.as_millisecond()))
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
                 .expression_attribute_names("#source", "source")
                 .expression_attribute_values(":source", attribute(source)?)
                 .expression_attribute_values(":ts", number(event_ts)),
             None => update
-                .update_expression("SET #status = :queued REMOVE reason")
+                .update_expression(
+                    "SET #status = :queued, due = :due, look_at = :look REMOVE reason, received_at",
+                )
                 .condition_expression("#status = :failed"),
         };
         Ok(conditional(update.send().await)?.is_some())
@@ -440,11 +476,17 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Marks a recording's files as to be fetched.
-    pub async fn request(&self, zoom_user: &ZoomUser, id: &RecordingId) -> Result<(), AwsFailure> {
-        let update = self
-            .update(zoom_user, &recording_entry(id))
-            .update_expression("SET requested = :yes")
+    /// Marks a recording's files as to be fetched. The clock looks after it in their stead: those that nobody
+    /// had asked for so far it may have forgotten.
+    pub async fn request(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        now: Timestamp,
+    ) -> Result<(), AwsFailure> {
+        let update = self.update(zoom_user, &recording_entry(id));
+        let update = due::with_look(update, &Look::first(now))
+            .update_expression("SET requested = :yes, due = :due, look_at = :look")
             .condition_expression("attribute_exists(entry)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())

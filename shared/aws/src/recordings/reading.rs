@@ -41,7 +41,10 @@ impl From<SlimFile> for FileItem {
             key: None,
             crc64nvme: None,
             source: None,
+            sealed_at: None,
+            look: None,
             last_event_ts: 0,
+            received_at: None,
             lease_owner: None,
             lease_until: None,
             attempt: 0,
@@ -148,7 +151,7 @@ impl RecordingTable {
     }
 
     /// A file's item.
-    async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
+    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
         self.get(&key.zoom_user, key.entry())
             .await?
             .map(read)

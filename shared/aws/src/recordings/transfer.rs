@@ -161,7 +161,7 @@ impl RecordingTable {
             .update_expression(
                 "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
                  recognised = :recognised, #size = :declared \
-                 REMOVE lease_until, #source, reason, upload",
+                 REMOVE lease_until, #source, sealed_at, reason, upload, due, look_at",
             )
             .expression_attribute_names("#size", "size")
             .expression_attribute_values(":recognised", attribute(&recognised)?)

@@ -15,6 +15,20 @@ use crate::seal::Sealed;
 /// The event that says that files are there.
 pub const FILES_COMPLETED: &str = "recording.completed";
 
+/// The events about recordings to which the Zoom app subscribes. The endpoint's validation comes by itself,
+/// and `app_deauthorized` goes to an address of its own.
+pub const TO_SUBSCRIBE: [&str; 9] = [
+    FILES_COMPLETED,
+    "recording.transcript_completed",
+    "recording.renamed",
+    "recording.trashed",
+    "recording.recovered",
+    "recording.deleted",
+    "recording.batch_trashed",
+    "recording.batch_recovered",
+    "recording.batch_deleted",
+];
+
 /// What kind of event it is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -428,6 +442,18 @@ pub(crate) mod tests {
             "../../../../tests/fixtures/zoom/recording_completed.json"
         ))
         .unwrap()
+    }
+
+    #[test]
+    fn whatever_is_subscribed_to_is_acted_upon() {
+        for name in TO_SUBSCRIBE {
+            let kind = EventKind::of(name);
+            let acted_upon = matches!(
+                kind,
+                EventKind::FilesCompleted | EventKind::RecordingsChanged
+            );
+            assert!(acted_upon, "{name} is {kind:?}");
+        }
     }
 
     #[test]

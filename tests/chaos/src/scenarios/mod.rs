@@ -1,6 +1,7 @@
 //! What is tried.
 
 mod consents;
+mod downloads;
 mod endings;
 mod exchange;
 mod refresh;
@@ -23,6 +24,8 @@ pub enum Scenario {
     Consents,
     /// The last link given up, a deauthorization that is late or true, and a new callback, at the same time.
     Endings,
+    /// Recordings on their way to the bucket, the downloader a process of its own that is killed (SIGKILL).
+    Downloads,
     /// Anything, in any order, with anybody killed and any AWS call spoiled.
     Walk,
 }
@@ -35,6 +38,7 @@ impl Scenario {
             Self::Exchange => "exchange",
             Self::Consents => "consents",
             Self::Endings => "endings",
+            Self::Downloads => "downloads",
             Self::Walk => "walk",
         }
     }
@@ -47,6 +51,7 @@ impl Scenario {
             Self::Exchange => exchange::run(world, seed, dice).await,
             Self::Consents => consents::run(world, dice).await,
             Self::Endings => endings::run(world, dice).await,
+            Self::Downloads => downloads::run(world, dice).await,
             Self::Walk => walk::run(world, dice).await,
         };
         ran.unwrap_or_else(|error| Verdict {

@@ -25,12 +25,6 @@ async fn whatever_zoom_answers_once_the_file_is_right_in_the_end() {
         (Point::Download, Fault::Status { status: 401 }),
         (Point::Content, Fault::Status { status: 403 }),
         (Point::Download, Fault::Status { status: 404 }),
-        (
-            Point::Download,
-            Fault::RateLimited {
-                retry_after_seconds: None,
-            },
-        ),
         (Point::Download, Fault::Status { status: 500 }),
         (Point::Content, Fault::Status { status: 503 }),
         (Point::Download, Fault::Status { status: 204 }),
@@ -127,14 +121,6 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
             0,
         ),
         (Point::Download, Fault::Status { status: 410 }, "gone", 0),
-        (
-            Point::Download,
-            Fault::RateLimited {
-                retry_after_seconds: None,
-            },
-            "rate_limited",
-            1,
-        ),
         (
             Point::Content,
             Fault::Status { status: 500 },

@@ -1,0 +1,150 @@
+//! By the clock: files for which no message is on its way any more, credentials that rest too long, and
+//! uploads that nobody goes on with.
+
+use aws::AwsFailure;
+use aws::metrics::{self, Metric};
+use aws::recordings::{Due, FileItem, FileKey};
+use domain::ids::{RecordingId, ZoomUser};
+use domain::message::DownloadMessage;
+use domain::object_key;
+use domain::recording::FileStatus;
+use domain::upkeep::{STRAY_UPLOAD, Watched};
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+
+use crate::Reconciler;
+
+/// Items that are looked at side by side. An outage may leave thousands.
+const AT_ONCE: usize = 16;
+
+impl Reconciler {
+    /// Looks after every file that is due. One that cannot be looked after holds up no other; the first
+    /// failure is the answer.
+    pub(crate) async fn look_after_files(&self, now: Timestamp) -> Result<(), AwsFailure> {
+        let due = self.recordings.due(now).await?;
+        let looks = stream::iter(due).map(|due| self.look_after_one(due, now));
+        first_failure(looks.buffer_unordered(AT_ONCE)).await
+    }
+
+    async fn look_after_one(&self, due: Due, now: Timestamp) -> Result<(), AwsFailure> {
+        match due {
+            Due::File(key) => self.look_after_file(key, now).await,
+            Due::Recording(zoom_user, id) => self.look_after_recording(&zoom_user, &id, now).await,
+        }
+    }
+
+    async fn look_after_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsFailure> {
+        // What the index shows may be past.
+        let Some(item) = self.recordings.file(&key).await? else {
+            return Ok(());
+        };
+        if !item.look.is_some_and(|look| look.is_due(now)) {
+            return Ok(());
+        }
+        let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
+        let requested = recording.is_some_and(|recording| recording.requested);
+        self.keep_up(key, item, requested, now).await
+    }
+
+    /// The app has asked for a recording. Its files have times of their own, unless the clock had forgotten
+    /// them before, because nobody wanted them.
+    async fn look_after_recording(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        now: Timestamp,
+    ) -> Result<(), AwsFailure> {
+        let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
+            return Ok(());
+        };
+        let requested = loaded.item.requested;
+        let forgotten = loaded.files.into_iter().filter(|item| item.look.is_none());
+        let forgotten = forgotten.map(|item| {
+            let key = FileKey {
+                zoom_user: zoom_user.clone(),
+                recording: id.clone(),
+                file: item.facts.id.clone(),
+            };
+            (key, item)
+        });
+        let forgotten: Vec<(FileKey, FileItem)> = forgotten.collect();
+        let looks =
+            stream::iter(forgotten).map(|(key, item)| self.keep_up(key, item, requested, now));
+        first_failure(looks.buffer_unordered(AT_ONCE)).await?;
+        self.recordings.files_looked_after(zoom_user, id, now).await
+    }
+
+    /// Does what is to be done about a file, and notes when to look again: in this order, so that dying in
+    /// between has it done again.
+    async fn keep_up(
+        &self,
+        key: FileKey,
+        item: FileItem,
+        requested: bool,
+        now: Timestamp,
+    ) -> Result<(), AwsFailure> {
+        let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
+        let watched = Watched {
+            status: item.status,
+            requested,
+            lease_until: item.lease_until.and_then(time),
+            sealed_at: item.sealed_at.and_then(time),
+        };
+        let upkeep = watched.upkeep(now);
+        if upkeep.send {
+            metrics::count(Metric::DownloadsBySweep, "nobody_works_on_it");
+            let message = DownloadMessage::fresh(
+                key.zoom_user.clone(),
+                key.recording.clone(),
+                key.file.clone(),
+            );
+            self.downloads
+                .send(&message, key.zoom_user.account_id.as_str())
+                .await?;
+        }
+        if upkeep.drop_source {
+            metrics::count(Metric::SourcesDropped, "too_old");
+        }
+        if item.look.is_none() && upkeep.next.is_none() {
+            return Ok(());
+        }
+        self.recordings.looked_after(&key, &item, &upkeep).await
+    }
+
+    /// Aborts the uploads that are a day old, but for those that their files' transfers will go on with. The
+    /// bucket's lifecycle rule would, too, some days later.
+    pub(crate) async fn abort_stray_uploads(&self, now: Timestamp) -> Result<(), AwsFailure> {
+        let before = now.checked_sub(STRAY_UPLOAD).unwrap_or(Timestamp::MIN);
+        for upload in self.bucket.uploads_begun_before(before).await? {
+            let item = match object_key::parse_file(&upload.key) {
+                Some((zoom_user, recording, file)) => {
+                    let key = FileKey {
+                        zoom_user,
+                        recording,
+                        file,
+                    };
+                    self.recordings.file(&key).await?
+                }
+                None => None,
+            };
+            let goes_on = item.is_some_and(|item| {
+                matches!(item.status, FileStatus::Queued | FileStatus::Transferring)
+                    && item.upload.is_some_and(|kept| kept.id == upload.id)
+            });
+            if !goes_on {
+                metrics::count(Metric::UploadsAborted, "stray");
+                self.bucket.abort_upload(&upload).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for all, and gives the first failure.
+async fn first_failure(
+    looks: impl futures_util::Stream<Item = Result<(), AwsFailure>>,
+) -> Result<(), AwsFailure> {
+    looks
+        .fold(Ok(()), |first, look| async move { first.and(look) })
+        .await
+}

@@ -1,0 +1,104 @@
+//! A devstack: its `/_dev/config` says what CloudFormation would, and where its engines are.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use aws::environment::{Clock, Environment, Variables};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use serde::Deserialize;
+use url::Url;
+
+use super::{CommandLine, Deployment, Description, http_client};
+use crate::arguments::Target;
+
+/// What is needed of `/_dev/config`. It holds secrets as well; they are not even read.
+#[derive(Deserialize)]
+struct DevConfig {
+    region: String,
+    credentials: Keys,
+    endpoints: Endpoints,
+    stack: Description,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    dynamodb: String,
+    s3: String,
+    sqs: String,
+    kms: String,
+    secretsmanager: String,
+    events: String,
+}
+
+pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deployment> {
+    let at = url.join("/_dev/config").context("the URL has no path")?;
+    let answer = http_client(None)?
+        .get(at)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .with_context(|| format!("no devstack answers at {url}: start one with `cargo run`"))?;
+    let config: DevConfig = serde_json::from_slice(&answer.bytes().await?)
+        .context("what answers there is no devstack of this version")?;
+    let keys = Credentials::new(
+        &config.credentials.access_key_id,
+        &config.credentials.secret_access_key,
+        None,
+        None,
+        "devstack",
+    );
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(config.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    let endpoints = config.endpoints;
+    let variables = HashMap::from(
+        [
+            ("DYNAMODB", &endpoints.dynamodb),
+            ("S3", &endpoints.s3),
+            ("SQS", &endpoints.sqs),
+            ("KMS", &endpoints.kms),
+            ("SECRETS_MANAGER", &endpoints.secretsmanager),
+            ("EVENTBRIDGE", &endpoints.events),
+        ]
+        .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone())),
+    );
+    let command_line = CommandLine {
+        // These open nothing but engines on loopback, and are the same everywhere.
+        before: format!(
+            "AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} ",
+            config.credentials.access_key_id, config.credentials.secret_access_key
+        ),
+        after: format!(" --region {}", config.region),
+        endpoints: [
+            ("dynamodb", endpoints.dynamodb),
+            ("s3api", endpoints.s3),
+            ("sqs", endpoints.sqs),
+            ("secretsmanager", endpoints.secretsmanager),
+        ]
+        .into(),
+    };
+    let environment = Environment {
+        variables: Variables::default(),
+        sdk,
+        clock: Clock::default(),
+    };
+    Deployment::new(
+        url.as_str().trim_end_matches('/').to_owned(),
+        true,
+        config.stack,
+        environment,
+        variables,
+        target,
+        command_line,
+    )
+}

@@ -1,0 +1,112 @@
+//! The bucket's part: everything below a Zoom user's prefix.
+
+use anyhow::{Context as _, bail};
+use aws::AwsFailure;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use domain::ids::ZoomUser;
+use domain::object_key;
+
+use crate::deployment::Deployment;
+
+pub(super) struct Objects {
+    client: Client,
+    bucket: String,
+}
+
+impl Objects {
+    pub(super) fn new(deployment: &Deployment) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: deployment.environment.s3(),
+            bucket: deployment.resource("RecordingsBucket")?.to_owned(),
+        })
+    }
+
+    /// Deletes all objects; gives how many, and their bytes.
+    pub(super) async fn erase(&self, zoom_user: &ZoomUser) -> anyhow::Result<(usize, u64)> {
+        let (mut objects, mut bytes) = (0, 0);
+        loop {
+            // Always the first page: what it listed is gone when the next one is asked for.
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(object_key::all_of(zoom_user))
+                .send()
+                .await
+                .map_err(|error| AwsFailure::of("ListObjectsV2", &error))?;
+            let listed = page.contents.unwrap_or_default();
+            if listed.is_empty() {
+                return Ok((objects, bytes));
+            }
+            let keys = listed
+                .iter()
+                .filter_map(|object| object.key.clone())
+                .map(|key| ObjectIdentifier::builder().key(key).build())
+                .collect::<Result<Vec<_>, _>>()?;
+            let delete = Delete::builder()
+                .set_objects(Some(keys))
+                .quiet(true)
+                .build()
+                .context("the objects can't be named")?;
+            let answer = self
+                .client
+                .delete_objects()
+                .bucket(&self.bucket)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|error| AwsFailure::of("DeleteObjects", &error))?;
+            // The call succeeds even if single objects stay.
+            if let Some(refused) = answer.errors.unwrap_or_default().first() {
+                bail!(AwsFailure::answer(
+                    "DeleteObjects",
+                    refused.code().unwrap_or("unknown error")
+                ));
+            }
+            objects += listed.len();
+            bytes += listed
+                .iter()
+                .filter_map(|object| u64::try_from(object.size?).ok())
+                .sum::<u64>();
+        }
+    }
+
+    /// Aborts all uploads that are not completed; gives how many.
+    pub(super) async fn abort_uploads(&self, zoom_user: &ZoomUser) -> anyhow::Result<usize> {
+        let mut aborted = 0;
+        loop {
+            let page = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.bucket)
+                .prefix(object_key::all_of(zoom_user))
+                .send()
+                .await
+                .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?;
+            let listed = page.uploads.unwrap_or_default();
+            if listed.is_empty() {
+                return Ok(aborted);
+            }
+            for upload in listed {
+                let answer = self
+                    .client
+                    .abort_multipart_upload()
+                    .bucket(&self.bucket)
+                    .key(upload.key.unwrap_or_default())
+                    .upload_id(upload.upload_id.unwrap_or_default())
+                    .send()
+                    .await;
+                match answer {
+                    Ok(_) => aborted += 1,
+                    // Whoever began it has completed or aborted it meanwhile.
+                    Err(error)
+                        if error
+                            .as_service_error()
+                            .is_some_and(|e| e.is_no_such_upload()) => {}
+                    Err(error) => bail!(AwsFailure::of("AbortMultipartUpload", &error)),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Servers that are not Reelay's.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse as _;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A server on loopback, until it is dropped.
+pub(crate) struct Fake {
+    url: String,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Fake {
+    /// One that gives every request to a function: its headers and its body.
+    pub(crate) async fn with<F>(answer: F) -> Self
+    where
+        F: Fn(&HeaderMap, &[u8]) -> (u16, &'static str, String) + Clone + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
+            let (status, content_type, text) = answer(&headers, &body);
+            async move {
+                let status = StatusCode::from_u16(status).unwrap();
+                (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
+            }
+        });
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, router).await.unwrap();
+        });
+        Self { url, serving }
+    }
+
+    /// One that always says the same.
+    pub(crate) async fn answering(status: u16, body: Value) -> Self {
+        Self::with(move |_, _| (status, "application/json", body.to_string())).await
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address of a port at which nobody listens any more.
+    pub(crate) async fn closed() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    }
+}

@@ -1,0 +1,83 @@
+//! `links` and `recordings`.
+
+use it::people::{ADA, BEN};
+use it::{System, zoom};
+use zoom_sim::{NewFile, NewRecording};
+
+use crate::run;
+
+async fn complete(system: &System, host: &str) {
+    let files = vec![NewFile::new("MP4", 500), NewFile::new("M4A", 50)];
+    zoom::complete(system, NewRecording::of(host).with_files(files)).await;
+    system.work().await;
+}
+
+#[tokio::test]
+async fn links_are_listed_with_the_state_of_their_grants() {
+    let system = System::start().await;
+    let said = run::on(&system, "links --user alice").await;
+    assert_eq!((said.code, said.out.trim()), (0, "alice has no links."));
+    system.link("alice", ADA).await;
+    system.link("bob", ADA).await;
+    let said = run::on(&system, "links --user alice --json").await;
+    let links = said.json();
+    let link = &links["links"][0];
+    assert_eq!(links["links"].as_array().unwrap().len(), 1);
+    assert_eq!(link["status"], "active");
+    assert_eq!(link["zoom"]["user_id"], ADA);
+    assert_eq!(link["grant"]["status"], "live");
+    assert_eq!(link["grant"]["shared_with"], 1);
+    assert_eq!(link["grant"]["missing_scopes"], serde_json::json!([]));
+    let said = run::on(&system, "links --user alice").await;
+    assert!(
+        said.out.contains("works, shared with 1 other user"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn recordings_are_listed_newest_first_page_by_page() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    system.link("alice", BEN).await;
+    for host in [ADA, BEN, ADA, BEN, ADA] {
+        complete(&system, host).await;
+    }
+    let expected: Vec<String> = system
+        .app
+        .recordings("alice")
+        .await
+        .iter()
+        .map(|it| it["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(expected.len(), 5);
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let said = run::on(
+            &system,
+            &format!("recordings --user alice --limit 2 --json{after}"),
+        )
+        .await;
+        let page = said.json();
+        let ids = page["recordings"].as_array().unwrap().iter();
+        found.extend(ids.map(|it| it["id"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => after = format!(" --after {next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, expected);
+    let said = run::on(&system, "recordings --user alice --after nonsense").await;
+    assert_eq!(said.code, 2, "{said:?}");
+}
+
+#[tokio::test]
+async fn recordings_are_chosen_by_their_state() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    complete(&system, ADA).await;
+    let said = run::on(&system, "recordings --user alice --status stored").await;
+    assert_eq!(said.out.trim(), "alice has no such recordings.");
+    let said = run::on(&system, "recordings --user alice --status detected").await;
+    assert!(said.out.contains("detected  0 of 2"), "{said:?}");
+}

@@ -1,0 +1,11 @@
+//! The tool itself, run as operators run it, on whole systems over real HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod doctor;
+mod erasing;
+mod fake;
+mod linking;
+mod listing;
+mod redriving;
+mod run;
+mod stack;

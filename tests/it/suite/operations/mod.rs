@@ -1,0 +1,4 @@
+//! What operators are told: metrics, alarms, and the runbook.
+
+mod alarms;
+mod measured;
