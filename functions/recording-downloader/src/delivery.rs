@@ -28,7 +28,7 @@ const LEASE_BEYOND_DEADLINE: Duration = Duration::from_secs(20);
 /// What an attempt came to.
 enum Ended {
     Stored(Box<FileItem>),
-    HandOver { moved: u64 },
+    HandOver { moved: u64, stream: bool },
     Refused(Verdict),
 }
 
@@ -155,10 +155,9 @@ impl RecordingDownloader {
             Err(error) => Ended::Refused(Verdict::Retry(Refusal::new("internal", error))),
         };
         let ended = match ended {
-            Ended::HandOver { moved: 0 } => Ended::Refused(Verdict::Retry(Refusal::new(
-                "no_progress",
-                "no part was finished in the function's time",
-            ))),
+            Ended::HandOver { moved: 0, stream } => {
+                Ended::Refused(Verdict::Retry(verdict::no_progress(stream)))
+            }
             ended => ended,
         };
         match ended {
@@ -169,7 +168,7 @@ impl RecordingDownloader {
                 }
                 self.tell(key, &item).await.map_err(Retry::because)
             }
-            Ended::HandOver { moved } => self
+            Ended::HandOver { moved, .. } => self
                 .hand_over(key, owner, delivery, moved)
                 .await
                 .map_err(Retry::because),
@@ -237,7 +236,7 @@ impl RecordingDownloader {
                     ..item.clone()
                 })))
             }
-            Outcome::HandOver { moved } => Ok(Ended::HandOver { moved }),
+            Outcome::HandOver { moved, stream } => Ok(Ended::HandOver { moved, stream }),
             Outcome::Refused(cause) => {
                 let around = Circumstances {
                     deliveries,

@@ -5,7 +5,7 @@
 //! | 401, 403 | the token or the signed address is expired, or was never good | the next rung of the ladder; above the last, the queue | `token_refused` |
 //! | 404 | gone, or not there yet | the next rung; then the queue, three times | `not_found`, or what Zoom told before: `trashed`, `deleted` |
 //! | 410 | gone for good | the next rung; then the end | `gone` |
-//! | HTML with 200 or 206, by its type or by its first bytes | a sign-in page, or "deleted" | the next rung; then the queue | `html_instead_of_file` |
+//! | HTML with 200 or 206, by its type or by its first bytes | a sign-in page, or "deleted" | the next rung; then the queue, or the end if Zoom's events have told it | `html_instead_of_file`; `trashed`, `deleted` |
 //! | a host that is not Zoom's, here or behind a redirect | not to be trusted | nothing is sent there; the next rung; then the end | `download_host_not_allowed` |
 //! | redirects in a circle, or to nowhere | broken | the end | `redirect_not_followed` |
 //! | 416 | the file has become shorter | the upload starts over | |
@@ -21,12 +21,17 @@
 //! | the API: 3301, 3001 | still processed, or gone | the queue, three times | `not_found`, `trashed`, `deleted` |
 //! | the API: 429 | as above | as above | `rate_limited` |
 //! | the API: an outage | no answer | the queue | `zoom_api` |
+//! | the grant cannot be refreshed now | Zoom's OAuth is not well | the queue | `grant_unavailable` |
+//! | no address in the event, and none at the API | nothing to fetch | the end | `no_source` |
 //! | no grant to ask the API with | the user left | the rung before has the last word; if there is none, the end | `reauthorization_required` |
 //! | S3 does not accept the parts | they are not what we think | the upload starts over, by the queue | `not_proven` |
+//! | the upload is gone, and no object is there | somebody aborted it | the upload starts over, by the queue | `upload_gone` |
 //! | a hand-over that moved nothing | too slow for the function's time | the queue | `no_progress` |
+//! | one stream that outlasts the function's time | without ranges nobody can go on in its middle | the queue, for Zoom may give ranges or be faster then | `source_without_ranges_too_slow` |
 //!
-//! "The queue" is a retry with backoff and jitter, by SQS's count of the message; after the last one the app is
-//! told the reason, and the message waits in the dead-letter queue. Uploads survive it until the file ends.
+//! "The queue" is a retry with backoff and jitter, by SQS's count of the message and what those before it have
+//! spent ([`crate::waiting`]); after the last one the app is told the reason, and the message waits in the
+//! dead-letter queue. Uploads survive it until the file ends.
 
 use std::time::Duration;
 
@@ -121,7 +126,11 @@ pub(crate) fn on(cause: &Cause, around: &Circumstances) -> Verdict {
             DownloadError::Unauthorized | DownloadError::Forbidden => {
                 Verdict::Retry(refusal("token_refused"))
             }
-            DownloadError::HtmlInsteadOfFile => Verdict::Retry(refusal("html_instead_of_file")),
+            // Zoom shows a page, too, where it has nothing any more.
+            DownloadError::HtmlInsteadOfFile => match around.zoom_state {
+                ZoomState::Present => Verdict::Retry(refusal("html_instead_of_file")),
+                ZoomState::Trashed | ZoomState::Deleted => not_found(cause, around),
+            },
             DownloadError::RateLimited(limit) => rate_limited(cause, limit, around.now),
             DownloadError::ServerError { retry_after, .. } => Verdict::Retry(Refusal {
                 after: retry_after.and_then(|after| wait(after.moment(around.now), around.now)),
@@ -157,6 +166,19 @@ fn not_found(cause: &Cause, around: &Circumstances) -> Verdict {
         Verdict::Fail(refusal)
     } else {
         Verdict::Retry(refusal)
+    }
+}
+
+/// A run that ended with its time, and has nothing to show for it.
+pub(crate) fn no_progress(stream: bool) -> Refusal {
+    if stream {
+        Refusal::new(
+            "source_without_ranges_too_slow",
+            "the server gives no ranges, and the file takes longer than the function may",
+        )
+    } else {
+        let detail = "no part was finished in the function's time";
+        Refusal::new("no_progress", detail)
     }
 }
 

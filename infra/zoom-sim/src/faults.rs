@@ -110,6 +110,11 @@ pub enum Fault {
         /// Bytes per second.
         bytes_per_second: u64,
     },
+    /// Sends slowly, and ignores `Range`.
+    SlowStream {
+        /// Bytes per second.
+        bytes_per_second: u64,
+    },
 }
 
 impl Fault {
@@ -121,7 +126,8 @@ impl Fault {
             | Self::ContentLength { .. }
             | Self::OmitLength
             | Self::IgnoreRange
-            | Self::Slow { .. } => point == Point::Content,
+            | Self::Slow { .. }
+            | Self::SlowStream { .. } => point == Point::Content,
             Self::Status { status }
             | Self::Answer { status, .. }
             | Self::ComeBack { status, .. } => (200..=599).contains(status),

@@ -53,6 +53,12 @@ impl Downloader {
         ended
     }
 
+    /// As [`Self::deliver`], for the last time before SQS gives the message up.
+    pub async fn deliver_last(&self, message_id: &str, time: Duration) -> Ended {
+        let (ended, _) = self.run(message_id, "8", time, usize::MAX).await;
+        ended
+    }
+
     /// As [`Self::deliver`], but the function is cut off when it waits for the `moments`-th time. Gives how
     /// often it had waited, too.
     pub async fn deliver_until(
@@ -61,10 +67,20 @@ impl Downloader {
         time: Duration,
         moments: usize,
     ) -> (Ended, usize) {
+        self.run(message_id, "1", time, moments).await
+    }
+
+    async fn run(
+        &self,
+        message_id: &str,
+        receive_count: &str,
+        time: Duration,
+        moments: usize,
+    ) -> (Ended, usize) {
         let event: SqsEvent = serde_json::from_value(json!({"Records": [{
             "messageId": message_id,
             "body": self.body,
-            "attributes": {"ApproximateReceiveCount": "1"},
+            "attributes": {"ApproximateReceiveCount": receive_count},
             "messageAttributes": {},
             "eventSource": "aws:sqs",
             "awsRegion": "us-east-1",

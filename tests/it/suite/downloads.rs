@@ -276,38 +276,6 @@ async fn a_declared_size_that_differs_is_read_again_at_zoom_once() {
 }
 
 #[tokio::test]
-async fn what_the_api_does_not_list_yet_is_tried_three_times() {
-    let system = impatient().await;
-    for (point, status) in [(Point::Download, 401), (Point::MeetingRecordings, 404)] {
-        let armed = NewFault::always(point, Fault::Status { status });
-        system.zoom().arm(armed).unwrap();
-    }
-    let recording = zoom::complete(&system, one("MP4", 1_000)).await;
-    system.work().await;
-    let seen = landed::view(&system, "alice", &recording).await;
-    // The event's own address has the last word: its token was refused.
-    assert_eq!(seen["files"][0]["reason"], "token_refused");
-
-    // Without an address of the event's the API's word is all there is: 3301, still processed or gone.
-    let bare = NewRecording::of(ADA).with_files(vec![NewFile {
-        omit: vec!["download_url".into()],
-        ..NewFile::new("MP4", 1_000)
-    }]);
-    system.zoom().clear_requests();
-    let recording = zoom::complete(&system, bare).await;
-    system.work().await;
-    let seen = landed::view(&system, "alice", &recording).await;
-    if seen["files"][0]["status"] == "failed" {
-        assert_eq!(seen["files"][0]["reason"], "not_found");
-        let requests = system.zoom().requests();
-        let listed = requests
-            .iter()
-            .filter(|r| r.path.starts_with("/v2/meetings/"));
-        assert_eq!(listed.count(), 3);
-    }
-}
-
-#[tokio::test]
 async fn a_host_without_a_name_and_one_without_tls_are_network_failures() {
     let system = System::with(&[("DownloadHosts", "127.0.0.1,localhost,nowhere.invalid")]).await;
     system.link("alice", ADA).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use embedded_aws::{Fault as AwsFault, Service};
 use it::downloader::{Downloader, Ended};
 use it::people::ADA;
 use it::{System, landed, store};
@@ -292,5 +293,61 @@ async fn a_hand_over_that_moved_nothing_is_a_failure() {
     assert!(store::take(&system.stack, queue).await.is_empty());
     system.zoom().clear_faults(Some(armed));
     assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
+    landed::assert_whole(&system, &recording, "").await;
+}
+
+#[tokio::test]
+async fn what_never_gets_on_in_an_invocations_time_is_told_with_or_without_ranges() {
+    let system = on_demand().await;
+    let bytes_per_second = MIB;
+    for (fault, reason) in [
+        (Fault::Slow { bytes_per_second }, "no_progress"),
+        (
+            Fault::SlowStream { bytes_per_second },
+            "source_without_ranges_too_slow",
+        ),
+    ] {
+        let (downloader, recording) = Downloader::of(&system, "alice", video(16 * MIB)).await;
+        let armed = NewFault::always(Point::Content, fault);
+        let armed = system.zoom().arm(armed).unwrap();
+        let short = Duration::from_secs(2);
+        assert_eq!(
+            downloader.deliver("m", short).await,
+            Ended::Again,
+            "{reason}"
+        );
+        let seen = landed::view(&system, "alice", &recording).await;
+        assert_eq!(seen["files"][0]["status"], "queued", "{reason}");
+        assert_eq!(
+            downloader.deliver_last("m", short).await,
+            Ended::Again,
+            "{reason}"
+        );
+        let seen = landed::view(&system, "alice", &recording).await;
+        assert_eq!(
+            (&seen["files"][0]["status"], &seen["files"][0]["reason"]),
+            (&"failed".into(), &reason.into())
+        );
+        assert_eq!(store::open_uploads(&system.stack).await, 0, "{reason}");
+        system.zoom().clear_faults(Some(armed));
+    }
+}
+
+/// Without leave to list the bucket, S3 says 403 of an object that is not there.
+#[tokio::test]
+async fn an_object_that_s3_does_not_show_counts_as_missing_and_the_file_is_fetched_again() {
+    let system = on_demand().await;
+    let (downloader, recording) = Downloader::of(&system, "alice", video(9 * MIB)).await;
+    let faults = system.stack.engines().faults();
+    // The upload is completed, and nobody learns of it: the repeat meets none.
+    let lost = AwsFault::connection_cut().after_effect();
+    faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
+    let hidden = AwsFault::error(403, "AccessDenied");
+    faults.fail_until_cleared(Service::S3, "HeadObject", hidden);
+    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
+    assert_eq!(faults.calls(Service::S3, "HeadObject"), 1);
+    system.zoom().clear_requests();
+    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
+    assert_eq!(ranges(&system).len(), 2, "fetched again");
     landed::assert_whole(&system, &recording, "").await;
 }

@@ -3,9 +3,11 @@
 
 mod api;
 mod downloads;
+mod downloads_cut_off;
 mod downloads_huge;
 mod downloads_limited;
 mod downloads_resumed;
+mod downloads_rows;
 mod downloads_swept;
 mod faults;
 mod forgeries;

@@ -24,7 +24,7 @@ mod stream;
 mod upload;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -87,6 +87,8 @@ pub enum Outcome {
     HandOver {
         /// Bytes of parts that were finished in this run.
         moved: u64,
+        /// Whether it was one stream, because the server gives no ranges: the next run begins at its beginning.
+        stream: bool,
     },
     /// There is no file, or none that can be proven.
     Refused(Cause),
@@ -227,7 +229,7 @@ impl Transfer<'_> {
             order: self.order,
             part_checksums: self.settings.part_checksums,
         };
-        let moved = AtomicU64::new(0);
+        let (moved, stream) = (AtomicU64::new(0), AtomicBool::new(false));
         let working = async {
             let source = Source::new(self.zoom, self.hosts, self.settings, self.host).await?;
             let run = Run {
@@ -237,6 +239,7 @@ impl Transfer<'_> {
                 target,
                 allowance: Mutex::new(allowance),
                 moved: &moved,
+                stream: &stream,
             };
             run.work(kept).await
         };
@@ -246,6 +249,7 @@ impl Transfer<'_> {
                 Ok(ended) => ended,
                 Err(_) => Ok(Outcome::HandOver {
                     moved: moved.load(Ordering::Relaxed),
+                    stream: stream.load(Ordering::Relaxed),
                 }),
             },
         };

@@ -100,6 +100,7 @@ impl Run<'_> {
                 self.note(bytes).await?;
                 Ok(Outcome::HandOver {
                     moved: self.moved.load(Ordering::Relaxed),
+                    stream: false,
                 })
             }
             None => {

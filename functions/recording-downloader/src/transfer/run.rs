@@ -1,7 +1,7 @@
 //! One run: begin, or go on with what an earlier run has begun.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws::metrics::{self, Metric};
@@ -31,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) allowance: Mutex<Allowance>,
     /// Bytes of parts that this run has finished.
     pub(super) moved: &'a AtomicU64,
+    /// Whether the file comes in one stream.
+    pub(super) stream: &'a AtomicBool,
 }
 
 /// What an answer to the first request makes of the transfer.

@@ -1,6 +1,7 @@
 //! A server without ranges: one stream, cut into parts, one of them in memory.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,7 @@ impl Run<'_> {
         mut answer: Answer,
         length: Option<u64>,
     ) -> Result<Outcome, Halt> {
+        self.stream.store(true, Ordering::Relaxed);
         if let Some(length) = length {
             self.right_length(length)?;
         }

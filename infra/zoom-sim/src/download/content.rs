@@ -91,7 +91,7 @@ fn serve(
     // With another validator the client's part is of another file, so it gets the whole.
     let stale = text(header::IF_RANGE).is_some_and(|validator| validator != etag);
     let asked = match (text(header::RANGE), &fault) {
-        (_, Some(Fault::IgnoreRange)) => Asked::Whole,
+        (_, Some(Fault::IgnoreRange | Fault::SlowStream { .. })) => Asked::Whole,
         (range, _) if !stale => read(range, file.size()),
         _ => Asked::Whole,
     };
@@ -109,7 +109,7 @@ fn serve(
         header::CONTENT_DISPOSITION,
         format!("attachment; filename=\"{name}\""),
     );
-    if !matches!(fault, Some(Fault::IgnoreRange)) {
+    if !matches!(fault, Some(Fault::IgnoreRange | Fault::SlowStream { .. })) {
         put(header::ACCEPT_RANGES, "bytes".into());
     }
     let (status, range) = match asked {
@@ -163,7 +163,9 @@ fn body(sim: Shared, conn: Conn, file: &FileSpec, range: Range<u64>, fault: Opti
         _ => (u64::MAX, End::Well),
     };
     let per_second = match fault {
-        Some(Fault::Slow { bytes_per_second }) => Some(bytes_per_second.max(1)),
+        Some(Fault::Slow { bytes_per_second } | Fault::SlowStream { bytes_per_second }) => {
+            Some(bytes_per_second.max(1))
+        }
         _ => None,
     };
     // Ten pieces a second when slow, so that progress can be seen.

@@ -44,7 +44,7 @@ use super::declarations::Declarations;
 use super::needles::Needles;
 
 /// Types whose fields are called like secrets, or lie where secrets may, and never are any.
-const HARMLESS: [(&str, &str); 25] = [
+const HARMLESS: [(&str, &str); 26] = [
     (
         "app_api::ApiError",
         "failures' own words, and problems, which the caller is told",
@@ -52,6 +52,10 @@ const HARMLESS: [(&str, &str); 25] = [
     ("app_api::NoRoute", "the methods that a route has"),
     ("aws::AwsFailure", "AWS's error code"),
     ("aws::ConfigError", "a variable's name"),
+    (
+        "aws::OpenUpload",
+        "an object's key, and S3's id of an upload",
+    ),
     ("aws::Queue", "the queue's address, which opens nothing"),
     ("aws::SecretError", "a secret's name"),
     ("aws::StoredObject", "an object's key"),
