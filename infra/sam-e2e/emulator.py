@@ -5,9 +5,12 @@ evaluates the role's policies for every call. Added here are:
 
 - a journal: each decision about a call of a function is a line of JSON in the file named by the first
   argument: role, action, resource, and whether it was allowed;
+- what AWS asks leave for when messages come in batches: the same as for single ones;
 - the condition keys of a KMS encryption context, which MiniStack does not read from requests. Without them
   a policy that asks for a context would never match;
+- that requests came over TLS, as they do at AWS: the bucket's policy refuses all others, and loopback has none;
 - what `!Ref` gives for a secret: its ARN, where MiniStack gives its name, which no policy can mean;
+- alarms on several metrics, which MiniStack refuses: it gets their first metric. Nothing here sets alarms off;
 - Lambda's detection of loops through queues. MiniStack has it for direct invocations only.
 
 It reaches into MiniStack, whose version is therefore pinned.
@@ -27,6 +30,13 @@ from ministack.services.cloudformation import provisioners
 # "approximately 16 times in the same chain of requests"
 MOST_ROUNDS = 16
 
+# SQS has no actions for batches.
+BATCHES = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+}
+
 # The function whose call is being answered.
 _caller = contextvars.ContextVar("caller", default=None)
 
@@ -37,8 +47,10 @@ def keep_journal(path):
     signature = inspect.signature(decide)
 
     def noted(*args, **kwargs):
-        decision = decide(*args, **kwargs)
-        call = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **kwargs)
+        call = bound.arguments
+        call["iam_action"] = BATCHES.get(call["iam_action"], call["iam_action"])
+        decision = decide(*bound.args, **bound.kwargs)
         # Credentials of a function are a session of its role; all others are those of whoever deploys.
         session = sts._sessions.get(call["access_key_id"])
         _caller.set(session and session["Arn"].split("/")[2])
@@ -69,6 +81,15 @@ def read_encryption_contexts():
     iam_actions.request_tag_context = with_encryption_context
 
 
+def take_loopback_for_tls():
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolved(key, context):
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    iam_evaluator._resolve_condition_key = resolved
+
+
 def refer_to_secrets_by_arn():
     secret = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
     create = secret["create"]
@@ -78,6 +99,19 @@ def refer_to_secrets_by_arn():
         return attributes["Arn"], attributes
 
     secret["create"] = created
+
+
+def take_alarms_of_several_metrics():
+    record = provisioners._cw_metric_alarm_record
+
+    def recorded(name, properties):
+        if metrics := properties.get("Metrics"):
+            metric = next(one["MetricStat"]["Metric"] for one in metrics if "MetricStat" in one)
+            properties = {key: value for key, value in properties.items() if key != "Metrics"}
+            properties |= {"MetricName": metric["MetricName"], "Namespace": metric["Namespace"]}
+        return record(name, properties)
+
+    provisioners._cw_metric_alarm_record = recorded
 
 
 def detect_loops():
@@ -109,6 +143,8 @@ def detect_loops():
 if __name__ == "__main__":
     keep_journal(sys.argv.pop(1))
     read_encryption_contexts()
+    take_loopback_for_tls()
     refer_to_secrets_by_arn()
+    take_alarms_of_several_metrics()
     detect_loops()
     app.main()

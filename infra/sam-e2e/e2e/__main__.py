@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[3]
 WORK = ROOT / "target/sam-e2e"
 TOOLS = ROOT / ".tools"
 ZOOM = ROOT / "target/debug/zoom-sim"
+REELAY = ROOT / "target/debug/reelay"
 
 
 class Run:
@@ -75,17 +77,29 @@ class Run:
         self._processes.append(zoom.process)
         self.zoom = zoom.settle_at(until("the simulator", zoom.address))
 
-    def sam(self, *arguments):
-        environment = _without_aws() | {
+    def _as_operator(self):
+        return _without_aws() | {
             "AWS_ENDPOINT_URL": self.cloud.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
             "SAM_CLI_TELEMETRY": "0",
         }
+
+    def sam(self, *arguments):
         with open(WORK / f"sam-{arguments[0]}.log", "w", encoding="utf-8") as log:
             command = [TOOLS / "sam/bin/sam", *arguments, "--region", REGION]
-            subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log, check=True)
+            subprocess.run(command, cwd=ROOT, env=self._as_operator(), stdout=log, stderr=log, check=True)
+
+    def reelay(self, *arguments):
+        """The operator's tool; gives what it prints."""
+        command = [REELAY, "--stack", STACK, "--api-url", self.door.url, "--json", *arguments]
+        with open(WORK / "reelay.log", "a", encoding="utf-8") as log:
+            done = subprocess.run(command, env=self._as_operator(), stdout=subprocess.PIPE, stderr=log, text=True)
+            log.write(done.stdout)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert done.returncode == 0, f"reelay {arguments[0]}: {done.returncode}, {lines}"
+        return lines
 
     def stop(self):
         for process in self._processes:
@@ -193,6 +207,8 @@ class Run:
 
 
 def main():
+    # Whoever ends this ends what it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run()
     try:
         with run.step("the emulator and the simulator start"):

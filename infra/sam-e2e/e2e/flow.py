@@ -28,6 +28,8 @@ class Flow:
             for target in ("webhook", "deauthorize"):
                 answer = self.zoom.control("validate", {"target": target})
                 assert answer["ok"], answer
+        with step("the operator's doctor finds nothing wrong"):
+            self.doctor()
         with step("a claim in the wrong hands is burnt"):
             self.burnt_claim()
         with step("a user links, the app confirms, the app is told"):
@@ -52,6 +54,12 @@ class Flow:
             self.deauthorize()
         with step("no dead letter, and every queue is worked off"):
             self.queues()
+
+    def doctor(self, *arguments):
+        *findings, last = self.run.reelay("doctor", *arguments)
+        sick = [finding for finding in findings if finding["status"] != "ok"]
+        assert findings and not sick, sick
+        assert last["registration"]["redirect_url"].startswith(f"https://{self.door.host}/"), last
 
     # --- linking ---------------------------------------------------------------------------------------
 
