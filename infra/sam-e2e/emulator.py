@@ -9,6 +9,8 @@ evaluates the role's policies for every call. Added here are:
 - the condition keys of a KMS encryption context, which MiniStack does not read from requests. Without them
   a policy that asks for a context would never match;
 - that requests came over TLS, as they do at AWS: the bucket's policy refuses all others, and loopback has none;
+- S3's checksums as S3 has them: PutObject answers with what it has verified, and the CRC-64/NVME of an upload in
+  parts is that of the whole object;
 - what `!Ref` gives for a secret: its ARN, where MiniStack gives its name, which no policy can mean;
 - alarms on several metrics, which MiniStack refuses: it gets their first metric. Nothing here sets alarms off;
 - Lambda's detection of loops through queues. MiniStack has it for direct invocations only.
@@ -22,9 +24,10 @@ import json
 import logging
 import sys
 
+from awscrt import checksums
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import lambda_svc, sqs, sts
+from ministack.services import lambda_svc, s3, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 # "approximately 16 times in the same chain of requests"
@@ -36,6 +39,8 @@ BATCHES = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
 }
+
+CHECKSUMS = {f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")}
 
 # The function whose call is being answered.
 _caller = contextvars.ContextVar("caller", default=None)
@@ -88,6 +93,35 @@ def take_loopback_for_tls():
         return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
 
     iam_evaluator._resolve_condition_key = resolved
+
+
+def check_whole_objects():
+    put, complete, composite = s3._put_object, s3._complete_multipart_upload, s3._composite_checksum
+    whole = contextvars.ContextVar("whole", default=None)
+
+    def answered(bucket, key, body, headers):
+        status, answer, content = put(bucket, key, body, headers)
+        if status == 200:
+            # What did not fit the body was refused.
+            verified = {name: value for name, value in headers.items() if name in CHECKSUMS and value}
+            answer = answer | verified
+        return status, answer, content
+
+    def completed(bucket, key, body, query, headers=None):
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        parts = sorted(upload["parts"].items()) if upload else []
+        whole.set(b"".join(part["body"] for _, part in parts))
+        answer = complete(bucket, key, body, query, headers)
+        whole.set(None)
+        return answer
+
+    def combined(algorithm, parts):
+        if algorithm == "CRC64NVME" and all(parts):
+            return s3._compute_s3_checksum(algorithm, whole.get())
+        return composite(algorithm, parts)
+
+    s3._put_object, s3._complete_multipart_upload, s3._composite_checksum = answered, completed, combined
+    s3._crc64nvme = checksums.crc64nvme
 
 
 def refer_to_secrets_by_arn():
@@ -144,6 +178,7 @@ if __name__ == "__main__":
     keep_journal(sys.argv.pop(1))
     read_encryption_contexts()
     take_loopback_for_tls()
+    check_whole_objects()
     refer_to_secrets_by_arn()
     take_alarms_of_several_metrics()
     detect_loops()
