@@ -19,7 +19,7 @@ from .flow import Flow
 from .front import FrontDoor
 from .grants import called, differences, granted
 from .web import call
-from .zoom import CLIENT, WEBHOOK_SECRET, Zoom
+from .zoom import CLIENT, VERIFICATION_CODE, WEBHOOK_SECRET, Zoom
 
 ROOT = Path(__file__).parents[3]
 WORK = ROOT / "target/sam-e2e"
@@ -118,6 +118,7 @@ class Run:
             "ZoomOAuthUrl": self.zoom.url,
             "ZoomApiUrl": self.zoom.url,
             "DownloadHosts": "127.0.0.1,localhost",
+            "ZoomVerificationCode": VERIFICATION_CODE,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
         self.sam("deploy", "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides)

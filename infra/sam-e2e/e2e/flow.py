@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from .app import RETURN_URL
 from .cloud import until
 from .web import call
-from .zoom import ADA
+from .zoom import ADA, CEM, VERIFICATION_CODE
 
 USER = "e2e-user"
 MIB = 1 << 20
@@ -33,7 +33,8 @@ class Flow:
         with step("a claim in the wrong hands is burnt"):
             self.burnt_claim()
         with step("a user links, the app confirms, the app is told"):
-            self.link()
+            self.link(self.app.connect_url(USER))
+            self.doctor("--user", USER)
         with step("a recording completes: every byte, the manifest, the notifications"):
             recording = self.recording([("MP4", 20_000_000), ("M4A", 500_000), ("TIMELINE", 4_811)])
         with step("its transcript comes late"):
@@ -50,7 +51,7 @@ class Flow:
             self.sweep()
         with step("the user disconnects: the grant is revoked at Zoom"):
             self.disconnect()
-        with step("the user links again, and removes the app at Zoom"):
+        with step("the user links again by a link of the operator's, and removes the app at Zoom"):
             self.deauthorize()
         with step("no dead letter, and every queue is worked off"):
             self.queues()
@@ -68,17 +69,19 @@ class Flow:
         call("POST", f"{self.door.url}/zoom/webhook", {"event": "recording.completed"}).expect(401)
         answer = call("GET", f"{self.door.url}/v1/links").expect(401)
         assert answer.json()["code"] == "token_missing", answer.body
+        file = call("GET", f"{self.door.url}/zoomverify/verifyzoom.html").expect(200)
+        assert file.body.decode() == VERIFICATION_CODE, file.body
         answer = self.app.v1(USER, "GET", "/nothing/here").expect(404)
         assert answer.json()["code"] == "route_not_found", answer.body
 
-    def consent(self, user):
+    def consent(self, connect_url, zoom_user=ADA):
         """Connect, consent, callback: three visits of a browser that keeps its cookie. Gives the claim."""
-        start = call("GET", self.app.connect_url(user)).expect(302)
+        start = call("GET", connect_url).expect(302)
         cookie = start.headers["set-cookie"]
         attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
         assert cookie.startswith("__Host-reelay-connect="), "another cookie"
         assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes, attributes
-        page = f"{start.headers['location']}&{urlencode({'sim_user': ADA, 'sim_decision': 'allow'})}"
+        page = f"{start.headers['location']}&{urlencode({'sim_user': zoom_user, 'sim_decision': 'allow'})}"
         back = call("GET", page).expect(302).headers["location"]
         # What the stack says is to be entered at Zoom is where Zoom sends people.
         assert back.startswith(f"https://{self.door.host}/zoom/callback?"), back.split("?")[0]
@@ -88,15 +91,16 @@ class Flow:
         return parse_qs(arrived.query)["zoom_link"][0]
 
     def burnt_claim(self):
-        claim = self.consent("somebody-else")
+        # The pending link lives on for ten minutes, and keeps the grant: hence of another Zoom user.
+        claim = self.consent(self.app.connect_url("somebody-else"), CEM)
         answer = self.app.confirm(USER, claim).expect(403)
         assert answer.json()["code"] == "claim_belongs_to_another_user", answer.body
         self.app.confirm("somebody-else", claim).expect(410)
         assert self.app.links(USER) == self.app.links("somebody-else") == []
 
-    def link(self):
+    def link(self, connect_url):
         already = len(self.inbox.told("link.activated"))
-        claim = self.consent(USER)
+        claim = self.consent(connect_url)
         first = self.app.confirm(USER, claim).expect(200).json()
         assert first["status"] == "active" and first["zoom"]["user_id"] == ADA, first
         assert self.app.confirm(USER, claim).expect(200).json() == first, "a repeat differs"
@@ -206,7 +210,8 @@ class Flow:
 
     def deauthorize(self):
         already = len(self.inbox.told("link.removed"))
-        self.link()
+        [minted] = self.run.reelay("mint-link", "--user", USER, "--once")
+        self.link(self.door.reach(minted["url"]))
         assert self.live_grant()
         self.zoom.arrived(self.zoom.control(f"users/{ADA}/deauthorize")["delivery"])
         until("link.removed", lambda: len(self.inbox.told("link.removed")) > already)

@@ -9,8 +9,9 @@ from .web import call
 
 CLIENT = {"client_id": "e2eClientId0000000000", "client_secret": "e2eClientSecret0000000000000000"}
 WEBHOOK_SECRET = "e2eWebhookSecret000000"
+VERIFICATION_CODE = "e2e-0123456789abcdef"
 # Whom the simulator has from the beginning.
-ADA = "UserAdaBerg00000000001"
+ADA, CEM = "UserAdaBerg00000000001", "-UserCemDiaz0000000003"
 
 
 class Zoom:
