@@ -6,6 +6,7 @@ import hmac
 import json
 import secrets
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from urllib.parse import urlencode
@@ -59,12 +60,13 @@ class Inbox:
         self.secret = None
         self.refused = 0
         self._told, self._lock = {}, Lock()
+        self._failures, self._failed = 0, Counter()
         inbox = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(204 if inbox.take(self.headers, body) else 401)
+                self.send_response(inbox.answer(self.headers, body))
                 self.end_headers()
 
             def log_message(self, *_):
@@ -73,6 +75,18 @@ class Inbox:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/webhooks/reelay"
+
+    def refuse_each(self, times):
+        """From now on each fact is taken only when it has come that often in vain."""
+        self._failures = times
+
+    def answer(self, headers, body):
+        fact = headers["webhook-id"]
+        with self._lock:
+            if self._failed[fact] < self._failures:
+                self._failed[fact] += 1
+                return 503
+        return 204 if self.take(headers, body) else 401
 
     def take(self, headers, body):
         key = base64.b64decode(self.secret)

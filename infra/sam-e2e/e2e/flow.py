@@ -37,10 +37,12 @@ class Flow:
             self.doctor("--user", USER)
         with step("a recording completes: every byte, the manifest, the notifications"):
             recording = self.recording([("MP4", 20_000_000), ("M4A", 500_000), ("TIMELINE", 4_811)])
-        with step("its transcript comes late"):
+        with step("its transcript comes late, and the app is out of order for a while"):
             self.transcript(recording)
         with step("Zoom refuses the event's token: the grant's opens the file, after a refresh"):
             self.refused_token()
+        with step("Zoom has ended the grant: the app is told, the user consents again, the file is asked for"):
+            self.ended_grant()
         with step("events of another account, of many recordings, and too large for a queue"):
             self.odd_events(recording)
         with step("the app asks for a recording and for older ones"):
@@ -147,13 +149,29 @@ class Flow:
         return {file["id"] for file in json.loads(body)["recording"]["files"] if file["status"] == "stored"}
 
     def transcript(self, made):
+        # Once, and the other destination has it already; twice, and it waits.
+        self.inbox.refuse_each(times=2)
         self.zoom.control(f"recordings/{made['key']}/transcript", {"file_type": "TRANSCRIPT", "size": 64_000})
         self.stored(made, 4)
         until("recording.stored again", lambda: len(self.inbox.told("recording.stored", made["uuid"])) == 2)
+        self.inbox.refuse_each(times=0)
 
     def refused_token(self):
         self.zoom.control("faults", {"at": "download", "kind": "status", "status": 401, "times": 1})
         self.recording([("M4A", 300_000)])
+
+    def ended_grant(self):
+        # A consent of elsewhere: it ends the tokens that the stack has, and nobody says so.
+        self.zoom.control("grants", {"user_id": ADA})
+        self.zoom.control("faults", {"at": "download", "kind": "status", "status": 401})
+        made = self.zoom.complete(ADA, [{"file_type": "M4A", "size": 300_000}])
+        until("link.reauthorization_required", lambda: self.inbox.told("link.reauthorization_required"))
+        seen = lambda: self.app.recording(USER, made["uuid"])
+        until("the file is given up", lambda: seen() and seen()["status"] == "failed")
+        call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
+        self.link(self.app.connect_url(USER))
+        self.app.v1(USER, "POST", f"/recordings/{seen()['id']}/download").expect(202)
+        self.stored(made, 1)
 
     def odd_events(self, made):
         event = lambda name, account, thing: {
@@ -176,6 +194,10 @@ class Flow:
     def requests(self, made):
         seen = self.app.recording(USER, made["uuid"])
         self.app.v1(USER, "POST", f"/recordings/{seen['id']}/download").expect(202)
+        # In pages: the cursor is signed.
+        page = self.app.v1(USER, "GET", "/recordings?limit=1").expect(200).json()
+        page = self.app.v1(USER, "GET", f"/recordings?limit=1&cursor={page['next_cursor']}").expect(200).json()
+        assert len(page["recordings"]) == 1, page
         # One that no event told of.
         missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "send": False})
         day = missed["recording"]["start_time"][:10]
