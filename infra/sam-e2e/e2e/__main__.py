@@ -142,18 +142,20 @@ class Run:
         )
 
     @contextmanager
-    def small_downloader(self, timeout, connections):
-        """For a while the downloader has little time, in which it fetches little."""
-        functions = self.cloud.client("lambda")
-        name = self.resources["RecordingDownloaderFunction"]
-        before = functions.get_function_configuration(FunctionName=name)
-        variables = before["Environment"]["Variables"]
-        small = variables | {"DOWNLOAD_CONNECTIONS": str(connections)}
-        functions.update_function_configuration(FunctionName=name, Timeout=timeout, Environment={"Variables": small})
+    def changed(self, function, timeout=None, **variables):
+        """For a while a function has another timeout, in seconds, and other variables."""
+        configuration = self.cloud.client("lambda")
+        name = self.resources[function]
+        before = configuration.get_function_configuration(FunctionName=name)
+
+        def configure(seconds, values):
+            configuration.update_function_configuration(
+                FunctionName=name, Timeout=seconds, Environment={"Variables": values}
+            )
+
+        configure(timeout or before["Timeout"], before["Environment"]["Variables"] | variables)
         yield
-        functions.update_function_configuration(
-            FunctionName=name, Timeout=before["Timeout"], Environment={"Variables": variables}
-        )
+        configure(before["Timeout"], before["Environment"]["Variables"])
 
     # --- what the functions did --------------------------------------------------------------------------
 

@@ -41,12 +41,12 @@ class Flow:
             self.transcript(recording)
         with step("Zoom refuses the event's token: the grant's opens the file, after a refresh"):
             self.refused_token()
-        with step("Zoom has ended the grant: the app is told, the user consents again, the file is asked for"):
+        with step("Zoom has ended the grant: the app is told, the user consents again, the file comes"):
             self.ended_grant()
         with step("events of another account, of many recordings, and too large for a queue"):
             self.odd_events(recording)
         with step("the app asks for a recording and for older ones"):
-            self.requests(recording)
+            self.requests()
         with step(f"a file is handed over {HAND_OVERS} times"):
             self.hand_overs()
         with step("the clock's sweep looks after what is due"):
@@ -166,11 +166,8 @@ class Flow:
         self.zoom.control("faults", {"at": "download", "kind": "status", "status": 401})
         made = self.zoom.complete(ADA, [{"file_type": "M4A", "size": 300_000}])
         until("link.reauthorization_required", lambda: self.inbox.told("link.reauthorization_required"))
-        seen = lambda: self.app.recording(USER, made["uuid"])
-        until("the file is given up", lambda: seen() and seen()["status"] == "failed")
         call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
         self.link(self.app.connect_url(USER))
-        self.app.v1(USER, "POST", f"/recordings/{seen()['id']}/download").expect(202)
         self.stored(made, 1)
 
     def odd_events(self, made):
@@ -191,9 +188,14 @@ class Flow:
     def raw(self, event):
         self.zoom.arrived(self.zoom.control("events", {"body": json.dumps(event)})["delivery"])
 
-    def requests(self, made):
-        seen = self.app.recording(USER, made["uuid"])
-        self.app.v1(USER, "POST", f"/recordings/{seen['id']}/download").expect(202)
+    def requests(self):
+        with self.run.changed("EventProcessorFunction", DOWNLOAD_MODE="on-demand"):
+            waiting = self.zoom.complete(ADA, [{"file_type": "M4A", "size": 200_000}])
+            detected = lambda: self.app.recording(USER, waiting["uuid"])
+            until("the recording is listed", lambda: detected() and len(detected()["files"]) == 1)
+            assert detected()["status"] == "detected", detected()
+        self.app.v1(USER, "POST", f"/recordings/{detected()['id']}/download").expect(202)
+        self.stored(waiting, 1)
         # In pages: the cursor is signed.
         page = self.app.v1(USER, "GET", "/recordings?limit=1").expect(200).json()
         page = self.app.v1(USER, "GET", f"/recordings?limit=1&cursor={page['next_cursor']}").expect(200).json()
@@ -206,7 +208,7 @@ class Flow:
 
     def hand_overs(self):
         """One part of 8 MiB at a time, so slowly that no second one would end in time."""
-        with self.run.small_downloader(timeout=6, connections=1):
+        with self.run.changed("RecordingDownloaderFunction", timeout=6, DOWNLOAD_CONNECTIONS="1"):
             self.zoom.control("faults", {"at": "content", "kind": "slow", "bytes_per_second": 8 * MIB // 2})
             self.recording([("MP4", (HAND_OVERS + 1) * 8 * MIB - 1)], seconds=300)
             call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
