@@ -42,6 +42,7 @@ pub struct AppApi {
     orders: Queue<OrderMessage>,
     backfill_days: i64,
     bucket: Bucket,
+    verification_code: Option<String>,
     clock: Clock,
 }
 
@@ -83,6 +84,10 @@ impl AppApi {
             orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
             backfill_days: environment.variables.parsed("BACKFILL_DAYS")?,
             bucket: Bucket::new(environment)?,
+            verification_code: environment
+                .variables
+                .optional("ZOOM_VERIFICATION_CODE")
+                .map(str::to_owned),
             clock: environment.clock.clone(),
         })
     }
@@ -91,6 +96,7 @@ impl AppApi {
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let route = match Route::parse(request.method(), request.uri().path()) {
             Ok(Route::Health) => return answer::json(StatusCode::OK, &json!({"status": "ok"})),
+            Ok(Route::Verification) => return self.verification(),
             Ok(route) => route,
             Err(NoRoute::Path) => return Problem::RouteNotFound.answer(),
             Err(NoRoute::Method(allowed)) => {
@@ -114,11 +120,20 @@ impl AppApi {
         }
     }
 
+    /// Zoom's proof that whoever registers the app has the domain. It is public.
+    fn verification(&self) -> Response<Body> {
+        match &self.verification_code {
+            Some(code) => answer::html(StatusCode::OK, code.clone()),
+            None => Problem::RouteNotFound.answer(),
+        }
+    }
+
     async fn answer(&self, route: Route, request: &Request) -> Result<Response<Body>, ApiError> {
         let user = self.authenticate(request).await?;
         match route {
             // Answered before anybody is asked who they are.
             Route::Health => Ok(answer::empty(StatusCode::OK)),
+            Route::Verification => Ok(self.verification()),
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
             Route::Links => {
                 let links = self.links.links_of(&user).await?;

@@ -7,6 +7,7 @@ use http::Method;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Health,
+    Verification,
     ConfirmLink,
     Links,
     /// An id that is not well-formed is one that nobody has.
@@ -31,6 +32,7 @@ impl Route {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let (route, allowed) = match segments.as_slice() {
             ["healthz"] => (Self::Health, Method::GET),
+            ["zoomverify", "verifyzoom.html"] => (Self::Verification, Method::GET),
             // A link's id may be any text; its own method tells the two apart.
             ["v1", "links", "confirm"] if method != Method::DELETE => {
                 (Self::ConfirmLink, Method::POST)
@@ -66,6 +68,10 @@ mod tests {
     fn routes_are_told_apart() {
         let parse = |method: Method, path: &str| Route::parse(&method, path);
         assert_eq!(parse(Method::GET, "/v1/links"), Ok(Route::Links));
+        assert_eq!(
+            parse(Method::GET, "/zoomverify/verifyzoom.html"),
+            Ok(Route::Verification)
+        );
         assert_eq!(
             parse(Method::POST, "/v1/links"),
             Err(NoRoute::Method("GET"))

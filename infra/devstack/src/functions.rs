@@ -118,14 +118,12 @@ mod tests {
     use super::FUNCTIONS;
     use crate::template::Template;
 
-    /// The functions that the template deploys.
+    /// The functions that the template deploys, each by one resource.
     fn in_the_template() -> BTreeSet<String> {
-        Template::of_repository()
-            .unwrap()
-            .binaries()
-            .unwrap()
-            .into_values()
-            .collect()
+        let by_resource = Template::of_repository().unwrap().binaries().unwrap();
+        let functions: BTreeSet<String> = by_resource.values().cloned().collect();
+        assert_eq!(functions.len(), by_resource.len(), "{by_resource:?}");
+        functions
     }
 
     #[test]

@@ -55,6 +55,15 @@ pub(crate) enum Command {
     },
     /// Makes a link by which one app user connects Zoom: good for fifteen minutes at most.
     MintLink(MintLink),
+    /// Confirms a link in the app's place: for a first try, before there is an app that does it.
+    ConfirmLink {
+        /// The app's own id of its user, for whom the link was minted.
+        #[arg(long, value_name = "APP_USER")]
+        user: AppUserId,
+        /// The claim that the browser came back with, or the whole address.
+        #[arg(long, value_name = "CLAIM_OR_URL")]
+        claim: String,
+    },
     /// Puts dead letters back to where they came from, or lists them with the reason. JSON of --list: a line a
     /// message.
     Redrive(Redrive),
@@ -165,6 +174,7 @@ mod tests {
             "reelay --dev http://127.0.0.1:1 redrive downloads --list",
             "reelay recordings --user a --status failed --limit 5 --stack s --profile p --region r",
             "reelay mint-link --user a --minutes 1 --stack s",
+            "reelay confirm-link --user a --claim https://app.example/?zoom_link=c --stack s",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(good.split(' ')).unwrap_or_else(|e| panic!("{good}: {e}"));

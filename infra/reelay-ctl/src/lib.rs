@@ -7,6 +7,7 @@
 //! Exit codes: 0, all is well; 1, something is wrong, and was said; 2, it was called in a wrong way.
 
 mod arguments;
+mod confirm;
 mod deployment;
 mod doctor;
 mod erase;
@@ -73,6 +74,9 @@ async fn perform(arguments: &Arguments, output: &Output) -> anyhow::Result<Verdi
         Command::Doctor { user } => doctor::run(&deployment, user.as_ref(), output).await,
         Command::Manifest { name } => manifest::run(&deployment, name, output),
         Command::MintLink(wanted) => mint::run(&deployment, wanted, output).await,
+        Command::ConfirmLink { user, claim } => {
+            confirm::run(&deployment, user, claim, output).await
+        }
         Command::Redrive(wanted) => redrive::run(&deployment, wanted, output).await,
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(wanted) => recordings::run(&deployment, wanted, output).await,

@@ -51,6 +51,15 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// A document as it is: whoever gives it has made sure that it holds no markup but its own.
+pub fn html(status: StatusCode, document: String) -> Response<Body> {
+    answer(
+        status,
+        Some("text/html; charset=utf-8"),
+        Body::Text(document),
+    )
+}
+
 /// A redirect of a browser. An address that can't stand in a header is our own fault.
 pub fn redirect(location: &str) -> Response<Body> {
     match HeaderValue::from_str(location) {
@@ -162,7 +171,7 @@ impl Page {
              <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
              <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p class=\"code\">{code}</p>\n</main>\n</body>\n</html>\n"
         );
-        let mut response = answer(status, Some("text/html; charset=utf-8"), Body::Text(html));
+        let mut response = self::html(status, html);
         response.headers_mut().insert(
             HeaderName::from_static(ERROR_HEADER),
             HeaderValue::from_static(code),

@@ -147,6 +147,19 @@ async fn without_a_token_nothing_is_answered_but_the_health_check() {
 }
 
 #[tokio::test]
+async fn zooms_verification_file_is_there_if_the_operator_has_its_code() {
+    let file = "/zoomverify/verifyzoom.html";
+    let system = System::with(&[("ZoomVerificationCode", "0123-abc_DEF")]).await;
+    let answer = system.app.call_with(Method::GET, file, None, None).await;
+    assert_eq!((answer.status, &*answer.body), (200, "0123-abc_DEF"));
+    assert!(answer.content_type.starts_with("text/html"), "{answer:?}");
+
+    let system = System::start().await;
+    let answer = system.app.call_with(Method::GET, file, None, None).await;
+    assert_problem(&answer, 404, "route_not_found", "no code");
+}
+
+#[tokio::test]
 async fn an_api_token_that_is_not_the_apps_own_and_for_this_purpose_is_refused() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;

@@ -1,6 +1,10 @@
 //! Rules of the repository that no compiler checks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use devstack::template::Template;
+use serde_json::Value;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -66,6 +70,35 @@ fn every_lambda_binary_only_boots() {
         let main = entry.unwrap().path().join("src/main.rs");
         let lines = std::fs::read_to_string(&main).unwrap().lines().count();
         assert!(lines < 30, "{} has {lines} lines", main.display());
+    }
+}
+
+#[test]
+fn every_function_is_one_resource_with_a_role_and_a_log_group_of_its_own() {
+    let crates: Vec<String> = std::fs::read_dir(root().join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(crates.len() > 5, "the folder is not read: {crates:?}");
+    let template = Template::of_repository().unwrap();
+    let mut resources = BTreeMap::<String, Vec<String>>::new();
+    for (logical, binary) in template.binaries().unwrap() {
+        resources.entry(binary).or_default().push(logical);
+    }
+    let named: BTreeSet<&String> = resources.keys().collect();
+    assert_eq!(named, crates.iter().collect());
+    let (mut roles, mut logs) = (BTreeSet::new(), BTreeSet::new());
+    for (binary, logical) in &resources {
+        let [logical] = logical.as_slice() else {
+            panic!("{binary} has several resources: {logical:?}");
+        };
+        let properties = template.properties(logical).unwrap();
+        let text = |pointer: &str| properties.pointer(pointer).map(Value::to_string);
+        let role = text("/Role").unwrap_or_else(|| panic!("{logical} has no role"));
+        assert!(roles.insert(role), "{logical} shares its role");
+        let group =
+            text("/LoggingConfig/LogGroup").unwrap_or_else(|| panic!("{logical} has no log group"));
+        assert!(logs.insert(group), "{logical} shares its log group");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `mint-link`, `manifest`, `completions`, and being called in a wrong way.
+//! `mint-link`, `confirm-link`, `manifest`, `completions`, and being called in a wrong way.
 
 use it::System;
 use it::people::ADA;
@@ -27,6 +27,38 @@ async fn a_minted_link_connects_the_user_that_it_was_minted_for() {
     let said = run::on(&system, "mint-link --user alice").await;
     let start = system.browser().visit(said.out.trim()).await;
     assert!(start.location.is_some(), "{start:?}");
+}
+
+#[tokio::test]
+async fn a_link_is_confirmed_for_the_user_that_it_was_minted_for_and_for_nobody_else() {
+    let system = System::start().await;
+    let connected = async || {
+        let link = run::on(&system, "mint-link --user alice").await;
+        let mut browser = system.browser();
+        let start = browser.visit(link.out.trim()).await;
+        let authorize = start.location.clone().unwrap();
+        let back = system.allow(&mut browser, &authorize, ADA).await;
+        browser.visit(&back).await.location.unwrap()
+    };
+
+    // The address that the browser came back to, as people copy it.
+    let address = connected().await;
+    let confirm = format!("confirm-link --user alice --claim {address}");
+    let said = run::on(&system, &confirm).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.out.starts_with("alice is linked with Ada Berg"),
+        "{said:?}"
+    );
+    assert_keeps_secrets(&system, &said);
+    assert_eq!(system.app.links("alice").await.len(), 1);
+
+    let address = connected().await;
+    let stolen = format!("confirm-link --user mallory --claim {address} --json");
+    let said = run::on(&system, &stolen).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.json()["code"], "claim_belongs_to_another_user");
+    assert_eq!(system.app.links("mallory").await.len(), 0);
 }
 
 #[tokio::test]
@@ -112,6 +144,7 @@ async fn completions_need_no_stack_and_know_every_command() {
             "doctor",
             "manifest",
             "mint-link",
+            "confirm-link",
             "redrive",
             "links",
             "recordings",

@@ -1,0 +1,1 @@
+"""The deployed system, driven from outside."""

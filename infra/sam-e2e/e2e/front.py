@@ -1,0 +1,57 @@
+"""The address of the deployed API, on loopback: what DNS and TLS do for the real one.
+
+API Gateway tells APIs apart by the `Host` header. This passes requests on to the emulator with the right one,
+and changes nothing else.
+"""
+
+import http.client
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import urlsplit
+
+
+class FrontDoor:
+    def __init__(self, endpoint, host):
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _forwarding(urlsplit(endpoint).netloc, host))
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        self.host = host
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def reach(self, url):
+        """Where an address of the deployed API is found here."""
+        parts = urlsplit(url)
+        if parts.netloc != self.host:
+            return url
+        return self.url + parts._replace(scheme="", netloc="").geturl()
+
+    def close(self):
+        self._server.shutdown()
+
+
+def _forwarding(upstream, host):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self):
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            connection = http.client.HTTPConnection(upstream, timeout=60)
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+            connection.request(self.command, self.path, body, headers | {"Host": host})
+            answer = connection.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                    self.send_header(name, value)
+            if answer.status != 204:
+                self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            connection.close()
+
+        do_GET = do_POST = do_DELETE = do_PUT = forward
+
+        def log_message(self, *_):
+            pass
+
+    return Handler

@@ -1,0 +1,39 @@
+"""HTTP as a test needs it: an answer is an answer, whatever its status, and redirects are shown."""
+
+import json
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+
+class _Stay(HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+_opener = build_opener(_Stay)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+    def expect(self, *statuses):
+        if self.status not in statuses:
+            raise AssertionError(f"{self.status} instead of {statuses}: {self.body[:500]!r}")
+        return self
+
+
+def call(method, url, body=None, headers=None):
+    """`body`: bytes as they are, anything else as JSON."""
+    headers = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body, headers["content-type"] = json.dumps(body).encode(), "application/json"
+    request = Request(url, data=body, headers=headers, method=method)
+    try:
+        with _opener.open(request, timeout=60) as answer:
+            return Answer(answer.status, answer.headers, answer.read())
+    except HTTPError as answer:
+        return Answer(answer.code, answer.headers, answer.read())
