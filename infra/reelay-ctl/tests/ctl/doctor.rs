@@ -174,7 +174,7 @@ async fn a_generated_secret_that_is_too_short_or_gone_is_told() {
 #[tokio::test]
 async fn an_address_that_leads_nowhere_is_told() {
     let system = System::start().await;
-    let nowhere = Fake::closed().await;
+    let nowhere = Fake::closed();
     let at = format!("--api-url {nowhere}");
     finds(&system, &at, "api.health", &["no connection", "PublicUrl"]).await;
     for name in [
@@ -293,9 +293,9 @@ async fn an_app_that_zoom_does_not_know_is_told() {
 
 #[tokio::test]
 async fn a_zoom_that_does_not_answer_is_nobodys_fault() {
-    let nowhere = Fake::closed().await;
-    let zoom = nowhere.as_str();
-    let system = System::with(&[("ZoomOAuthUrl", zoom), ("ZoomApiUrl", zoom)]).await;
+    let nowhere = Fake::closed();
+    let zoom = nowhere.to_string();
+    let system = System::with(&[("ZoomOAuthUrl", &zoom), ("ZoomApiUrl", &zoom)]).await;
     let said = wonders(&system, "", "zoom.authorize", &["can't be asked from here"]).await;
     assert_eq!(check(&said, "zoom.client")["status"], "warn");
     assert_eq!(said.code, 0, "{said:?}");

@@ -1,11 +1,13 @@
 //! Servers that are not Reelay's.
 
+use std::fmt;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 /// A server on loopback, until it is dropped.
@@ -50,9 +52,19 @@ impl Fake {
         &self.url
     }
 
-    /// The address of a port at which nobody listens any more.
-    pub(crate) async fn closed() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
+    /// A port at which nobody listens, for as long as this is held.
+    pub(crate) fn closed() -> Closed {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Closed(socket)
+    }
+}
+
+/// A port that is taken, so that nobody else comes to listen there, and refuses connections.
+pub(crate) struct Closed(TcpSocket);
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.0.local_addr().unwrap())
     }
 }
