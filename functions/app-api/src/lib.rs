@@ -7,23 +7,23 @@ mod links;
 mod recordings;
 mod route;
 
-use aws::AwsFailure;
-use aws::bucket::Bucket;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::{LinkError, LinkTable};
-use aws::queue::Queue;
-use aws::recordings::RecordingTable;
-use aws::secrets::Secret;
-use aws::sessions::SessionTable;
-use domain::ids::AppUserId;
-use domain::jwt::Audience;
-use domain::link::LinkView;
-use domain::message::{DownloadMessage, NotificationMessage, OrderMessage};
-use gateway::answer::{self, Problem};
-use gateway::app_tokens::{AppTokenError, AppTokens, bearer};
-use gateway::query::Query;
-use gateway::{Body, Request, Response};
 use http::{HeaderValue, StatusCode};
+use reelay_domain::ids::AppUserId;
+use reelay_domain::jwt::Audience;
+use reelay_domain::link::LinkView;
+use reelay_domain::message::{DownloadMessage, NotificationMessage, OrderMessage};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens, bearer};
+use reelay_runtime::http::query::Query;
+use reelay_runtime::http::response::{self, Problem};
+use reelay_runtime::http::{Body, Request, Response};
+use reelay_runtime::secrets::Secret;
+use reelay_store::bucket::Bucket;
+use reelay_store::links::{LinkError, LinkTable};
+use reelay_store::queue::Queue;
+use reelay_store::recordings::RecordingTable;
+use reelay_store::sessions::SessionTable;
 use serde::Serialize;
 use serde_json::json;
 
@@ -95,7 +95,7 @@ impl AppApi {
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let route = match Route::parse(request.method(), request.uri().path()) {
-            Ok(Route::Health) => return answer::json(StatusCode::OK, &json!({"status": "ok"})),
+            Ok(Route::Health) => return response::json(StatusCode::OK, &json!({"status": "ok"})),
             Ok(Route::Verification) => return self.verification(),
             Ok(route) => route,
             Err(NoRoute::Path) => return Problem::RouteNotFound.answer(),
@@ -123,7 +123,7 @@ impl AppApi {
     /// Zoom's proof that whoever registers the app has the domain. It is public.
     fn verification(&self) -> Response<Body> {
         match &self.verification_code {
-            Some(code) => answer::html(StatusCode::OK, code.clone()),
+            Some(code) => response::html(StatusCode::OK, code.clone()),
             None => Problem::RouteNotFound.answer(),
         }
     }
@@ -132,12 +132,12 @@ impl AppApi {
         let user = self.authenticate(request).await?;
         match route {
             // Answered before anybody is asked who they are.
-            Route::Health => Ok(answer::empty(StatusCode::OK)),
+            Route::Health => Ok(response::empty(StatusCode::OK)),
             Route::Verification => Ok(self.verification()),
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
             Route::Links => {
                 let links = self.links.links_of(&user).await?;
-                Ok(answer::json(
+                Ok(response::json(
                     StatusCode::OK,
                     &Links {
                         links: links.iter().map(|link| link.view()).collect(),

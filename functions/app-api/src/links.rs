@@ -1,16 +1,16 @@
 //! Links: confirmed, given up, and what they bring with them.
 
-use aws::links::Confirmed;
-use domain::claim::Claim;
-use domain::ids::{AppUserId, LinkId, ZoomUser};
-use domain::link::{Change, GrantStatus, Link};
-use domain::message::{Order, OrderMessage, V1};
-use gateway::answer::{self, Problem};
-use gateway::{Body, Response};
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::claim::Claim;
+use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
+use reelay_domain::link::{Change, GrantStatus, Link};
+use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_runtime::http::response::{self, Problem};
+use reelay_runtime::http::{Body, Response};
+use reelay_store::links::Confirmed;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -72,7 +72,7 @@ impl AppApi {
                     .tell(&self.notifications, &zoom_user, &outbox)
                     .await?;
                 self.order_what_was_missed(&link, now).await?;
-                Ok(answer::json(StatusCode::OK, &link.view()))
+                Ok(response::json(StatusCode::OK, &link.view()))
             }
         }
     }
@@ -121,7 +121,7 @@ impl AppApi {
                 .tell(&self.notifications, &link.zoom_user, &changed.outbox)
                 .await?;
         }
-        Ok(answer::empty(StatusCode::NO_CONTENT))
+        Ok(response::empty(StatusCode::NO_CONTENT))
     }
 
     /// Has the recordings of a time read from Zoom, for every Zoom user whom this user has linked.
@@ -145,7 +145,7 @@ impl AppApi {
         for link in self.links.links_of(user).await? {
             self.order_backfill(&link.zoom_user, from, to).await?;
         }
-        Ok(answer::json(
+        Ok(response::json(
             StatusCode::ACCEPTED,
             &json!({"status": "accepted"}),
         ))

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use app_api::AppApi;
-use aws::environment::Environment;
+use reelay_runtime::environment::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    aws::metrics::init();
+    reelay_runtime::metrics::init();
     let function = Arc::new(AppApi::new(&Environment::of_process()?)?);
-    gateway::run(move |request| {
+    reelay_runtime::http::run(move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }
     })

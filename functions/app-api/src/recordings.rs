@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use aws::bucket::URL_LIFETIME;
-use aws::recordings::{FileKey, Loaded};
-use domain::cursor::{self, Position};
-use domain::ids::{AppUserId, RecordingId, ZoomUser};
-use domain::link::Link;
-use domain::message::DownloadMessage;
-use domain::recording::{FileStatus, RecordingView};
 use futures_util::future::try_join_all;
-use gateway::answer::{self, Problem};
-use gateway::query::Query;
-use gateway::{Body, Response};
 use http::StatusCode;
 use jiff::Timestamp;
+use reelay_domain::cursor::{self, Position};
+use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::link::Link;
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::recording::{FileStatus, RecordingView};
+use reelay_runtime::http::query::Query;
+use reelay_runtime::http::response::{self, Problem};
+use reelay_runtime::http::{Body, Response};
+use reelay_store::bucket::URL_LIFETIME;
+use reelay_store::recordings::{FileKey, Loaded};
 use serde::Serialize;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ impl AppApi {
         let recordings =
             try_join_all(found.into_iter().map(|position| self.view(position))).await?;
         let recordings = recordings.into_iter().flatten().collect();
-        Ok(answer::json(
+        Ok(response::json(
             StatusCode::OK,
             &Page {
                 recordings,
@@ -93,7 +93,7 @@ impl AppApi {
             file.url = Some((&self.bucket.presigned(key).await?).into());
             file.url_expires_at = Some(expires_at);
         }
-        Ok(answer::json(StatusCode::OK, &view))
+        Ok(response::json(StatusCode::OK, &view))
     }
 
     /// Has the files of a recording fetched that are not stored: again, or for the first time.
@@ -140,7 +140,7 @@ impl AppApi {
         self.recordings
             .note_sent(&loaded.zoom_user, &recording, sent)
             .await?;
-        Ok(answer::json(
+        Ok(response::json(
             StatusCode::ACCEPTED,
             &json!({"status": "accepted"}),
         ))

@@ -1,7 +1,7 @@
 //! The routes of `/v1`, told apart from method and path.
 
-use domain::ids::{LinkId, RecordingId};
 use http::Method;
+use reelay_domain::ids::{LinkId, RecordingId};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! What happens at Zoom to recordings that are known: the app is told, and what is in the bucket stays.
 
-use aws::metrics::{self, Metric};
-use domain::ids::{RecordingId, ZoomUser};
-use domain::notification::RecordingFact;
-use domain::recording::RecordingChange;
-use domain::webhook::change::{ChangedMeeting, RecordingsChanged};
-use domain::webhook::event::FilesCompleted;
 use jiff::Timestamp;
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::notification::RecordingFact;
+use reelay_domain::recording::RecordingChange;
+use reelay_domain::webhook::change::{ChangedMeeting, RecordingsChanged};
+use reelay_domain::webhook::event::FilesCompleted;
+use reelay_runtime::metrics::{self, Metric};
 use serde_json::Value;
 
 use crate::{EventProcessor, ProcessError};

@@ -6,24 +6,24 @@
 
 mod changes;
 
-use aws::AwsFailure;
-use aws::announce::Announcer;
-use aws::bucket::Bucket;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::LinkTable;
-use aws::metrics::{self, Metric};
-use aws::queue::Queue;
-use aws::recordings::{Added, FileItem, FileKey, Look, RecordingItem, RecordingTable};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::ids::{AppUserId, RecordingId, ZoomUser};
-use domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
-use domain::notification::RecordingFact;
-use domain::recording::{FileStatus, Filter};
-use domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
+use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
+use reelay_domain::notification::RecordingFact;
+use reelay_domain::recording::{FileStatus, Filter};
+use reelay_domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::sqs::{Consumer, Delivery, Retry};
+use reelay_store::bucket::Bucket;
+use reelay_store::links::LinkTable;
+use reelay_store::outbox::Announcer;
+use reelay_store::queue::Queue;
+use reelay_store::recordings::{Added, FileItem, FileKey, Look, RecordingItem, RecordingTable};
 use serde_json::Value;
-use worker::{Consumer, Delivery, Retry};
 
 /// Files of one event that are written side by side: an event may hold a thousand.
 const AT_ONCE: usize = 16;

@@ -7,20 +7,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use aws::AwsFailure;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics::{self, Metric};
-use aws::queue::Queue;
-use aws::secrets::Secret;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use domain::message::{Destination, Notification, NotificationMessage, V1};
-use domain::notification;
-use domain::operator_url;
+use reelay_domain::message::{Destination, Notification, NotificationMessage, V1};
+use reelay_domain::notification;
+use reelay_domain::operator_url;
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::secrets::Secret;
+use reelay_runtime::sqs::{Consumer, Delivery, Retry};
+use reelay_store::queue::Queue;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
-use worker::{Consumer, Delivery, Retry};
 
 /// `source` of our events on the bus.
 const SOURCE: &str = "reelay";

@@ -6,25 +6,25 @@
 
 mod linking;
 
-use aws::AwsFailure;
-use aws::environment::{Clock, ConfigError, Environment, Variables};
-use aws::links::LinkTable;
-use aws::queue::Queue;
-use aws::secrets::{Secret, ZoomSecret};
-use aws::sessions::{Session, SessionTable, Spent};
-use aws::vault::Vault;
-use domain::claim::Claim;
-use domain::keys::Versions;
-use domain::message::{NotificationMessage, OrderMessage};
-use domain::return_url::{Outcome, ReturnUrl};
-use domain::session::BrowserSecret;
-use domain::signed_state::{self, Nonce, StateError};
-use gateway::answer::{self, Page};
-use gateway::query::{Query, Repeated};
-use gateway::{Body, Request, Response};
 use http::header::COOKIE;
+use reelay_domain::claim::Claim;
+use reelay_domain::keys::Versions;
+use reelay_domain::message::{NotificationMessage, OrderMessage};
+use reelay_domain::return_url::{Outcome, ReturnUrl};
+use reelay_domain::session::BrowserSecret;
+use reelay_domain::signed_state::{self, Nonce, StateError};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
+use reelay_runtime::http::query::{Query, Repeated};
+use reelay_runtime::http::response::{self, Page};
+use reelay_runtime::http::{Body, Request, Response};
+use reelay_runtime::secrets::{Secret, ZoomSecret};
+use reelay_store::links::LinkTable;
+use reelay_store::queue::Queue;
+use reelay_store::sessions::{Session, SessionTable, Spent};
+use reelay_store::vault::Vault;
+use reelay_zoom::{Endpoints, Timeouts, Zoom};
 use secrecy::SecretString;
-use zoom::{Endpoints, Timeouts, Zoom};
 
 use crate::linking::LinkingError;
 
@@ -161,7 +161,7 @@ impl OauthCallback {
         match Answer::parse(&query)? {
             Answer::Install => match self.variables.optional("INSTALL_URL") {
                 // The code is not exchanged: it came without anybody having been asked who they are.
-                Some(url) => Ok(answer::redirect(url)),
+                Some(url) => Ok(response::redirect(url)),
                 None => Err(CallbackError::InstallRestart),
             },
             Answer::Error { state } => {
@@ -221,6 +221,6 @@ impl OauthCallback {
                 return_to.with(Outcome::Error(error.code()))
             }
         };
-        Ok(answer::redirect(&location))
+        Ok(response::redirect(&location))
     }
 }

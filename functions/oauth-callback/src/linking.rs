@@ -3,23 +3,23 @@
 //! The exchange is final at Zoom: it ends that Zoom user's older tokens. So from there on the new pair is
 //! saved before anything else is tried with it, and always serves the links that the grant has already.
 
-use aws::AwsFailure;
-use aws::links::{Consent, LinkError, NewTokens, PendingLink};
-use aws::random;
-use aws::secrets::{SecretError, ZoomCredentials};
-use aws::sessions::{
+use jiff::Timestamp;
+use reelay_domain::claim::{self, Claim};
+use reelay_domain::keys::Versions;
+use reelay_domain::link::Refused;
+use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::signed_state::Nonce;
+use reelay_domain::{pkce, scope};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::random;
+use reelay_runtime::secrets::{SecretError, ZoomCredentials};
+use reelay_store::links::{Consent, LinkError, NewTokens, PendingLink};
+use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Session, exchange_expiry, exchange_key,
 };
-use aws::vault::{TokenOwner, Tokens, VaultError};
-use domain::claim::{self, Claim};
-use domain::keys::Versions;
-use domain::link::Refused;
-use domain::message::{Order, OrderMessage, V1};
-use domain::signed_state::Nonce;
-use domain::{pkce, scope};
-use jiff::Timestamp;
+use reelay_store::vault::{TokenOwner, Tokens, VaultError};
+use reelay_zoom::{ApiError, ClientCredentials, ExchangeError, Me, OAuthErrorCode, TokenPair};
 use secrecy::SecretString;
-use zoom::{ApiError, ClientCredentials, ExchangeError, Me, OAuthErrorCode, TokenPair};
 
 use crate::OauthCallback;
 

@@ -3,24 +3,24 @@
 //! Checks the app's connect token, opens a session for this browser, and redirects to Zoom with a
 //! signed state and a PKCE challenge.
 
-use aws::AwsFailure;
-use aws::environment::{Clock, ConfigError, Environment, Variables};
-use aws::random;
-use aws::secrets::{Secret, SecretError, ZoomSecret};
-use aws::sessions::{Session, SessionTable, SpendableJti};
-use domain::jwt::{Audience, TokenError};
-use domain::return_url::{ReturnUrl, ReturnUrls};
-use domain::session::BrowserSecret;
-use domain::signed_state::{self, Nonce};
-use domain::{jwt::AppToken, pkce};
-use gateway::answer::{self, Page};
-use gateway::app_tokens::{AppTokenError, AppTokens};
-use gateway::query::Query;
-use gateway::{Body, Request, Response};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
+use reelay_domain::jwt::{Audience, TokenError};
+use reelay_domain::return_url::{ReturnUrl, ReturnUrls};
+use reelay_domain::session::BrowserSecret;
+use reelay_domain::signed_state::{self, Nonce};
+use reelay_domain::{jwt::AppToken, pkce};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
+use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens};
+use reelay_runtime::http::query::Query;
+use reelay_runtime::http::response::{self, Page};
+use reelay_runtime::http::{Body, Request, Response};
+use reelay_runtime::random;
+use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
+use reelay_store::sessions::{Session, SessionTable, SpendableJti};
+use reelay_zoom::Endpoints;
 use secrecy::ExposeSecret as _;
-use zoom::Endpoints;
 
 /// The function.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl OauthStart {
         let token = query.single("token").ok().flatten().unwrap_or_default();
         let token = self.app_tokens.verify(token, Audience::Connect).await?;
         let return_to = self.return_to(&token)?;
-        let redirect_uri = gateway::public_url(&self.variables, request)
+        let redirect_uri = reelay_runtime::http::public_url(&self.variables, request)
             .map(|base| format!("{base}/zoom/callback"))
             .ok_or(ConnectError::NoPublicUrl)?;
 
@@ -164,14 +164,14 @@ impl OauthStart {
         self.sessions.open(&nonce, &session).await?;
 
         let state = signed_state::sign(&state_keys, &nonce, now);
-        let authorize = zoom::authorize_url(
+        let authorize = reelay_zoom::authorize_url(
             &self.zoom,
             &credentials.client_id,
             &session.redirect_uri,
             &state,
             &session.code_challenge,
         );
-        let mut response = answer::redirect(authorize.as_str());
+        let mut response = response::redirect(authorize.as_str());
         if let Ok(mut cookie) = HeaderValue::from_str(browser.set_cookie().expose_secret()) {
             cookie.set_sensitive(true);
             response.headers_mut().insert(SET_COOKIE, cookie);

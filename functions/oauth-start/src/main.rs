@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use aws::environment::Environment;
 use oauth_start::OauthStart;
+use reelay_runtime::environment::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    aws::metrics::init();
+    reelay_runtime::metrics::init();
     let function = Arc::new(OauthStart::new(&Environment::of_process()?)?);
-    gateway::run(move |request| {
+    reelay_runtime::http::run(move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }
     })

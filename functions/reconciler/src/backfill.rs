@@ -1,16 +1,16 @@
 //! Recordings that Zoom has and we were not told of: read from its list, and treated like events.
 
-use aws::metrics::{self, Metric};
-use aws::random;
-use domain::ids::ZoomUser;
-use domain::message::{EventMessage, V1};
-use domain::webhook::event;
-use domain::webhook::redact;
-use grants::GrantError;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::message::{EventMessage, V1};
+use reelay_domain::webhook::event;
+use reelay_domain::webhook::redact;
+use reelay_grants::GrantError;
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::random;
+use reelay_zoom::{ApiError, RecordingsPage};
 use serde_json::{Value, json};
-use zoom::{ApiError, RecordingsPage};
 
 use crate::{OrderError, Reconciler};
 

@@ -1,16 +1,16 @@
 //! By the clock: files for which no message is on its way any more, credentials that rest too long, and
 //! uploads that nobody goes on with.
 
-use aws::AwsFailure;
-use aws::metrics::{self, Metric};
-use aws::recordings::{Due, FileItem, FileKey};
-use domain::ids::{RecordingId, ZoomUser};
-use domain::message::DownloadMessage;
-use domain::object_key;
-use domain::recording::FileStatus;
-use domain::upkeep::{STRAY_UPLOAD, Watched};
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::object_key;
+use reelay_domain::recording::FileStatus;
+use reelay_domain::upkeep::{STRAY_UPLOAD, Watched};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::metrics::{self, Metric};
+use reelay_store::recordings::{Due, FileItem, FileKey};
 
 use crate::Reconciler;
 

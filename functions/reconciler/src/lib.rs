@@ -6,22 +6,22 @@ mod connect;
 mod files;
 mod sweep;
 
-use aws::AwsFailure;
-use aws::bucket::Bucket;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics::{self, Metric};
-use aws::queue::Queue;
-use aws::recordings::RecordingTable;
-use aws::secrets::Secret;
-use aws::sessions::SessionTable;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::ids::ZoomUser;
-use domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
-use grants::{Checked, GrantError, Grants, LookedAfter};
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
-use worker::{Consumer, Delivery, Retry};
-use zoom::ApiError;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
+use reelay_grants::{Checked, GrantError, Grants, LookedAfter};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::secrets::Secret;
+use reelay_runtime::sqs::{Consumer, Delivery, Retry};
+use reelay_store::bucket::Bucket;
+use reelay_store::queue::Queue;
+use reelay_store::recordings::RecordingTable;
+use reelay_store::sessions::SessionTable;
+use reelay_zoom::ApiError;
 
 /// Days. The first recording after a move brings us here at once, if any is made.
 const BEFORE_MOVE_DAYS: i32 = 2;

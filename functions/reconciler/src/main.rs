@@ -1,11 +1,11 @@
 //! Bootstrap of the `reconciler` function.
 
-use aws::environment::Environment;
 use reconciler::Reconciler;
+use reelay_runtime::environment::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    aws::metrics::init();
+    reelay_runtime::metrics::init();
     let function = Reconciler::new(&Environment::of_process()?)?;
-    worker::run(|batch, _| function.handle(batch)).await
+    reelay_runtime::sqs::run(|batch, _| function.handle(batch)).await
 }

@@ -1,9 +1,9 @@
 //! By the clock: what no order came for. A lost message, a queue's dead letter, or a grant that nobody
 //! uses would otherwise be nobody's business.
 
-use aws::metrics::{self, Metric};
-use domain::message::{Order, OrderMessage, V1};
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_runtime::metrics::{self, Metric};
 
 use crate::{OrderError, Reconciler};
 

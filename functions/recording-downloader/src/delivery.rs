@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use aws::metrics::{self, Metric};
-use aws::recordings::{
+use jiff::SignedDuration;
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::object_key;
+use reelay_domain::recording::{FileStatus, ZoomState};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::sqs::{Delivery, Retry};
+use reelay_runtime::{AwsFailure, random};
+use reelay_store::recordings::{
     Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
 };
-use aws::{AwsFailure, random};
-use domain::message::DownloadMessage;
-use domain::object_key;
-use domain::recording::{FileStatus, ZoomState};
-use jiff::SignedDuration;
-use worker::{Delivery, Retry};
 
 use crate::RecordingDownloader;
 use crate::host::FileHost;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use aws::recordings::{FileKey, KeptUpload, RecordingTable};
+use reelay_store::recordings::{FileKey, KeptUpload, RecordingTable};
 
 use crate::ladder::Ladder;
 use crate::transfer::{Halt, Host, Rung, TransferError};

@@ -2,14 +2,14 @@
 //! refused. The event's own pair first; then the URL that Zoom's API gives now, with the download token
 //! that comes along, then with the grant's access token.
 
-use aws::recordings::SourceKind;
-use domain::ids::{FileId, MeetingUuid, ZoomUser};
-use domain::seal::{self, Source};
-use domain::webhook::event;
-use grants::{AccessToken, GrantError};
+use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
+use reelay_domain::seal::{self, Source};
+use reelay_domain::webhook::event;
+use reelay_grants::{AccessToken, GrantError};
+use reelay_store::recordings::SourceKind;
+use reelay_zoom::{ApiError, MeetingRecordings};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
-use zoom::{ApiError, MeetingRecordings};
 
 use crate::RecordingDownloader;
 use crate::transfer::{Cause, Halt, Rung, TransferError};

@@ -17,17 +17,17 @@ mod waiting;
 
 use std::time::Instant;
 
-use aws::announce::Announcer;
-use aws::bucket::Bucket;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::queue::Queue;
-use aws::recordings::RecordingTable;
-use aws::secrets::Secret;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::message::DownloadMessage;
-use grants::Grants;
-use worker::Consumer;
-use zoom::{DownloadHosts, Endpoints};
+use reelay_domain::message::DownloadMessage;
+use reelay_grants::Grants;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::secrets::Secret;
+use reelay_runtime::sqs::Consumer;
+use reelay_store::bucket::Bucket;
+use reelay_store::outbox::Announcer;
+use reelay_store::queue::Queue;
+use reelay_store::recordings::RecordingTable;
+use reelay_zoom::{DownloadHosts, Endpoints};
 
 pub use crate::ladder::Unlisted;
 use crate::transfer::Settings;

@@ -1,11 +1,11 @@
 //! Bootstrap of the `recording-downloader` function.
 
-use aws::environment::Environment;
 use recording_downloader::RecordingDownloader;
+use reelay_runtime::environment::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    aws::metrics::init();
+    reelay_runtime::metrics::init();
     let function = RecordingDownloader::new(&Environment::of_process()?)?;
-    worker::run(|batch, deadline| function.handle(batch, deadline)).await
+    reelay_runtime::sqs::run(|batch, deadline| function.handle(batch, deadline)).await
 }

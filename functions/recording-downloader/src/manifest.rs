@@ -1,6 +1,6 @@
 //! `manifest.json`, beside a recording's files: what is there, for those who have the bucket alone.
 
-use aws::recordings::Loaded;
+use reelay_store::recordings::Loaded;
 use serde_json::{Value, json};
 
 /// The manifest of a recording as it is now. It holds no times of its own, so the same state always

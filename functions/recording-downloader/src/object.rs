@@ -1,7 +1,7 @@
 //! What lies beside an object's bytes.
 
-use domain::ids::MeetingUuid;
-use domain::recording::FileFacts;
+use reelay_domain::ids::MeetingUuid;
+use reelay_domain::recording::FileFacts;
 
 /// Object metadata is sent in headers: what is not plain ASCII is left out of it.
 pub(crate) fn metadata(facts: &FileFacts, meeting: &MeetingUuid) -> Vec<(String, String)> {

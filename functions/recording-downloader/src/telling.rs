@@ -1,11 +1,11 @@
 //! What the app is told of a file's end, and the manifest that lies beside the files.
 
-use aws::AwsFailure;
-use aws::recordings::{FileItem, FileKey, Loaded};
-use domain::ids::AppUserId;
-use domain::notification::RecordingFact;
-use domain::object_key;
-use domain::recording::{FileStatus, RecordingStatus};
+use reelay_domain::ids::AppUserId;
+use reelay_domain::notification::RecordingFact;
+use reelay_domain::object_key;
+use reelay_domain::recording::{FileStatus, RecordingStatus};
+use reelay_runtime::AwsFailure;
+use reelay_store::recordings::{FileItem, FileKey, Loaded};
 
 use crate::{RecordingDownloader, manifest};
 

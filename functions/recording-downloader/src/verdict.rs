@@ -35,10 +35,10 @@
 
 use std::time::Duration;
 
-use domain::recording::ZoomState;
 use jiff::{SignedDuration, Timestamp};
-use worker::Retry;
-use zoom::{ApiError, DownloadError, RateLimit, RateLimitKind, RetryAfter};
+use reelay_domain::recording::ZoomState;
+use reelay_runtime::sqs::Retry;
+use reelay_zoom::{ApiError, DownloadError, RateLimit, RateLimitKind, RetryAfter};
 
 use crate::ladder::Unlisted;
 use crate::transfer::{BodyError, Cause};

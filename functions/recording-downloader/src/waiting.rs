@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use aws::metrics::{self, Metric};
-use aws::recordings::FileKey;
-use aws::{AwsFailure, random};
-use domain::message::DownloadMessage;
-use domain::recording::FileStatus;
 use jiff::Timestamp;
-use worker::{Delivery, Retry};
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::recording::FileStatus;
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::sqs::{Delivery, Retry};
+use reelay_runtime::{AwsFailure, random};
+use reelay_store::recordings::FileKey;
 
 use crate::{RecordingDownloader, verdict};
 

@@ -7,20 +7,20 @@
 
 use std::time::Duration;
 
-use aws::AwsFailure;
-use aws::bucket::Bucket;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::metrics::{self, Metric};
-use aws::queue::Queue;
-use aws::random;
-use aws::secrets::{Secret, SecretError, ZoomSecret};
-use domain::ids::AccountId;
-use domain::message::{EventMessage, V1};
-use domain::webhook::event::{self, EventKind, NotAnEvent};
-use domain::webhook::signature::{self, SignatureError, SignatureHeaders};
-use domain::webhook::{endpoint_validation, redact};
-use gateway::{Body, Request, Response, answer};
 use http::StatusCode;
+use reelay_domain::ids::AccountId;
+use reelay_domain::message::{EventMessage, V1};
+use reelay_domain::webhook::event::{self, EventKind, NotAnEvent};
+use reelay_domain::webhook::signature::{self, SignatureError, SignatureHeaders};
+use reelay_domain::webhook::{endpoint_validation, redact};
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::http::{Body, Request, Response, response};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::random;
+use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
+use reelay_store::bucket::Bucket;
+use reelay_store::queue::Queue;
 use serde_json::Value;
 
 /// An instance may be put to sleep right after its start, with a question under way whose answer then never
@@ -113,7 +113,7 @@ impl Webhook {
             Err(error) => {
                 metrics::count(Metric::WebhookRefused, error.metric());
                 tracing::warn!(status = error.status().as_u16(), error = %error, "webhook not accepted");
-                answer::empty(error.status())
+                response::empty(error.status())
             }
         }
     }
@@ -148,7 +148,7 @@ impl Webhook {
                 if !plain_token.starts_with(endpoint_validation::OUR_OWN) {
                     metrics::count(Metric::UrlValidations, "ok");
                 }
-                Ok(answer::json(
+                Ok(response::json(
                     StatusCode::OK,
                     &endpoint_validation::answer(signed_by, plain_token),
                 ))
@@ -158,11 +158,11 @@ impl Webhook {
                     .await
                     .map_err(|_| WebhookError::TooSlow)??;
                 metrics::count(Metric::EventsAccepted, "webhook");
-                Ok(answer::empty(StatusCode::OK))
+                Ok(response::empty(StatusCode::OK))
             }
             EventKind::Other => {
                 metrics::count(Metric::EventsIgnored, "unknown_event");
-                Ok(answer::empty(StatusCode::OK))
+                Ok(response::empty(StatusCode::OK))
             }
         }
     }

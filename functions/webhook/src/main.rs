@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use aws::environment::{Environment, read_roots};
+use reelay_runtime::environment::{Environment, read_roots};
 use webhook::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    aws::metrics::init();
+    reelay_runtime::metrics::init();
     let function = Arc::new(Webhook::new(&Environment::of_process()?)?);
     let ahead = Arc::clone(&function);
     tokio::spawn(async move {
@@ -15,7 +15,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         let _ = tokio::task::spawn_blocking(read_roots).await;
         ahead.read_ahead().await;
     });
-    gateway::run(move |request| {
+    reelay_runtime::http::run(move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }
     })

@@ -9,8 +9,8 @@ mod support;
 
 use std::time::Duration;
 
-use demo_app::{Bound, Config};
 use jiff::Timestamp;
+use reelay_demo_app::{Bound, Config};
 use reqwest::Client;
 use serde_json::{Value, json};
 use support::fake_reelay::{FakeReelay, file, link, recording};

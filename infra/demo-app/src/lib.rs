@@ -10,11 +10,11 @@
 //! Reelay must know this app's addresses and this app Reelay's, so binding and serving are two steps:
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), demo_app::Error> {
-//! let bound = demo_app::Bound::bind(([127, 0, 0, 1], 0).into()).await?;
+//! # async fn example() -> Result<(), reelay_demo_app::Error> {
+//! let bound = reelay_demo_app::Bound::bind(([127, 0, 0, 1], 0).into()).await?;
 //! let (return_url, webhook_url) = (bound.return_url(), bound.webhook_url());
 //! // … start Reelay with these two, then:
-//! let config = demo_app::Config::new(
+//! let config = reelay_demo_app::Config::new(
 //!     "http://127.0.0.1:4000".parse().expect("a URL"),
 //!     "the app secret".into(),
 //!     "the notification secret".into(),

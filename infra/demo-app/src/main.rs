@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::Parser;
-use demo_app::Config;
+use reelay_demo_app::Config;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -47,10 +47,10 @@ async fn main() -> anyhow::Result<()> {
     config.public_url = arguments.public_url;
     config.simulator_url = arguments.simulator_url;
     config.media_sources.extend(arguments.media_source);
-    let app = demo_app::serve(arguments.listen, config).await?;
+    let app = reelay_demo_app::serve(arguments.listen, config).await?;
     tracing::info!(
         return_url = %app.return_url(),
-        webhook_path = demo_app::WEBHOOK_PATH,
+        webhook_path = reelay_demo_app::WEBHOOK_PATH,
         "tell Reelay these",
     );
     tracing::info!("ready {}", app.url());

@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use demo_app::{Bound, Config, DemoApp};
 use jiff::Timestamp;
+use reelay_demo_app::{Bound, Config, DemoApp};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use support::browser::Browser;
@@ -146,13 +146,13 @@ async fn each_ending_of_the_way_back_has_its_words() {
         ("?zoom_link=a&zoom_link=b", "was interrupted"),
         ("", "was interrupted"),
     ] {
-        let path = format!("{}{query}", demo_app::RETURN_PATH);
+        let path = format!("{}{query}", reelay_demo_app::RETURN_PATH);
         let text = read_on(&alice, alice.get(&path).await).await;
         assert!(text.contains(words), "{query}");
         assert!(!text.contains("0900"), "{query}");
     }
     let stranger = Browser::new(app.url());
-    let path = format!("{}?zoom_link=secret", demo_app::RETURN_PATH);
+    let path = format!("{}?zoom_link=secret", reelay_demo_app::RETURN_PATH);
     let page = stranger.get(&path).await;
     assert!(page.location().starts_with("/?next=") && !page.location().contains("secret"));
     assert_eq!(page.headers["referrer-policy"], "no-referrer");
@@ -456,7 +456,10 @@ async fn send(app: &DemoApp, headers: &[(&'static str, String)], body: &str) -> 
         .build()
         .expect("a client");
     // By number, as Reelay calls it.
-    let mut url = app.url().join(demo_app::WEBHOOK_PATH).expect("a URL");
+    let mut url = app
+        .url()
+        .join(reelay_demo_app::WEBHOOK_PATH)
+        .expect("a URL");
     url.set_host(Some("127.0.0.1")).expect("a host");
     let mut request = client.post(url).body(body.to_owned());
     for (name, value) in headers {

@@ -85,9 +85,9 @@ pub struct Endpoints {
     pub events: String,
 }
 
-impl From<&embedded_aws::Endpoints> for Endpoints {
-    fn from(endpoints: &embedded_aws::Endpoints) -> Self {
-        let embedded_aws::Endpoints {
+impl From<&reelay_embedded_aws::Endpoints> for Endpoints {
+    fn from(endpoints: &reelay_embedded_aws::Endpoints) -> Self {
+        let reelay_embedded_aws::Endpoints {
             dynamodb,
             s3,
             sqs,

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws::environment::{ConfigError, Environment};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::future::BoxFuture;
-use gateway::{Body, Request, Response};
 use lambda_http::LambdaEvent;
 use lambda_http::request::LambdaRequest;
+use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_runtime::http::{Body, Request, Response};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -89,7 +89,7 @@ fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler
     let function = Arc::new(function);
     Handler::Http(Arc::new(move |event| {
         let function = Arc::clone(&function);
-        let service = gateway::service(move |request| {
+        let service = reelay_runtime::http::service(move |request| {
             let function = Arc::clone(&function);
             async move { handle(&function, request).await }
         });

@@ -7,8 +7,8 @@
 //! in one process as they like.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), devstack::StartError> {
-//! use devstack::{Options, Stack};
+//! # async fn example() -> Result<(), reelay_devstack::StartError> {
+//! use reelay_devstack::{Options, Stack};
 //!
 //! let stack = Stack::start(Options { poll: false, ..Options::default() }).await?;
 //! // … send requests to `stack.url()`, then let the queues be worked off:

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use devstack::{Options, Stack, ZoomChoice};
+use reelay_devstack::{Options, Stack, ZoomChoice};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 

@@ -1,6 +1,6 @@
 //! A stack as others see it: over HTTP.
 
-use devstack::{Options, Stack, StartError};
+use reelay_devstack::{Options, Stack, StartError};
 use serde_json::Value;
 
 fn http() -> reqwest::Client {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use domain::ids::AppUserId;
+use reelay_domain::ids::AppUserId;
 use url::Url;
 
 /// The operator's tool for a Reelay stack.

@@ -2,9 +2,9 @@
 //! there is an app that does it.
 
 use anyhow::Context as _;
-use domain::ids::AppUserId;
-use domain::jwt::Audience;
 use jiff::SignedDuration;
+use reelay_domain::ids::AppUserId;
+use reelay_domain::jwt::Audience;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;

@@ -1,10 +1,10 @@
 //! `links`: an app user's links, and the grants behind them.
 
-use aws::links::LinkTable;
-use domain::ids::AppUserId;
-use domain::link::{GrantStatus, Link, LinkStatus};
-use domain::scope;
 use jiff::Timestamp;
+use reelay_domain::ids::AppUserId;
+use reelay_domain::link::{GrantStatus, Link, LinkStatus};
+use reelay_domain::scope;
+use reelay_store::links::LinkTable;
 use serde_json::json;
 
 use crate::Verdict;

@@ -3,8 +3,8 @@
 //! The form is Zoom's ("Manifests", developers.zoom.us/docs/build-flow/manifests), which calls it an early
 //! preview: an app that exists takes it, no app is made of it, and the deauthorization endpoint is not part of it.
 
-use domain::scope;
-use domain::webhook::event;
+use reelay_domain::scope;
+use reelay_domain::webhook::event;
 use serde_json::{Value, json};
 
 use crate::Verdict;

@@ -1,9 +1,9 @@
 //! `mint-link`: what the app's button would lead to, for one user.
 
 use anyhow::Context as _;
-use domain::jwt::Audience;
-use domain::return_url::ReturnUrls;
 use jiff::SignedDuration;
+use reelay_domain::jwt::Audience;
+use reelay_domain::return_url::ReturnUrls;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use url::Url;

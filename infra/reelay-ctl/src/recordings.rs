@@ -1,11 +1,11 @@
 //! `recordings`: an app user's recordings, newest first.
 
-use aws::links::LinkTable;
-use aws::recordings::{Loaded, RecordingTable};
-use domain::cursor::Position;
-use domain::ids::ZoomUser;
-use domain::link::Link;
-use domain::recording::{FileStatus, Recording, RecordingStatus};
+use reelay_domain::cursor::Position;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::Link;
+use reelay_domain::recording::{FileStatus, Recording, RecordingStatus};
+use reelay_store::links::LinkTable;
+use reelay_store::recordings::{Loaded, RecordingTable};
 use serde_json::json;
 
 use crate::arguments::{Recordings, StatusName};

@@ -1,11 +1,11 @@
 //! Tokens that the app would sign: the operator's tool has the same secret.
 
 use anyhow::{Context as _, anyhow};
-use aws::secrets::Secret;
-use domain::ids::AppUserId;
-use domain::jwt::Audience;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reelay_domain::ids::AppUserId;
+use reelay_domain::jwt::Audience;
+use reelay_runtime::secrets::Secret;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ struct Claims<'a> {
 pub(crate) struct Wanted<'a> {
     /// What for.
     pub(crate) audience: Audience,
-    /// For how long: at most [`domain::jwt::LONGEST_LIFE`].
+    /// For how long: at most [`reelay_domain::jwt::LONGEST_LIFE`].
     pub(crate) life: SignedDuration,
     /// Where the browser comes back to.
     pub(crate) return_to: Option<&'a str>,
@@ -71,9 +71,12 @@ pub(crate) async fn mint(
         iat: now.as_second(),
         exp: ends.as_second(),
         return_to: wanted.return_to,
-        jti: wanted
-            .once
-            .then(|| format!("{:032x}", u128::from_be_bytes(aws::random::bytes()))),
+        jti: wanted.once.then(|| {
+            format!(
+                "{:032x}",
+                u128::from_be_bytes(reelay_runtime::random::bytes())
+            )
+        }),
     };
     let key = EncodingKey::from_secret(secret.current.expose_secret().as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key)

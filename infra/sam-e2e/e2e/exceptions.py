@@ -1,7 +1,7 @@
 """Grants that no function is seen to use in this run, each with its reason.
 
 A name may be a pattern. Whoever adds one says who calls it, or what has to happen first; where the calls are ours, a
-test of `tests/it` that makes them is named.
+test of `tests/e2e` that makes them is named.
 """
 
 OUTAGE = "a message that fails is put off: needs an outage of AWS (whichever_aws_call_is_refused_the_recording_ends_the_same)"

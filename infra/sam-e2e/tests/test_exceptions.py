@@ -12,7 +12,7 @@ from e2e.exceptions import REASONS
 
 class Exceptions(unittest.TestCase):
     def test_each_test_that_a_reason_names_is_there(self):
-        suite = Path(__file__).parents[3] / "tests/it/suite"
+        suite = Path(__file__).parents[3] / "tests/e2e/suite"
         sources = "".join(file.read_text() for file in suite.rglob("*.rs"))
         named = {name for reason in REASONS.values() for name in re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+){3,}\b", reason)}
         self.assertGreater(len(named), 5)

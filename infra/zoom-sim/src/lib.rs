@@ -9,9 +9,9 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use zoom_sim::{Config, NewRecording};
+//! use reelay_zoom_sim::{Config, NewRecording};
 //!
-//! let sim = zoom_sim::start(Config::default()).await?;
+//! let sim = reelay_zoom_sim::start(Config::default()).await?;
 //! sim.control().set_webhook_url("http://127.0.0.1:9000/zoom/webhook");
 //! sim.control().create_recording(NewRecording::of("UserAdaBerg00000000001"))?;
 //! sim.control().settled().await;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use clap::Parser;
-use zoom_sim::Config;
+use reelay_zoom_sim::Config;
 
 /// An offline Zoom: OAuth, cloud recordings, downloads and webhooks on loopback.
 #[derive(Parser)]
@@ -61,7 +61,7 @@ async fn main() -> anyhow::Result<()> {
         retry_scale: args.retry_scale,
         ..Config::default()
     };
-    let sim = zoom_sim::start(config)
+    let sim = reelay_zoom_sim::start(config)
         .await
         .context("the simulator does not start")?;
     tracing::info!(url = %sim.url(), "ready; open it in a browser for the control page");

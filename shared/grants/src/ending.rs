@@ -1,9 +1,9 @@
 //! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
 
-use aws::links::{Grant, Lease, LeaseError};
-use domain::ids::ZoomUser;
-use domain::link::{Change, GrantStatus};
-use zoom::{ApiError, Me, RevokeError};
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::{Change, GrantStatus};
+use reelay_store::links::{Grant, Lease, LeaseError};
+use reelay_zoom::{ApiError, Me, RevokeError};
 
 use crate::{GrantError, Grants, LEASE};
 

@@ -6,14 +6,14 @@
 
 use std::collections::HashSet;
 
-use aws::links::{Consent, LinkError, NewTokens};
-use aws::metrics::{self, Metric};
-use aws::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
-use aws::vault::{SealedTokens, TokenOwner, Tokens};
-use domain::ids::{AppUserId, ZoomUser};
-use domain::link::Refused;
 use jiff::{SignedDuration, Timestamp};
-use zoom::{ApiError, Me, RefreshError, RevokeError};
+use reelay_domain::ids::{AppUserId, ZoomUser};
+use reelay_domain::link::Refused;
+use reelay_runtime::metrics::{self, Metric};
+use reelay_store::links::{Consent, LinkError, NewTokens};
+use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
+use reelay_store::vault::{SealedTokens, TokenOwner, Tokens};
+use reelay_zoom::{ApiError, Me, RefreshError, RevokeError};
 
 use crate::refresh::pause;
 use crate::{GrantError, Grants, LEASE};

@@ -10,21 +10,21 @@ mod exchange;
 mod refresh;
 mod upkeep;
 
-use aws::AwsFailure;
-use aws::environment::{Clock, ConfigError, Environment};
-use aws::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
-use aws::queue::Queue;
-use aws::secrets::{SecretError, ZoomCredentials, ZoomSecret};
-use aws::sessions::SessionTable;
-use aws::vault::{TokenOwner, Tokens, Vault, VaultError};
-use domain::ids::ZoomUser;
-use domain::message::NotificationMessage;
 use jiff::SignedDuration;
-use secrecy::SecretString;
-use zoom::{
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::message::NotificationMessage;
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::secrets::{SecretError, ZoomCredentials, ZoomSecret};
+use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
+use reelay_store::queue::Queue;
+use reelay_store::sessions::SessionTable;
+use reelay_store::vault::{TokenOwner, Tokens, Vault, VaultError};
+use reelay_zoom::{
     ApiError, ClientCredentials, Endpoints, OAuthErrorCode, Outage, RefreshError, RevokeError,
     Timeouts, Zoom,
 };
+use secrecy::SecretString;
 
 pub use ending::Checked;
 pub use upkeep::LookedAfter;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use aws::links::{Changed, Grant, Lease, LeaseError, NewTokens};
-use aws::metrics::{self, Metric};
-use aws::random;
-use aws::vault::{TokenOwner, Tokens};
-use domain::ids::ZoomUser;
-use domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
-use zoom::{RefreshError, TokenPair};
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::random;
+use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
+use reelay_store::vault::{TokenOwner, Tokens};
+use reelay_zoom::{RefreshError, TokenPair};
 
 use crate::{AccessToken, GrantError, Grants, LEASE, MARGIN};
 

@@ -1,12 +1,12 @@
 //! What no event and no order came for: grants that nobody uses, work whose order died, and Zoom users
 //! who have changed accounts.
 
-use aws::links::{Grant, NewTokens};
-use aws::metrics::{self, Metric};
-use aws::vault::TokenOwner;
-use domain::ids::{AppUserId, ZoomUser};
-use domain::link::{Change, GrantStatus, LinkStatus};
-use zoom::{ApiError, Me};
+use reelay_domain::ids::{AppUserId, ZoomUser};
+use reelay_domain::link::{Change, GrantStatus, LinkStatus};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_store::links::{Grant, NewTokens};
+use reelay_store::vault::TokenOwner;
+use reelay_zoom::{ApiError, Me};
 
 use crate::{AccessToken, GrantError, Grants};
 

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use domain::ids::{MeetingUuid, ZoomUser};
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reelay_domain::ids::{MeetingUuid, ZoomUser};
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use secrecy::SecretString;

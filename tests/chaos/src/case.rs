@@ -1,7 +1,7 @@
 //! One seed of one scenario: its people, what was done to them, and how the world comes to rest.
 
-use domain::ids::ZoomUser;
-use zoom_sim::{NewFault, NewUser};
+use reelay_domain::ids::ZoomUser;
+use reelay_zoom_sim::{NewFault, NewUser};
 
 use crate::dice::Dice;
 use crate::interleave::{Op, Ran};

@@ -1,9 +1,9 @@
 //! What users, browsers and the app's server do: connect, come back, confirm, disconnect.
 
 use anyhow::{Context as _, anyhow, bail};
-use gateway::{Body, Request, Response};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reelay_runtime::http::{Body, Request, Response};
 use serde_json::{Value, json};
 use url::Url;
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use app_api::AppApi;
-use aws::environment::{ConfigError, Environment};
 use aws_config::retry::RetryConfig;
-use devstack::Stack;
 use event_processor::EventProcessor;
-use grants::Grants;
 use oauth_callback::OauthCallback;
 use oauth_start::OauthStart;
 use reconciler::Reconciler;
 use recording_downloader::RecordingDownloader;
+use reelay_devstack::Stack;
+use reelay_grants::Grants;
+use reelay_runtime::environment::{ConfigError, Environment};
 
 /// One instance of each function, each made when it is called for the first time.
 #[derive(Debug)]

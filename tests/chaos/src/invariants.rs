@@ -12,11 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::links::Holding;
-use aws::vault::TokenOwner;
-use domain::ids::ZoomUser;
-use domain::link::{GrantStatus, Link, LinkStatus};
 use jiff::Timestamp;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::{GrantStatus, Link, LinkStatus};
+use reelay_store::links::Holding;
+use reelay_store::vault::TokenOwner;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 

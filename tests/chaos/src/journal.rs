@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws::environment::Clock;
-use aws::vault::{SealedTokens, TokenOwner};
-use devstack::Queues;
-use domain::ids::ZoomUser;
-use domain::message::{Notification, NotificationMessage};
-use embedded_aws::{Done, Service};
 use jiff::{SignedDuration, Timestamp};
+use reelay_devstack::Queues;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::message::{Notification, NotificationMessage};
+use reelay_embedded_aws::{Done, Service};
+use reelay_runtime::environment::Clock;
+use reelay_store::vault::{SealedTokens, TokenOwner};
 use serde_json::{Value, json};
 
 /// Which function works a message off.

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsEvent;
-use domain::ids::ZoomUser;
-use grants::{AccessToken, GrantError, Grants};
 use jiff::SignedDuration;
+use reelay_domain::ids::ZoomUser;
+use reelay_grants::{AccessToken, GrantError, Grants};
+use reelay_zoom::ApiError;
 use serde_json::json;
-use zoom::ApiError;
 
 use crate::instances::Instances;
 use crate::journal::{Message, To};

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
-use aws::links::LinkTable;
-use aws::sessions::SessionTable;
-use aws::vault::Vault;
-use devstack::{Options, Stack};
-use embedded_aws::{Fault, Service};
 use jiff::SignedDuration;
-use zoom_sim::Control;
+use reelay_devstack::{Options, Stack};
+use reelay_embedded_aws::{Fault, Service};
+use reelay_store::links::LinkTable;
+use reelay_store::sessions::SessionTable;
+use reelay_store::vault::Vault;
+use reelay_zoom_sim::Control;
 
 use crate::dice::Dice;
 use crate::instances::Instances;

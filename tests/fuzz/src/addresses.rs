@@ -1,11 +1,11 @@
 //! Addresses: where a browser is sent back to, what the operator configures, what may be downloaded from.
 
-use domain::operator_url;
-use domain::recording::{FileFacts, Filter, RecordingFacts};
-use domain::return_url::{Outcome, ReturnUrl, ReturnUrls};
 use http::Uri;
+use reelay_domain::operator_url;
+use reelay_domain::recording::{FileFacts, Filter, RecordingFacts};
+use reelay_domain::return_url::{Outcome, ReturnUrl, ReturnUrls};
+use reelay_zoom::{DownloadHosts, Endpoints, authorize_url};
 use url::{Host, Url};
-use zoom::{DownloadHosts, Endpoints, authorize_url};
 
 use crate::by_hand::{self, decode, fields, take_apart, text};
 

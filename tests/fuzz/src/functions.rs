@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 
 use app_api::AppApi;
-use aws::environment::{Environment, Variables};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use domain::keys::Versions;
-use domain::pkce;
-use domain::session::{BrowserSecret, COOKIE};
-use domain::signed_state::{self, Nonce};
-use gateway::answer::Page;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Request, Response, Service as _};
 use oauth_callback::OauthCallback;
+use reelay_domain::keys::Versions;
+use reelay_domain::pkce;
+use reelay_domain::session::{BrowserSecret, COOKIE};
+use reelay_domain::signed_state::{self, Nonce};
+use reelay_runtime::environment::{Environment, Variables};
+use reelay_runtime::http::response::Page;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,7 +61,7 @@ impl Functions {
         F: Future<Output = Response<Body>> + Send,
     {
         let request: LambdaRequest = serde_json::from_value(event).ok()?;
-        let mut service = gateway::service(handle);
+        let mut service = reelay_runtime::http::service(handle);
         let call = service.call(LambdaEvent::new(request, Context::default()));
         let answer = self.runtime.block_on(call).unwrap();
         Some(serde_json::to_value(answer).unwrap())

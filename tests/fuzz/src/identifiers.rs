@@ -1,10 +1,10 @@
 //! Ids, and the object keys that are made of them.
 
-use domain::ids::{
+use jiff::Timestamp;
+use reelay_domain::ids::{
     AccountId, AppUserId, FileId, InvalidId, LinkId, MeetingUuid, RecordingId, UserId, ZoomUser,
 };
-use domain::object_key;
-use jiff::Timestamp;
+use reelay_domain::object_key;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

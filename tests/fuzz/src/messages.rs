@@ -2,11 +2,11 @@
 
 use std::fmt::Debug;
 
-use domain::message::{
+use jiff::civil::Date;
+use reelay_domain::message::{
     DownloadMessage, EventBody, EventMessage, NotificationMessage, Order, OrderMessage,
 };
-use domain::webhook::event::FilesCompleted;
-use jiff::civil::Date;
+use reelay_domain::webhook::event::FilesCompleted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

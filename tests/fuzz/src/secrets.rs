@@ -2,15 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::claim::Claim;
-use domain::cursor::{self, Position};
-use domain::ids::{AppUserId, MeetingUuid};
-use domain::keys::Versions;
-use domain::seal::{self, Sealed, Source};
-use domain::session::{BrowserSecret, COOKIE};
-use domain::signed_state::{self, Nonce, StateError};
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::claim::Claim;
+use reelay_domain::cursor::{self, Position};
+use reelay_domain::ids::{AppUserId, MeetingUuid};
+use reelay_domain::keys::Versions;
+use reelay_domain::seal::{self, Sealed, Source};
+use reelay_domain::session::{BrowserSecret, COOKIE};
+use reelay_domain::signed_state::{self, Nonce, StateError};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::jwt::{self, AppKeys, AppToken, Audience};
-use domain::keys::Versions;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use reelay_domain::jwt::{self, AppKeys, AppToken, Audience};
+use reelay_domain::keys::Versions;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::Sha256;

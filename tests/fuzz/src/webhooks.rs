@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use domain::keys::Versions;
-use domain::object_key;
-use domain::seal::{self, Sealed};
-use domain::webhook::event::{self, Deauthorized, EventKind, FilesCompleted};
-use domain::webhook::signature::{self, SignatureHeaders};
-use domain::webhook::{endpoint_validation, redact};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use reelay_domain::keys::Versions;
+use reelay_domain::object_key;
+use reelay_domain::seal::{self, Sealed};
+use reelay_domain::webhook::event::{self, Deauthorized, EventKind, FilesCompleted};
+use reelay_domain::webhook::signature::{self, SignatureHeaders};
+use reelay_domain::webhook::{endpoint_validation, redact};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use sha2::Sha256;
@@ -104,7 +104,7 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
         .sum();
     assert!(completed.files.len() <= listed);
 
-    let recording = domain::ids::RecordingId::of(uuid);
+    let recording = reelay_domain::ids::RecordingId::of(uuid);
     let start = completed.recording.start_time;
     let mut keys = BTreeSet::from([object_key::manifest(host, &recording, start)]);
     for (facts, _) in &completed.files {

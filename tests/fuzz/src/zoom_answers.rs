@@ -3,19 +3,19 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use domain::ids::MeetingUuid;
-use domain::keys::Versions;
-use domain::webhook::event::{self, FilesCompleted};
-use domain::webhook::redact;
 use http::HeaderValue;
+use reelay_domain::ids::MeetingUuid;
+use reelay_domain::keys::Versions;
+use reelay_domain::webhook::event::{self, FilesCompleted};
+use reelay_domain::webhook::redact;
+use reelay_zoom::{
+    ApiError, ByteRange, ClientCredentials, DownloadError, DownloadHosts, Endpoints, RateLimit,
+    RateLimitKind, RetryAfter, Timeouts, Zoom,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
-use zoom::{
-    ApiError, ByteRange, ClientCredentials, DownloadError, DownloadHosts, Endpoints, RateLimit,
-    RateLimitKind, RetryAfter, Timeouts, Zoom,
-};
 
 use crate::by_hand::{self, fields, text};
 use crate::loopback::{self, Reply, Seen};
@@ -401,7 +401,7 @@ pub fn download(input: &[u8]) {
             }
         };
         let (outcome, seen) = place.call(reply.clone(), get);
-        assert!(seen.len() <= zoom::MAX_REDIRECTS + 1);
+        assert!(seen.len() <= reelay_zoom::MAX_REDIRECTS + 1);
         for request in &seen {
             assert_eq!(
                 request.header("authorization"),

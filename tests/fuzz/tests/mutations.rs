@@ -2,15 +2,15 @@
 //! one and is bent a little. `FUZZ_SEED` gives other ones.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use domain::claim::Claim;
-use domain::jwt::{self, AppKeys, Audience};
-use domain::keys::Versions;
-use domain::session::{BrowserSecret, COOKIE};
-use domain::signed_state::{self, Nonce, StateError};
-use domain::webhook::signature::{self, SignatureHeaders};
 use fuzz::mutation::{Random, bent};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
+use reelay_domain::claim::Claim;
+use reelay_domain::jwt::{self, AppKeys, Audience};
+use reelay_domain::keys::Versions;
+use reelay_domain::session::{BrowserSecret, COOKIE};
+use reelay_domain::signed_state::{self, Nonce, StateError};
+use reelay_domain::webhook::signature::{self, SignatureHeaders};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 

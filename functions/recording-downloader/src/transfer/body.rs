@@ -10,8 +10,8 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::{Buf as _, Bytes, BytesMut};
 use crc_fast::Digest;
 use http_body::{Body, Frame, SizeHint};
+use reelay_zoom::{ByteRange, DownloadBody, DownloadError, NetworkError};
 use tokio::time::Sleep;
-use zoom::{ByteRange, DownloadBody, DownloadError, NetworkError};
 
 use super::pace::{StallRule, StallWatch, Waiting};
 use super::proof;

@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use aws::AwsFailure;
-use aws::bucket::Bucket;
-use aws::recordings::{FenceError, KeptUpload};
-use zoom::{DownloadError, DownloadHosts, Zoom};
+use reelay_runtime::AwsFailure;
+use reelay_store::bucket::Bucket;
+use reelay_store::recordings::{FenceError, KeptUpload};
+use reelay_zoom::{DownloadError, DownloadHosts, Zoom};
 
 pub use self::body::BodyError;
 pub use self::pace::{ProgressRule, StallRule};

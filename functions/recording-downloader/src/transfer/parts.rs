@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use aws::random;
-use aws::recordings::KeptUpload;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use zoom::DownloadError;
+use reelay_runtime::random;
+use reelay_store::recordings::KeptUpload;
+use reelay_zoom::DownloadError;
 
 use super::body::{Feed, FeedError};
 use super::pace::ProgressWatch;

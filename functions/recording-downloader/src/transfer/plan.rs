@@ -1,6 +1,6 @@
 //! How a file is cut into parts, and what of it is still missing. Pure.
 
-use zoom::ByteRange;
+use reelay_zoom::ByteRange;
 
 /// 2^20 bytes.
 pub const MIB: u64 = 1024 * 1024;

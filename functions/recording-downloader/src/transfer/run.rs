@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws::metrics::{self, Metric};
-use aws::recordings::KeptUpload;
 use bytes::Bytes;
-use zoom::{ByteRange, ContentRange, DownloadError};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_store::recordings::KeptUpload;
+use reelay_zoom::{ByteRange, ContentRange, DownloadError};
 
 use super::body::{Feed, FeedError};
 use super::pace::Allowance;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws::environment::{ConfigError, Variables};
+use reelay_runtime::environment::{ConfigError, Variables};
 
 use super::pace::{ProgressRule, StallRule};
 use super::plan::SMALLEST_PART;

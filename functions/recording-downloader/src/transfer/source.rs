@@ -7,9 +7,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws::recordings::SourceKind;
+use reelay_store::recordings::SourceKind;
+use reelay_zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, Zoom};
 use secrecy::SecretString;
-use zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, Zoom};
 
 use super::body::{BodyError, WatchedBody};
 use super::pace::StallRule;
@@ -73,7 +73,7 @@ pub(crate) struct Answer {
 /// What of a [`Download`] is still needed once its body has been taken.
 pub(crate) struct Head {
     pub(crate) content_length: Option<u64>,
-    pub(crate) content_range: Option<zoom::ContentRange>,
+    pub(crate) content_range: Option<reelay_zoom::ContentRange>,
 }
 
 /// Whether the next rung may do better. What is not about this URL and this token will not change by

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use aws::recordings::KeptUpload;
+use reelay_store::recordings::KeptUpload;
 
 use super::{Halt, Host, Rung, TransferError};
 

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws::AwsFailure;
-use aws::bucket::Bucket;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -13,6 +11,8 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
 };
 use bytes::Bytes;
+use reelay_runtime::AwsFailure;
+use reelay_store::bucket::Bucket;
 
 use super::body::{Fed, Feed, FeedError};
 use super::{Order, proof};

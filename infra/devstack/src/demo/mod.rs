@@ -11,13 +11,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use demo_app::AppUser;
-use demo_app::reelay::{Link, LinkStatus, Reelay};
-use devstack::{Options, Stack, ZoomChoice};
+use reelay_demo_app::AppUser;
+use reelay_demo_app::reelay::{Link, LinkStatus, Reelay};
+use reelay_devstack::{Options, Stack, ZoomChoice};
+use reelay_zoom_sim::{NewFile, NewRecording};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
-use zoom_sim::{NewFile, NewRecording};
 
 use self::browser::Browser;
 use self::summary::Summary;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use demo_app::reelay::{Link, Recording};
+use reelay_demo_app::reelay::{Link, Recording};
 
 use super::verify::Compared;
 use super::watch::megabytes;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use demo_app::reelay::{File, FileStatus, Recording};
-use demo_app::{AppUser, DemoApp, VerifiedNotification};
-use devstack::Stack;
+use reelay_demo_app::reelay::{File, FileStatus, Recording};
+use reelay_demo_app::{AppUser, DemoApp, VerifiedNotification};
+use reelay_devstack::Stack;
+use reelay_zoom_sim::RecordingFile;
 use reqwest::Client;
 use serde_json::Value;
-use zoom_sim::RecordingFile;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The manifest follows the last file at once.

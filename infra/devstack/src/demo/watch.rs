@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::bail;
-use demo_app::AppUser;
-use demo_app::reelay::{File, FileStatus, Recording, RecordingStatus, Reelay};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use reelay_demo_app::AppUser;
+use reelay_demo_app::reelay::{File, FileStatus, Recording, RecordingStatus, Reelay};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

@@ -9,8 +9,8 @@ mod vault;
 
 use std::collections::BTreeSet;
 
-use aws::environment::Environment;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use reelay_runtime::environment::Environment;
 
 pub(crate) use self::queues::attributes_of as queue_attributes_of;
 pub(crate) use self::secrets::{current as current_secret, put as put_secret};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use aws::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, COOKIE, USER_AGENT};
 use http::request::Parts;
 use jiff::Timestamp;
+use reelay_runtime::random;
 use serde_json::{Map, Value, json};
 
 use crate::names;

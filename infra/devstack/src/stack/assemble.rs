@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::environment::{Clock, Environment, Variables};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use embedded_aws::Engines;
+use reelay_embedded_aws::Engines;
+use reelay_runtime::environment::{Clock, Environment, Variables};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
         source,
     })?;
     let url = format!("http://{address}");
-    let engines = embedded_aws::start(embedded_aws::Options {
+    let engines = reelay_embedded_aws::start(reelay_embedded_aws::Options {
         data: data.map(|data| data.join("aws")),
         region: names::REGION.to_owned(),
         account_id: names::ACCOUNT_ID.to_owned(),
@@ -63,7 +63,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     .await?;
     let environment = environment(&engines, &clock);
     let app = if demo_app {
-        Some(demo_app::Bound::bind(loopback(0)).await?)
+        Some(reelay_demo_app::Bound::bind(loopback(0)).await?)
     } else {
         None
     };
@@ -74,7 +74,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
                 client_secret: config.client_secret.clone(),
                 webhook_secret: config.webhook_secret.clone(),
             };
-            let simulator = zoom_sim::start(*config).await?;
+            let simulator = reelay_zoom_sim::start(*config).await?;
             let url = simulator.url().clone();
             (Some(simulator), url, offered)
         }
@@ -84,8 +84,8 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let addresses = Addresses {
         public: &url,
         zoom: &zoom_url,
-        return_url: app.as_ref().map(demo_app::Bound::return_url),
-        webhook_url: app.as_ref().map(demo_app::Bound::webhook_url),
+        return_url: app.as_ref().map(reelay_demo_app::Bound::return_url),
+        webhook_url: app.as_ref().map(reelay_demo_app::Bound::webhook_url),
     };
     let parameters = template.parameters(&parameters(&addresses, &given))?;
     let mut resolver = Resolver::new(&template, &parameters, names::stage());
@@ -172,7 +172,7 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     }
     let demo_app = match app {
         Some(bound) => {
-            let mut app = demo_app::Config::new(
+            let mut app = reelay_demo_app::Config::new(
                 parse(&url)?,
                 SecretString::from(config.secrets.app_secret.clone()),
                 SecretString::from(config.secrets.notification_secret.clone()),
@@ -418,7 +418,7 @@ async fn dev_config(
 
 /// What the operator enters at Zoom after a deployment.
 fn tell_zoom(
-    simulator: &zoom_sim::Simulator,
+    simulator: &reelay_zoom_sim::Simulator,
     url: &str,
     public_url: &str,
     credentials: &ZoomCredentials,

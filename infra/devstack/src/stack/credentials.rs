@@ -1,7 +1,7 @@
 //! `ZoomSecret`: on AWS the operator fills it in, here the stack does.
 
-use aws::random;
 use aws_sdk_secretsmanager::Client;
+use reelay_runtime::random;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{self, DeployError};

@@ -10,13 +10,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::environment::{Clock, ConfigError, Environment};
-use demo_app::DemoApp;
-use embedded_aws::Engines;
 use jiff::SignedDuration;
+use reelay_demo_app::DemoApp;
+use reelay_embedded_aws::Engines;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_zoom_sim::Simulator;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zoom_sim::Simulator;
 
 pub use self::options::{FunctionChange, Options, ZoomChoice};
 use crate::config::DevConfig;
@@ -47,16 +47,16 @@ pub enum StartError {
     Template(#[from] TemplateError),
     /// An engine does not start.
     #[error("the embedded engines do not start: {0}")]
-    Engines(#[from] embedded_aws::StartError),
+    Engines(#[from] reelay_embedded_aws::StartError),
     /// A resource cannot be made.
     #[error("a resource of the template cannot be made: {0}")]
     Deploy(#[from] DeployError),
     /// The simulator does not start.
     #[error("the Zoom simulator does not start: {0}")]
-    Simulator(#[from] zoom_sim::StartError),
+    Simulator(#[from] reelay_zoom_sim::StartError),
     /// The demo app does not start.
     #[error("the demo app does not start: {0}")]
-    DemoApp(#[from] demo_app::Error),
+    DemoApp(#[from] reelay_demo_app::Error),
     /// A function's environment does not suffice.
     #[error("the function {function} does not start: {source}")]
     Function {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws::environment::Clock;
+use reelay_runtime::environment::Clock;
 use url::Url;
 
 /// What a stack is started with.
@@ -44,7 +44,7 @@ pub struct FunctionChange {
 #[derive(Debug, Clone)]
 pub enum ZoomChoice {
     /// A simulator in this process. Its addresses of webhooks and redirects are set by the stack.
-    Simulator(Box<zoom_sim::Config>),
+    Simulator(Box<reelay_zoom_sim::Config>),
     /// Another one, at this base URL, below which are `oauth/authorize`, `oauth/token` and `v2/users/me`.
     External(Url),
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use embedded_aws::{Engines, Options};
+use reelay_embedded_aws::{Engines, Options};
 
 pub(crate) struct Cloud {
     pub(crate) engines: Engines,
@@ -19,7 +19,7 @@ impl Cloud {
 
     pub(crate) async fn with(options: Options) -> Self {
         Self {
-            engines: embedded_aws::start(options).await.unwrap(),
+            engines: reelay_embedded_aws::start(options).await.unwrap(),
         }
     }
 

@@ -1,19 +1,21 @@
 //! Faults on demand. These run on the embedded engines only.
 
 use aws_sdk_s3::{config::retry::RetryConfig, primitives::ByteStream};
-use embedded_aws::{Fault, Options, Service};
+use reelay_embedded_aws::{Fault, Options, Service};
 
 use crate::cloud::Cloud;
 
 /// Engines that no variable points elsewhere, with clients that do not retry.
 struct Broken {
-    engines: embedded_aws::Engines,
+    engines: reelay_embedded_aws::Engines,
     s3: aws_sdk_s3::Client,
     sqs: aws_sdk_sqs::Client,
 }
 
 async fn start(attempts: u32) -> Broken {
-    let engines = embedded_aws::start(Options::default()).await.unwrap();
+    let engines = reelay_embedded_aws::start(Options::default())
+        .await
+        .unwrap();
     let retry = RetryConfig::standard()
         .with_max_attempts(attempts)
         .with_initial_backoff(std::time::Duration::from_millis(1));

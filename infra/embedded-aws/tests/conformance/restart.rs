@@ -13,7 +13,7 @@ use aws_sdk_s3::{
     types::{CompletedMultipartUpload, CompletedPart},
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use embedded_aws::Options;
+use reelay_embedded_aws::Options;
 
 use crate::{
     cloud::Cloud,
@@ -461,9 +461,9 @@ async fn a_directory_serves_one_at_a_time() {
         data: Some(directory.path().join("state")),
         ..Options::default()
     };
-    let second = embedded_aws::start(options).await;
+    let second = reelay_embedded_aws::start(options).await;
     assert!(
-        matches!(second, Err(embedded_aws::StartError::InUse(_))),
+        matches!(second, Err(reelay_embedded_aws::StartError::InUse(_))),
         "{second:?}"
     );
     cloud.engines.shutdown().await;

@@ -1,10 +1,12 @@
 //! Keeping what is sent. These run on the embedded engines only.
 
-use embedded_aws::{Fault, Options, Service};
+use reelay_embedded_aws::{Fault, Options, Service};
 
 #[tokio::test]
 async fn what_is_sent_is_kept_from_when_it_is_asked_for_whatever_comes_of_it() {
-    let engines = embedded_aws::start(Options::default()).await.unwrap();
+    let engines = reelay_embedded_aws::start(Options::default())
+        .await
+        .unwrap();
     let sqs = {
         use aws_sdk_sqs::config::{BehaviorVersion, Config, Credentials, Region};
         let config = Config::builder()

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, bail};
-use aws::AwsFailure;
-use aws::environment::{Clock, Environment, Variables};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_cloudformation::Client;
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{Clock, Environment, Variables};
 
 use super::{CommandLine, Deployment, Description, sdk_http_client};
 use crate::arguments::Target;
@@ -24,7 +24,7 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
         bail!("no AWS region is configured: give --region, or set AWS_REGION");
     }
     let description = describe(&Client::new(&sdk), name).await?;
-    // Where `shared/aws` looks for endpoints that are not AWS's own.
+    // Where `shared/store` looks for endpoints that are not AWS's own.
     let variables: HashMap<String, String> = std::env::vars()
         .filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"))
         .collect();

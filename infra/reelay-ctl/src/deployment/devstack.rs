@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
-use aws::environment::{Clock, Environment, Variables};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use reelay_runtime::environment::{Clock, Environment, Variables};
 use serde::Deserialize;
 use url::Url;
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use aws::environment::{Environment, Variables};
 use aws_smithy_http_client::{Builder, tls};
+use reelay_runtime::environment::{Environment, Variables};
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -17,7 +17,7 @@ use crate::arguments::{QueueName, Target};
 /// How long a request to the stack may take: longer than API Gateway waits for a function.
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
-/// Environment variables by which the tables and secrets of `shared/aws` are found, and the resources that
+/// Environment variables by which the tables and secrets of `shared/store` are found, and the resources that
 /// they name.
 const RESOURCES: [(&str, &str); 9] = [
     ("LINKS_TABLE", "LinksTable"),

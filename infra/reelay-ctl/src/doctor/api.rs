@@ -1,6 +1,6 @@
 //! The API from outside: whether it answers, and whether it knows Zoom from somebody else.
 
-use domain::webhook::{endpoint_validation, signature};
+use reelay_domain::webhook::{endpoint_validation, signature};
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use domain::jwt::Audience;
 use jiff::SignedDuration;
+use reelay_domain::jwt::Audience;
+use reelay_zoom::{
+    ClientCredentials, Endpoints, ExchangeError, OAuthErrorCode, Outage, Timeouts, Zoom,
+};
 use reqwest::header::{LOCATION, SET_COOKIE};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
-use zoom::{ClientCredentials, Endpoints, ExchangeError, OAuthErrorCode, Outage, Timeouts, Zoom};
 
 use super::api::unreachable;
 use super::finding::Finding;

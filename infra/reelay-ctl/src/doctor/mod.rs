@@ -11,7 +11,7 @@ mod secrets;
 mod storage;
 mod users;
 
-use domain::ids::AppUserId;
+use reelay_domain::ids::AppUserId;
 use serde_json::json;
 
 use self::finding::Finding;

@@ -1,8 +1,8 @@
 //! Queues: dead letters, and what waits. On AWS also the alarms, which know how long it has waited.
 
-use aws::AwsFailure;
 use clap::ValueEnum as _;
 use jiff::{SpanRound, Unit};
+use reelay_runtime::AwsFailure;
 
 use super::finding::Finding;
 use crate::arguments::QueueName;

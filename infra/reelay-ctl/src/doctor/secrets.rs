@@ -1,6 +1,6 @@
 //! Secrets: there, and plausible. Their values are looked at, never shown.
 
-use aws::secrets::Secret;
+use reelay_runtime::secrets::Secret;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! Tables and bucket: there, encrypted, closed to everybody else.
 
-use aws::AwsFailure;
 use aws_sdk_dynamodb::types::TableStatus;
+use reelay_runtime::AwsFailure;
 
 use super::finding::Finding;
 use crate::deployment::Deployment;

@@ -1,7 +1,7 @@
 //! One app user: whether their links work.
 
-use domain::ids::AppUserId;
-use domain::link::LinkStatus;
+use reelay_domain::ids::AppUserId;
+use reelay_domain::link::LinkStatus;
 
 use super::finding::Finding;
 use crate::deployment::Deployment;

@@ -1,8 +1,8 @@
 //! What is held of an app user, and what of it is held by others as well.
 
-use aws::links::{Leaving, LinkTable};
-use aws::recordings::RecordingTable;
-use domain::ids::{AppUserId, LinkId, ZoomUser};
+use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
+use reelay_store::links::{Leaving, LinkTable};
+use reelay_store::recordings::RecordingTable;
 
 use super::leaving;
 

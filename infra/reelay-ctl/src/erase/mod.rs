@@ -12,11 +12,11 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use aws::links::{Leaving, LinkTable};
-use aws::recordings::RecordingTable;
-use domain::ids::{AppUserId, LinkId};
-use domain::jwt::{Audience, LONGEST_LIFE};
 use jiff::Timestamp;
+use reelay_domain::ids::{AppUserId, LinkId};
+use reelay_domain::jwt::{Audience, LONGEST_LIFE};
+use reelay_store::links::{Leaving, LinkTable};
+use reelay_store::recordings::RecordingTable;
 use secrecy::ExposeSecret as _;
 
 use self::holdings::{Holding, Plan};
@@ -228,7 +228,10 @@ impl Eraser<'_> {
 }
 
 /// What is noted of somebody whose links are being ended.
-fn leaving(zoom_user: &domain::ids::ZoomUser, now_known_as: &domain::ids::ZoomUser) -> Leaving {
+fn leaving(
+    zoom_user: &reelay_domain::ids::ZoomUser,
+    now_known_as: &reelay_domain::ids::ZoomUser,
+) -> Leaving {
     Leaving {
         zoom_user: zoom_user.clone(),
         now_known_as: now_known_as.clone(),

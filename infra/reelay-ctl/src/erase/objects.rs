@@ -1,11 +1,11 @@
 //! The bucket's part: everything below a Zoom user's prefix.
 
 use anyhow::{Context as _, bail};
-use aws::AwsFailure;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use domain::ids::ZoomUser;
-use domain::object_key;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::object_key;
+use reelay_runtime::AwsFailure;
 
 use crate::deployment::Deployment;
 

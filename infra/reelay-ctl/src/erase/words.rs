@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use domain::ids::AppUserId;
 use jiff::Timestamp;
+use reelay_domain::ids::AppUserId;
 use serde::Serialize;
 
 use super::holdings::{Holding, Plan};

@@ -1,10 +1,10 @@
 //! Where there are no move tasks: receive, send, delete. A message is deleted only once its copy is in the
 //! queue, so a death in between makes one message of it too many, never one too few.
 
-use aws::AwsFailure;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use indicatif::ProgressBar;
+use reelay_runtime::AwsFailure;
 
 use super::Ended;
 use crate::deployment::Pair;

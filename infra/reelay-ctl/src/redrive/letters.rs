@@ -1,13 +1,13 @@
 //! Dead letters: what lies there, since when, and why. Looking leaves them where they are.
 
-use aws::AwsFailure;
-use aws::recordings::RecordingTable;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use domain::message::{
+use jiff::Timestamp;
+use reelay_domain::message::{
     DownloadMessage, EventBody, EventMessage, NotificationMessage, Order, OrderMessage,
 };
-use jiff::Timestamp;
+use reelay_runtime::AwsFailure;
+use reelay_store::recordings::RecordingTable;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -214,7 +214,7 @@ fn event(message: &EventMessage) -> String {
 }
 
 fn order(order: &Order) -> String {
-    let of = |what: &str, zoom_user: &domain::ids::ZoomUser| {
+    let of = |what: &str, zoom_user: &reelay_domain::ids::ZoomUser| {
         format!("{what} {} / {}", zoom_user.account_id, zoom_user.user_id)
     };
     match order {

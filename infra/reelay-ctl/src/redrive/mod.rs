@@ -5,10 +5,10 @@ mod letters;
 mod task;
 
 use anyhow::Context as _;
-use aws::AwsFailure;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use clap::ValueEnum as _;
+use reelay_runtime::AwsFailure;
 use serde::Serialize;
 use serde_json::json;
 

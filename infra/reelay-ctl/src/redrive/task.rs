@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use aws::AwsFailure;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{ListMessageMoveTasksResultEntry, QueueAttributeName};
 use indicatif::ProgressBar;
+use reelay_runtime::AwsFailure;
 
 use super::Ended;
 

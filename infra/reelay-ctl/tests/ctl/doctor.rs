@@ -1,10 +1,10 @@
 //! `doctor`: nothing wrong where nothing is, and each fault told with what it means and how to mend it.
 
-use embedded_aws::{Fault, Service};
-use it::people::ADA;
-use it::{System, store};
 use jiff::SignedDuration;
+use reelay_embedded_aws::{Fault, Service};
 use serde_json::{Value, json};
+use support::people::ADA;
+use support::{System, store};
 
 use crate::fake::Fake;
 use crate::run::{self, Said, assert_keeps_secrets};

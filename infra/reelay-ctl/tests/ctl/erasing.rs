@@ -1,9 +1,9 @@
 //! `erase-user`: all that is the user's, nothing that is others', and in the end all of it, however often it dies.
 
-use embedded_aws::{Fault, Service};
-use it::people::{ADA, BEN};
-use it::{System, store, zoom};
-use zoom_sim::{NewFile, NewRecording};
+use reelay_embedded_aws::{Fault, Service};
+use reelay_zoom_sim::{NewFile, NewRecording};
+use support::people::{ADA, BEN};
+use support::{System, store, zoom};
 
 use crate::run;
 

@@ -1,7 +1,7 @@
 //! `mint-link`, `confirm-link`, `manifest`, `completions`, and being called in a wrong way.
 
-use it::System;
-use it::people::ADA;
+use support::System;
+use support::people::ADA;
 
 use crate::run::{self, assert_keeps_secrets};
 

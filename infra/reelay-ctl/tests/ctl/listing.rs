@@ -1,8 +1,8 @@
 //! `links` and `recordings`.
 
-use it::people::{ADA, BEN};
-use it::{System, zoom};
-use zoom_sim::{NewFile, NewRecording};
+use reelay_zoom_sim::{NewFile, NewRecording};
+use support::people::{ADA, BEN};
+use support::{System, zoom};
 
 use crate::run;
 

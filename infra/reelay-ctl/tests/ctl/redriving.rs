@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use embedded_aws::{Fault, Service};
-use it::people::ADA;
-use it::{System, store, zoom};
+use reelay_embedded_aws::{Fault, Service};
+use reelay_zoom_sim::{NewFault, NewFile, NewRecording, Point};
 use serde_json::{Value, json};
-use zoom_sim::{NewFault, NewFile, NewRecording, Point};
+use support::people::ADA;
+use support::{System, store, zoom};
 
 use crate::fake::Fake;
 use crate::run;
@@ -15,7 +15,7 @@ use crate::run;
 /// A file that was given up after all of its retries, because Zoom gave a page instead.
 async fn given_up(system: &System) {
     system.link("alice", ADA).await;
-    let page = NewFault::always(Point::Download, zoom_sim::Fault::Html);
+    let page = NewFault::always(Point::Download, reelay_zoom_sim::Fault::Html);
     system.zoom().arm(page).unwrap();
     let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 500)]);
     zoom::complete(system, new).await;

@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use it::System;
 use serde_json::Value;
+use support::System;
 use tokio::process::Command;
 
 /// What a run said.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use it::System;
+use support::System;
 
 use crate::fake::Fake;
 use crate::run::{self, assert_keeps_secrets};

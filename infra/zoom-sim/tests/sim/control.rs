@@ -1,14 +1,14 @@
 use std::net::SocketAddr;
 
+use reelay_zoom_sim::{Config, StartError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use zoom_sim::{Config, StartError};
 
 use crate::receiver::Receiver;
 use crate::{ADA, BEN, CEM, at, client, sim, sim_with};
 
 async fn call(
-    sim: &zoom_sim::Simulator,
+    sim: &reelay_zoom_sim::Simulator,
     method: Method,
     path: &str,
     body: Option<Value>,
@@ -307,16 +307,16 @@ async fn loopback_only_and_repeatable() {
         ..Config::default()
     };
     assert!(matches!(
-        zoom_sim::start(open).await,
+        reelay_zoom_sim::start(open).await,
         Err(StartError::NotLoopback(_))
     ));
     let ids = async || {
         let sim = sim_with(|config| config.seed = Some(7)).await;
         let recording = sim
             .control()
-            .create_recording(zoom_sim::NewRecording {
+            .create_recording(reelay_zoom_sim::NewRecording {
                 send: false,
-                ..zoom_sim::NewRecording::of(ADA)
+                ..reelay_zoom_sim::NewRecording::of(ADA)
             })
             .expect("created")
             .recording;

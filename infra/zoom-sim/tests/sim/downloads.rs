@@ -3,12 +3,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Client, Response, StatusCode};
-use zoom_sim::{
+use reelay_zoom_sim::{
     Disposal, Fault, FileSpec, NewFault, NewFile, NewRecording, Point, Recording, Selection,
     Simulator,
 };
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::{Client, Response, StatusCode};
 
 use crate::receiver::Receiver;
 use crate::{ADA, BEN, client, fresh, get_json, sim};

@@ -9,10 +9,10 @@ mod webhooks;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use reelay_zoom_sim::{Config, Simulator};
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use serde_json::Value;
-use zoom_sim::{Config, Simulator};
 
 pub(crate) const ADA: &str = "UserAdaBerg00000000001";
 pub(crate) const BEN: &str = "UserBenCole_0000000002";
@@ -32,7 +32,7 @@ pub(crate) async fn sim_with(change: impl FnOnce(&mut Config)) -> Simulator {
         ..Config::default()
     };
     change(&mut config);
-    zoom_sim::start(config).await.expect("starts")
+    reelay_zoom_sim::start(config).await.expect("starts")
 }
 
 /// A client that follows nothing, so that every answer can be seen.

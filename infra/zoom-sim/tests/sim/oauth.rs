@@ -1,6 +1,6 @@
+use reelay_zoom_sim::{DeathCause, Fault, NewFault, NewUser, Point, Simulator};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
-use zoom_sim::{DeathCause, Fault, NewFault, NewUser, Point, Simulator};
 
 use crate::receiver::Receiver;
 use crate::{ADA, BEN, REDIRECT, at, client, get_json, sim};

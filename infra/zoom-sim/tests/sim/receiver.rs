@@ -9,8 +9,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use reelay_zoom_sim::{Simulator, hmac_hex, sign};
 use serde_json::{Value, json};
-use zoom_sim::{Simulator, hmac_hex, sign};
 
 use crate::SECRET;
 

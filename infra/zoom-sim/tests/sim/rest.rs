@@ -1,7 +1,9 @@
 use jiff::Timestamp;
+use reelay_zoom_sim::{
+    Disposal, Fault, NewFault, NewFile, NewRecording, Point, Selection, Simulator,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
-use zoom_sim::{Disposal, Fault, NewFault, NewFile, NewRecording, Point, Selection, Simulator};
 
 use crate::{ADA, BEN, NORTHWIND, at, client, get_json, sim};
 

@@ -1,9 +1,9 @@
 use jiff::SignedDuration;
-use serde_json::Value;
-use zoom_sim::{
+use reelay_zoom_sim::{
     DeliveryState, Disposal, Forgery, NewFile, NewRecording, Progress, RawEvent, Selection,
     Simulator, Target, UserChange,
 };
+use serde_json::Value;
 
 use crate::receiver::{Arrived, Receiver};
 use crate::{ADA, BEN, CEM, NORTHWIND, sim, sim_with};

@@ -4,11 +4,11 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
-use zoom::{
+use reelay_zoom::{
     ByteRange, ContentRange, Download, DownloadError, DownloadHosts, Endpoints, HostRefused,
     MAX_REDIRECTS, NetworkError, RateLimit, RateLimitKind, RetryAfter, Zoom,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::server::{End, Seen, Server, nobody, raw, response};
 use crate::{SECRET, assert_discreet, impatient_zoom_at, secret, zoom_at};

@@ -9,8 +9,8 @@ mod server;
 
 use std::error::Error;
 
+use reelay_zoom::{Endpoints, Timeouts, Zoom};
 use secrecy::SecretString;
-use zoom::{Endpoints, Timeouts, Zoom};
 
 /// Part of everything that must not be printed: tokens, codes, queries, answers that repeat them.
 const SECRET: &str = "S3CRET";

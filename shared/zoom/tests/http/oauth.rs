@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use zoom::{
+use reelay_zoom::{
     ClientCredentials, Endpoints, ExchangeError, NetworkError, OAuthErrorCode, Outage,
     RefreshError, RevokeError, Timeouts, TokenPair, Zoom, authorize_url,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::server::{End, Server, nobody, raw};
 use crate::{SECRET, assert_discreet, impatient_zoom_at, secret, zoom_at};

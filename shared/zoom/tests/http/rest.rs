@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use jiff::civil::date;
-use secrecy::{ExposeSecret as _, SecretString};
-use zoom::{
+use reelay_zoom::{
     ApiError, NO_RECORDING, NetworkError, Outage, RateLimit, RateLimitKind, RecordingsPage,
     RetryAfter, Zoom,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::server::{End, Server, nobody, raw};
 use crate::{SECRET, assert_discreet, impatient_zoom_at, secret, zoom_at};

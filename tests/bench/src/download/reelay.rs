@@ -1,13 +1,13 @@
 //! Reelay's downloader: the engine that the function runs, as one process.
 
-use aws::bucket::Bucket;
-use aws::environment::{ConfigError, Environment};
-use aws::recordings::SourceKind;
 use recording_downloader::transfer::{
     Order, Outcome, Rung, Settings, Standalone, Transfer, TransferError,
 };
+use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_store::bucket::Bucket;
+use reelay_store::recordings::SourceKind;
+use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
 use secrecy::SecretString;
-use zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
 
 use super::DownloadError;
 
@@ -33,7 +33,7 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         ("BUCKET".to_owned(), "bench".to_owned()),
         ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),
     ];
-    environment.variables = aws::environment::Variables::new(more.into());
+    environment.variables = reelay_runtime::environment::Variables::new(more.into());
     let bucket =
         Bucket::new(&environment).map_err(|error: ConfigError| failed(error.to_string()))?;
     // Loopback endpoints, so that loopback addresses are admitted for downloads.

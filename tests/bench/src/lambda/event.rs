@@ -1,8 +1,8 @@
 //! What the functions are called with: API Gateway's events (payload format 2.0), signed as Zoom signs, and
 //! batches of SQS.
 
-use domain::webhook::signature;
 use jiff::Timestamp;
+use reelay_domain::webhook::signature;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 

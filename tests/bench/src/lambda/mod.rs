@@ -25,7 +25,7 @@ pub(crate) enum LambdaError {
     Peers(#[from] PeerError),
     /// The devstack.
     #[error(transparent)]
-    Stack(#[from] devstack::StartError),
+    Stack(#[from] reelay_devstack::StartError),
     /// Reelay's functions could not be built.
     #[error("cargo build: {0}")]
     Build(String),

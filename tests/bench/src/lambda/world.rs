@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use devstack::{Options, Stack};
-use embedded_aws::Service;
+use reelay_devstack::{Options, Stack};
+use reelay_embedded_aws::Service;
 use secrecy::SecretString;
 
 use super::{Client, LambdaError};

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use aws::bucket::Bucket;
-use domain::ids::{MeetingUuid, RecordingId};
-use domain::object_key;
 use jiff::SignedDuration;
+use reelay_domain::ids::{MeetingUuid, RecordingId};
+use reelay_domain::object_key;
+use reelay_store::bucket::Bucket;
+use reelay_zoom_sim::{NewFile, NewRecording, Recording};
 use serde_json::Value;
-use zoom_sim::{NewFile, NewRecording, Recording};
 
 use crate::case::Case;
 use crate::dice::Dice;

@@ -1,7 +1,7 @@
 //! Uses of one expired grant at the same time, the first of them killed at every await point.
 
-use domain::ids::ZoomUser;
-use grants::{AccessToken, Grants};
+use reelay_domain::ids::ZoomUser;
+use reelay_grants::{AccessToken, Grants};
 
 use super::await_point;
 use crate::case::{Case, Rest};

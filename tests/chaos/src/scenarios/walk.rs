@@ -3,10 +3,10 @@
 //! deliver twice, the hour strikes, time. One at a time or
 //! up to three side by side, anybody killed anywhere, AWS calls spoiled, Zoom failing.
 
-use domain::ids::ZoomUser;
 use jiff::SignedDuration;
+use reelay_domain::ids::ZoomUser;
+use reelay_zoom_sim::{Fault, NewFault, Point};
 use serde_json::json;
-use zoom_sim::{Fault, NewFault, Point};
 
 use crate::case::{Case, Rest};
 use crate::dice::Dice;

@@ -1,0 +1,118 @@
+//! Receipts: that something was erased, when, why, and how much. They are kept for the operator to show,
+//! and hold nothing of whom it was about.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+use reelay_domain::link::{Change, GrantStatus, Lifecycle};
+
+use crate::sessions::Item;
+use reelay_runtime::random;
+
+/// The receipt of what a change erases; `None` if it erases nothing. It is written in the transaction
+/// that erases, so there is none without the other.
+pub(super) fn receipt(
+    change: &Change,
+    before: &Lifecycle,
+    after: &Lifecycle,
+    now: Timestamp,
+) -> Option<Item> {
+    let has_tokens =
+        |state: &Lifecycle| matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Ending));
+    let tokens = has_tokens(before) && !has_tokens(after);
+    let links = before.links.len().saturating_sub(after.links.len());
+    if !tokens && links == 0 {
+        return None;
+    }
+    let month = strtime::format("%Y-%m", now).ok()?;
+    // The random half makes it one of a kind, and can be quoted.
+    let entry = format!("{now}#{:016x}", u64::from_be_bytes(random::bytes()));
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    Some(Item::from([
+        ("zoom_user".to_owned(), text(&format!("erasures#{month}"))),
+        ("entry".to_owned(), text(&entry)),
+        ("reason".to_owned(), text(reason(change))),
+        ("tokens".to_owned(), AttributeValue::Bool(tokens)),
+        ("links".to_owned(), AttributeValue::N(links.to_string())),
+    ]))
+}
+
+fn reason(change: &Change) -> &'static str {
+    match change {
+        Change::Consent { .. } | Change::Confirm { .. } => "replaced",
+        Change::Disconnect { .. } => "disconnected",
+        Change::ExpirePending { .. } => "never_confirmed",
+        Change::Condemn => "refused_by_zoom",
+        Change::Deauthorized => "deauthorized",
+        Change::Revoked => "revoked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
+    use reelay_domain::link::{Link, LinkStatus};
+
+    fn active() -> Lifecycle {
+        let app_user: AppUserId = "alice-the-app-user".parse().unwrap();
+        let zoom_user = ZoomUser {
+            account_id: "TheAccount".parse().unwrap(),
+            user_id: "TheZoomUser".parse().unwrap(),
+        };
+        let link = Link {
+            id: LinkId::of(&app_user, &zoom_user),
+            app_user,
+            zoom_user,
+            display_name: "Their Name".to_owned(),
+            status: LinkStatus::Active,
+            created_at: Timestamp::UNIX_EPOCH,
+            activated_at: None,
+            pending_until: None,
+            formerly: Vec::new(),
+        };
+        Lifecycle {
+            grant: Some(GrantStatus::Live),
+            links: vec![link],
+        }
+    }
+
+    #[test]
+    fn a_receipt_says_what_and_why_and_nothing_of_whom() {
+        let now: Timestamp = "2026-11-23T17:00:00Z".parse().unwrap();
+        let before = active();
+        let after = before.after(&Change::Deauthorized, now).unwrap();
+        let receipt = receipt(&Change::Deauthorized, &before, &after, now).unwrap();
+        assert_eq!(
+            receipt["zoom_user"],
+            AttributeValue::S("erasures#2026-11".to_owned())
+        );
+        assert_eq!(
+            receipt["reason"],
+            AttributeValue::S("deauthorized".to_owned())
+        );
+        assert_eq!(receipt["tokens"], AttributeValue::Bool(true));
+        assert_eq!(receipt["links"], AttributeValue::N("1".to_owned()));
+        let text = format!("{receipt:?}");
+        let link = &before.links[0];
+        for private in [
+            "alice",
+            "TheAccount",
+            "TheZoomUser",
+            "Their Name",
+            link.id.as_str(),
+        ] {
+            assert!(!text.contains(private), "{private}");
+        }
+    }
+
+    #[test]
+    fn what_erases_nothing_has_no_receipt() {
+        let now = Timestamp::UNIX_EPOCH;
+        let before = active();
+        let app_user = before.links[0].app_user.clone();
+        let confirm = Change::Confirm { app_user };
+        let after = before.after(&confirm, now).unwrap();
+        assert_eq!(receipt(&confirm, &before, &after, now), None);
+    }
+}

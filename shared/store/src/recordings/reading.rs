@@ -1,0 +1,227 @@
+//! Reading recordings: whole, in outline, or one after the other.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use reelay_domain::cursor::Position;
+use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::notification::MOST_FILES;
+use reelay_domain::recording::{FileFacts, FileStatus};
+use serde::Deserialize;
+
+use super::{
+    BY_START, FileItem, FileKey, Loaded, RecordingItem, RecordingTable, read, recording_entry,
+};
+use crate::sessions::Item;
+use reelay_runtime::AwsFailure;
+
+/// What totals and states need of a file.
+#[derive(Deserialize)]
+struct SlimFile {
+    id: FileId,
+    status: FileStatus,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
+    bytes_stored: u64,
+}
+
+impl From<SlimFile> for FileItem {
+    fn from(slim: SlimFile) -> Self {
+        Self {
+            facts: FileFacts {
+                id: slim.id,
+                file_type: String::new(),
+                recording_type: None,
+                extension: String::new(),
+                size: slim.size,
+            },
+            status: slim.status,
+            reason: None,
+            bytes_stored: slim.bytes_stored,
+            key: None,
+            crc64nvme: None,
+            source: None,
+            sealed_at: None,
+            look: None,
+            last_event_ts: 0,
+            received_at: None,
+            lease_owner: None,
+            lease_until: None,
+            attempt: 0,
+            upload: None,
+            recognised: None,
+        }
+    }
+}
+
+/// A recording's own row and those of its files, told apart.
+fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<Loaded>, AwsFailure> {
+    let mut item = None;
+    let mut files = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row
+            .get("entry")
+            .and_then(|e| e.as_s().ok())
+            .is_some_and(|entry| entry.contains("#file#"))
+        {
+            files.push(read(row)?);
+        } else {
+            item = Some(read(row)?);
+        }
+    }
+    Ok(item.map(|item| Loaded {
+        zoom_user: zoom_user.clone(),
+        item,
+        files,
+    }))
+}
+
+impl RecordingTable {
+    /// A recording with all of its files, by one consistent query.
+    pub async fn load(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<Loaded>, AwsFailure> {
+        let rows = self.rows(zoom_user, id).into_paginator().items().send();
+        let rows = rows.collect::<Result<Vec<Item>, _>>().await;
+        let rows = rows.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        loaded(zoom_user, rows)
+    }
+
+    /// A recording as a notification shows it: the first files in full, the others as far as totals and
+    /// states need them. A recording may have a thousand files, and tell of each.
+    pub async fn overview(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        in_full: Option<&FileId>,
+    ) -> Result<Option<Loaded>, AwsFailure> {
+        let first = i32::try_from(MOST_FILES + 1).unwrap_or(i32::MAX);
+        let page = self.rows(zoom_user, id).limit(first).send().await;
+        let page = page.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        let rest = page
+            .last_evaluated_key
+            .clone()
+            .filter(|key| !key.is_empty());
+        let overview = loaded(zoom_user, page.items.unwrap_or_default())?;
+        let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
+            return Ok(overview);
+        };
+        let slim = self
+            .rows(zoom_user, id)
+            .set_exclusive_start_key(Some(rest))
+            .projection_expression("id, #status, #size, bytes_stored")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#size", "size")
+            .into_paginator()
+            .items()
+            .send();
+        let slim = slim.collect::<Result<Vec<Item>, _>>().await;
+        for row in slim.map_err(|error| AwsFailure::of("Query Recordings", &error))? {
+            let slim: SlimFile = read(row)?;
+            let key = FileKey {
+                zoom_user: zoom_user.clone(),
+                recording: id.clone(),
+                file: slim.id.clone(),
+            };
+            let full = if in_full == Some(&slim.id) {
+                self.file(&key).await?
+            } else {
+                None
+            };
+            overview.files.push(full.unwrap_or_else(|| slim.into()));
+        }
+        Ok(Some(overview))
+    }
+
+    fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            // Ids vary in length, so a prefix alone would find other recordings as well.
+            .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
+            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
+            .expression_attribute_values(":first", AttributeValue::S(recording_entry(id)))
+            .expression_attribute_values(
+                ":last",
+                AttributeValue::S(format!("{}#~", recording_entry(id))),
+            )
+    }
+
+    /// A file's item.
+    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
+        self.get(&key.zoom_user, key.entry())
+            .await?
+            .map(read)
+            .transpose()
+    }
+
+    /// A recording's own item, without its files.
+    pub async fn item(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<RecordingItem>, AwsFailure> {
+        self.get(zoom_user, recording_entry(id))
+            .await?
+            .map(read)
+            .transpose()
+    }
+
+    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsFailure> {
+        self.client
+            .get_item()
+            .table_name(&self.table)
+            .key("zoom_user", AttributeValue::S(zoom_user.key()))
+            .key("entry", AttributeValue::S(entry))
+            .consistent_read(true)
+            .send()
+            .await
+            .map(|answer| answer.item)
+            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))
+    }
+
+    /// Up to `limit` recordings of a Zoom user, newest first, after a position; without their files.
+    pub async fn newest(
+        &self,
+        zoom_user: &ZoomUser,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<RecordingItem>, AwsFailure> {
+        // All Zoom users share one order of (start_order, zoom_user), newest first. Start orders hold
+        // the recording id, so equal ones at another user are the same meeting instance.
+        let bound = after.map(|position| {
+            let inclusive = zoom_user.key() < position.zoom_user;
+            (position.start_order.clone(), inclusive)
+        });
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_START)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()));
+        let query = match bound {
+            None => query.key_condition_expression("zoom_user = :user"),
+            Some((start_order, inclusive)) => query
+                .key_condition_expression(if inclusive {
+                    "zoom_user = :user AND start_order <= :before"
+                } else {
+                    "zoom_user = :user AND start_order < :before"
+                })
+                .expression_attribute_values(":before", AttributeValue::S(start_order)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some(row) = pages.next().await else { break };
+            found.push(read(
+                row.map_err(|error| AwsFailure::of("Query Recordings", &error))?,
+            )?);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,201 @@
+//! The token vault: OAuth tokens under a KMS key.
+//!
+//! Envelope encryption: KMS makes a data key bound to an encryption context (whose tokens, and what
+//! for), the tokens are sealed with AES-256-GCM under it, and only the encrypted data key is kept. One
+//! KMS call a write and one a read, for tokens of any length; KMS itself takes 4 KiB at most. What was
+//! sealed for one owner does not open for another: KMS refuses the data key, and the MAC covers the
+//! owner too.
+
+use std::fmt;
+
+use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use aes_gcm::{Aes256Gcm, Key};
+use aws_sdk_kms::Client;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use reelay_domain::ids::ZoomUser;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use reelay_runtime::AwsFailure;
+use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_runtime::random;
+
+/// Whose tokens they are. It becomes KMS's encryption context, so it can't be changed afterwards.
+#[derive(Debug, Clone)]
+pub enum TokenOwner {
+    /// A grant's tokens.
+    Grant(ZoomUser),
+    /// The tokens of an exchange whose Zoom user is not known yet, by the exchange's key.
+    Exchange(String),
+}
+
+impl TokenOwner {
+    fn context(&self) -> (&'static str, String) {
+        match self {
+            Self::Grant(user) => ("zoom_user", user.key()),
+            Self::Exchange(key) => ("exchange", key.clone()),
+        }
+    }
+}
+
+/// A pair of OAuth tokens.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Good for an hour.
+    pub access_token: SecretString,
+    /// Good for one refresh within 90 days.
+    pub refresh_token: SecretString,
+}
+
+/// Tokens that may rest in a table.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedTokens {
+    /// Data key, encrypted by KMS.
+    key: String,
+    /// AES-GCM nonce, then the sealed pair.
+    text: String,
+}
+
+impl fmt::Debug for SealedTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedTokens")
+    }
+}
+
+/// Why tokens could not be sealed or opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// KMS did not answer, or refused.
+    #[error(transparent)]
+    Kms(#[from] AwsFailure),
+    /// They are another owner's, or were altered.
+    #[error("the sealed tokens do not open")]
+    DoesNotOpen,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    a: String,
+    r: String,
+}
+
+const PURPOSE: &str = "oauth-tokens";
+const NONCE: usize = 12;
+
+/// The vault.
+#[derive(Debug)]
+pub struct Vault {
+    client: Client,
+    key_id: String,
+}
+
+impl Vault {
+    /// The vault under the KMS key that `TOKEN_KEY_ID` names.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: environment.kms(),
+            key_id: environment.variables.required("TOKEN_KEY_ID")?.to_owned(),
+        })
+    }
+
+    /// Seals a pair for its owner.
+    pub async fn seal(
+        &self,
+        owner: &TokenOwner,
+        tokens: &Tokens,
+    ) -> Result<SealedTokens, VaultError> {
+        let (kind, id) = owner.context();
+        let made = self
+            .client
+            .generate_data_key()
+            .key_id(&self.key_id)
+            .key_spec(DataKeySpec::Aes256)
+            .encryption_context(kind, &id)
+            .encryption_context("purpose", PURPOSE)
+            .send()
+            .await
+            .map_err(|error| AwsFailure::of("GenerateDataKey", &error))?;
+        let (Some(data_key), Some(encrypted)) = (made.plaintext, made.ciphertext_blob) else {
+            return Err(AwsFailure::answer("GenerateDataKey", "no key in the answer").into());
+        };
+        let plain = serde_json::to_vec(&Plain {
+            a: tokens.access_token.expose_secret().to_owned(),
+            r: tokens.refresh_token.expose_secret().to_owned(),
+        })
+        .map_err(|_| VaultError::DoesNotOpen)?;
+        let nonce: [u8; NONCE] = random::bytes();
+        let cipher = cipher(data_key.as_ref())?;
+        let owner = aad(kind, &id);
+        let payload = Payload {
+            msg: &plain,
+            aad: owner.as_bytes(),
+        };
+        let sealed = cipher
+            .encrypt(&nonce.into(), payload)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        Ok(SealedTokens {
+            key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
+            text: STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()),
+        })
+    }
+
+    /// Opens a pair for the owner that it was sealed for.
+    pub async fn open(
+        &self,
+        owner: &TokenOwner,
+        sealed: &SealedTokens,
+    ) -> Result<Tokens, VaultError> {
+        let (kind, id) = owner.context();
+        let encrypted = STANDARD_NO_PAD
+            .decode(&sealed.key)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        let text = STANDARD_NO_PAD
+            .decode(&sealed.text)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        let (nonce, text) = text
+            .split_first_chunk::<NONCE>()
+            .ok_or(VaultError::DoesNotOpen)?;
+        let data_key = self
+            .client
+            .decrypt()
+            .key_id(&self.key_id)
+            .ciphertext_blob(Blob::new(encrypted))
+            .encryption_context(kind, &id)
+            .encryption_context("purpose", PURPOSE)
+            .send()
+            .await
+            .map_err(|error| match AwsFailure::of("Decrypt", &error) {
+                failure if failure.code() == "InvalidCiphertextException" => {
+                    VaultError::DoesNotOpen
+                }
+                failure => VaultError::Kms(failure),
+            })?
+            .plaintext
+            .ok_or(VaultError::DoesNotOpen)?;
+        let owner = aad(kind, &id);
+        let payload = Payload {
+            msg: text,
+            aad: owner.as_bytes(),
+        };
+        let plain = cipher(data_key.as_ref())?
+            .decrypt(&(*nonce).into(), payload)
+            .map_err(|_| VaultError::DoesNotOpen)?;
+        let plain: Plain = serde_json::from_slice(&plain).map_err(|_| VaultError::DoesNotOpen)?;
+        Ok(Tokens {
+            access_token: plain.a.into(),
+            refresh_token: plain.r.into(),
+        })
+    }
+}
+
+fn cipher(key: &[u8]) -> Result<Aes256Gcm, VaultError> {
+    let key: [u8; 32] = key.try_into().map_err(|_| VaultError::DoesNotOpen)?;
+    Ok(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)))
+}
+
+fn aad(kind: &str, id: &str) -> String {
+    format!("{PURPOSE} {kind} {id}")
+}

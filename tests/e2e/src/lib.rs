@@ -1,0 +1,1 @@
+//! Flows, attacks and faults on the whole system, over real HTTP: see `suite`.
