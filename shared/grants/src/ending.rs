@@ -34,7 +34,7 @@ impl Grants {
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
         let (mut token_refused, mut refreshed) = (false, false);
         loop {
-            let holding = self.links().holding(zoom_user).await?;
+            let holding = self.links().snapshot(zoom_user).await?;
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
@@ -44,7 +44,7 @@ impl Grants {
             };
             let lease = self
                 .links()
-                .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
                 match self.refresh(zoom_user, &lease, &Change::Condemn).await {
@@ -83,7 +83,7 @@ impl Grants {
         let credentials = self.credentials().await?;
         let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         if matches!(answer, Err(RevokeError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         }
@@ -104,7 +104,7 @@ impl Grants {
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
-            None => match self.links().holding(zoom_user).await?.grant {
+            None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
                 _ => Ok(()),
             },
@@ -120,7 +120,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<DeauthorizationOutcome, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let Some(grant) = holding.grant else {
             return Ok(DeauthorizationOutcome::NoGrant);
@@ -134,7 +134,7 @@ impl Grants {
         }
         let lease = match self
             .links()
-            .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
             .await
         {
             Ok(lease) => lease,
@@ -158,7 +158,7 @@ impl Grants {
         {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
             // Ended with that, or replaced by a consent.
-            None => match self.links().holding(zoom_user).await?.grant {
+            None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
                 None => Ok(DeauthorizationOutcome::Deauthorized),
             },
@@ -184,7 +184,7 @@ impl Grants {
         zoom_user: &ZoomUser,
         lease: &Lease,
     ) -> Result<DeauthorizationOutcome, GrantError> {
-        match self.links().give_back(zoom_user, lease).await {
+        match self.links().release_lease(zoom_user, lease).await {
             Ok(()) | Err(LeaseError::Taken) => Ok(DeauthorizationOutcome::StillAuthorized),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }

@@ -29,7 +29,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<MaintenanceOutcome, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let now = self.clock.now();
         for link in &holding.links {
@@ -40,7 +40,7 @@ impl Grants {
                     .await?;
             }
         }
-        let grant = self.links().holding(zoom_user).await?.grant;
+        let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
             None | Some(GrantStatus::Dead) => Ok(MaintenanceOutcome::Done),
             Some(GrantStatus::Ending) => self
@@ -89,7 +89,7 @@ impl Grants {
             }
             Err(error) => return Err(error),
         };
-        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+        let Some(grant) = self.links().snapshot(zoom_user).await?.grant else {
             return Ok(MaintenanceOutcome::Done);
         };
         if grant.version != token.version {
@@ -99,7 +99,7 @@ impl Grants {
             return Ok(MaintenanceOutcome::MovedTo(to));
         }
         if !grant.is_idle(self.clock.now()) {
-            self.links().postpone(zoom_user, &grant).await?;
+            self.links().defer_check(zoom_user, &grant).await?;
         }
         Ok(MaintenanceOutcome::Done)
     }
@@ -135,7 +135,7 @@ impl Grants {
         let tokens = self.open(zoom_user, grant).await?;
         let owner = TokenOwner::Grant(me.user.clone());
         let new = NewTokens {
-            tokens: self.vault().seal(&owner, &tokens).await?,
+            tokens: self.vault().encrypt(&owner, &tokens).await?,
             obtained_at: grant.obtained_at,
             exchange: grant.exchange.clone(),
             access_expires_at: grant.access_expires_at,
@@ -143,7 +143,7 @@ impl Grants {
         };
         let moved = self
             .links()
-            .follow(zoom_user, grant.version, &me.user, &new, self.clock.now())
+            .move_to_account(zoom_user, grant.version, &me.user, &new, self.clock.now())
             .await?
             .ok_or(GrantError::Busy)?;
         metrics::count(Metric::GrantsMoved, "account_changed");
