@@ -17,6 +17,6 @@ impl Reconciler {
                 return Ok(());
             }
         }
-        Ok(self.sessions.forget_exchange(exchange).await?)
+        Ok(self.sessions.delete_exchange(exchange).await?)
     }
 }

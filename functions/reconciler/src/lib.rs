@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
 use reelay_grants::{Checked, GrantError, Grants, LookedAfter};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
@@ -47,7 +47,7 @@ enum OrderError {
     #[error(transparent)]
     Grant(#[from] GrantError),
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error("Zoom's API: {0}")]
     Zoom(#[from] ApiError),
 }
@@ -60,12 +60,12 @@ impl Reconciler {
             grants: Grants::new(environment)?,
             sessions: SessionTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
-            events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
+            events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
             // The queue that it works off.
-            orders: Queue::named_by(environment, "QUEUE_URL")?,
+            orders: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
-            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
         })
     }
@@ -73,10 +73,10 @@ impl Reconciler {
     /// Works off a batch of orders.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
-            .work(batch, |delivery: Delivery<OrderMessage>| async move {
+            .process(batch, |delivery: Delivery<OrderMessage>| async move {
                 self.carry_out(delivery.message.order)
                     .await
-                    .map_err(Retry::because)
+                    .map_err(Retry::new)
             })
             .await
     }

@@ -124,7 +124,7 @@ impl<'a> Ladder<'a> {
         let mut opened = seal::open(&keys, self.meeting, sealed);
         // It may have been sealed under a key that is newer than the one we know.
         if opened.is_err()
-            && let Some(keys) = self.function.queue_key.read_again().await?
+            && let Some(keys) = self.function.queue_key.reread().await?
         {
             opened = seal::open(&keys, self.meeting, sealed);
         }

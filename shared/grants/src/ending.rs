@@ -34,7 +34,7 @@ impl Grants {
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
         let (mut token_refused, mut refreshed) = (false, false);
         loop {
-            let holding = self.links().holding(zoom_user).await?;
+            let holding = self.links().snapshot(zoom_user).await?;
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
@@ -44,7 +44,7 @@ impl Grants {
             };
             let lease = self
                 .links()
-                .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
                 match self.refresh(zoom_user, &lease, &Change::Condemn).await {
@@ -83,7 +83,7 @@ impl Grants {
         let credentials = self.credentials().await?;
         let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         if matches!(answer, Err(RevokeError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         }
@@ -104,7 +104,7 @@ impl Grants {
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
-            None => match self.links().holding(zoom_user).await?.grant {
+            None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
                 _ => Ok(()),
             },
@@ -117,7 +117,7 @@ impl Grants {
     /// # Errors
     /// [`GrantError`]; trying again is safe.
     pub async fn check(&self, zoom_user: &ZoomUser) -> Result<Checked, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let Some(grant) = holding.grant else {
             return Ok(Checked::Nothing);
@@ -131,7 +131,7 @@ impl Grants {
         }
         let lease = match self
             .links()
-            .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
             .await
         {
             Ok(lease) => lease,
@@ -155,7 +155,7 @@ impl Grants {
         {
             Some(_) => Ok(Checked::StillGood),
             // Ended with that, or replaced by a consent.
-            None => match self.links().holding(zoom_user).await?.grant {
+            None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(_) => Ok(Checked::StillGood),
                 None => Ok(Checked::Ended),
             },
@@ -177,7 +177,7 @@ impl Grants {
     }
 
     async fn still_good(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Checked, GrantError> {
-        match self.links().give_back(zoom_user, lease).await {
+        match self.links().release_lease(zoom_user, lease).await {
             Ok(()) | Err(LeaseError::Taken) => Ok(Checked::StillGood),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }

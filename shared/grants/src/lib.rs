@@ -13,10 +13,10 @@ mod upkeep;
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::NotificationMessage;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::secrets::{SecretError, ZoomCredentials, ZoomSecret};
-use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
+use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, OutboxEntry};
 use reelay_store::queue::Queue;
 use reelay_store::sessions::SessionTable;
 use reelay_store::vault::{TokenOwner, Tokens, Vault, VaultError};
@@ -78,7 +78,7 @@ pub enum GrantError {
     Api(ApiError),
     /// AWS did not do something.
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     /// The vault did not.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -165,7 +165,7 @@ impl Grants {
     /// `NOTIFICATIONS_QUEUE_URL`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |reason: String| ConfigError::Unusable {
+        let unusable = |reason: String| ConfigError::Invalid {
             name: "ZOOM_OAUTH_URL".to_owned(),
             reason,
         };
@@ -180,8 +180,8 @@ impl Grants {
             vault: Vault::new(environment)?,
             zoom: Zoom::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable(error.to_string()))?,
-            secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             clock: environment.clock.clone(),
         })
     }
@@ -210,17 +210,17 @@ impl Grants {
     }
 
     /// The credentials once more, if they may have been turned over since they were read.
-    async fn credentials_read_again(&self) -> Result<Option<ClientCredentials>, SecretError> {
-        Ok(self.secret.credentials_read_again().await?.map(client))
+    async fn credentials_reread(&self) -> Result<Option<ClientCredentials>, SecretError> {
+        Ok(self.secret.credentials_reread().await?.map(client))
     }
 
     /// Tells the app what a change brought.
     ///
     /// # Errors
     /// If SQS or DynamoDB did not; what was not told stays in the outbox.
-    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsFailure> {
+    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsError> {
         self.links
-            .tell(&self.notifications, zoom_user, &changed.outbox)
+            .publish_outbox(&self.notifications, zoom_user, &changed.outbox)
             .await
     }
 
@@ -231,13 +231,13 @@ impl Grants {
     pub async fn tell_rest(
         &self,
         zoom_user: &ZoomUser,
-        outbox: &[Unsent],
-    ) -> Result<(), AwsFailure> {
+        outbox: &[OutboxEntry],
+    ) -> Result<(), AwsError> {
         if outbox.is_empty() {
             return Ok(());
         }
         self.links
-            .tell(&self.notifications, zoom_user, outbox)
+            .publish_outbox(&self.notifications, zoom_user, outbox)
             .await
     }
 
@@ -248,7 +248,7 @@ impl Grants {
             .ok_or(GrantError::ReauthorizationRequired)?;
         Ok(self
             .vault
-            .open(&TokenOwner::Grant(zoom_user.clone()), sealed)
+            .decrypt(&TokenOwner::Grant(zoom_user.clone()), sealed)
             .await?)
     }
 }

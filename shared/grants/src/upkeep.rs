@@ -26,7 +26,7 @@ impl Grants {
     /// # Errors
     /// [`GrantError`]; trying again is safe.
     pub async fn look_after(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let now = self.clock.now();
         for link in &holding.links {
@@ -37,7 +37,7 @@ impl Grants {
                     .await?;
             }
         }
-        let grant = self.links().holding(zoom_user).await?.grant;
+        let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
             None | Some(GrantStatus::Dead) => Ok(LookedAfter::Done),
             Some(GrantStatus::Ending) => self.revoke(zoom_user).await.map(|()| LookedAfter::Done),
@@ -83,7 +83,7 @@ impl Grants {
             }
             Err(error) => return Err(error),
         };
-        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
+        let Some(grant) = self.links().snapshot(zoom_user).await?.grant else {
             return Ok(LookedAfter::Done);
         };
         if grant.version != token.version {
@@ -93,7 +93,7 @@ impl Grants {
             return Ok(LookedAfter::MovedTo(to));
         }
         if !grant.is_idle(self.clock.now()) {
-            self.links().postpone(zoom_user, &grant).await?;
+            self.links().defer_check(zoom_user, &grant).await?;
         }
         Ok(LookedAfter::Done)
     }
@@ -126,7 +126,7 @@ impl Grants {
         let tokens = self.open(zoom_user, grant).await?;
         let owner = TokenOwner::Grant(me.user.clone());
         let new = NewTokens {
-            tokens: self.vault().seal(&owner, &tokens).await?,
+            tokens: self.vault().encrypt(&owner, &tokens).await?,
             obtained_at: grant.obtained_at,
             exchange: grant.exchange.clone(),
             access_expires_at: grant.access_expires_at,
@@ -134,7 +134,7 @@ impl Grants {
         };
         let moved = self
             .links()
-            .follow(zoom_user, grant.version, &me.user, &new, self.clock.now())
+            .move_to_account(zoom_user, grant.version, &me.user, &new, self.clock.now())
             .await?
             .ok_or(GrantError::Busy)?;
         metrics::count(Metric::GrantsMoved, "account_changed");

@@ -83,7 +83,7 @@ pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow:
     let batch = batch(message)?;
     let answer = match message.to {
         To::Events => instances.event_processor()?.handle(batch).await,
-        To::Orders => instances.reconciler()?.handle(batch).await,
+        To::Jobs => instances.reconciler()?.handle(batch).await,
         To::Downloads => {
             let deadline = Instant::now() + DOWNLOADER_TIME;
             let downloader = instances.recording_downloader()?;

@@ -28,7 +28,7 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
     };
     let mut environment =
-        Environment::of_process().map_err(|error: ConfigError| failed(error.to_string()))?;
+        Environment::from_process_env().map_err(|error: ConfigError| failed(error.to_string()))?;
     let more = [
         ("BUCKET".to_owned(), "bench".to_owned()),
         ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),

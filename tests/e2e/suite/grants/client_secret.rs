@@ -53,7 +53,7 @@ async fn while_the_client_secret_turns_over_nobody_is_condemned_and_all_goes_on_
     );
     assert_eq!(system.app.links("alice").await, links);
     scene.assert_told("alice", [("activated", 1)]).await;
-    assert_eq!(scene.dead_orders().await, Vec::<String>::new());
+    assert_eq!(scene.dead_jobs().await, Vec::<String>::new());
 }
 
 #[tokio::test]
