@@ -23,7 +23,7 @@ use reelay_store::links::LinkTable;
 use reelay_store::queue::Queue;
 use reelay_store::sessions::{ConsumeOutcome, Session, SessionTable};
 use reelay_store::vault::Vault;
-use reelay_zoom::{Endpoints, Timeouts, Zoom};
+use reelay_zoom::{Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 use crate::linking::LinkingError;
@@ -38,7 +38,7 @@ pub struct OauthCallback {
     notifications: Queue<NotificationMessage>,
     orders: Queue<OrderMessage>,
     vault: Vault,
-    zoom: Zoom,
+    zoom: ZoomClient,
     variables: Variables,
     clock: Clock,
 }
@@ -131,7 +131,7 @@ impl OauthCallback {
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
-            zoom: Zoom::new(endpoints, Timeouts::default())
+            zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
             variables: variables.clone(),
             clock: environment.clock.clone(),

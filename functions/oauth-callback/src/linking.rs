@@ -18,7 +18,9 @@ use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Session, exchange_expiry, exchange_key,
 };
 use reelay_store::vault::{TokenOwner, Tokens, VaultError};
-use reelay_zoom::{ApiError, ClientCredentials, ExchangeError, Me, OAuthErrorCode, TokenPair};
+use reelay_zoom::{
+    ApiError, ClientCredentials, CurrentUser, ExchangeError, OAuthErrorCode, TokenPair,
+};
 use secrecy::SecretString;
 
 use crate::OauthCallback;
@@ -58,7 +60,7 @@ impl LinkingError {
             Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
             Self::Secret(_)
             | Self::NoVerifier
-            | Self::Exchange(ExchangeError::Unavailable(_))
+            | Self::Exchange(ExchangeError::Transient(_))
             | Self::UsersMe(_)
             | Self::Vault(_)
             | Self::Link(_)
@@ -153,7 +155,10 @@ impl OauthCallback {
         exchange: &str,
         obtained: &Obtained,
     ) -> Result<Claim, LinkingError> {
-        let me = self.zoom.users_me(&obtained.tokens.access_token).await?;
+        let me = self
+            .zoom
+            .get_current_user(&obtained.tokens.access_token)
+            .await?;
         let missing = scope::missing(obtained.scope.as_deref());
         if !missing.is_empty() {
             // Without its scopes the pair makes no link. Links that exist get it all the same; where there
@@ -210,7 +215,7 @@ impl OauthCallback {
 
     async fn store(
         &self,
-        me: &Me,
+        me: &CurrentUser,
         obtained: &Obtained,
         exchange: &str,
         session: &Session,

@@ -37,7 +37,7 @@ impl Unlisted {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. })
+            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::Forbidden { .. })
         )
     }
 }
@@ -45,7 +45,7 @@ impl Unlisted {
 impl From<GrantError> for Unlisted {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired => {
+            GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired => {
                 Self::NoGrant
             }
             error => Self::GrantUnavailable(error.to_string()),
@@ -172,12 +172,12 @@ impl<'a> Ladder<'a> {
         let ask = |token: SecretString| async move {
             grants
                 .zoom()
-                .meeting_recordings(&token, self.meeting, TOKEN_LIFETIME_SECONDS)
+                .get_meeting_recordings(&token, self.meeting, TOKEN_LIFETIME_SECONDS)
                 .await
         };
         match ask(token.token.clone()).await {
             Err(ApiError::Unauthorized) => {
-                let token = grants.another_token(self.zoom_user, &token).await?;
+                let token = grants.replace_token(self.zoom_user, &token).await?;
                 let listed = ask(token.token.clone()).await?;
                 Ok((token, listed))
             }

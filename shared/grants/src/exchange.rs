@@ -13,7 +13,7 @@ use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Consent, LinkError, NewTokens};
 use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
 use reelay_store::vault::{EncryptedTokens, TokenOwner, Tokens};
-use reelay_zoom::{ApiError, Me, RefreshError, RevokeError};
+use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError};
 
 use crate::refresh::pause;
 use crate::{GrantError, Grants, LEASE};
@@ -67,7 +67,11 @@ impl Grants {
                 {
                     return Ok(None);
                 }
-                let me = match self.zoom().users_me(&saved.tokens.access_token).await {
+                let me = match self
+                    .zoom()
+                    .get_current_user(&saved.tokens.access_token)
+                    .await
+                {
                     Ok(me) => me,
                     // Replaced by a later authorization, or deauthorized: nobody's any more.
                     Err(ApiError::Unauthorized) => return Ok(None),
@@ -134,7 +138,11 @@ impl Grants {
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
-        match self.zoom().users_me(&saved.tokens.access_token).await {
+        match self
+            .zoom()
+            .get_current_user(&saved.tokens.access_token)
+            .await
+        {
             Ok(me) if me.user == *zoom_user => {
                 metrics::count(Metric::ExchangesFinished, "needed_at_once");
                 self.take_in(&saved, &me).await.map(|()| true)
@@ -210,7 +218,7 @@ impl Grants {
         Ok(true)
     }
 
-    async fn take_in(&self, saved: &Saved, me: &Me) -> Result<(), GrantError> {
+    async fn take_in(&self, saved: &Saved, me: &CurrentUser) -> Result<(), GrantError> {
         let owner = TokenOwner::Grant(me.user.clone());
         let consent = Consent {
             zoom_user: &me.user,

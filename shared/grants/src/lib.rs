@@ -21,13 +21,13 @@ use reelay_store::queue::Queue;
 use reelay_store::sessions::SessionTable;
 use reelay_store::vault::{TokenOwner, Tokens, Vault, VaultError};
 use reelay_zoom::{
-    ApiError, ClientCredentials, Endpoints, OAuthErrorCode, Outage, RefreshError, RevokeError,
-    Timeouts, Zoom,
+    ApiError, ClientCredentials, Endpoints, OAuthErrorCode, RefreshError, RevokeError, Timeouts,
+    TransientError, ZoomClient,
 };
 use secrecy::SecretString;
 
-pub use ending::Checked;
-pub use upkeep::LookedAfter;
+pub use ending::DeauthorizationOutcome;
+pub use upkeep::MaintenanceOutcome;
 
 /// A lease outlives the slowest call to Zoom (8 s) with everything around it.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -72,7 +72,7 @@ pub enum GrantError {
     },
     /// Zoom did not answer; try again.
     #[error("Zoom is not available: {0}")]
-    Unavailable(Outage),
+    Transient(TransientError),
     /// A call of Zoom's API failed otherwise; try again.
     #[error("users/me: {0}")]
     Api(ApiError),
@@ -100,7 +100,7 @@ impl GrantError {
             Self::Busy => "busy",
             Self::InvalidClient => "invalid_client",
             Self::Rejected { .. } => "rejected",
-            Self::Unavailable(_) => "zoom_unavailable",
+            Self::Transient(_) => "zoom_unavailable",
             Self::Api(_) => "zoom_api",
             Self::Aws(_) | Self::Link(_) => "aws",
             Self::Vault(_) => "vault",
@@ -124,7 +124,7 @@ impl From<RefreshError> for GrantError {
             RefreshError::InvalidGrant => Self::ReauthorizationRequired,
             RefreshError::InvalidClient => Self::InvalidClient,
             RefreshError::Rejected { status, code } => Self::Rejected { status, code },
-            RefreshError::Unavailable(outage) => Self::Unavailable(outage),
+            RefreshError::Transient(outage) => Self::Transient(outage),
         }
     }
 }
@@ -134,7 +134,7 @@ impl From<RevokeError> for GrantError {
         match error {
             RevokeError::InvalidClient => Self::InvalidClient,
             RevokeError::Rejected { status, code } => Self::Rejected { status, code },
-            RevokeError::Unavailable(outage) => Self::Unavailable(outage),
+            RevokeError::Transient(outage) => Self::Transient(outage),
         }
     }
 }
@@ -142,7 +142,7 @@ impl From<RevokeError> for GrantError {
 impl From<ApiError> for GrantError {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Unavailable(outage) => Self::Unavailable(outage),
+            ApiError::Transient(outage) => Self::Transient(outage),
             error => Self::Api(error),
         }
     }
@@ -154,7 +154,7 @@ pub struct Grants {
     links: LinkTable,
     sessions: SessionTable,
     vault: Vault,
-    zoom: Zoom,
+    zoom: ZoomClient,
     secret: ZoomSecret,
     notifications: Queue<NotificationMessage>,
     clock: Clock,
@@ -178,7 +178,7 @@ impl Grants {
             links: LinkTable::new(environment)?,
             sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
-            zoom: Zoom::new(endpoints, Timeouts::default())
+            zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable(error.to_string()))?,
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
@@ -197,7 +197,7 @@ impl Grants {
     }
 
     /// Zoom over HTTP.
-    pub fn zoom(&self) -> &Zoom {
+    pub fn zoom(&self) -> &ZoomClient {
         &self.zoom
     }
 

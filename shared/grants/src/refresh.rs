@@ -32,7 +32,7 @@ impl Grants {
     /// A token of the grant that has not ended, refreshed if need be.
     ///
     /// # Errors
-    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::None`] are for good.
+    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are for good.
     pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
         self.token(zoom_user, None).await
     }
@@ -56,7 +56,7 @@ impl Grants {
     ) -> Result<AccessToken, GrantError> {
         for look in 0..MOST_LOOKS {
             let holding = self.links().snapshot(zoom_user).await?;
-            let grant = holding.grant.ok_or(GrantError::None)?;
+            let grant = holding.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
                 GrantStatus::Dead => {

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use reelay_runtime::AwsError;
 use reelay_store::bucket::Bucket;
 use reelay_store::recordings::{LeaseError, UploadState};
-use reelay_zoom::{DownloadError, DownloadHosts, Zoom};
+use reelay_zoom::{DownloadError, DownloadHosts, ZoomClient};
 
 pub use self::body::BodyError;
 pub use self::pace::{ProgressRule, StallRule};
@@ -197,7 +197,7 @@ pub trait Host: Sync {
 /// One file's transfer.
 pub struct Transfer<'a> {
     /// Zoom, over HTTP.
-    pub zoom: &'a Zoom,
+    pub zoom: &'a ZoomClient,
     /// Where downloads may lead.
     pub hosts: &'a DownloadHosts,
     /// Where the file goes.

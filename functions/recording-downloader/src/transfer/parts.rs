@@ -225,8 +225,8 @@ impl<E: Into<Halt>> From<E> for Failed {
                                 retry_after: None,
                                 ..
                             }
-                            | DownloadError::WrongRange
-                            | DownloadError::Encoded
+                            | DownloadError::RangeMismatch
+                            | DownloadError::UnexpectedEncoding
                     )
             )
         );

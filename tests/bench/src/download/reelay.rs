@@ -6,7 +6,7 @@ use recording_downloader::transfer::{
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_store::bucket::Bucket;
 use reelay_store::recordings::SourceKind;
-use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
+use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 use super::DownloadError;
@@ -41,8 +41,8 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         .map_err(|error| failed(error.to_string()))?;
     let hosts =
         DownloadHosts::parse("127.0.0.1", &endpoints).map_err(|error| failed(error.to_string()))?;
-    let zoom =
-        Zoom::new(endpoints, Timeouts::default()).map_err(|error| failed(error.to_string()))?;
+    let zoom = ZoomClient::new(endpoints, Timeouts::default())
+        .map_err(|error| failed(error.to_string()))?;
     let size = variable("BENCH_SIZE")?.parse().ok();
     let order = Order {
         key: "reelay".to_owned(),

@@ -61,7 +61,7 @@ async fn a_grant_that_nobody_uses_is_refreshed_before_its_ninety_days_are_over()
     scene
         .grants()
         .zoom()
-        .users_me(&token.unwrap().token)
+        .get_current_user(&token.unwrap().token)
         .await
         .unwrap();
     scene.assert_told("alice", [("activated", 1)]).await;

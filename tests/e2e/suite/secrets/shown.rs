@@ -91,7 +91,7 @@ const HARMLESS: [(&str, &str); 26] = [
         "reelay_runtime::sqs::Consumer",
         "the queue's address, which opens nothing",
     ),
-    ("reelay_zoom::InvalidHostList", "the operator's list"),
+    ("reelay_zoom::HostListError", "the operator's list"),
 ];
 
 /// What was shown, and what must not be seen.
@@ -551,7 +551,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let uuid: MeetingUuid = recording.uuid.parse().unwrap();
     let listed = grants
         .zoom()
-        .meeting_recordings(&token.token, &uuid, 60)
+        .get_meeting_recordings(&token.token, &uuid, 60)
         .await
         .unwrap();
     let bearer = listed.download_access_token.clone().unwrap();
@@ -563,7 +563,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let day: Date = recording.start_time.to_string()[..10].parse().unwrap();
     let mut page = grants
         .zoom()
-        .recordings_page(
+        .list_recordings(
             &token.token,
             day.yesterday().unwrap(),
             day.tomorrow().unwrap(),
