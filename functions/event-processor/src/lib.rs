@@ -289,7 +289,7 @@ impl EventProcessor {
         // is, the fresher address serves.
         if is_wanted {
             item.source_saved_at = source.as_ref().map(|_| now.as_millisecond());
-            item.look = Some(NextCheck::first(now));
+            item.next_check = Some(NextCheck::first(now));
         } else {
             item.source = None;
         }

@@ -40,7 +40,7 @@ impl Reconciler {
         let Some(item) = self.recordings.file(&key).await? else {
             return Ok(());
         };
-        if !item.look.is_some_and(|look| look.is_due(now)) {
+        if !item.next_check.is_some_and(|look| look.is_due(now)) {
             return Ok(());
         }
         let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
@@ -60,7 +60,10 @@ impl Reconciler {
             return Ok(());
         };
         let requested = loaded.item.requested;
-        let forgotten = loaded.files.into_iter().filter(|item| item.look.is_none());
+        let forgotten = loaded
+            .files
+            .into_iter()
+            .filter(|item| item.next_check.is_none());
         let forgotten = forgotten.map(|item| {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
@@ -109,7 +112,7 @@ impl Reconciler {
         if upkeep.drop_source {
             metrics::count(Metric::SourcesExpired, "too_old");
         }
-        if item.look.is_none() && upkeep.next.is_none() {
+        if item.next_check.is_none() && upkeep.next.is_none() {
             return Ok(());
         }
         self.recordings.mark_checked(&key, &item, &upkeep).await

@@ -247,7 +247,7 @@ class Flow:
         return [one for one in self.zoom.look("grants")["grants"] if one["user_id"] == ADA and not one.get("death")]
 
     def queues(self):
-        for name in ("Events", "Downloads", "Notifications", "Orders"):
+        for name in ("Events", "Downloads", "Notifications", "Jobs"):
             assert self.cloud.waiting(self.resources[f"{name}Dlq"]) == 0, f"dead letters of {name}"
         # Orders that finish interrupted consents are delivered a quarter of an hour later.
         for name in ("Events", "Downloads", "Notifications"):

@@ -23,7 +23,7 @@ const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(60);
 pub enum SecretError {
     /// Secrets Manager did not give it.
     #[error(transparent)]
-    Unreadable(#[from] AwsError),
+    Unavailable(#[from] AwsError),
     /// It was read, and is not what it should be: not filled in yet, as a rule.
     #[error("the secret {0} is not configured")]
     NotConfigured(&'static str),

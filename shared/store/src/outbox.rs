@@ -36,7 +36,7 @@ impl NotificationOutbox {
     }
 
     /// Tells a fact to these app users. Safe to repeat. Gives the overview that was read for the fact, or `None` if it is gone, erased together with its user.
-    pub async fn tell(
+    pub async fn publish(
         &self,
         table: &RecordingTable,
         zoom_user: &ZoomUser,

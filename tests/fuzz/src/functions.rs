@@ -94,7 +94,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
     ] {
         variables.insert(name.to_owned(), name.to_owned());
     }
-    for name in ["NOTIFICATIONS", "DOWNLOADS", "ORDERS"] {
+    for name in ["NOTIFICATIONS", "DOWNLOADS", "JOBS"] {
         variables.insert(format!("{name}_QUEUE_URL"), format!("{aws}/1/{name}"));
     }
     let credentials = Credentials::new("id", "secret", None, None, "fuzz");

@@ -16,7 +16,7 @@ use crate::http::key_set::KeySet;
 pub enum AppTokenError {
     /// The token is at fault.
     #[error(transparent)]
-    Refused(#[from] TokenError),
+    Rejected(#[from] TokenError),
     /// We are: there is no secret to check it with.
     #[error("the app's keys can't be read: {0}")]
     Unavailable(String),

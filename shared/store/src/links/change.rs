@@ -281,7 +281,7 @@ impl LinkTable {
                     scope: new.scope.clone(),
                     obtained_at: new.obtained_at,
                     exchange: new.exchange.clone(),
-                    due: due::of_grant(status, true, now),
+                    next_check_day: due::of_grant(status, true, now),
                     user_id: zoom_user.user_id.clone(),
                     version: beginning(now),
                     generation,
@@ -362,11 +362,11 @@ impl LinkTable {
                 .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?);
         } else if status == GrantStatus::Dead {
-            remove.extend(["tokens", "due"]);
+            remove.extend(["tokens", "next_check_day"]);
         }
         if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
-            set += ", due = :due";
-            update = update.expression_attribute_values(":due", attribute(&day)?);
+            set += ", next_check_day = :day";
+            update = update.expression_attribute_values(":day", attribute(&day)?);
         }
         if !remove.is_empty() {
             set = format!("{set} REMOVE {}", remove.join(", "));

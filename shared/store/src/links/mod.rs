@@ -59,7 +59,7 @@ pub struct Grant {
     pub exchange: String,
     /// The day from which on somebody has to look after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<Date>,
+    pub next_check_day: Option<Date>,
     /// Zoom's user id, for the index over grants by it.
     pub user_id: UserId,
     /// Rises with every new pair of tokens.
@@ -119,7 +119,7 @@ pub enum Confirmation {
     /// The link is active, and the app is to be told these.
     Active(Box<Link>, Vec<OutboxEntry>),
     /// The link is gone, or the connect token was used for another link in the meantime.
-    NoLonger,
+    Expired,
 }
 
 /// What came of a change.
@@ -129,7 +129,7 @@ pub struct Changed {
     pub before: Lifecycle,
     /// What there is now.
     pub after: Lifecycle,
-    /// What the app is still to be told, this change's facts among it: [`LinkTable::tell`].
+    /// What the app is still to be told, this change's facts among it: [`LinkTable::publish_outbox`].
     pub outbox: Vec<OutboxEntry>,
 }
 
@@ -138,7 +138,7 @@ pub struct Changed {
 pub struct OutboxEntry {
     entry: String,
     notifications: Vec<Notification>,
-    due: Date,
+    next_check_day: Date,
 }
 
 impl OutboxEntry {
@@ -149,7 +149,7 @@ impl OutboxEntry {
         Some(Self {
             entry,
             notifications,
-            due: due::day(now),
+            next_check_day: due::day(now),
         })
     }
 
@@ -221,7 +221,7 @@ struct LinkItem {
     pending_until: Option<Timestamp>,
     /// From this day on a link that is still pending is to be dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    due: Option<Date>,
+    next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     formerly: Vec<ZoomUser>,
 }
@@ -243,7 +243,7 @@ impl LinkTable {
     }
 
     /// The grant and all links of a Zoom user, consistently.
-    pub async fn holding(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
+    pub async fn snapshot(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -294,7 +294,7 @@ impl LinkTable {
 
     /// Tells the app what waits in the outbox, then empties it. A crash in between tells it twice, under
     /// the same ids.
-    pub async fn tell(
+    pub async fn publish_outbox(
         &self,
         notifications: &Queue<NotificationMessage>,
         zoom_user: &ZoomUser,
@@ -349,7 +349,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
-        due: link.pending_until.map(due::day),
+        next_check_day: link.pending_until.map(due::day),
         formerly: link.formerly.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)

@@ -44,7 +44,7 @@ impl LinkTable {
     ///
     /// # Errors
     /// [`LinkError`]; then nothing was written.
-    pub async fn follow(
+    pub async fn move_to_account(
         &self,
         from: &ZoomUser,
         version: u64,

@@ -105,7 +105,7 @@ pub struct FileItem {
     pub source_saved_at: Option<i64>,
     /// When the clock looks after it, if it has to.
     #[serde(flatten)]
-    pub look: Option<NextCheck>,
+    pub next_check: Option<NextCheck>,
     /// `event_ts` of the event that the source is from, epoch milliseconds.
     pub last_event_ts: i64,
     /// When the event that brought it was accepted, epoch milliseconds, if it was to be fetched at once: how
@@ -240,27 +240,27 @@ impl FileKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddOutcome<T> {
     /// It is new.
-    New,
+    AddOutcome,
     /// It was known already, as this.
-    Known(T),
+    AlreadyExists(T),
 }
 
 /// What came of claiming a file's transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseOutcome {
     /// The transfer is the caller's, until the lease ends.
-    Ours(FileItem),
+    Acquired(FileItem),
     /// Somebody else works on it.
-    Leased {
+    HeldByOther {
         /// Until this time (epoch milliseconds).
         until: i64,
         /// Who.
         owner: String,
     },
     /// Nothing to do: stored, failed or skipped.
-    Ended(FileItem),
+    AlreadyFinished(FileItem),
     /// There is no such file.
-    Unknown,
+    FileNotFound,
 }
 
 /// A transfer's fence was lost: the lease ran out and somebody else took over.
@@ -410,7 +410,7 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #source = :source, last_event_ts = :ts, source_saved_at = :now, due = :due, next_check_at = :look",
+                "SET #source = :source, last_event_ts = :ts, source_saved_at = :now, next_check_day = :day, next_check_at = :at",
             )
             .expression_attribute_values(":now", number(now.as_millisecond()));
         let update = due::with_look(update, &NextCheck::first(now))
@@ -441,7 +441,7 @@ impl RecordingTable {
             Some((source, event_ts)) => update
                 .update_expression(
                     "SET #status = :queued, #source = :source, last_event_ts = :ts, source_saved_at = :now, \
-                     due = :due, next_check_at = :look REMOVE reason, received_at",
+                     next_check_day = :day, next_check_at = :at REMOVE reason, received_at",
                 )
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
@@ -450,7 +450,7 @@ impl RecordingTable {
                 .expression_attribute_values(":ts", number(event_ts)),
             None => update
                 .update_expression(
-                    "SET #status = :queued, due = :due, next_check_at = :look REMOVE reason, received_at",
+                    "SET #status = :queued, next_check_day = :day, next_check_at = :at REMOVE reason, received_at",
                 )
                 .condition_expression("#status = :failed"),
         };
@@ -486,7 +486,7 @@ impl RecordingTable {
     ) -> Result<(), AwsError> {
         let update = self.update(zoom_user, &recording_entry(id));
         let update = due::with_look(update, &NextCheck::first(now))
-            .update_expression("SET requested = :yes, due = :due, next_check_at = :look")
+            .update_expression("SET requested = :yes, next_check_day = :day, next_check_at = :at")
             .condition_expression("attribute_exists(entry)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())

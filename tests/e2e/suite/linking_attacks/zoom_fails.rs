@@ -29,7 +29,7 @@ async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
     };
     let grant = LinkTable::new(environment)
         .unwrap()
-        .holding(&zoom_user)
+        .snapshot(&zoom_user)
         .await
         .unwrap()
         .grant
