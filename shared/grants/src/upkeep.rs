@@ -2,7 +2,7 @@
 //! who have changed accounts.
 
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Grant, NewTokens};
 use reelay_store::vault::TokenOwner;
@@ -39,8 +39,8 @@ impl Grants {
         }
         let grant = self.links().holding(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
-            None | Some(GrantStatus::Dead) => Ok(LookedAfter::Done),
-            Some(GrantStatus::Ending) => self.revoke(zoom_user).await.map(|()| LookedAfter::Done),
+            None | Some(GrantStatus::ReauthorizationRequired) => Ok(LookedAfter::Done),
+            Some(GrantStatus::Revoking) => self.revoke(zoom_user).await.map(|()| LookedAfter::Done),
             Some(GrantStatus::Live) => self.keep(zoom_user).await,
         }
     }
@@ -55,7 +55,7 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = Change::ExpirePending {
+        let change = GrantChange::ExpirePending {
             app_user: app_user.clone(),
         };
         let changed = self
