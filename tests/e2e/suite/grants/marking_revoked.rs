@@ -1,24 +1,21 @@
-//! Before a grant is condemned: a consent may have brought it other tokens, which just have not found
-//! their way to it. And what Zoom's numbers say about whose fault it is.
+//! Before a grant is marked revoked, open consents are tried; and the meaning of Zoom's error codes.
 
 use reelay_grants::GrantError;
 use reelay_zoom_sim::{Fault, NewFault, Point};
 use secrecy::ExposeSecret as _;
-use support::people::ADA;
+use support::zoom_users::ADA;
 
-use super::refresh::hold;
+use super::refresh::hold_calls;
+
 use super::{ACCESS_TOKEN_ENDS, Scene};
 
 #[tokio::test]
-async fn a_consent_that_is_saved_and_not_with_its_grant_yet_keeps_it_from_being_condemned() {
+async fn saved_exchange_prevents_grant_revocation() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
-    scene
-        .system
-        .stack
-        .advance(ACCESS_TOKEN_ENDS - jiff::SignedDuration::from_secs(300));
+    scene.advance(ACCESS_TOKEN_ENDS - jiff::SignedDuration::from_secs(300));
 
-    // Alice's own pair is dead since Bob's consent, and expired for us as well.
+    // Alice's tokens are revoked by Bob's consent, and expired.
     let user = scene.zoom_user(ADA);
     let refused = {
         let stale = scene.grants().access_token(&user).await.unwrap();
@@ -27,82 +24,72 @@ async fn a_consent_that_is_saved_and_not_with_its_grant_yet_keeps_it_from_being_
     let token = refused.unwrap();
     assert_eq!(
         token.token.expose_secret(),
-        &scene.system.zoom().live_grant(ADA).unwrap().access_token
+        &scene.zoom().live_grant(ADA).unwrap().access_token
     );
     scene.assert_served(ADA).await;
     scene.settle().await;
     scene.assert_served(ADA).await;
-    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
 }
 
 #[tokio::test]
-async fn a_consent_of_somebody_else_does_not_keep_a_dead_grant_alive() {
+async fn unrelated_consent_does_not_keep_revoked_grant() {
     let scene = Scene::linked(&["alice"]).await;
-    // Cem's consent is open while Ada's grant is found dead.
-    let mut browser = scene.system.browser();
-    let back = scene
-        .system
-        .callback(&mut browser, "cem", support::people::CEM)
+    // Cem's consent is open when Ada's grant turns out to be revoked.
+    let mut browser = scene.browser();
+    let callback = scene
+        .callback(&mut browser, "cem", support::zoom_users::CEM)
         .await;
-    scene.arm(NewFault::times(
-        Point::UsersMe,
-        Fault::Status { status: 500 },
-        1,
-    ));
-    browser.visit(&back).await;
+    scene.fail_next(Point::UsersMe, Fault::Status { status: 500 }, 1);
+    browser.visit(&callback).await;
     scene.remove_silently(ADA).await;
-    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let user = scene.zoom_user(ADA);
-    let refused = scene.grants().access_token(&user).await;
-    assert!(
-        matches!(refused, Err(GrantError::ReauthorizationRequired)),
-        "{refused:?}"
-    );
+    scene.advance(ACCESS_TOKEN_ENDS);
+    scene.assert_refresh_finds_revocation().await;
     scene.settle().await;
     scene
-        .assert_told("alice", [("activated", 1), ("reauthorization_required", 1)])
+        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
         .await;
 }
 
 #[tokio::test]
-async fn while_it_cannot_be_asked_whose_an_open_consent_is_nobody_is_condemned() {
+async fn users_me_outage_prevents_marking_revoked() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
     let user = scene.zoom_user(ADA);
     let stale = scene.grants().access_token(&user).await.unwrap();
     let outage = NewFault::always(Point::UsersMe, Fault::Status { status: 503 });
-    let outage = scene.system.zoom().arm(outage).unwrap();
+    let outage = scene.zoom().arm(outage).unwrap();
     let refused = scene.grants().replace_token(&user, &stale).await;
     assert!(
         matches!(refused, Err(GrantError::Transient(_))),
         "{refused:?}"
     );
     scene.assert_status("alice", &["active"]).await;
-    scene.system.zoom().clear_faults(Some(outage));
+    scene.zoom().clear_faults(Some(outage));
     scene.grants().replace_token(&user, &stale).await.unwrap();
     scene.assert_served(ADA).await;
     scene.settle().await;
-    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_consent_at_zoom_is_waited_for_before_its_older_pair_is_condemned() {
+async fn consent_in_progress_delays_marking_revoked() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     let stale = scene.grants().access_token(&user).await.unwrap();
 
-    // Zoom has answered Bob's exchange, and the answer is on its way to the table: the item says no more
-    // than that the exchange was begun. (The first PutItem opens the session, the second begins.)
-    let [save] = hold(&scene, [("PutItem", 3)]);
-    let mut browser = scene.system.browser();
-    let back = scene.system.callback(&mut browser, "bob", ADA).await;
-    let visit = tokio::spawn(async move { browser.visit(&back).await });
+    // Zoom has responded to Bob's exchange, but the tokens are not saved yet. The first PutItem opens the
+    // session, the second begins the exchange, the third saves the tokens.
+    let [save] = hold_calls(&scene, [("PutItem", 3)]);
+    let mut browser = scene.browser();
+    let callback = scene.callback(&mut browser, "bob", ADA).await;
+    let visit = tokio::spawn(async move { browser.visit(&callback).await });
     save.reached.notified().await;
 
     let grants = scene.grants();
     let (asking, for_user) = (stale.clone(), user.clone());
     let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &asking).await });
-    // Refused by Zoom by now, and waiting.
+    // Rejected by Zoom, and waiting for the consent.
     while scene.refreshes() == 0 {
         tokio::task::yield_now().await;
     }
@@ -112,36 +99,32 @@ async fn a_consent_at_zoom_is_waited_for_before_its_older_pair_is_condemned() {
     visit.await.unwrap().claim();
     scene.settle().await;
     scene.assert_served(ADA).await;
-    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
 }
 
 #[tokio::test]
-async fn a_pair_that_was_taken_in_and_refreshed_is_not_put_back_by_its_own_callback() {
+async fn callback_does_not_restore_already_refreshed_tokens() {
     let scene = Scene::linked(&["alice"]).await;
     let begun = scene.interrupted("bob").await;
     let user = scene.zoom_user(ADA);
     let stale = scene.grants().access_token(&user).await.unwrap();
-    let taken_in = scene.grants().replace_token(&user, &stale).await.unwrap();
-    // Refreshed since: the pair that the exchange brought is dead.
-    let refreshed = scene
-        .grants()
-        .replace_token(&user, &taken_in)
-        .await
-        .unwrap();
+    let adopted = scene.grants().replace_token(&user, &stale).await.unwrap();
+    // The refresh revoked the tokens of the exchange.
+    let refreshed = scene.grants().replace_token(&user, &adopted).await.unwrap();
     assert_ne!(
         refreshed.token.expose_secret(),
-        taken_in.token.expose_secret()
+        adopted.token.expose_secret()
     );
     scene.finish(&begun).await;
     scene.assert_served(ADA).await;
 }
 
 #[tokio::test]
-async fn whoever_was_removed_or_disabled_by_an_admin_must_connect_again() {
+async fn admin_removal_requires_reauthorization() {
     for code in [4735, 4738, 4737, 4741, 4711] {
         let scene = Scene::linked(&["alice"]).await;
-        scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-        scene.arm(numbered(code));
+        scene.advance(ACCESS_TOKEN_ENDS);
+        scene.fail(Point::TokenRefresh, numbered(code));
         let refused = scene.grants().access_token(&scene.zoom_user(ADA)).await;
         assert!(
             matches!(refused, Err(GrantError::ReauthorizationRequired)),
@@ -154,11 +137,11 @@ async fn whoever_was_removed_or_disabled_by_an_admin_must_connect_again() {
 }
 
 #[tokio::test]
-async fn an_app_that_zoom_disabled_for_all_condemns_nobody() {
+async fn disabled_app_keeps_grants() {
     for code in [4702, 4704, 4717] {
         let scene = Scene::linked(&["alice"]).await;
-        scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-        scene.arm(numbered(code));
+        scene.advance(ACCESS_TOKEN_ENDS);
+        scene.fail(Point::TokenRefresh, numbered(code));
         let refused = scene.grants().access_token(&scene.zoom_user(ADA)).await;
         assert!(
             matches!(refused, Err(GrantError::InvalidClient)),
@@ -168,12 +151,11 @@ async fn an_app_that_zoom_disabled_for_all_condemns_nobody() {
     }
 }
 
-/// A refusal of the token endpoint as Zoom's list of errors numbers it.
-fn numbered(code: i64) -> NewFault {
-    let answer = Fault::Answer {
+/// A token endpoint error with one of Zoom's documented codes.
+fn numbered(code: i64) -> Fault {
+    Fault::Answer {
         status: 400,
         content_type: "application/json".to_owned(),
         body: format!(r#"{{"error":"invalid_request","code":{code},"reason":"…"}}"#),
-    };
-    NewFault::always(Point::TokenRefresh, answer)
+    }
 }
