@@ -1,4 +1,4 @@
-//! Download URLs and redirects to foreign hosts. `shared/zoom/src/hosts.rs` holds the table of rejections.
+//! Download URLs and redirects to foreign hosts. `reelay_zoom`'s `DownloadHosts` tests the table of rejections.
 
 use std::net::Ipv4Addr;
 

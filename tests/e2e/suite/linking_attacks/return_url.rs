@@ -1,4 +1,4 @@
-//! `return_to`: one rejected URL per kind. `shared/domain/src/return_url.rs` holds the table.
+//! `return_to`: one rejected URL per kind. `reelay_domain::return_url` tests the table.
 
 use serde_json::json;
 use support::System;

@@ -1,6 +1,6 @@
 //! Connect tokens: one invalid token per endpoint, expiry, and `jti`.
 //!
-//! `shared/domain/src/jwt.rs` holds the table of all rejected tokens.
+//! The tests of `reelay_domain::jwt` hold the table of rejected tokens.
 
 use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, Header};

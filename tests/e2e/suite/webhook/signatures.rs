@@ -1,4 +1,4 @@
-//! Signatures, on both routes. `shared/domain/src/webhook/signature.rs` holds the table of rejections.
+//! Signatures, on both routes. `reelay_domain::webhook::signature` tests the table of rejections.
 
 use serde_json::{Value, json};
 use support::System;
