@@ -156,9 +156,9 @@ async fn link(system: &System) -> Row {
     system.link("bob", BEN).await;
     let until_told = counted.end();
     // The finish job is delivered 15 minutes after the exchange, and finds it finished.
-    let order = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
-    let orders = &system.queues().jobs;
-    system.send_message(orders, &order.to_string()).await;
+    let job = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
+    let jobs = &system.queues().jobs;
+    system.send_message(jobs, &job.to_string()).await;
     let counted = Counted::begin(system);
     system.process_queues().await;
     combined((1.0, &until_told), (1.0, &counted.end()))

@@ -207,8 +207,8 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
         };
         if at_the_api {
             // The event's URL is rejected before and after the wait.
-            let refused = Fault::Status { status: 401 };
-            system.fail_next(Point::Download, refused, 2);
+            let rejected = Fault::Status { status: 401 };
+            system.fail_next(Point::Download, rejected, 2);
         }
         let point = if at_the_api {
             Point::MeetingRecordings

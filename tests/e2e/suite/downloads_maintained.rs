@@ -121,8 +121,8 @@ async fn on_demand_file_drops_source_after_a_day() {
 #[tokio::test]
 async fn failed_file_stays_failed_until_requested() {
     let (system, app_webhook) = linked("automatic").await;
-    let refused = NewFault::always(Point::Download, Fault::Status { status: 401 });
-    let armed = system.zoom().arm(refused).unwrap();
+    let rejected = NewFault::always(Point::Download, Fault::Status { status: 401 });
+    let armed = system.zoom().arm(rejected).unwrap();
     let recording = system.record(video(1_000)).await;
     system.zoom().clear_faults(Some(armed));
     system.zoom().clear_requests();
@@ -169,8 +169,8 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
     // An upload that will be resumed: two of five parts are stored.
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
-    let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(2);
-    let armed = system.zoom().arm(refused).unwrap();
+    let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(2);
+    let armed = system.zoom().arm(rejected).unwrap();
     assert_eq!(
         downloader.deliver("m", LONG_INVOCATION).await,
         Outcome::Retry

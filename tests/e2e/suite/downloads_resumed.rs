@@ -149,8 +149,8 @@ async fn resumed_upload_restarts_when_file_changed() {
         // HOLOGRAM has no exact declared length, so another length is valid.
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
         let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
-        let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(3);
-        let armed = system.zoom().arm(refused).unwrap();
+        let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(3);
+        let armed = system.zoom().arm(rejected).unwrap();
         assert_eq!(
             downloader.deliver("m", LONG_INVOCATION).await,
             Outcome::Retry,

@@ -70,8 +70,8 @@ async fn api_outage_after_rejected_token_is_retried() {
     ] {
         let case = format!("{fault:?}");
         // The event's URL is rejected at both deliveries.
-        let refused = NewFault::times(Point::Download, Fault::Status { status: 401 }, 2);
-        system.zoom().arm(refused).unwrap();
+        let rejected = NewFault::times(Point::Download, Fault::Status { status: 401 }, 2);
+        system.zoom().arm(rejected).unwrap();
         let down = NewFault::times(Point::MeetingRecordings, fault, 1);
         system.zoom().arm(down).unwrap();
         let recording = system.complete_recording(video(1_000)).await;
@@ -81,8 +81,8 @@ async fn api_outage_after_rejected_token_is_retried() {
     }
     assert_eq!(system.dead_letters().await, [""; 0]);
 
-    let refused = NewFault::always(Point::Download, Fault::Status { status: 401 });
-    system.zoom().arm(refused).unwrap();
+    let rejected = NewFault::always(Point::Download, Fault::Status { status: 401 });
+    system.zoom().arm(rejected).unwrap();
     let down = NewFault::always(Point::MeetingRecordings, Fault::Status { status: 500 });
     system.zoom().arm(down).unwrap();
     let recording = system.record(video(1_000)).await;
@@ -210,8 +210,8 @@ async fn parts_rejected_by_s3_are_fetched_again() {
     let (system, _inbox) = linked().await;
     let faults = system.faults();
     for code in ["BadDigest", "InvalidPart", "EntityTooSmall"] {
-        let refused = AwsFault::error(400, code);
-        faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, refused);
+        let rejected = AwsFault::error(400, code);
+        faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, rejected);
         system.zoom().clear_requests();
         let recording = system.complete_recording(video(9 * MIB)).await;
         let drained = system.stack.drain_without_pauses().await;
@@ -219,8 +219,8 @@ async fn parts_rejected_by_s3_are_fetched_again() {
         assert_eq!(requests(&system, "/ssrweb/"), 4, "{code}: both parts again");
         system.assert_stored(&recording, code).await;
     }
-    let refused = AwsFault::error(400, "BadDigest");
-    faults.fail_until_cleared(Service::S3, "CompleteMultipartUpload", refused);
+    let rejected = AwsFault::error(400, "BadDigest");
+    faults.fail_until_cleared(Service::S3, "CompleteMultipartUpload", rejected);
     let recording = system.record(video(9 * MIB)).await;
     assert_failed(&system, &recording, "not_proven", "for good").await;
     let folder = folder(&recording);

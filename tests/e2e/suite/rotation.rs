@@ -103,8 +103,8 @@ async fn removed_secret_version_expires_within_five_minutes() {
     let old = system.app.api_token("alice");
     assert_eq!(links(&old).await, 401);
     let body = json!({"claim": "none"}).to_string();
-    let refused = system
+    let rejected = system
         .app
         .call_with(Method::POST, "/v1/links/confirm", Some(&old), Some(body));
-    assert_eq!(refused.await.code(), "token_invalid");
+    assert_eq!(rejected.await.code(), "token_invalid");
 }

@@ -14,12 +14,12 @@ use super::{linked, linked_with_webhook, of_ada, two_small};
 
 /// The ways in which a call fails. The SDK retries dropped calls and returns rejected ones.
 fn failures_of_calls() -> [(&'static str, AwsFault); 4] {
-    let refused = || AwsFault::error(400, "AccessDeniedException");
+    let rejected = || AwsFault::error(400, "AccessDeniedException");
     [
-        ("refused", refused()),
-        ("done and said to be refused", refused().after_effect()),
-        ("cut", AwsFault::connection_cut()),
-        ("done and cut", AwsFault::connection_cut().after_effect()),
+        ("rejected", rejected()),
+        ("executed and reported as rejected", rejected().after_effect()),
+        ("dropped", AwsFault::connection_cut()),
+        ("executed with a lost response", AwsFault::connection_cut().after_effect()),
     ]
 }
 

@@ -282,10 +282,7 @@ async fn consent_finished_before_revocation_leaves_nothing() {
     let dead = scene.dead_jobs().await;
     assert!(!dead.is_empty());
     scene.zoom().clear_faults(None);
-    for order in dead {
-        scene.send_job(serde_json::from_str(&order).unwrap()).await;
-    }
-    scene.settle().await;
+    scene.redrive(&dead).await;
     scene.assert_gone(ADA).await;
     scene.assert_status("bob", &[]).await;
 }

@@ -137,12 +137,12 @@ async fn unconfirmed_link_is_dropped_and_grant_revoked() {
 async fn early_finish_job_leaves_work_to_later() {
     let scene = Scene::open().await;
     // The consent is stored but its response says otherwise, so the callback enqueues the finish job at once.
-    let refused = reelay_embedded_aws::Fault::error(400, "AccessDeniedException").after_effect();
+    let rejected = reelay_embedded_aws::Fault::error(400, "AccessDeniedException").after_effect();
     let faults = scene.faults();
     let mut browser = scene.browser();
     let callback = scene.callback(&mut browser, "alice", ADA).await;
     let dynamodb = reelay_embedded_aws::Service::DynamoDb;
-    faults.fail_next(dynamodb, "TransactWriteItems", 1, refused);
+    faults.fail_next(dynamodb, "TransactWriteItems", 1, rejected);
     assert_eq!(
         browser.visit(&callback).await.zoom_error(),
         "zoom_unavailable"

@@ -176,8 +176,8 @@ async fn maintenance_publishes_pending_notifications() {
         "SendMessageBatch",
         unavailable,
     );
-    let refused = scene.grants().access_token(&scene.zoom_user(ADA)).await;
-    assert!(matches!(refused, Err(GrantError::Aws(_))), "{refused:?}");
+    let rejected = scene.grants().access_token(&scene.zoom_user(ADA)).await;
+    assert!(matches!(rejected, Err(GrantError::Aws(_))), "{rejected:?}");
     faults.clear_all();
     scene.assert_notified("alice", [("activated", 1)]).await;
     scene.run_maintenance().await;

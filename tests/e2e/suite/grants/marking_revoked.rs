@@ -17,11 +17,11 @@ async fn saved_exchange_prevents_grant_revocation() {
 
     // Alice's tokens are revoked by Bob's consent, and expired.
     let user = scene.zoom_user(ADA);
-    let refused = {
+    let rejected = {
         let stale = scene.grants().access_token(&user).await.unwrap();
         scene.grants().replace_token(&user, &stale).await
     };
-    let token = refused.unwrap();
+    let token = rejected.unwrap();
     assert_eq!(
         token.token.expose_secret(),
         &scene.zoom().live_grant(ADA).unwrap().access_token
@@ -59,10 +59,10 @@ async fn users_me_outage_prevents_marking_revoked() {
     let stale = scene.grants().access_token(&user).await.unwrap();
     let outage = NewFault::always(Point::UsersMe, Fault::Status { status: 503 });
     let outage = scene.zoom().arm(outage).unwrap();
-    let refused = scene.grants().replace_token(&user, &stale).await;
+    let rejected = scene.grants().replace_token(&user, &stale).await;
     assert!(
-        matches!(refused, Err(GrantError::Transient(_))),
-        "{refused:?}"
+        matches!(rejected, Err(GrantError::Transient(_))),
+        "{rejected:?}"
     );
     scene.assert_status("alice", &["active"]).await;
     scene.zoom().clear_faults(Some(outage));
@@ -125,10 +125,10 @@ async fn admin_removal_requires_reauthorization() {
         let scene = Scene::linked(&["alice"]).await;
         scene.advance(ACCESS_TOKEN_ENDS);
         scene.fail(Point::TokenRefresh, numbered(code));
-        let refused = scene.grants().access_token(&scene.zoom_user(ADA)).await;
+        let rejected = scene.grants().access_token(&scene.zoom_user(ADA)).await;
         assert!(
-            matches!(refused, Err(GrantError::ReauthorizationRequired)),
-            "{code}: {refused:?}"
+            matches!(rejected, Err(GrantError::ReauthorizationRequired)),
+            "{code}: {rejected:?}"
         );
         scene
             .assert_status("alice", &["reauthorization_required"])
@@ -142,10 +142,10 @@ async fn disabled_app_keeps_grants() {
         let scene = Scene::linked(&["alice"]).await;
         scene.advance(ACCESS_TOKEN_ENDS);
         scene.fail(Point::TokenRefresh, numbered(code));
-        let refused = scene.grants().access_token(&scene.zoom_user(ADA)).await;
+        let rejected = scene.grants().access_token(&scene.zoom_user(ADA)).await;
         assert!(
-            matches!(refused, Err(GrantError::InvalidClient)),
-            "{code}: {refused:?}"
+            matches!(rejected, Err(GrantError::InvalidClient)),
+            "{code}: {rejected:?}"
         );
         scene.assert_status("alice", &["active"]).await;
     }

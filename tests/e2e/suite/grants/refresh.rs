@@ -84,8 +84,8 @@ async fn concurrent_refreshes_call_zoom_once() {
     let uses: Vec<_> = (0..200)
         .map(|n| {
             let (grants, user) = (Arc::clone(&instances[n % instances.len()]), user.clone());
-            let refused = tokens[n].clone();
-            tokio::spawn(async move { grants.replace_token(&user, &refused).await })
+            let rejected = tokens[n].clone();
+            tokio::spawn(async move { grants.replace_token(&user, &rejected).await })
         })
         .collect();
     for one in uses {

@@ -172,20 +172,20 @@ async fn linking(run: &mut Run) {
     let denied = run.visit(&mut browser, &denied).await;
     assert_eq!(denied.zoom_error(), "access_denied");
     let altered = format!("{}x", run.system.app.connect_url(&token));
-    let refused = run.visit(&mut browser, &altered).await;
-    assert_eq!(refused.error_page(), "connect_token_invalid");
+    let rejected = run.visit(&mut browser, &altered).await;
+    assert_eq!(rejected.error_page(), "connect_token_invalid");
 
     // Zoom rejects the code and repeats it in the error; then `users/me` fails.
     let callback = run.callback(&mut browser, "alice", ADA).await;
     let body = json!({"reason": format!("Invalid authorization code {}", parameter(&callback, "code")), "error": "invalid_request"});
-    let refusal = Fault::Answer {
+    let rejection = Fault::Answer {
         status: 400,
         content_type: "application/json".into(),
         body: body.to_string(),
     };
-    run.arm(Point::TokenExchange, refusal, 1);
-    let refused = run.visit(&mut browser, &callback).await;
-    assert_eq!(refused.zoom_error(), "zoom_rejected_code");
+    run.arm(Point::TokenExchange, rejection, 1);
+    let rejected = run.visit(&mut browser, &callback).await;
+    assert_eq!(rejected.zoom_error(), "zoom_rejected_code");
     let callback = run.callback(&mut browser, "alice", CEM).await;
     run.arm(Point::UsersMe, Fault::Status { status: 500 }, 1);
     let interrupted = run.visit(&mut browser, &callback).await;
@@ -376,9 +376,9 @@ async fn ending(run: &mut Run) {
     for item in scan.unwrap().items.unwrap_or_default() {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
-            let order = json!({"v": 1, "job": "finish_connect", "exchange": id});
+            let job = json!({"v": 1, "job": "finish_connect", "exchange": id});
             run.system
-                .send_message(&config.queues.jobs, &order.to_string())
+                .send_message(&config.queues.jobs, &job.to_string())
                 .await;
         }
     }
@@ -399,8 +399,8 @@ async fn ending(run: &mut Run) {
         204
     );
     run.process().await;
-    let orders = run.system.queues().jobs_dlq.clone();
-    assert!(run.system.queue_depth(&orders).await > 0);
+    let jobs = run.system.queues().jobs_dlq.clone();
+    assert!(run.system.queue_depth(&jobs).await > 0);
     zoom.clear_faults(Some(armed));
 
     let link = run

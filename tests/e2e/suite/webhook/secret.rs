@@ -97,8 +97,8 @@ async fn unconfigured_secret_gets_503() {
 async fn unreadable_secret_gets_503_unless_cached() {
     let system = System::start().await;
     let faults = system.faults();
-    let refused = || Fault::error(400, "AccessDeniedException");
-    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", refused());
+    let rejected = || Fault::error(400, "AccessDeniedException");
+    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
     assert_eq!(
         system
             .post_event(ROUTES[0], &event(), &system.webhook_secret())
@@ -112,7 +112,7 @@ async fn unreadable_secret_gets_503_unless_cached() {
             .await,
         200
     );
-    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", refused());
+    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
     system.advance(SignedDuration::from_hours(1));
     assert_eq!(
         system
@@ -122,7 +122,7 @@ async fn unreadable_secret_gets_503_unless_cached() {
     );
     // The signature may belong to a secret that cannot be read: 401 would lose the event.
     assert_eq!(
-        system.post_event(ROUTES[0], &event(), "turned over").await,
+        system.post_event(ROUTES[0], &event(), "rotated").await,
         503
     );
 }
