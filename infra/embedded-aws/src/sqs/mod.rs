@@ -5,8 +5,10 @@
 //! - Queues, their attributes and tags outlive a restart: rustack exports and imports these. Messages do
 //!   by a [log](messages) of ours.
 
+mod engine;
 mod fair_queue;
 mod messages;
+mod move_tasks;
 
 use std::{
     io,
@@ -15,18 +17,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use rustack_sqs_core::{
-    config::SqsConfig,
-    handler::RustackSqsHandler,
-    provider::{RustackSqs, SqsSnapshot},
-};
-use rustack_sqs_http::{dispatch::SqsHandler, response, router};
+use rustack_sqs_core::provider::SqsSnapshot;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use self::messages::{Message, MessageLog};
+use self::{
+    engine::Engine,
+    messages::{Message, MessageLog},
+    move_tasks::MoveTasks,
+};
 use crate::{
     StartError,
     faults::Service,
@@ -35,8 +36,8 @@ use crate::{
 };
 
 pub(crate) struct Sqs {
-    provider: Arc<RustackSqs>,
-    handler: RustackSqsHandler,
+    engine: Arc<Engine>,
+    move_tasks: MoveTasks,
     kept: Option<Kept>,
 }
 
@@ -61,16 +62,10 @@ impl Sqs {
         port: u16,
         directory: Option<&Path>,
     ) -> Result<Self, StartError> {
-        let provider = Arc::new(RustackSqs::new(SqsConfig {
-            skip_signature_validation: true,
-            default_region: region.to_owned(),
-            account_id: account_id.to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port,
-        }));
+        let engine = Arc::new(Engine::new(region, account_id, port));
         let mut sqs = Self {
-            handler: RustackSqsHandler::new(Arc::clone(&provider)),
-            provider,
+            move_tasks: MoveTasks::new(Arc::clone(&engine)),
+            engine,
             kept: None,
         };
         if let Some(directory) = directory {
@@ -98,6 +93,7 @@ impl Sqs {
             files::read_json(path).map_err(|error| StartError::state(path, error))?;
         match snapshot {
             Some(snapshot) => self
+                .engine
                 .provider
                 .import_snapshot(snapshot)
                 .await
@@ -178,21 +174,23 @@ impl Sqs {
     }
 
     async fn execute(&self, operation: &str, body: Bytes) -> JsonResponse {
-        let response = match router::resolve_operation(&target(operation)) {
-            Ok(known) => match self.handler.handle_operation(known, body).await {
-                Ok(response) => response,
-                Err(error) => response::error_to_response(&error, "failed"),
-            },
-            Err(error) => response::error_to_response(&error, "unknown"),
+        let result = match operation {
+            "StartMessageMoveTask" => self.move_tasks.start(&body).await,
+            "ListMessageMoveTasks" => self.move_tasks.list(&body).await,
+            "CancelMessageMoveTask" => self.move_tasks.cancel(&body).await,
+            _ => return self.engine.execute(operation, body).await,
         };
-        json_reply::buffered(Service::Sqs, response).await
+        match result {
+            Ok(value) => json_reply::reply(Service::Sqs, StatusCode::OK, value.to_string().into()),
+            Err(error) => {
+                json_reply::error(Service::Sqs, error.status, &error.code, &error.message)
+            }
+        }
     }
 
     /// The URL of the queue with this ARN, if it is of our account and region.
     pub(crate) fn url_of(&self, arn: &str) -> Result<String, String> {
-        self.provider
-            .queue_url_for_arn(arn)
-            .map_err(|error| error.to_string())
+        self.engine.url_of(arn)
     }
 
     /// Sends without passing through the front: for EventBridge, whose calls are no client's.
@@ -215,12 +213,12 @@ impl Sqs {
     }
 
     pub(crate) async fn shutdown(&self) {
-        self.provider.shutdown_all().await;
+        self.engine.provider.shutdown_all().await;
     }
 
     async fn save_queues(&self, kept: &Kept) -> io::Result<()> {
         let path = kept.queues.lock().await;
-        let snapshot = self.provider.export_snapshot().await;
+        let snapshot = self.engine.provider.export_snapshot().await;
         files::write_json(
             &path,
             &snapshot.map_err(|error| io::Error::other(error.to_string()))?,
@@ -236,14 +234,6 @@ async fn whole(response: JsonResponse) -> (http::response::Parts, Bytes) {
         Err(never) => match never {},
     };
     (parts, body)
-}
-
-fn target(operation: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(&format!("AmazonSQS.{operation}")) {
-        headers.insert("x-amz-target", value);
-    }
-    headers
 }
 
 fn changes_queues(operation: &str) -> bool {

@@ -16,4 +16,5 @@ mod s3_multipart;
 mod s3_objects;
 mod secretsmanager;
 mod sqs;
+mod sqs_move_tasks;
 mod wire;
