@@ -36,7 +36,7 @@ async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
         .unwrap();
     let vault = Vault::new(environment).unwrap();
     let tokens = vault
-        .open(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
+        .decrypt(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
         .await
         .unwrap();
     (
