@@ -263,7 +263,7 @@ impl EventProcessor {
             )
             .await?;
         match added {
-            AddOutcome::Added => Ok(None),
+            AddOutcome::AddOutcome => Ok(None),
             AddOutcome::AlreadyExists(item) => {
                 if item.last_event_ts < event.event_ts {
                     self.recordings
@@ -294,7 +294,7 @@ impl EventProcessor {
             item.source = None;
         }
         let known = match self.recordings.add_file(&key, &item).await? {
-            AddOutcome::Added => return Ok(is_wanted.then_some(key)),
+            AddOutcome::AddOutcome => return Ok(is_wanted.then_some(key)),
             AddOutcome::AlreadyExists(known) => known,
         };
         let fresher = source.as_ref().filter(|_| known.last_event_ts < event_ts);

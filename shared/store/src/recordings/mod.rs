@@ -342,7 +342,7 @@ impl RecordingTable {
             expires_at,
         };
         Ok(match self.add(zoom_user, &entry, &item).await? {
-            AddOutcome::Added => item.notification,
+            AddOutcome::AddOutcome => item.notification,
             AddOutcome::AlreadyExists(known) => known.notification,
         })
     }
@@ -508,7 +508,7 @@ impl RecordingTable {
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(AddOutcome::Added),
+            Ok(_) => Ok(AddOutcome::AddOutcome),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(known)) => Ok(
                     AddOutcome::AlreadyExists(read(known.item().cloned().unwrap_or_default())?),
