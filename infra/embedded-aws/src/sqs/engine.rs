@@ -3,33 +3,31 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use rustack_sqs_core::{config::SqsConfig, handler::RustackSqsHandler, provider::RustackSqs};
-use rustack_sqs_http::{dispatch::SqsHandler, response, router};
+use rustack_sqs_http::dispatch::SqsHandler;
 use serde_json::Value;
 
-use crate::{
-    faults::Service,
-    json_reply::{self, JsonResponse},
-};
+use super::fair_queue;
+use crate::{faults::Service, json_response::JsonResponse, rustack};
 
 pub(super) struct Engine {
-    pub(super) provider: Arc<RustackSqs>,
+    provider: Arc<RustackSqs>,
     handler: RustackSqsHandler,
 }
 
 /// An error response of SQS.
 #[derive(Debug)]
 pub(super) struct SqsError {
-    pub(super) status: http::StatusCode,
+    pub(super) status: StatusCode,
     pub(super) code: String,
     pub(super) message: String,
 }
 
 impl SqsError {
     pub(super) fn new(
-        status: http::StatusCode,
+        status: StatusCode,
         code: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
@@ -42,7 +40,7 @@ impl SqsError {
 }
 
 impl Engine {
-    /// `port` is the port of the server in front: queue URLs contain it.
+    /// `port` is the port of the HTTP server: queue URLs contain it.
     pub(super) fn new(region: &str, account_id: &str, port: u16) -> Self {
         let provider = Arc::new(RustackSqs::new(SqsConfig {
             skip_signature_validation: true,
@@ -57,27 +55,24 @@ impl Engine {
         }
     }
 
-    pub(super) async fn execute(&self, operation: &str, body: Bytes) -> JsonResponse {
-        let response = match router::resolve_operation(&target(operation)) {
-            Ok(known) => match self.handler.handle_operation(known, body).await {
-                Ok(response) => response,
-                Err(error) => response::error_to_response(&error, "failed"),
-            },
-            Err(error) => response::error_to_response(&error, "unknown"),
-        };
-        json_reply::buffered(Service::Sqs, response).await
+    pub(super) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {
+        let body = fair_queue::without_standard_queue_group(operation, body);
+        rustack::call!(
+            rustack_sqs_http,
+            self.handler,
+            Service::Sqs,
+            operation,
+            body
+        )
     }
 
-    /// Like [`execute`](Self::execute), with the response parsed.
+    /// Like [`call`](Self::call), with the request and the response as values.
     pub(super) async fn request(&self, operation: &str, body: Value) -> Result<Value, SqsError> {
-        let response = self.execute(operation, body.to_string().into()).await;
+        let response = self.call(operation, body.to_string().into()).await;
         let status = response.status();
-        let body = match response.into_body().collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(never) => match never {},
-        };
-        // DeleteMessage and the like return an empty body.
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let Ok(body) = response.into_body().collect().await;
+        // DeleteMessage and some others return an empty body.
+        let value: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
         if status.is_success() {
             return Ok(value);
         }
@@ -87,16 +82,11 @@ impl Engine {
 
     /// The URL of a queue of this account and region. The queue need not exist.
     pub(super) fn url_of(&self, arn: &str) -> Result<String, String> {
-        self.provider
-            .queue_url_for_arn(arn)
-            .map_err(|error| error.to_string())
+        let url = self.provider.queue_url_for_arn(arn);
+        url.map_err(|error| error.to_string())
     }
-}
 
-fn target(operation: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(&format!("AmazonSQS.{operation}")) {
-        headers.insert("x-amz-target", value);
+    pub(super) async fn shutdown(&self) {
+        self.provider.shutdown_all().await;
     }
-    headers
 }

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     cloud::{Cloud, code},
-    sqs::{arn, queue, receive},
+    sqs::{arn, attribute, queue, receive},
 };
 
 /// A queue and its dead-letter queue: URL and ARN each.
@@ -56,9 +56,7 @@ async fn dead_letters(sqs: &Client, pair: &Pair, count: usize) {
 
 async fn visible(sqs: &Client, url: &str) -> usize {
     let name = QueueAttributeName::ApproximateNumberOfMessages;
-    let get = sqs.get_queue_attributes().queue_url(url);
-    let attributes = get.attribute_names(name.clone()).send().await.unwrap();
-    attributes.attributes().unwrap()[&name].parse().unwrap()
+    attribute(sqs, url, name).await.parse().unwrap()
 }
 
 async fn latest(sqs: &Client, arn: &str) -> ListMessageMoveTasksResultEntry {
