@@ -17,7 +17,7 @@ async fn a_new_link_brings_what_completed_in_the_two_days_before_it_once() {
     let missed = [hours(1), hours(47)].map(|age| unannounced(&scene, age));
     let too_old = unannounced(&scene, hours(24 * 5));
     let others = NewRecording {
-        send: false,
+        silent: true,
         ..small(BEN)
     };
     scene.system.zoom().create_recording(others).unwrap();
@@ -147,7 +147,7 @@ async fn a_backfill_that_zoom_interrupts_is_completed_and_one_without_a_grant_is
     scene.disconnect("alice", &id).await;
     scene.settle().await;
     let user = scene.zoom_user(ADA);
-    scene.order(json!({"v": 1, "order": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
+    scene.order(json!({"v": 1, "job": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
     scene.settle().await;
     assert_eq!(scene.requests("/recordings"), 0);
     assert_eq!(scene.dead_jobs().await, [""; 0]);
