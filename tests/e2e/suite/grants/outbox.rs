@@ -36,7 +36,7 @@ async fn link_removed_survives_killed_disconnect() {
 #[tokio::test]
 async fn disconnect_survives_any_aws_failure() {
     let error = || reelay_embedded_aws::Fault::error(500, "InternalServerError");
-    let cut = reelay_embedded_aws::Fault::connection_cut;
+    let cut = reelay_embedded_aws::Fault::connection_closed;
     for (service, operation) in [
         (Service::DynamoDb, "Query"),
         (Service::Sqs, "SendMessage"),
