@@ -368,7 +368,7 @@ async fn lost_completion_without_object_is_fetched_again() {
     let (downloader, recording) = Downloader::for_recording(&system, "alice", video(9 * MIB)).await;
     let faults = system.faults();
     // The upload completes, its response is lost, and the retried call finds no upload.
-    let lost = AwsFault::connection_cut().after_effect();
+    let lost = AwsFault::connection_closed().after_effect();
     faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
     let hidden = AwsFault::error(403, "AccessDenied");
     faults.fail_until_cleared(Service::S3, "HeadObject", hidden);

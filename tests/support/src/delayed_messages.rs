@@ -29,7 +29,7 @@ impl DelayedMessages {
         let queue = system.queues().downloads.clone();
         let sent: Arc<Mutex<Vec<DelayedMessage>>> = Arc::default();
         let (log, watched) = (Arc::clone(&sent), queue.clone());
-        system.faults().watch_with(move |done| {
+        system.faults().observe_with(move |done| {
             if done.service != Service::Sqs || done.operation != "SendMessage" {
                 return;
             }

@@ -17,9 +17,15 @@ fn failures_of_calls() -> [(&'static str, AwsFault); 4] {
     let rejected = || AwsFault::error(400, "AccessDeniedException");
     [
         ("rejected", rejected()),
-        ("executed and reported as rejected", rejected().after_effect()),
-        ("dropped", AwsFault::connection_cut()),
-        ("executed with a lost response", AwsFault::connection_cut().after_effect()),
+        (
+            "executed and reported as rejected",
+            rejected().after_effect(),
+        ),
+        ("dropped", AwsFault::connection_closed()),
+        (
+            "executed with a lost response",
+            AwsFault::connection_closed().after_effect(),
+        ),
     ]
 }
 

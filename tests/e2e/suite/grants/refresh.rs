@@ -322,7 +322,7 @@ async fn refresh_during_consent_does_not_overwrite_it() {
 async fn tokens_saved_despite_lost_response_are_used() {
     let scene = Scene::linked(&["alice"]).await;
     scene.advance(ACCESS_TOKEN_ENDS);
-    let cut = reelay_embedded_aws::Fault::connection_cut().after_effect();
+    let cut = reelay_embedded_aws::Fault::connection_closed().after_effect();
     fail_updates(&scene, 2..=2, cut);
     let user = scene.zoom_user(ADA);
     let token = scene.grants().access_token(&user).await.unwrap();

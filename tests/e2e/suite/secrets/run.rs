@@ -125,7 +125,7 @@ impl Run {
     pub(super) async fn begin(log: Log) -> Self {
         let app_webhook = AppWebhook::start().await;
         let system = System::with(&[("AppWebhookUrl", &app_webhook.url)]).await;
-        system.stack.engines().wire().keep();
+        system.stack.engines().request_log().start();
         let bus = system.subscribe_to_bus().await;
         let mut search = SecretSearch::default();
         let secrets = &system.config().secrets;
@@ -335,7 +335,7 @@ impl Run {
             let text = format!("{}\n{}\n{}", notified.id, notified.signature, notified.body);
             written.push(("a notification".to_owned(), text.into_bytes()));
         }
-        for sent in stack.engines().wire().sent() {
+        for sent in stack.engines().request_log().requests() {
             // Secrets Manager and KMS hold secrets by design.
             if !matches!(sent.service, Service::SecretsManager | Service::Kms) {
                 let place = format!("{:?} {}", sent.service, sent.operation);

@@ -121,8 +121,5 @@ async fn unreadable_secret_gets_503_unless_cached() {
         200
     );
     // The signature may belong to a secret that cannot be read: 401 would lose the event.
-    assert_eq!(
-        system.post_event(ROUTES[0], &event(), "rotated").await,
-        503
-    );
+    assert_eq!(system.post_event(ROUTES[0], &event(), "rotated").await, 503);
 }

@@ -15,7 +15,7 @@ async fn sqs_failure_gets_503_and_retry_is_stored() {
     for fault in [
         Fault::error(503, "ServiceUnavailable"),
         Fault::error(400, "AccessDeniedException"),
-        Fault::connection_cut(),
+        Fault::connection_closed(),
     ] {
         let system = System::start().await;
         system.link("alice", ADA).await;
