@@ -2,7 +2,7 @@
 //! verifies.
 
 use aws_sdk_secretsmanager::Client;
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ pub enum SecretError {
 pub struct Secret {
     client: Client,
     id: String,
-    cache: Cache<Versions>,
+    cache: Cache<SecretVersions>,
 }
 
 impl Secret {
@@ -46,7 +46,7 @@ impl Secret {
     ///
     /// # Errors
     /// If the first read fails.
-    pub async fn versions(&self) -> Result<Versions, AwsError> {
+    pub async fn versions(&self) -> Result<SecretVersions, AwsError> {
         self.cache.get(self.read()).await
     }
 
@@ -55,7 +55,7 @@ impl Secret {
     ///
     /// # Errors
     /// If the read fails.
-    pub async fn reread(&self) -> Result<Option<Versions>, AwsError> {
+    pub async fn reread(&self) -> Result<Option<SecretVersions>, AwsError> {
         self.cache.reread(self.read()).await
     }
 
@@ -66,19 +66,19 @@ impl Secret {
     /// The outer error is a failed read, the inner one the verification's.
     pub async fn verify_with_reread<T, E>(
         &self,
-        verify: impl Fn(&Versions) -> Result<T, E>,
+        verify: impl Fn(&SecretVersions) -> Result<T, E>,
         is_explained_by_rotation: impl Fn(&E) -> bool,
     ) -> Result<Result<T, E>, AwsError> {
         let known = self.versions().await?;
         verify_with_reread(known, verify, is_explained_by_rotation, self.reread()).await
     }
 
-    async fn read(&self) -> Result<Versions, AwsError> {
+    async fn read(&self) -> Result<SecretVersions, AwsError> {
         let (current, previous) = tokio::join!(self.stage("AWSCURRENT"), self.stage("AWSPREVIOUS"));
         let current = current?.ok_or_else(|| {
             AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
         })?;
-        Ok(Versions {
+        Ok(SecretVersions {
             current,
             previous: previous?,
         })
@@ -165,7 +165,7 @@ impl ZoomSecret {
     ///
     /// # Errors
     /// [`SecretError`].
-    pub async fn webhook_secrets(&self) -> Result<Versions, SecretError> {
+    pub async fn webhook_secrets(&self) -> Result<SecretVersions, SecretError> {
         webhook_secrets(&self.0.versions().await?)
     }
 
@@ -176,7 +176,7 @@ impl ZoomSecret {
     /// The outer error is a failed read, the inner one the verification's.
     pub async fn verify_webhook_with_reread<T, E>(
         &self,
-        verify: impl Fn(&Versions) -> Result<T, E>,
+        verify: impl Fn(&SecretVersions) -> Result<T, E>,
         is_explained_by_rotation: impl Fn(&E) -> bool,
     ) -> Result<Result<T, E>, SecretError> {
         let known = self.webhook_secrets().await?;
@@ -193,7 +193,7 @@ fn parse(version: &SecretString) -> Option<ZoomSecretJson> {
 }
 
 /// Always the current version: an old client secret works at Zoom for one hour after its rotation.
-fn credentials(versions: &Versions) -> Result<ZoomCredentials, SecretError> {
+fn credentials(versions: &SecretVersions) -> Result<ZoomCredentials, SecretError> {
     parse(&versions.current)
         .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
         .map(|secret| ZoomCredentials {
@@ -205,7 +205,7 @@ fn credentials(versions: &Versions) -> Result<ZoomCredentials, SecretError> {
 
 /// The versions that contain a webhook secret. A deployment begins with an empty placeholder, which must
 /// never verify anything.
-fn webhook_secrets(versions: &Versions) -> Result<Versions, SecretError> {
+fn webhook_secrets(versions: &SecretVersions) -> Result<SecretVersions, SecretError> {
     let mut found = versions
         .iter()
         .filter_map(parse)
@@ -215,7 +215,7 @@ fn webhook_secrets(versions: &Versions) -> Result<Versions, SecretError> {
     let current = found
         .next()
         .ok_or(SecretError::NotConfigured("ZoomSecret"))?;
-    Ok(Versions {
+    Ok(SecretVersions {
         current,
         previous: found.next(),
     })
@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn placeholder_is_not_a_webhook_secret() {
         let placeholder = r#"{"client_id":"","client_secret":"","webhook_secret":""}"#;
-        assert!(webhook_secrets(&Versions::only(placeholder)).is_err());
-        assert!(webhook_secrets(&Versions::only("not json")).is_err());
-        let filled = Versions {
+        assert!(webhook_secrets(&SecretVersions::single(placeholder)).is_err());
+        assert!(webhook_secrets(&SecretVersions::single("not json")).is_err());
+        let filled = SecretVersions {
             current: r#"{"client_id":"a","client_secret":"b","webhook_secret":"c"}"#.into(),
             previous: Some(placeholder.into()),
         };

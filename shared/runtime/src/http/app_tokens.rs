@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use lambda_http::Request;
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience, TokenError};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use secrecy::ExposeSecret as _;
 
 use super::key_set::KeySet;
@@ -99,7 +99,7 @@ impl AppTokens {
 }
 
 /// Rejects an empty secret, with which anybody could sign.
-fn require_nonempty(versions: Versions) -> Result<AppKeys, AppTokenError> {
+fn require_nonempty(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     if versions
         .iter()
         .any(|secret| secret.expose_secret().is_empty())
