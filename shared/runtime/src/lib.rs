@@ -10,4 +10,4 @@ pub mod random;
 pub mod secrets;
 pub mod sqs;
 
-pub use error::AwsError;
+pub use error::{AwsError, Chain};
