@@ -591,7 +591,10 @@ async fn bodies_that_break_off_or_stand_still() {
     let base = raw(sized, End::Reset).await;
     match get(&base, None).await {
         Ok(download) => assert_eq!(bytes(download).await, Err(NetworkError::ConnectionClosed)),
-        Err(error) => assert_eq!(error, DownloadError::Network(NetworkError::ConnectionClosed)),
+        Err(error) => assert_eq!(
+            error,
+            DownloadError::Network(NetworkError::ConnectionClosed)
+        ),
     }
     // Without a length, a clean end is the end.
     let base = raw(b"HTTP/1.1 200 OK\r\n\r\n012", End::Close).await;
