@@ -1,7 +1,7 @@
 //! End of a grant: revocation by Reelay when no link needs it, or deauthorization by the user at Zoom.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus};
+use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
@@ -25,7 +25,7 @@ enum RevokeResponse {
 }
 
 impl Grants {
-    /// Revokes and then deletes a grant whose status is [`GrantStatus::Ending`]; leaves other grants unchanged.
+    /// Revokes and then deletes a grant whose status is [`GrantStatus::Revoking`]; leaves other grants unchanged.
     ///
     /// Revocation uninstalls the app for that Zoom user, whichever of its tokens is sent. The status therefore
     /// blocks new links until the grant is deleted, and a lease admits one invocation at a time.
@@ -39,7 +39,7 @@ impl Grants {
             self.publish_pending(zoom_user, &snapshot.outbox).await?;
             let Some(grant) = snapshot
                 .grant
-                .filter(|grant| grant.status == GrantStatus::Ending)
+                .filter(|grant| grant.status == GrantStatus::Revoking)
             else {
                 return Ok(());
             };
@@ -48,7 +48,10 @@ impl Grants {
                 .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE_TTL)
                 .await?;
             if !self.is_fresh(&grant) || is_token_rejected {
-                match self.refresh(zoom_user, &lease, &Change::Condemn).await {
+                match self
+                    .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                    .await
+                {
                     Ok(_) => is_refreshed = true,
                     // Zoom has already revoked the grant.
                     Err(GrantError::ReauthorizationRequired) => {
@@ -103,12 +106,12 @@ impl Grants {
         let now = self.clock.now();
         let changed = self
             .links()
-            .change_of_version(zoom_user, version, &Change::Revoked, now)
+            .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
             .await?;
         match changed {
             Some(changed) => Ok(self.publish(zoom_user, &changed).await?),
             None => match self.links().snapshot(zoom_user).await?.grant {
-                Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
+                Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
                 _ => Ok(()),
             },
         }
@@ -131,9 +134,11 @@ impl Grants {
         match grant.status {
             GrantStatus::Live => {}
             // Zoom had rejected its tokens before; the event confirms that it has ended.
-            GrantStatus::Dead => return self.delete_deauthorized(zoom_user, grant.version).await,
+            GrantStatus::ReauthorizationRequired => {
+                return self.delete_deauthorized(zoom_user, grant.version).await;
+            }
             // Zoom's event for Reelay's own revocation; the revoking invocation deletes the grant.
-            GrantStatus::Ending => return Ok(DeauthorizationOutcome::NoGrant),
+            GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
@@ -156,7 +161,7 @@ impl Grants {
             }
         }
         match self
-            .refresh(zoom_user, &lease, &Change::Deauthorized)
+            .refresh(zoom_user, &lease, &GrantChange::Deauthorize)
             .await?
         {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
@@ -201,7 +206,7 @@ impl Grants {
         let now = self.clock.now();
         match self
             .links()
-            .change_of_version(zoom_user, version, &Change::Deauthorized, now)
+            .change_of_version(zoom_user, version, &GrantChange::Deauthorize, now)
             .await?
         {
             Some(changed) => {

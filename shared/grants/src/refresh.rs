@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
@@ -59,12 +59,12 @@ impl Grants {
             let grant = snapshot.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
-                GrantStatus::Dead => {
+                GrantStatus::ReauthorizationRequired => {
                     // The marking invocation may have been interrupted before it published.
                     self.publish_pending(zoom_user, &snapshot.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
-                GrantStatus::Ending => return Err(GrantError::Revoking),
+                GrantStatus::Revoking => return Err(GrantError::Revoking),
             }
             if self.is_fresh(&grant) && rejected != Some(grant.version) {
                 let tokens = self.decrypt_tokens(zoom_user, &grant).await?;
@@ -80,7 +80,10 @@ impl Grants {
                 .await
             {
                 Ok(lease) => {
-                    if let Some(token) = self.refresh(zoom_user, &lease, &Change::Condemn).await? {
+                    if let Some(token) = self
+                        .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                        .await?
+                    {
                         return Ok(token);
                     }
                 }
@@ -105,12 +108,12 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        if_invalid: &Change,
+        if_invalid: &GrantChange,
     ) -> Result<Option<AccessToken>, GrantError> {
         let response = self.request_refresh(zoom_user, lease).await;
         match &response {
             // Not counted for a grant that is being revoked: no link is affected.
-            Ok(RefreshResponse::Invalid) if lease.grant.status != GrantStatus::Ending => {
+            Ok(RefreshResponse::Invalid) if lease.grant.status != GrantStatus::Revoking => {
                 metrics::count(Metric::RefreshesFailed, "invalid_grant");
             }
             Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
@@ -120,7 +123,7 @@ impl Grants {
             Ok(RefreshResponse::Pair(pair)) => self.save(zoom_user, lease, pair).await,
             Ok(RefreshResponse::Replaced) => Ok(None),
             // The revocation is complete; there is no link to notify about.
-            Ok(RefreshResponse::Invalid) if lease.grant.status == GrantStatus::Ending => {
+            Ok(RefreshResponse::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
             Ok(RefreshResponse::Invalid) => self
@@ -202,7 +205,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        change: &Change,
+        change: &GrantChange,
     ) -> Result<(), GrantError> {
         let now = self.clock.now();
         let changed = self
@@ -224,7 +227,7 @@ impl Grants {
 
 /// Number of links that require reauthorization since this change.
 fn count_newly_invalid(changed: &Changed) -> u64 {
-    let count = |state: &Lifecycle| {
+    let count = |state: &GrantState| {
         let is_waiting = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
         state.links.iter().filter(is_waiting).count()
     };
