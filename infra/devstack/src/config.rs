@@ -70,7 +70,7 @@ pub struct Queues {
     pub notifications: String,
     pub notifications_dlq: String,
     pub orders: String,
-    pub orders_dlq: String,
+    pub jobs_dlq: String,
 }
 
 /// Base URLs of the engines.

@@ -218,8 +218,8 @@ class Flow:
     def sweep(self):
         # What the rule does every hour, in the rule's own words.
         rule = self.cloud.template()["Resources"]["Sweep"]["Properties"]["Targets"][0]
-        self.cloud.client("sqs").send_message(QueueUrl=self.resources["OrdersQueue"], MessageBody=rule["Input"])
-        look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-due")
+        self.cloud.client("sqs").send_message(QueueUrl=self.resources["JobsQueue"], MessageBody=rule["Input"])
+        look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
         until("the sweep", look)
 
     # --- the end ---------------------------------------------------------------------------------------

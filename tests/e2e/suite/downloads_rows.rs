@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{
-    RecordingChange, Fault, NewFault, NewFile, NewRecording, Point, Recording, Selection,
+    Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -187,16 +187,20 @@ async fn where_a_token_is_refused_and_nothing_is_listed_the_token_has_the_last_w
 
 #[tokio::test]
 async fn what_zoom_has_told_of_a_recording_explains_why_its_files_are_not_found() {
-    for (disposal, reason) in [(RecordingChange::Trash, "trashed"), (RecordingChange::Delete, "deleted")] {
+    for (disposal, reason) in [
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Delete, "deleted"),
+    ] {
         // The address answers as Zoom's does, by a page; or with a plain 404.
         for plain in [false, true] {
             let case = format!("{reason}, plain: {plain}");
             let (system, inbox) = linked_in("on-demand").await;
             let recording = zoom::complete(&system, video(1_000)).await;
             system.work().await;
-            let told = system
-                .zoom()
-                .change_recording(&recording.key, disposal, &Selection::default());
+            let told =
+                system
+                    .zoom()
+                    .change_recording(&recording.key, disposal, &Selection::default());
             zoom::arrived(&system, &told.unwrap()).await;
             system.work().await;
             if plain {

@@ -36,7 +36,7 @@ async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
         .unwrap();
     let vault = Vault::new(environment).unwrap();
     let tokens = vault
-        .open(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
+        .decrypt(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
         .await
         .unwrap();
     (
@@ -232,7 +232,11 @@ async fn an_exchange_whose_answer_is_lost_leaves_the_link_to_the_next_flow() {
     let back = system.callback(&mut browser, "alice", ADA).await;
     system
         .zoom()
-        .arm(NewFault::times(Point::TokenExchange, Fault::LoseResponse, 1))
+        .arm(NewFault::times(
+            Point::TokenExchange,
+            Fault::LoseResponse,
+            1,
+        ))
         .unwrap();
     assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
     assert_eq!(exchanges(&system), 2, "a code is handed in once");

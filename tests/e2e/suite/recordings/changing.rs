@@ -1,6 +1,6 @@
 //! Recordings that are renamed, trashed, recovered or deleted at Zoom: the app is told, the bucket keeps.
 
-use reelay_zoom_sim::{Created, RecordingChange, NewRecording, RawEvent, Selection, Target};
+use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selection, Target};
 use serde_json::{Value, json};
 use support::people::{ADA, BEN, CEM};
 use support::{store, zoom};
@@ -45,7 +45,11 @@ async fn renamed_trashed_recovered_and_deleted_are_told_in_their_order() {
         RecordingChange::Delete,
     ] {
         later(&system);
-        delivered(&system, &zoom.change_recording(key, disposal, &all).unwrap()).await;
+        delivered(
+            &system,
+            &zoom.change_recording(key, disposal, &all).unwrap(),
+        )
+        .await;
     }
     let told = changes(&system);
     let names: Vec<_> = told
@@ -82,12 +86,16 @@ async fn an_event_that_comes_twice_or_late_changes_and_tells_nothing_more() {
     let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
-    let trashed = zoom.change_recording(key, RecordingChange::Trash, &all).unwrap();
+    let trashed = zoom
+        .change_recording(key, RecordingChange::Trash, &all)
+        .unwrap();
     delivered(&system, &trashed).await;
     later(&system);
     delivered(
         &system,
-        &zoom.change_recording(key, RecordingChange::Recover, &all).unwrap(),
+        &zoom
+            .change_recording(key, RecordingChange::Recover, &all)
+            .unwrap(),
     )
     .await;
 
@@ -181,7 +189,9 @@ async fn a_recording_that_nobody_knows_is_changed_without_a_trace() {
     let recording = system.zoom().create_recording(unknown).unwrap().recording;
     let all = Selection::default();
     later(&system);
-    let trashed = system.zoom().change_recording(&recording.key, RecordingChange::Trash, &all);
+    let trashed = system
+        .zoom()
+        .change_recording(&recording.key, RecordingChange::Trash, &all);
     delivered(&system, &trashed.unwrap()).await;
     later(&system);
     let recovered = system
@@ -210,9 +220,11 @@ async fn what_is_trashed_before_it_was_fetched_is_fetched_when_it_is_recovered()
     assert!(store::files(&system.stack).await.is_empty());
 
     later(&system);
-    let recovered = system
-        .zoom()
-        .change_recording(&recording.key, RecordingChange::Recover, &Selection::default());
+    let recovered = system.zoom().change_recording(
+        &recording.key,
+        RecordingChange::Recover,
+        &Selection::default(),
+    );
     delivered(&system, &recovered.unwrap()).await;
     assert_eq!(view(&system, "alice", &recording).await["status"], "stored");
     assert_bucket_holds(&system, &[&recording]).await;
