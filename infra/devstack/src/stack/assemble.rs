@@ -408,7 +408,7 @@ async fn dev_config(
             downloads_dlq: name("DownloadsDlq")?,
             notifications: name("NotificationsQueue")?,
             notifications_dlq: name("NotificationsDlq")?,
-            orders: name("JobsQueue")?,
+            jobs: name("JobsQueue")?,
             jobs_dlq: name("JobsDlq")?,
         },
         endpoints: engines.endpoints().into(),
