@@ -201,7 +201,7 @@ class Flow:
         page = self.app.v1(USER, "GET", f"/recordings?limit=1&cursor={page['next_cursor']}").expect(200).json()
         assert len(page["recordings"]) == 1, page
         # One that no event told of.
-        missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "send": False})
+        missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "silent": True})
         day = missed["recording"]["start_time"][:10]
         self.app.v1(USER, "POST", "/backfill", {"from": day, "to": day}).expect(202)
         self.stored(missed["recording"], 1)

@@ -79,13 +79,6 @@ pub(crate) struct FaultStream {
 }
 
 impl FaultStream {
-    fn check_write(&self) -> io::Result<()> {
-        match self.conn.0.load(Ordering::Relaxed) {
-            CLOSE => Err(io::ErrorKind::ConnectionAborted.into()),
-            _ => Ok(()),
-        }
-    }
-
     /// hyper flushes its stream only when its own buffer is empty.
     fn check_flush(&self) -> io::Result<()> {
         match self.conn.0.load(Ordering::Relaxed) {
@@ -115,21 +108,10 @@ impl AsyncWrite for FaultStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check_write()?;
+        if self.conn.0.load(Ordering::Relaxed) == CLOSE {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check_write()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

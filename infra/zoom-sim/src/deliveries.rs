@@ -44,10 +44,6 @@ pub struct Attempt {
     pub number: u32,
     /// Time of the request.
     pub at: Timestamp,
-    /// `x-zm-request-timestamp`
-    pub timestamp: String,
-    /// `x-zm-signature`
-    pub signature: String,
     /// Status of the response.
     pub status: Option<u16>,
     /// Reason why there is no response.
@@ -71,26 +67,10 @@ pub struct Delivery {
     pub request_id: String,
     /// The raw body.
     pub body: String,
-    /// Time of creation.
-    pub created_at: Timestamp,
     /// State.
     pub state: DeliveryState,
     /// Attempts so far.
     pub attempts: Vec<Attempt>,
-    #[serde(skip)]
-    pub(crate) forgery: Forgery,
-}
-
-/// An invalid signature, to test how the receiver responds to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Forgery {
-    /// Signs with this secret instead of the app's.
-    pub secret: Option<String>,
-    /// Adds seconds to the timestamp; negative: an old one.
-    pub timestamp_skew_seconds: i64,
-    /// Omits signature and timestamp.
-    pub unsigned: bool,
 }
 
 /// Result of a URL validation.

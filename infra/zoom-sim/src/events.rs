@@ -56,7 +56,7 @@ pub(crate) fn completed(
         .collect();
     let recorded = object! {
         "uuid": recording.uuid, "id": recording.meeting_id, "account_id": recording.account_id,
-        "host_id": recording.host_id, "topic": recording.topic, "type": recording.kind,
+        "host_id": recording.host_id, "topic": recording.topic, "type": 2,
         "start_time": iso(recording.start_time), "timezone": recording.timezone,
         "host_email": recording.host_email, "duration": recording.duration_minutes,
         "total_size": total_size(files, audio), "recording_count": files.len() + audio.len(),
@@ -94,7 +94,7 @@ fn summary(recording: &Recording, host_email: Option<&String>, files: &[FileUrl<
     object! {
         "id": recording.meeting_id, "uuid": recording.uuid, "host_id": recording.host_id,
         "account_id": recording.account_id, "host_email": host_email, "topic": recording.topic,
-        "type": recording.kind, "start_time": iso(recording.start_time), "timezone": recording.timezone,
+        "type": 2, "start_time": iso(recording.start_time), "timezone": recording.timezone,
         "duration": recording.duration_minutes, "share_url": recording.share_url(),
         "total_size": total_size(files, &[]), "recording_count": files.len(), "recording_files": list,
     }
@@ -113,7 +113,7 @@ pub(crate) fn renamed(
 ) -> String {
     let with_topic = |topic: &str| {
         object! {
-            "uuid": recording.uuid, "id": recording.meeting_id, "topic": topic, "type": recording.kind,
+            "uuid": recording.uuid, "id": recording.meeting_id, "topic": topic, "type": 2,
             "host_id": recording.host_id,
         }
     };

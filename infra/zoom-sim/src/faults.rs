@@ -253,22 +253,3 @@ impl Faults {
         None
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_skip_count_down_and_match() {
-        let faults = Faults::default();
-        faults.arm(NewFault::times(Point::UsersMe, Fault::Html, 1).skip_first(1));
-        faults.arm(NewFault::always(Point::Download, Fault::Close).only_for("file"));
-        assert_eq!(faults.take(Point::UsersMe, &[]), None);
-        assert_eq!(faults.take(Point::UsersMe, &[]), Some(Fault::Html));
-        assert_eq!(faults.take(Point::UsersMe, &[]), None);
-        assert_eq!(faults.take(Point::Download, &["other"]), None);
-        assert_eq!(faults.take(Point::Download, &["file"]), Some(Fault::Close));
-        faults.clear(None);
-        assert!(faults.list().is_empty());
-    }
-}

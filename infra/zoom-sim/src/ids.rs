@@ -85,20 +85,3 @@ fn grouped(bytes: &[u8; 16], separator: char) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_have_zooms_formats() {
-        let ids = Ids::new([7; 32]);
-        assert_eq!(ids.zoom().len(), 22);
-        assert!(ids.meeting_uuid().ends_with("=="));
-        let groups: Vec<usize> = ids.request().split('_').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12]);
-        assert_eq!(ids.file().as_bytes()[14], b'4');
-        assert_ne!(ids.bytes::<64>(), ids.bytes::<64>());
-        assert_eq!(Ids::new([7; 32]).zoom(), Ids::new([7; 32]).zoom());
-    }
-}

@@ -73,9 +73,6 @@ pub struct Recording {
     pub host_email: String,
     /// Topic.
     pub topic: String,
-    /// Meeting type.
-    #[serde(rename = "type")]
-    pub kind: u8,
     /// Start.
     pub start_time: Timestamp,
     /// Time zone.
@@ -118,15 +115,13 @@ pub struct NewFile {
 }
 
 /// A recording to create. Only the host is required.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewRecording {
     /// The host's user id.
     pub host_id: String,
     /// Meeting UUID.
     pub uuid: Option<String>,
-    /// Meeting number.
-    pub meeting_id: Option<u64>,
     /// Topic.
     pub topic: Option<String>,
     /// Start; by default such that the meeting ends now.
@@ -135,21 +130,18 @@ pub struct NewRecording {
     pub duration_minutes: Option<u32>,
     /// Time zone; the host's by default, and `""` is possible.
     pub timezone: Option<String>,
-    /// Meeting type, 2 by default.
-    #[serde(rename = "type")]
-    pub kind: Option<u8>,
     /// The files of each segment; by default video, audio, chat and timeline.
     pub files: Option<Vec<NewFile>>,
-    /// How often the recording was started: each segment has all files.
+    /// Number of times that the recording was started, at least 1: each segment has all files.
     pub segments: u32,
     /// Number of participants with an audio file of their own.
     pub participant_audio: u32,
-    /// Bytes of each of these files.
-    pub participant_audio_size: u64,
+    /// Bytes of each of these files, 120,000 by default.
+    pub participant_audio_size: Option<u64>,
     /// Keep it in processing until `Control::complete`.
     pub processing: bool,
-    /// Send `recording.completed`.
-    pub send: bool,
+    /// Send no `recording.completed`.
+    pub silent: bool,
     /// Send one event for each segment instead of one for all.
     pub event_per_segment: bool,
 }
@@ -162,28 +154,6 @@ impl NewFile {
             file_type: file_type.into(),
             size: Some(size),
             ..Self::default()
-        }
-    }
-}
-
-impl Default for NewRecording {
-    fn default() -> Self {
-        Self {
-            host_id: String::new(),
-            uuid: None,
-            meeting_id: None,
-            topic: None,
-            start_time: None,
-            duration_minutes: None,
-            timezone: None,
-            kind: None,
-            files: None,
-            segments: 1,
-            participant_audio: 0,
-            participant_audio_size: 120_000,
-            processing: false,
-            send: true,
-            event_per_segment: false,
         }
     }
 }
@@ -319,12 +289,11 @@ impl Recording {
         let mut recording = Self {
             key: format!("r{number}"),
             uuid: new.uuid.unwrap_or_else(|| ids.meeting_uuid()),
-            meeting_id: new.meeting_id.unwrap_or_else(|| ids.meeting_number()),
+            meeting_id: ids.meeting_number(),
             host_id: host.id.clone(),
             account_id: host.account_id.clone(),
             host_email: host.email.clone(),
             topic: new.topic.unwrap_or_else(|| "Weekly sync".into()),
-            kind: new.kind.unwrap_or(2),
             start_time,
             timezone: new.timezone.unwrap_or_else(|| host.timezone.clone()),
             duration_minutes,
@@ -346,10 +315,11 @@ impl Recording {
             }
         }
         let whole = recording.split(0, 1);
+        let audio_size = new.participant_audio_size.unwrap_or(120_000);
         for number in 1..=new.participant_audio {
             let file = NewFile {
                 file_name: Some(format!("Audio only - Participant {number}")),
-                ..NewFile::new("M4A", new.participant_audio_size)
+                ..NewFile::new("M4A", audio_size)
             };
             let mut file = RecordingFile::in_segment(file, next_key(), ids, whole);
             file.recording_type = None;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::deliveries::{Attempt, Delivery, DeliveryState, Forgery, Outcome, Target, Validation};
+use crate::deliveries::{Attempt, Delivery, DeliveryState, Outcome, Target, Validation};
 use crate::events;
 use crate::grants::GrantEndReason;
 use crate::signature::{hmac_hex, sign};
@@ -21,14 +21,8 @@ const RETRY_MINUTES: [f64; 3] = [5.0, 20.0, 60.0];
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Sends an event in the background, with retries. Returns the number of the delivery.
-pub(crate) fn send(
-    sim: &Shared,
-    target: Target,
-    body: String,
-    request_id: Option<String>,
-    forgery: Forgery,
-) -> u64 {
-    let id = add(sim, target, body, request_id, forgery);
+pub(crate) fn send(sim: &Shared, target: Target, body: String, request_id: Option<String>) -> u64 {
+    let id = add(sim, target, body, request_id);
     let sim = Arc::clone(sim);
     tokio::spawn(async move {
         tokio::select! {
@@ -57,22 +51,10 @@ pub(crate) fn send_deauthorized(
     let parts = [user.id.as_bytes(), user.account_id.as_bytes()];
     let legacy = hmac_hex(&config.webhook_secret, &parts);
     let body = events::app_deauthorized(&user, &config.client_id, &legacy, sim.clock.now());
-    Some(send(
-        sim,
-        Target::Deauthorize,
-        body,
-        None,
-        Forgery::default(),
-    ))
+    Some(send(sim, Target::Deauthorize, body, None))
 }
 
-fn add(
-    sim: &Sim,
-    target: Target,
-    body: String,
-    request_id: Option<String>,
-    forgery: Forgery,
-) -> u64 {
+fn add(sim: &Sim, target: Target, body: String, request_id: Option<String>) -> u64 {
     let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
     let event = parsed["event"].as_str().unwrap_or("(not an event)");
     sim.deliveries.add(|id| Delivery {
@@ -81,10 +63,8 @@ fn add(
         target,
         request_id: request_id.unwrap_or_else(|| sim.ids.request()),
         body,
-        created_at: sim.clock.now(),
         state: DeliveryState::Pending,
         attempts: Vec::new(),
-        forgery,
     })
 }
 
@@ -135,17 +115,11 @@ async fn attempt(sim: &Sim, id: u64, number: u32) -> Option<Outcome> {
     let url = url.filter(|_| config.webhooks_enabled)?;
     let _slot = sim.deliveries.slots.acquire().await.ok()?;
 
-    let Forgery {
-        secret,
-        timestamp_skew_seconds,
-        unsigned,
-    } = delivery.forgery;
     let now = sim.clock.now();
-    let timestamp = (now.as_second() + timestamp_skew_seconds).to_string();
-    let secret = secret.unwrap_or(config.webhook_secret);
-    let signature = sign(&secret, &timestamp, delivery.body.as_bytes());
+    let timestamp = now.as_second().to_string();
+    let signature = sign(&config.webhook_secret, &timestamp, delivery.body.as_bytes());
     let (trace, span) = (sim.trace_ids.hex::<16>(), sim.trace_ids.hex::<8>());
-    let mut request = sim
+    let request = sim
         .http
         .post(&url)
         .timeout(RESPONSE_TIMEOUT)
@@ -156,17 +130,12 @@ async fn attempt(sim: &Sim, id: u64, number: u32) -> Option<Outcome> {
         .header("x-zm-trackingid", sim.trace_ids.tracking())
         .header("traceparent", format!("00-{trace}-{span}-02"))
         .header("zm-trace-upstream", "Meeting_Web_marketplace-consumer")
-        .header("clientid", &config.client_id);
-    if !unsigned {
-        request = request
-            .header("x-zm-request-timestamp", &timestamp)
-            .header("x-zm-signature", &signature);
-    }
+        .header("clientid", &config.client_id)
+        .header("x-zm-request-timestamp", timestamp)
+        .header("x-zm-signature", signature);
     let attempt = Attempt {
         number,
         at: now,
-        timestamp,
-        signature,
         status: None,
         error: None,
         latency_ms: 0,
@@ -209,7 +178,7 @@ async fn attempt(sim: &Sim, id: u64, number: u32) -> Option<Outcome> {
 pub(crate) async fn validate(sim: &Sim, target: Target) -> Validation {
     let plain = sim.ids.opaque::<16>();
     let body = events::url_validation(&plain, sim.clock.now());
-    let id = add(sim, target, body, None, Forgery::default());
+    let id = add(sim, target, body, None);
     let outcome = attempt(sim, id, 1).await;
     let checked = check(outcome.as_ref(), &plain, &sim.config().webhook_secret);
     sim.deliveries.change(id, |delivery| {

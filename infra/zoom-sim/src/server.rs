@@ -27,7 +27,7 @@ use crate::ids::Ids;
 use crate::request_log::RequestLog;
 use crate::state::{Shared, Sim};
 use crate::tokens::Signer;
-use crate::users::{User, initial_users};
+use crate::users::initial_users;
 use crate::world::World;
 use crate::{download, oauth, pages, rest};
 
@@ -45,18 +45,9 @@ pub enum StartError {
     /// The address is in use, or does not belong to this machine.
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The operating system provides no randomness.
-    #[error("failed to read randomness")]
-    Randomness(#[from] getrandom::Error),
-    /// The signing key cannot be generated.
-    #[error("failed to generate the signing key")]
-    Key(#[from] aws_lc_rs::error::Unspecified),
-    /// The HTTP client that sends events cannot be built.
-    #[error("failed to build the HTTP client")]
-    Client(#[from] reqwest::Error),
-    /// The address cannot be written as a URL.
-    #[error("failed to parse the simulator's own URL")]
-    Url(#[from] url::ParseError),
+    /// A key, the HTTP client or the simulator's own URL cannot be made.
+    #[error("failed to prepare the simulator")]
+    Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A running simulator. Dropping it stops it.
@@ -102,7 +93,7 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         .first()
         .and_then(|listener| listener.local_addr().ok())
         .unwrap_or(config.bind);
-    let url = Url::parse(&format!("http://{address}/"))?;
+    let url = Url::parse(&format!("http://{address}/")).map_err(prepare)?;
     let (stop, stopped) = watch::channel(false);
     let sim = Arc::new(build(config, url, address.port(), stopped)?);
     let app = router(&sim);
@@ -122,6 +113,10 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         stop,
         servers,
     })
+}
+
+fn prepare(error: impl std::error::Error + Send + Sync + 'static) -> StartError {
+    StartError::Prepare(Box::new(error))
 }
 
 /// Listens on the address and on the other loopback address, if the machine has it, with the same port.
@@ -170,26 +165,23 @@ fn build(
     let mut key = [0; 32];
     match config.seed {
         Some(seed) => key = Sha256::digest(seed.to_be_bytes()).into(),
-        None => getrandom::fill(&mut key)?,
+        None => getrandom::fill(&mut key).map_err(prepare)?,
     }
     let ids = Ids::new(key);
     let clock = Clock::default();
-    let now = clock.now();
-    let users = initial_users()
-        .into_iter()
-        .map(|user| User::new(user, &ids, now))
-        .collect();
+    let users = initial_users(clock.now());
     // Events go directly to their URL, without a proxy or redirects.
     let http = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .build()?;
+        .build()
+        .map_err(prepare)?;
     Ok(Sim {
         base: url.as_str().trim_end_matches('/').to_owned(),
         content_base: format!("http://localhost:{port}"),
         url,
         clock,
-        signer: Signer::new(ids.bytes())?,
+        signer: Signer::new(ids.bytes()).map_err(prepare)?,
         url_key: ids.bytes(),
         trace_ids: Ids::new(ids.bytes()),
         ids,

@@ -1,7 +1,7 @@
 //! Users and their accounts.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::clock::iso;
 use crate::ids::Ids;
@@ -24,9 +24,6 @@ pub struct User {
     pub email: String,
     /// IANA time zone.
     pub timezone: String,
-    /// Plan: 1 Basic, 2 Licensed.
-    #[serde(rename = "type")]
-    pub kind: u8,
     /// Scopes that this user grants; `None` means those of the configuration.
     pub scopes: Option<Vec<String>>,
     /// Whether the user was removed from the account: tokens no longer refresh.
@@ -36,26 +33,12 @@ pub struct User {
 }
 
 /// A user to create. Missing fields are generated.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct NewUser {
     /// The user's id.
     pub id: Option<String>,
     /// The account; that of another user makes the two colleagues.
     pub account_id: Option<String>,
-    /// A name for the account.
-    pub account_name: Option<String>,
-    /// First name.
-    pub first_name: Option<String>,
-    /// Last name.
-    pub last_name: Option<String>,
-    /// E-mail address.
-    pub email: Option<String>,
-    /// IANA time zone.
-    pub timezone: Option<String>,
-    /// Plan: 1 Basic, 2 Licensed.
-    #[serde(rename = "type")]
-    pub kind: Option<u8>,
     /// Scopes that this user grants, if not those of the configuration.
     pub scopes: Option<Vec<String>>,
 }
@@ -65,15 +48,13 @@ impl User {
         let id = new.id.unwrap_or_else(|| ids.zoom());
         let letters = id.chars().filter(char::is_ascii_alphanumeric);
         let tag: String = letters.take(6).collect();
-        let email = || format!("{}@example.test", tag.to_ascii_lowercase());
         Self {
             account_id: new.account_id.unwrap_or_else(|| ids.zoom()),
-            account_name: new.account_name.unwrap_or_else(|| "An account".into()),
-            first_name: new.first_name.unwrap_or_else(|| "Sample".into()),
-            last_name: new.last_name.unwrap_or_else(|| format!("Host {tag}")),
-            email: new.email.unwrap_or_else(email),
-            timezone: new.timezone.unwrap_or_else(|| "Europe/Berlin".into()),
-            kind: new.kind.unwrap_or(2),
+            account_name: "An account".into(),
+            first_name: "Sample".into(),
+            last_name: format!("Host {tag}"),
+            email: format!("{}@example.test", tag.to_ascii_lowercase()),
+            timezone: "Europe/Berlin".into(),
             scopes: new.scopes,
             removed: false,
             created_at: now,
@@ -97,7 +78,7 @@ impl User {
         object! {
             "id": self.id, "account_id": self.account_id, "account_number": number, "email": self.email,
             "first_name": self.first_name, "last_name": self.last_name, "display_name": self.display_name(),
-            "type": self.kind, "status": if self.removed { "inactive" } else { "active" },
+            "type": 2, "status": if self.removed { "inactive" } else { "active" },
             "role_name": "Member", "role_id": "2", "pmi": pmi, "use_pmi": false,
             "personal_meeting_url": format!("https://us06web.zoom.us/j/{pmi}"),
             "timezone": self.timezone, "language": "en-US", "dept": "", "verified": 1,
@@ -113,58 +94,28 @@ impl User {
 
 /// The initial users: two colleagues and two users of other accounts. Their ids are fixed, so that
 /// scripts can name them. One begins with `-` and one contains `_`, as real ids may.
-pub(crate) fn initial_users() -> Vec<NewUser> {
-    let northwind = ("Acct_Northwind00000001", "Northwind School");
-    let contoso = ("AcctContoso-0000000002", "Contoso Research");
-    let solo = ("AcctSoloCoach000000003", "Eva Falk Coaching");
-    let users = [
-        (
-            "UserAdaBerg00000000001",
-            northwind,
-            "Ada Berg",
-            "ada@northwind.example",
-            "Europe/Berlin",
-        ),
-        (
-            "UserBenCole_0000000002",
-            northwind,
-            "Ben Cole",
-            "ben@northwind.example",
-            "Europe/Berlin",
-        ),
-        (
-            "-UserCemDiaz0000000003",
-            contoso,
-            "Cem Díaz",
-            "cem@contoso.example",
-            "America/Lima",
-        ),
-        (
-            "UserEvaFalk00000000004",
-            solo,
-            "Eva Falk",
-            "eva@falk.example",
-            "Asia/Tokyo",
-        ),
-    ];
-    let new = |(id, (account_id, account), name, email, timezone): (
-        &str,
-        (&str, &str),
-        &str,
-        &str,
-        &str,
-    )| {
-        let (first, last) = name.split_once(' ').unwrap_or_default();
-        NewUser {
-            id: Some(id.into()),
-            account_id: Some(account_id.into()),
-            account_name: Some(account.into()),
-            first_name: Some(first.into()),
-            last_name: Some(last.into()),
-            email: Some(email.into()),
-            timezone: Some(timezone.into()),
-            ..NewUser::default()
+pub(crate) fn initial_users(now: Timestamp) -> Vec<User> {
+    let users = "UserAdaBerg00000000001|Acct_Northwind00000001|Northwind School|Ada|Berg|Europe/Berlin
+                 UserBenCole_0000000002|Acct_Northwind00000001|Northwind School|Ben|Cole|Europe/Berlin
+                 -UserCemDiaz0000000003|AcctContoso-0000000002|Contoso Research|Cem|Díaz|America/Lima
+                 UserEvaFalk00000000004|AcctSoloCoach000000003|Eva Falk Coaching|Eva|Falk|Asia/Tokyo";
+    let new = |line: &str| {
+        let mut fields = line.trim().split('|').map(ToOwned::to_owned);
+        let mut next = || fields.next().unwrap_or_default();
+        let (id, account_id, account_name) = (next(), next(), next());
+        let (first_name, last_name, timezone) = (next(), next(), next());
+        User {
+            id,
+            account_id,
+            account_name,
+            email: format!("{}@example.test", first_name.to_lowercase()),
+            first_name,
+            last_name,
+            timezone,
+            scopes: None,
+            removed: false,
+            created_at: now,
         }
     };
-    users.map(new).into()
+    users.lines().map(new).collect()
 }

@@ -113,8 +113,7 @@ async fn overview(State(control): State<Control>) -> Reply {
                 "size": size, "processing": recording.processing })
     });
     let deliveries = control.sim.deliveries.recent(MAX_SHOWN).into_iter().map(|delivery| {
-        json!({ "id": delivery.id, "event": delivery.event, "request_id": delivery.request_id,
-                "created_at": delivery.created_at, "state": delivery.state, "attempts": delivery.attempts })
+        json!({ "id": delivery.id, "event": delivery.event, "state": delivery.state, "attempts": delivery.attempts })
     });
     reply(json!({
         "now": control.clock().now(), "offset_seconds": control.clock().offset().as_secs(), "client_id": config.client_id,

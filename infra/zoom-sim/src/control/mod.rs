@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::deliveries::{Delivery, Forgery, Target, Validation};
+use crate::deliveries::{Delivery, Target, Validation};
 use crate::faults::{ArmedFault, NewFault};
 use crate::grants::{Grant, GrantEndReason};
 use crate::recordings::{Recording, RecordingFile};
@@ -95,8 +95,6 @@ pub struct RawEvent {
     pub target: Target,
     /// `x-zm-request-id`; `None` means a new one.
     pub request_id: Option<String>,
-    /// An invalid signature.
-    pub forgery: Forgery,
 }
 
 impl Control {
@@ -126,22 +124,6 @@ impl Control {
     pub fn set_webhook_url(&self, url: impl Into<String>) {
         let url = url.into();
         self.change_settings(|config| config.webhook_url = Some(url));
-    }
-
-    /// Sets the endpoint for `app_deauthorized`.
-    pub fn set_deauthorize_url(&self, url: impl Into<String>) {
-        let url = url.into();
-        self.change_settings(|config| config.deauthorize_url = Some(url));
-    }
-
-    /// Adds an allowed redirect URI.
-    pub fn allow_redirect_uri(&self, uri: impl Into<String>) {
-        let uri = uri.into();
-        self.change_settings(|config| {
-            if !config.redirect_uris.contains(&uri) {
-                config.redirect_uris.push(uri);
-            }
-        });
     }
 
     /// Returns the clock, by which tokens expire and retries become due.
@@ -264,7 +246,7 @@ impl Control {
     }
 
     fn send_event(&self, body: String) -> u64 {
-        sender::send(&self.sim, Target::Webhook, body, None, Forgery::default())
+        sender::send(&self.sim, Target::Webhook, body, None)
     }
 
     /// Sends an event with an arbitrary body, with retries.
@@ -274,9 +256,8 @@ impl Control {
             body,
             target,
             request_id,
-            forgery,
         } = event;
-        sender::send(&self.sim, target, body, request_id, forgery)
+        sender::send(&self.sim, target, body, request_id)
     }
 
     /// Sends the body of a delivery again: with the same request id as a repetition, with a new one as
@@ -291,7 +272,6 @@ impl Control {
             body: first.body,
             target: first.target,
             request_id: same_request_id.then_some(first.request_id),
-            forgery: Forgery::default(),
         }))
     }
 

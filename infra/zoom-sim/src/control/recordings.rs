@@ -93,7 +93,7 @@ impl Control {
     /// If the host does not exist or the UUID is in use.
     pub fn create_recording(&self, new: NewRecording) -> Result<Created, ControlError> {
         let sim = &self.sim;
-        let (send, per_segment) = (new.send && !new.processing, new.event_per_segment);
+        let (send, per_segment) = (!new.silent && !new.processing, new.event_per_segment);
         let recording = {
             let mut guard = lock(&sim.world);
             let world = &mut *guard;

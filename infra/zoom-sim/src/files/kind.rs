@@ -1,11 +1,8 @@
 //! Kinds of files.
 
-use serde::{Deserialize, Serialize};
-
 /// Content of a file; decides its bytes and its `Content-Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ContentKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentKind {
     /// A playable MP4 (H.264 and AAC), padded with a `free` box.
     Mp4,
     /// A playable M4A (AAC), padded with a `free` box.
@@ -24,8 +21,7 @@ pub enum ContentKind {
 
 impl ContentKind {
     /// Returns the kind for Zoom's `file_extension`.
-    #[must_use]
-    pub fn from_extension(extension: &str) -> Self {
+    pub(crate) fn from_extension(extension: &str) -> Self {
         match extension.to_ascii_uppercase().as_str() {
             "MP4" => Self::Mp4,
             "M4A" => Self::M4a,
@@ -38,8 +34,7 @@ impl ContentKind {
     }
 
     /// Returns the `Content-Type` of downloads.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Mp4 => "video/mp4",
             Self::M4a => "audio/mp4",

@@ -8,6 +8,6 @@ mod kind;
 mod spec;
 mod text;
 
-pub use kind::ContentKind;
+pub(crate) use kind::ContentKind;
 pub(crate) use spec::CHUNK;
 pub use spec::FileSpec;

@@ -90,35 +90,3 @@ fn meeting(call: &Call, name: Option<&str>) -> Result<Response, ApiError> {
         .put("download_access_token", token);
     Ok(ok(sim, RateLimit::Light, body))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uuids_with_slashes_need_two_encodings() {
-        for (segment, expected) in [
-            (
-                "%252FajSynthUUID1234567890%253D%253D",
-                Some("/ajSynthUUID1234567890=="),
-            ),
-            (
-                "ab%252F%252FcdSynthUUID12345678%253D%253D",
-                Some("ab//cdSynthUUID12345678=="),
-            ),
-            (
-                "Ab%2Fcd%2BSynthUUID1234567%3D%3D",
-                Some("Ab/cd+SynthUUID1234567=="),
-            ),
-            (
-                "Ab%252Fcd%252BSynthUUID1234567%253D%253D",
-                Some("Ab/cd+SynthUUID1234567=="),
-            ),
-            ("81234567890", Some("81234567890")),
-            ("%2FajSynthUUID1234567890%3D%3D", None),
-            ("ab%2F%2FcdSynthUUID12345678%3D%3D", None),
-        ] {
-            assert_eq!(decode(segment).as_deref(), expected, "{segment}");
-        }
-    }
-}

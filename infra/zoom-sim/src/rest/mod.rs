@@ -92,7 +92,7 @@ fn recording_json(
     object! {
         "uuid": recording.uuid, "id": recording.meeting_id, "account_id": recording.account_id,
         "host_id": recording.host_id, "host_email": recording.host_email, "topic": recording.topic,
-        "type": recording.kind, "start_time": iso(recording.start_time), "timezone": recording.timezone,
+        "type": 2, "start_time": iso(recording.start_time), "timezone": recording.timezone,
         "duration": recording.duration_minutes, "total_size": size, "recording_count": count,
         "share_url": recording.share_url(), "recording_play_passcode": recording.passcode(),
         "recording_files": files,

@@ -36,8 +36,10 @@ impl Receiver {
         let url = format!("http://{}", listener.local_addr().expect("address"));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let control = sim.control();
-        control.set_webhook_url(format!("{url}/zoom/webhook"));
-        control.set_deauthorize_url(format!("{url}/zoom/deauthorize"));
+        control.change_settings(|config| {
+            config.webhook_url = Some(format!("{url}/zoom/webhook"));
+            config.deauthorize_url = Some(format!("{url}/zoom/deauthorize"));
+        });
         receiver
     }
 

@@ -13,7 +13,10 @@ fn timestamp(text: &str) -> Timestamp {
 
 /// Creates a recording without an event.
 fn create(sim: &Simulator, new: NewRecording) -> Recording {
-    let new = NewRecording { send: false, ..new };
+    let new = NewRecording {
+        silent: true,
+        ..new
+    };
     let created = sim.control().create_recording(new);
     created.expect("created").recording
 }
@@ -80,6 +83,8 @@ async fn lists_have_windows_and_pages() {
     assert_eq!(days(&wide), ["2026-02-20"]);
     let (_, today) = get("").await;
     assert!(days(&today).is_empty());
+    let (status, error) = get("from=yesterday").await;
+    assert_eq!((status, &error["code"]), (400, &300.into()));
 
     sim.control().advance(15 * 60);
     let (status, expired) = get(&next).await;
@@ -120,7 +125,11 @@ async fn meeting_returns_files_like_zoom() {
 async fn uuids_with_slashes_need_two_encodings() {
     let sim = sim().await;
     let token = token(&sim, ADA);
-    for uuid in ["/ajSynthUUID1234567890==", "Ab/cd+SynthUUID1234567=="] {
+    for uuid in [
+        "/ajSynthUUID1234567890==",
+        "ab//cdSynthUUID12345678==",
+        "Ab/cd+SynthUUID1234567==",
+    ] {
         let uuid = Some(uuid.into());
         let new = NewRecording {
             uuid,
@@ -133,6 +142,8 @@ async fn uuids_with_slashes_need_two_encodings() {
         ("%2FajSynthUUID1234567890%3D%3D", 404),
         ("Ab%2Fcd%2BSynthUUID1234567%3D%3D", 200),
         ("Ab%252Fcd%252BSynthUUID1234567%253D%253D", 200),
+        ("ab%252F%252FcdSynthUUID12345678%253D%253D", 200),
+        ("ab%2F%2FcdSynthUUID12345678%3D%3D", 404),
     ] {
         let path = format!("v2/meetings/{encoded}/recordings");
         assert_eq!(get_json(&sim, &path, &token).await.0, status, "{encoded}");

@@ -1,7 +1,6 @@
 use jiff::SignedDuration;
 use reelay_zoom_sim::{
-    DeliveryState, Forgery, NewFile, NewRecording, RawEvent, RecordingChange, Selection, Simulator,
-    Target,
+    DeliveryState, NewFile, NewRecording, RawEvent, RecordingChange, Selection, Simulator, Target,
 };
 use serde_json::Value;
 
@@ -368,43 +367,4 @@ async fn validation_checks_the_response() {
     sim.control().change_settings(change);
     let wrong = sim.control().validate(Target::Deauthorize).await;
     assert_eq!(wrong.reason.as_deref(), Some("encryptedToken is wrong"));
-}
-
-#[tokio::test]
-async fn forgeries_are_sent_as_given() {
-    let sim = sim().await;
-    let receiver = Receiver::of(&sim).await;
-    let old = Forgery {
-        timestamp_skew_seconds: -301,
-        ..Forgery::default()
-    };
-    let unsigned = Forgery {
-        unsigned: true,
-        ..Forgery::default()
-    };
-    let wrong_secret = Forgery {
-        secret: Some("guess".into()),
-        ..Forgery::default()
-    };
-    for (forgery, is_signed) in [
-        (Forgery::default(), true),
-        (wrong_secret, false),
-        (unsigned, false),
-        (old, true),
-    ] {
-        let event = RawEvent {
-            forgery,
-            ..raw("{}")
-        };
-        let id = sim.control().send_raw(event);
-        sim.control().wait_for_attempts(id, 1).await;
-        assert_eq!(receiver.last().is_signed(), is_signed);
-    }
-    assert_eq!(receiver.all()[2].header("x-zm-signature"), "");
-    let timestamp = receiver
-        .last()
-        .header("x-zm-request-timestamp")
-        .parse::<i64>();
-    let age = sim.control().clock().now().as_second() - timestamp.expect("seconds");
-    assert!(age >= 301, "{age}");
 }

@@ -269,7 +269,7 @@ fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
     let start_time = Some(scene.system.app.now() - age);
     let new = NewRecording {
         start_time,
-        send: false,
+        silent: true,
         ..small(ADA)
     };
     scene.system.zoom().create_recording(new).unwrap().recording

@@ -150,7 +150,6 @@ async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_o
         body: body.to_string(),
         target: Target::Webhook,
         request_id: None,
-        forgery: reelay_zoom_sim::Forgery::default(),
     });
     assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
     system.work().await;
@@ -183,7 +182,7 @@ async fn a_file_that_is_trashed_alone_does_not_trash_its_recording() {
 async fn a_recording_that_nobody_knows_is_changed_without_a_trace() {
     let system = linked().await;
     let unknown = NewRecording {
-        send: false,
+        silent: true,
         ..NewRecording::of(ADA).with_files(three())
     };
     let recording = system.zoom().create_recording(unknown).unwrap().recording;

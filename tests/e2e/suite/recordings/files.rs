@@ -99,7 +99,7 @@ async fn a_thousand_participants_audio_files_in_one_event_are_all_stored() {
     let system = linked().await;
     let new = NewRecording {
         participant_audio: 1_000,
-        participant_audio_size: 40,
+        participant_audio_size: Some(40),
         ..NewRecording::of(ADA).with_files(vec![])
     };
     let recording = stored(&system, new).await;
