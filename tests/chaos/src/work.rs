@@ -73,7 +73,7 @@ fn because(error: &GrantError) -> Used {
     match error {
         GrantError::NotFound => Used::Over("none"),
         GrantError::ReauthorizationRequired => Used::Over("reauthorization required"),
-        GrantError::Ending => Used::Over("ending"),
+        GrantError::Revoking => Used::Over("ending"),
         error => Used::Later(error.to_string()),
     }
 }

@@ -344,7 +344,7 @@ async fn an_object_that_s3_does_not_show_counts_as_missing_and_the_file_is_fetch
     let (downloader, recording) = Downloader::of(&system, "alice", video(9 * MIB)).await;
     let faults = system.stack.engines().faults();
     // The upload is completed, and nobody learns of it: the repeat meets none.
-    let lost = AwsFault::connection_cut().after_effect();
+    let lost = AwsFault::connection_closed().after_effect();
     faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
     let hidden = AwsFault::error(403, "AccessDenied");
     faults.fail_until_cleared(Service::S3, "HeadObject", hidden);

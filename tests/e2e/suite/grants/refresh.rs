@@ -354,7 +354,7 @@ async fn a_refresh_that_is_saved_between_a_consents_exchange_and_its_end_does_no
 async fn a_pair_that_is_saved_though_the_answer_is_lost_is_used() {
     let scene = Scene::linked(&["alice"]).await;
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let cut = reelay_embedded_aws::Fault::connection_cut().after_effect();
+    let cut = reelay_embedded_aws::Fault::connection_closed().after_effect();
     spoil_updates(&scene, 2..=2, cut);
     let user = scene.zoom_user(ADA);
     let token = scene.grants().access_token(&user).await.unwrap();

@@ -14,7 +14,7 @@ async fn when_sqs_refuses_zoom_is_told_so_and_its_retry_is_stored() {
     for fault in [
         Fault::error(503, "ServiceUnavailable"),
         Fault::error(400, "AccessDeniedException"),
-        Fault::connection_cut(),
+        Fault::connection_closed(),
     ] {
         let system = System::start().await;
         system.link("alice", ADA).await;
