@@ -57,7 +57,7 @@ fn create_meeting(system: &System, zoom_user: &str, start: Timestamp) -> String 
 }
 
 async fn process_arrived(system: &System) {
-    system.zoom().settled().await;
+    system.zoom().wait_until_settled().await;
     system.process_queues().await;
 }
 

@@ -28,7 +28,7 @@ fn one(kind: &str, size: u64) -> NewRecording {
 }
 
 fn page(status: u16, content_type: &str) -> Fault {
-    Fault::Answer {
+    Fault::Respond {
         status,
         content_type: content_type.to_owned(),
         body: "\n<!DOCTYPE html>\n<html><body>Please sign in, this recording is protected.</body></html>"
@@ -84,7 +84,7 @@ async fn mid_file_failures_are_retried_at_documented_level() {
         (status(416), Transfer),
         // Zoom named a time, or the failure is not transient.
         (
-            Fault::ComeBack {
+            Fault::RetryAfter {
                 status: 503,
                 retry_after: "1".to_owned(),
             },
@@ -95,11 +95,11 @@ async fn mid_file_failures_are_retried_at_documented_level() {
     ] {
         let case = format!("{fault:?}");
         // The first range succeeds, so the upload has begun.
-        let armed = NewFault::times(Point::Content, fault, 1).after(1);
+        let armed = NewFault::times(Point::Content, fault, 1).skip_first(1);
         system.zoom().arm(armed).unwrap();
         let recording = system.complete_recording(one("MP4", 9 * MIB)).await;
         let drained = system.stack.drain_without_pauses().await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         let by = if drained.failed == 0 { Transfer } else { Queue };
         assert_eq!(by, recovery, "{case}");
         system.assert_stored(&recording, &case).await;
@@ -119,7 +119,7 @@ async fn permanent_mid_file_failure_leaves_no_upload() {
         (Fault::Status { status: 418 }, "unexpected_answer"),
     ] {
         let case = format!("{fault:?}");
-        let armed = NewFault::always(Point::Content, fault).after(1);
+        let armed = NewFault::always(Point::Content, fault).skip_first(1);
         let armed = system.zoom().arm(armed).unwrap();
         let recording = system.record(one("MP4", 9 * MIB)).await;
         let seen = system.view("alice", &recording).await;
@@ -213,7 +213,7 @@ async fn manifest_records_whether_content_matches_type() {
         assert_eq!(file["type_recognised"], expected, "{file}");
     }
 
-    let odd = Fault::Answer {
+    let odd = Fault::Respond {
         status: 200,
         content_type: "video/mp4".to_owned(),
         body: "no such box".to_owned(),

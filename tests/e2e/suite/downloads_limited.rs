@@ -55,7 +55,7 @@ async fn rate_limited_account_sends_no_requests() {
         let then = jiff::Timestamp::now() + SignedDuration::from_hours(1);
         then.strftime(format).to_string()
     };
-    let come_back = |retry_after: String| Fault::ComeBack {
+    let come_back = |retry_after: String| Fault::RetryAfter {
         status: 429,
         retry_after,
     };
@@ -106,7 +106,7 @@ async fn unspecified_rate_limit_lasts_ten_seconds() {
             retry_after_seconds: None,
         },
         Fault::Status { status: 429 },
-        Fault::ComeBack {
+        Fault::RetryAfter {
             status: 429,
             retry_after: "soon".to_owned(),
         },
@@ -161,7 +161,7 @@ async fn hours_of_rate_limit_cost_one_attempt() {
 async fn endless_rate_limit_fails_and_is_retriable() {
     let (system, app_webhook) = linked().await;
     let delayed = DelayedMessages::watch(&system);
-    let limit = Fault::ComeBack {
+    let limit = Fault::RetryAfter {
         status: 429,
         retry_after: "800".to_owned(),
     };
@@ -216,7 +216,7 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
             Point::Content
         };
         let skip = u32::from(!at_the_api);
-        let armed = NewFault::times(point, limit, 1).after(skip);
+        let armed = NewFault::times(point, limit, 1).skip_first(skip);
         system.zoom().arm(armed).unwrap();
         system.zoom().clear_requests();
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 9 * MIB)]);

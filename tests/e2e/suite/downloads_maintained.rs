@@ -169,7 +169,7 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
     // An upload that will be resumed: two of five parts are stored.
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
-    let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(2);
+    let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
     let armed = system.zoom().arm(rejected).unwrap();
     assert_eq!(
         downloader.deliver("m", LONG_INVOCATION).await,

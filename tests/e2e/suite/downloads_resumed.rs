@@ -88,7 +88,7 @@ async fn interrupted_upload(
     parts: u32,
 ) -> (Downloader, reelay_zoom_sim::Recording) {
     let (downloader, recording) = Downloader::for_recording(system, "alice", video(size)).await;
-    let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(parts);
+    let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(parts);
     let armed = system.zoom().arm(stalled).unwrap();
     // A rejected part lets the parts in flight finish.
     assert_eq!(
@@ -149,7 +149,8 @@ async fn resumed_upload_restarts_when_file_changed() {
         // HOLOGRAM has no exact declared length, so another length is valid.
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
         let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
-        let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(3);
+        let rejected =
+            NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(3);
         let armed = system.zoom().arm(rejected).unwrap();
         assert_eq!(
             downloader.deliver("m", LONG_INVOCATION).await,

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{
-    Disposal, Fault, NewFault, NewFile, NewRecording, Point, Recording, Selection,
+    Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
 };
 use serde_json::{Value, json};
 use support::recordings::folder;
@@ -57,7 +57,7 @@ fn requests(system: &System, prefix: &str) -> usize {
 #[tokio::test]
 async fn api_outage_after_rejected_token_is_retried() {
     let (system, _inbox) = linked().await;
-    let nonsense = Fault::Answer {
+    let nonsense = Fault::Respond {
         status: 200,
         content_type: "application/json".into(),
         body: "<oops>".into(),
@@ -124,7 +124,7 @@ async fn rejected_token_fails_after_user_left() {
         .zoom()
         .change_settings(|config| config.deauthorize_url = None);
     let id = system.zoom().deauthorize(ADA).unwrap();
-    system.zoom().attempted(id, 1).await.unwrap();
+    system.zoom().wait_for_attempts(id, 1).await.unwrap();
     system
         .zoom()
         .change_settings(|config| config.deauthorize_url = url);
@@ -174,15 +174,19 @@ async fn rejected_token_outranks_missing_listing() {
 
 #[tokio::test]
 async fn trashed_recording_explains_missing_files() {
-    for (disposal, reason) in [(Disposal::Trash, "trashed"), (Disposal::Delete, "deleted")] {
+    for (disposal, reason) in [
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Delete, "deleted"),
+    ] {
         // Zoom responds with a page; a plain 404 must mean the same.
         for plain in [false, true] {
             let case = format!("{reason}, plain: {plain}");
             let (system, app_webhook) = linked_in("on-demand").await;
             let recording = system.record(video(1_000)).await;
-            let notified = system
-                .zoom()
-                .dispose(&recording.key, disposal, &Selection::default());
+            let notified =
+                system
+                    .zoom()
+                    .change_recording(&recording.key, disposal, &Selection::default());
             system.await_deliveries(&notified.unwrap()).await;
             system.process_queues().await;
             if plain {
@@ -232,7 +236,7 @@ fn fail_second_ranges(system: &System, uploads: u32) {
     for upload in 1..=uploads {
         // The first range of each upload succeeds and does not count.
         let armed = NewFault::times(Point::Content, Fault::Status { status: 416 }, 1);
-        system.zoom().arm(armed.after(upload)).unwrap();
+        system.zoom().arm(armed.skip_first(upload)).unwrap();
     }
 }
 
@@ -255,7 +259,7 @@ async fn changing_file_is_retried_after_three_uploads() {
 #[tokio::test]
 async fn lost_range_support_falls_back_to_one_stream() {
     let (system, _inbox) = linked().await;
-    let armed = NewFault::always(Point::Content, Fault::IgnoreRange).after(1);
+    let armed = NewFault::always(Point::Content, Fault::IgnoreRange).skip_first(1);
     system.zoom().arm(armed).unwrap();
     let recording = system.complete_recording(video(17 * MIB)).await;
     let drained = system.stack.drain_without_pauses().await;
@@ -271,7 +275,7 @@ async fn interrupted_small_body_is_fetched_again() {
         let armed = NewFault::times(Point::Content, fault, 1);
         system.zoom().arm(armed).unwrap();
         let recording = system.record(video(1_000)).await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         system.assert_stored(&recording, &case).await;
     }
 }

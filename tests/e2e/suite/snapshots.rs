@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{
-    DeliveryState, Disposal, Fault, NewFault, NewFile, NewRecording, Point, Recording, Selection,
+    DeliveryState, Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange,
+    Selection,
 };
 use regex_lite::Regex;
 use reqwest::Method;
@@ -408,7 +409,7 @@ async fn api_responses_and_stored_files() {
         .unwrap()
         .extend([audio, NewFile::new("CHAT", 10)]);
     let gone = NewFault::always(Point::Download, Fault::Status { status: 410 });
-    system.zoom().arm(gone.about("AudioThatIsGone")).unwrap();
+    system.zoom().arm(gone.only_for("AudioThatIsGone")).unwrap();
     let recording = system.record(new).await;
     seen.hide_recording(&recording);
     let path = format!("/v1/recordings/{}", recording_id(&recording));
@@ -475,14 +476,16 @@ async fn notifications() {
     let renamed = zoom.rename(&recording.key, "Renamed", &all).unwrap();
     system.await_deliveries(&renamed).await;
     for disposal in [
-        Disposal::Trash,
-        Disposal::Recover,
-        Disposal::Trash,
-        Disposal::Delete,
+        RecordingChange::Trash,
+        RecordingChange::Recover,
+        RecordingChange::Trash,
+        RecordingChange::Delete,
     ] {
         system.process_queues().await;
         zoom.advance(1);
-        let disposed = zoom.dispose(&recording.key, disposal, &all).unwrap();
+        let disposed = zoom
+            .change_recording(&recording.key, disposal, &all)
+            .unwrap();
         system.await_deliveries(&disposed).await;
     }
     system.process_queues().await;
@@ -498,7 +501,7 @@ async fn notifications() {
     let url = zoom.settings().deauthorize_url;
     zoom.change_settings(|config| config.deauthorize_url = None);
     let silent = zoom.deauthorize(ADA).unwrap();
-    let delivery = zoom.attempted(silent, 1).await.unwrap();
+    let delivery = zoom.wait_for_attempts(silent, 1).await.unwrap();
     assert_eq!(delivery.state, DeliveryState::Dropped);
     zoom.change_settings(|config| config.deauthorize_url = url);
     let body = json!({"from": "2026-01-01", "to": "2026-01-02"}).to_string();
@@ -511,7 +514,7 @@ async fn notifications() {
 
     system.link("alice", ADA).await;
     let deauthorized = zoom.deauthorize(ADA).unwrap();
-    zoom.attempted(deauthorized, 1).await.unwrap();
+    zoom.wait_for_attempts(deauthorized, 1).await.unwrap();
     system.process_queues().await;
 
     let mut first = BTreeMap::new();
@@ -597,11 +600,14 @@ async fn failure_reasons() {
         writeln!(seen.text, "{title}: {}", failure(&system, &recording).await).unwrap();
         system.zoom().clear_faults(Some(armed));
     }
-    for (title, disposal) in [("trashed", Disposal::Trash), ("deleted", Disposal::Delete)] {
+    for (title, disposal) in [
+        ("trashed", RecordingChange::Trash),
+        ("deleted", RecordingChange::Delete),
+    ] {
         let recording = system.complete_recording(one_file()).await;
         let zoom = system.zoom();
         zoom.advance(1);
-        let disposed = zoom.dispose(&recording.key, disposal, &Selection::default());
+        let disposed = zoom.change_recording(&recording.key, disposal, &Selection::default());
         system.await_deliveries(&disposed.unwrap()).await;
         system.process_queues().await;
         writeln!(seen.text, "{title}: {}", failure(&system, &recording).await).unwrap();

@@ -25,7 +25,7 @@ impl System {
 
     /// Waits until this delivery succeeded.
     pub async fn await_delivery(&self, id: u64) {
-        let delivery = self.zoom().attempted(id, 1).await.unwrap();
+        let delivery = self.zoom().wait_for_attempts(id, 1).await.unwrap();
         let attempts = &delivery.attempts;
         assert_eq!(delivery.state, DeliveryState::Delivered, "{attempts:?}");
     }

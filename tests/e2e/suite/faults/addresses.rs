@@ -97,7 +97,7 @@ async fn redirect_loop_fails() {
 #[tokio::test]
 async fn redirect_to_other_host_drops_authorization() {
     let system = linked().await;
-    assert!(system.zoom().settings().refuse_authorization_at_content);
+    assert!(system.zoom().settings().reject_authorization_at_content);
     let recording = system
         .complete_recording(of_ada(vec![NewFile::new("MP4", 100)]))
         .await;

@@ -11,7 +11,7 @@ use super::{failures, linked, of_ada};
 #[tokio::test]
 async fn file_is_stored_after_any_single_fault() {
     let system = linked().await;
-    let page = |status| Fault::Answer {
+    let page = |status| Fault::Respond {
         status,
         content_type: "text/html; charset=utf-8".into(),
         body: "<html>".into(),
@@ -40,7 +40,7 @@ async fn file_is_stored_after_any_single_fault() {
         let case = format!("{fault:?} at {point:?}");
         system.fail_next(point, fault, 1);
         let recording = system.record(of_ada(vec![NewFile::new("MP4", size)])).await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         system.assert_files(&recording, &case).await;
         assert_eq!(
             system.view("alice", &recording).await["status"],
@@ -140,7 +140,7 @@ async fn permanent_failure_is_notified_once_and_retriable() {
         ];
         let armed = system
             .zoom()
-            .arm(NewFault::always(point, fault).about(bad))
+            .arm(NewFault::always(point, fault).only_for(bad))
             .unwrap();
         let recording = system.record(of_ada(files)).await;
 
@@ -200,7 +200,7 @@ async fn new_event_retries_failed_file() {
     system.zoom().clear_faults(Some(armed));
     system.advance(SignedDuration::from_secs(1));
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     system.process_queues().await;
     system.assert_files(&recording, "").await;
 }

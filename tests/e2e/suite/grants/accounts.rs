@@ -77,7 +77,6 @@ async fn event_alone_does_not_move_accounts() {
         body: String::from_utf8(body).unwrap(),
         target: Target::Webhook,
         request_id: None,
-        forgery: reelay_zoom_sim::Forgery::default(),
     });
     scene.delivered(id).await;
     scene.settle().await;

@@ -16,7 +16,7 @@ async fn new_link_fetches_previous_two_days_once() {
     let missed = [hours(1), hours(47)].map(|age| unannounced(&scene, age));
     let too_old = unannounced(&scene, hours(24 * 5));
     let others = NewRecording {
-        send: false,
+        silent: true,
         ..small(BEN)
     };
     scene.zoom().create_recording(others).unwrap();

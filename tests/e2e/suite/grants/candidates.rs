@@ -63,7 +63,7 @@ async fn access_token_is_used_without_download_token() {
         .zoom()
         .change_settings(|config| config.download_token_seconds = -1);
     let new = NewRecording {
-        send: false,
+        silent: true,
         ..small(ADA)
     };
     let recording = scene.zoom().create_recording(new).unwrap().recording;
@@ -79,7 +79,7 @@ async fn access_token_is_used_without_download_token() {
     assert!(listed.download_access_token.is_some());
     scene.fail_next(
         Point::MeetingRecordings,
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: listed.object.to_string(),

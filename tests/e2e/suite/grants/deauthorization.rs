@@ -126,7 +126,7 @@ async fn stale_deauthorization_keeps_live_grant() {
     scene.remove_silently(ADA).await;
     let link = scene.link("alice", ADA).await;
     let late = async || {
-        let id = scene.zoom().send_deauthorized_only(ADA).unwrap();
+        let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
         scene.delivered(id).await;
         assert_eq!(
             scene.app.links("alice").await.as_slice(),
@@ -143,7 +143,7 @@ async fn stale_deauthorization_keeps_live_grant() {
     assert_eq!(scene.refreshes(), 2);
     // An event about an unlinked user causes no request.
     scene.zoom().clear_requests();
-    let id = scene.zoom().send_deauthorized_only(BEN).unwrap();
+    let id = scene.zoom().send_deauthorized_event(BEN).unwrap();
     scene.delivered(id).await;
     assert!(scene.zoom().requests().is_empty());
     assert_eq!(scene.dead_jobs().await, [""; 0]);
@@ -192,7 +192,7 @@ async fn deauthorization_without_valid_client_secret_waits() {
     let link = scene.app.links("alice").await;
     scene.set_client_secret("wrong").await;
     scene.advance(ACCESS_TOKEN_ENDS);
-    let id = scene.zoom().send_deauthorized_only(ADA).unwrap();
+    let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
     scene.delivered(id).await;
     assert_eq!(scene.app.links("alice").await, link);
     scene.assert_notified("alice", [("activated", 1)]).await;

@@ -1,7 +1,7 @@
 //! Disconnecting links; the last one revokes the grant.
 
 use reelay_domain::link::GrantStatus;
-use reelay_zoom_sim::{DeathCause, Fault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, Point};
 use reqwest::Method;
 use serde_json::json;
 use support::zoom_users::{ADA, CEM};
@@ -19,7 +19,10 @@ async fn last_disconnect_revokes_and_erases_grant() {
     scene.settle().await;
 
     scene.assert_gone(ADA).await;
-    assert_eq!(scene.zoom().grants()[0].death, Some(DeathCause::Revoked));
+    assert_eq!(
+        scene.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
+    );
     scene
         .assert_notified("alice", [("activated", 1), ("removed", 1)])
         .await;

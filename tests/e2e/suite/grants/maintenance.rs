@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use reelay_domain::link::LinkStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use serde_json::json;
 use support::zoom_users::{ADA, CEM};
 
@@ -131,7 +131,10 @@ async fn maintenance_revokes_grant_after_lost_job() {
     scene.purge_jobs().await;
     scene.run_maintenance().await;
     scene.assert_gone(ADA).await;
-    assert_eq!(scene.zoom().grants()[0].death, Some(DeathCause::Revoked));
+    assert_eq!(
+        scene.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
+    );
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn disabled_app_keeps_grants() {
 
 /// A token endpoint error with one of Zoom's documented codes.
 fn numbered(code: i64) -> Fault {
-    Fault::Answer {
+    Fault::Respond {
         status: 400,
         content_type: "application/json".to_owned(),
         body: format!(r#"{{"error":"invalid_request","code":{code},"reason":"…"}}"#),

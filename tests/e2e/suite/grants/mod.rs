@@ -173,7 +173,7 @@ impl Scene {
     /// Processes the queues, and the events that Zoom sends in response.
     async fn settle(&self) {
         self.process_queues().await;
-        self.zoom().settled().await;
+        self.zoom().wait_until_settled().await;
         self.process_queues().await;
     }
 
@@ -251,7 +251,7 @@ impl Scene {
         let url = zoom.settings().deauthorize_url;
         zoom.change_settings(|config| config.deauthorize_url = None);
         let id = zoom.deauthorize(zoom_user).unwrap();
-        let delivery = zoom.attempted(id, 1).await.unwrap();
+        let delivery = zoom.wait_for_attempts(id, 1).await.unwrap();
         assert_eq!(delivery.state, DeliveryState::Dropped);
         zoom.change_settings(|config| config.deauthorize_url = url);
     }
@@ -283,7 +283,7 @@ fn small(zoom_user: &str) -> NewRecording {
 fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
     let new = NewRecording {
         start_time: Some(scene.app.now() - age),
-        send: false,
+        silent: true,
         ..small(ADA)
     };
     scene.zoom().create_recording(new).unwrap().recording

@@ -209,7 +209,7 @@ async fn lost_refresh_response_is_reported_at_next_use() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.advance(ACCESS_TOKEN_ENDS);
-    scene.fail_next(Point::TokenRefresh, Fault::LoseAnswer, 1);
+    scene.fail_next(Point::TokenRefresh, Fault::LoseResponse, 1);
     let error = scene.grants().access_token(&user).await.unwrap_err();
     assert!(matches!(error, GrantError::Transient(_)), "{error}");
     scene.assert_status("alice", &["active"]).await;

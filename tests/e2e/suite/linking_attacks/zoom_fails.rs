@@ -73,7 +73,7 @@ async fn failed_exchange_redirects_and_keeps_links() {
     let pair = live_tokens(&system, ADA);
     assert_served(&system, ADA).await;
     let status = |status| Fault::Status { status };
-    let odd = |body: &str| Fault::Answer {
+    let odd = |body: &str| Fault::Respond {
         status: 200,
         content_type: "application/json".into(),
         body: body.into(),
@@ -169,14 +169,14 @@ async fn failed_users_me_keeps_tokens_and_links() {
             retry_after_seconds: None,
         },
         Fault::Close,
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::Html,
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: "{}".into(),
         },
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: json!({"id": "a#b", "account_id": "a/b"}).to_string(),
@@ -228,7 +228,7 @@ async fn lost_exchange_response_is_recovered_by_next_flow() {
     let link = system.link("alice", ADA).await;
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
-    system.fail_next(Point::TokenExchange, Fault::LoseAnswer, 1);
+    system.fail_next(Point::TokenExchange, Fault::LoseResponse, 1);
     assert_eq!(
         browser.visit(&callback).await.zoom_error(),
         "zoom_unavailable"

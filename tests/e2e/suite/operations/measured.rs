@@ -174,7 +174,7 @@ async fn failed_refresh_is_counted_with_lost_links() {
     }
     system
         .zoom()
-        .change_settings(|settings| settings.webhooks_on = false);
+        .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();

@@ -1,6 +1,6 @@
 //! Recordings that are renamed, trashed, recovered or deleted at Zoom.
 
-use reelay_zoom_sim::{Created, Disposal, NewRecording, RawEvent, Selection, Target};
+use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selection, Target};
 use serde_json::{Value, json};
 use support::zoom_users::{BEN, CEM};
 
@@ -38,13 +38,17 @@ async fn recording_changes_are_notified_in_order() {
     later(&system);
     delivered(&system, &zoom.rename(key, "New", &all).unwrap()).await;
     for disposal in [
-        Disposal::Trash,
-        Disposal::Recover,
-        Disposal::Trash,
-        Disposal::Delete,
+        RecordingChange::Trash,
+        RecordingChange::Recover,
+        RecordingChange::Trash,
+        RecordingChange::Delete,
     ] {
         later(&system);
-        delivered(&system, &zoom.dispose(key, disposal, &all).unwrap()).await;
+        delivered(
+            &system,
+            &zoom.change_recording(key, disposal, &all).unwrap(),
+        )
+        .await;
     }
     let notified = changes(&system);
     let names: Vec<_> = notified
@@ -82,18 +86,22 @@ async fn repeated_or_late_change_is_ignored() {
     let recording = system.record(of_ada(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
-    let trashed = zoom.dispose(key, Disposal::Trash, &all).unwrap();
+    let trashed = zoom
+        .change_recording(key, RecordingChange::Trash, &all)
+        .unwrap();
     delivered(&system, &trashed).await;
     later(&system);
     delivered(
         &system,
-        &zoom.dispose(key, Disposal::Recover, &all).unwrap(),
+        &zoom
+            .change_recording(key, RecordingChange::Recover, &all)
+            .unwrap(),
     )
     .await;
 
     // The first event again, with another request id.
     let again = zoom.duplicate(trashed.deliveries[0], false).unwrap();
-    assert!(zoom.attempted(again, 1).await.is_some());
+    assert!(zoom.wait_for_attempts(again, 1).await.is_some());
     system.process_queues().await;
     assert_eq!(
         system.view("alice", &recording).await["zoom_state"],
@@ -117,15 +125,15 @@ async fn batch_event_changes_only_its_accounts_recordings() {
         .record(NewRecording::of(CEM).with_files(three()))
         .await;
     for (disposal, state) in [
-        (Disposal::Trash, "trashed"),
-        (Disposal::Recover, "present"),
-        (Disposal::Trash, "trashed"),
-        (Disposal::Delete, "deleted"),
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Recover, "present"),
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Delete, "deleted"),
     ] {
         later(&system);
         let names = [adas.key.clone(), bens.key.clone()];
-        let id = system.zoom().dispose_batch(&names, disposal).unwrap();
-        assert!(system.zoom().attempted(id, 1).await.is_some());
+        let id = system.zoom().change_recordings(&names, disposal).unwrap();
+        assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
         system.process_queues().await;
         assert_eq!(system.view("alice", &adas).await["zoom_state"], state);
         assert_eq!(system.view("bob", &bens).await["zoom_state"], state);
@@ -146,9 +154,8 @@ async fn batch_event_changes_only_its_accounts_recordings() {
         body: body.to_string(),
         target: Target::Webhook,
         request_id: None,
-        forgery: reelay_zoom_sim::Forgery::default(),
     });
-    assert!(system.zoom().attempted(id, 1).await.is_some());
+    assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
     system.process_queues().await;
     assert_eq!(system.view("cem", &cems).await["zoom_state"], "present");
 }
@@ -165,7 +172,7 @@ async fn trashed_file_does_not_trash_recording() {
     later(&system);
     let trashed = system
         .zoom()
-        .dispose(&recording.key, Disposal::Trash, &selection)
+        .change_recording(&recording.key, RecordingChange::Trash, &selection)
         .unwrap();
     delivered(&system, &trashed).await;
     assert_eq!(
@@ -179,18 +186,20 @@ async fn trashed_file_does_not_trash_recording() {
 async fn change_of_unknown_recording_leaves_no_trace() {
     let system = linked().await;
     let unknown = NewRecording {
-        send: false,
+        silent: true,
         ..of_ada(three())
     };
     let recording = system.zoom().create_recording(unknown).unwrap().recording;
     let all = Selection::default();
     later(&system);
-    let trashed = system.zoom().dispose(&recording.key, Disposal::Trash, &all);
+    let trashed = system
+        .zoom()
+        .change_recording(&recording.key, RecordingChange::Trash, &all);
     delivered(&system, &trashed.unwrap()).await;
     later(&system);
     let recovered = system
         .zoom()
-        .dispose(&recording.key, Disposal::Recover, &all);
+        .change_recording(&recording.key, RecordingChange::Recover, &all);
     delivered(&system, &recovered.unwrap()).await;
     let table = &system.tables().recordings;
     assert_eq!(system.table_items(table).await, [""; 0]);
@@ -207,16 +216,18 @@ async fn recovered_recording_is_fetched() {
     };
     system
         .zoom()
-        .dispose(&recording.key, Disposal::Trash, &all)
+        .change_recording(&recording.key, RecordingChange::Trash, &all)
         .unwrap();
     system.process_queues().await;
     assert_eq!(system.view("alice", &recording).await["status"], "failed");
     assert!(system.stored_files().await.is_empty());
 
     later(&system);
-    let recovered = system
-        .zoom()
-        .dispose(&recording.key, Disposal::Recover, &Selection::default());
+    let recovered = system.zoom().change_recording(
+        &recording.key,
+        RecordingChange::Recover,
+        &Selection::default(),
+    );
     delivered(&system, &recovered.unwrap()).await;
     assert_eq!(system.view("alice", &recording).await["status"], "stored");
     system.assert_bucket_holds(&[&recording]).await;

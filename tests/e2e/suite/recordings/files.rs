@@ -23,7 +23,7 @@ async fn transcript_may_precede_video() {
         [object_key(&recording, transcript)]
     );
     let id = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(id, 1).await;
+    system.zoom().wait_for_attempts(id, 1).await;
     system.process_queues().await;
     system.assert_bucket_holds(&[&recording]).await;
     for file in system.latest(&recording).all_files() {
@@ -92,7 +92,7 @@ async fn thousand_participant_audio_files_are_stored() {
     let system = linked().await;
     let new = NewRecording {
         participant_audio: 1_000,
-        participant_audio_size: 40,
+        participant_audio_size: Some(40),
         ..of_ada(vec![])
     };
     let recording = system.record(new).await;
@@ -161,7 +161,7 @@ async fn file_without_id_gets_derived_id() {
     }
     // A repeated event derives the same ids.
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     system.process_queues().await;
     assert_eq!(system.stored_files().await, found);
 }
@@ -243,7 +243,7 @@ async fn processing_file_is_fetched_after_completion() {
         body,
         ..RawEvent::default()
     });
-    system.zoom().attempted(id, 1).await;
+    system.zoom().wait_for_attempts(id, 1).await;
     system.process_queues().await;
     system.assert_bucket_holds(&[&recording]).await;
 }

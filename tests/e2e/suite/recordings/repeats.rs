@@ -17,7 +17,7 @@ async fn duplicate_event_changes_nothing() {
     );
     for same_request_id in [true, false] {
         let id = system.zoom().duplicate(first, same_request_id).unwrap();
-        system.zoom().attempted(id, 1).await;
+        system.zoom().wait_for_attempts(id, 1).await;
         system.process_queues().await;
     }
     assert_eq!(object_writes(&system), before, "objects were written again");
@@ -31,7 +31,7 @@ async fn repeated_event_with_new_urls_changes_nothing() {
     let before = object_writes(&system);
     system.advance(SignedDuration::from_secs(5));
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     let bodies: Vec<Value> = system
         .zoom()
         .deliveries()
@@ -56,7 +56,7 @@ async fn queued_duplicates_are_fetched_once() {
         system.zoom().complete(&recording.key).unwrap(),
     ];
     for id in more {
-        system.zoom().attempted(id, 1).await;
+        system.zoom().wait_for_attempts(id, 1).await;
     }
     system.process_queues().await;
     assert_once(&system, &recording).await;

@@ -178,7 +178,7 @@ async fn linking(run: &mut Run) {
     // Zoom rejects the code and repeats it in the error; then `users/me` fails.
     let callback = run.callback(&mut browser, "alice", ADA).await;
     let body = json!({"reason": format!("Invalid authorization code {}", parameter(&callback, "code")), "error": "invalid_request"});
-    let rejection = Fault::Answer {
+    let rejection = Fault::Respond {
         status: 400,
         content_type: "application/json".into(),
         body: body.to_string(),
@@ -311,7 +311,7 @@ async fn failing(run: &mut Run) {
         body: broken.to_string(),
         ..RawEvent::default()
     });
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
 
     // Downloads that fail at Zoom, at the CDN, and by a redirect.
     for (point, fault) in [
@@ -416,7 +416,7 @@ async fn ending(run: &mut Run) {
     assert!(run.system.zoom().live_grant(ADA).is_none());
 
     let id = zoom.deauthorize(BEN).unwrap();
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
     run.process().await;
     let left = run.call(Method::GET, "/v1/links", "bob", None).await.json();
     assert_eq!(left["links"], json!([]));

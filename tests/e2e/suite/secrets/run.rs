@@ -285,7 +285,7 @@ impl Run {
     pub(super) async fn process(&mut self) {
         self.record_objects().await;
         self.system.process_queues().await;
-        self.system.zoom().settled().await;
+        self.system.zoom().wait_until_settled().await;
         self.record_objects().await;
         self.system.process_queues().await;
         self.add_credentials();

@@ -27,7 +27,7 @@ async fn sqs_failure_gets_503_and_retry_is_stored() {
             .unwrap();
         let delivery = system
             .zoom()
-            .attempted(created.deliveries[0], 1)
+            .wait_for_attempts(created.deliveries[0], 1)
             .await
             .unwrap();
         assert_eq!(
@@ -47,7 +47,7 @@ async fn sqs_failure_gets_503_and_retry_is_stored() {
         system.advance(SignedDuration::from_mins(5));
         let delivery = system
             .zoom()
-            .attempted(created.deliveries[0], 2)
+            .wait_for_attempts(created.deliveries[0], 2)
             .await
             .unwrap();
         assert_eq!(
@@ -128,19 +128,19 @@ async fn large_event_passes_through_bucket_temporarily() {
     // The simulator's own event, enlarged beyond the message limit.
     system
         .zoom()
-        .change_settings(|config| config.webhooks_on = false);
+        .change_settings(|config| config.webhooks_enabled = false);
     let created = system
         .zoom()
         .create_recording(NewRecording::of(ADA))
         .unwrap();
     let dropped = system
         .zoom()
-        .attempted(created.deliveries[0], 1)
+        .wait_for_attempts(created.deliveries[0], 1)
         .await
         .unwrap();
     system
         .zoom()
-        .change_settings(|config| config.webhooks_on = true);
+        .change_settings(|config| config.webhooks_enabled = true);
     let mut event: Value = serde_json::from_str(&dropped.body).unwrap();
     event["payload"]["object"]["unknown_field"] = json!("x".repeat(250 * 1024));
     let id = system.zoom().send_raw(RawEvent {
@@ -148,7 +148,7 @@ async fn large_event_passes_through_bucket_temporarily() {
         ..RawEvent::default()
     });
     assert_eq!(
-        system.zoom().attempted(id, 1).await.unwrap().state,
+        system.zoom().wait_for_attempts(id, 1).await.unwrap().state,
         DeliveryState::Delivered
     );
     let beside = system.objects("events/").await;
