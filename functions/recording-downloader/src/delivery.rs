@@ -6,11 +6,12 @@ use jiff::SignedDuration;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::object_key;
 use reelay_domain::recording::{FileStatus, ZoomState};
+use reelay_domain::upload::UploadState;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::sqs::{Delivery, Retry};
 use reelay_runtime::{AwsFailure, random};
 use reelay_store::recordings::{
-    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
+    Claimed, FenceError, FileItem, FileKey, RecordingItem, StoredObject,
 };
 
 use crate::RecordingDownloader;
@@ -278,7 +279,7 @@ impl RecordingDownloader {
     async fn fail(
         &self,
         transfer: &Transfer<'_>,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
         owned: &Owned<'_>,
         refusal: &Refusal,
     ) -> Result<(), FailError> {

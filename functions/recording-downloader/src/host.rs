@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use reelay_store::recordings::{FileKey, KeptUpload, RecordingTable};
+use reelay_domain::upload::UploadState;
+use reelay_store::recordings::{FileKey, RecordingTable};
 
 use crate::ladder::Ladder;
 use crate::transfer::{Halt, Host, Rung, TransferError};
@@ -15,7 +16,7 @@ pub(crate) struct FileHost<'a> {
     owner: &'a str,
     ladder: Ladder<'a>,
     /// The upload under way, as the table has it.
-    kept: Mutex<Option<KeptUpload>>,
+    kept: Mutex<Option<UploadState>>,
 }
 
 impl<'a> FileHost<'a> {
@@ -24,7 +25,7 @@ impl<'a> FileHost<'a> {
         key: &'a FileKey,
         owner: &'a str,
         ladder: Ladder<'a>,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
     ) -> Self {
         Self {
             recordings,
@@ -36,14 +37,14 @@ impl<'a> FileHost<'a> {
     }
 
     /// The upload that is under way.
-    pub(crate) fn kept(&self) -> Option<KeptUpload> {
+    pub(crate) fn kept(&self) -> Option<UploadState> {
         self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn keep(&self, upload: Option<KeptUpload>) {
+    fn keep(&self, upload: Option<UploadState>) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = upload;
     }
 }
@@ -58,7 +59,7 @@ impl Host for FileHost<'_> {
         self.ladder.declared().await
     }
 
-    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError> {
+    async fn begun(&self, upload: &UploadState) -> Result<(), TransferError> {
         self.recordings
             .upload_begun(self.key, self.owner, upload)
             .await?;

@@ -4,9 +4,9 @@
 
 use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
 use reelay_domain::seal::{self, Source};
+use reelay_domain::upload::SourceKind;
 use reelay_domain::webhook::event;
 use reelay_grants::{AccessToken, GrantError};
-use reelay_store::recordings::SourceKind;
 use reelay_zoom::{ApiError, MeetingRecordings};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;

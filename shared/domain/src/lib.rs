@@ -22,4 +22,5 @@ pub mod seal;
 pub mod session;
 pub mod signed_state;
 pub mod upkeep;
+pub mod upload;
 pub mod webhook;

@@ -28,9 +28,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use reelay_domain::upload::UploadState;
 use reelay_runtime::AwsFailure;
 use reelay_store::bucket::Bucket;
-use reelay_store::recordings::{FenceError, KeptUpload};
+use reelay_store::recordings::FenceError;
 use reelay_zoom::{DownloadError, DownloadHosts, Zoom};
 
 pub use self::body::BodyError;
@@ -179,7 +180,7 @@ pub trait Host: Sync {
     async fn declared_now(&self) -> Option<u64>;
 
     /// An upload exists.
-    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError>;
+    async fn begun(&self, upload: &UploadState) -> Result<(), TransferError>;
 
     /// All parts are there, and this is the checksum of the whole; the upload is about to be completed.
     async fn summed(&self, crc64nvme: &str) -> Result<(), TransferError>;
@@ -220,7 +221,7 @@ impl Transfer<'_> {
     /// If AWS fails, or the file is somebody else's now.
     pub async fn run(
         &self,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
         deadline: Option<Instant>,
     ) -> Result<Outcome, TransferError> {
         let allowance = Allowance::new(Instant::now(), deadline, self.settings.reserve);
@@ -265,7 +266,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// If AWS fails, or the file is somebody else's now.
-    pub async fn abandon(&self, kept: &KeptUpload) -> Result<(), TransferError> {
+    pub async fn abandon(&self, kept: &UploadState) -> Result<(), TransferError> {
         self.host.hold().await?;
         let target = Target {
             bucket: self.bucket,

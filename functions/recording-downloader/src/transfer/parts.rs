@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use reelay_domain::upload::UploadState;
 use reelay_runtime::random;
-use reelay_store::recordings::KeptUpload;
 use reelay_zoom::DownloadError;
 
 use super::body::{Feed, FeedError};
@@ -39,7 +39,7 @@ impl Run<'_> {
     pub(super) async fn fill(
         &self,
         upload: &Upload<'_>,
-        kept: &KeptUpload,
+        kept: &UploadState,
         parts: Parts,
         mut done: BTreeMap<u32, StoredPart>,
         first: Answer,

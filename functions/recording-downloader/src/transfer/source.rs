@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reelay_store::recordings::SourceKind;
+use reelay_domain::upload::SourceKind;
 use reelay_zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, Zoom};
 use secrecy::SecretString;
 

@@ -23,6 +23,7 @@ use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
 use reelay_domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
 use reelay_domain::seal::Sealed;
+use reelay_domain::upload::UploadState;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
@@ -123,7 +124,7 @@ pub struct FileItem {
     pub attempt: u32,
     /// The multipart upload that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<KeptUpload>,
+    pub upload: Option<UploadState>,
     /// Whether the stored file begins as its type does; absent for types of which nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recognised: Option<bool>,
@@ -138,40 +139,6 @@ impl FileItem {
             .ok()
             .map(|milliseconds| f64::from(milliseconds) / 1000.0)
     }
-}
-
-/// Which kind of address a file is fetched from. Validators of different kinds say nothing about each
-/// other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceKind {
-    /// The address that came with an event.
-    Webhook,
-    /// The address that Zoom's API gives.
-    Rest,
-}
-
-/// A multipart upload, and what it is an upload of. Which of its parts are done, S3 knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptUpload {
-    /// S3's id of it.
-    pub id: String,
-    /// Bytes of the file; absent if Zoom did not tell: then nobody can go on with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub length: Option<u64>,
-    /// `ETag` or `Last-Modified` of the file at Zoom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validator: Option<String>,
-    /// Where the validator is from.
-    pub source: SourceKind,
-    /// Bytes of every part but the last.
-    pub part_size: u64,
-    /// Whether the file begins as its type does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recognised: Option<bool>,
-    /// Base64 CRC-64/NVME of the whole, once all parts are there and it is being completed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crc64nvme: Option<String>,
 }
 
 impl From<FileItem> for File {

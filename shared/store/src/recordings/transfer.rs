@@ -5,10 +5,11 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::recording::FileStatus;
+use reelay_domain::upload::UploadState;
 
 use super::{
-    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingTable, attribute, conditional,
-    number, read, status,
+    Claimed, FenceError, FileItem, FileKey, RecordingTable, attribute, conditional, number, read,
+    status,
 };
 use reelay_runtime::AwsFailure;
 
@@ -100,7 +101,7 @@ impl RecordingTable {
         &self,
         key: &FileKey,
         owner: &str,
-        upload: &KeptUpload,
+        upload: &UploadState,
     ) -> Result<(), FenceError> {
         let update = self
             .update(&key.zoom_user, &key.entry())

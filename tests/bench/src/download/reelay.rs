@@ -3,9 +3,9 @@
 use recording_downloader::transfer::{
     Order, Outcome, Rung, Settings, Standalone, Transfer, TransferError,
 };
+use reelay_domain::upload::SourceKind;
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_store::bucket::Bucket;
-use reelay_store::recordings::SourceKind;
 use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
 use secrecy::SecretString;
 

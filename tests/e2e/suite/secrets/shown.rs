@@ -20,6 +20,7 @@ use reelay_domain::return_url::Outcome;
 use reelay_domain::seal::{self, Source};
 use reelay_domain::session::BrowserSecret;
 use reelay_domain::signed_state::{self, Nonce};
+use reelay_domain::upload::SourceKind;
 use reelay_domain::webhook::signature::SignatureHeaders;
 use reelay_domain::webhook::{endpoint_validation, event, redact};
 use reelay_grants::Grants;
@@ -27,7 +28,7 @@ use reelay_runtime::http::app_tokens::AppTokens;
 use reelay_runtime::http::query::Query;
 use reelay_runtime::secrets::{Secret, ZoomCredentials, ZoomSecret};
 use reelay_store::links::{Consent, LinkTable, NewTokens, PendingLink};
-use reelay_store::recordings::{FileItem, SourceKind};
+use reelay_store::recordings::FileItem;
 use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SpendableJti,
     exchange_key,
