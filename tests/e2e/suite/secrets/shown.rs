@@ -9,7 +9,7 @@ use std::fmt::{Debug, Display};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use recording_downloader::transfer::{Rung, Standalone};
+use recording_downloader::transfer::{Candidate, Listing};
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, MeetingUuid, ZoomUser};
 use reelay_domain::jwt::{AppKeys, Audience};
@@ -45,7 +45,7 @@ use super::declarations::Declarations;
 use super::needles::Needles;
 
 /// Types whose fields are called like secrets, or lie where secrets may, and never are any.
-const HARMLESS: [(&str, &str); 26] = [
+const HARMLESS: [(&str, &str); 24] = [
     (
         "app_api::ApiError",
         "failures' own words, and problems, which the caller is told",
@@ -81,13 +81,14 @@ const HARMLESS: [(&str, &str); 26] = [
     ("oauth_callback::CallbackError", "words of ours"),
     ("oauth_callback::LinkingError", "scopes, and words of ours"),
     ("oauth_start::ConnectError", "failures' own words"),
-    ("recording_downloader::Cause", "words of ours"),
-    ("recording_downloader::Completed", "S3's error code"),
     (
-        "recording_downloader::Order",
+        "recording_downloader::ObjectSpec",
         "an object's key, type and metadata",
     ),
-    ("recording_downloader::Unlisted", "words of ours"),
+    (
+        "recording_downloader::TransferError",
+        "fixed texts, and S3's error code",
+    ),
     (
         "reelay_runtime::sqs::Consumer",
         "the queue's address, which opens nothing",
@@ -344,13 +345,16 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         &"file".parse().unwrap(),
     );
     gallery.show(&listed.unwrap());
-    let rung = Rung {
+    let candidate = Candidate {
         url: source.url.clone(),
-        bearer: source.token.clone(),
+        token: source.token.clone().unwrap(),
         kind: SourceKind::Webhook,
     };
-    gallery.show(&rung);
-    gallery.show(&Standalone::new(vec![rung]));
+    gallery.show(&candidate);
+    gallery.show(&Listing {
+        candidates: vec![candidate],
+        declared_size: None,
+    });
     let sealed = seal::seal(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
     let facts = FileFacts {
