@@ -1,6 +1,6 @@
 //! Responses of download hosts: what they contain, and whether they belong to the same file.
 
-use reelay_domain::upload::SourceKind;
+use reelay_domain::upload::{SourceKind, UploadState};
 use reelay_zoom::{ContentRange, Download};
 
 use super::body::ResponseBody;
@@ -46,6 +46,24 @@ pub(crate) struct FileVersion {
 }
 
 impl FileVersion {
+    /// The version that a response contains.
+    pub(crate) fn of_response(head: &ResponseHead, length: u64) -> Self {
+        Self {
+            length,
+            validator: head.validator.clone(),
+            kind: head.kind,
+        }
+    }
+
+    /// The version that an upload holds.
+    pub(crate) fn of_upload(state: &UploadState, length: u64) -> Self {
+        Self {
+            length,
+            validator: state.validator.clone(),
+            kind: state.source,
+        }
+    }
+
     /// Checks that a response contains a range of this version.
     pub(crate) fn verify(&self, head: &ResponseHead) -> Result<(), TransferError> {
         let range = head.content_range.ok_or(TransferError::RangeIgnored)?;

@@ -181,8 +181,8 @@ impl Run<'_> {
     async fn resume(&self, state: UploadState) -> Result<Outcome, TransferError> {
         let upload = self.object.upload(state.id.clone());
         let Some(mut parts) = upload.list_parts().await? else {
-            if let Some(file) = self.find_completed(&state).await? {
-                return Ok(Outcome::Stored(file));
+            if let Some(outcome) = self.find_completed(&state).await? {
+                return Ok(outcome);
             }
             self.journal.clear_upload().await?;
             self.record_restart("upload_gone");
@@ -210,16 +210,10 @@ impl Run<'_> {
             }
             response => response?,
         };
-        let version = FileVersion {
-            length: layout.length(),
-            validator: state.validator,
-            kind: state.source,
-        };
-        match version.verify(&response.head) {
+        match FileVersion::of_upload(&state, layout.length()).verify(&response.head) {
             Ok(()) => {
                 metrics::count(Metric::UploadsResumed, "ok");
-                let uploader = self.part_uploader(&upload, version, layout);
-                self.upload_parts(uploader, parts, response, state.recognised)
+                self.upload_parts(&upload, &state, layout, parts, response)
                     .await
             }
             Err(TransferError::RangeIgnored) => {
@@ -236,18 +230,14 @@ impl Run<'_> {
     }
 
     /// Finds the object of an upload that an earlier run completed before it ended.
-    async fn find_completed(
-        &self,
-        state: &UploadState,
-    ) -> Result<Option<StoredFile>, TransferError> {
+    async fn find_completed(&self, state: &UploadState) -> Result<Option<Outcome>, TransferError> {
         let crc = state.crc64nvme.as_deref().and_then(checksum::from_base64);
-        let (Some(length), Some(crc)) = (state.length, crc) else {
-            return Ok(None);
-        };
-        if !self.object.is_stored(length, crc).await? {
-            return Ok(None);
+        match (state.length, crc) {
+            (Some(length), Some(crc)) if self.object.is_stored(length, crc).await? => {
+                Ok(Some(self.stored(length, crc, state.recognised).await))
+            }
+            _ => Ok(None),
         }
-        Ok(Some(self.stored_file(length, crc, state.recognised).await))
     }
 
     /// Stores a file that fits into one request, streaming its bytes.
@@ -262,16 +252,13 @@ impl Run<'_> {
             return self.put_bytes(Bytes::new()).await;
         }
         let recognised = self.matches_type(response.body.peeked());
-        let version = response.head.content_range.map(|_| FileVersion {
-            length,
-            validator: response.head.validator.clone(),
-            kind: response.head.kind,
-        });
+        let version = response
+            .head
+            .content_range
+            .map(|_| FileVersion::of_response(&response.head, length));
         let body = UploadBody::new(self.source, response, range, length, version);
         let crc = self.object.put(&body).await?;
-        Ok(Outcome::Stored(
-            self.stored_file(length, crc, recognised).await,
-        ))
+        Ok(self.stored(length, crc, recognised).await)
     }
 
     /// Stores a file from memory.
@@ -279,9 +266,7 @@ impl Run<'_> {
         let (length, recognised) = (bytes.len() as u64, self.matches_type(&bytes));
         self.verify_size(length)?;
         let crc = self.object.put_bytes(bytes).await?;
-        Ok(Outcome::Stored(
-            self.stored_file(length, crc, recognised).await,
-        ))
+        Ok(self.stored(length, crc, recognised).await)
     }
 
     /// Stores a file in parts; `first` is the response for the first part.
@@ -294,49 +279,36 @@ impl Run<'_> {
         self.verify_size(length)?;
         let layout = PartLayout::new(length, part_size).ok_or(TransferError::RangeIgnored)?;
         let recognised = self.matches_type(first.body.peeked());
-        let upload = self
+        let (upload, state) = self
             .create_upload(&first.head, Some(length), part_size, recognised)
             .await?;
-        let version = FileVersion {
-            length,
-            validator: first.head.validator.clone(),
-            kind: first.head.kind,
-        };
-        let uploader = self.part_uploader(&upload, version, layout);
-        self.upload_parts(uploader, BTreeMap::new(), first, recognised)
+        self.upload_parts(&upload, &state, layout, BTreeMap::new(), first)
             .await
     }
 
-    fn part_uploader<'b>(
-        &'b self,
-        upload: &'b MultipartUpload<'b>,
-        version: FileVersion,
+    /// Uploads the parts that are missing from `parts`, and completes the upload if none is left.
+    async fn upload_parts(
+        &self,
+        upload: &MultipartUpload<'_>,
+        state: &UploadState,
         layout: PartLayout,
-    ) -> PartUploader<'b> {
-        PartUploader {
+        mut parts: BTreeMap<u32, UploadedPart>,
+        first: Response,
+    ) -> Result<Outcome, TransferError> {
+        let uploader = PartUploader {
             source: self.source,
             upload,
             journal: self.journal,
             settings: self.settings,
-            version,
+            version: FileVersion::of_upload(state, layout.length()),
             layout,
             budget: &self.budget,
             uploaded_bytes: &self.uploaded_bytes,
-        }
-    }
-
-    async fn upload_parts(
-        &self,
-        uploader: PartUploader<'_>,
-        mut parts: BTreeMap<u32, UploadedPart>,
-        first: Response,
-        recognised: Option<bool>,
-    ) -> Result<Outcome, TransferError> {
-        let (upload, layout) = (uploader.upload, uploader.layout);
+        };
         match uploader.upload_missing(&mut parts, first).await {
             Ok(()) if parts.len() < layout.count() as usize => self.unfinished(),
             Ok(()) => {
-                self.complete(upload, &parts, layout.length(), recognised)
+                self.complete(upload, &parts, layout.length(), state.recognised)
                     .await
             }
             Err(error @ TransferError::SourceChanged) => {
@@ -372,7 +344,7 @@ impl Run<'_> {
         if (part.len() as u64) < part_size {
             return self.put_bytes(part).await;
         }
-        let upload = self
+        let (upload, _) = self
             .create_upload(&head, length, part_size, recognised)
             .await?;
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
@@ -401,7 +373,7 @@ impl Run<'_> {
         length: Option<u64>,
         part_size: u64,
         recognised: Option<bool>,
-    ) -> Result<MultipartUpload<'_>, TransferError> {
+    ) -> Result<(MultipartUpload<'_>, UploadState), TransferError> {
         let upload = self.object.create_upload().await?;
         let state = UploadState {
             id: upload.id.clone(),
@@ -419,7 +391,7 @@ impl Run<'_> {
             }
             return Err(error);
         }
-        Ok(upload)
+        Ok((upload, state))
     }
 
     /// Completes the upload and verifies that the object is stored.
@@ -448,9 +420,7 @@ impl Run<'_> {
                 return Err(error);
             }
         }
-        Ok(Outcome::Stored(
-            self.stored_file(length, crc, recognised).await,
-        ))
+        Ok(self.stored(length, crc, recognised).await)
     }
 
     /// Aborts an upload while the lease is held, so that a later run knows that it is gone.
@@ -460,18 +430,18 @@ impl Run<'_> {
         self.journal.clear_upload().await
     }
 
-    async fn stored_file(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> StoredFile {
+    async fn stored(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
         let declared_size = match self.object.spec.declared_size {
             // Zoom may have corrected the size meanwhile.
             Some(declared) if declared != bytes => self.source.declared_size().await,
             _ => None,
         };
-        StoredFile {
+        Outcome::Stored(StoredFile {
             bytes,
             crc64nvme: checksum::to_base64(crc),
             recognised,
             declared_size,
-        }
+        })
     }
 
     /// Size that the file must have; `None` if the declared size is not binding.
