@@ -112,7 +112,7 @@ async fn meeting_recordings(
 impl From<GrantError> for TransferError {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired => {
+            GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
                 Self::NoGrant
             }
             error => Self::GrantUnavailable(error.to_string()),
