@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use clap::Parser;
 use reelay_demo_app::Config;
 use secrecy::SecretString;
-use tracing_subscriber::EnvFilter;
 use url::Url;
 
 /// A small app that embeds Reelay. Secrets come from the environment: `REELAY_APP_SECRET` and
@@ -33,11 +32,7 @@ struct Arguments {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .init();
+    tracing_subscriber::fmt().init();
     let arguments = Arguments::parse();
     let mut config = Config::new(
         arguments.reelay_url,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use reelay_devstack::{Options, Stack, ZoomChoice};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use url::Url;
 
 /// Expired items go this often; AWS takes its time as well.
@@ -18,7 +20,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// What is logged unless `RUST_LOG` says otherwise. A condition that does not hold is an everyday answer
 /// of DynamoDB, which its engine warns of.
-const QUIET: &str = "warn,dynoxide=error";
+const DEFAULT_LOG_LEVELS: &str = "warn,dynoxide=error";
 
 /// Reelay on this machine: embedded AWS, the functions behind an HTTP API, a Zoom simulator and a demo
 /// app. On loopback addresses only.
@@ -50,12 +52,17 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET)),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let levels = std::env::var("RUST_LOG").unwrap_or_else(|_| DEFAULT_LOG_LEVELS.to_owned());
+    match levels.parse::<Targets>() {
+        Ok(levels) => tracing_subscriber::registry()
+            .with(levels)
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .init(),
+        Err(error) => {
+            tell(&format!("RUST_LOG is not a list of target=level: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
