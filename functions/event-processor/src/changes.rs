@@ -28,7 +28,7 @@ impl EventProcessor {
                 // Batch events name no host; the meeting tells, if we know it.
                 None => {
                     self.recordings
-                        .hosts_of(&changed.account_id, &meeting.uuid)
+                        .hosts_of_meeting(&changed.account_id, &meeting.uuid)
                         .await?
                 }
             };
@@ -80,14 +80,14 @@ impl EventProcessor {
             metrics::count(Metric::EventsIgnored, "older_change");
             return Ok(true);
         }
-        let holding = self.links.holding(host).await?;
+        let holding = self.links.snapshot(host).await?;
         let app_users: Vec<_> = holding.app_users().cloned().collect();
         let fact = RecordingFact::Changed {
             change: changed.change.clone(),
             event_ts: changed.event_ts,
         };
-        self.announcer
-            .tell(&self.recordings, host, &id, &fact, &app_users)
+        self.outbox
+            .publish(&self.recordings, host, &id, &fact, &app_users)
             .await?;
         Ok(true)
     }

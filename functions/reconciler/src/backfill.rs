@@ -32,7 +32,7 @@ impl Reconciler {
             match self.window(zoom_user, first, last).await {
                 // The link ended meanwhile; there is nothing to be read, and nobody to read it for.
                 Err(OrderError::Grant(
-                    GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired,
+                    GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired,
                 )) => {
                     metrics::count(Metric::BackfillsIgnored, "no_grant");
                     return Ok(());
@@ -69,15 +69,15 @@ impl Reconciler {
         match self
             .grants
             .zoom()
-            .recordings_page(&token.token, from, to, next)
+            .list_recordings(&token.token, from, to, next)
             .await
         {
             Err(ApiError::Unauthorized) => {
-                let token = self.grants.another_token(zoom_user, &token).await?;
+                let token = self.grants.replace_token(zoom_user, &token).await?;
                 Ok(self
                     .grants
                     .zoom()
-                    .recordings_page(&token.token, from, to, next)
+                    .list_recordings(&token.token, from, to, next)
                     .await?)
             }
             page => Ok(page?),

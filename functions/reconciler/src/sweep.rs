@@ -28,7 +28,7 @@ impl Reconciler {
 
     async fn order_what_is_due(&self, now: Timestamp) -> Result<(), OrderError> {
         let mut orders: Vec<Order> = Vec::new();
-        for zoom_user in self.grants.links().due(now).await? {
+        for zoom_user in self.grants.links().due_checks(now).await? {
             orders.push(Order::LookAfter { zoom_user });
         }
         let before = (now - OVERDUE).as_millisecond();
@@ -44,7 +44,7 @@ impl Reconciler {
                     Order::LookAfter { .. } => "look_after",
                     _ => "finish_connect",
                 };
-                metrics::count(Metric::OrdersBySweep, kind);
+                metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
                 OrderMessage { v: V1, order }
             })
             .collect();

@@ -37,7 +37,7 @@ impl Unlisted {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. })
+            Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::Forbidden { .. })
         )
     }
 }
@@ -45,7 +45,7 @@ impl Unlisted {
 impl From<GrantError> for Unlisted {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::None | GrantError::Ending | GrantError::ReauthorizationRequired => {
+            GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired => {
                 Self::NoGrant
             }
             error => Self::GrantUnavailable(error.to_string()),
@@ -124,7 +124,7 @@ impl<'a> Ladder<'a> {
         let mut opened = seal::open(&keys, self.meeting, sealed);
         // It may have been sealed under a key that is newer than the one we know.
         if opened.is_err()
-            && let Some(keys) = self.function.queue_key.read_again().await?
+            && let Some(keys) = self.function.queue_key.reread().await?
         {
             opened = seal::open(&keys, self.meeting, sealed);
         }
@@ -172,12 +172,12 @@ impl<'a> Ladder<'a> {
         let ask = |token: SecretString| async move {
             grants
                 .zoom()
-                .meeting_recordings(&token, self.meeting, TOKEN_LIFETIME_SECONDS)
+                .get_meeting_recordings(&token, self.meeting, TOKEN_LIFETIME_SECONDS)
                 .await
         };
         match ask(token.token.clone()).await {
             Err(ApiError::Unauthorized) => {
-                let token = grants.another_token(self.zoom_user, &token).await?;
+                let token = grants.replace_token(self.zoom_user, &token).await?;
                 let listed = ask(token.token.clone()).await?;
                 Ok((token, listed))
             }

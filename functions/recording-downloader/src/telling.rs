@@ -4,16 +4,16 @@ use reelay_domain::ids::AppUserId;
 use reelay_domain::notification::RecordingFact;
 use reelay_domain::object_key;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
-use reelay_runtime::AwsFailure;
-use reelay_store::recordings::{FileItem, FileKey, Loaded};
+use reelay_runtime::AwsError;
+use reelay_store::recordings::{FileItem, FileKey, RecordingWithFiles};
 
 use crate::{RecordingDownloader, manifest};
 
 impl RecordingDownloader {
     /// Tells the app how the file ended. If with it all wanted files are stored, writes the manifest and
     /// tells that too. Safe to repeat.
-    pub(crate) async fn tell(&self, key: &FileKey, item: &FileItem) -> Result<(), AwsFailure> {
-        let holding = self.grants.links().holding(&key.zoom_user).await?;
+    pub(crate) async fn tell(&self, key: &FileKey, item: &FileItem) -> Result<(), AwsError> {
+        let holding = self.grants.links().snapshot(&key.zoom_user).await?;
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         match item.status {
             FileStatus::Stored => {
@@ -47,15 +47,15 @@ impl RecordingDownloader {
         key: &FileKey,
         fact: &RecordingFact,
         to: &[AppUserId],
-    ) -> Result<Option<Loaded>, AwsFailure> {
-        self.announcer
-            .tell(&self.recordings, &key.zoom_user, &key.recording, fact, to)
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        self.outbox
+            .publish(&self.recordings, &key.zoom_user, &key.recording, fact, to)
             .await
     }
 
     /// Writes the manifest, and again while the recording has changed under our hands: a manifest that
     /// was overtaken must not be the last one written.
-    async fn write_manifest(&self, key: &FileKey) -> Result<(), AwsFailure> {
+    async fn write_manifest(&self, key: &FileKey) -> Result<(), AwsError> {
         let mut written = None;
         while let Some(loaded) = self.recordings.load(&key.zoom_user, &key.recording).await? {
             let manifest = manifest::of(&loaded, self.bucket.name());

@@ -69,8 +69,8 @@ pub struct Queues {
     pub downloads_dlq: String,
     pub notifications: String,
     pub notifications_dlq: String,
-    pub orders: String,
-    pub orders_dlq: String,
+    pub jobs: String,
+    pub jobs_dlq: String,
 }
 
 /// Base URLs of the engines.

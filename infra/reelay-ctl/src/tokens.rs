@@ -60,7 +60,7 @@ pub(crate) async fn mint(
         })?;
         return Ok((SecretString::from(given), ends));
     }
-    let secret = Secret::named_by(&deployment.environment, "APP_SECRET")?;
+    let secret = Secret::from_env(&deployment.environment, "APP_SECRET")?;
     let secret = secret
         .versions()
         .await

@@ -218,8 +218,8 @@ class Flow:
     def sweep(self):
         # What the rule does every hour, in the rule's own words.
         rule = self.cloud.template()["Resources"]["Sweep"]["Properties"]["Targets"][0]
-        self.cloud.client("sqs").send_message(QueueUrl=self.resources["OrdersQueue"], MessageBody=rule["Input"])
-        look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-due")
+        self.cloud.client("sqs").send_message(QueueUrl=self.resources["JobsQueue"], MessageBody=rule["Input"])
+        look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
         until("the sweep", look)
 
     # --- the end ---------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Flow:
         return [one for one in self.zoom.look("grants")["grants"] if one["user_id"] == ADA and not one.get("death")]
 
     def queues(self):
-        for name in ("Events", "Downloads", "Notifications", "Orders"):
+        for name in ("Events", "Downloads", "Notifications", "Jobs"):
             assert self.cloud.waiting(self.resources[f"{name}Dlq"]) == 0, f"dead letters of {name}"
         # Orders that finish interrupted consents are delivered a quarter of an hour later.
         for name in ("Events", "Downloads", "Notifications"):

@@ -32,7 +32,7 @@ pub struct Watched {
     /// Until when somebody works on it.
     pub lease_until: Option<Timestamp>,
     /// When its sealed source was written, if it has one.
-    pub sealed_at: Option<Timestamp>,
+    pub source_saved_at: Option<Timestamp>,
 }
 
 /// What is to be done about a file now.
@@ -53,7 +53,7 @@ impl Watched {
         let wanted = unfinished && self.requested;
         let worked_on = self.status == FileStatus::Transferring
             && self.lease_until.is_some_and(|until| until >= now);
-        let source_ends = self.sealed_at.map(|at| after(at, SOURCE_LIFE));
+        let source_ends = self.source_saved_at.map(|at| after(at, SOURCE_LIFE));
         let drop_source = source_ends.is_some_and(|ends| ends <= now);
         let next_send = wanted.then(|| after(now, NEXT_LOOK));
         let next_drop = source_ends.filter(|_| !drop_source);
@@ -108,7 +108,7 @@ mod tests {
                 status,
                 requested,
                 lease_until: lease.map(at),
-                sealed_at: sealed.map(at),
+                source_saved_at: sealed.map(at),
             };
             let expected = Upkeep {
                 send,

@@ -3,19 +3,19 @@
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{Change, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
-use reelay_zoom::{ApiError, Me, RevokeError};
+use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
 use crate::{GrantError, Grants, LEASE};
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
+pub enum DeauthorizationOutcome {
     /// Zoom honours the grant: what was said concerned an earlier one.
-    StillGood,
+    StillAuthorized,
     /// The grant has ended; tokens and links are gone.
-    Ended,
+    Deauthorized,
     /// There was nothing to check.
-    Nothing,
+    NoGrant,
 }
 
 /// What Zoom says to a revocation.
@@ -34,7 +34,7 @@ impl Grants {
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
         let (mut token_refused, mut refreshed) = (false, false);
         loop {
-            let holding = self.links().holding(zoom_user).await?;
+            let holding = self.links().snapshot(zoom_user).await?;
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
@@ -44,7 +44,7 @@ impl Grants {
             };
             let lease = self
                 .links()
-                .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
                 match self.refresh(zoom_user, &lease, &Change::Condemn).await {
@@ -83,7 +83,7 @@ impl Grants {
         let credentials = self.credentials().await?;
         let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         if matches!(answer, Err(RevokeError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         }
@@ -104,7 +104,7 @@ impl Grants {
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
-            None => match self.links().holding(zoom_user).await?.grant {
+            None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
                 _ => Ok(()),
             },
@@ -116,22 +116,25 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn check(&self, zoom_user: &ZoomUser) -> Result<Checked, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+    pub async fn verify_deauthorization(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let Some(grant) = holding.grant else {
-            return Ok(Checked::Nothing);
+            return Ok(DeauthorizationOutcome::NoGrant);
         };
         match grant.status {
             GrantStatus::Live => {}
             // It was dead already; now it is certain that nobody will revive it by itself.
             GrantStatus::Dead => return self.end(zoom_user, grant.version).await,
             // Our own revocation comes back as a deauthorization; whoever revokes also erases.
-            GrantStatus::Ending => return Ok(Checked::Nothing),
+            GrantStatus::Ending => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
-            .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
             .await
         {
             Ok(lease) => lease,
@@ -153,11 +156,11 @@ impl Grants {
             .refresh(zoom_user, &lease, &Change::Deauthorized)
             .await?
         {
-            Some(_) => Ok(Checked::StillGood),
+            Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
             // Ended with that, or replaced by a consent.
-            None => match self.links().holding(zoom_user).await?.grant {
-                Some(_) => Ok(Checked::StillGood),
-                None => Ok(Checked::Ended),
+            None => match self.links().snapshot(zoom_user).await?.grant {
+                Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
+                None => Ok(DeauthorizationOutcome::Deauthorized),
             },
         }
     }
@@ -167,23 +170,31 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-    ) -> Result<Option<Me>, GrantError> {
+    ) -> Result<Option<CurrentUser>, GrantError> {
         let tokens = self.open(zoom_user, grant).await?;
-        match self.zoom().users_me(&tokens.access_token).await {
+        match self.zoom().get_current_user(&tokens.access_token).await {
             Ok(me) => Ok(Some(me)),
             Err(ApiError::Unauthorized) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn still_good(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Checked, GrantError> {
-        match self.links().give_back(zoom_user, lease).await {
-            Ok(()) | Err(LeaseError::Taken) => Ok(Checked::StillGood),
+    async fn still_good(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
+        match self.links().release_lease(zoom_user, lease).await {
+            Ok(()) | Err(LeaseError::Taken) => Ok(DeauthorizationOutcome::StillAuthorized),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }
     }
 
-    async fn end(&self, zoom_user: &ZoomUser, version: u64) -> Result<Checked, GrantError> {
+    async fn end(
+        &self,
+        zoom_user: &ZoomUser,
+        version: u64,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
         let now = self.clock.now();
         match self
             .links()
@@ -192,9 +203,9 @@ impl Grants {
         {
             Some(changed) => {
                 self.tell(zoom_user, &changed).await?;
-                Ok(Checked::Ended)
+                Ok(DeauthorizationOutcome::Deauthorized)
             }
-            None => Ok(Checked::StillGood),
+            None => Ok(DeauthorizationOutcome::StillAuthorized),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Grants {
     /// A token of the grant that has not ended, refreshed if need be.
     ///
     /// # Errors
-    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::None`] are for good.
+    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are for good.
     pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
         self.token(zoom_user, None).await
     }
@@ -41,7 +41,7 @@ impl Grants {
     ///
     /// # Errors
     /// As [`Self::access_token`].
-    pub async fn another_token(
+    pub async fn replace_token(
         &self,
         zoom_user: &ZoomUser,
         refused: &AccessToken,
@@ -55,8 +55,8 @@ impl Grants {
         refused: Option<u64>,
     ) -> Result<AccessToken, GrantError> {
         for look in 0..MOST_LOOKS {
-            let holding = self.links().holding(zoom_user).await?;
-            let grant = holding.grant.ok_or(GrantError::None)?;
+            let holding = self.links().snapshot(zoom_user).await?;
+            let grant = holding.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
                 GrantStatus::Dead => {
@@ -76,7 +76,7 @@ impl Grants {
             let now = self.clock.now();
             match self
                 .links()
-                .lease(zoom_user, grant.version, now, LEASE)
+                .acquire_lease(zoom_user, grant.version, now, LEASE)
                 .await
             {
                 Ok(lease) => {
@@ -130,7 +130,7 @@ impl Grants {
             Err(error) => {
                 // Nobody is condemned for an outage, or for a mistake of our own. If Zoom had processed
                 // the refresh and the answer was lost, the next attempt will be told so.
-                if let Err(error) = self.links().give_back(zoom_user, lease).await {
+                if let Err(error) = self.links().release_lease(zoom_user, lease).await {
                     tracing::warn!(error = %error, "lease not given back; it runs out");
                 }
                 Err(error)
@@ -145,7 +145,7 @@ impl Grants {
         let mut answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
         // Who is not known as a client has not been heard: the refresh token is not spent.
         if matches!(answer, Err(RefreshError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
         }
@@ -175,7 +175,7 @@ impl Grants {
         let new = NewTokens {
             tokens: self
                 .vault()
-                .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
+                .encrypt(&TokenOwner::Grant(zoom_user.clone()), &tokens)
                 .await?,
             obtained_at: lease.grant.obtained_at,
             exchange: lease.grant.exchange.clone(),
@@ -212,7 +212,7 @@ impl Grants {
                 "grant no longer honoured by Zoom"
             );
             metrics::count_many(
-                Metric::LinksToReauthorize,
+                Metric::LinksReauthorizationRequired,
                 "refused_by_zoom",
                 newly_refused(&changed),
             );

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::AwsFailure;
+use crate::AwsError;
 use crate::environment::{Clock, ConfigError, Environment};
 
 /// A secret read so long ago is read again, if it can be.
@@ -23,7 +23,7 @@ const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(60);
 pub enum SecretError {
     /// Secrets Manager did not give it.
     #[error(transparent)]
-    Unreadable(#[from] AwsFailure),
+    Unavailable(#[from] AwsError),
     /// It was read, and is not what it should be: not filled in yet, as a rule.
     #[error("the secret {0} is not configured")]
     NotConfigured(&'static str),
@@ -48,7 +48,7 @@ struct Kept {
 
 impl Secret {
     /// The secret whose name or ARN the variable holds.
-    pub fn named_by(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
+    pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.secretsmanager(),
             id: environment.variables.required(variable)?.to_owned(),
@@ -59,7 +59,7 @@ impl Secret {
 
     /// The live versions. What was read within five minutes is not read again; if a later read
     /// fails, what was read before still serves.
-    pub async fn versions(&self) -> Result<Versions, AwsFailure> {
+    pub async fn versions(&self) -> Result<Versions, AwsError> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         match kept.as_ref() {
@@ -87,7 +87,7 @@ impl Secret {
 
     /// Reads the secret again because something did not verify with it. `None` if that was done within
     /// the last 60 s: then what did not verify is simply wrong.
-    pub async fn read_again(&self) -> Result<Option<Versions>, AwsFailure> {
+    pub async fn reread(&self) -> Result<Option<Versions>, AwsError> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         let forced_at = kept.as_ref().and_then(|known| known.forced_at);
@@ -103,17 +103,18 @@ impl Secret {
         Ok(Some(versions))
     }
 
-    async fn read(&self) -> Result<Versions, AwsFailure> {
+    async fn read(&self) -> Result<Versions, AwsError> {
         let (current, previous) = tokio::join!(self.stage("AWSCURRENT"), self.stage("AWSPREVIOUS"));
-        let current = current?
-            .ok_or_else(|| AwsFailure::answer("GetSecretValue", "no version is AWSCURRENT"))?;
+        let current = current?.ok_or_else(|| {
+            AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
+        })?;
         Ok(Versions {
             current,
             previous: previous?,
         })
     }
 
-    async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsFailure> {
+    async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsError> {
         let answer = self
             .client
             .get_secret_value()
@@ -132,7 +133,7 @@ impl Secret {
             {
                 Ok(None)
             }
-            Err(error) => Err(AwsFailure::of("GetSecretValue", &error)),
+            Err(error) => Err(AwsError::from_sdk("GetSecretValue", &error)),
         }
     }
 }
@@ -162,8 +163,8 @@ struct ZoomSecretJson {
 
 impl ZoomSecret {
     /// The secret whose name or ARN the variable holds.
-    pub fn named_by(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
-        Secret::named_by(environment, variable).map(Self)
+    pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
+        Secret::from_env(environment, variable).map(Self)
     }
 
     /// The client credentials.
@@ -173,9 +174,9 @@ impl ZoomSecret {
 
     /// The client credentials, read anew, unless that was done within the last 60 s: for whoever was told
     /// that those at hand are wrong.
-    pub async fn credentials_read_again(&self) -> Result<Option<ZoomCredentials>, SecretError> {
+    pub async fn credentials_reread(&self) -> Result<Option<ZoomCredentials>, SecretError> {
         self.0
-            .read_again()
+            .reread()
             .await?
             .map(|versions| credentials(&versions))
             .transpose()
@@ -187,9 +188,9 @@ impl ZoomSecret {
     }
 
     /// The live webhook secrets, read anew, unless that was done within the last 60 s.
-    pub async fn webhook_secrets_read_again(&self) -> Result<Option<Versions>, SecretError> {
+    pub async fn webhook_secrets_reread(&self) -> Result<Option<Versions>, SecretError> {
         self.0
-            .read_again()
+            .reread()
             .await?
             .map(|versions| webhook_secrets(&versions))
             .transpose()

@@ -10,8 +10,8 @@ use reelay_domain::message::NotificationMessage;
 use reelay_domain::notification::RecordingFact;
 
 use crate::queue::Queue;
-use crate::recordings::{Loaded, RecordingTable};
-use reelay_runtime::AwsFailure;
+use crate::recordings::{RecordingTable, RecordingWithFiles};
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 
 /// How long a frozen fact is kept: as long as SQS can redeliver what led to it.
@@ -19,31 +19,31 @@ const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Makes facts and sends them to the notifications queue.
 #[derive(Debug)]
-pub struct Announcer {
+pub struct NotificationOutbox {
     notifications: Queue<NotificationMessage>,
     bucket: String,
     clock: Clock,
 }
 
-impl Announcer {
+impl NotificationOutbox {
     /// Uses `NOTIFICATIONS_QUEUE_URL` and `BUCKET`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             bucket: environment.variables.required("BUCKET")?.to_owned(),
             clock: environment.clock.clone(),
         })
     }
 
     /// Tells a fact to these app users. Safe to repeat. Gives the overview that was read for the fact, or `None` if it is gone, erased together with its user.
-    pub async fn tell(
+    pub async fn publish(
         &self,
         table: &RecordingTable,
         zoom_user: &ZoomUser,
         id: &RecordingId,
         fact: &RecordingFact,
         app_users: &[AppUserId],
-    ) -> Result<Option<Loaded>, AwsFailure> {
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
             return Ok(None);
         };

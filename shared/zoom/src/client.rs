@@ -43,19 +43,19 @@ impl Default for Timeouts {
 /// The HTTP client could not be made: no usable TLS roots, as a rule.
 #[derive(Debug, thiserror::Error)]
 #[error("could not set up the http client")]
-pub struct ClientError(#[source] reqwest::Error);
+pub struct ClientBuildError(#[source] reqwest::Error);
 
 /// Zoom, over HTTP. Make it once and clone it: clones share connections and the TLS configuration.
 #[derive(Clone)]
-pub struct Zoom {
+pub struct ZoomClient {
     pub(crate) http: Client,
     pub(crate) endpoints: Endpoints,
     pub(crate) timeouts: Timeouts,
 }
 
-impl Zoom {
+impl ZoomClient {
     /// Sets up the client; connects to nothing.
-    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientError> {
+    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientBuildError> {
         let mut builder = Client::builder()
             .user_agent(concat!("reelay/", env!("CARGO_PKG_VERSION")))
             // Tokens must not follow a redirect that nobody looked at.
@@ -69,11 +69,11 @@ impl Zoom {
             .http1_only()
             // A frozen function wakes to connections that the other side has closed meanwhile.
             .pool_idle_timeout(Duration::from_secs(15));
-        if endpoints.loopback() {
+        if endpoints.is_loopback() {
             // A proxy from the environment is for the world outside.
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(ClientError)?;
+        let http = builder.build().map_err(ClientBuildError)?;
         Ok(Self {
             http,
             endpoints,
@@ -82,9 +82,9 @@ impl Zoom {
     }
 }
 
-impl fmt::Debug for Zoom {
+impl fmt::Debug for ZoomClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Zoom")
+        f.debug_struct("ZoomClient")
             .field("endpoints", &self.endpoints)
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
@@ -116,7 +116,7 @@ pub enum NetworkError {
 
 impl NetworkError {
     /// Whether it is certain that the request never left.
-    pub fn nothing_was_sent(self) -> bool {
+    pub fn is_before_send(self) -> bool {
         matches!(self, Self::Dns | Self::Connect | Self::Tls)
     }
 
@@ -175,7 +175,7 @@ fn io_kinds(error: &io::Error, kinds: &mut Vec<io::ErrorKind>) {
 
 /// A call that Zoom could not serve: worth another attempt later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Outage {
+pub enum TransientError {
     /// The connection failed.
     #[error("zoom could not be reached: {0}")]
     Network(NetworkError),
@@ -188,16 +188,16 @@ pub enum Outage {
     /// Zoom answered something that is not what it documents: a redirect, no JSON, needed fields
     /// missing, or more than 8 MiB.
     #[error("the answer of zoom could not be read")]
-    Unreadable,
+    MalformedResponse,
 }
 
-impl Outage {
+impl TransientError {
     /// Whether Zoom may have carried out the call all the same. After such a refresh the old refresh
     /// token may be spent.
-    pub fn may_have_been_processed(self) -> bool {
+    pub fn is_outcome_unknown(self) -> bool {
         match self {
-            Self::Network(error) => !error.nothing_was_sent(),
-            Self::ServerError { .. } | Self::Unreadable => true,
+            Self::Network(error) => !error.is_before_send(),
+            Self::ServerError { .. } | Self::MalformedResponse => true,
         }
     }
 
@@ -207,11 +207,15 @@ impl Outage {
 }
 
 /// Reads an answer that should be JSON, but never more than fits.
-pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, Outage> {
+pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, TransientError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Outage::of(&error))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| TransientError::of(&error))?
+    {
         if bytes.len() + chunk.len() > LONGEST_JSON {
-            return Err(Outage::Unreadable);
+            return Err(TransientError::MalformedResponse);
         }
         bytes.extend_from_slice(&chunk);
     }

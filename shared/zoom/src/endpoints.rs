@@ -7,7 +7,7 @@ use url::{Host, Url};
 pub enum InvalidEndpoint {
     /// Not a URL with a host.
     #[error("not a url with a host")]
-    NotAUrl,
+    InvalidUrl,
     /// Plain http to a host other than this machine: secrets would travel in the clear.
     #[error("must be https, or http to a loopback host")]
     NotHttps,
@@ -36,7 +36,7 @@ impl Endpoints {
 
     /// Whether both are on this machine. Only then may downloads be plain http or go to other ports,
     /// see [`DownloadHosts`](crate::DownloadHosts).
-    pub fn loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         [&self.oauth, &self.api]
             .iter()
             .all(|url| url.host().is_some_and(|host| is_loopback(&host)))
@@ -64,8 +64,8 @@ pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
 }
 
 fn base(text: &str) -> Result<Url, InvalidEndpoint> {
-    let mut url = Url::parse(text.trim()).map_err(|_| InvalidEndpoint::NotAUrl)?;
-    let host = url.host().ok_or(InvalidEndpoint::NotAUrl)?;
+    let mut url = Url::parse(text.trim()).map_err(|_| InvalidEndpoint::InvalidUrl)?;
+    let host = url.host().ok_or(InvalidEndpoint::InvalidUrl)?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&host) => {}
@@ -103,7 +103,7 @@ mod tests {
             zoom.api("v2/users/me").as_str(),
             "https://api.zoom.us/v2/users/me"
         );
-        assert!(!zoom.loopback());
+        assert!(!zoom.is_loopback());
         let sim = Endpoints::parse("http://127.0.0.1:4000/zoom/", "http://localhost:4001").unwrap();
         assert_eq!(
             sim.oauth("oauth/token").as_str(),
@@ -113,11 +113,11 @@ mod tests {
             sim.api("v2/meetings/%252F/recordings").path(),
             "/v2/meetings/%252F/recordings"
         );
-        assert!(sim.loopback());
+        assert!(sim.is_loopback());
     }
 
     #[test]
-    fn loopback_means_both() {
+    fn is_loopback_means_both() {
         for (oauth, api, both) in [
             ("http://[::1]:1", "https://localhost:2", true),
             ("http://127.8.9.1:1", "http://127.0.0.1", true),
@@ -125,7 +125,7 @@ mod tests {
             ("https://zoom.us", "http://127.0.0.1:1", false),
         ] {
             assert_eq!(
-                Endpoints::parse(oauth, api).unwrap().loopback(),
+                Endpoints::parse(oauth, api).unwrap().is_loopback(),
                 both,
                 "{oauth} {api}"
             );
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn what_is_no_base_url_is_refused() {
         for (text, why) in [
-            ("", InvalidEndpoint::NotAUrl),
-            ("zoom.us", InvalidEndpoint::NotAUrl),
-            ("data:text/plain,x", InvalidEndpoint::NotAUrl),
+            ("", InvalidEndpoint::InvalidUrl),
+            ("zoom.us", InvalidEndpoint::InvalidUrl),
+            ("data:text/plain,x", InvalidEndpoint::InvalidUrl),
             ("http://zoom.us", InvalidEndpoint::NotHttps),
             ("http://localhost.evil.test", InvalidEndpoint::NotHttps),
             ("http://[::ffff:127.0.0.1]", InvalidEndpoint::NotHttps),

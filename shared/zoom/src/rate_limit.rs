@@ -17,17 +17,17 @@ const SMALLEST_DAILY_LIMIT: u64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
     /// Until a moment: Zoom's daily limits name one as an ISO 8601 date-time, HTTP at large as a date.
-    At(Timestamp),
+    Date(Timestamp),
     /// For so long from the answer on.
-    In(Duration),
+    Delay(Duration),
 }
 
 impl RetryAfter {
     /// The moment from which a retry makes sense, for an answer that came at `now`; never before it.
-    pub fn moment(&self, now: Timestamp) -> Timestamp {
+    pub fn retry_at(&self, now: Timestamp) -> Timestamp {
         match *self {
-            Self::At(at) => at.max(now),
-            Self::In(wait) => SignedDuration::try_from(wait)
+            Self::Date(at) => at.max(now),
+            Self::Delay(wait) => SignedDuration::try_from(wait)
                 .ok()
                 .and_then(|wait| now.checked_add(wait).ok())
                 .unwrap_or(Timestamp::MAX),
@@ -39,7 +39,7 @@ impl RetryAfter {
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Self::In(Duration::from_secs(seconds)));
+            return Some(Self::Delay(Duration::from_secs(seconds)));
         }
         let at = text.parse::<Timestamp>().ok();
         let at = at.or_else(|| format!("{text}Z").parse().ok());
@@ -48,7 +48,7 @@ impl RetryAfter {
                 .parse_timestamp(text)
                 .ok()
         });
-        at.map(Self::At)
+        at.map(Self::Date)
     }
 }
 
@@ -123,9 +123,9 @@ mod tests {
             "2026-01-02T00:00:00",
             "Fri, 02 Jan 2026 00:00:00 GMT",
         ] {
-            assert_eq!(read(text), Some(RetryAfter::At(midnight)), "{text}");
+            assert_eq!(read(text), Some(RetryAfter::Date(midnight)), "{text}");
         }
-        assert_eq!(read(" 7 "), Some(RetryAfter::In(Duration::from_secs(7))));
+        assert_eq!(read(" 7 "), Some(RetryAfter::Delay(Duration::from_secs(7))));
         for text in ["", "soon", "-1", "1.5", "2026-13-01T00:00:00Z"] {
             assert_eq!(read(text), None, "{text}");
         }
@@ -165,13 +165,13 @@ mod tests {
     fn a_moment_is_never_past_nor_out_of_range() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let past: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(RetryAfter::At(past).moment(now), now);
+        assert_eq!(RetryAfter::Date(past).retry_at(now), now);
         assert_eq!(
-            RetryAfter::In(Duration::from_secs(60)).moment(now),
+            RetryAfter::Delay(Duration::from_secs(60)).retry_at(now),
             "2026-01-01T00:01:00Z".parse().unwrap()
         );
         assert_eq!(
-            RetryAfter::In(Duration::from_secs(u64::MAX)).moment(now),
+            RetryAfter::Delay(Duration::from_secs(u64::MAX)).retry_at(now),
             Timestamp::MAX
         );
     }

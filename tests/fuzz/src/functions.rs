@@ -18,7 +18,7 @@ use reelay_domain::pkce;
 use reelay_domain::session::{BrowserSecret, COOKIE};
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_runtime::environment::{Environment, Variables};
-use reelay_runtime::http::response::Page;
+use reelay_runtime::http::response::ErrorPage;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -94,7 +94,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
     ] {
         variables.insert(name.to_owned(), name.to_owned());
     }
-    for name in ["NOTIFICATIONS", "DOWNLOADS", "ORDERS"] {
+    for name in ["NOTIFICATIONS", "DOWNLOADS", "JOBS"] {
         variables.insert(format!("{name}_QUEUE_URL"), format!("{aws}/1/{name}"));
     }
     let credentials = Credentials::new("id", "secret", None, None, "fuzz");
@@ -252,7 +252,7 @@ pub fn callback(input: &[u8]) {
             (Some(400), None) => {
                 // The page is the code's own, to the letter.
                 let page = PAGES.into_iter().find(|page| page.code() == code);
-                let page = page.unwrap_or_else(|| panic!("{answer}")).answer();
+                let page = page.unwrap_or_else(|| panic!("{answer}")).into_response();
                 assert_eq!(
                     answer["body"].as_str().map(str::as_bytes),
                     Some(page.body().as_ref())
@@ -268,12 +268,12 @@ pub fn callback(input: &[u8]) {
 }
 
 /// What a callback may show.
-const PAGES: [Page; 5] = [
-    Page::StateInvalid,
-    Page::SessionExpired,
-    Page::SessionSpent,
-    Page::WrongBrowser,
-    Page::AccessDenied,
+const PAGES: [ErrorPage; 5] = [
+    ErrorPage::StateInvalid,
+    ErrorPage::SessionExpired,
+    ErrorPage::SessionSpent,
+    ErrorPage::WrongBrowser,
+    ErrorPage::AccessDenied,
 ];
 
 /// `/v1`: whatever is asked, the answer is one that the contract has, and without a good token nothing but

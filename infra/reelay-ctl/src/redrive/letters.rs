@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use reelay_domain::message::{
     DownloadMessage, EventBody, EventMessage, NotificationMessage, Order, OrderMessage,
 };
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_store::recordings::RecordingTable;
 use serde::Serialize;
 
@@ -36,10 +36,7 @@ struct Letter {
 }
 
 /// When the oldest dead letter that can be seen was first sent.
-pub(crate) async fn oldest(
-    client: &Client,
-    dlq_url: &str,
-) -> Result<Option<Timestamp>, AwsFailure> {
+pub(crate) async fn oldest(client: &Client, dlq_url: &str) -> Result<Option<Timestamp>, AwsError> {
     let seen = look(client, dlq_url).await?;
     Ok(seen.iter().filter_map(sent_at).min())
 }
@@ -90,7 +87,7 @@ pub(super) async fn list(
 }
 
 /// All messages of a queue, which stay there.
-async fn look(client: &Client, url: &str) -> Result<Vec<Message>, AwsFailure> {
+async fn look(client: &Client, url: &str) -> Result<Vec<Message>, AwsError> {
     let mut seen: Vec<Message> = Vec::new();
     while seen.len() < MOST {
         let received = client
@@ -101,7 +98,7 @@ async fn look(client: &Client, url: &str) -> Result<Vec<Message>, AwsFailure> {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("ReceiveMessage", &error))?;
+            .map_err(|error| AwsError::from_sdk("ReceiveMessage", &error))?;
         match received.messages.filter(|messages| !messages.is_empty()) {
             Some(messages) => seen.extend(messages),
             None => break,
@@ -179,7 +176,7 @@ fn unread() -> String {
 async fn why_not_stored(
     recordings: &RecordingTable,
     order: &DownloadMessage,
-) -> Result<Option<String>, AwsFailure> {
+) -> Result<Option<String>, AwsError> {
     let loaded = recordings
         .load(&order.zoom_user, &order.recording_id)
         .await?;

@@ -309,7 +309,7 @@ async fn dead_letters_are_told_with_what_they_cost_and_how_to_put_them_back() {
         (&queues.events_dlq, "events", "were not noticed"),
         (&queues.downloads_dlq, "downloads", "are not in the bucket"),
         (&queues.notifications_dlq, "notifications", "was not told"),
-        (&queues.orders_dlq, "orders", "were not ended"),
+        (&queues.jobs_dlq, "jobs", "were not ended"),
     ] {
         store::send(&system.stack, queue, "{}").await;
         let list = format!("redrive {name} --list");

@@ -76,7 +76,7 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
     for number in 0..25 {
         store::send(
             &system.stack,
-            &queues.orders_dlq,
+            &queues.jobs_dlq,
             &format!("{{\"n\":{number}}}"),
         )
         .await;
@@ -88,13 +88,13 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         "SendMessage",
         Fault::error(403, "AccessDenied"),
     );
-    let said = run::on(&system, "redrive orders").await;
+    let said = run::on(&system, "redrive jobs").await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.out.contains("Nothing is lost; run it again"),
         "{said:?}"
     );
-    assert_eq!(store::depth(&system.stack, &queues.orders_dlq).await, 25);
+    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 25);
     faults.clear_all();
     // Sent, but not deleted: one too many, never one too few.
     faults.fail_next(
@@ -103,14 +103,14 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         1,
         Fault::error(403, "AccessDenied"),
     );
-    assert_eq!(run::on(&system, "redrive orders").await.code, 1);
-    assert_eq!(run::on(&system, "redrive orders --json").await.code, 0);
-    let mut moved = store::take(&system.stack, &queues.orders).await;
+    assert_eq!(run::on(&system, "redrive jobs").await.code, 1);
+    assert_eq!(run::on(&system, "redrive jobs --json").await.code, 0);
+    let mut moved = store::take(&system.stack, &queues.jobs).await;
     assert_eq!(moved.len(), 26);
     moved.sort();
     moved.dedup();
     assert_eq!(moved.len(), 25);
-    assert_eq!(store::depth(&system.stack, &queues.orders_dlq).await, 0);
+    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 0);
 }
 
 /// An SQS that has move tasks, behind the configuration of a devstack. `looks`: what it says of the task, one
@@ -133,7 +133,7 @@ async fn with_move_tasks(looks: Vec<Value>) -> Fake {
             Some(other) => panic!("{other} is not part of moving"),
             None => {
                 let here = format!("http://{}", headers["host"].to_str().unwrap());
-                let queues = ["Events", "Downloads", "Notifications", "Orders"];
+                let queues = ["Events", "Downloads", "Notifications", "Jobs"];
                 let names = queues
                     .iter()
                     .flat_map(|it| [format!("{it}Queue"), format!("{it}Dlq")]);

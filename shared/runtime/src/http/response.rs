@@ -76,7 +76,7 @@ pub fn redirect(location: &str) -> Response<Body> {
 /// repeated on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its own text below")]
-pub enum Page {
+pub enum ErrorPage {
     ConnectTokenInvalid,
     ConnectTokenExpired,
     ConnectTokenSpent,
@@ -90,7 +90,7 @@ pub enum Page {
     Unavailable,
 }
 
-impl Page {
+impl ErrorPage {
     /// The code in the `x-reelay-error` header.
     pub fn code(self) -> &'static str {
         match self {
@@ -158,7 +158,7 @@ impl Page {
     }
 
     /// The page as an answer: 400, or 503 where we are at fault.
-    pub fn answer(self) -> Response<Body> {
+    pub fn into_response(self) -> Response<Body> {
         let status = match self {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
@@ -208,7 +208,7 @@ pub enum Problem {
 
 impl Problem {
     /// The problem as an answer.
-    pub fn answer(self) -> Response<Body> {
+    pub fn into_response(self) -> Response<Body> {
         let (status, code, title, detail) = match self {
             Self::TokenMissing => (
                 StatusCode::UNAUTHORIZED,

@@ -11,14 +11,14 @@ use reelay_domain::notification;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
-    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, Unsent,
-    beginning, due, erasure, keyed, link_entry, link_item,
+    Changed, Confirmation, Consent, Grant, GrantSnapshot, LinkError, LinkTable, NewTokens,
+    OutboxEntry, beginning, due, erasure, keyed, link_entry, link_item,
 };
 use crate::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Item, SessionTable, claim_key, exchange_expiry,
     exchange_item, with_id,
 };
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// How often a change is tried again that lost against another. Each loss means that somebody else's
 /// change went through, so this many in a row are not expected.
@@ -36,7 +36,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(zoom_user).await?;
+            let holding = self.snapshot(zoom_user).await?;
             if let Some(changed) = self
                 .attempt(zoom_user, &holding, change, None, Vec::new(), now)
                 .await?
@@ -60,7 +60,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(zoom_user).await?;
+            let holding = self.snapshot(zoom_user).await?;
             if holding
                 .grant
                 .as_ref()
@@ -102,7 +102,7 @@ impl LinkTable {
             formerly: Vec::new(),
         });
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(consent.zoom_user).await?;
+            let holding = self.snapshot(consent.zoom_user).await?;
             // Two callbacks may store in another order than Zoom answered them. And what this exchange
             // brought may have been taken in already, and refreshed since: its first pair is dead then.
             let superseded = holding.grant.as_ref().is_some_and(|grant| {
@@ -151,12 +151,12 @@ impl LinkTable {
         claim: &Claim,
         mut item: ClaimItem,
         now: Timestamp,
-    ) -> Result<Confirmed, LinkError> {
+    ) -> Result<Confirmation, LinkError> {
         let change = Change::Confirm {
             app_user: item.app_user.clone(),
         };
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(&item.zoom_user).await?;
+            let holding = self.snapshot(&item.zoom_user).await?;
             let ours = |links: &[Link]| {
                 links
                     .iter()
@@ -167,8 +167,8 @@ impl LinkTable {
                 // It may be another consent's by now, which waits for a claim of its own.
                 return Ok(
                     match ours(&holding.links).filter(|link| link.status.is_visible()) {
-                        Some(link) => Confirmed::Active(Box::new(link), holding.outbox),
-                        None => Confirmed::NoLonger,
+                        Some(link) => Confirmation::Active(Box::new(link), holding.outbox),
+                        None => Confirmation::Expired,
                     },
                 );
             }
@@ -182,24 +182,24 @@ impl LinkTable {
             {
                 Ok(Some(changed)) => {
                     return Ok(match ours(&changed.after.links) {
-                        Some(link) => Confirmed::Active(Box::new(link), changed.outbox),
-                        None => Confirmed::NoLonger,
+                        Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
+                        None => Confirmation::Expired,
                     });
                 }
                 Ok(None) => {}
-                Err(LinkError::Refused(Refused::NoLink)) => return Ok(Confirmed::NoLonger),
+                Err(LinkError::Refused(Refused::NoLink)) => return Ok(Confirmation::Expired),
                 Err(error) => return Err(error),
             }
             // Somebody else changed something. It may have been this very claim: then the next round
             // finds it confirmed. If the jti is spent for another link, this one never will be active.
-            match sessions.claim(claim, now).await? {
+            match sessions.find_claim(claim, now).await? {
                 Some(again) => item = again,
-                None => return Ok(Confirmed::NoLonger),
+                None => return Ok(Confirmation::Expired),
             }
             if let Some(jti) = item.jti.as_ref().filter(|_| !item.confirmed)
-                && sessions.is_spent(jti).await?
+                && sessions.is_jti_consumed(jti).await?
             {
-                return Ok(Confirmed::NoLonger);
+                return Ok(Confirmation::Expired);
             }
         }
         Err(LinkError::Contended)
@@ -209,7 +209,7 @@ impl LinkTable {
     async fn attempt(
         &self,
         zoom_user: &ZoomUser,
-        holding: &Holding,
+        holding: &GrantSnapshot,
         change: &Change,
         tokens: Option<&NewTokens>,
         more: Vec<TransactWriteItem>,
@@ -223,7 +223,7 @@ impl LinkTable {
             .iter()
             .map(|fact| notification::link_fact(fact, generation, now))
             .collect();
-        let unsent = Unsent::of(told, now);
+        let unsent = OutboxEntry::of(told, now);
         let unchanged = before == after && tokens.is_none() && more.is_empty();
         if !unchanged {
             let grant = holding.grant.as_ref();
@@ -268,8 +268,8 @@ impl LinkTable {
         tokens: Option<&NewTokens>,
         generation: u64,
         now: Timestamp,
-    ) -> Result<TransactWriteItem, AwsFailure> {
-        let nothing = || AwsFailure::answer("Links", "a grant begins with tokens");
+    ) -> Result<TransactWriteItem, AwsError> {
+        let nothing = || AwsError::unexpected_response("Links", "a grant begins with tokens");
         match (before, after) {
             (None, None) => Err(nothing()),
             (None, Some(status)) => {
@@ -281,7 +281,7 @@ impl LinkTable {
                     scope: new.scope.clone(),
                     obtained_at: new.obtained_at,
                     exchange: new.exchange.clone(),
-                    due: due::of_grant(status, true, now),
+                    next_check_day: due::of_grant(status, true, now),
                     user_id: zoom_user.user_id.clone(),
                     version: beginning(now),
                     generation,
@@ -311,7 +311,7 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-    ) -> Result<TransactWriteItem, AwsFailure> {
+    ) -> Result<TransactWriteItem, AwsError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
@@ -331,7 +331,7 @@ impl LinkTable {
         tokens: Option<&NewTokens>,
         generation: u64,
         now: Timestamp,
-    ) -> Result<UpdateBuilder, AwsFailure> {
+    ) -> Result<UpdateBuilder, AwsError> {
         let mut update = Update::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
@@ -362,11 +362,11 @@ impl LinkTable {
                 .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?);
         } else if status == GrantStatus::Dead {
-            remove.extend(["tokens", "due"]);
+            remove.extend(["tokens", "next_check_day"]);
         }
         if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
-            set += ", due = :due";
-            update = update.expression_attribute_values(":due", attribute(&day)?);
+            set += ", next_check_day = :day";
+            update = update.expression_attribute_values(":day", attribute(&day)?);
         }
         if !remove.is_empty() {
             set = format!("{set} REMOVE {}", remove.join(", "));
@@ -379,7 +379,7 @@ impl LinkTable {
         zoom_user: &ZoomUser,
         before: &Lifecycle,
         after: &Lifecycle,
-    ) -> Result<Vec<TransactWriteItem>, AwsFailure> {
+    ) -> Result<Vec<TransactWriteItem>, AwsError> {
         let mut items = Vec::new();
         for link in after
             .links
@@ -409,7 +409,7 @@ impl LinkTable {
 
     /// Writes all items or none. `false` if a condition did not hold, or another transaction was in
     /// the way: read again, and try again.
-    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsFailure> {
+    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
         match self
             .client
             .transact_write_items()
@@ -433,13 +433,13 @@ impl LinkTable {
                 {
                     Ok(false)
                 }
-                _ => Err(AwsFailure::of("TransactWriteItems Links", &error)),
+                _ => Err(AwsError::from_sdk("TransactWriteItems Links", &error)),
             },
         }
     }
 }
 
-fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsFailure> {
+fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsError> {
     let update = Update::builder()
         .table_name(table)
         .key("id", AttributeValue::S(claim_key(claim)))
@@ -452,7 +452,7 @@ fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsFa
         .build())
 }
 
-fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteItem, AwsFailure> {
+fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder()
         .table_name(table)
         .item("id", AttributeValue::S(key.to_owned()))
@@ -463,7 +463,7 @@ fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteIte
         .build())
 }
 
-pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailure> {
+pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder().table_name(table).set_item(Some(item));
     Ok(TransactWriteItem::builder()
         .put(built(put.build())?)
@@ -473,7 +473,7 @@ pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailu
 fn delete<const N: usize>(
     table: &str,
     key: [(&str, &str); N],
-) -> Result<TransactWriteItem, AwsFailure> {
+) -> Result<TransactWriteItem, AwsError> {
     let delete = key.into_iter().fold(
         Delete::builder().table_name(table),
         |delete, (name, value)| delete.key(name, AttributeValue::S(value.to_owned())),
@@ -487,11 +487,13 @@ fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn attribute<T: serde::Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
+fn attribute<T: serde::Serialize>(value: &T) -> Result<AttributeValue, AwsError> {
     to_attribute_value(value)
-        .map_err(|_| AwsFailure::answer("Links", "value can't be an attribute"))
+        .map_err(|_| AwsError::unexpected_response("Links", "value can't be an attribute"))
 }
 
-fn built<T, E>(result: Result<T, E>) -> Result<T, AwsFailure> {
-    result.map_err(|_| AwsFailure::answer("TransactWriteItems Links", "item could not be built"))
+fn built<T, E>(result: Result<T, E>) -> Result<T, AwsError> {
+    result.map_err(|_| {
+        AwsError::unexpected_response("TransactWriteItems Links", "item could not be built")
+    })
 }

@@ -15,9 +15,9 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 
 use super::{Grant, LinkTable, zoom_user_of};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
-const BY_DUE: &str = "by-due";
+const BY_DUE: &str = "by-next-check";
 
 /// Refresh tokens end 90 days after they were given (Zoom, "OAuth 2.0"). A grant that nobody has used for
 /// so long is refreshed ahead of that; the month that remains is for an outage, or a stack at rest.
@@ -60,22 +60,24 @@ pub(super) fn of_grant(status: GrantStatus, new_tokens: bool, now: Timestamp) ->
 impl LinkTable {
     /// Sets the day on which to look after a grant that is in use again, unless something else has
     /// become due with it.
-    pub async fn postpone(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsFailure> {
-        let Some(due) = grant.due else { return Ok(()) };
+    pub async fn defer_check(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
+        let Some(due) = grant.next_check_day else {
+            return Ok(());
+        };
         let postponed = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
             .key("entry", AttributeValue::S("grant".to_owned()))
-            .update_expression("SET due = :next")
-            .condition_expression("due = :due AND #status = :live")
+            .update_expression("SET next_check_day = :next")
+            .condition_expression("next_check_day = :day AND #status = :live")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(
                 ":next",
                 AttributeValue::S(when_idle(grant.last_used()).to_string()),
             )
-            .expression_attribute_values(":due", AttributeValue::S(due.to_string()))
+            .expression_attribute_values(":day", AttributeValue::S(due.to_string()))
             .expression_attribute_values(":live", AttributeValue::S("live".to_owned()))
             .send()
             .await;
@@ -85,7 +87,7 @@ impl LinkTable {
                     .as_service_error()
                     .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Err(AwsFailure::of("UpdateItem Links", &error))
+                Err(AwsError::from_sdk("UpdateItem Links", &error))
             }
             _ => Ok(()),
         }
@@ -93,7 +95,7 @@ impl LinkTable {
 
     /// The Zoom users with something due by now, each once, in pages of one day, the longest waiting
     /// first. The index is not consistent; what it shows is a reason to look, no more.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsFailure> {
+    pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
         let today = day(now);
         let mut found = Vec::new();
         for back in (0..=DAYS_BACK).rev() {
@@ -102,7 +104,7 @@ impl LinkTable {
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_DUE)
-                .key_condition_expression("due = :day")
+                .key_condition_expression("next_check_day = :day")
                 .expression_attribute_values(
                     ":day",
                     AttributeValue::S(today.saturating_sub(back.days()).to_string()),
@@ -111,7 +113,8 @@ impl LinkTable {
                 .items()
                 .send();
             while let Some(item) = pages.next().await {
-                let item = item.map_err(|error| AwsFailure::of("Query Links by-due", &error))?;
+                let item =
+                    item.map_err(|error| AwsError::from_sdk("Query Links by-next-check", &error))?;
                 found.push(zoom_user_of(&item)?);
             }
         }

@@ -5,7 +5,7 @@
 //! and into what, is [`reelay_domain::link`]'s business; every change is one transaction, conditioned on the
 //! grant's `generation`, which it raises ([`change`]).
 //!
-//! Two sparse indexes: `by-due`, whose key is a day, over items that somebody has to look after from that
+//! Two sparse indexes: `by-next-check`, whose key is a day, over items that somebody has to look after from that
 //! day on ([`due`]); and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
 mod change;
@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use self::lease::{Lease, LeaseError};
-pub use self::leaving::Leaving;
+pub use self::leaving::PendingErasure;
 use crate::queue::Queue;
 use crate::sessions::{ClaimItem, Item};
-use crate::vault::SealedTokens;
-use reelay_runtime::AwsFailure;
+use crate::vault::EncryptedTokens;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
 /// The index over links by app user.
@@ -45,7 +45,7 @@ pub struct Grant {
     pub status: GrantStatus,
     /// Sealed for [`crate::vault::TokenOwner::Grant`]; gone when the grant is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<SealedTokens>,
+    pub tokens: Option<EncryptedTokens>,
     /// When the access token ends, epoch seconds.
     pub access_expires_at: i64,
     /// Granted scopes, if Zoom named them.
@@ -59,7 +59,7 @@ pub struct Grant {
     pub exchange: String,
     /// The day from which on somebody has to look after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<Date>,
+    pub next_check_day: Option<Date>,
     /// Zoom's user id, for the index over grants by it.
     pub user_id: UserId,
     /// Rises with every new pair of tokens.
@@ -78,7 +78,7 @@ pub struct Grant {
 #[derive(Debug, Clone)]
 pub struct NewTokens {
     /// The pair.
-    pub tokens: SealedTokens,
+    pub tokens: EncryptedTokens,
     /// When Zoom gave the first pair of this consent, epoch milliseconds.
     pub obtained_at: i64,
     /// The exchange that brought it.
@@ -115,11 +115,11 @@ pub struct PendingLink<'a> {
 
 /// What came of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
+pub enum Confirmation {
     /// The link is active, and the app is to be told these.
-    Active(Box<Link>, Vec<Unsent>),
+    Active(Box<Link>, Vec<OutboxEntry>),
     /// The link is gone, or the connect token was used for another link in the meantime.
-    NoLonger,
+    Expired,
 }
 
 /// What came of a change.
@@ -129,19 +129,19 @@ pub struct Changed {
     pub before: Lifecycle,
     /// What there is now.
     pub after: Lifecycle,
-    /// What the app is still to be told, this change's facts among it: [`LinkTable::tell`].
-    pub outbox: Vec<Unsent>,
+    /// What the app is still to be told, this change's facts among it: [`LinkTable::publish_outbox`].
+    pub outbox: Vec<OutboxEntry>,
 }
 
 /// What the app is to be told of one change, and was not told yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsent {
+pub struct OutboxEntry {
     entry: String,
     notifications: Vec<Notification>,
-    due: Date,
+    next_check_day: Date,
 }
 
-impl Unsent {
+impl OutboxEntry {
     /// `None` if there is nothing to tell. `now` because it is to be told at once.
     fn of(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
         // Ids of notifications are unique, so no change takes another's place.
@@ -149,11 +149,11 @@ impl Unsent {
         Some(Self {
             entry,
             notifications,
-            due: due::day(now),
+            next_check_day: due::day(now),
         })
     }
 
-    fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsFailure> {
+    fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsError> {
         keyed(zoom_user, &self.entry, self)
     }
 }
@@ -163,7 +163,7 @@ impl Unsent {
 pub enum LinkError {
     /// DynamoDB did not do it.
     #[error(transparent)]
-    Table(#[from] AwsFailure),
+    Table(#[from] AwsError),
     /// The rules do not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -174,16 +174,16 @@ pub enum LinkError {
 
 /// A grant with its links, as one consistent query saw them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holding {
+pub struct GrantSnapshot {
     /// The tokens, if there are any.
     pub grant: Option<Grant>,
     /// All links, pending ones included.
     pub links: Vec<Link>,
     /// What the app was not told yet.
-    pub outbox: Vec<Unsent>,
+    pub outbox: Vec<OutboxEntry>,
 }
 
-impl Holding {
+impl GrantSnapshot {
     /// The app users whom this Zoom user's recordings concern.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links
@@ -221,7 +221,7 @@ struct LinkItem {
     pending_until: Option<Timestamp>,
     /// From this day on a link that is still pending is to be dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    due: Option<Date>,
+    next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     formerly: Vec<ZoomUser>,
 }
@@ -243,7 +243,7 @@ impl LinkTable {
     }
 
     /// The grant and all links of a Zoom user, consistently.
-    pub async fn holding(&self, zoom_user: &ZoomUser) -> Result<Holding, AwsFailure> {
+    pub async fn snapshot(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -254,9 +254,9 @@ impl LinkTable {
             .into_paginator()
             .items()
             .send();
-        let mut holding = Holding::default();
+        let mut holding = GrantSnapshot::default();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Links", &error))?;
+            let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
             let entry = item
                 .get("entry")
                 .and_then(|entry| entry.as_s().ok())
@@ -271,7 +271,7 @@ impl LinkTable {
     }
 
     /// The links that the app sees of one of its users.
-    pub async fn links_of(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsFailure> {
+    pub async fn visible_links(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -285,7 +285,7 @@ impl LinkTable {
         let mut links = Vec::new();
         while let Some(item) = pages.next().await {
             links.push(read_link(
-                item.map_err(|error| AwsFailure::of("Query Links", &error))?,
+                item.map_err(|error| AwsError::from_sdk("Query Links", &error))?,
             )?);
         }
         links.retain(|link| link.status.is_visible());
@@ -294,12 +294,12 @@ impl LinkTable {
 
     /// Tells the app what waits in the outbox, then empties it. A crash in between tells it twice, under
     /// the same ids.
-    pub async fn tell(
+    pub async fn publish_outbox(
         &self,
         notifications: &Queue<NotificationMessage>,
         zoom_user: &ZoomUser,
-        outbox: &[Unsent],
-    ) -> Result<(), AwsFailure> {
+        outbox: &[OutboxEntry],
+    ) -> Result<(), AwsError> {
         let messages: Vec<_> = outbox
             .iter()
             .flat_map(|unsent| unsent.notifications.iter().cloned())
@@ -316,7 +316,7 @@ impl LinkTable {
                 .key("entry", AttributeValue::S(unsent.entry.clone()))
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("DeleteItem Links", &error))?;
+                .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))?;
         }
         Ok(())
     }
@@ -332,15 +332,15 @@ fn link_entry(app_user: &AppUserId) -> String {
     format!("link#{app_user}")
 }
 
-fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item =
-        to_item(value).map_err(|_| AwsFailure::answer("Links", "value can't be an item"))?;
+fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsError> {
+    let mut item: Item = to_item(value)
+        .map_err(|_| AwsError::unexpected_response("Links", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
     item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
     Ok(item)
 }
 
-fn link_item(link: &Link) -> Result<Item, AwsFailure> {
+fn link_item(link: &Link) -> Result<Item, AwsError> {
     let item = LinkItem {
         link_id: link.id.clone(),
         app_user_id: link.app_user.clone(),
@@ -349,20 +349,20 @@ fn link_item(link: &Link) -> Result<Item, AwsFailure> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
-        due: link.pending_until.map(due::day),
+        next_check_day: link.pending_until.map(due::day),
         formerly: link.formerly.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
 
 /// The Zoom users that a page of an index names.
-fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsFailure> {
+fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsError> {
     let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
     key.and_then(|key| ZoomUser::from_key(key).ok())
-        .ok_or_else(|| AwsFailure::answer("Links", "an item's zoom_user does not read"))
+        .ok_or_else(|| AwsError::unexpected_response("Links", "an item's zoom_user does not read"))
 }
 
-fn read_link(item: Item) -> Result<Link, AwsFailure> {
+fn read_link(item: Item) -> Result<Link, AwsError> {
     let zoom_user = zoom_user_of(&item)?;
     let item: LinkItem = read(item)?;
     Ok(Link {
@@ -379,7 +379,8 @@ fn read_link(item: Item) -> Result<Link, AwsFailure> {
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
-fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
-    from_item(item)
-        .map_err(|error| AwsFailure::answer("Links", format!("an item does not read: {error}")))
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsError> {
+    from_item(item).map_err(|error| {
+        AwsError::unexpected_response("Links", format!("an item does not read: {error}"))
+    })
 }

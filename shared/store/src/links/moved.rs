@@ -7,15 +7,15 @@ use reelay_domain::link::LinkFact;
 use reelay_domain::notification;
 
 use super::change::{MOST_ATTEMPTS, put};
-use super::{Changed, LinkError, LinkTable, NewTokens, Unsent, zoom_user_of};
-use reelay_runtime::AwsFailure;
+use super::{Changed, LinkError, LinkTable, NewTokens, OutboxEntry, zoom_user_of};
+use reelay_runtime::AwsError;
 
 const BY_USER_ID: &str = "by-user-id";
 
 impl LinkTable {
     /// The Zoom users with a grant who have this one's user id, in other accounts. An id alone proves
     /// nothing; whoever holds the tokens asks Zoom.
-    pub async fn of_same_user_id(&self, zoom_user: &ZoomUser) -> Result<Vec<ZoomUser>, AwsFailure> {
+    pub async fn with_same_user_id(&self, zoom_user: &ZoomUser) -> Result<Vec<ZoomUser>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -31,7 +31,8 @@ impl LinkTable {
             .send();
         let mut found = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Links by-user-id", &error))?;
+            let item =
+                item.map_err(|error| AwsError::from_sdk("Query Links by-user-id", &error))?;
             found.push(zoom_user_of(&item)?);
         }
         found.retain(|known| known != zoom_user);
@@ -43,7 +44,7 @@ impl LinkTable {
     ///
     /// # Errors
     /// [`LinkError`]; then nothing was written.
-    pub async fn follow(
+    pub async fn move_to_account(
         &self,
         from: &ZoomUser,
         version: u64,
@@ -52,7 +53,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let (old, new) = (self.holding(from).await?, self.holding(to).await?);
+            let (old, new) = (self.snapshot(from).await?, self.snapshot(to).await?);
             let Some(grant) = old.grant.as_ref().filter(|grant| grant.version == version) else {
                 return Ok(None);
             };
@@ -69,7 +70,7 @@ impl LinkTable {
                 .iter()
                 .map(|fact| notification::link_fact(fact, generation, now))
                 .collect();
-            let unsent = Unsent::of(told, now);
+            let unsent = OutboxEntry::of(told, now);
 
             let mut items = vec![self.delete_grant(from, grant)?];
             items.extend(self.link_items(from, &old.lifecycle(), &Default::default())?);

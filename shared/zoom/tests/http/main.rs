@@ -9,7 +9,7 @@ mod server;
 
 use std::error::Error;
 
-use reelay_zoom::{Endpoints, Timeouts, Zoom};
+use reelay_zoom::{Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 /// Part of everything that must not be printed: tokens, codes, queries, answers that repeat them.
@@ -38,13 +38,13 @@ fn assert_discreet(error: &(impl Error + 'static)) {
     }
 }
 
-fn zoom_at(base: &str) -> Zoom {
+fn zoom_at(base: &str) -> ZoomClient {
     let endpoints = Endpoints::parse(base, base).unwrap();
-    Zoom::new(endpoints, Timeouts::default()).unwrap()
+    ZoomClient::new(endpoints, Timeouts::default()).unwrap()
 }
 
 /// The same, for tests in which a server never answers.
-fn impatient_zoom_at(base: &str) -> Zoom {
+fn impatient_zoom_at(base: &str) -> ZoomClient {
     let soon = std::time::Duration::from_millis(150);
     let timeouts = Timeouts {
         oauth: soon,
@@ -52,7 +52,7 @@ fn impatient_zoom_at(base: &str) -> Zoom {
         stall: soon,
         ..Timeouts::default()
     };
-    Zoom::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
+    ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, LinkStatus, MOST_LINKS};
-use reelay_store::links::Holding;
+use reelay_store::links::GrantSnapshot;
 use reelay_zoom_sim::{RawEvent, Target};
 use support::people::{ADA, BEN};
 use support::{store, zoom};
@@ -14,9 +14,9 @@ const ELSEWHERE: &str = "AcctElsewhere000000001";
 
 impl Scene {
     /// What the table has under a key, whoever Zoom says is there now.
-    async fn under(&self, zoom_user: &ZoomUser) -> Holding {
+    async fn under(&self, zoom_user: &ZoomUser) -> GrantSnapshot {
         let grants = self.grants();
-        grants.links().holding(zoom_user).await.unwrap()
+        grants.links().snapshot(zoom_user).await.unwrap()
     }
 }
 
@@ -43,7 +43,7 @@ async fn whoever_changes_accounts_is_followed_with_links_tokens_and_recordings()
         scene.assert_told(app_user, [("activated", 2)]).await;
     }
     scene.assert_served(ADA).await;
-    assert_eq!(scene.under(&old).await, Holding::default());
+    assert_eq!(scene.under(&old).await, GrantSnapshot::default());
 
     // Recordings of then and now, although the event of now named somebody whom we did not know.
     let list = scene.system.app.recordings("alice").await;

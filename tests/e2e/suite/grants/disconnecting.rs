@@ -36,7 +36,7 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
         .assert_told("alice", [("activated", 1), ("removed", 1)])
         .await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 
     // Nobody else is concerned.
     assert_eq!(scene.system.app.links("bob").await, [cem]);
@@ -263,7 +263,7 @@ async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins
     scene.assert_status("alice", &[]).await;
     let holding = scene.holding(ADA).await;
     assert_eq!(holding.grant.unwrap().status, GrantStatus::Ending);
-    let dead = scene.dead_orders().await;
+    let dead = scene.dead_jobs().await;
     assert_eq!(dead.len(), 1, "{dead:?}");
 
     scene.system.zoom().clear_faults(None);
@@ -306,7 +306,7 @@ async fn a_consent_that_is_finished_before_the_revocation_it_met_leaves_nothing_
     let back = scene.system.callback(&mut browser, "bob", ADA).await;
     assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
     scene.finish(&scene.exchanges().await).await;
-    let dead = scene.dead_orders().await;
+    let dead = scene.dead_jobs().await;
     assert!(!dead.is_empty());
     scene.system.zoom().clear_faults(None);
     for order in dead {

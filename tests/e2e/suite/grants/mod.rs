@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 use reelay_grants::Grants;
-use reelay_store::links::{Holding, LinkTable};
+use reelay_store::links::{GrantSnapshot, LinkTable};
 use reelay_store::vault::{TokenOwner, Vault};
 use reelay_zoom_sim::{DeliveryState, Fault, NewFault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
@@ -85,14 +85,14 @@ impl Scene {
         told.get("link.removed").copied().unwrap_or_default()
     }
 
-    async fn holding(&self, zoom_user: &str) -> Holding {
+    async fn holding(&self, zoom_user: &str) -> GrantSnapshot {
         let environment = self
             .system
             .stack
             .function_environment("reconciler")
             .unwrap();
         let links = LinkTable::new(environment).unwrap();
-        links.holding(&self.zoom_user(zoom_user)).await.unwrap()
+        links.snapshot(&self.zoom_user(zoom_user)).await.unwrap()
     }
 
     fn zoom_user(&self, id: &str) -> ZoomUser {
@@ -126,7 +126,7 @@ impl Scene {
         assert_eq!(grant.status, GrantStatus::Live);
         let owner = TokenOwner::Grant(self.zoom_user(zoom_user));
         let vault = Vault::new(environment).unwrap();
-        let tokens = vault.open(&owner, &grant.tokens.unwrap()).await.unwrap();
+        let tokens = vault.decrypt(&owner, &grant.tokens.unwrap()).await.unwrap();
         let live = self.system.zoom().live_grant(zoom_user).unwrap();
         let stored = (
             tokens.access_token.expose_secret(),
@@ -139,7 +139,7 @@ impl Scene {
     /// Neither Zoom nor the table knows anything of this Zoom user.
     async fn assert_gone(&self, zoom_user: &str) {
         let left = self.holding(zoom_user).await;
-        assert_eq!(left, Holding::default(), "left in the table");
+        assert_eq!(left, GrantSnapshot::default(), "left in the table");
         let live = self.system.zoom().live_grant(zoom_user);
         assert!(live.is_none(), "Zoom honours a grant that nobody needs");
     }
@@ -163,7 +163,7 @@ impl Scene {
     }
 
     async fn order(&self, order: Value) {
-        let queue = &self.system.stack.config().queues.orders;
+        let queue = &self.system.stack.config().queues.jobs;
         store::send(&self.system.stack, queue, &order.to_string()).await;
     }
 
@@ -204,8 +204,8 @@ impl Scene {
     }
 
     /// Messages that were given up, of all orders.
-    async fn dead_orders(&self) -> Vec<String> {
-        let queue = &self.system.stack.config().queues.orders_dlq;
+    async fn dead_jobs(&self) -> Vec<String> {
+        let queue = &self.system.stack.config().queues.jobs_dlq;
         store::peek(&self.system.stack, queue).await
     }
 

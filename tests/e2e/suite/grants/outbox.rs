@@ -81,7 +81,11 @@ async fn a_deauthorization_is_told_although_whoever_found_it_died_before() {
     mute(&scene);
     scene.remove_silently(ADA).await;
     let user = scene.zoom_user(ADA);
-    scene.grants().check(&user).await.unwrap_err();
+    scene
+        .grants()
+        .verify_deauthorization(&user)
+        .await
+        .unwrap_err();
     unmute(&scene);
     // SQS delivers the order again until it is carried out.
     for _ in 0..2 {
@@ -106,7 +110,11 @@ async fn a_deauthorization_is_told_although_the_last_step_failed() {
         "{error}"
     );
     mute(&scene);
-    scene.grants().check(&user).await.unwrap_err();
+    scene
+        .grants()
+        .verify_deauthorization(&user)
+        .await
+        .unwrap_err();
     scene.assert_status("alice", &[]).await;
     unmute(&scene);
     scene

@@ -29,14 +29,14 @@ async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
     };
     let grant = LinkTable::new(environment)
         .unwrap()
-        .holding(&zoom_user)
+        .snapshot(&zoom_user)
         .await
         .unwrap()
         .grant
         .unwrap();
     let vault = Vault::new(environment).unwrap();
     let tokens = vault
-        .open(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
+        .decrypt(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
         .await
         .unwrap();
     (

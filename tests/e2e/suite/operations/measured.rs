@@ -189,6 +189,6 @@ async fn a_refresh_that_zoom_does_not_grant_is_counted_with_the_links_that_it_co
     system.work().await;
     let failed = measured.of("RefreshesFailed");
     assert_eq!(failed, [("invalid_grant".to_owned(), 1.0)]);
-    let links = measured.of("LinksToReauthorize");
+    let links = measured.of("LinksReauthorizationRequired");
     assert_eq!(links, [("refused_by_zoom".to_owned(), 2.0)]);
 }

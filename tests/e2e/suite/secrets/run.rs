@@ -342,7 +342,7 @@ impl Run {
             &queues.events_dlq,
             &queues.downloads_dlq,
             &queues.notifications_dlq,
-            &queues.orders_dlq,
+            &queues.jobs_dlq,
             &self.bus,
         ] {
             for message in store::peek(stack, queue).await {

@@ -29,7 +29,7 @@ use reelay_runtime::secrets::{Secret, ZoomCredentials, ZoomSecret};
 use reelay_store::links::{Consent, LinkTable, NewTokens, PendingLink};
 use reelay_store::recordings::{FileItem, SourceKind};
 use reelay_store::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SpendableJti,
+    ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SingleUseJti,
     exchange_key,
 };
 use reelay_store::vault::{TokenOwner, Tokens, Vault};
@@ -50,7 +50,7 @@ const HARMLESS: [(&str, &str); 26] = [
         "failures' own words, and problems, which the caller is told",
     ),
     ("app_api::NoRoute", "the methods that a route has"),
-    ("reelay_runtime::AwsFailure", "AWS's error code"),
+    ("reelay_runtime::AwsError", "AWS's error code"),
     ("aws::ConfigError", "a variable's name"),
     (
         "aws::OpenUpload",
@@ -91,7 +91,7 @@ const HARMLESS: [(&str, &str); 26] = [
         "reelay_runtime::sqs::Consumer",
         "the queue's address, which opens nothing",
     ),
-    ("reelay_zoom::InvalidHostList", "the operator's list"),
+    ("reelay_zoom::HostListError", "the operator's list"),
 ];
 
 /// What was shown, and what must not be seen.
@@ -271,12 +271,12 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     *request.uri_mut() = format!("/zoom/callback?code={code}&state={state}")
         .parse()
         .unwrap();
-    gallery.show(&Query::of(&request));
+    gallery.show(&Query::from_request(&request));
 
     // What the tables keep of them.
     let app_user: AppUserId = "alice".parse().unwrap();
     let jti = gallery.secret("a jti");
-    let jti = SpendableJti::new(&app_user, &jti, now());
+    let jti = SingleUseJti::new(&app_user, &jti, now());
     gallery.show(&jti);
     gallery.show(&Session {
         app_user: app_user.clone(),
@@ -367,8 +367,8 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         key: None,
         crc64nvme: None,
         source: Some(sealed),
-        sealed_at: None,
-        look: None,
+        source_saved_at: None,
+        next_check: None,
         last_event_ts: 0,
         received_at: None,
         lease_owner: None,
@@ -437,7 +437,7 @@ async fn what_rests(gallery: &mut Gallery) {
     };
     let vault = Vault::new(environment).unwrap();
     let owner = TokenOwner::Grant(ada());
-    let sealed = vault.seal(&owner, &tokens).await.unwrap();
+    let sealed = vault.encrypt(&owner, &tokens).await.unwrap();
     gallery.show(&sealed);
     let stage = ExchangeStage::Tokens {
         sealed: sealed.clone(),
@@ -502,10 +502,10 @@ async fn what_rests(gallery: &mut Gallery) {
             store::turn_over(&system.stack, output, &value).await;
         }
     }
-    let zoom_secret = ZoomSecret::named_by(environment, "ZOOM_SECRET").unwrap();
+    let zoom_secret = ZoomSecret::from_env(environment, "ZOOM_SECRET").unwrap();
     zoom_secret.credentials().await.unwrap();
     gallery.show(&zoom_secret);
-    let state_key = Secret::named_by(environment, "STATE_KEY").unwrap();
+    let state_key = Secret::from_env(environment, "STATE_KEY").unwrap();
     for key in state_key.versions().await.unwrap().iter() {
         gallery
             .needles
@@ -551,7 +551,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let uuid: MeetingUuid = recording.uuid.parse().unwrap();
     let listed = grants
         .zoom()
-        .meeting_recordings(&token.token, &uuid, 60)
+        .get_meeting_recordings(&token.token, &uuid, 60)
         .await
         .unwrap();
     let bearer = listed.download_access_token.clone().unwrap();
@@ -563,7 +563,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let day: Date = recording.start_time.to_string()[..10].parse().unwrap();
     let mut page = grants
         .zoom()
-        .recordings_page(
+        .list_recordings(
             &token.token,
             day.yesterday().unwrap(),
             day.tomorrow().unwrap(),

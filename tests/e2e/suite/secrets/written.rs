@@ -107,11 +107,11 @@ async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
 
     tracing::trace!(token = tokens.refresh_token, "planted");
     let in_base64 = STANDARD_NO_PAD.encode(format!("{{\"a\":\"{}\"}}", tokens.access_token));
-    store::send(stack, &config.queues.orders_dlq, &in_base64).await;
+    store::send(stack, &config.queues.jobs_dlq, &in_base64).await;
     // A message that was deleted before anybody looked.
-    store::send(stack, &config.queues.orders, &tokens.refresh_token).await;
+    store::send(stack, &config.queues.jobs, &tokens.refresh_token).await;
     let purge = stack.sdk().sqs().purge_queue();
-    let purge = purge.queue_url(&config.queues.orders).send().await;
+    let purge = purge.queue_url(&config.queues.jobs).send().await;
     purge.unwrap();
     let put = stack.sdk().dynamodb().put_item();
     let put = put
@@ -136,7 +136,7 @@ async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
     for planted in [
         "the log: a refresh token, as it is",
         "the log: a JWT, as it is",
-        "reelay-dev-orders-dlq: an access token, in base64",
+        "reelay-dev-jobs-dlq: an access token, in base64",
         "Sqs SendMessage: an access token, in base64",
         "Sqs SendMessage: a refresh token, as it is",
         "DynamoDb PutItem: the app secret, in hex",
@@ -378,7 +378,7 @@ async fn ending(run: &mut Run) {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
             let order = json!({"v": 1, "order": "finish_connect", "exchange": id});
-            store::send(&run.system.stack, &config.queues.orders, &order.to_string()).await;
+            store::send(&run.system.stack, &config.queues.jobs, &order.to_string()).await;
         }
     }
     run.work().await;
@@ -398,7 +398,7 @@ async fn ending(run: &mut Run) {
         204
     );
     run.work().await;
-    let orders = run.system.stack.config().queues.orders_dlq.clone();
+    let orders = run.system.stack.config().queues.jobs_dlq.clone();
     assert!(store::depth(&run.system.stack, &orders).await > 0);
     zoom.clear_faults(Some(armed));
 
