@@ -27,7 +27,7 @@ const SPREAD: Duration = Duration::from_secs(60);
 pub(crate) fn tries(delivery: &Delivery<DownloadMessage>) -> u32 {
     delivery
         .message
-        .spent
+        .prior_attempts
         .saturating_add(delivery.receive_count)
 }
 
@@ -79,7 +79,7 @@ impl RecordingDownloader {
         metrics::count(Metric::DownloadsDeferred, "rate_limited");
         let message = DownloadMessage {
             // This delivery has tried nothing.
-            spent: tries(delivery).saturating_sub(1),
+            prior_attempts: tries(delivery).saturating_sub(1),
             ..delivery.message.clone()
         };
         let wait = verdict::wait(until, self.clock.now()).unwrap_or_default();

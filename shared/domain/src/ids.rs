@@ -132,7 +132,7 @@ impl ZoomUser {
 
 impl RecordingId {
     /// The id of a meeting instance's recording.
-    pub fn of(uuid: &MeetingUuid) -> Self {
+    pub fn from_uuid(uuid: &MeetingUuid) -> Self {
         Self(URL_SAFE_NO_PAD.encode(uuid.as_str()))
     }
 }
@@ -160,7 +160,7 @@ impl FileId {
 impl LinkId {
     /// A link's id is derived from what it joins, so linking again finds the same one: `lnk_`, 11
     /// characters that stand for the app user, 22 that stand for the pair.
-    pub fn of(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
+    pub fn derive(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
         let mut hash = Sha256::new();
         for part in [
             app_user.as_str(),
@@ -213,7 +213,7 @@ mod tests {
     fn recording_id_is_base64url_of_the_uuid_text() {
         let uuid: MeetingUuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
         assert_eq!(
-            RecordingId::of(&uuid).as_str(),
+            RecordingId::from_uuid(&uuid).as_str(),
             "Wm05ditiYXIvYmF6UVVKRFJFVkdSdz09"
         );
     }
@@ -247,10 +247,10 @@ mod tests {
             user_id: "u".parse().unwrap(),
         };
         let alice: AppUserId = "alice".parse().unwrap();
-        assert_eq!(LinkId::of(&alice, &zoom), LinkId::of(&alice, &zoom));
+        assert_eq!(LinkId::derive(&alice, &zoom), LinkId::derive(&alice, &zoom));
         let bob: AppUserId = "bob".parse().unwrap();
-        assert_ne!(LinkId::of(&alice, &zoom), LinkId::of(&bob, &zoom));
-        assert!(LinkId::of(&alice, &zoom).belongs_to(&alice));
-        assert!(!LinkId::of(&alice, &zoom).belongs_to(&bob));
+        assert_ne!(LinkId::derive(&alice, &zoom), LinkId::derive(&bob, &zoom));
+        assert!(LinkId::derive(&alice, &zoom).belongs_to(&alice));
+        assert!(!LinkId::derive(&alice, &zoom).belongs_to(&bob));
     }
 }

@@ -117,10 +117,10 @@ impl ReturnUrl {
     }
 
     /// The URL with one of our parameters added, and all else as the app wrote it.
-    pub fn with(&self, parameter: Outcome<'_>) -> String {
-        let (name, value) = match parameter {
-            Outcome::Link(claim) => ("zoom_link", claim),
-            Outcome::Error(code) => ("zoom_error", code),
+    pub fn with_outcome(&self, outcome: LinkOutcome<'_>) -> String {
+        let (name, value) = match outcome {
+            LinkOutcome::Claim(claim) => ("zoom_link", claim),
+            LinkOutcome::Error(code) => ("zoom_error", code),
         };
         let ours = form_urlencoded::Serializer::new(String::new())
             .append_pair(name, value)
@@ -155,17 +155,17 @@ fn is_ours(pair: &str) -> bool {
 
 /// What the browser brings back to the app. `Debug` does not show a claim.
 #[derive(Clone, Copy)]
-pub enum Outcome<'a> {
+pub enum LinkOutcome<'a> {
     /// `zoom_link`: a claim to confirm.
-    Link(&'a str),
+    Claim(&'a str),
     /// `zoom_error`: why there is none.
     Error(&'a str),
 }
 
-impl fmt::Debug for Outcome<'_> {
+impl fmt::Debug for LinkOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Link(_) => f.write_str("Link([redacted])"),
+            Self::Claim(_) => f.write_str("Claim([redacted])"),
             Self::Error(code) => f.debug_tuple("Error").field(code).finish(),
         }
     }
@@ -190,11 +190,13 @@ mod tests {
             .unwrap();
         assert_eq!(allowed.as_str(), "https://app.example/settings?tab=zoom");
         assert_eq!(
-            allowed.with(Outcome::Link("c1")),
+            allowed.with_outcome(LinkOutcome::Claim("c1")),
             "https://app.example/settings?tab=zoom&zoom_link=c1"
         );
         assert_eq!(
-            list().default_url().with(Outcome::Error("access_denied")),
+            list()
+                .default_url()
+                .with_outcome(LinkOutcome::Error("access_denied")),
             "https://app.example/settings?zoom_error=access_denied"
         );
         assert!(list().allow("http://localhost:3000/back").is_ok());

@@ -44,7 +44,7 @@ fn spent(delayed: &Delayed) -> Vec<u64> {
         .map(|later| {
             let message: Value = serde_json::from_str(&later.body).unwrap();
             message
-                .get("spent")
+                .get("prior_attempts")
                 .map_or(0, |spent| spent.as_u64().unwrap())
         })
         .collect();

@@ -179,7 +179,7 @@ impl Scene {
     /// Delivers the orders that wait for a quarter of an hour, now.
     async fn finish(&self, exchanges: &BTreeSet<String>) {
         for exchange in exchanges {
-            self.order(json!({"v": 1, "order": "finish_connect", "exchange": exchange}))
+            self.order(json!({"v": 1, "job": "finish_connect", "exchange": exchange}))
                 .await;
         }
         self.settle().await;

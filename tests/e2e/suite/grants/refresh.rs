@@ -124,7 +124,7 @@ async fn a_grant_that_zoom_has_ended_is_reported_once_and_a_new_consent_revives_
     let dead = scene.holding(ADA).await.grant.unwrap();
     assert_eq!(
         (dead.status, dead.tokens),
-        (GrantStatus::Dead, None),
+        (GrantStatus::ReauthorizationRequired, None),
         "tokens are kept"
     );
 

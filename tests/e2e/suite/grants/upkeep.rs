@@ -107,7 +107,7 @@ async fn a_look_at_a_grant_that_ended_before_its_access_token_did_reports_it_at_
     scene.remove_silently(ADA).await;
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     scene
@@ -129,7 +129,7 @@ async fn a_look_at_a_grant_whose_access_token_alone_is_refused_keeps_it() {
     ));
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.refreshes(), 1);

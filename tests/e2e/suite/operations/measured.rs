@@ -152,7 +152,7 @@ async fn zooms_validations_are_counted_and_our_own_are_not() {
     assert!(validation.ok, "{validation:?}");
     let own = json!({
         "event": "endpoint.url_validation", "event_ts": 1,
-        "payload": {"plainToken": format!("{}1", reelay_domain::webhook::endpoint_validation::OUR_OWN)},
+        "payload": {"plainToken": format!("{}1", reelay_domain::webhook::endpoint_validation::DOCTOR_TOKEN_PREFIX)},
     });
     let answer = zoom::ask(
         &system,

@@ -377,7 +377,7 @@ async fn ending(run: &mut Run) {
     for item in scan.unwrap().items.unwrap_or_default() {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
-            let order = json!({"v": 1, "order": "finish_connect", "exchange": id});
+            let order = json!({"v": 1, "job": "finish_connect", "exchange": id});
             store::send(&run.system.stack, &config.queues.jobs, &order.to_string()).await;
         }
     }
