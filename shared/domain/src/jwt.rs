@@ -1,5 +1,5 @@
-//! Tokens that the app signs (JWT, RFC 7519): the connect token in its button, and the API token of
-//! its server. The algorithm is pinned by our configuration, never by the token's header.
+//! Verification of the app's JWTs (RFC 7519): the connect token in its button's link and the API token of
+//! its server. The configuration, never the token's header, determines the algorithm.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,26 +13,26 @@ use serde::{Deserialize, Deserializer};
 use crate::ids::AppUserId;
 use crate::keys::SecretVersions;
 
-/// How far the app's clock and ours may differ.
+/// Tolerated difference between the app's clock and Reelay's.
 pub const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// The longest that a token may live, from `iat` to `exp`.
+/// Maximum time from `iat` to `exp`.
 pub const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
-/// Longer texts are no tokens of ours; they are not even decoded.
-const LONGEST_TEXT: usize = 8 * 1024;
+/// Maximum token length in bytes; longer tokens are rejected before decoding.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// What a token is for (`aud`).
+/// Purpose of a token (`aud`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// `reelay:connect`: opens `/zoom/connect`.
+    /// `reelay:connect`, for `/zoom/connect`.
     Connect,
-    /// `reelay:api`: opens `/v1`.
+    /// `reelay:api`, for `/v1`.
     Api,
 }
 
 impl Audience {
-    /// The text of `aud`.
+    /// Returns the value of `aud`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "reelay:connect",
@@ -41,49 +41,49 @@ impl Audience {
     }
 }
 
-/// The keys that the app signs with.
+/// Keys that verify the app's tokens.
 #[derive(Debug, Clone)]
 pub enum AppKeys {
-    /// HS256 with the app secret: its UTF-8 bytes are the key.
+    /// HS256; the key is the app secret's UTF-8 bytes.
     Secret(SecretVersions),
-    /// RS256 or ES256 by the app's key set; HS256 is refused then.
+    /// RS256 or ES256 with the app's key set (RFC 7517); HS256 is rejected.
     KeySet(JwkSet),
 }
 
-/// A token that was checked.
+/// A verified token.
 #[derive(Debug, Clone)]
 pub struct AppToken {
-    /// `sub`: the app user for whom the app speaks.
+    /// `sub`: the app user on whose behalf the app acts.
     pub app_user: AppUserId,
-    /// `return_to` of a connect token, not yet held against the list.
+    /// `return_to` of a connect token, not yet matched against [`crate::return_url::ReturnUrls`].
     pub return_to: Option<String>,
-    /// `jti`: makes a connect token good for one link only.
+    /// `jti`, which limits a connect token to a single link.
     pub jti: Option<String>,
-    /// `exp`.
+    /// `exp`, the time of expiry.
     pub expires_at: Timestamp,
 }
 
-/// Why a token is refused.
+/// Why a token was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Was good once.
+    /// The token is otherwise valid.
     #[error("the token has expired")]
     Expired,
-    /// Signed by a key that is not in the key set; a fresher set may hold it.
-    #[error("the token names a key that is not in the key set")]
+    /// No key of the key set matches; a newer key set may contain one.
+    #[error("the token is signed by a key that is not in the key set")]
     UnknownKey,
-    /// Never good: what is wrong, in words fit for the app's developer.
+    /// The token is invalid at any time, for the reason given.
     #[error("{0}")]
     Invalid(&'static str),
 }
 
 impl TokenError {
-    /// The reason in words fit for the app's developer.
+    /// Returns the reason, worded for the app's developer.
     pub fn public_message(self) -> &'static str {
         match self {
             Self::Expired => "The token has expired.",
-            Self::UnknownKey => "The token names a key that is not in the key set.",
-            Self::Invalid(why) => why,
+            Self::UnknownKey => "The token is signed by a key that is not in the key set.",
+            Self::Invalid(reason) => reason,
         }
     }
 }
@@ -106,7 +106,10 @@ enum Aud {
     Many(Vec<String>),
 }
 
-/// Checks a token's signature, then its claims, at `now`.
+/// Verifies a token's signature and then its claims at `now`.
+///
+/// # Errors
+/// [`TokenError`], with the first check that failed.
 pub fn verify(
     keys: &AppKeys,
     token: &str,
@@ -114,10 +117,10 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<AppToken, TokenError> {
     use TokenError::Invalid;
-    if token.len() > LONGEST_TEXT {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(Invalid("the token is longer than 8 KiB"));
     }
-    let header = read_header(token)?;
+    let header = parse_header(token)?;
     let claims = verify_signature(keys, token, &header)?;
 
     let aud_matches = match claims.aud.ok_or(Invalid("the token has no aud"))? {
@@ -135,18 +138,18 @@ pub fn verify(
     let iat = numeric_date(claims.iat.ok_or(Invalid("the token has no iat"))?)?;
     let exp = numeric_date(claims.exp.ok_or(Invalid("the token has no exp"))?)?;
     if iat > now + LEEWAY {
-        return Err(Invalid("iat lies in the future"));
+        return Err(Invalid("iat is in the future"));
     }
     if let Some(nbf) = claims.nbf
         && numeric_date(nbf)? > now + LEEWAY
     {
-        return Err(Invalid("nbf lies in the future"));
+        return Err(Invalid("nbf is in the future"));
     }
     if exp < iat {
-        return Err(Invalid("exp lies before iat"));
+        return Err(Invalid("exp is before iat"));
     }
     if exp.duration_since(iat) > MAX_LIFETIME {
-        return Err(Invalid("the token lives longer than 15 minutes"));
+        return Err(Invalid("exp is more than 15 minutes after iat"));
     }
     if now >= exp + LEEWAY {
         return Err(TokenError::Expired);
@@ -170,17 +173,17 @@ pub fn verify(
 struct Header {
     alg: String,
     kid: Option<String>,
-    /// Present at all, whatever its value: `null` is no list of extensions either.
-    #[serde(default, deserialize_with = "present")]
-    crit: bool,
+    /// Whether `crit` is present, whatever its value: `null` is not a list of extensions either.
+    #[serde(default, rename = "crit", deserialize_with = "is_present")]
+    has_crit: bool,
 }
 
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+fn is_present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
 
-/// Reads what we use of the header. `jku`, `x5u` and `jwk` are not even looked at.
-fn read_header(token: &str) -> Result<Header, TokenError> {
+/// Parses the header. `jku`, `x5u` and `jwk` are ignored.
+fn parse_header(token: &str) -> Result<Header, TokenError> {
     let malformed = TokenError::Invalid("the token is not a signed JWT");
     let (first, rest) = token.split_once('.').ok_or(malformed)?;
     if rest.split('.').count() != 2 {
@@ -188,7 +191,7 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
     }
     let json = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed)?;
     let header: Header = serde_json::from_slice(&json).map_err(|_| malformed)?;
-    if header.crit {
+    if header.has_crit {
         return Err(TokenError::Invalid(
             "the token's header has crit, which is not supported",
         ));
@@ -223,19 +226,19 @@ fn verify_signature(keys: &AppKeys, token: &str, header: &Header) -> Result<Clai
                 }
             };
             let jwk =
-                choose(set, header.kid.as_deref(), algorithm).ok_or(TokenError::UnknownKey)?;
+                select_key(set, header.kid.as_deref(), algorithm).ok_or(TokenError::UnknownKey)?;
             let key = DecodingKey::from_jwk(jwk).map_err(|_| TokenError::UnknownKey)?;
             decode(token, &key, algorithm)
         }
     }
 }
 
-/// The key for a token: by `kid`, or the only one of its kind when the token names none. `alg` and `use`
-/// of a key are optional (RFC 7517 §4); where they stand they must fit.
-fn choose<'a>(set: &'a JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<&'a Jwk> {
-    let fits = |alg| alg == KeyAlgorithm::from(algorithm);
+/// Selects the key by `kid`, or the only usable key if the token has no `kid`. A key's `alg` and `use` are
+/// optional (RFC 7517 §4), but must match if present.
+fn select_key<'a>(set: &'a JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<&'a Jwk> {
+    let matches_algorithm = |alg| alg == KeyAlgorithm::from(algorithm);
     let mut usable = set.keys.iter().filter(|jwk| {
-        jwk.common.key_algorithm.is_none_or(fits)
+        jwk.common.key_algorithm.is_none_or(matches_algorithm)
             && !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption))
             && DecodingKey::from_jwk(jwk).is_ok_and(|key| key.family() == algorithm.family())
     });
@@ -247,7 +250,7 @@ fn choose<'a>(set: &'a JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Optio
 
 fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, TokenError> {
     let mut validation = Validation::new(algorithm);
-    // The claims are checked above, against the caller's clock instead of the process's.
+    // `verify` checks the claims against the `now` argument; the library would use the system clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
@@ -257,7 +260,7 @@ fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims
         .map_err(|_| TokenError::Invalid("the token's signature or claims are not valid"))
 }
 
-/// NumericDate (RFC 7519 §2): seconds, possibly with a fraction.
+/// Converts a NumericDate (RFC 7519 §2): seconds since the epoch, possibly with a fraction.
 fn numeric_date(number: serde_json::Number) -> Result<Timestamp, TokenError> {
     let seconds = number.as_i64().or_else(|| {
         let seconds = number.as_f64()?;
@@ -265,10 +268,12 @@ fn numeric_date(number: serde_json::Number) -> Result<Timestamp, TokenError> {
         (seconds.abs() < 9e15).then_some(seconds.floor() as i64)
     });
     seconds
-        // Far from the ends of what a timestamp can hold, so that adding leeway can't overflow.
+        // Well within a timestamp's range, so that adding the leeway cannot overflow.
         .filter(|seconds| (0..=253_000_000_000).contains(seconds))
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or(TokenError::Invalid("a date of the token is out of range"))
+        .ok_or(TokenError::Invalid(
+            "a date claim of the token is out of range",
+        ))
 }
 
 #[cfg(test)]

@@ -1,81 +1,77 @@
-//! Links and the grant that they share: what there is, what can happen to it, and what follows.
+//! State machine of a Zoom user's grant and the links that share it.
 //!
-//! A *link* says "this app user may have that Zoom user's recordings". All links of one Zoom user share
-//! one *grant*, Zoom's OAuth tokens, because Zoom ends the older grant when the same user authorizes the
-//! app again. The rules below are one function of the state and what happens; whoever writes the result
-//! does so in one transaction.
+//! A *link* gives one app user access to one Zoom user's recordings. All links of a Zoom user share one
+//! *grant* (Zoom's OAuth tokens), because Zoom revokes the older grant when the same user authorizes the
+//! app again. [`GrantState::apply`] computes the next state; the store writes it in one transaction.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppUserId, LinkId, ZoomUser};
 
-/// How many app users may share one Zoom user's grant. A change of the grant and all of its links is one
-/// transaction, which in DynamoDB has 100 items; when a Zoom user changes accounts each link takes two.
+/// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at
+/// most 100 items, and an account move takes two items per link.
 pub const MAX_LINKS_PER_GRANT: usize = 45;
 
-/// A link's state. A pending link is never listed, routed to or notified.
+/// Status of a link. A pending link is never listed, routed to or notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkStatus {
-    /// Zoom consented; the app has not confirmed yet.
+    /// The user consented at Zoom; the app has not confirmed the claim yet.
     Pending,
     /// Confirmed by the app.
     Active,
-    /// Confirmed, but Zoom no longer honours the grant; the user must connect again.
+    /// Confirmed, but the grant is no longer valid; the user must connect again.
     ReauthorizationRequired,
 }
 
 impl LinkStatus {
-    /// Whether the app sees the link and gets its recordings.
+    /// Returns whether the app can see the link.
     pub fn is_visible(self) -> bool {
         matches!(self, Self::Active | Self::ReauthorizationRequired)
     }
 }
 
-/// A grant's state.
+/// Status of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantStatus {
-    /// It has tokens that Zoom honours, as far as we know.
+    /// The tokens are valid, as far as known.
     #[default]
     Live,
-    /// Zoom does not honour it any more; it has no tokens. Its links wait for a new consent.
+    /// Zoom revoked the grant and its tokens are erased. Its links wait for a new consent.
     ReauthorizationRequired,
-    /// Nobody needs it any more; it is being revoked. There is no way back from here: revoking ends
-    /// whatever the Zoom user has granted to this app.
+    /// No link is left, and Reelay is revoking the grant. This is final: revocation ends every grant of the
+    /// Zoom user to this Zoom app.
     Revoking,
 }
 
-/// A link as it is stored.
+/// A link between an app user and a Zoom user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Derived from the pair, so linking again finds the same one.
+    /// Derived from app user and Zoom user ([`LinkId::derive`]).
     pub id: LinkId,
-    /// The app's user.
+    /// The app user.
     pub app_user: AppUserId,
-    /// Zoom's user.
+    /// The Zoom user.
     pub zoom_user: ZoomUser,
-    /// The name that Zoom shows; may be empty.
+    /// The Zoom user's display name; may be empty.
     pub display_name: String,
-    /// Where it stands.
+    /// Status.
     pub status: LinkStatus,
-    /// When Zoom consented for the first time.
+    /// Time of the first consent.
     pub created_at: Timestamp,
-    /// When the app confirmed it.
+    /// Time of the app's confirmation.
     pub activated_at: Option<Timestamp>,
-    /// Until when the app may confirm it; the latest claim counts.
+    /// Expiry of the latest claim; present while the link is pending.
     pub pending_until: Option<Timestamp>,
-    /// What Zoom called the same user before, in other accounts: recordings of then are still theirs.
+    /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.
     pub previous_zoom_users: Vec<ZoomUser>,
 }
 
-/// `link` of the API and of notifications.
+/// `link` in API responses and notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the public API, documented there"
-)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
 pub struct LinkView {
     pub id: LinkId,
     pub status: LinkStatus,
@@ -86,10 +82,7 @@ pub struct LinkView {
 
 /// `link.zoom`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the public API, documented there"
-)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
 pub struct LinkedZoomUser {
     #[serde(flatten)]
     pub user: ZoomUser,
@@ -97,12 +90,12 @@ pub struct LinkedZoomUser {
 }
 
 impl Link {
-    /// Everybody whose recordings the link gives: the Zoom user, under all of their names.
+    /// Iterates over all keys of the Zoom user: the current one, then those of earlier accounts.
     pub fn zoom_users(&self) -> impl Iterator<Item = &ZoomUser> {
         std::iter::once(&self.zoom_user).chain(&self.previous_zoom_users)
     }
 
-    /// As the app sees it.
+    /// Returns the public view.
     pub fn view(&self) -> LinkView {
         LinkView {
             id: self.id.clone(),
@@ -117,65 +110,63 @@ impl Link {
     }
 }
 
-/// A Zoom user's grant and links at one moment.
+/// State of a Zoom user's grant and its links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrantState {
-    /// The grant, if there is one.
+    /// Status of the grant, if there is one.
     pub grant: Option<GrantStatus>,
-    /// All links, pending ones included.
+    /// All links, including pending ones.
     pub links: Vec<Link>,
 }
 
-/// What can happen to a Zoom user's grant and links.
+/// A change of a grant or its links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantChange {
-    /// Zoom consented: there are new tokens, good for all links, and perhaps a new link that waits for
-    /// the app's word.
+    /// The user consented at Zoom: the new tokens serve all links, and a pending link may be added.
     Consent {
-        /// The link that is begun; absent when the tokens make none (a scope is missing).
+        /// The pending link; absent if the tokens do not allow one (a scope is missing).
         link: Option<Link>,
-        /// Whether tokens that Zoom gave later are with the grant already: then these are dead, and only
-        /// the link counts.
+        /// Whether the grant already has newer tokens. Then these are invalid, and only the link is added.
         superseded: bool,
     },
-    /// The app confirmed the link of this user.
+    /// The app confirmed the app user's link.
     Confirm {
-        /// Whose.
+        /// The app user.
         app_user: AppUserId,
     },
-    /// The app, or the user in it, gave up the link.
+    /// The app deleted the link.
     Disconnect {
-        /// Whose.
+        /// The app user.
         app_user: AppUserId,
     },
-    /// The link's claim has expired; if it was never confirmed, it goes.
+    /// The link's claim expired; a link that is still pending is removed.
     ExpirePending {
-        /// Whose.
+        /// The app user.
         app_user: AppUserId,
     },
-    /// Zoom refuses the tokens for good.
+    /// Zoom revoked the grant (`invalid_grant`).
     RequireReauthorization,
-    /// The Zoom user removed the app at Zoom: nothing of the grant is left there.
+    /// The Zoom user removed the app at Zoom, which ends the grant and all links.
     Deauthorize,
-    /// The revocation that [`GrantStatus::Revoking`] began is done.
+    /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
     CompleteRevocation,
 }
 
-/// Why a change can't be made.
+/// Why a change was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// The grant is being revoked; whatever is written now would not outlive it.
+    /// The grant is being revoked, so a new link would not last.
     #[error("the grant is being revoked")]
     GrantRevoking,
-    /// There is no such link.
-    #[error("there is no such link")]
+    /// The app user has no such link.
+    #[error("link not found")]
     LinkNotFound,
-    /// [`MAX_LINKS_PER_GRANT`] app users share this Zoom user already.
-    #[error("too many app users share this Zoom user")]
+    /// [`MAX_LINKS_PER_GRANT`] links share the grant already.
+    #[error("the grant has the maximum number of links")]
     TooManyLinks,
 }
 
-/// What became of a link that the app sees, or saw.
+/// A notification about a link, before [`LinkNotification::render`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkNotification {
     /// `link.activated`.
@@ -187,17 +178,16 @@ pub enum LinkNotification {
 }
 
 impl GrantState {
-    /// The state after a change. Repeating a change that is done changes nothing.
+    /// Returns the state after a change. Applying a change twice has the effect of applying it once.
     ///
     /// # Errors
-    /// [`ChangeError`]; then nothing is to be written.
+    /// [`ChangeError`] if the change is not possible in this state.
     pub fn apply(&self, change: &GrantChange, now: Timestamp) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         match change {
             GrantChange::Consent { link, superseded } => {
                 if self.grant == Some(GrantStatus::Revoking) {
-                    // Nothing begins here any more. Tokens alone are taken in, so that what is revoked in
-                    // the end is what Zoom honours.
+                    // Tokens without a link are accepted, so that the revocation uses the valid ones.
                     return if link.is_none() {
                         Ok(next)
                     } else {
@@ -213,38 +203,38 @@ impl GrantState {
                     }
                 }
                 if let Some(link) = link {
-                    let full = next.links.len() >= MAX_LINKS_PER_GRANT;
+                    let is_full = next.links.len() >= MAX_LINKS_PER_GRANT;
                     match next
                         .links
                         .iter_mut()
                         .find(|known| known.app_user == link.app_user)
                     {
-                        // Linking again keeps the link, so that what works is not taken away.
+                        // Linking again keeps the status, so that an active link stays active.
                         Some(known) => {
                             known.display_name.clone_from(&link.display_name);
                             if known.status == LinkStatus::Pending {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }
                         }
-                        None if full => return Err(ChangeError::TooManyLinks),
+                        None if is_full => return Err(ChangeError::TooManyLinks),
                         None => next.links.push(Link {
                             status: LinkStatus::Pending,
                             ..link.clone()
                         }),
                     }
                 }
-                // New tokens that no link needs are nobody's: the grant begins to end at once.
-                next.end_without_links();
+                // A grant without a link is revoked at once.
+                next.revoke_without_links();
             }
             GrantChange::Confirm { app_user } => {
-                let dead = self.grant == Some(GrantStatus::ReauthorizationRequired);
+                let is_revoked = self.grant == Some(GrantStatus::ReauthorizationRequired);
                 let link = next
                     .links
                     .iter_mut()
                     .find(|link| link.app_user == *app_user)
                     .ok_or(ChangeError::LinkNotFound)?;
                 if link.status == LinkStatus::Pending {
-                    link.status = if dead {
+                    link.status = if is_revoked {
                         LinkStatus::ReauthorizationRequired
                     } else {
                         LinkStatus::Active
@@ -255,16 +245,16 @@ impl GrantState {
             }
             GrantChange::Disconnect { app_user } => {
                 next.links.retain(|link| link.app_user != *app_user);
-                next.end_without_links();
+                next.revoke_without_links();
             }
             GrantChange::ExpirePending { app_user } => {
-                let expired = |link: &Link| {
+                let is_expired = |link: &Link| {
                     link.status == LinkStatus::Pending
                         && link.pending_until.is_none_or(|until| until <= now)
                 };
                 next.links
-                    .retain(|link| link.app_user != *app_user || !expired(link));
-                next.end_without_links();
+                    .retain(|link| link.app_user != *app_user || !is_expired(link));
+                next.revoke_without_links();
             }
             GrantChange::RequireReauthorization => {
                 if self.grant == Some(GrantStatus::Live) {
@@ -286,12 +276,12 @@ impl GrantState {
         Ok(next)
     }
 
-    /// The state of a Zoom user to whom the links and the tokens of `old` have come, because Zoom has moved
-    /// that user from one account to another. Links keep their ids, so the app's remain what they were;
-    /// of two links of one app user the better one stays.
+    /// Returns the state after Zoom moved the user of `old` to the account of this state, whose key is
+    /// `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with the
+    /// further advanced status.
     ///
     /// # Errors
-    /// [`ChangeError`]; then nothing is to be written.
+    /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
     pub fn merge_moved(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, ChangeError> {
         if self.grant == Some(GrantStatus::Revoking) {
             return Err(ChangeError::GrantRevoking);
@@ -326,7 +316,7 @@ impl GrantState {
         if next.links.len() > MAX_LINKS_PER_GRANT {
             return Err(ChangeError::TooManyLinks);
         }
-        // The tokens that come along are honoured: Zoom has just told by them who the user is.
+        // The moved tokens are valid: `users/me` has just accepted them.
         next.grant = Some(GrantStatus::Live);
         for link in &mut next.links {
             if link.status == LinkStatus::ReauthorizationRequired {
@@ -336,8 +326,8 @@ impl GrantState {
         Ok(next)
     }
 
-    /// A grant that no link needs is revoked; one that is dead has nothing left to revoke.
-    fn end_without_links(&mut self) {
+    /// If no link is left, starts the revocation of a live grant and drops a revoked one.
+    fn revoke_without_links(&mut self) {
         if self.links.is_empty() {
             self.grant = match self.grant {
                 Some(GrantStatus::Live | GrantStatus::Revoking) => Some(GrantStatus::Revoking),
@@ -346,9 +336,9 @@ impl GrantState {
         }
     }
 
-    /// What the app is to be told of the way from `self` to `next`.
+    /// Returns the notifications for the transition from `self` to `next`.
     pub fn notifications(&self, next: &Self) -> Vec<LinkNotification> {
-        let was = |app_user: &AppUserId| {
+        let status_before = |app_user: &AppUserId| {
             self.links
                 .iter()
                 .find(|link| link.app_user == *app_user)
@@ -356,7 +346,7 @@ impl GrantState {
         };
         let mut notifications = Vec::new();
         for link in &next.links {
-            match (was(&link.app_user), link.status) {
+            match (status_before(&link.app_user), link.status) {
                 (before, now) if before == Some(now) => {}
                 (_, LinkStatus::Active) => {
                     notifications.push(LinkNotification::Activated(link.clone()))
@@ -367,11 +357,12 @@ impl GrantState {
                 (_, LinkStatus::Pending) => {}
             }
         }
-        let gone = |link: &&Link| next.links.iter().all(|kept| kept.app_user != link.app_user);
+        let is_removed =
+            |link: &&Link| next.links.iter().all(|kept| kept.app_user != link.app_user);
         let removed = self
             .links
             .iter()
-            .filter(gone)
+            .filter(is_removed)
             .filter(|link| link.status.is_visible());
         notifications.extend(removed.cloned().map(LinkNotification::Removed));
         notifications
@@ -434,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_consent_revives_every_link_of_the_grant() {
+    fn new_consent_reactivates_all_links() {
         let mut changes = vec![
             consent(1),
             GrantChange::Confirm { app_user: user(1) },
@@ -449,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_link_ends_the_grant_and_nothing_starts_on_an_ending_one() {
+    fn removing_last_link_revokes_the_grant() {
         let state = run(&[consent(1), GrantChange::Disconnect { app_user: user(1) }]);
         assert_eq!(state.grant, Some(GrantStatus::Revoking));
         assert_eq!(
@@ -470,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_link_of_somebody_else_keeps_the_grant() {
+    fn pending_link_keeps_the_grant_live() {
         let state = run(&[
             consent(1),
             consent(2),
@@ -480,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_without_a_link_are_revoked() {
+    fn grant_without_link_is_revoked() {
         assert_eq!(
             run(&[GrantChange::Consent {
                 link: None,
@@ -492,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_of_pending_links() {
+    fn pending_links_cause_no_notification() {
         let before = run(&[consent(1)]);
         assert!(GrantState::default().notifications(&before).is_empty());
         let after = before
@@ -502,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_begun_again_waits_for_the_latest_claim() {
+    fn latest_claim_determines_expiry() {
         let later = now() + jiff::SignedDuration::from_mins(10);
         let again = GrantChange::Consent {
             link: Some(Link {
@@ -518,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn every_visible_change_is_told_once() {
+    fn each_visible_change_is_notified_once() {
         let pending = run(&[consent(1)]);
         let active = pending
             .apply(&GrantChange::Confirm { app_user: user(1) }, now())
@@ -551,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forty_sixth_app_user_is_refused_and_the_first_may_come_again() {
+    fn links_per_grant_are_limited() {
         let full = (1..=45).fold(GrantState::default(), |state, n| {
             state.apply(&consent(n), now()).unwrap()
         });
@@ -563,43 +554,43 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_accounts_keeps_their_links_and_what_they_were_called() {
-        let there = ZoomUser {
+    fn account_move_keeps_links_and_previous_keys() {
+        let new_key = ZoomUser {
             account_id: "B".parse().unwrap(),
             user_id: "u".parse().unwrap(),
         };
-        let here = link(1).zoom_user;
+        let old_key = link(1).zoom_user;
         let old = run(&[
             consent(1),
             GrantChange::Confirm { app_user: user(1) },
             consent(2),
             GrantChange::Confirm { app_user: user(2) },
         ]);
-        // One of the two has begun again, under the new account.
+        // The second app user already has a pending link under the new account.
         let new = GrantState {
             grant: Some(GrantStatus::ReauthorizationRequired),
             links: vec![Link {
-                id: LinkId::derive(&user(2), &there),
-                zoom_user: there.clone(),
+                id: LinkId::derive(&user(2), &new_key),
+                zoom_user: new_key.clone(),
                 ..link(2)
             }],
         };
-        let joined = new.merge_moved(&old, &there).unwrap();
+        let joined = new.merge_moved(&old, &new_key).unwrap();
         assert_eq!(joined.grant, Some(GrantStatus::Live));
         assert_eq!(joined.links.len(), 2);
         for link in &joined.links {
             assert_eq!(link.status, LinkStatus::Active);
-            assert_eq!(link.zoom_user, there);
-            assert_eq!(link.previous_zoom_users, std::slice::from_ref(&here));
+            assert_eq!(link.zoom_user, new_key);
+            assert_eq!(link.previous_zoom_users, std::slice::from_ref(&old_key));
         }
         let kept = joined.links.iter().find(|link| link.app_user == user(1));
         assert_eq!(kept.unwrap().id, old.links[0].id);
-        let ending = GrantState {
+        let revoking = GrantState {
             grant: Some(GrantStatus::Revoking),
             links: Vec::new(),
         };
         assert_eq!(
-            ending.merge_moved(&old, &there),
+            revoking.merge_moved(&old, &new_key),
             Err(ChangeError::GrantRevoking)
         );
     }
@@ -616,63 +607,63 @@ mod tests {
         })
     }
 
-    /// The plain model: who is linked how, and whether Zoom honours tokens of ours.
+    /// Reference model: sets of linked app users, and whether Zoom accepts the tokens.
     #[derive(Default)]
     struct Model {
         confirmed: std::collections::BTreeSet<AppUserId>,
-        begun: std::collections::BTreeSet<AppUserId>,
-        honoured: bool,
-        ending: bool,
+        linked: std::collections::BTreeSet<AppUserId>,
+        has_valid_tokens: bool,
+        is_revoking: bool,
     }
 
     impl Model {
         fn apply(&mut self, change: &GrantChange) {
             match change {
                 GrantChange::Consent { link, .. } => {
-                    if !self.ending {
-                        self.honoured = true;
-                        self.begun
+                    if !self.is_revoking {
+                        self.has_valid_tokens = true;
+                        self.linked
                             .extend(link.iter().map(|link| link.app_user.clone()));
                     }
                 }
                 GrantChange::Confirm { app_user } => {
-                    if self.begun.contains(app_user) {
+                    if self.linked.contains(app_user) {
                         self.confirmed.insert(app_user.clone());
                     }
                 }
-                GrantChange::Disconnect { app_user } => self.drop_user(app_user),
+                GrantChange::Disconnect { app_user } => self.remove_user(app_user),
                 GrantChange::ExpirePending { app_user } => {
                     if !self.confirmed.contains(app_user) {
-                        self.drop_user(app_user);
+                        self.remove_user(app_user);
                     }
                 }
-                GrantChange::RequireReauthorization => self.honoured &= self.ending,
+                GrantChange::RequireReauthorization => self.has_valid_tokens &= self.is_revoking,
                 GrantChange::Deauthorize => *self = Self::default(),
                 GrantChange::CompleteRevocation => {
-                    if self.ending {
+                    if self.is_revoking {
                         *self = Self::default();
                     }
                 }
             }
         }
 
-        fn drop_user(&mut self, app_user: &AppUserId) {
-            self.begun.remove(app_user);
+        fn remove_user(&mut self, app_user: &AppUserId) {
+            self.linked.remove(app_user);
             self.confirmed.remove(app_user);
-            self.ending |= self.begun.is_empty() && self.honoured;
+            self.is_revoking |= self.linked.is_empty() && self.has_valid_tokens;
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]
-        fn any_sequence_of_changes_agrees_with_a_plain_model(changes in proptest::collection::vec(change(), 1..40)) {
+        fn any_sequence_agrees_with_the_model(changes in proptest::collection::vec(change(), 1..40)) {
             let (mut state, mut model) = (GrantState::default(), Model::default());
             for change in &changes {
                 state = state.apply(change, now()).unwrap_or(state);
                 model.apply(change);
 
-                // No orphan grant, no link without a grant.
+                // A grant has links exactly if it is not being revoked.
                 match state.grant {
                     Some(GrantStatus::Live | GrantStatus::ReauthorizationRequired) => prop_assert!(!state.links.is_empty()),
                     Some(GrantStatus::Revoking) | None => prop_assert!(state.links.is_empty()),
@@ -680,13 +671,13 @@ mod tests {
                 let users = |wanted: fn(LinkStatus) -> bool| -> std::collections::BTreeSet<AppUserId> {
                     state.links.iter().filter(|l| wanted(l.status)).map(|l| l.app_user.clone()).collect()
                 };
-                prop_assert_eq!(users(|_| true), model.begun.clone());
+                prop_assert_eq!(users(|_| true), model.linked.clone());
                 prop_assert_eq!(users(LinkStatus::is_visible), model.confirmed.clone());
-                // Tokens are there exactly as long as Zoom may honour them.
+                // The grant has tokens exactly while Zoom may accept them.
                 let has_tokens = matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
-                prop_assert_eq!(has_tokens, model.honoured);
-                // Whoever is active has tokens to be active with.
-                prop_assert!(state.links.iter().all(|l| l.status != LinkStatus::Active || model.honoured));
+                prop_assert_eq!(has_tokens, model.has_valid_tokens);
+                // An active link implies valid tokens.
+                prop_assert!(state.links.iter().all(|l| l.status != LinkStatus::Active || model.has_valid_tokens));
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Zoom's events as far as Reelay acts on them, read from the redacted body.
+//! Parsing of Zoom's events from their redacted bodies.
 //!
-//! Zoom's shapes vary (numbers or strings, fields absent, keys in any order), and unknown fields
-//! occur; what is not needed is not looked at.
+//! Zoom's JSON varies (numbers as strings, absent fields, unknown fields), so parsing is lenient and ignores
+//! fields that Reelay does not use.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -12,11 +12,11 @@ use crate::ids::{AccountId, FileId, MeetingUuid, UserId, ZoomUser};
 use crate::recording::{FileMetadata, RecordingMetadata};
 use crate::source_cipher::EncryptedSource;
 
-/// The event that says that files are there.
+/// Name of the event that announces completed files.
 pub const RECORDING_COMPLETED: &str = "recording.completed";
 
-/// The events about recordings to which the Zoom app subscribes. The endpoint's validation comes by itself,
-/// and `app_deauthorized` goes to an address of its own.
+/// Recording events to subscribe the Zoom app to. `endpoint.url_validation` needs no subscription, and
+/// `app_deauthorized` has its own endpoint.
 pub const SUBSCRIBED_EVENTS: [&str; 9] = [
     RECORDING_COMPLETED,
     "recording.transcript_completed",
@@ -29,23 +29,23 @@ pub const SUBSCRIBED_EVENTS: [&str; 9] = [
     "recording.batch_deleted",
 ];
 
-/// What kind of event it is, by its name alone.
+/// Kind of an event, determined by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// `endpoint.url_validation`.
     EndpointValidation,
-    /// `recording.completed` or `recording.transcript_completed`: files are there to fetch.
+    /// `recording.completed` or `recording.transcript_completed`.
     FilesCompleted,
-    /// `recording.renamed`, `.trashed`, `.recovered`, `.deleted`, and their batches.
+    /// `recording.renamed`, `.trashed`, `.recovered`, `.deleted`, and the batch events.
     RecordingsChanged,
-    /// `app_deauthorized`: a Zoom user removed the app.
+    /// `app_deauthorized`: the Zoom user removed the app.
     Deauthorized,
-    /// Anything else: acknowledged and counted, its body not kept.
+    /// Any other event: acknowledged and counted; the body is dropped.
     Other,
 }
 
 impl EventKind {
-    /// Tells the kind from the event's name.
+    /// Returns the kind of the event with this name.
     pub fn from_name(name: &str) -> Self {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
@@ -63,21 +63,21 @@ impl EventKind {
     }
 }
 
-/// `app_deauthorized`, parsed. Where the event's time stands differs between Zoom's own sources, and it
-/// is not needed: whether the event concerns the grant of today, Zoom itself is asked.
+/// A parsed `app_deauthorized` event. Its time is ignored, because its position varies: Reelay verifies at
+/// Zoom whether the current grant is affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deauthorized {
-    /// Who removed the app.
+    /// The Zoom user who removed the app.
     pub zoom_user: ZoomUser,
-    /// Which app, if the event says so.
+    /// Client id of the removed Zoom app, if the event contains it.
     pub client_id: Option<String>,
 }
 
 impl Deauthorized {
-    /// Reads a redacted event.
+    /// Parses a redacted event.
     ///
     /// # Errors
-    /// Names the field that is missing or malformed.
+    /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
         let account = text("/payload/account_id").ok_or(EventError::Field("payload.account_id"))?;
@@ -96,12 +96,15 @@ impl Deauthorized {
     }
 }
 
-/// A body whose signature held but which is no event: no JSON object with a string `event`.
+/// The body is not a JSON object with a string `event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not a JSON object with a string \"event\"")]
 pub struct InvalidEnvelope;
 
-/// The event's name and the whole body.
+/// Parses a body into the event's name and the whole event.
+///
+/// # Errors
+/// [`InvalidEnvelope`] if the body is not a JSON object with a string `event`.
 pub fn parse_envelope(body: &[u8]) -> Result<(String, Value), InvalidEnvelope> {
     let event: Value = serde_json::from_slice(body).map_err(|_| InvalidEnvelope)?;
     let name = event
@@ -112,24 +115,24 @@ pub fn parse_envelope(body: &[u8]) -> Result<(String, Value), InvalidEnvelope> {
     Ok((name, event))
 }
 
-/// Why an event that should carry files can't be acted on.
+/// Why an event could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// A needed field is absent or not of its form.
+    /// A required field is missing or malformed.
     #[error("the event's {0} is missing or malformed")]
     Field(&'static str),
 }
 
-/// `recording.completed` and `recording.transcript_completed`, parsed.
+/// A parsed `recording.completed` or `recording.transcript_completed` event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesCompleted {
-    /// Whose recording it is: (`payload.account_id`, `payload.object.host_id`).
+    /// Host of the meeting: (`payload.account_id`, `payload.object.host_id`).
     pub host: ZoomUser,
-    /// The meeting instance.
+    /// Metadata of the recording.
     pub recording: RecordingMetadata,
-    /// The completed files, each id once.
+    /// The completed files with their download sources; ids are unique.
     pub files: Vec<(FileMetadata, Option<EncryptedSource>)>,
-    /// `event_ts`: when it happened, epoch milliseconds.
+    /// `event_ts`, in epoch milliseconds; 0 if absent.
     pub event_ts: i64,
 }
 
@@ -146,7 +149,7 @@ struct Payload {
     object: Value,
 }
 
-/// A meeting with its files, as webhooks and the REST API write it.
+/// A meeting with its files, in the form that webhooks and the REST API share.
 #[derive(Deserialize)]
 struct Meeting {
     uuid: String,
@@ -186,8 +189,8 @@ struct File {
 }
 
 impl File {
-    /// Whether Zoom's id can be part of a key; else one is derived.
-    fn has_usable_id(&self) -> bool {
+    /// Returns whether Zoom's id is valid; otherwise an id is derived.
+    fn has_valid_id(&self) -> bool {
         self.id
             .as_deref()
             .is_some_and(|id| id.parse::<FileId>().is_ok())
@@ -195,7 +198,10 @@ impl File {
 }
 
 impl FilesCompleted {
-    /// Reads a redacted event.
+    /// Parses a redacted event.
+    ///
+    /// # Errors
+    /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let body = Body::deserialize(event).map_err(|_| EventError::Field("payload"))?;
         let account_id: AccountId = body
@@ -207,7 +213,7 @@ impl FilesCompleted {
         Self::parse_meeting(account_id, &body.payload.object, event_ts)
     }
 
-    /// Reads a meeting with its files: the `object` of an event.
+    /// Parses a meeting with its files, the `object` of an event.
     fn parse_meeting(
         account_id: AccountId,
         object: &Value,
@@ -224,14 +230,14 @@ impl FilesCompleted {
             .parse()
             .map_err(|_| EventError::Field("payload.object.uuid"))?;
 
-        let shared = meeting.recording_files.unwrap_or_default();
-        let single = meeting.participant_audio_files.unwrap_or_default();
+        let meeting_files = meeting.recording_files.unwrap_or_default();
+        let participant_files = meeting.participant_audio_files.unwrap_or_default();
         let mut files: Vec<(FileMetadata, Option<EncryptedSource>)> =
-            Vec::with_capacity(shared.len() + single.len());
+            Vec::with_capacity(meeting_files.len() + participant_files.len());
         let mut seen = std::collections::HashSet::new();
-        let listed = shared.iter().map(|file| (file, None));
+        let listed = meeting_files.iter().map(|file| (file, None));
         let listed = listed.chain(
-            single
+            participant_files
                 .iter()
                 .map(|file| (file, Some("audio_only_each_participant"))),
         );
@@ -241,8 +247,7 @@ impl FilesCompleted {
                 .map_err(|_| EventError::Field("payload.object.recording_files"))?;
             first_start =
                 first_start.or_else(|| file.recording_start.as_deref().and_then(timestamp));
-            // Only what Zoom has finished can be fetched; a file without a status is from before
-            // there was one. What is still processing comes with an event of its own.
+            // Files that Zoom still processes get an event of their own later. Old events have no status.
             if file
                 .status
                 .as_deref()
@@ -251,9 +256,9 @@ impl FilesCompleted {
                 continue;
             }
             let mut metadata = file_facts(&uuid, &file, default_type);
-            // Files without an id that are alike in all that the derived id is made of.
+            // Files without a valid id may be equal in all fields that the derived id depends on.
             let mut nth = 1;
-            while !file.has_usable_id() && seen.contains(&metadata.id) {
+            while !file.has_valid_id() && seen.contains(&metadata.id) {
                 nth += 1;
                 let start = file.recording_start.as_deref().unwrap_or_default();
                 metadata.id = FileId::derive(
@@ -301,16 +306,16 @@ impl FilesCompleted {
     }
 }
 
-/// What a meeting of the REST API says of one file.
+/// A file in a meeting of the REST API.
 #[derive(Debug)]
 pub struct ListedFile {
-    /// Where it can be fetched; a credential.
+    /// Download URL, which is a credential.
     pub url: SecretString,
-    /// Declared size in bytes.
+    /// Size in bytes that Zoom declares.
     pub size: Option<u64>,
 }
 
-/// Finds a file in a meeting of the REST API.
+/// Finds a file by id in a meeting of the REST API.
 pub fn find_listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<ListedFile> {
     let lists = [
         ("recording_files", None),
@@ -370,7 +375,7 @@ fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> Fi
     }
 }
 
-/// The extension for the object key: Zoom's in lower case if it is one, else by the file's type.
+/// Returns the extension of the object key: Zoom's in lower case if it is valid, else one by file type.
 fn extension(given: Option<&str>, file_type: &str) -> String {
     let given = given.unwrap_or_default().to_ascii_lowercase();
     if (1..=8).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -388,12 +393,12 @@ fn extension(given: Option<&str>, file_type: &str) -> String {
     .to_owned()
 }
 
-/// A moment in the life of a recording. What lies before 1970 is none, and its year could not stand in an
-/// object key.
+/// Parses a time. Times before 1970 are ignored, because a negative year would break the object key.
 fn timestamp(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|at| *at >= Timestamp::UNIX_EPOCH)
 }
 
+/// Converts a JSON number or a numeric string.
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number
@@ -418,10 +423,10 @@ pub(crate) mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    /// Every example body, by name.
+    /// Returns all example events as (name, body).
     pub(crate) fn fixtures() -> Vec<(String, Vec<u8>)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/zoom");
-        let mut found: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        let mut fixtures: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter_map(|path| {
@@ -432,9 +437,9 @@ pub(crate) mod tests {
             })
             .filter(|(_, body)| parse_envelope(body).is_ok())
             .collect();
-        found.sort();
-        assert!(found.len() >= 10, "the fixtures are missing");
-        found
+        fixtures.sort();
+        assert!(fixtures.len() >= 10, "the fixtures are missing");
+        fixtures
     }
 
     fn completed() -> Value {
@@ -445,19 +450,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn whatever_is_subscribed_to_is_acted_upon() {
+    fn subscribed_events_are_processed() {
         for name in SUBSCRIBED_EVENTS {
             let kind = EventKind::from_name(name);
-            let acted_upon = matches!(
+            let is_processed = matches!(
                 kind,
                 EventKind::FilesCompleted | EventKind::RecordingsChanged
             );
-            assert!(acted_upon, "{name} is {kind:?}");
+            assert!(is_processed, "{name} is {kind:?}");
         }
     }
 
     #[test]
-    fn recording_completed_is_read_in_full() {
+    fn recording_completed_is_parsed() {
         let event = FilesCompleted::parse(&completed()).unwrap();
         assert_eq!(
             event.host.key(),
@@ -511,7 +516,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn timeline_of_2019_without_id_size_type_and_status_is_kept() {
+    fn timeline_without_id_size_and_status_is_kept() {
         let mut event = completed();
         event["payload"]["object"]["recording_files"] = json!([{"meeting_id": "x", "recording_start": "2026-01-01T09:00:10Z", "file_type": "TIMELINE"}]);
         event["payload"]["object"]["participant_audio_files"] = Value::Null;
@@ -522,7 +527,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn files_still_processing_are_left_for_their_own_event_and_ids_count_once() {
+    fn processing_and_duplicate_files_are_skipped() {
         let mut event = completed();
         event["payload"]["object"]["recording_files"][0]["status"] = json!("processing");
         let again = event["payload"]["object"]["recording_files"][1].clone();
@@ -534,15 +539,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn files_alike_and_without_id_are_all_kept_under_ids_of_their_own() {
+    fn equal_files_without_id_get_distinct_ids() {
         let mut event = completed();
         let file = json!({"recording_start": "2026-01-01T09:00:10Z", "file_type": "M4A", "file_extension": "M4A"});
         event["payload"]["object"]["recording_files"] = json!([]);
         event["payload"]["object"]["participant_audio_files"] = json!([file, file, file]);
-        let once = FilesCompleted::parse(&event).unwrap();
-        assert_eq!(once.files.len(), 3);
+        let event_files = FilesCompleted::parse(&event).unwrap();
+        assert_eq!(event_files.files.len(), 3);
         assert_eq!(
-            once,
+            event_files,
             FilesCompleted::parse(&event).unwrap(),
             "the ids are deterministic"
         );
@@ -562,7 +567,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_routed_is_an_error_that_names_the_field() {
+    fn error_names_the_malformed_field() {
         for (pointer, field) in [
             ("/payload/account_id", "payload.account_id"),
             ("/payload/object/host_id", "payload.object.host_id"),
@@ -572,7 +577,7 @@ pub(crate) mod tests {
             *event.pointer_mut(pointer).unwrap() = json!("../../etc");
             let result = FilesCompleted::parse(&event);
             if field.ends_with("uuid") {
-                // A UUID is opaque; it never becomes part of a path unencoded.
+                // A UUID is opaque and always encoded in paths, so slashes are valid.
                 assert!(result.is_ok());
                 *event.pointer_mut(pointer).unwrap() = json!("with space");
             }
@@ -584,7 +589,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn deauthorizations_are_read_in_every_known_form() {
+    fn all_forms_of_deauthorization_are_parsed() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/zoom/");
         for name in [
             "app_deauthorized",
@@ -607,7 +612,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_rest_api_names_where_a_file_is() {
+    fn listed_file_is_found_by_id() {
         use secrecy::ExposeSecret as _;
         let list: Value = serde_json::from_slice(include_bytes!(
             "../../../../tests/fixtures/zoom/user_recordings.json"
@@ -625,26 +630,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_start_before_1970_counts_as_none() {
+    fn start_before_1970_is_ignored() {
         let mut event = completed();
         event["payload"]["object"]["start_time"] = json!("-000001-01-01T00:00:00Z");
-        let read = FilesCompleted::parse(&event).unwrap();
+        let completed = FilesCompleted::parse(&event).unwrap();
         assert_eq!(
-            read.recording.start_time,
+            completed.recording.start_time,
             "2026-01-01T09:00:10Z".parse().unwrap(),
-            "the first file's"
+            "the first file's start is used"
         );
     }
 
     #[test]
-    fn a_hostile_extension_never_reaches_a_key() {
+    fn invalid_extension_is_replaced() {
         for bad in ["../../x", "m p4", "", "verylongextension", "é"] {
             assert_eq!(extension(Some(bad), "MP4"), "mp4");
         }
     }
 
     #[test]
-    fn bodies_that_are_no_events_are_told_apart() {
+    fn invalid_envelopes_are_rejected() {
         for bad in [
             &b""[..],
             b"[]",

@@ -1,6 +1,6 @@
-//! `x-zm-signature`: `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{raw body}` under the app's
-//! secret token (Zoom, "Using webhooks", verification). Raw bytes only: a body that was parsed and
-//! written again is another body.
+//! `x-zm-signature`: `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{raw body}` under the Zoom app's
+//! secret token (Zoom, "Using webhooks"). It covers the raw bytes, so a body that was parsed and serialized
+//! again does not verify.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::keys::{self, SecretVersions};
 
-/// How old, or how far ahead of our clock, a delivery may be. Zoom signs each retry anew, so a tight
-/// window rejects none.
+/// Maximum difference between a request's timestamp and the clock, in either direction. Zoom signs every
+/// retry with a new timestamp.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why a delivery is refused. The caller answers every variant alike; the variant is for the log.
+/// Why a request was rejected. The response is the same for all variants; the variant goes to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// A header is absent, repeated or malformed.
+    /// A header is missing, repeated or malformed.
     #[error("the signature headers are missing or malformed")]
     Malformed,
-    /// Older or newer than the tolerance.
-    #[error("the timestamp is too far from now")]
+    /// The timestamp differs from the clock by more than [`TOLERANCE`].
+    #[error("the timestamp is outside the tolerance")]
     Stale,
-    /// Not signed by any live secret.
+    /// No live secret verifies the signature.
     #[error("the signature does not match")]
     Mismatch,
 }
 
-/// The two headers of a delivery, as they came. A good signature opens the door for five minutes, so
-/// `Debug` does not show it.
+/// The signature headers of a request. A valid signature can be replayed for five minutes, so `Debug`
+/// redacts it.
 #[derive(Clone, Copy)]
 pub struct SignatureHeaders<'a> {
-    /// `x-zm-request-timestamp`: epoch seconds.
+    /// `x-zm-request-timestamp`, in epoch seconds.
     pub timestamp: &'a str,
     /// `x-zm-signature`.
     pub signature: &'a str,
@@ -46,7 +46,11 @@ impl fmt::Debug for SignatureHeaders<'_> {
     }
 }
 
-/// Checks a delivery and tells which live secret signed it. Empty secrets verify nothing.
+/// Verifies a request and returns the live secret that signed it. An empty secret never verifies.
+///
+/// # Errors
+/// [`SignatureError`] if a header is malformed, the timestamp is outside [`TOLERANCE`], or no live secret
+/// verifies the signature.
 pub fn verify<'k>(
     secrets: &'k SecretVersions,
     headers: SignatureHeaders<'_>,
@@ -57,13 +61,13 @@ pub fn verify<'k>(
         timestamp,
         signature,
     } = headers;
-    let digits =
+    let is_number =
         (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds: i64 = digits
+    let seconds: i64 = is_number
         .then(|| timestamp.parse().ok())
         .flatten()
         .ok_or(SignatureError::Malformed)?;
-    // Capitals would be the same digest in another text; Zoom writes none, and so each signature has one.
+    // Zoom writes lower case; rejecting upper case leaves one valid text per signature.
     let hex = signature
         .strip_prefix("v0=")
         .filter(|hex| !hex.bytes().any(|b| b.is_ascii_uppercase()))
@@ -89,7 +93,7 @@ pub fn verify<'k>(
         .ok_or(SignatureError::Mismatch)
 }
 
-/// The `x-zm-signature` of a body, as Zoom makes it: for the operator's tool, which sends what Zoom would.
+/// Creates the `x-zm-signature` of a body as Zoom does, for `reelay doctor`.
 pub fn sign(secret: &SecretString, timestamp: &str, raw_body: &[u8]) -> SecretString {
     let tag = keys::hmac(secret.expose_secret().as_bytes())
         .chain_update(b"v0:")
