@@ -1,5 +1,4 @@
-//! Makes the engines have what the template declares, as CloudFormation would: each resource once
-//! those exist that it names. What is there already, from an earlier run, stays as it is.
+//! Creates the template's resources in the engines, each after the resources that it references.
 
 mod buckets;
 mod queues;
@@ -9,7 +8,7 @@ mod vault;
 
 use std::collections::BTreeSet;
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sqs::error::DisplayErrorContext;
 use reelay_runtime::environment::Environment;
 
 pub(crate) use self::queues::attributes_of as queue_attributes_of;
@@ -53,17 +52,6 @@ impl DeployError {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// Whether a service refused with this code.
-fn is<E, R>(error: &aws_sdk_sqs::error::SdkError<E, R>, code: &str) -> bool
-where
-    E: ProvideErrorMetadata,
-{
-    error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-        .is_some_and(|found| found.ends_with(code))
 }
 
 /// Creates all wanted resources and tells the resolver what they are called.
@@ -138,11 +126,8 @@ async fn event_bus(
     client: &aws_sdk_eventbridge::Client,
     name: &str,
 ) -> Result<Physical, DeployError> {
-    match client.create_event_bus().name(name).send().await {
-        Ok(_) => {}
-        Err(error) if is(&error, "ResourceAlreadyExistsException") => {}
-        Err(error) => return Err(DeployError::engine(name, &error)),
-    }
+    let created = client.create_event_bus().name(name).send().await;
+    created.map_err(|error| DeployError::engine(name, &error))?;
     let arn = format!(
         "arn:aws:events:{}:{}:event-bus/{name}",
         names::REGION,

@@ -1,9 +1,9 @@
-//! Secrets. One that is there already keeps its value: it may have been turned over.
+//! Secrets.
 
 use aws_sdk_secretsmanager::Client;
 use serde_json::Value;
 
-use super::{DeployError, is};
+use super::DeployError;
 use crate::template::{GeneratedSecret, Physical, Secret};
 
 pub(super) async fn create(
@@ -11,24 +11,20 @@ pub(super) async fn create(
     name: &str,
     secret: &Secret,
 ) -> Result<Physical, DeployError> {
-    let arn = match client.describe_secret().secret_id(name).send().await {
-        Ok(known) => known.arn,
-        Err(error) if is(&error, "ResourceNotFoundException") => {
-            let value = match (&secret.generate_secret_string, &secret.secret_string) {
-                (Some(rule), _) => Some(generate(client, name, rule).await?),
-                (None, value) => value.clone(),
-            };
-            let made = client
-                .create_secret()
-                .name(name)
-                .set_secret_string(value)
-                .send()
-                .await;
-            made.map_err(|error| DeployError::engine(name, &error))?.arn
-        }
-        Err(error) => return Err(DeployError::engine(name, &error)),
+    let value = match (&secret.generate_secret_string, &secret.secret_string) {
+        (Some(rule), _) => Some(generate(client, name, rule).await?),
+        (None, value) => value.clone(),
     };
-    let arn = arn.ok_or_else(|| DeployError::answer(name, "the secret has no ARN"))?;
+    let created = client
+        .create_secret()
+        .name(name)
+        .set_secret_string(value)
+        .send()
+        .await;
+    let arn = created
+        .map_err(|error| DeployError::engine(name, &error))?
+        .arn
+        .ok_or_else(|| DeployError::answer(name, "the secret has no ARN"))?;
     // A secret's `Ref` is its ARN.
     Ok(Physical::new(&arn, &arn).with("Id", &arn))
 }

@@ -10,11 +10,12 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use reelay_embedded_aws::Engines;
 use reelay_runtime::environment::{Clock, Environment, Variables};
 use secrecy::SecretString;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
-use super::credentials::{self, ZoomCredentials};
+use super::credentials::ZoomCredentials;
 use super::parameters::{Addresses, parameters};
 use super::{Options, Stack, StartError, ZoomChoice, loopback};
 use crate::config::{self, DevConfig, StackConfig};
@@ -28,7 +29,6 @@ use crate::{deploy, names};
 pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let Options {
         port,
-        data,
         parameters: given,
         zoom,
         demo_app,
@@ -54,7 +54,6 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     })?;
     let url = format!("http://{address}");
     let engines = reelay_embedded_aws::start(reelay_embedded_aws::Options {
-        data: data.map(|data| data.join("aws")),
         region: names::REGION.to_owned(),
         account_id: names::ACCOUNT_ID.to_owned(),
         access_key_id: names::ACCESS_KEY_ID.to_owned(),
@@ -67,16 +66,16 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     } else {
         None
     };
-    let (simulator, zoom_url, offered) = match zoom {
+    let (simulator, zoom_url, zoom_credentials) = match zoom {
         ZoomChoice::Simulator(config) => {
-            let offered = ZoomCredentials {
+            let credentials = ZoomCredentials {
                 client_id: config.client_id.clone(),
                 client_secret: config.client_secret.clone(),
                 webhook_secret: config.webhook_secret.clone(),
             };
             let simulator = reelay_zoom_sim::start(*config).await?;
             let url = simulator.url().clone();
-            (Some(simulator), url, offered)
+            (Some(simulator), url, credentials)
         }
         ZoomChoice::External(url) => (None, url, ZoomCredentials::generated()),
     };
@@ -91,8 +90,8 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     let mut resolver = Resolver::new(&template, &parameters, names::stage());
     deploy::deploy(&environment, &template, &mut resolver).await?;
     let secrets = environment.secretsmanager();
-    let zoom_credentials =
-        credentials::settle(&secrets, reference(&resolver, "ZoomSecret")?, offered).await?;
+    let zoom_secret = reference(&resolver, "ZoomSecret")?;
+    deploy::put_secret(&secrets, zoom_secret, &json!(zoom_credentials).to_string()).await?;
     let outputs = resolver.outputs()?;
     let description = StackConfig {
         outputs: outputs.clone(),

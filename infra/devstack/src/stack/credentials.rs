@@ -1,14 +1,10 @@
-//! `ZoomSecret`: on AWS the operator fills it in, here the stack does.
+//! Content of `ZoomSecret`. On AWS the operator sets it, here the stack does.
 
-use aws_sdk_secretsmanager::Client;
 use reelay_runtime::random;
-use serde::{Deserialize, Serialize};
-
-use crate::deploy::{self, DeployError};
+use serde::Serialize;
 
 /// The Zoom app's credentials.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Serialize)]
 pub(super) struct ZoomCredentials {
     pub(super) client_id: String,
     pub(super) client_secret: String,
@@ -16,7 +12,7 @@ pub(super) struct ZoomCredentials {
 }
 
 impl ZoomCredentials {
-    /// Made up, for a Zoom that is told them afterwards.
+    /// Random credentials for an external Zoom, which the developer configures with them.
     pub(super) fn generated() -> Self {
         Self {
             client_id: letters::<22>(),
@@ -24,28 +20,6 @@ impl ZoomCredentials {
             webhook_secret: letters::<22>(),
         }
     }
-
-    fn is_complete(&self) -> bool {
-        ![&self.client_id, &self.client_secret, &self.webhook_secret]
-            .iter()
-            .any(|part| part.is_empty())
-    }
-}
-
-/// What the secret holds, from an earlier run; `offered` if it holds nothing yet.
-pub(super) async fn settle(
-    client: &Client,
-    secret: &str,
-    offered: ZoomCredentials,
-) -> Result<ZoomCredentials, DeployError> {
-    let held = deploy::current_secret(client, secret).await?;
-    let held: ZoomCredentials = serde_json::from_str(&held).unwrap_or_default();
-    if held.is_complete() {
-        return Ok(held);
-    }
-    let value = serde_json::json!(offered).to_string();
-    deploy::put_secret(client, secret, &value).await?;
-    Ok(offered)
 }
 
 fn letters<const N: usize>() -> String {

@@ -1,6 +1,5 @@
 //! What a stack is started with.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reelay_runtime::environment::Clock;
@@ -11,8 +10,6 @@ use url::Url;
 pub struct Options {
     /// The port of the HTTP API; 0 takes a free one.
     pub port: u16,
-    /// Where state is kept over restarts; absent: nowhere.
-    pub data: Option<PathBuf>,
     /// Parameters of the template, over the defaults that follow from the stack itself.
     pub parameters: Vec<(String, String)>,
     /// Which Zoom.
@@ -59,7 +56,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             port: 0,
-            data: None,
             parameters: Vec::new(),
             zoom: ZoomChoice::default(),
             demo_app: true,
