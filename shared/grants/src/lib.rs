@@ -1,4 +1,4 @@
-//! Lifecycle of Zoom users' grants: valid access tokens, maintenance, revocation.
+//! GrantState of Zoom users' grants: valid access tokens, maintenance, revocation.
 //!
 //! Refresh tokens are single-use, and losing a refresh response loses the grant. Therefore one invocation at
 //! a time refreshes a grant, under a lease in DynamoDB, and saves the new pair before using it. Other

@@ -1,7 +1,7 @@
 //! HTTP client for Zoom: OAuth, the REST calls that Reelay needs, and recording downloads.
 //!
 //! - [`ZoomClient`] performs every call. [`authorize_url`] needs no connection.
-//! - Errors are classified by HTTP status and by Zoom's numeric `code`, never by message text: Zoom
+//! - Errors are classified by HTTP status and by Zoom's numeric `code`, never by message text: ZoomClient
 //!   localizes its messages. Each operation has its own error enum.
 //! - No `Debug` or `Display` output contains a token, an authorization code or a URL query. Download
 //!   URLs and some response fields are credentials; they have the type [`secrecy::SecretString`].
