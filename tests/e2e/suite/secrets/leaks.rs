@@ -1,6 +1,5 @@
-//! The whole main job with everything that goes wrong in it, then a look through everything that was
-//! written on the way: logs down to the last trace, every message sent, every item put, every object,
-//! everything that the app and browsers were told.
+//! Leak scan: the main flow with all its failures, then a search through logs at TRACE level, AWS requests,
+//! items, objects, notifications and pages.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,16 +10,15 @@ use reelay_embedded_aws::Service;
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, RawEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::people::{ADA, BEN, CEM};
-use support::{store, zoom};
+use support::zoom_users::{ADA, BEN, CEM};
 
 use super::run::{Log, Run};
 use crate::linking::parameter;
 
 #[tokio::test]
-async fn no_secret_is_written_anywhere_in_the_whole_main_job() {
+async fn no_secret_is_written_anywhere() {
     let log = Log::default();
-    let _keeping = log.keep();
+    let _guard = log.record();
     let mut run = Run::begin(log).await;
 
     linking(&mut run).await;
@@ -56,8 +54,8 @@ async fn no_secret_is_written_anywhere_in_the_whole_main_job() {
         "an event's host_email",
     ] {
         assert!(
-            written.needles.names().any(|found| found == name),
-            "{name} was not in play"
+            written.search.names().any(|found| found == name),
+            "{name} was never used"
         );
     }
     for place in [
@@ -76,7 +74,7 @@ async fn no_secret_is_written_anywhere_in_the_whole_main_job() {
         "a page's error",
         "the answer to a recording",
     ] {
-        assert!(written.has(place), "nothing was written: {place}");
+        assert!(written.has(place), "no text at {place}");
     }
     let log = written.log();
     for line in [
@@ -95,24 +93,26 @@ async fn no_secret_is_written_anywhere_in_the_whole_main_job() {
     assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
-/// The control: what is planted in any place, in any form, is found there.
+/// Control: planted secrets are found.
 #[tokio::test]
-async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
+async fn planted_secrets_are_found_everywhere() {
     let log = Log::default();
-    let _keeping = log.keep();
+    let _guard = log.record();
     let mut run = Run::begin(log).await;
     run.link("alice", ADA).await;
-    let (stack, config) = (&run.system.stack, run.system.stack.config());
+    let (stack, config) = (&run.system.stack, run.system.config());
     let tokens = run.system.zoom().live_grant(ADA).unwrap();
 
     tracing::trace!(token = tokens.refresh_token, "planted");
     let in_base64 = STANDARD_NO_PAD.encode(format!("{{\"a\":\"{}\"}}", tokens.access_token));
-    store::send(stack, &config.queues.jobs_dlq, &in_base64).await;
-    // A message that was deleted before anybody looked.
-    store::send(stack, &config.queues.jobs, &tokens.refresh_token).await;
-    let purge = stack.sdk().sqs().purge_queue();
-    let purge = purge.queue_url(&config.queues.jobs).send().await;
-    purge.unwrap();
+    run.system
+        .send_message(&config.queues.jobs_dlq, &in_base64)
+        .await;
+    // A message that is purged before the scan.
+    run.system
+        .send_message(&config.queues.jobs, &tokens.refresh_token)
+        .await;
+    run.system.purge_queue(&config.queues.jobs).await;
     let put = stack.sdk().dynamodb().put_item();
     let put = put
         .table_name(&config.tables.sessions)
@@ -146,55 +146,58 @@ async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
     ] {
         assert!(
             leaks.iter().any(|leak| leak.ends_with(planted)),
-            "{planted} was not found: {leaks:#?}"
+            "{planted} not found: {leaks:#?}"
         );
     }
 }
 
-/// Consents that are refused, interrupted, confirmed by the wrong one, and at last well.
+/// Consents that are rejected, interrupted, confirmed by another user, and successful.
 async fn linking(run: &mut Run) {
     // In another browser, and then declined.
     let mut browser = run.system.browser();
-    let back = run.callback(&mut browser, "alice", ADA).await;
+    let callback = run.callback(&mut browser, "alice", ADA).await;
     let mut other = run.system.browser();
-    assert_eq!(run.visit(&mut other, &back).await.page(), "wrong_browser");
+    assert_eq!(
+        run.visit(&mut other, &callback).await.error_page(),
+        "wrong_browser"
+    );
     let token = run.system.app.connect_token("alice");
-    run.needles.add("a connect token", &token);
+    run.search.add("a connect token", &token);
     let start = run
         .visit(&mut browser, &run.system.app.connect_url(&token))
         .await;
     let authorize = start.location.unwrap();
-    run.needles.add("a state", &parameter(&authorize, "state"));
+    run.search.add("a state", &parameter(&authorize, "state"));
     let denied = run.system.deny(&mut browser, &authorize).await;
     let denied = run.visit(&mut browser, &denied).await;
     assert_eq!(denied.zoom_error(), "access_denied");
     let altered = format!("{}x", run.system.app.connect_url(&token));
-    let refused = run.visit(&mut browser, &altered).await;
-    assert_eq!(refused.page(), "connect_token_invalid");
+    let rejected = run.visit(&mut browser, &altered).await;
+    assert_eq!(rejected.error_page(), "connect_token_invalid");
 
-    // Zoom refuses the code, and repeats it in the refusal; then it does not say whose consent it was.
-    let back = run.callback(&mut browser, "alice", ADA).await;
-    let body = json!({"reason": format!("Invalid authorization code {}", parameter(&back, "code")), "error": "invalid_request"});
-    let refusal = Fault::Respond {
+    // Zoom rejects the code and repeats it in the error; then `users/me` fails.
+    let callback = run.callback(&mut browser, "alice", ADA).await;
+    let body = json!({"reason": format!("Invalid authorization code {}", parameter(&callback, "code")), "error": "invalid_request"});
+    let rejection = Fault::Respond {
         status: 400,
         content_type: "application/json".into(),
         body: body.to_string(),
     };
-    run.arm(Point::TokenExchange, refusal, 1);
-    let refused = run.visit(&mut browser, &back).await;
-    assert_eq!(refused.zoom_error(), "zoom_rejected_code");
-    let back = run.callback(&mut browser, "alice", CEM).await;
+    run.arm(Point::TokenExchange, rejection, 1);
+    let rejected = run.visit(&mut browser, &callback).await;
+    assert_eq!(rejected.zoom_error(), "zoom_rejected_code");
+    let callback = run.callback(&mut browser, "alice", CEM).await;
     run.arm(Point::UsersMe, Fault::Status { status: 500 }, 1);
-    let interrupted = run.visit(&mut browser, &back).await;
+    let interrupted = run.visit(&mut browser, &callback).await;
     assert_eq!(interrupted.zoom_error(), "zoom_unavailable");
-    run.work().await;
+    run.process().await;
 
-    // The wrong one burns the claim.
+    // The wrong user invalidates the claim.
     let claim = run.consent("mallory", ADA).await;
     assert_eq!(run.confirm("alice", &claim).await.status, 403);
     assert_eq!(run.confirm("mallory", &claim).await.status, 410);
     let token = run.system.app.api_token("alice");
-    run.needles.add("an API token", &token);
+    run.search.add("an API token", &token);
     let altered = run
         .system
         .app
@@ -207,55 +210,58 @@ async fn linking(run: &mut Run) {
     run.call(Method::GET, "/v1/links", "alice", None).await;
 }
 
-/// Events of every kind, forged ones too, and what follows from them.
+/// Events of every kind, forged ones too.
 async fn recording(run: &mut Run) {
     let new = NewRecording {
         participant_audio: 1,
         ..NewRecording::of(ADA)
     };
-    let first = zoom::complete(&run.system, new).await;
-    run.learn();
-    run.work().await;
+    let first = run.system.complete_recording(new).await;
+    run.add_credentials();
+    run.process().await;
     let transcript = run.system.zoom().add_transcript(&first.key, None).unwrap();
-    zoom::arrived(&run.system, &transcript).await;
-    run.work().await;
+    run.system.await_deliveries(&transcript).await;
+    run.process().await;
 
-    // Too large for a message: it goes by the bucket.
+    // An event above the message limit, stored in the bucket.
     let many = (0..700).map(|_| NewFile::new("CHAT", 10)).collect();
-    zoom::complete(&run.system, NewRecording::of(ADA).with_files(many)).await;
-    run.learn();
-    run.keep_objects().await;
+    run.system
+        .complete_recording(NewRecording::of(ADA).with_files(many))
+        .await;
+    run.add_credentials();
+    run.record_objects().await;
     assert!(
-        !store::objects(&run.system.stack, "events/")
-            .await
-            .is_empty(),
-        "the event went in the message"
+        !run.system.objects("events/").await.is_empty(),
+        "the event is not in the bucket"
     );
-    // Not worked off here: seven hundred files would say nothing more.
-    let queue = run.system.stack.config().queues.events.clone();
-    let purge = run.system.stack.sdk().sqs().purge_queue();
-    purge.queue_url(queue).send().await.unwrap();
+    // 700 files would add nothing to the scan.
+    let queue = run.system.queues().events.clone();
+    run.system.purge_queue(&queue).await;
 
-    let secret = zoom::secret(&run.system);
+    let secret = run.system.webhook_secret();
     let body = run.system.zoom().deliveries()[0].body.clone();
     for (secret, seconds) in [("a forger's own", 0), (secret.as_str(), -400)] {
-        let status = zoom::post(
-            &run.system,
+        let timestamp = (run.system.app.now().as_second() + seconds).to_string();
+        let signature = reelay_zoom_sim::sign(secret, &timestamp, body.as_bytes());
+        let headers = Some((timestamp.as_str(), signature.as_str()));
+        let sent = run.system.post_raw(
             "/zoom/webhook",
             body.as_bytes(),
-            secret,
-            seconds,
-        )
-        .await;
-        assert_eq!(status, 401);
+            "application/json",
+            headers,
+        );
+        assert_eq!(sent.await.status(), 401);
     }
     let validation = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
-    let answer = zoom::ask(&run.system, "/zoom/webhook", validation, &secret).await;
+    let answer = run
+        .system
+        .post_signed("/zoom/webhook", validation, &secret)
+        .await;
     let text = answer.text().await.unwrap();
     run.written
         .push(("the answer to a validation".to_owned(), text.into_bytes()));
 
-    // The app reads it all.
+    // The app reads everything.
     let listed = run.call(Method::GET, "/v1/recordings", "alice", None).await;
     let id = listed.json()["recordings"][0]["id"]
         .as_str()
@@ -263,37 +269,37 @@ async fn recording(run: &mut Run) {
         .to_owned();
     let path = format!("/v1/recordings/{id}");
     let shown = run.call(Method::GET, &path, "alice", None).await.json();
-    // A presigned URL is for the app's server alone, and stands nowhere but in this answer.
+    // A presigned URL may appear in this response alone.
     let (_, text) = run.written.pop().unwrap();
     let mut rest = String::from_utf8(text).unwrap();
     for file in shown["files"].as_array().unwrap() {
         let url = file["url"].as_str().unwrap();
         let signature = parameter(url, "X-Amz-Signature");
         rest = rest.replace(&signature, "");
-        run.needles.add("a presigned URL's signature", &signature);
+        run.search.add("a presigned URL's signature", &signature);
     }
     run.written
         .push(("the answer to a recording".to_owned(), rest.into_bytes()));
 }
 
-/// Tokens that are refused, expired and refreshed.
+/// Tokens that are rejected, expired and refreshed.
 async fn refreshing(run: &mut Run) {
-    // The event's token has ended, and so has the access token: Zoom's API is asked.
-    zoom::complete(&run.system, NewRecording::of(ADA)).await;
-    run.learn();
-    run.system.stack.advance(SignedDuration::from_hours(25));
+    // The event's token and the access token have expired.
+    run.system.complete_recording(NewRecording::of(ADA)).await;
+    run.add_credentials();
+    run.system.advance(SignedDuration::from_hours(25));
     run.arm(Point::TokenRefresh, Fault::Status { status: 500 }, 1);
-    run.work().await;
+    run.process().await;
     let refreshed = run.system.zoom().live_grant(ADA).unwrap().refreshes;
-    assert!(refreshed > 0, "nothing was refreshed");
+    assert!(refreshed > 0, "no refresh");
 }
 
-/// What ends in each of the dead-letter queues, and calls of AWS that fail.
+/// Messages for each dead-letter queue, and failing AWS calls.
 async fn failing(run: &mut Run) {
     let (stack, zoom) = (&run.system.stack, run.system.zoom().clone());
     let queues = stack.config().queues.clone();
 
-    // An event that can't be acted on.
+    // An event that cannot be processed.
     let mut broken: Value = zoom
         .deliveries()
         .iter()
@@ -307,7 +313,7 @@ async fn failing(run: &mut Run) {
     });
     zoom.wait_for_attempts(id, 1).await;
 
-    // A download that fails until it is given up, at Zoom, where the bytes are, and by a redirect to elsewhere.
+    // Downloads that fail at Zoom, at the CDN, and by a redirect.
     for (point, fault) in [
         (Point::Download, Fault::Status { status: 500 }),
         (Point::Content, Fault::Truncate { after: 10 }),
@@ -319,18 +325,16 @@ async fn failing(run: &mut Run) {
         ),
     ] {
         let armed = zoom.arm(NewFault::always(point, fault)).unwrap();
-        zoom::complete(
-            &run.system,
-            NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 5_000)]),
-        )
-        .await;
-        run.learn();
-        run.work().await;
+        run.system
+            .complete_recording(NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 5_000)]))
+            .await;
+        run.add_credentials();
+        run.process().await;
         zoom.clear_faults(Some(armed));
     }
-    run.needles
+    run.search
         .add("a redirect's signature", "the-signature-of-a-redirect");
-    let faults = run.system.stack.engines().faults();
+    let faults = run.system.faults();
     let fault = reelay_embedded_aws::Fault::error(403, "AccessDenied");
     for (service, operation) in [
         (Service::S3, "PutObject"),
@@ -340,51 +344,48 @@ async fn failing(run: &mut Run) {
     ] {
         faults.fail_next(service, operation, 1, fault.clone());
     }
-    zoom::complete(&run.system, NewRecording::of(ADA)).await;
-    run.learn();
-    run.work().await;
-    run.system.stack.engines().faults().clear_all();
+    run.system.complete_recording(NewRecording::of(ADA)).await;
+    run.add_credentials();
+    run.process().await;
+    run.system.faults().clear_all();
 
-    // A notification that the app never takes.
-    run.inbox.answer_next(&["500 Oh"; 40]);
-    zoom::complete(
-        &run.system,
-        NewRecording::of(ADA).with_files(vec![NewFile::new("CHAT", 50)]),
-    )
-    .await;
-    run.learn();
-    run.work().await;
+    // A notification that the app never accepts.
+    run.app_webhook.respond_next([500; 40]);
+    run.system
+        .complete_recording(NewRecording::of(ADA).with_files(vec![NewFile::new("CHAT", 50)]))
+        .await;
+    run.add_credentials();
+    run.process().await;
     for dead in [
         &queues.events_dlq,
         &queues.downloads_dlq,
         &queues.notifications_dlq,
     ] {
-        assert!(
-            store::depth(&run.system.stack, dead).await > 0,
-            "{dead} is empty"
-        );
+        assert!(run.system.queue_depth(dead).await > 0, "{dead} is empty");
     }
     let links = run.call(Method::GET, "/v1/links", "alice", None).await;
     assert_eq!(links.json()["links"].as_array().unwrap().len(), 1);
 }
 
-/// Links are given up and grants revoked, by us and at Zoom.
+/// Disconnects and revocations.
 async fn ending(run: &mut Run) {
-    // The orders that wait for a quarter of an hour find links that were never confirmed.
-    let config = run.system.stack.config();
-    let scan = run.system.stack.sdk().dynamodb().scan();
+    // The delayed finish jobs find links that were never confirmed.
+    let config = run.system.config();
+    let scan = run.system.sdk().dynamodb().scan();
     let scan = scan.table_name(&config.tables.sessions).send().await;
     for item in scan.unwrap().items.unwrap_or_default() {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
-            let order = json!({"v": 1, "job": "finish_connect", "exchange": id});
-            store::send(&run.system.stack, &config.queues.jobs, &order.to_string()).await;
+            let job = json!({"v": 1, "job": "finish_connect", "exchange": id});
+            run.system
+                .send_message(&config.queues.jobs, &job.to_string())
+                .await;
         }
     }
-    run.work().await;
+    run.process().await;
 
     let link = run.link("carol", CEM).await;
-    // Zoom does not revoke it, until the order is given up.
+    // Zoom's revocation fails until the job reaches the dead-letter queue.
     let zoom = run.system.zoom().clone();
     let armed = zoom
         .arm(NewFault::always(
@@ -397,9 +398,9 @@ async fn ending(run: &mut Run) {
         run.call(Method::DELETE, &path, "carol", None).await.status,
         204
     );
-    run.work().await;
-    let orders = run.system.stack.config().queues.jobs_dlq.clone();
-    assert!(store::depth(&run.system.stack, &orders).await > 0);
+    run.process().await;
+    let jobs = run.system.queues().jobs_dlq.clone();
+    assert!(run.system.queue_depth(&jobs).await > 0);
     zoom.clear_faults(Some(armed));
 
     let link = run
@@ -411,12 +412,12 @@ async fn ending(run: &mut Run) {
         run.call(Method::DELETE, &path, "alice", None).await.status,
         204
     );
-    run.work().await;
+    run.process().await;
     assert!(run.system.zoom().live_grant(ADA).is_none());
 
     let id = zoom.deauthorize(BEN).unwrap();
     zoom.wait_for_attempts(id, 1).await;
-    run.work().await;
+    run.process().await;
     let left = run.call(Method::GET, "/v1/links", "bob", None).await.json();
     assert_eq!(left["links"], json!([]));
 }

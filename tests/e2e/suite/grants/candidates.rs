@@ -1,14 +1,13 @@
-//! The event's token, the API's token, the grant's token: tried in this order.
+//! Download candidates in order: the event's token, the API's token, the grant's access token.
 
 use jiff::SignedDuration;
-use reelay_zoom_sim::{Fault, NewFault, NewRecording, Point, Recording};
-use support::people::ADA;
-use support::{store, zoom};
+use reelay_zoom_sim::{Fault, NewRecording, Point, Recording};
+use support::zoom_users::ADA;
 
 use super::{Scene, small};
 
-/// How often each kind of download URL was tried: the event's, and the one that REST names.
-fn rungs(scene: &Scene) -> (usize, usize) {
+/// Requests to the event's URL and to the API's URL.
+fn download_requests(scene: &Scene) -> (usize, usize) {
     (
         scene.requests("/rec/webhook_download/"),
         scene.requests("/rec/download/"),
@@ -16,7 +15,7 @@ fn rungs(scene: &Scene) -> (usize, usize) {
 }
 
 async fn assert_stored(scene: &Scene, recording: &Recording) {
-    let files = store::files(&scene.system.stack).await;
+    let files = scene.stored_files().await;
     assert_eq!(files.len(), recording.files.len());
     let file = &recording.files[0];
     let (key, bytes) = files.iter().next().unwrap();
@@ -25,18 +24,18 @@ async fn assert_stored(scene: &Scene, recording: &Recording) {
 }
 
 #[tokio::test]
-async fn an_event_whose_token_has_expired_is_fetched_with_what_zooms_api_gives() {
+async fn expired_event_token_falls_back_to_api() {
     let scene = Scene::linked(&["alice"]).await;
-    let recording = zoom::complete(&scene.system, small(ADA)).await;
-    scene.system.stack.advance(SignedDuration::from_hours(25));
-    scene.system.work().await;
+    let recording = scene.complete_recording(small(ADA)).await;
+    scene.advance(SignedDuration::from_hours(25));
+    scene.process_queues().await;
     assert_stored(&scene, &recording).await;
-    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 1), 1));
+    assert_eq!((download_requests(&scene), scene.refreshes()), ((1, 1), 1));
 }
 
 #[tokio::test]
-async fn each_rung_of_the_ladder_is_tried_when_the_one_before_is_refused() {
-    // What refuses, how often, and which URLs were tried in the end.
+async fn each_candidate_is_tried_after_rejection() {
+    // The fault, its number of occurrences, and the requests to each URL.
     for (fault, times, tried) in [
         (Fault::Status { status: 401 }, 0, (1, 0)),
         (Fault::Status { status: 401 }, 1, (1, 1)),
@@ -49,27 +48,26 @@ async fn each_rung_of_the_ladder_is_tried_when_the_one_before_is_refused() {
         (Fault::Html, 2, (1, 2)),
     ] {
         let scene = Scene::linked(&["alice"]).await;
-        scene.arm(NewFault::times(Point::Download, fault.clone(), times));
-        let recording = zoom::complete(&scene.system, small(ADA)).await;
-        scene.system.work().await;
+        scene.fail_next(Point::Download, fault.clone(), times);
+        let recording = scene.complete_recording(small(ADA)).await;
+        scene.process_queues().await;
         assert_stored(&scene, &recording).await;
-        assert_eq!(rungs(&scene), tried, "{fault:?} {times} times");
+        assert_eq!(download_requests(&scene), tried, "{fault:?} {times} times");
     }
 }
 
 #[tokio::test]
-async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
+async fn access_token_is_used_without_download_token() {
     let scene = Scene::linked(&["alice"]).await;
     scene
-        .system
         .zoom()
         .change_settings(|config| config.download_token_seconds = -1);
     let new = NewRecording {
         silent: true,
         ..small(ADA)
     };
-    let recording = scene.system.zoom().create_recording(new).unwrap().recording;
-    // What Zoom's API says of it, without the token.
+    let recording = scene.zoom().create_recording(new).unwrap().recording;
+    // The API's response without its download token.
     let (grants, user) = (scene.grants(), scene.zoom_user(ADA));
     let token = grants.access_token(&user).await.unwrap();
     let uuid = recording.uuid.parse().unwrap();
@@ -79,7 +77,7 @@ async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
         .await
         .unwrap();
     assert!(listed.download_access_token.is_some());
-    scene.arm(NewFault::times(
+    scene.fail_next(
         Point::MeetingRecordings,
         Fault::Respond {
             status: 200,
@@ -87,35 +85,27 @@ async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
             body: listed.object.to_string(),
         },
         1,
-    ));
-    let id = scene.system.zoom().complete(&recording.key).unwrap();
+    );
+    let id = scene.zoom().complete(&recording.key).unwrap();
     scene.delivered(id).await;
     assert_stored(&scene, &recording).await;
-    assert_eq!(rungs(&scene), (1, 1));
+    assert_eq!(download_requests(&scene), (1, 1));
 }
 
 #[tokio::test]
-async fn an_access_token_that_the_api_refuses_is_refreshed_once_and_the_file_comes() {
+async fn rejected_access_token_is_refreshed_once() {
     let scene = Scene::linked(&["alice"]).await;
-    scene.arm(NewFault::times(
-        Point::Download,
-        Fault::Status { status: 401 },
-        1,
-    ));
-    scene.arm(NewFault::times(
-        Point::MeetingRecordings,
-        Fault::Status { status: 401 },
-        1,
-    ));
-    let recording = zoom::complete(&scene.system, small(ADA)).await;
-    scene.system.work().await;
+    scene.fail_next(Point::Download, Fault::Status { status: 401 }, 1);
+    scene.fail_next(Point::MeetingRecordings, Fault::Status { status: 401 }, 1);
+    let recording = scene.complete_recording(small(ADA)).await;
+    scene.process_queues().await;
     assert_stored(&scene, &recording).await;
-    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 1), 1));
+    assert_eq!((download_requests(&scene), scene.refreshes()), ((1, 1), 1));
     scene.assert_served(ADA).await;
 }
 
 #[tokio::test]
-async fn a_file_that_no_rung_opens_fails_with_the_reason() {
+async fn file_fails_when_no_candidate_works() {
     for (fault, ended, reason) in [
         (Some(Fault::Status { status: 401 }), false, "token_refused"),
         (Some(Fault::Status { status: 403 }), false, "token_refused"),
@@ -124,15 +114,15 @@ async fn a_file_that_no_rung_opens_fails_with_the_reason() {
     ] {
         let scene = Scene::linked(&["alice"]).await;
         if let Some(fault) = &fault {
-            scene.arm(NewFault::always(Point::Download, fault.clone()));
+            scene.fail(Point::Download, fault.clone());
         }
         if ended {
             scene.remove_silently(ADA).await;
         }
-        let recording = zoom::complete(&scene.system, small(ADA)).await;
-        scene.system.work().await;
+        let recording = scene.complete_recording(small(ADA)).await;
+        scene.process_queues().await;
         let path = format!("/v1/recordings/{}", recording_id(&recording));
-        let seen = scene.system.app.get(&path, "alice").await.json();
+        let seen = scene.app.get(&path, "alice").await.json();
         assert_eq!(seen["files"][0]["status"], "failed", "{fault:?}");
         assert_eq!(seen["files"][0]["reason"], reason, "{fault:?}");
         let expected: &[&str] = if ended {
@@ -141,19 +131,19 @@ async fn a_file_that_no_rung_opens_fails_with_the_reason() {
             &["active"]
         };
         scene.assert_status("alice", expected).await;
-        assert!(store::files(&scene.system.stack).await.is_empty());
+        assert!(scene.stored_files().await.is_empty());
     }
 }
 
-/// Zoom honours no token of ours, and the event's own was good: the file comes all the same.
+/// The event's own token suffices.
 #[tokio::test]
-async fn an_event_needs_no_grant_that_works() {
+async fn event_download_needs_no_working_grant() {
     let scene = Scene::linked(&["alice"]).await;
     scene.remove_silently(ADA).await;
-    let recording = zoom::complete(&scene.system, small(ADA)).await;
-    scene.system.work().await;
+    let recording = scene.complete_recording(small(ADA)).await;
+    scene.process_queues().await;
     assert_stored(&scene, &recording).await;
-    assert_eq!((rungs(&scene), scene.refreshes()), ((1, 0), 0));
+    assert_eq!((download_requests(&scene), scene.refreshes()), ((1, 0), 0));
     scene.assert_status("alice", &["active"]).await;
 }
 

@@ -1,4 +1,4 @@
-//! Looking for secrets in whatever form they may have been written.
+//! A search for secrets in every encoding.
 
 use std::collections::HashMap;
 
@@ -6,24 +6,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Shorter texts would be found by chance.
+/// Shorter texts would match by chance.
 const SHORTEST: usize = 8;
 
-/// Texts that must stand nowhere.
+/// Secrets that must not appear.
 #[derive(Default)]
-pub(super) struct Needles {
-    /// What it is, and in which form it is looked for.
+pub(super) struct SecretSearch {
+    /// Name and encoding of each form.
     names: Vec<(String, &'static str)>,
     forms: Vec<Vec<u8>>,
-    /// Forms by their first bytes, so that a text is gone through once.
+    /// Forms by their first bytes.
     by_start: HashMap<[u8; SHORTEST], Vec<usize>>,
-    /// Which pairs of bytes a form begins with: most places of a text are done with by this.
+    /// The first two bytes of all forms, which rule out most positions.
     pairs: Vec<bool>,
     values: HashMap<String, String>,
 }
 
-impl Needles {
-    /// Adds a secret, under the first name that it is given.
+impl SecretSearch {
+    /// Adds a secret under the first name that it gets.
     pub(super) fn add(&mut self, what: &str, secret: &str) {
         assert!(secret.len() >= SHORTEST, "{what} is too short to look for");
         if self.values.contains_key(secret) {
@@ -36,7 +36,7 @@ impl Needles {
         self.add_form(what, "as it is", secret.as_bytes().to_vec());
     }
 
-    /// Adds secret bytes, which are no text as they are.
+    /// Adds binary secrets.
     pub(super) fn add_bytes(&mut self, what: &str, secret: &[u8]) {
         assert!(secret.len() >= SHORTEST, "{what} is too short to look for");
         for (form, text) in forms(secret) {
@@ -44,12 +44,12 @@ impl Needles {
         }
     }
 
-    /// What each secret was called, as often as there are different ones.
+    /// The name of each distinct secret.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.values().map(String::as_str)
     }
 
-    /// The secrets in a text, each with its form.
+    /// The secrets in a text with their encodings.
     pub(super) fn found_in(&self, text: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         for (at, pair) in text.windows(2).enumerate() {
@@ -93,7 +93,7 @@ fn pair_index(pair: &[u8]) -> usize {
     usize::from(pair[0]) << 8 | usize::from(pair[1])
 }
 
-/// The forms in which bytes may be written, without those that look like the bytes themselves.
+/// All encodings of a secret.
 fn forms(bytes: &[u8]) -> Vec<(&'static str, String)> {
     let list = |numbers: Vec<String>| numbers.join(", ");
     let mut forms = vec![
@@ -105,8 +105,8 @@ fn forms(bytes: &[u8]) -> Vec<(&'static str, String)> {
         ),
     ];
     for offset in 0..3 {
-        // In the midst of a longer text that is encoded as a whole, it begins at any of three places in
-        // four characters. What the neighbours have a share in is left out.
+        // Within a longer base64 text the secret begins at one of three offsets; characters shared with
+        // neighbours are cut.
         let padded = [&[0; 2][..offset], bytes].concat();
         let shared = [0, 2, 3][offset];
         for (form, text) in [
@@ -139,7 +139,7 @@ fn forms(bytes: &[u8]) -> Vec<(&'static str, String)> {
     forms
 }
 
-/// A text without the quotes around it.
+/// The text without its quotes.
 fn inside(quoted: &str) -> &str {
     &quoted[1..quoted.len() - 1]
 }
@@ -155,10 +155,10 @@ fn lower_escapes(text: &str) -> String {
 }
 
 #[test]
-fn a_secret_is_found_in_every_form_and_at_every_place() {
+fn secret_is_found_in_every_encoding() {
     let secret = "s3cr3t/with+odd=\"chars\"&more";
-    let mut needles = Needles::default();
-    needles.add("the secret", secret);
+    let mut search = SecretSearch::default();
+    search.add("the secret", secret);
     let json = serde_json::json!({"a": {"b": secret}}).to_string();
     let written = [
         secret.to_owned(),
@@ -176,34 +176,31 @@ fn a_secret_is_found_in_every_form_and_at_every_place() {
             .finish(),
     ];
     for text in written {
-        let found = needles.found_in(format!("before {text} after").as_bytes());
+        let found = search.found_in(format!("before {text} after").as_bytes());
         assert!(!found.is_empty(), "{text}");
     }
     for before in ["", "x", "xy", "xyz"] {
         for after in ["", "x", "xy"] {
             let text = format!("{before}{secret}{after}");
             for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
-                assert!(!needles.found_in(encoded.as_bytes()).is_empty(), "{text}");
+                assert!(!search.found_in(encoded.as_bytes()).is_empty(), "{text}");
             }
         }
     }
-    assert_eq!(
-        needles.found_in(b"s3cr3t/with+odd and other words"),
-        Vec::<String>::new()
-    );
+    assert_eq!(search.found_in(b"s3cr3t/with+odd and other words"), [""; 0]);
 }
 
 #[test]
-fn secret_bytes_are_found_in_every_form() {
+fn secret_bytes_are_found_in_every_encoding() {
     let secret = [0, 255, 1, 128, 7, 9, 200, 31, 64, 2, 90, 17];
-    let mut needles = Needles::default();
-    needles.add_bytes("the bytes", &secret);
+    let mut search = SecretSearch::default();
+    search.add_bytes("the bytes", &secret);
     for text in [
         format!("{secret:?}"),
         hex::encode(secret),
         STANDARD_NO_PAD.encode(secret),
         URL_SAFE_NO_PAD.encode(secret),
     ] {
-        assert!(!needles.found_in(text.as_bytes()).is_empty(), "{text}");
+        assert!(!search.found_in(text.as_bytes()).is_empty(), "{text}");
     }
 }

@@ -1,77 +1,72 @@
-//! What the app is told, by webhook and by event bus.
+//! Notifications by webhook and event bus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reelay_zoom_sim::NewRecording;
 use serde_json::Value;
-use support::people::ADA;
-use support::{store, zoom};
 
-use super::{assert_bucket_holds, counts, kinds, latest, linked, stored, three, told};
+use super::{counts, kinds, linked, notified, of_ada, three};
 
 #[tokio::test]
-async fn the_app_is_told_each_fact_once_and_again_when_a_late_file_completes_the_set() {
+async fn late_file_publishes_recording_stored_again() {
     let system = linked().await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
+    let recording = system.record(of_ada(three())).await;
     assert_eq!(
         kinds(&system, "alice"),
         counts([("detected", 1), ("file_stored", 3), ("stored", 1)])
     );
     let created = system.zoom().add_transcript(&recording.key, None).unwrap();
-    zoom::arrived(&system, &created).await;
-    system.work().await;
-    assert_bucket_holds(&system, &[&recording]).await;
+    system.await_deliveries(&created).await;
+    system.process_queues().await;
+    system.assert_bucket_holds(&[&recording]).await;
     assert_eq!(
         kinds(&system, "alice"),
         counts([("detected", 1), ("file_stored", 4), ("stored", 2)])
     );
 
-    let told = told(&system, "alice");
-    let ids: BTreeSet<_> = told.iter().map(|(_, id, _)| id).collect();
-    let sequences: BTreeSet<_> = told
+    let notified = notified(&system, "alice");
+    let ids: BTreeSet<_> = notified.iter().map(|(_, id, _)| id).collect();
+    let sequences: BTreeSet<_> = notified
         .iter()
         .map(|(.., data)| data["sequence"].as_u64().unwrap())
         .collect();
     assert_eq!(
         (ids.len(), sequences.len()),
-        (told.len(), told.len()),
-        "each fact has its own id and number"
+        (notified.len(), notified.len()),
+        "ids or sequences repeat"
     );
     assert!(
         ids.iter()
             .all(|id| id.starts_with("msg_") && id.len() == 47),
         "{ids:?}"
     );
-    assert_eq!(told[0].0, "recording.detected");
-    assert_eq!(told.last().unwrap().0, "recording.stored");
+    assert_eq!(notified[0].0, "recording.detected");
+    assert_eq!(notified.last().unwrap().0, "recording.stored");
     assert_eq!(
-        told.last().unwrap().2["recording"]["files"]
+        notified.last().unwrap().2["recording"]["files"]
             .as_array()
             .unwrap()
             .len(),
         4
     );
-    let late = &latest(&system, &recording).files[3];
-    assert!(told.iter().any(|(kind, _, data)| kind == "recording.file_stored" && data["file"]["id"] == late.id));
+    let late = &system.latest(&recording).files[3];
+    assert!(notified.iter().any(|(kind, _, data)| kind == "recording.file_stored" && data["file"]["id"] == late.id));
 
-    // Never anything that opens a file.
-    let text = format!("{told:?}");
+    // Notifications contain no URL and no credential.
+    let text = format!("{notified:?}");
     assert!(
         !text.contains("url") && !text.contains("X-Amz-Signature"),
         "{text}"
     );
-    for credential in zoom::credentials(&system) {
-        assert!(!text.contains(&credential), "{credential}");
-    }
+    system.assert_no_credentials(&[text]);
 }
 
 #[tokio::test]
-async fn the_event_bus_gets_the_same_facts_under_the_same_ids() {
+async fn event_bus_receives_same_notifications() {
     let system = linked().await;
-    let bus = store::listen_to_bus(&system.stack).await;
-    stored(&system, NewRecording::of(ADA).with_files(three())).await;
+    let bus = system.subscribe_to_bus().await;
+    system.record(of_ada(three())).await;
     let mut on_bus = BTreeMap::new();
-    for event in store::peek(&system.stack, &bus).await {
+    for event in system.peek_messages(&bus).await {
         let event: Value = serde_json::from_str(&event).unwrap();
         assert_eq!(event["source"], "reelay");
         assert_eq!(event["detail-type"], event["detail"]["type"]);
@@ -89,10 +84,10 @@ async fn the_event_bus_gets_the_same_facts_under_the_same_ids() {
             event["detail"]["data"].clone(),
         );
     }
-    let told: BTreeMap<_, _> = told(&system, "alice")
+    let notified: BTreeMap<_, _> = notified(&system, "alice")
         .into_iter()
         .map(|(_, id, data)| (id, data))
         .collect();
-    assert_eq!(told.len(), 5);
-    assert_eq!(on_bus, told);
+    assert_eq!(notified.len(), 5);
+    assert_eq!(on_bus, notified);
 }

@@ -1,15 +1,15 @@
-//! What Zoom answers to a download.
+//! Zoom's responses to downloads.
 
 use jiff::SignedDuration;
 use reelay_zoom_sim::{Fault, NewFault, NewFile, Point};
-use reqwest::Method;
 use serde_json::json;
-use support::{store, zoom};
+use support::MIB;
+use support::recordings::recording_id;
 
-use super::{MIB, assert_whole, failures, linked, of_ada, recording_id, view};
+use super::{failures, linked, of_ada};
 
 #[tokio::test]
-async fn whatever_zoom_answers_once_the_file_is_right_in_the_end() {
+async fn file_is_stored_after_any_single_fault() {
     let system = linked().await;
     let page = |status| Fault::Respond {
         status,
@@ -38,24 +38,23 @@ async fn whatever_zoom_answers_once_the_file_is_right_in_the_end() {
         (Point::Content, Fault::ContentLength { length: 0 }),
     ] {
         let case = format!("{fault:?} at {point:?}");
-        system.zoom().arm(NewFault::times(point, fault, 1)).unwrap();
-        let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", size)])).await;
-        system.work().await;
+        system.fail_next(point, fault, 1);
+        let recording = system.record(of_ada(vec![NewFile::new("MP4", size)])).await;
         assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
-        assert_whole(&system, &recording, &case).await;
+        system.assert_files(&recording, &case).await;
         assert_eq!(
-            view(&system, &recording.uuid).await["status"],
+            system.view("alice", &recording).await["status"],
             "stored",
             "{case}"
         );
         assert_eq!(failures(&system, &recording.uuid), [], "{case}");
     }
-    assert_eq!(store::open_uploads(&system.stack).await, 0);
-    assert_eq!(store::dead(&system.stack).await, Vec::<String>::new());
+    assert_eq!(system.open_uploads().await, 0);
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_large_body_that_breaks_off_leaves_no_parts_behind_and_is_right_in_the_end() {
+async fn truncated_large_body_leaves_no_parts() {
     let system = linked().await;
     let size = 17 * MIB;
     for fault in [
@@ -64,42 +63,33 @@ async fn a_large_body_that_breaks_off_leaves_no_parts_behind_and_is_right_in_the
         Fault::ContentLength { length: size + 1 },
     ] {
         let case = format!("{fault:?}");
-        // For good first, so that what a failure leaves behind can be looked at.
-        let armed = system
-            .zoom()
-            .arm(NewFault::always(Point::Content, fault))
-            .unwrap();
-        let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", size)])).await;
-        system.work().await;
+        // A permanent fault first, so that its remains can be checked.
+        let armed = system.fail(Point::Content, fault);
+        let recording = system.record(of_ada(vec![NewFile::new("MP4", size)])).await;
         assert_eq!(
-            view(&system, &recording.uuid).await["status"],
+            system.view("alice", &recording).await["status"],
             "failed",
             "{case}"
         );
-        let left = store::objects(&system.stack, "").await;
+        let left = system.objects("").await;
         assert!(
             !left
                 .keys()
                 .any(|key| key.contains(&recording_id(&recording))),
             "{case}"
         );
-        assert_eq!(store::open_uploads(&system.stack).await, 0, "{case}");
+        assert_eq!(system.open_uploads().await, 0, "{case}");
         system.zoom().clear_faults(Some(armed));
-        let path = format!("/v1/recordings/{}/download", recording_id(&recording));
-        assert_eq!(
-            system.app.call(Method::POST, &path, "alice").await.status,
-            202
-        );
-        system.work().await;
-        assert_whole(&system, &recording, &case).await;
+        system.request_download(&recording).await;
+        system.process_queues().await;
+        system.assert_files(&recording, &case).await;
     }
 }
 
 #[tokio::test]
-async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
+async fn permanent_failure_is_notified_once_and_retriable() {
     let length = |length| Fault::ContentLength { length };
-    // The message of what was tried to the end lies where a person sees it; what Zoom has not, nobody needs
-    // to look into.
+    // Exhausted messages reach the dead-letter queue; files that Zoom does not have need no operator.
     for (point, fault, reason, dead) in [
         (Point::Download, Fault::Html, "html_instead_of_file", 1),
         (
@@ -152,10 +142,9 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
             .zoom()
             .arm(NewFault::always(point, fault).only_for(bad))
             .unwrap();
-        let recording = zoom::complete(&system, of_ada(files)).await;
-        system.work().await;
+        let recording = system.record(of_ada(files)).await;
 
-        let seen = view(&system, &recording.uuid).await;
+        let seen = system.view("alice", &recording).await;
         assert_eq!(seen["status"], "failed", "{case}");
         let of = |id: &str| {
             seen["files"]
@@ -174,35 +163,26 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
         assert_eq!(
             of(&recording.files[1].id)["status"],
             "stored",
-            "{case}: the neighbour does not suffer"
+            "{case}: the other file failed"
         );
         assert_eq!(
             failures(&system, &recording.uuid),
             [(bad.to_owned(), reason.to_owned())],
             "{case}"
         );
-        assert_eq!(store::files(&system.stack).await.len(), 1, "{case}");
-        let messages = store::dead(&system.stack).await;
+        assert_eq!(system.stored_files().await.len(), 1, "{case}");
+        let messages = system.dead_letters().await;
         assert_eq!(messages.len(), dead, "{case}: {messages:?}");
-        for credential in zoom::credentials(&system) {
-            assert!(
-                !messages.iter().any(|message| message.contains(&credential)),
-                "{case}: {credential}"
-            );
-        }
+        system.assert_no_credentials(&messages);
 
         system.zoom().clear_faults(Some(armed));
-        let path = format!("/v1/recordings/{}/download", recording_id(&recording));
-        assert_eq!(
-            system.app.call(Method::POST, &path, "alice").await.status,
-            202
-        );
-        system.work().await;
-        assert_whole(&system, &recording, &case).await;
+        system.request_download(&recording).await;
+        system.process_queues().await;
+        system.assert_files(&recording, &case).await;
         let received = system.stack.demo_app().unwrap().received();
         assert_eq!(received.last().unwrap().kind, "recording.stored", "{case}");
         assert_eq!(
-            view(&system, &recording.uuid).await["status"],
+            system.view("alice", &recording).await["status"],
             "stored",
             "{case}"
         );
@@ -210,22 +190,17 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_fresh_event_has_a_failed_file_fetched_again() {
+async fn new_event_retries_failed_file() {
     let system = linked().await;
-    let armed = system
-        .zoom()
-        .arm(NewFault::always(
-            Point::Download,
-            Fault::Status { status: 401 },
-        ))
-        .unwrap();
-    let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", 1_000)])).await;
-    system.work().await;
-    assert_eq!(view(&system, &recording.uuid).await["status"], "failed");
+    let armed = system.fail(Point::Download, Fault::Status { status: 401 });
+    let recording = system
+        .record(of_ada(vec![NewFile::new("MP4", 1_000)]))
+        .await;
+    assert_eq!(system.view("alice", &recording).await["status"], "failed");
     system.zoom().clear_faults(Some(armed));
-    system.stack.advance(SignedDuration::from_secs(1));
+    system.advance(SignedDuration::from_secs(1));
     let twin = system.zoom().complete(&recording.key).unwrap();
     system.zoom().wait_for_attempts(twin, 1).await;
-    system.work().await;
-    assert_whole(&system, &recording, "").await;
+    system.process_queues().await;
+    system.assert_files(&recording, "").await;
 }

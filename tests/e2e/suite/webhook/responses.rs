@@ -1,16 +1,17 @@
-//! What Zoom is answered.
+//! Responses to signed requests.
 
 use reelay_zoom_sim::Target;
 use serde_json::{Value, json};
-use support::people::ADA;
-use support::{System, store, zoom};
+use support::System;
+use support::zoom::completed_event;
+use support::zoom_users::ADA;
 
 use super::{ROUTES, queued, zoom_secret};
 
 #[tokio::test]
-async fn only_a_signed_body_is_told_that_it_is_no_event() {
+async fn only_signed_non_events_get_400() {
     let system = System::start().await;
-    let secret = zoom::secret(&system);
+    let secret = system.webhook_secret();
     let bodies: [&[u8]; 10] = [
         b"",
         b"[]",
@@ -27,12 +28,12 @@ async fn only_a_signed_body_is_told_that_it_is_no_event() {
         for body in bodies {
             let shown = String::from_utf8_lossy(body);
             assert_eq!(
-                zoom::post(&system, path, body, &secret, 0).await,
+                system.post_event(path, body, &secret).await,
                 400,
                 "{path} {shown}"
             );
             assert_eq!(
-                zoom::post(&system, path, body, "wrong", 0).await,
+                system.post_event(path, body, "wrong").await,
                 401,
                 "{path} {shown}"
             );
@@ -42,7 +43,7 @@ async fn only_a_signed_body_is_told_that_it_is_no_event() {
 }
 
 #[tokio::test]
-async fn unknown_events_are_acknowledged_and_not_kept() {
+async fn unknown_events_are_acknowledged_and_dropped() {
     let system = System::start().await;
     for name in [
         "meeting.started",
@@ -54,28 +55,31 @@ async fn unknown_events_are_acknowledged_and_not_kept() {
         let body = json!({"event": name, "payload": {"marker": "kept-nowhere"}}).to_string();
         for path in ROUTES {
             assert_eq!(
-                zoom::post(&system, path, body.as_bytes(), &zoom::secret(&system), 0).await,
+                system
+                    .post_event(path, body.as_bytes(), &system.webhook_secret())
+                    .await,
                 200,
                 "{name}"
             );
         }
     }
     assert_eq!(queued(&system).await, 0);
-    assert!(store::objects(&system.stack, "").await.is_empty());
+    assert!(system.objects("").await.is_empty());
     assert!(
-        store::items(&system.stack, &system.stack.config().tables.recordings)
+        system
+            .table_items(&system.tables().recordings)
             .await
             .is_empty()
     );
 }
 
 #[tokio::test]
-async fn what_zoom_could_resend_in_vain_is_never_answered_5xx() {
+async fn malformed_signed_events_are_never_answered_5xx() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     let account = &system.zoom().users()[0].account_id.clone();
     let good: Value =
-        serde_json::from_slice(&zoom::completed(account, ADA, "uuid==", &[])).unwrap();
+        serde_json::from_slice(&completed_event(account, ADA, "uuid==", &[])).unwrap();
     let bend = |pointer: &str, value: Value| {
         let mut event = good.clone();
         *event.pointer_mut(pointer).unwrap() = value;
@@ -111,32 +115,30 @@ async fn what_zoom_could_resend_in_vain_is_never_answered_5xx() {
         }
     }
     for event in &events {
-        let status = zoom::post(
-            &system,
-            ROUTES[0],
-            event.to_string().as_bytes(),
-            &zoom::secret(&system),
-            0,
-        )
-        .await;
+        let status = system
+            .post_event(
+                ROUTES[0],
+                event.to_string().as_bytes(),
+                &system.webhook_secret(),
+            )
+            .await;
         assert_eq!(status, 200, "{event}");
     }
-    system.work().await;
-    assert!(store::files(&system.stack).await.is_empty());
+    system.process_queues().await;
+    assert!(system.stored_files().await.is_empty());
 }
 
 #[tokio::test]
-async fn url_validation_is_answered_as_zoom_documents_it() {
+async fn url_validation_matches_zooms_documented_vector() {
     let system = System::start().await;
-    store::turn_over(
-        &system.stack,
-        "ZoomSecretName",
-        &zoom_secret("test-secret-token-000"),
-    )
-    .await;
+    system
+        .rotate_secret("ZoomSecretName", &zoom_secret("test-secret-token-000"))
+        .await;
     let body = br#"{"payload":{"plainToken":"synthPlainToken0000001"},"event_ts":1767225600123,"event":"endpoint.url_validation"}"#;
     for path in ROUTES {
-        let answer = zoom::ask(&system, path, body, "test-secret-token-000").await;
+        let answer = system
+            .post_signed(path, body, "test-secret-token-000")
+            .await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "application/json");
         assert_eq!(
@@ -146,18 +148,14 @@ async fn url_validation_is_answered_as_zoom_documents_it() {
                 "encryptedToken": "a2dd0d59791cec43a9f4f3d0af9f0e18aaac9f8d4179afbe2547e0e44c2245a8"
             })
         );
-        let forged = zoom::ask(&system, path, body, "wrong").await;
-        assert_eq!(
-            forged.status(),
-            401,
-            "nobody else learns what the secret makes of a token"
-        );
+        let forged = system.post_signed(path, body, "wrong").await;
+        assert_eq!(forged.status(), 401, "a forged validation was answered");
     }
     assert_eq!(queued(&system).await, 0);
 }
 
 #[tokio::test]
-async fn the_simulator_accepts_both_endpoints() {
+async fn simulator_validates_both_endpoints() {
     let system = System::start().await;
     for target in [Target::Webhook, Target::Deauthorize] {
         let validation = system.zoom().validate(target).await;

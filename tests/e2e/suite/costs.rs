@@ -1,5 +1,4 @@
-//! What a link, an event, a recording, a file and a part cost in AWS calls: counted, and held against the table in
-//! `docs/costs.md`, from which the bill there is worked out.
+//! AWS calls per link, event, recording, file and part, compared with the table in `docs/costs.md`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,15 +12,13 @@ use reelay_embedded_aws::{CompletedCall, Service};
 use reelay_grants::Grants;
 use reelay_zoom_sim::{NewFile, NewRecording};
 use serde_json::{Value, json};
-use support::people::{ADA, BEN, CEM};
-use support::{System, landed, store, zoom};
+use support::zoom_users::{ADA, BEN, CEM};
+use support::{MIB, System};
 
-const MIB: u64 = 1024 * 1024;
-
-/// Rows of the table and what stands in them.
+/// Calls by row name of the table.
 type Row = BTreeMap<String, f64>;
 
-/// What was called since [`Counted::begin`].
+/// Calls since [`Counted::begin`].
 struct Counted<'a> {
     system: &'a System,
     calls: Arc<Mutex<Row>>,
@@ -60,7 +57,7 @@ impl<'a> Counted<'a> {
         row.insert("DynamoDB read units".to_owned(), units.read);
         row.insert("DynamoDB write units".to_owned(), units.written);
         let due = units.by_index.iter().filter(|(index, _)| {
-            let recordings = &self.system.stack.config().tables.recordings;
+            let recordings = &self.system.tables().recordings;
             **index == format!("{recordings}/by-next-check")
         });
         row.insert(
@@ -72,8 +69,8 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// Lambda's own calls for the functions are not: how many they are depends on how full its batches get. Secrets
-/// are read by the clock, once every five minutes and instance.
+/// Excludes Lambda's polling, which depends on batch sizes, and Secrets Manager, which is read every five
+/// minutes per instance.
 fn is_counted(service: Service, operation: &str) -> bool {
     service != Service::SecretsManager
         && !matches!(
@@ -105,7 +102,7 @@ fn messages(done: CompletedCall<'_>) -> f64 {
     }
 }
 
-/// So many times one and so many times the other.
+/// The weighted sum of two rows.
 fn combined(one: (f64, &Row), other: (f64, &Row)) -> Row {
     let mut sum = Row::new();
     for (times, row) in [one, other] {
@@ -117,8 +114,7 @@ fn combined(one: (f64, &Row), other: (f64, &Row)) -> Row {
     sum
 }
 
-/// A system that works off files one by one, so that none sees half of what another has done, and in which
-/// whatever an instance reads once has been read.
+/// A system that processes one file at a time and has read its secrets.
 async fn warm() -> System {
     let system = System::with_function(FunctionChange {
         binary: "recording-downloader".to_owned(),
@@ -131,20 +127,18 @@ async fn warm() -> System {
     system
 }
 
-/// A recording with files of these sizes, from its event to its end.
+/// Calls for a recording with files of these sizes.
 async fn recording(system: &System, sizes: &[u64]) -> Row {
     let files = sizes.iter().map(|size| NewFile::new("MP4", *size));
     let new = NewRecording::of(ADA).with_files(files.collect());
     let counted = Counted::begin(system);
-    let recording = zoom::complete(system, new).await;
-    system.work().await;
+    let recording = system.record(new).await;
     let row = counted.end();
-    landed::assert_whole(system, &recording, "").await;
+    system.assert_stored(&recording, "").await;
     row
 }
 
-/// The least that three recordings with such a file have taken: on a machine that is slow at this moment progress
-/// is noted once more.
+/// The minimum of three runs: a slow machine writes progress more often.
 async fn least(system: &System, size: u64) -> Row {
     let mut least = recording(system, &[size]).await;
     for _ in 0..2 {
@@ -156,30 +150,30 @@ async fn least(system: &System, size: u64) -> Row {
     least
 }
 
-/// From the app's button to the active link, all that is ordered thereby, and the app's being told.
+/// Calls from the app's button to the notification of the active link.
 async fn link(system: &System) -> Row {
     let counted = Counted::begin(system);
     system.link("bob", BEN).await;
     let until_told = counted.end();
-    // This order is delivered a quarter of an hour after the exchange, and finds it finished.
-    let order = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
-    let orders = &system.stack.config().queues.jobs;
-    store::send(&system.stack, orders, &order.to_string()).await;
+    // The finish job is delivered 15 minutes after the exchange, and finds it finished.
+    let job = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
+    let jobs = &system.queues().jobs;
+    system.send_message(jobs, &job.to_string()).await;
     let counted = Counted::begin(system);
-    system.work().await;
+    system.process_queues().await;
     combined((1.0, &until_told), (1.0, &counted.end()))
 }
 
-/// An event about somebody who has not linked.
-async fn of_nobody(system: &System) -> Row {
+/// Calls for an event about an unlinked host.
+async fn unlinked_event(system: &System) -> Row {
     let counted = Counted::begin(system);
-    zoom::complete(system, NewRecording::of(CEM)).await;
-    system.work().await;
+    system.complete_recording(NewRecording::of(CEM)).await;
+    system.process_queues().await;
     counted.end()
 }
 
 async fn notification(system: &System) -> Row {
-    let queue = &system.stack.config().queues.notifications;
+    let queue = &system.queues().notifications;
     let message = NotificationMessage::new(Notification {
         id: "msg_counted".to_owned(),
         event_type: "recording.detected".to_owned(),
@@ -190,13 +184,13 @@ async fn notification(system: &System) -> Row {
         .to_string(),
     });
     let message = serde_json::to_string(&message).unwrap();
-    store::send(&system.stack, queue, &message).await;
+    system.send_message(queue, &message).await;
     let counted = Counted::begin(system);
-    system.work().await;
+    system.process_queues().await;
     counted.end()
 }
 
-/// The app reads one recording, with presigned URLs.
+/// Calls for reading one recording with presigned URLs.
 async fn view(system: &System) -> Row {
     let recordings = system.app.recordings("alice").await;
     let id = recordings[0]["id"].as_str().unwrap();
@@ -206,7 +200,7 @@ async fn view(system: &System) -> Row {
     counted.end()
 }
 
-/// A token that works, when the one in the table has expired.
+/// Calls for refreshing an expired access token.
 async fn refresh(system: &System) -> Row {
     let environment = system.stack.function_environment("reconciler").unwrap();
     let grants = Grants::new(environment).unwrap();
@@ -216,7 +210,7 @@ async fn refresh(system: &System) -> Row {
         account_id: ada.account_id.parse().unwrap(),
         user_id: ada.id.parse().unwrap(),
     };
-    system.stack.advance(SignedDuration::from_secs(3_700));
+    system.advance(SignedDuration::from_secs(3_700));
     let counted = Counted::begin(system);
     grants.access_token(&user).await.unwrap();
     counted.end()
@@ -225,7 +219,7 @@ async fn refresh(system: &System) -> Row {
 async fn counted() -> Vec<(&'static str, Row)> {
     let system = warm().await;
     let link = link(&system).await;
-    let of_nobody = of_nobody(&system).await;
+    let unlinked_event = unlinked_event(&system).await;
     let one_file = recording(&system, &[100]).await;
     let two_files = recording(&system, &[100, 100]).await;
     let file = combined((1.0, &two_files), (-1.0, &one_file));
@@ -236,11 +230,11 @@ async fn counted() -> Vec<(&'static str, Row)> {
     let part = combined((0.25, &seven_parts), (-0.25, &three_parts));
     let with_parts = combined((1.0, &three_parts), (-3.0, &part));
     let (notification, view) = (notification(&system).await, view(&system).await);
-    // Last, for it moves the clock, and the demo app takes nothing from the future.
+    // Last, because it advances the clock and the demo app rejects future timestamps.
     let refresh = refresh(&system).await;
     vec![
         ("link", link),
-        ("event of nobody", of_nobody),
+        ("event of nobody", unlinked_event),
         ("recording", combined((1.0, &one_file), (-1.0, &file))),
         ("small file", file),
         (
@@ -254,7 +248,7 @@ async fn counted() -> Vec<(&'static str, Row)> {
     ]
 }
 
-/// As it stands in the page.
+/// The Markdown table of the page.
 fn table(columns: &[(&str, Row)]) -> String {
     let mut rows: Vec<&String> = columns.iter().flat_map(|(_, row)| row.keys()).collect();
     rows.sort();
@@ -283,7 +277,7 @@ fn page() -> String {
 }
 
 #[tokio::test]
-async fn the_calls_in_the_page_on_costs_are_those_that_are_made() {
+async fn documented_call_counts_match_actual_calls() {
     let table = table(&counted().await);
     assert!(
         page().contains(&table),
@@ -292,11 +286,11 @@ async fn the_calls_in_the_page_on_costs_are_those_that_are_made() {
 }
 
 #[tokio::test]
-async fn a_recording_costs_what_its_files_cost_and_a_constant() {
+async fn recording_calls_grow_only_with_files() {
     let system = warm().await;
     let calls = async |files: usize| {
         let mut row = recording(&system, &vec![100; files]).await;
-        // What is read and written grows with the recording, and messages are sent by tens.
+        // Units grow with the recording's size, and messages are sent in batches of ten.
         row.retain(|name, _| !name.contains("units") && !name.contains("by-next-check"));
         row
     };
