@@ -4,13 +4,13 @@ A name may be a pattern. Whoever adds one says who calls it, or what has to happ
 test of `tests/e2e` that makes them is named.
 """
 
-OUTAGE = "a message that fails is put off: needs an outage of AWS (whichever_aws_call_is_refused_the_recording_ends_the_same)"
-LATER = "orders that finish a consent come a quarter of an hour after it (an_interrupted_consent_serves_the_links_that_exist)"
-SWEPT = "files fall due after hours (a_file_whose_message_was_purged_is_sent_for_again)"
-ABANDONED = "uploads are aborted after a day (uploads_that_nobody_goes_on_with_are_aborted_after_a_day_and_no_others)"
+OUTAGE = "a message that fails is put off: needs an outage of AWS (recording_survives_any_rejected_aws_call)"
+LATER = "orders that finish a consent come a quarter of an hour after it (interrupted_consent_serves_existing_links)"
+SWEPT = "files fall due after hours (file_with_purged_message_is_enqueued_again)"
+ABANDONED = "uploads are aborted after a day (only_orphaned_uploads_are_aborted_after_a_day)"
 UNDER_WAY = (
     "a consent whose tokens are with no grant yet, at the very moment that its grant is condemned "
-    "(a_consent_that_is_saved_and_not_with_its_grant_yet_keeps_it_from_being_condemned)"
+    "(saved_exchange_prevents_grant_revocation)"
 )
 
 REASONS = {
@@ -41,13 +41,13 @@ REASONS = {
     ("ReconcilerRole", "s3:AbortMultipartUpload", "RecordingsBucket/recordings/*"): ABANDONED,
     ("RecordingDownloaderRole", "s3:ListBucketMultipartUploads", "RecordingsBucket"): (
         "an owner that died before it could note its upload "
-        "(killed_at_any_moment_a_transfer_is_taken_up_and_ends_as_if_nothing_had_happened)"
+        "(transfer_resumes_after_kill_at_any_moment)"
     ),
     ("RecordingDownloaderRole", "s3:AbortMultipartUpload", "RecordingsBucket/recordings/*"): (
-        "a file that changes while it is fetched (a_file_that_changes_while_it_is_fetched_starts_over)"
+        "a file that changes while it is fetched (upload_restarts_when_file_changes_during_download)"
     ),
     ("RecordingDownloaderRole", "s3:GetObject", "RecordingsBucket/recordings/*"): (
-        "the answer to a completion is lost (an_object_that_s3_does_not_show_counts_as_missing_and_the_file_is_fetched_again)"
+        "the answer to a completion is lost (lost_completion_without_object_is_fetched_again)"
     ),
     ("RecordingDownloaderRole", "dynamodb:GetItem", "SessionsTable"): UNDER_WAY,
     ("RecordingDownloaderRole", "dynamodb:PutItem", "SessionsTable"): UNDER_WAY,

@@ -1,45 +1,44 @@
-//! What is too much for every day: `cargo test -p it --test suite -- --ignored five_gib`
+//! A 5 GiB transfer: `cargo test -p e2e --test suite -- --ignored five_gib`
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point};
-use support::downloader::{Downloader, Ended};
-use support::people::ADA;
-use support::{System, landed, store};
-
-const MIB: u64 = 1024 * 1024;
+use support::downloader::{Downloader, Outcome};
+use support::recordings::folder;
+use support::zoom_users::ADA;
+use support::{MIB, System};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "moves and compares 5 GiB, which takes some minutes and room on the disk"]
-async fn five_gib_are_handed_over_every_twenty_seconds_and_hardly_a_byte_is_fetched_twice() {
+async fn five_gib_file_continues_across_invocations() {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
     let size = 5 * 1024 * MIB;
     let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)]);
-    let (downloader, recording) = Downloader::of(&system, "alice", new).await;
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
     system.zoom().clear_requests();
-    // Over eight connections this takes a minute.
+    // Eight connections take about a minute.
     let slow = Fault::Slow {
         bytes_per_second: 10 * MIB,
     };
     let slow = NewFault::always(Point::Content, slow);
     system.zoom().arm(slow).unwrap();
-    let queue = system.stack.config().queues.downloads.clone();
+    let queue = system.queues().downloads.clone();
     let mut rounds = 0;
     loop {
         rounds += 1;
-        assert!(rounds < 40, "it comes to an end");
+        assert!(rounds < 40, "too many rounds");
         let name = format!("m{rounds}");
         let ended = downloader.deliver(&name, Duration::from_secs(20)).await;
-        assert_eq!(ended, Ended::Done, "round {rounds}");
-        let sent = store::take(&system.stack, &queue).await;
+        assert_eq!(ended, Outcome::Done, "round {rounds}");
+        let sent = system.take_messages(&queue).await;
         if sent.is_empty() {
             break;
         }
-        assert_eq!(sent.len(), 1, "one message follows one message");
+        assert_eq!(sent.len(), 1, "several continuations");
     }
-    assert!(rounds > 2, "it was handed over");
+    assert!(rounds > 2, "not continued in a new invocation");
 
     let asked: Vec<u64> = system
         .zoom()
@@ -57,19 +56,20 @@ async fn five_gib_are_handed_over_every_twenty_seconds_and_hardly_a_byte_is_fetc
     );
     assert!(over <= 5.0, "{over} %");
 
-    assert_eq!(store::open_uploads(&system.stack).await, 0);
+    assert_eq!(system.open_uploads().await, 0);
     let file = &recording.files[0];
-    let key = format!("{}{}.mp4", landed::folder(&recording), file.id);
-    let keys: BTreeSet<String> = store::listed(&system.stack)
+    let key = format!("{}{}.mp4", folder(&recording), file.id);
+    let keys: BTreeSet<String> = system
+        .list_objects()
         .await
         .into_iter()
         .map(|(key, _)| key)
         .filter(|key| key.starts_with("recordings/"))
         .collect();
-    let manifest = format!("{}manifest.json", landed::folder(&recording));
+    let manifest = format!("{}manifest.json", folder(&recording));
     assert_eq!(keys, BTreeSet::from([key.clone(), manifest]));
-    let s3 = system.stack.sdk().s3();
-    let bucket = &system.stack.config().bucket;
+    let s3 = system.sdk().s3();
+    let bucket = &system.config().bucket;
     let object = s3
         .get_object()
         .bucket(bucket)
@@ -90,7 +90,7 @@ async fn five_gib_are_handed_over_every_twenty_seconds_and_hardly_a_byte_is_fetc
     assert_eq!(at, size);
 }
 
-/// Bytes of a range, as in `bytes=0-8388607`.
+/// The number of bytes in a range such as `bytes=0-8388607`.
 fn length(range: &str) -> u64 {
     let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
     let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Transfers that are cut off, handed over, overtaken, or that find another file than they had left.
+//! Transfers that are killed, continued, overtaken, or whose file changes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,14 +6,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, ReceivedRequest};
-use support::downloader::{Downloader, Ended};
-use support::people::ADA;
-use support::{System, landed, store};
-
-const MIB: u64 = 1024 * 1024;
-
-/// Longer than any transfer here takes.
-const PLENTY: Duration = Duration::from_secs(300);
+use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
+use support::zoom_users::ADA;
+use support::{MIB, System};
 
 /// Longer than a lease.
 const LEASE: SignedDuration = SignedDuration::from_secs(331);
@@ -28,10 +23,10 @@ fn video(size: u64) -> NewRecording {
     NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
 }
 
-/// Repeatable numbers (SplitMix64).
-struct Seed(u64);
+/// A deterministic random generator (SplitMix64).
+struct Random(u64);
 
-impl Seed {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -41,7 +36,7 @@ impl Seed {
     }
 }
 
-/// The ranges of a file that were asked for where the bytes are.
+/// The ranges requested from the CDN.
 fn ranges(system: &System) -> Vec<String> {
     let requests = system.zoom().requests();
     let content = requests
@@ -51,72 +46,85 @@ fn ranges(system: &System) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_a_transfer_is_taken_up_and_ends_as_if_nothing_had_happened() {
+async fn transfer_resumes_after_kill_at_any_moment() {
     let system = on_demand().await;
-    let (downloader, recording) = Downloader::of(&system, "alice", video(17 * MIB)).await;
-    let (ended, all) = downloader.deliver_until("m", PLENTY, usize::MAX).await;
-    assert_eq!(ended, Ended::Done);
-    landed::assert_whole(&system, &recording, "never killed").await;
+    let (downloader, recording) =
+        Downloader::for_recording(&system, "alice", video(17 * MIB)).await;
+    let (ended, all) = downloader
+        .deliver_until("m", LONG_INVOCATION, usize::MAX)
+        .await;
+    assert_eq!(ended, Outcome::Done);
+    system.assert_stored(&recording, "never killed").await;
     assert!(all > 20, "{all} moments");
     for seed in 0..20 {
-        let mut random = Seed(seed);
-        let (downloader, recording) = Downloader::of(&system, "alice", video(17 * MIB)).await;
+        let mut random = Random(seed);
+        let (downloader, recording) =
+            Downloader::for_recording(&system, "alice", video(17 * MIB)).await;
         let mut kills = Vec::new();
-        // Two deaths, then it may live.
+        // Two kills, then a complete delivery.
         for _ in 0..2 {
             let moment = random.below(all);
             kills.push(moment);
-            downloader.deliver_until("m", PLENTY, moment).await;
-            system.stack.advance(LEASE);
+            downloader.deliver_until("m", LONG_INVOCATION, moment).await;
+            system.advance(LEASE);
         }
         let case = format!("seed {seed}, killed at {kills:?} of {all}");
-        let ended = downloader.deliver("m", PLENTY).await;
-        assert_eq!(ended, Ended::Done, "{case}");
-        landed::assert_whole(&system, &recording, &case).await;
-        system.work().await;
-        let seen = landed::view(&system, "alice", &recording).await;
+        let ended = downloader.deliver("m", LONG_INVOCATION).await;
+        assert_eq!(ended, Outcome::Done, "{case}");
+        system.assert_stored(&recording, &case).await;
+        system.process_queues().await;
+        let seen = system.view("alice", &recording).await;
         assert_eq!(seen["status"], "stored", "{case}");
     }
-    // The demo app's webhook goes by the machine's clock, and refuses what comes from the future.
-    let dead = store::peek(&system.stack, &system.stack.config().queues.downloads_dlq).await;
+    // The demo app rejects notifications with future timestamps, so only downloads are checked.
+    let dead = system.peek_messages(&system.queues().downloads_dlq).await;
     assert_eq!(dead.len(), 0);
 }
 
-/// Fetches some parts, and is killed when it waits for another.
-async fn half_done(
+/// Stores some parts of an upload and fails.
+async fn interrupted_upload(
     system: &System,
     size: u64,
     parts: u32,
 ) -> (Downloader, reelay_zoom_sim::Recording) {
-    let (downloader, recording) = Downloader::of(system, "alice", video(size)).await;
+    let (downloader, recording) = Downloader::for_recording(system, "alice", video(size)).await;
     let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(parts);
     let armed = system.zoom().arm(stalled).unwrap();
-    // What is refused lets those in flight come to their end.
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
+    // A rejected part lets the parts in flight finish.
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Retry
+    );
     system.zoom().clear_faults(Some(armed));
-    assert_eq!(store::open_uploads(&system.stack).await, 1);
+    assert_eq!(system.open_uploads().await, 1);
     system.zoom().clear_requests();
     (downloader, recording)
 }
 
 #[tokio::test]
-async fn only_what_is_missing_is_fetched() {
+async fn resumed_transfer_fetches_only_missing_parts() {
     let system = on_demand().await;
-    let (downloader, recording) = half_done(&system, 33 * MIB, 2).await;
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+    system.assert_stored(&recording, "").await;
     let asked = ranges(&system);
     let distinct: BTreeSet<_> = asked.iter().collect();
     assert_eq!((asked.len(), distinct.len()), (3, 3), "{asked:?}");
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_meanwhile_is_replaced_and_the_upload_goes_on() {
+async fn upload_resumes_with_new_token_after_expiry() {
     let system = on_demand().await;
-    let (downloader, recording) = half_done(&system, 33 * MIB, 2).await;
-    system.stack.advance(SignedDuration::from_hours(25));
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    system.advance(SignedDuration::from_hours(25));
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+    system.assert_stored(&recording, "").await;
     assert_eq!(ranges(&system).len(), 3);
     let requests = system.zoom().requests();
     let paths = |prefix: &str| {
@@ -130,7 +138,7 @@ async fn a_token_that_has_expired_meanwhile_is_replaced_and_the_upload_goes_on()
 }
 
 #[tokio::test]
-async fn a_file_that_has_changed_meanwhile_starts_over() {
+async fn resumed_upload_restarts_when_file_changed() {
     let system = on_demand().await;
     for (case, size) in [
         ("other bytes", None),
@@ -138,29 +146,34 @@ async fn a_file_that_has_changed_meanwhile_starts_over() {
         ("shorter", Some(26 * MIB)),
         ("so short that the range is not within it", Some(9 * MIB)),
     ] {
-        // Of inexact length, so that another is no failure of its own.
+        // HOLOGRAM has no exact declared length, so another length is valid.
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
-        let (downloader, recording) = Downloader::of(&system, "alice", new).await;
-        let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(3);
-        let armed = system.zoom().arm(refused).unwrap();
+        let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+        let rejected =
+            NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(3);
+        let armed = system.zoom().arm(rejected).unwrap();
         assert_eq!(
-            downloader.deliver("m", PLENTY).await,
-            Ended::Again,
+            downloader.deliver("m", LONG_INVOCATION).await,
+            Outcome::Retry,
             "{case}"
         );
         system.zoom().clear_faults(Some(armed));
         let file = &recording.files[0];
         system.zoom().replace_file(&file.id, size).unwrap();
-        assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done, "{case}");
-        landed::assert_whole(&system, &recording, case).await;
+        assert_eq!(
+            downloader.deliver("m", LONG_INVOCATION).await,
+            Outcome::Done,
+            "{case}"
+        );
+        system.assert_stored(&recording, case).await;
     }
 }
 
 #[tokio::test]
-async fn a_file_that_changes_while_it_is_fetched_starts_over() {
+async fn upload_restarts_when_file_changes_during_download() {
     let system = on_demand().await;
     let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
-    let (downloader, recording) = Downloader::of(&system, "alice", new).await;
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
     let held = NewFault::times(
         Point::Content,
         Fault::Slow {
@@ -172,7 +185,7 @@ async fn a_file_that_changes_while_it_is_fetched_starts_over() {
     let zoom = system.zoom().clone();
     let id = recording.files[0].id.clone();
     let change = async {
-        // As soon as the first range is on its way.
+        // Once the first range is requested.
         while !zoom
             .requests()
             .iter()
@@ -182,16 +195,16 @@ async fn a_file_that_changes_while_it_is_fetched_starts_over() {
         }
         zoom.replace_file(&id, None).unwrap();
     };
-    let (ended, ()) = tokio::join!(downloader.deliver("m", PLENTY), change);
-    assert_eq!(ended, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
+    let (ended, ()) = tokio::join!(downloader.deliver("m", LONG_INVOCATION), change);
+    assert_eq!(ended, Outcome::Done);
+    system.assert_stored(&recording, "").await;
 }
 
 #[tokio::test]
-async fn an_upload_that_somebody_aborted_starts_over() {
+async fn aborted_upload_restarts() {
     let system = on_demand().await;
-    let (downloader, recording) = half_done(&system, 33 * MIB, 2).await;
-    let (s3, bucket) = (system.stack.sdk().s3(), &system.stack.config().bucket);
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    let (s3, bucket) = (system.sdk().s3(), &system.config().bucket);
     let uploads = s3
         .list_multipart_uploads()
         .bucket(bucket)
@@ -205,70 +218,80 @@ async fn an_upload_that_somebody_aborted_starts_over() {
             .upload_id(upload.upload_id().unwrap());
         abort.send().await.unwrap();
     }
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
-}
-
-#[tokio::test]
-async fn two_messages_for_one_file_never_work_on_it_at_the_same_time() {
-    let system = on_demand().await;
-    let (downloader, recording) = Downloader::of(&system, "alice", video(17 * MIB)).await;
-    system.zoom().clear_requests();
-    // Killed when it is under way, so its lease is still there.
-    let (ended, _) = downloader.deliver_until("m", PLENTY, 12).await;
-    assert_eq!(ended, Ended::Killed);
-    let before = system.zoom().requests().len();
-    // Another message is not needed; the same one has to come again.
-    assert_eq!(downloader.deliver("another", PLENTY).await, Ended::Done);
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
     assert_eq!(
-        system.zoom().requests().len(),
-        before,
-        "nothing was asked for"
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
     );
-    system.stack.advance(LEASE);
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
-    // And whoever comes late finds it done.
-    assert_eq!(downloader.deliver("another", PLENTY).await, Ended::Done);
+    system.assert_stored(&recording, "").await;
 }
 
 #[tokio::test]
-async fn what_takes_longer_than_an_invocation_is_handed_over_as_often_as_it_takes() {
+async fn lease_excludes_concurrent_transfers_of_one_file() {
     let system = on_demand().await;
-    let (downloader, recording) = Downloader::of(&system, "alice", video(100 * MIB)).await;
+    let (downloader, recording) =
+        Downloader::for_recording(&system, "alice", video(17 * MIB)).await;
     system.zoom().clear_requests();
-    // Eight parts at a time take four seconds; a second wave would not end in time.
+    // The killed transfer still holds its lease.
+    let (ended, _) = downloader.deliver_until("m", LONG_INVOCATION, 12).await;
+    assert_eq!(ended, Outcome::Killed);
+    let before = system.zoom().requests().len();
+    // A duplicate message is dropped; the same message is retried.
+    assert_eq!(
+        downloader.deliver("another", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Retry
+    );
+    assert_eq!(system.zoom().requests().len(), before, "a request was sent");
+    system.advance(LEASE);
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+    system.assert_stored(&recording, "").await;
+    // A late duplicate finds the file stored.
+    assert_eq!(
+        downloader.deliver("another", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+}
+
+#[tokio::test]
+async fn long_transfer_continues_across_invocations() {
+    let system = on_demand().await;
+    let (downloader, recording) =
+        Downloader::for_recording(&system, "alice", video(100 * MIB)).await;
+    system.zoom().clear_requests();
+    // Eight parts at a time take four seconds; a second round would exceed the invocation.
     let slow = Fault::Slow {
         bytes_per_second: 2 * MIB,
     };
-    system
-        .zoom()
-        .arm(NewFault::always(Point::Content, slow))
-        .unwrap();
-    let queue = system.stack.config().queues.downloads.clone();
+    system.fail(Point::Content, slow);
+    let queue = system.queues().downloads.clone();
     let mut rounds = 1;
     assert_eq!(
         downloader.deliver("m0", Duration::from_secs(8)).await,
-        Ended::Done
+        Outcome::Done
     );
     loop {
-        let sent = store::take(&system.stack, &queue).await;
+        let sent = system.take_messages(&queue).await;
         if sent.is_empty() {
             break;
         }
-        assert_eq!(sent.len(), 1, "one message follows one message");
+        assert_eq!(sent.len(), 1, "several continuations");
         let name = format!("m{rounds}");
         assert_eq!(
             downloader.deliver(&name, Duration::from_secs(8)).await,
-            Ended::Done
+            Outcome::Done
         );
         rounds += 1;
-        assert!(rounds < 40, "it comes to an end");
+        assert!(rounds < 40, "too many rounds");
     }
-    assert!(rounds > 1, "it was handed over");
-    system.work().await;
-    landed::assert_whole(&system, &recording, "").await;
+    assert!(rounds > 1, "not continued in a new invocation");
+    system.process_queues().await;
+    system.assert_stored(&recording, "").await;
     let asked = ranges(&system);
     let distinct: BTreeSet<_> = asked.iter().collect();
     assert_eq!(distinct.len(), 13);
@@ -279,29 +302,30 @@ async fn what_takes_longer_than_an_invocation_is_handed_over_as_often_as_it_take
 }
 
 #[tokio::test]
-async fn a_hand_over_that_moved_nothing_is_a_failure() {
+async fn continuation_without_progress_fails() {
     let system = on_demand().await;
-    let (downloader, recording) = Downloader::of(&system, "alice", video(16 * MIB)).await;
+    let (downloader, recording) =
+        Downloader::for_recording(&system, "alice", video(16 * MIB)).await;
     let slow = Fault::Slow {
         bytes_per_second: MIB,
     };
-    let armed = system
-        .zoom()
-        .arm(NewFault::always(Point::Content, slow))
-        .unwrap();
-    let queue = &system.stack.config().queues.downloads;
+    let armed = system.fail(Point::Content, slow);
+    let queue = &system.queues().downloads;
     assert_eq!(
         downloader.deliver("m", Duration::from_secs(2)).await,
-        Ended::Again
+        Outcome::Retry
     );
-    assert!(store::take(&system.stack, queue).await.is_empty());
+    assert!(system.take_messages(queue).await.is_empty());
     system.zoom().clear_faults(Some(armed));
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
-    landed::assert_whole(&system, &recording, "").await;
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
+    );
+    system.assert_stored(&recording, "").await;
 }
 
 #[tokio::test]
-async fn what_never_gets_on_in_an_invocations_time_is_told_with_or_without_ranges() {
+async fn transfer_without_progress_is_reported_as_failed() {
     let system = on_demand().await;
     let bytes_per_second = MIB;
     for (fault, reason) in [
@@ -311,47 +335,54 @@ async fn what_never_gets_on_in_an_invocations_time_is_told_with_or_without_range
             "source_without_ranges_too_slow",
         ),
     ] {
-        let (downloader, recording) = Downloader::of(&system, "alice", video(16 * MIB)).await;
+        let (downloader, recording) =
+            Downloader::for_recording(&system, "alice", video(16 * MIB)).await;
         let armed = NewFault::always(Point::Content, fault);
         let armed = system.zoom().arm(armed).unwrap();
         let short = Duration::from_secs(2);
         assert_eq!(
             downloader.deliver("m", short).await,
-            Ended::Again,
+            Outcome::Retry,
             "{reason}"
         );
-        let seen = landed::view(&system, "alice", &recording).await;
+        let seen = system.view("alice", &recording).await;
         assert_eq!(seen["files"][0]["status"], "queued", "{reason}");
         assert_eq!(
             downloader.deliver_last("m", short).await,
-            Ended::Again,
+            Outcome::Retry,
             "{reason}"
         );
-        let seen = landed::view(&system, "alice", &recording).await;
+        let seen = system.view("alice", &recording).await;
         assert_eq!(
             (&seen["files"][0]["status"], &seen["files"][0]["reason"]),
             (&"failed".into(), &reason.into())
         );
-        assert_eq!(store::open_uploads(&system.stack).await, 0, "{reason}");
+        assert_eq!(system.open_uploads().await, 0, "{reason}");
         system.zoom().clear_faults(Some(armed));
     }
 }
 
-/// Without leave to list the bucket, S3 says 403 of an object that is not there.
+/// S3 responds with 403 for a missing object when the role may not list the bucket.
 #[tokio::test]
-async fn an_object_that_s3_does_not_show_counts_as_missing_and_the_file_is_fetched_again() {
+async fn lost_completion_without_object_is_fetched_again() {
     let system = on_demand().await;
-    let (downloader, recording) = Downloader::of(&system, "alice", video(9 * MIB)).await;
-    let faults = system.stack.engines().faults();
-    // The upload is completed, and nobody learns of it: the repeat meets none.
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", video(9 * MIB)).await;
+    let faults = system.faults();
+    // The upload completes, its response is lost, and the retried call finds no upload.
     let lost = AwsFault::connection_closed().after_effect();
     faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
     let hidden = AwsFault::error(403, "AccessDenied");
     faults.fail_until_cleared(Service::S3, "HeadObject", hidden);
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Retry
+    );
     assert_eq!(faults.calls(Service::S3, "HeadObject"), 1);
     system.zoom().clear_requests();
-    assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Done);
+    assert_eq!(
+        downloader.deliver("m", LONG_INVOCATION).await,
+        Outcome::Done
+    );
     assert_eq!(ranges(&system).len(), 2, "fetched again");
-    landed::assert_whole(&system, &recording, "").await;
+    system.assert_stored(&recording, "").await;
 }

@@ -1,20 +1,19 @@
-//! Apps that sign with keys of their own, published as a key set.
+//! App tokens that are signed with keys of a JWKS.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use reqwest::Method;
 use serde_json::{Value, json};
-use support::System;
-use tokio::net::TcpListener;
+use support::{System, TestServer};
 
-/// Two P-256 keys, made for this test: PKCS #8, and the public point.
+/// Two P-256 keys made for this test: PKCS #8, and the public point.
 const KEYS: [(&str, &str, &str); 2] = [
     (
         "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg3l38VLKNyxwFLWsGJqsULNSOrWroEQXmCBYDddhZ6dGhRANCAAR8Nnz2b1o3WBU+ehbcqRllprzyCd0tJ0kNj4RvYixwccwHJAB/zwqWXGxL0HyJOVMu896POMujIsyCqScmdyZE",
@@ -33,75 +32,65 @@ fn jwk(n: usize) -> Value {
     json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": format!("key{n}"), "x": x, "y": y})
 }
 
-fn sign(system: &System, n: usize, user: &str) -> String {
+fn sign(system: &System, n: usize, audience: &str) -> String {
     let mut header = Header::new(Algorithm::ES256);
     header.kid = Some(format!("key{n}"));
     let key = EncodingKey::from_ec_der(&STANDARD.decode(KEYS[n].0).unwrap());
-    encode(&header, &system.app.claims("reelay:api", user), &key).unwrap()
+    encode(&header, &system.app.claims(audience, "alice"), &key).unwrap()
 }
 
-/// The app's key set, at an address of its own.
-#[derive(Clone, Default)]
-struct Published {
+/// The app's key set, published at a URL of its own.
+struct KeySet {
+    url: String,
     keys: Arc<Mutex<Vec<Value>>>,
-    down: Arc<Mutex<bool>>,
-    reads: Arc<Mutex<usize>>,
+    is_down: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
 }
 
-impl Published {
-    async fn open(keys: Vec<Value>) -> (Self, String) {
-        let published = Self {
-            keys: Arc::new(Mutex::new(keys)),
-            ..Self::default()
-        };
-        let state = published.clone();
-        let answer = move || {
-            let state = state.clone();
-            async move {
-                *state.reads.lock().unwrap() += 1;
-                if *state.down.lock().unwrap() {
-                    return StatusCode::SERVICE_UNAVAILABLE.into_response();
-                }
-                let set = json!({"keys": *state.keys.lock().unwrap()});
-                (
-                    [(header::CONTENT_TYPE, "application/json")],
-                    set.to_string(),
-                )
-                    .into_response()
+impl KeySet {
+    async fn publish(keys: Vec<Value>) -> Self {
+        let keys = Arc::new(Mutex::new(keys));
+        let (is_down, reads) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (set, down, count) = (Arc::clone(&keys), Arc::clone(&is_down), Arc::clone(&reads));
+        let server = TestServer::start(Ipv4Addr::LOCALHOST, move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            if down.load(Ordering::SeqCst) {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-        (published, url)
+            let set = json!({"keys": *set.lock().unwrap()}).to_string();
+            ([(header::CONTENT_TYPE, "application/json")], set).into_response()
+        });
+        let url = format!("http://{}/jwks.json", server.await.address);
+        Self {
+            url,
+            keys,
+            is_down,
+            reads,
+        }
     }
 
     fn reads(&self) -> usize {
-        *self.reads.lock().unwrap()
+        self.reads.load(Ordering::SeqCst)
     }
 }
 
 async fn links(system: &System, token: &str) -> u16 {
-    system
-        .app
-        .call_with(Method::GET, "/v1/links", Some(token), None)
-        .await
-        .status
+    system.app.get_with("/v1/links", token).await.status
 }
 
 #[tokio::test]
-async fn an_app_may_sign_with_a_key_of_its_set_and_then_not_with_the_shared_secret() {
-    let (published, url) = Published::open(vec![jwk(0)]).await;
-    let system = System::with(&[("AppJwksUrl", &url)]).await;
-    assert_eq!(links(&system, &sign(&system, 0, "alice")).await, 200);
+async fn jwks_key_is_accepted_and_shared_secret_rejected() {
+    let key_set = KeySet::publish(vec![jwk(0)]).await;
+    let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
+    assert_eq!(links(&system, &sign(&system, 0, "reelay:api")).await, 200);
     assert_eq!(
         links(&system, &system.app.api_token("alice")).await,
         401,
-        "HS256 beside a key set"
+        "HS256 was accepted beside a key set"
     );
-    assert_eq!(published.reads(), 1, "the set is kept");
+    assert_eq!(key_set.reads(), 1, "the key set is cached");
 
-    // The public key as a shared secret: the confusion that algorithm pinning is for.
+    // Algorithm confusion: the public key as an HMAC secret.
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("key0".to_owned());
     let claims = system.app.claims("reelay:api", "alice");
@@ -110,51 +99,48 @@ async fn an_app_may_sign_with_a_key_of_its_set_and_then_not_with_the_shared_secr
 }
 
 #[tokio::test]
-async fn a_key_that_joins_the_set_is_found_and_unknown_keys_cost_one_read_a_minute() {
-    let (published, url) = Published::open(vec![jwk(0)]).await;
-    let system = System::with(&[("AppJwksUrl", &url)]).await;
-    assert_eq!(links(&system, &sign(&system, 0, "alice")).await, 200);
-    published.keys.lock().unwrap().push(jwk(1));
+async fn unknown_key_rereads_jwks_once_per_minute() {
+    let key_set = KeySet::publish(vec![jwk(0)]).await;
+    let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
+    assert_eq!(links(&system, &sign(&system, 0, "reelay:api")).await, 200);
+    key_set.keys.lock().unwrap().push(jwk(1));
     assert_eq!(
-        links(&system, &sign(&system, 1, "alice")).await,
+        links(&system, &sign(&system, 1, "reelay:api")).await,
         200,
-        "the set is read again"
+        "the key set was not reread"
     );
-    assert_eq!(published.reads(), 2);
+    assert_eq!(key_set.reads(), 2);
 
-    published.keys.lock().unwrap().pop();
-    system.stack.advance(SignedDuration::from_mins(6));
+    key_set.keys.lock().unwrap().pop();
+    system.advance(SignedDuration::from_mins(6));
     for _ in 0..5 {
-        assert_eq!(links(&system, &sign(&system, 1, "alice")).await, 401);
+        assert_eq!(links(&system, &sign(&system, 1, "reelay:api")).await, 401);
     }
-    // One because the set was old, one because the key was unknown.
-    assert_eq!(published.reads(), 4);
+    // One read because the set was old, one because the key was unknown.
+    assert_eq!(key_set.reads(), 4);
 }
 
 #[tokio::test]
-async fn while_the_set_can_not_be_read_the_one_read_before_serves_on() {
-    let (published, url) = Published::open(vec![jwk(0)]).await;
-    let system = System::with(&[("AppJwksUrl", &url)]).await;
-    assert_eq!(links(&system, &sign(&system, 0, "alice")).await, 200);
-    *published.down.lock().unwrap() = true;
-    system.stack.advance(SignedDuration::from_hours(1));
-    assert_eq!(links(&system, &sign(&system, 0, "alice")).await, 200);
+async fn cached_jwks_serves_during_outage() {
+    let key_set = KeySet::publish(vec![jwk(0)]).await;
+    let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
+    assert_eq!(links(&system, &sign(&system, 0, "reelay:api")).await, 200);
+    key_set.is_down.store(true, Ordering::SeqCst);
+    system.advance(SignedDuration::from_hours(1));
+    assert_eq!(links(&system, &sign(&system, 0, "reelay:api")).await, 200);
 
-    let never_read = System::with(&[("AppJwksUrl", &url)]).await;
+    let never_read = System::with(&[("AppJwksUrl", &key_set.url)]).await;
     assert_eq!(
-        links(&never_read, &sign(&never_read, 0, "alice")).await,
+        links(&never_read, &sign(&never_read, 0, "reelay:api")).await,
         503
     );
 }
 
 #[tokio::test]
-async fn a_key_set_opens_the_connect_page_as_well() {
-    let (_published, url) = Published::open(vec![jwk(0)]).await;
-    let system = System::with(&[("AppJwksUrl", &url)]).await;
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some("key0".to_owned());
-    let key = EncodingKey::from_ec_der(&STANDARD.decode(KEYS[0].0).unwrap());
-    let token = encode(&header, &system.app.claims("reelay:connect", "alice"), &key).unwrap();
+async fn connect_accepts_jwks_token() {
+    let key_set = KeySet::publish(vec![jwk(0)]).await;
+    let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
+    let token = sign(&system, 0, "reelay:connect");
     let visit = system
         .browser()
         .visit(&system.app.connect_url(&token))

@@ -1,25 +1,26 @@
-//! The whole system, driven from outside.
+//! End-to-end tests of the whole system over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod api;
-mod cost;
+mod costs;
 mod downloads;
-mod downloads_cut_off;
 mod downloads_huge;
+mod downloads_killed;
 mod downloads_limited;
+mod downloads_maintained;
 mod downloads_resumed;
-mod downloads_rows;
-mod downloads_swept;
+mod downloads_retried;
 mod faults;
 mod forgeries;
 mod grants;
 mod key_set;
 mod linking;
 mod linking_attacks;
-mod listening;
 mod operations;
 mod recordings;
 mod repository;
+mod rotation;
 mod secrets;
-mod turning_over;
+mod snapshots;
+mod subscriber;
 mod webhook;

@@ -1,4 +1,4 @@
-//! Rules of the repository that no compiler checks.
+//! Repository rules that the compiler does not check.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn dependencies(manifest: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_domain_does_no_io() {
+fn domain_does_no_io() {
     let found = dependencies(&root().join("shared/domain/Cargo.toml"));
     assert!(
         found.contains(&"hmac".to_owned()),
@@ -48,7 +48,7 @@ fn the_domain_does_no_io() {
 }
 
 #[test]
-fn the_demo_app_knows_nothing_but_the_public_contract() {
+fn demo_app_depends_on_no_reelay_crate() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let ours: Vec<&str> = manifest
         .lines()
@@ -65,7 +65,7 @@ fn the_demo_app_knows_nothing_but_the_public_contract() {
 }
 
 #[test]
-fn every_lambda_binary_only_boots() {
+fn lambda_binaries_only_boot() {
     for entry in std::fs::read_dir(root().join("functions")).unwrap() {
         let main = entry.unwrap().path().join("src/main.rs");
         let lines = std::fs::read_to_string(&main).unwrap().lines().count();
@@ -74,7 +74,7 @@ fn every_lambda_binary_only_boots() {
 }
 
 #[test]
-fn every_function_is_one_resource_with_a_role_and_a_log_group_of_its_own() {
+fn every_function_has_own_role_and_log_group() {
     let crates: Vec<String> = std::fs::read_dir(root().join("functions"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -103,7 +103,7 @@ fn every_function_is_one_resource_with_a_role_and_a_log_group_of_its_own() {
 }
 
 #[test]
-fn every_shared_dependency_is_declared_once_in_the_root() {
+fn dependencies_are_declared_once_in_root() {
     for folder in ["shared", "functions", "infra", "tests"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let manifest = entry.unwrap().path().join("Cargo.toml");
@@ -122,7 +122,7 @@ fn every_shared_dependency_is_declared_once_in_the_root() {
     }
 }
 
-/// All files below a folder with this ending, as one text.
+/// All files below a folder with this extension, as one text.
 fn text_below(folder: &Path, extension: &str) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -137,13 +137,13 @@ fn text_below(folder: &Path, extension: &str) -> String {
 }
 
 #[test]
-fn every_test_that_the_security_policy_names_is_there() {
+fn security_policy_names_existing_tests() {
     let policy = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
     let tests: String = ["tests/e2e/suite", "tests/fuzz/tests", "shared", "functions"]
         .map(|folder| text_below(&root().join(folder), "rs"))
         .concat();
     let mut named = 0;
-    // Whatever stands between two backticks in a line.
+    // Text between two backticks.
     for quoted in policy
         .lines()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -156,13 +156,13 @@ fn every_test_that_the_security_policy_names_is_there() {
             named += 1;
             assert!(
                 tests.contains(&format!("fn {quoted}(")),
-                "there is no {quoted}"
+                "missing: {quoted}"
             );
         } else if ["shared/", "functions/", "infra/", "tests/"]
             .iter()
             .any(|folder| quoted.starts_with(folder))
         {
-            assert!(root().join(quoted).exists(), "there is no {quoted}");
+            assert!(root().join(quoted).exists(), "missing: {quoted}");
         }
     }
     assert!(named > 40, "the policy is not read: {named}");

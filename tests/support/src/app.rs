@@ -1,4 +1,4 @@
-//! The app's server: it mints tokens and calls `/v1`.
+//! The app's server: it signs tokens and calls `/v1`.
 
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -18,9 +18,9 @@ pub struct App {
     clock: Clock,
 }
 
-/// An answer of `/v1`.
+/// A response of `/v1`.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ApiResponse {
     /// Status.
     pub status: u16,
     /// Headers.
@@ -31,7 +31,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl ApiResponse {
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
@@ -43,6 +43,16 @@ impl Answer {
         let body = self.json();
         assert_eq!(body["status"], self.status, "{self:?}");
         body["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts the status and code of a problem.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str, case: &str) {
+        assert_eq!(
+            (self.status, &*self.code()),
+            (status, code),
+            "{case}: {self:?}"
+        );
     }
 }
 
@@ -56,23 +66,23 @@ impl App {
         }
     }
 
-    /// Now, as the functions see it.
+    /// The functions' current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Claims that are good for both audiences but for `aud`.
+    /// Valid claims for an audience.
     pub fn claims(&self, audience: &str, user: &str) -> Value {
         let now = self.now().as_second();
         json!({"aud": audience, "sub": user, "iat": now, "exp": now + 300})
     }
 
-    /// Signs claims as the app does.
+    /// Signs claims with the app secret.
     pub fn sign(&self, claims: &Value) -> String {
         self.sign_with(claims, &Header::new(Algorithm::HS256), &self.secret)
     }
 
-    /// Signs claims in another way.
+    /// Signs claims with any header and secret.
     pub fn sign_with(&self, claims: &Value, header: &Header, secret: &str) -> String {
         encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
     }
@@ -82,17 +92,15 @@ impl App {
         self.sign(&self.claims("reelay:connect", user))
     }
 
-    /// A connect token with more in it.
+    /// A connect token with more claims.
     pub fn connect_token_with(&self, user: &str, more: Value) -> String {
         let mut claims = self.claims("reelay:connect", user);
-        claims
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        let more = more.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(more);
         self.sign(&claims)
     }
 
-    /// The address behind the app's button.
+    /// The URL behind the app's button.
     pub fn connect_url(&self, token: &str) -> String {
         let mut url = Url::parse(&format!("{}/zoom/connect", self.url)).unwrap();
         url.query_pairs_mut().append_pair("token", token);
@@ -104,20 +112,20 @@ impl App {
         self.sign(&self.claims("reelay:api", user))
     }
 
-    /// Calls `/v1` in a user's name.
-    pub async fn call(&self, method: Method, path: &str, user: &str) -> Answer {
-        self.call_with(method, path, Some(&self.api_token(user)), None)
-            .await
+    /// Calls `/v1` for a user.
+    pub async fn call(&self, method: Method, path: &str, user: &str) -> ApiResponse {
+        let token = self.api_token(user);
+        self.call_with(method, path, Some(&token), None).await
     }
 
-    /// Calls with any token and body.
+    /// Calls `/v1` with any token and body.
     pub async fn call_with(
         &self,
         method: Method,
         path: &str,
         token: Option<&str>,
         body: Option<String>,
-    ) -> Answer {
+    ) -> ApiResponse {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -127,49 +135,50 @@ impl App {
                 .header("content-type", "application/json")
                 .body(body);
         }
-        let answer = request.send().await.unwrap();
-        Answer {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
-            content_type: answer
-                .headers()
-                .get("content-type")
-                .map(|value| value.to_str().unwrap().to_owned())
-                .unwrap_or_default(),
-            body: answer.text().await.unwrap(),
+        let response = request.send().await.unwrap();
+        let headers = response.headers().clone();
+        let content_type = headers.get("content-type");
+        let content_type = content_type.map(|value| value.to_str().unwrap().to_owned());
+        ApiResponse {
+            status: response.status().as_u16(),
+            content_type: content_type.unwrap_or_default(),
+            headers,
+            body: response.text().await.unwrap(),
         }
     }
 
-    /// `GET`.
-    pub async fn get(&self, path: &str, user: &str) -> Answer {
+    /// `GET` for a user.
+    pub async fn get(&self, path: &str, user: &str) -> ApiResponse {
         self.call(Method::GET, path, user).await
     }
 
-    /// Posts a claim in a user's name.
-    pub async fn confirm(&self, user: &str, claim: &str) -> Answer {
+    /// `GET` with this token.
+    pub async fn get_with(&self, path: &str, token: &str) -> ApiResponse {
+        self.call_with(Method::GET, path, Some(token), None).await
+    }
+
+    /// `POST` of a JSON body for a user.
+    pub async fn post(&self, path: &str, user: &str, body: String) -> ApiResponse {
+        let token = self.api_token(user);
+        self.call_with(Method::POST, path, Some(&token), Some(body))
+            .await
+    }
+
+    /// Confirms a claim for a user.
+    pub async fn confirm(&self, user: &str, claim: &str) -> ApiResponse {
         let body = json!({"claim": claim}).to_string();
-        self.call_with(
-            Method::POST,
-            "/v1/links/confirm",
-            Some(&self.api_token(user)),
-            Some(body),
-        )
-        .await
+        self.post("/v1/links/confirm", user, body).await
     }
 
     /// A user's links.
     pub async fn links(&self, user: &str) -> Vec<Value> {
-        self.get("/v1/links", user).await.json()["links"]
-            .as_array()
-            .unwrap()
-            .clone()
+        let body = self.get("/v1/links", user).await.json();
+        body["links"].as_array().unwrap().clone()
     }
 
-    /// A user's newest recordings.
+    /// A user's 100 newest recordings.
     pub async fn recordings(&self, user: &str) -> Vec<Value> {
-        self.get("/v1/recordings?limit=100", user).await.json()["recordings"]
-            .as_array()
-            .unwrap()
-            .clone()
+        let body = self.get("/v1/recordings?limit=100", user).await.json();
+        body["recordings"].as_array().unwrap().clone()
     }
 }

@@ -1,10 +1,10 @@
-//! A browser as far as linking needs one: it keeps Reelay's cookie and shows where it is sent.
+//! A browser: it keeps Reelay's cookie and shows each redirect instead of following it.
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use url::Url;
 
-/// A browser that follows redirects only when told to.
+/// A browser with Reelay's cookie.
 #[derive(Debug, Clone)]
 pub struct Browser {
     http: reqwest::Client,
@@ -13,7 +13,7 @@ pub struct Browser {
     pub cookie: Option<String>,
 }
 
-/// What a visit showed.
+/// A response that the browser received.
 #[derive(Debug, Clone)]
 pub struct Visit {
     /// Status.
@@ -22,7 +22,7 @@ pub struct Visit {
     pub headers: HeaderMap,
     /// `Location`.
     pub location: Option<String>,
-    /// `Set-Cookie`, whole.
+    /// The whole `Set-Cookie`.
     pub set_cookie: Option<String>,
     /// Body.
     pub body: String,
@@ -31,96 +31,87 @@ pub struct Visit {
 impl Visit {
     /// `x-reelay-error`.
     pub fn error(&self) -> Option<&str> {
-        self.headers
-            .get("x-reelay-error")
-            .and_then(|value| value.to_str().ok())
+        let value = self.headers.get("x-reelay-error")?;
+        value.to_str().ok()
     }
 
-    /// The code of a page in place of a redirect. Such a page leads nowhere and plants no cookie.
-    pub fn page(&self) -> &str {
-        assert_eq!(
-            (self.status, &self.location, &self.set_cookie),
-            (400, &None, &None),
-            "{self:?}"
-        );
-        assert_eq!(
-            self.headers["content-type"], "text/html; charset=utf-8",
-            "{self:?}"
-        );
+    /// The code of a page in place of a redirect, which sets no cookie.
+    pub fn error_page(&self) -> &str {
+        let seen = (self.status, &self.location, &self.set_cookie);
+        assert_eq!(seen, (400, &None, &None), "{self:?}");
+        let content_type = &self.headers["content-type"];
+        assert_eq!(content_type, "text/html; charset=utf-8", "{self:?}");
         assert!(self.body.contains("<h1>"), "{self:?}");
-        self.error()
-            .unwrap_or_else(|| panic!("no x-reelay-error: {self:?}"))
+        let error = self.error();
+        error.unwrap_or_else(|| panic!("no x-reelay-error: {self:?}"))
     }
 
-    /// `zoom_error` of a redirect back to the app, which then brings no claim.
+    /// `zoom_error` of a redirect back to the app, which carries no claim.
     pub fn zoom_error(&self) -> String {
-        assert_eq!(
-            (self.status, self.parameter("zoom_link")),
-            (302, None),
-            "{self:?}"
-        );
-        self.parameter("zoom_error")
-            .unwrap_or_else(|| panic!("no zoom_error: {self:?}"))
+        self.returned("zoom_error", "zoom_link")
     }
 
     /// `zoom_link` of a redirect back to the app.
     pub fn claim(&self) -> String {
-        assert_eq!(
-            (self.status, self.parameter("zoom_error")),
-            (302, None),
-            "{self:?}"
-        );
-        self.parameter("zoom_link")
-            .unwrap_or_else(|| panic!("no claim: {self:?}"))
+        self.returned("zoom_link", "zoom_error")
     }
 
-    /// A parameter of the address to which the browser is sent.
+    fn returned(&self, name: &str, absent: &str) -> String {
+        let seen = (self.status, self.parameter(absent));
+        assert_eq!(seen, (302, None), "{self:?}");
+        let value = self.parameter(name);
+        value.unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+
+    /// A query parameter of the redirect's target.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let location = Url::parse(self.location.as_deref()?).ok()?;
-        location
-            .query_pairs()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
+        let mut pairs = location.query_pairs();
+        let (_, value) = pairs.find(|(key, _)| key == name)?;
+        Some(value.into_owned())
     }
 }
 
 impl Browser {
     pub(crate) fn new(origin: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .build()
-            .unwrap();
+        let http = reqwest::Client::builder().redirect(Policy::none());
         Self {
-            http,
+            http: http.build().unwrap(),
             origin: origin.to_owned(),
             cookie: None,
         }
     }
 
-    /// Opens an address. The cookie goes to Reelay alone.
+    /// Opens a URL. The cookie is sent to Reelay alone.
     pub async fn visit(&mut self, url: &str) -> Visit {
         let mut request = self.http.get(url);
         let to_reelay = url.starts_with(&self.origin);
         if let Some(cookie) = self.cookie.as_ref().filter(|_| to_reelay) {
             request = request.header(COOKIE, format!("theme=dark; {cookie}"));
         }
-        let answer = request.send().await.unwrap();
+        let response = request.send().await.unwrap();
+        let headers = response.headers().clone();
         let header = |name| {
-            answer
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap().to_owned())
+            let value = headers.get(name)?;
+            Some(value.to_str().unwrap().to_owned())
         };
         let (location, set_cookie) = (header(LOCATION), header(SET_COOKIE));
         if let Some(cookie) = set_cookie.as_ref().filter(|_| to_reelay) {
             self.cookie = Some(cookie.split(';').next().unwrap().to_owned());
         }
         Visit {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
+            status: response.status().as_u16(),
+            headers,
             location,
             set_cookie,
-            body: answer.text().await.unwrap(),
+            body: response.text().await.unwrap(),
         }
+    }
+
+    /// Opens a URL that must redirect, and returns the target.
+    pub async fn redirect(&mut self, url: &str) -> String {
+        let visit = self.visit(url).await;
+        let location = visit.location.clone();
+        location.unwrap_or_else(|| panic!("no redirect: {visit:?}"))
     }
 }

@@ -1,4 +1,4 @@
-//! The downloader called by hand: one delivery at a time, which may be cut off at any moment.
+//! The downloader, called with one delivery at a time and killed at any moment.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,16 +10,19 @@ use recording_downloader::RecordingDownloader;
 use reelay_zoom_sim::{NewRecording, Recording};
 use serde_json::json;
 
-use crate::{System, landed, store, zoom};
+use crate::System;
 
-/// What became of a delivery.
+/// Longer than any transfer in these tests takes.
+pub const LONG_INVOCATION: Duration = Duration::from_secs(300);
+
+/// How a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The message is done: the file has ended, or was handed over.
+pub enum Outcome {
+    /// The message is deleted: the file is finished, or another message continues it.
     Done,
-    /// It comes again.
-    Again,
-    /// The function was cut off.
+    /// SQS delivers the message again.
+    Retry,
+    /// The function was killed.
     Killed,
 }
 
@@ -30,16 +33,18 @@ pub struct Downloader {
 }
 
 impl Downloader {
-    /// For the only file of a new recording. The system must be in on-demand mode: its message is taken out
-    /// of the queue, and delivered by [`Self::deliver`] alone.
-    pub async fn of(system: &System, user: &str, new: NewRecording) -> (Self, Recording) {
-        let recording = zoom::complete(system, new).await;
-        system.work().await;
-        let path = format!("/v1/recordings/{}/download", landed::id(&recording));
-        let asked = system.app.call(reqwest::Method::POST, &path, user).await;
-        assert_eq!(asked.status, 202);
-        let queue = &system.stack.config().queues.downloads;
-        let mut bodies = store::take(&system.stack, queue).await;
+    /// Takes the message for the only file of a new recording out of the queue. The system must run in
+    /// on-demand mode.
+    pub async fn for_recording(
+        system: &System,
+        user: &str,
+        new: NewRecording,
+    ) -> (Self, Recording) {
+        let recording = system.record(new).await;
+        let path = format!("{}/download", crate::recordings::recording_path(&recording));
+        let requested = system.app.call(reqwest::Method::POST, &path, user).await;
+        assert_eq!(requested.status, 202);
+        let mut bodies = system.take_messages(&system.queues().downloads).await;
         assert_eq!(bodies.len(), 1, "{bodies:?}");
         let body = bodies.remove(0);
         let environment = system.stack.function_environment("recording-downloader");
@@ -47,27 +52,26 @@ impl Downloader {
         (Self { function, body }, recording)
     }
 
-    /// Delivers the message, as one that SQS calls `message_id`, to a function that has so much time.
-    pub async fn deliver(&self, message_id: &str, time: Duration) -> Ended {
-        let (ended, _) = self.deliver_until(message_id, time, usize::MAX).await;
-        ended
+    /// Delivers the message under this id, with this much time for the invocation.
+    pub async fn deliver(&self, message_id: &str, time: Duration) -> Outcome {
+        let (outcome, _) = self.deliver_until(message_id, time, usize::MAX).await;
+        outcome
     }
 
-    /// As [`Self::deliver`], for the last time before SQS gives the message up.
-    pub async fn deliver_last(&self, message_id: &str, time: Duration) -> Ended {
-        let (ended, _) = self.run(message_id, "8", time, usize::MAX).await;
-        ended
+    /// As [`Self::deliver`], for the last time before SQS moves the message to the dead-letter queue.
+    pub async fn deliver_last(&self, message_id: &str, time: Duration) -> Outcome {
+        let (outcome, _) = self.run(message_id, "8", time, usize::MAX).await;
+        outcome
     }
 
-    /// As [`Self::deliver`], but the function is cut off when it waits for the `moments`-th time. Gives how
-    /// often it had waited, too.
+    /// As [`Self::deliver`], but kills the function after `polls` polls. Also returns the number of polls.
     pub async fn deliver_until(
         &self,
         message_id: &str,
         time: Duration,
-        moments: usize,
-    ) -> (Ended, usize) {
-        self.run(message_id, "1", time, moments).await
+        polls: usize,
+    ) -> (Outcome, usize) {
+        self.run(message_id, "1", time, polls).await
     }
 
     async fn run(
@@ -75,8 +79,8 @@ impl Downloader {
         message_id: &str,
         receive_count: &str,
         time: Duration,
-        moments: usize,
-    ) -> (Ended, usize) {
+        polls: usize,
+    ) -> (Outcome, usize) {
         let event: SqsEvent = serde_json::from_value(json!({"Records": [{
             "messageId": message_id,
             "body": self.body,
@@ -86,21 +90,21 @@ impl Downloader {
             "awsRegion": "us-east-1",
         }]}))
         .unwrap();
-        let mut working = pin!(self.function.handle(event, Instant::now() + time));
-        let mut waited = 0;
-        let ended: Option<SqsBatchResponse> = poll_fn(|cx| {
-            if waited == moments {
+        let mut invocation = pin!(self.function.handle(event, Instant::now() + time));
+        let mut polled = 0;
+        let response: Option<SqsBatchResponse> = poll_fn(|cx| {
+            if polled == polls {
                 return Poll::Ready(None);
             }
-            waited += 1;
-            working.as_mut().poll(cx).map(Some)
+            polled += 1;
+            invocation.as_mut().poll(cx).map(Some)
         })
         .await;
-        let ended = match ended {
-            None => Ended::Killed,
-            Some(answer) if answer.batch_item_failures.is_empty() => Ended::Done,
-            Some(_) => Ended::Again,
+        let outcome = match response {
+            None => Outcome::Killed,
+            Some(response) if response.batch_item_failures.is_empty() => Outcome::Done,
+            Some(_) => Outcome::Retry,
         };
-        (ended, waited)
+        (outcome, polled)
     }
 }

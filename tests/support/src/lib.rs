@@ -1,6 +1,6 @@
-//! What the suite speaks in: a running system, an app that mints tokens, a browser that keeps a cookie.
+//! Test harness: a running system with its app, browser, app webhook and Zoom.
 //!
-//! Everything goes over real HTTP to the real functions; nothing here knows their insides.
+//! Tests reach the deployed functions over HTTP and know nothing of their internals.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,27 +9,32 @@
 )]
 
 pub mod app;
+pub mod app_webhook;
 pub mod browser;
-pub mod delayed;
+pub mod delayed_messages;
 pub mod downloader;
-pub mod inbox;
-pub mod landed;
-pub mod store;
+pub mod recordings;
+pub mod server;
+mod store;
 pub mod system;
 pub mod zoom;
 
 pub use app::App;
+pub use app_webhook::{AppWebhook, Received};
 pub use browser::{Browser, Visit};
-pub use delayed::{Delayed, Later};
-pub use inbox::{Inbox, Told};
+pub use delayed_messages::{DelayedMessage, DelayedMessages};
+pub use server::TestServer;
 pub use system::System;
 
-/// Seeded users of the simulator: two colleagues of one account, and somebody of another.
-pub mod people {
-    /// Ada and Ben work for the same company.
+/// Bytes in a MiB.
+pub const MIB: u64 = 1024 * 1024;
+
+/// Ids of the simulator's seeded Zoom users.
+pub mod zoom_users {
+    /// Ada, in the same account as Ben.
     pub const ADA: &str = "UserAdaBerg00000000001";
-    /// Ben.
+    /// Ben, in the same account as Ada.
     pub const BEN: &str = "UserBenCole_0000000002";
-    /// Cem works elsewhere.
+    /// Cem, in another account.
     pub const CEM: &str = "-UserCemDiaz0000000003";
 }

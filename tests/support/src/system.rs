@@ -1,27 +1,30 @@
 //! A whole system for one test.
 
-use reelay_devstack::{FunctionChange, Options, Stack};
-use reelay_zoom_sim::Control;
+use jiff::SignedDuration;
+use reelay_devstack::{DevConfig, FunctionChange, Options, Queues, Stack, Tables};
+use reelay_embedded_aws::Faults;
+use reelay_runtime::environment::Environment;
+use reelay_zoom_sim::{Control, Fault, NewFault, Point};
 use serde_json::Value;
 
 use crate::{App, Browser};
 
-/// A running system whose queues are worked off when the test says so.
+/// A running system that processes its queues only when the test says so.
 #[derive(Debug)]
 pub struct System {
-    /// All of it.
+    /// Everything that is deployed.
     pub stack: Stack,
     /// The app's server.
     pub app: App,
 }
 
 impl System {
-    /// With the template's defaults.
+    /// Starts a system with the template's defaults.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// With these template parameters.
+    /// Starts a system with these template parameters.
     pub async fn with(parameters: &[(&str, &str)]) -> Self {
         let parameters = parameters
             .iter()
@@ -34,7 +37,7 @@ impl System {
         .await
     }
 
-    /// With a function that is hosted otherwise than the template says.
+    /// Starts a system with a function whose settings differ from the template.
     pub async fn with_function(change: FunctionChange) -> Self {
         Self::with_options(Options {
             functions: vec![change],
@@ -44,12 +47,11 @@ impl System {
     }
 
     async fn with_options(options: Options) -> Self {
-        let stack = Stack::start(Options {
+        let options = Options {
             poll: false,
             ..options
-        })
-        .await
-        .unwrap();
+        };
+        let stack = Stack::start(options).await.unwrap();
         let app = App::new(&stack);
         Self { stack, app }
     }
@@ -59,72 +61,95 @@ impl System {
         self.stack.simulator().unwrap().control()
     }
 
-    /// A fresh browser.
+    /// Fails each request at a point of the simulator; returns the fault's id.
+    pub fn fail(&self, point: Point, fault: Fault) -> u64 {
+        self.zoom().arm(NewFault::always(point, fault)).unwrap()
+    }
+
+    /// Fails the next requests at a point of the simulator.
+    pub fn fail_next(&self, point: Point, fault: Fault, times: u32) -> u64 {
+        self.zoom()
+            .arm(NewFault::times(point, fault, times))
+            .unwrap()
+    }
+
+    /// Faults of the embedded AWS services.
+    pub fn faults(&self) -> &Faults {
+        self.stack.engines().faults()
+    }
+
+    /// Addresses, names and secrets of the stack.
+    pub fn config(&self) -> &DevConfig {
+        self.stack.config()
+    }
+
+    /// The queues' URLs.
+    pub fn queues(&self) -> &Queues {
+        &self.config().queues
+    }
+
+    /// The tables' names.
+    pub fn tables(&self) -> &Tables {
+        &self.config().tables
+    }
+
+    /// Clients of the embedded AWS services.
+    pub fn sdk(&self) -> &Environment {
+        self.stack.sdk()
+    }
+
+    /// Advances the clock.
+    pub fn advance(&self, duration: SignedDuration) {
+        self.stack.advance(duration);
+    }
+
+    /// A new browser without cookies.
     pub fn browser(&self) -> Browser {
         Browser::new(self.stack.url())
     }
 
-    /// Works off the queues; what failed is tried again at once, until done or dead.
-    pub async fn work(&self) {
+    /// Processes the queues. Failed messages are retried at once, until they succeed or reach a dead-letter queue.
+    pub async fn process_queues(&self) {
         self.stack.drain_without_pauses().await;
     }
 
-    /// Links a Zoom user to an app user, all the way.
+    /// Links a Zoom user to an app user, up to the notification.
     pub async fn link(&self, app_user: &str, zoom_user: &str) -> Value {
         let claim = self.consent(&mut self.browser(), app_user, zoom_user).await;
-        let answer = self.app.confirm(app_user, &claim).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        // The app is told of the link; what a test looks at comes after.
-        self.work().await;
-        answer.json()
+        let response = self.app.confirm(app_user, &claim).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        self.process_queues().await;
+        response.json()
     }
 
     /// From the app's button to the claim in the return URL.
     pub async fn consent(&self, browser: &mut Browser, app_user: &str, zoom_user: &str) -> String {
-        let back = self.callback(browser, app_user, zoom_user).await;
-        let visit = browser.visit(&back).await;
-        visit
-            .parameter("zoom_link")
-            .unwrap_or_else(|| panic!("no claim: {visit:?}"))
+        let callback = self.callback(browser, app_user, zoom_user).await;
+        browser.visit(&callback).await.claim()
     }
 
-    /// From the app's button to the address at which Zoom sends the browser back to us, not yet visited.
+    /// From the app's button to the callback URL, not yet visited.
     pub async fn callback(&self, browser: &mut Browser, app_user: &str, zoom_user: &str) -> String {
-        let authorize = self
-            .authorize(browser, &self.app.connect_token(app_user))
-            .await;
+        let token = self.app.connect_token(app_user);
+        let authorize = self.authorize(browser, &token).await;
         self.allow(browser, &authorize, zoom_user).await
     }
 
-    /// From the app's button to the address of Zoom's consent page, not yet visited.
+    /// From the app's button to the URL of Zoom's consent page, not yet visited.
     pub async fn authorize(&self, browser: &mut Browser, token: &str) -> String {
-        let start = browser.visit(&self.app.connect_url(token)).await;
-        start
-            .location
-            .clone()
-            .unwrap_or_else(|| panic!("no redirect to Zoom: {start:?}"))
+        browser.redirect(&self.app.connect_url(token)).await
     }
 
-    /// Consents at Zoom: the address at which it sends the browser back to us, not yet visited.
+    /// Consents at Zoom; returns the callback URL, not yet visited.
     pub async fn allow(&self, browser: &mut Browser, authorize: &str, zoom_user: &str) -> String {
-        self.decide(
-            browser,
-            authorize,
-            &format!("sim_decision=allow&sim_user={zoom_user}"),
-        )
-        .await
+        let decision = format!("sim_decision=allow&sim_user={zoom_user}");
+        browser.redirect(&format!("{authorize}&{decision}")).await
     }
 
-    /// Declines at Zoom: the address at which it sends the browser back to us, not yet visited.
+    /// Declines at Zoom; returns the callback URL, not yet visited.
     pub async fn deny(&self, browser: &mut Browser, authorize: &str) -> String {
-        self.decide(browser, authorize, "sim_decision=deny").await
-    }
-
-    async fn decide(&self, browser: &mut Browser, authorize: &str, decision: &str) -> String {
-        let consent = browser.visit(&format!("{authorize}&{decision}")).await;
-        consent
-            .location
-            .clone()
-            .unwrap_or_else(|| panic!("no redirect back: {consent:?}"))
+        browser
+            .redirect(&format!("{authorize}&sim_decision=deny"))
+            .await
     }
 }

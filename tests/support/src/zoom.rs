@@ -1,62 +1,127 @@
-//! Zoom's side, where a test does by hand what the simulator would.
+//! Zoom's side: recordings, events and what they contain.
 
 use std::collections::BTreeSet;
 
 use reelay_zoom_sim::{Created, DeliveryState, NewRecording, Recording};
-use reqwest::{Response, StatusCode};
-use serde_json::Value;
+use reqwest::Response;
+use serde_json::{Value, json};
 
 use crate::System;
 
-/// Completes a recording at the simulator, whose events arrive. Nothing is worked off yet.
-pub async fn complete(system: &System, new: NewRecording) -> Recording {
-    let created = system.zoom().create_recording(new).unwrap();
-    arrived(system, &created).await;
-    created.recording
-}
+impl System {
+    /// Completes a recording at the simulator and waits until its events are received.
+    pub async fn complete_recording(&self, new: NewRecording) -> Recording {
+        let created = self.zoom().create_recording(new).unwrap();
+        self.await_deliveries(&created).await;
+        created.recording
+    }
 
-/// Waits until these deliveries were taken.
-pub async fn arrived(system: &System, created: &Created) {
-    for id in &created.deliveries {
-        let delivery = system.zoom().wait_for_attempts(*id, 1).await.unwrap();
-        assert_eq!(
-            delivery.state,
-            DeliveryState::Delivered,
-            "{:?}",
-            delivery.attempts
-        );
+    /// Waits until these deliveries succeeded.
+    pub async fn await_deliveries(&self, created: &Created) {
+        for id in &created.deliveries {
+            self.await_delivery(*id).await;
+        }
+    }
+
+    /// Waits until this delivery succeeded.
+    pub async fn await_delivery(&self, id: u64) {
+        let delivery = self.zoom().wait_for_attempts(id, 1).await.unwrap();
+        let attempts = &delivery.attempts;
+        assert_eq!(delivery.state, DeliveryState::Delivered, "{attempts:?}");
+    }
+
+    /// Completes a recording and processes what follows.
+    pub async fn record(&self, new: NewRecording) -> Recording {
+        let recording = self.complete_recording(new).await;
+        self.process_queues().await;
+        recording
+    }
+
+    /// Adds a transcript to a recording and processes what follows.
+    pub async fn add_transcript(&self, recording: &Recording) -> Created {
+        let created = self.zoom().add_transcript(&recording.key, None).unwrap();
+        self.await_deliveries(&created).await;
+        self.process_queues().await;
+        created
+    }
+
+    /// Requests to Zoom whose path contains `part`.
+    pub fn requests(&self, part: &str) -> usize {
+        let requests = self.zoom().requests();
+        requests
+            .iter()
+            .filter(|request| request.path.contains(part))
+            .count()
+    }
+
+    /// Requests for the bytes of a file.
+    pub fn fetch_count(&self, file_id: &str) -> usize {
+        let requests = self.zoom().requests();
+        requests
+            .iter()
+            .filter(|r| r.path.starts_with("/ssrweb/") && r.detail.as_deref() == Some(file_id))
+            .count()
+    }
+
+    /// Credentials and e-mail addresses in the events sent so far, each with the name of its field.
+    pub fn event_credentials(&self) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for delivery in self.zoom().deliveries() {
+            let event = serde_json::from_str(&delivery.body).unwrap_or_default();
+            collect_credentials(&event, &mut found);
+        }
+        found
+    }
+
+    /// Asserts that no credential of an event is in any of these texts.
+    pub fn assert_no_credentials(&self, texts: &[String]) {
+        for (field, credential) in self.event_credentials() {
+            let found = texts.iter().any(|text| text.contains(&credential));
+            assert!(!found, "{field} {credential} in {texts:?}");
+        }
+    }
+
+    /// The secret that Zoom signs with.
+    pub fn webhook_secret(&self) -> String {
+        self.config().secrets.zoom_webhook_secret.clone()
+    }
+
+    /// Posts a body that is signed now, and returns the response.
+    pub async fn post_signed(&self, path: &str, body: &[u8], secret: &str) -> Response {
+        let timestamp = self.app.now().as_second().to_string();
+        let signature = reelay_zoom_sim::sign(secret, &timestamp, body);
+        let headers = Some((timestamp.as_str(), signature.as_str()));
+        self.post_raw(path, body, "application/json", headers).await
+    }
+
+    /// Posts a body that is signed now, and returns the status.
+    pub async fn post_event(&self, path: &str, body: &[u8], secret: &str) -> u16 {
+        self.post_signed(path, body, secret).await.status().as_u16()
+    }
+
+    /// Posts a body with these headers: timestamp and signature.
+    pub async fn post_raw(
+        &self,
+        path: &str,
+        body: &[u8],
+        content_type: &str,
+        signature: Option<(&str, &str)>,
+    ) -> Response {
+        let mut request = reqwest::Client::new()
+            .post(format!("{}{path}", self.stack.url()))
+            .header("content-type", content_type)
+            .body(body.to_vec());
+        if let Some((timestamp, signature)) = signature {
+            request = request
+                .header("x-zm-request-timestamp", timestamp)
+                .header("x-zm-signature", signature);
+        }
+        request.send().await.unwrap()
     }
 }
 
-/// How often the bytes of a file were asked for.
-pub fn fetches(system: &System, file_id: &str) -> usize {
-    let requests = system.zoom().requests();
-    requests
-        .iter()
-        .filter(|r| r.path.starts_with("/ssrweb/") && r.detail.as_deref() == Some(file_id))
-        .count()
-}
-
-/// Everything in the events sent so far that opens something or names a person's address.
-pub fn credentials(system: &System) -> BTreeSet<String> {
-    let named = named_credentials(system).into_iter();
-    named.map(|(_, value)| value).collect()
-}
-
-/// The same, each with the name of its field.
-pub fn named_credentials(system: &System) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for delivery in system.zoom().deliveries() {
-        gather(
-            &serde_json::from_str(&delivery.body).unwrap_or_default(),
-            &mut found,
-        );
-    }
-    found
-}
-
-/// The credentials and addresses in a value, each with the name of its field.
-pub fn gather(value: &Value, found: &mut BTreeSet<(String, String)>) {
+/// Collects credentials and e-mail addresses, each with the name of its field.
+fn collect_credentials(value: &Value, found: &mut BTreeSet<(String, String)>) {
     const FIELDS: [&str; 7] = [
         "download_token",
         "download_url",
@@ -71,102 +136,33 @@ pub fn gather(value: &Value, found: &mut BTreeSet<(String, String)>) {
             Value::String(text) if FIELDS.contains(&name.as_str()) => {
                 found.insert((name.clone(), text.clone()));
             }
-            other => gather(other, found),
+            other => collect_credentials(other, found),
         }),
-        Value::Array(items) => items.iter().for_each(|item| gather(item, found)),
+        Value::Array(items) => {
+            for item in items {
+                collect_credentials(item, found);
+            }
+        }
         _ => {}
     }
 }
 
-/// Posts an event of our own making, signed well and now, and gives the whole answer.
-pub async fn ask(system: &System, path: &str, body: &[u8], secret: &str) -> Response {
-    let timestamp = system.app.now().as_second().to_string();
-    let signature = reelay_zoom_sim::sign(secret, &timestamp, body);
-    request(
-        system,
-        path,
-        body,
-        "application/json",
-        Some((&timestamp, &signature)),
-    )
-    .await
-}
-
-/// Posts a body as Zoom does, signed with a secret, dated so many seconds from now.
-pub async fn post(
-    system: &System,
-    path: &str,
-    body: &[u8],
-    secret: &str,
-    seconds_from_now: i64,
-) -> StatusCode {
-    let timestamp = (system.app.now().as_second() + seconds_from_now).to_string();
-    let signature = reelay_zoom_sim::sign(secret, &timestamp, body);
-    post_with(
-        system,
-        path,
-        body,
-        "application/json; charset=utf-8",
-        Some((&timestamp, &signature)),
-    )
-    .await
-}
-
-/// Posts a body with any headers.
-pub async fn post_with(
-    system: &System,
-    path: &str,
-    body: &[u8],
-    content_type: &str,
-    signature: Option<(&str, &str)>,
-) -> StatusCode {
-    request(system, path, body, content_type, signature)
-        .await
-        .status()
-}
-
-async fn request(
-    system: &System,
-    path: &str,
-    body: &[u8],
-    content_type: &str,
-    signature: Option<(&str, &str)>,
-) -> Response {
-    let mut request = reqwest::Client::new()
-        .post(format!("{}{path}", system.stack.url()))
-        .header("content-type", content_type)
-        .body(body.to_vec());
-    if let Some((timestamp, signature)) = signature {
-        request = request
-            .header("x-zm-request-timestamp", timestamp)
-            .header("x-zm-signature", signature);
-    }
-    request.send().await.unwrap()
-}
-
-/// The secret that Zoom signs with.
-pub fn secret(system: &System) -> String {
-    system.stack.config().secrets.zoom_webhook_secret.clone()
-}
-
-/// An event's body for a host, with files at these addresses.
-pub fn completed(
+/// A `recording.completed` event of a host, with files at these URLs: id, type, size, URL.
+pub fn completed_event(
     account: &str,
     host: &str,
     uuid: &str,
     files: &[(&str, &str, u64, &str)],
 ) -> Vec<u8> {
-    let files: Vec<_> = files
-        .iter()
-        .map(|(id, file_type, size, url)| {
-            serde_json::json!({
-                "id": id, "meeting_id": uuid, "recording_start": "2026-01-01T09:00:10Z",
-                "recording_end": "2026-01-01T09:31:00Z", "file_type": file_type, "file_extension": file_type,
-                "file_size": size, "download_url": url, "status": "completed", "recording_type": "audio_only"
-            })
+    let file = |(id, file_type, size, url): &(&str, &str, u64, &str)| {
+        json!({
+            "id": id, "meeting_id": uuid, "recording_start": "2026-01-01T09:00:10Z",
+            "recording_end": "2026-01-01T09:31:00Z", "file_type": file_type, "file_extension": file_type,
+            "file_size": size, "download_url": url, "status": "completed", "recording_type": "audio_only"
         })
-        .collect();
-    serde_json::json!({
+    };
+    let files: Vec<_> = files.iter().map(file).collect();
+    json!({
         "event": "recording.completed", "event_ts": 1_767_260_000_123_i64,
         "payload": {"account_id": account, "object": {
             "uuid": uuid, "id": 81_234_567_890_u64, "host_id": host, "topic": "Synthetic", "type": 2,

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
 use serde_json::{Value, json};
-use support::people::ADA;
-use support::{System, store};
+use support::System;
+use support::zoom_users::ADA;
 
 use crate::fake::Fake;
 use crate::run::{self, Said, assert_keeps_secrets};
@@ -12,13 +12,13 @@ use crate::run::{self, Said, assert_keeps_secrets};
 /// Refuses an operation from now on, as AWS does who may not.
 fn deny(system: &System, service: Service, operation: &str) {
     let denied = Fault::error(403, "AccessDenied");
-    let faults = system.stack.engines().faults();
+    let faults = system.faults();
     faults.fail_until_cleared(service, operation, denied);
 }
 
 /// The physical name of a resource.
 fn physical<'a>(system: &'a System, logical: &str) -> &'a str {
-    &system.stack.config().stack.resources[logical]
+    &system.config().stack.resources[logical]
 }
 
 /// A check's line.
@@ -64,7 +64,7 @@ async fn wonders(system: &System, arguments: &str, name: &str, expected: &[&str]
 }
 
 async fn put(system: &System, logical: &str, value: &str) {
-    let secrets = system.stack.sdk().secretsmanager();
+    let secrets = system.sdk().secretsmanager();
     let put = secrets
         .put_secret_value()
         .secret_id(physical(system, logical));
@@ -96,7 +96,7 @@ async fn a_system_that_works_has_nothing_wrong_and_no_secret_is_shown() {
     assert_keeps_secrets(&system, &said);
     // Looking has left nothing behind that anybody would work on.
     assert_eq!(system.stack.drain().await.failed, 0);
-    assert_eq!(store::dead(&system.stack).await, Vec::<String>::new());
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_generated_secret_that_is_too_short_or_gone_is_told() {
     let said = wonders(&system, "", "secret.queue_key", &["somebody chose it"]).await;
     assert!(!said.out.contains(chosen), "{said:?}");
 
-    let secrets = system.stack.sdk().secretsmanager();
+    let secrets = system.sdk().secretsmanager();
     let delete = secrets
         .delete_secret()
         .secret_id(physical(&system, "NotificationSecret"));
@@ -236,7 +236,7 @@ async fn an_address_that_leads_to_something_else_is_told() {
 #[tokio::test]
 async fn a_function_that_refuses_what_is_signed_well_is_told() {
     let system = System::start().await;
-    system.stack.advance(SignedDuration::from_mins(20));
+    system.advance(SignedDuration::from_mins(20));
     let expected = ["answered 401", "differ by more than five minutes"];
     for name in ["webhook.validation", "webhook.signed", "deauthorize.signed"] {
         finds(&system, "", name, &expected).await;
@@ -259,7 +259,7 @@ async fn a_function_that_still_has_the_former_client_id_is_told() {
     let system = System::start().await;
     // The function reads the secret now, and keeps it for five minutes.
     assert_eq!(run::on(&system, "doctor").await.code, 0);
-    let secrets = &system.stack.config().secrets;
+    let secrets = &system.config().secrets;
     let changed = json!({
         "client_id": "another", "client_secret": secrets.zoom_client_secret,
         "webhook_secret": secrets.zoom_webhook_secret,
@@ -304,14 +304,14 @@ async fn a_zoom_that_does_not_answer_is_nobodys_fault() {
 #[tokio::test]
 async fn dead_letters_are_told_with_what_they_cost_and_how_to_put_them_back() {
     let system = System::start().await;
-    let queues = &system.stack.config().queues;
+    let queues = &system.queues();
     for (queue, name, means) in [
         (&queues.events_dlq, "events", "were not noticed"),
         (&queues.downloads_dlq, "downloads", "are not in the bucket"),
         (&queues.notifications_dlq, "notifications", "was not told"),
         (&queues.jobs_dlq, "jobs", "were not ended"),
     ] {
-        store::send(&system.stack, queue, "{}").await;
+        system.send_message(queue, "{}").await;
         let list = format!("redrive {name} --list");
         let expected = ["1 dead letter, the oldest", means, list.as_str(), "14 days"];
         finds(&system, "", &format!("queue.{name}"), &expected).await;
@@ -321,8 +321,8 @@ async fn dead_letters_are_told_with_what_they_cost_and_how_to_put_them_back() {
 #[tokio::test]
 async fn a_table_that_is_gone_is_told() {
     let system = System::start().await;
-    let tables = &system.stack.config().tables;
-    let delete = system.stack.sdk().dynamodb().delete_table();
+    let tables = &system.tables();
+    let delete = system.sdk().dynamodb().delete_table();
     delete.table_name(&tables.links).send().await.unwrap();
     let expected = [
         "there is no table reelay-dev-links",
@@ -334,8 +334,8 @@ async fn a_table_that_is_gone_is_told() {
 #[tokio::test]
 async fn a_bucket_that_could_be_opened_is_told() {
     let system = System::start().await;
-    let bucket = &system.stack.config().bucket;
-    let s3 = system.stack.sdk().s3();
+    let bucket = &system.config().bucket;
+    let s3 = system.sdk().s3();
     let delete = s3.delete_public_access_block().bucket(bucket);
     delete.send().await.unwrap();
     let expected = [
@@ -383,7 +383,7 @@ async fn a_users_link_that_does_not_work_is_told() {
         .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     // Two hours later the token has to be refreshed, and Zoom refuses.
-    system.stack.advance(SignedDuration::from_hours(2));
+    system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
@@ -397,7 +397,7 @@ async fn a_users_link_that_does_not_work_is_told() {
         )
         .await;
     assert_eq!(answer.status, 202, "{answer:?}");
-    system.work().await;
+    system.process_queues().await;
     let expected = ["does not honour the grant", "mint-link --user alice"];
     finds(&system, "--user alice", "user.link", &expected).await;
 }

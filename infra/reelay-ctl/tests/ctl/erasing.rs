@@ -2,25 +2,27 @@
 
 use reelay_embedded_aws::{Fault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording};
-use support::people::{ADA, BEN};
-use support::{System, store, zoom};
+use support::System;
+use support::zoom_users::{ADA, BEN};
 
 use crate::run;
 
 async fn complete(system: &System, host: &str) {
     let files = vec![NewFile::new("MP4", 700), NewFile::new("M4A", 300)];
-    zoom::complete(system, NewRecording::of(host).with_files(files)).await;
-    system.work().await;
+    system
+        .complete_recording(NewRecording::of(host).with_files(files))
+        .await;
+    system.process_queues().await;
 }
 
 /// What tables and bucket hold that names this Zoom user.
 async fn traces(system: &System, zoom_user: &str) -> Vec<String> {
-    let config = system.stack.config();
+    let config = system.config();
     let mut found = Vec::new();
     for table in [&config.tables.recordings, &config.tables.links] {
-        found.extend(store::items(&system.stack, table).await);
+        found.extend(system.table_items(table).await);
     }
-    let objects = store::listed(&system.stack).await;
+    let objects = system.list_objects().await;
     found.extend(objects.into_iter().map(|(key, _)| key));
     found.retain(|text| text.contains(zoom_user));
     found
@@ -49,11 +51,11 @@ async fn all_of_a_user_is_erased_and_nothing_that_others_hold() {
     }
     assert_eq!(receipt["grants"]["kept_for_others"], 1);
     // Revocation is ordered, and is the reconciler's work.
-    system.work().await;
+    system.process_queues().await;
     assert!(system.zoom().live_grant(BEN).is_none());
     assert!(system.zoom().live_grant(ADA).is_some());
-    assert_eq!(traces(&system, BEN).await, Vec::<String>::new());
-    let names_alice = store::items(&system.stack, &system.stack.config().tables.links).await;
+    assert_eq!(traces(&system, BEN).await, [""; 0]);
+    let names_alice = system.table_items(&system.tables().links).await;
     assert!(
         names_alice.iter().all(|item| !item.contains("alice")),
         "{names_alice:?}"
@@ -62,7 +64,7 @@ async fn all_of_a_user_is_erased_and_nothing_that_others_hold() {
     // Bob has what he had.
     assert_eq!(system.app.links("bob").await[0]["status"], "active");
     assert_eq!(system.app.recordings("bob").await[0]["status"], "stored");
-    assert_eq!(store::files(&system.stack).await.len(), 2);
+    assert_eq!(system.stored_files().await.len(), 2);
 
     let again = run::on(&system, "erase-user --user alice --yes").await;
     assert_eq!(
@@ -73,8 +75,8 @@ async fn all_of_a_user_is_erased_and_nothing_that_others_hold() {
     let said = run::on(&system, "erase-user --user bob --yes").await;
     assert!(said.out.contains("objects       3"), "{said:?}");
     assert!(said.err.contains("1 recording in 2 files"), "{said:?}");
-    system.work().await;
-    assert_eq!(traces(&system, ADA).await, Vec::<String>::new());
+    system.process_queues().await;
+    assert_eq!(traces(&system, ADA).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -90,19 +92,15 @@ async fn wherever_it_dies_it_is_finished_by_running_it_again() {
         let system = System::start().await;
         system.link("alice", BEN).await;
         complete(&system, BEN).await;
-        let faults = system.stack.engines().faults();
+        let faults = system.faults();
         faults.fail_until_cleared(service, operation, Fault::error(403, "AccessDenied"));
         let said = run::on(&system, "erase-user --user alice --yes --json").await;
         assert_eq!(said.code, 1, "{operation}: {said:?}");
         faults.clear_all();
         let said = run::on(&system, "erase-user --user alice --yes --json").await;
         assert_eq!(said.code, 0, "{operation}: {said:?}");
-        system.work().await;
-        assert_eq!(
-            traces(&system, BEN).await,
-            Vec::<String>::new(),
-            "{operation}"
-        );
+        system.process_queues().await;
+        assert_eq!(traces(&system, BEN).await, [""; 0], "{operation}");
         let said = run::on(&system, "erase-user --user alice --yes").await;
         assert_eq!(said.out.trim(), "Nothing is held of alice.", "{operation}");
     }
@@ -113,9 +111,9 @@ async fn an_upload_that_is_under_way_is_ended() {
     let system = System::start().await;
     system.link("alice", BEN).await;
     complete(&system, BEN).await;
-    let (key, _) = store::listed(&system.stack).await.swap_remove(0);
-    let bucket = &system.stack.config().bucket;
-    let begin = system.stack.sdk().s3().create_multipart_upload();
+    let (key, _) = system.list_objects().await.swap_remove(0);
+    let bucket = &system.config().bucket;
+    let begin = system.sdk().s3().create_multipart_upload();
     begin
         .bucket(bucket)
         .key(format!("{key}.part"))
@@ -124,7 +122,7 @@ async fn an_upload_that_is_under_way_is_ended() {
         .unwrap();
     let said = run::on(&system, "erase-user --user alice --yes --json").await;
     assert_eq!(said.json()["uploads"], 1, "{said:?}");
-    assert_eq!(store::open_uploads(&system.stack).await, 0);
+    assert_eq!(system.open_uploads().await, 0);
 }
 
 #[tokio::test]
@@ -150,7 +148,7 @@ async fn who_signs_with_own_keys_gives_a_token() {
     let system = System::start().await;
     system.link("alice", BEN).await;
     // The stack of an app with keys of its own; the API answers as before, so the token is of the one kind.
-    let mut description = serde_json::to_value(system.stack.config()).unwrap();
+    let mut description = serde_json::to_value(system.config()).unwrap();
     description["stack"]["parameters"]["AppJwksUrl"] = "https://app.example.com/jwks".into();
     let described = crate::fake::Fake::answering(200, description).await;
     let at = format!("--dev {} erase-user --user alice --yes", described.url());

@@ -1,7 +1,7 @@
 //! `mint-link`, `confirm-link`, `manifest`, `completions`, and being called in a wrong way.
 
 use support::System;
-use support::people::ADA;
+use support::zoom_users::ADA;
 
 use crate::run::{self, assert_keeps_secrets};
 
@@ -72,7 +72,7 @@ async fn a_link_that_would_lead_back_elsewhere_is_not_minted() {
         "{said:?}"
     );
     assert_eq!(said.out, "");
-    let listed = system.stack.config().stack.parameters["ReturnUrls"].clone();
+    let listed = system.config().stack.parameters["ReturnUrls"].clone();
     let said = run::on(
         &system,
         &format!("mint-link --user alice --return-to {listed}?tab=1"),

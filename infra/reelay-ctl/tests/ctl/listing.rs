@@ -1,15 +1,17 @@
 //! `links` and `recordings`.
 
 use reelay_zoom_sim::{NewFile, NewRecording};
-use support::people::{ADA, BEN};
-use support::{System, zoom};
+use support::System;
+use support::zoom_users::{ADA, BEN};
 
 use crate::run;
 
 async fn complete(system: &System, host: &str) {
     let files = vec![NewFile::new("MP4", 500), NewFile::new("M4A", 50)];
-    zoom::complete(system, NewRecording::of(host).with_files(files)).await;
-    system.work().await;
+    system
+        .complete_recording(NewRecording::of(host).with_files(files))
+        .await;
+    system.process_queues().await;
 }
 
 #[tokio::test]

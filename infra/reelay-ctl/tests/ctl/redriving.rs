@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reelay_embedded_aws::{Fault, Service};
 use reelay_zoom_sim::{NewFault, NewFile, NewRecording, Point};
 use serde_json::{Value, json};
-use support::people::ADA;
-use support::{System, store, zoom};
+use support::System;
+use support::zoom_users::ADA;
 
 use crate::fake::Fake;
 use crate::run;
@@ -18,11 +18,11 @@ async fn given_up(system: &System) {
     let page = NewFault::always(Point::Download, reelay_zoom_sim::Fault::Html);
     system.zoom().arm(page).unwrap();
     let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 500)]);
-    zoom::complete(system, new).await;
-    system.work().await;
+    system.complete_recording(new).await;
+    system.process_queues().await;
     system.zoom().clear_faults(None);
-    let queues = &system.stack.config().queues;
-    assert_eq!(store::depth(&system.stack, &queues.downloads_dlq).await, 1);
+    let queues = &system.queues();
+    assert_eq!(system.queue_depth(&queues.downloads_dlq).await, 1);
 }
 
 #[tokio::test]
@@ -42,8 +42,8 @@ async fn dead_letters_are_listed_with_the_reason_and_stay() {
     );
     let said = run::on(&system, "redrive downloads --list").await;
     assert!(said.out.contains("html_instead_of_file"), "{said:?}");
-    let dead = &system.stack.config().queues.downloads_dlq;
-    assert_eq!(store::peek(&system.stack, dead).await.len(), 1);
+    let dead = &system.queues().downloads_dlq;
+    assert_eq!(system.peek_messages(dead).await.len(), 1);
 }
 
 #[tokio::test]
@@ -60,10 +60,10 @@ async fn what_was_given_up_is_put_back_and_worked_off() {
             .contains(&downloads),
         "{said:?}"
     );
-    system.work().await;
-    let queues = &system.stack.config().queues;
+    system.process_queues().await;
+    let queues = &system.queues();
     for queue in [&queues.downloads, &queues.downloads_dlq] {
-        assert_eq!(store::depth(&system.stack, queue).await, 0);
+        assert_eq!(system.queue_depth(queue).await, 0);
     }
     let said = run::on(&system, "redrive").await;
     assert_eq!(said.out.matches("no dead letters").count(), 4, "{said:?}");
@@ -72,16 +72,13 @@ async fn what_was_given_up_is_put_back_and_worked_off() {
 #[tokio::test]
 async fn no_letter_is_lost_when_it_cannot_be_put_back() {
     let system = System::start().await;
-    let queues = system.stack.config().queues.clone();
+    let queues = system.queues().clone();
     for number in 0..25 {
-        store::send(
-            &system.stack,
-            &queues.jobs_dlq,
-            &format!("{{\"n\":{number}}}"),
-        )
-        .await;
+        system
+            .send_message(&queues.jobs_dlq, &format!("{{\"n\":{number}}}"))
+            .await;
     }
-    let faults = system.stack.engines().faults();
+    let faults = system.faults();
     // Some go through before it breaks.
     faults.fail_until_cleared(
         Service::Sqs,
@@ -94,7 +91,7 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         said.out.contains("Nothing is lost; run it again"),
         "{said:?}"
     );
-    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 25);
+    assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 25);
     faults.clear_all();
     // Sent, but not deleted: one too many, never one too few.
     faults.fail_next(
@@ -105,12 +102,12 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
     );
     assert_eq!(run::on(&system, "redrive jobs").await.code, 1);
     assert_eq!(run::on(&system, "redrive jobs --json").await.code, 0);
-    let mut moved = store::take(&system.stack, &queues.jobs).await;
+    let mut moved = system.take_messages(&queues.jobs).await;
     assert_eq!(moved.len(), 26);
     moved.sort();
     moved.dedup();
     assert_eq!(moved.len(), 25);
-    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 0);
+    assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 0);
 }
 
 /// An SQS that has move tasks, behind the configuration of a devstack. `looks`: what it says of the task, one

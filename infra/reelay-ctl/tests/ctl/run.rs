@@ -58,7 +58,7 @@ pub(crate) async fn on(system: &System, arguments: &str) -> Said {
 
 /// Nothing that was said holds a secret of the system.
 pub(crate) fn assert_keeps_secrets(system: &System, said: &Said) {
-    let secrets = &system.stack.config().secrets;
+    let secrets = &system.config().secrets;
     for secret in [
         &secrets.zoom_client_secret,
         &secrets.zoom_webhook_secret,

@@ -20,7 +20,7 @@ fn members(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> String {
 
 /// A CloudFormation that has one stack, `prod`.
 async fn cloudformation(system: &System) -> Fake {
-    let stack = system.stack.config().stack.clone();
+    let stack = system.config().stack.clone();
     Fake::with(move |_, body| {
         let asked = String::from_utf8_lossy(body);
         let xml = "text/xml";
@@ -62,7 +62,7 @@ async fn cloudformation(system: &System) -> Fake {
 async fn a_stack_is_found_by_its_name_and_examined() {
     let system = System::start().await;
     let cloudformation = cloudformation(&system).await;
-    let endpoints = &system.stack.config().endpoints;
+    let endpoints = &system.config().endpoints;
     let variables = [
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),

@@ -1,4 +1,4 @@
-//! Every call of an AWS service, refused, cut, or done and said to have failed.
+//! Failures of every AWS call: rejected, dropped, or executed with a lost response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,25 +7,30 @@ use std::sync::{Arc, Mutex};
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording};
-use reqwest::Method;
-use support::people::ADA;
-use support::{System, store, zoom};
+use support::zoom_users::ADA;
+use support::{MIB, System};
 
-use super::{MIB, assert_whole, linked, linked_with_inbox, of_ada, recording_id, two_small, view};
+use super::{linked, linked_with_webhook, of_ada, two_small};
 
-/// What can become of a call. The SDK repeats what was cut, and gives up what was refused.
-fn mishaps() -> [(&'static str, AwsFault); 4] {
-    let refused = || AwsFault::error(400, "AccessDeniedException");
+/// The ways in which a call fails. The SDK retries dropped calls and returns rejected ones.
+fn failures_of_calls() -> [(&'static str, AwsFault); 4] {
+    let rejected = || AwsFault::error(400, "AccessDeniedException");
     [
-        ("refused", refused()),
-        ("done and said to be refused", refused().after_effect()),
-        ("cut", AwsFault::connection_closed()),
-        ("done and cut", AwsFault::connection_closed().after_effect()),
+        ("rejected", rejected()),
+        (
+            "executed and reported as rejected",
+            rejected().after_effect(),
+        ),
+        ("dropped", AwsFault::connection_closed()),
+        (
+            "executed with a lost response",
+            AwsFault::connection_closed().after_effect(),
+        ),
     ]
 }
 
-/// Lambda's own calls for the functions: what becomes of those is not the functions' doing.
-fn is_pollers(operation: &str) -> bool {
+/// Lambda's own polling calls, which the functions do not make.
+fn is_polling(operation: &str) -> bool {
     matches!(
         operation,
         "ReceiveMessage" | "DeleteMessageBatch" | "ChangeMessageVisibility" | "GetQueueAttributes"
@@ -38,26 +43,22 @@ type Calls = BTreeMap<(Service, String), u64>;
 fn count_calls(system: &System) -> Arc<Mutex<Calls>> {
     let calls: Arc<Mutex<Calls>> = Arc::default();
     let noted = Arc::clone(&calls);
-    system
-        .stack
-        .engines()
-        .faults()
-        .decide_with(move |service, operation| {
-            if !is_pollers(operation) {
-                *noted
-                    .lock()
-                    .unwrap()
-                    .entry((service, operation.to_owned()))
-                    .or_default() += 1;
-            }
-            None
-        });
+    system.faults().decide_with(move |service, operation| {
+        if !is_polling(operation) {
+            *noted
+                .lock()
+                .unwrap()
+                .entry((service, operation.to_owned()))
+                .or_default() += 1;
+        }
+        None
+    });
     calls
 }
 
-/// Spoils the `nth` call of an operation. Time then goes on by more than a lease, as it would before SQS
-/// delivers again. Gives whether it happened.
-fn spoil(
+/// Fails the `nth` call of an operation and advances the clock beyond a lease, as SQS would before the next
+/// delivery. Returns the count of calls.
+fn fail_nth(
     system: &System,
     service: Service,
     operation: &str,
@@ -70,60 +71,55 @@ fn spoil(
         system.stack.clock().clone(),
         system.zoom().clone(),
     );
-    system
-        .stack
-        .engines()
-        .faults()
-        .decide_with(move |called, operation| {
-            if called != service
-                || operation != wanted
-                || counted.fetch_add(1, Ordering::SeqCst) + 1 != nth
-            {
-                return None;
-            }
-            clock.advance(SignedDuration::from_secs(331));
-            zoom.advance(331);
-            Some(fault.clone())
-        });
+    system.faults().decide_with(move |called, operation| {
+        if called != service
+            || operation != wanted
+            || counted.fetch_add(1, Ordering::SeqCst) + 1 != nth
+        {
+            return None;
+        }
+        clock.advance(SignedDuration::from_secs(331));
+        zoom.advance(331);
+        Some(fault.clone())
+    });
     count
 }
 
-/// Completes recordings, one for each call that the way of one takes and that is in `range`, spoils that
-/// call, and looks whether the end is the same as ever.
-async fn whichever_call_is_spoiled(
-    mishap: usize,
+/// Counts the calls of one recording, then fails each of them for a new recording and asserts the same result.
+async fn recording_survives(
+    failure: usize,
     files: Vec<NewFile>,
     wanted: impl Fn(Service, &str) -> bool,
 ) {
-    let (name, fault) = mishaps()[mishap].clone();
-    let (system, inbox) = linked_with_inbox().await;
-    let faults = system.stack.engines().faults();
-    // Twice, for what an instance reads once (its secrets) is read again only after a while.
-    zoom::complete(&system, of_ada(files.clone())).await;
-    system.work().await;
-    system.stack.advance(SignedDuration::from_secs(331));
-    let recording = zoom::complete(&system, of_ada(files.clone())).await;
+    let (name, fault) = failures_of_calls()[failure].clone();
+    let (system, app_webhook) = linked_with_webhook().await;
+    let faults = system.faults();
+    // The second recording does not read secrets, which instances cache.
+    system.complete_recording(of_ada(files.clone())).await;
+    system.process_queues().await;
+    system.advance(SignedDuration::from_secs(331));
+    let recording = system.complete_recording(of_ada(files.clone())).await;
     let calls = count_calls(&system);
-    system.work().await;
+    system.process_queues().await;
     faults.clear_all();
-    assert_whole(&system, &recording, "nothing spoiled").await;
+    system.assert_files(&recording, "no failure").await;
     let calls = calls.lock().unwrap().clone();
-    let mut spoiled = 0;
+    let mut failed_calls = 0;
     for ((service, operation), count) in calls
         .iter()
         .filter(|((service, operation), _)| wanted(*service, operation))
     {
         for nth in 1..=*count {
             let case = format!("{service:?} {operation} {nth} of {count} {name}");
-            let recording = zoom::complete(&system, of_ada(files.clone())).await;
-            let happened = spoil(&system, *service, operation, nth, fault.clone());
-            system.work().await;
+            let recording = system.complete_recording(of_ada(files.clone())).await;
+            let happened = fail_nth(&system, *service, operation, nth, fault.clone());
+            system.process_queues().await;
             faults.clear_all();
-            spoiled += u64::from(happened.load(Ordering::SeqCst) >= nth);
+            failed_calls += u64::from(happened.load(Ordering::SeqCst) >= nth);
 
-            let manifest = assert_whole(&system, &recording, &case).await;
+            let manifest = system.assert_files(&recording, &case).await;
             assert_eq!(manifest["recording"]["status"], "stored", "{case}");
-            let seen = view(&system, &recording.uuid).await;
+            let seen = system.view("alice", &recording).await;
             assert_eq!(seen["status"], "stored", "{case}: {seen}");
             assert_eq!(
                 seen["files"].as_array().unwrap().len(),
@@ -136,7 +132,7 @@ async fn whichever_call_is_spoiled(
                 ("recording.stored", 1),
             ];
             assert_eq!(
-                inbox.facts(&recording),
+                app_webhook.counts(&recording),
                 expected
                     .map(|(kind, count)| (kind.to_owned(), count))
                     .into(),
@@ -149,10 +145,10 @@ async fn whichever_call_is_spoiled(
         .filter(|((service, operation), _)| wanted(*service, operation))
         .map(|(_, count)| count)
         .sum();
-    // Files are worked off side by side, so a call or two may be spared in another order.
+    // Files are processed concurrently, so a few calls may not occur in another order.
     assert!(
-        total > 0 && spoiled * 10 >= total * 9,
-        "{spoiled} of {calls:?}"
+        total > 0 && failed_calls * 10 >= total * 9,
+        "{failed_calls} of {calls:?}"
     );
 }
 
@@ -162,46 +158,46 @@ fn large() -> Vec<NewFile> {
 }
 
 #[tokio::test]
-async fn whichever_aws_call_is_refused_the_recording_ends_the_same() {
-    whichever_call_is_spoiled(0, two_small(), |_, _| true).await;
+async fn recording_survives_any_rejected_aws_call() {
+    recording_survives(0, two_small(), |_, _| true).await;
 }
 
 #[tokio::test]
-async fn whichever_aws_call_is_done_and_said_to_be_refused_the_recording_ends_the_same() {
-    whichever_call_is_spoiled(1, two_small(), |_, _| true).await;
+async fn recording_survives_any_misreported_aws_call() {
+    recording_survives(1, two_small(), |_, _| true).await;
 }
 
 #[tokio::test]
-async fn whichever_aws_call_is_cut_the_recording_ends_the_same() {
-    whichever_call_is_spoiled(2, two_small(), |_, _| true).await;
+async fn recording_survives_any_dropped_aws_call() {
+    recording_survives(2, two_small(), |_, _| true).await;
 }
 
 #[tokio::test]
-async fn whichever_aws_call_is_done_and_cut_the_recording_ends_the_same() {
-    whichever_call_is_spoiled(3, two_small(), |_, _| true).await;
+async fn recording_survives_any_lost_aws_response() {
+    recording_survives(3, two_small(), |_, _| true).await;
 }
 
 #[tokio::test]
-async fn whichever_call_of_a_multipart_upload_is_refused_the_object_is_whole() {
-    for mishap in [0, 1] {
-        whichever_call_is_spoiled(mishap, large(), |service, _| service == Service::S3).await;
+async fn multipart_upload_survives_any_rejected_call() {
+    for failure in [0, 1] {
+        recording_survives(failure, large(), |service, _| service == Service::S3).await;
     }
 }
 
 #[tokio::test]
-async fn whichever_call_of_a_multipart_upload_is_cut_the_object_is_whole() {
-    for mishap in [2, 3] {
-        whichever_call_is_spoiled(mishap, large(), |service, _| service == Service::S3).await;
+async fn multipart_upload_survives_any_dropped_call() {
+    for failure in [2, 3] {
+        recording_survives(failure, large(), |service, _| service == Service::S3).await;
     }
 }
 
 #[tokio::test]
-async fn whichever_aws_call_of_confirming_is_spoiled_the_link_is_active_after_a_repeat() {
-    for (name, fault) in mishaps() {
-        let (system, inbox) = linked_with_inbox().await;
-        let faults = system.stack.engines().faults();
+async fn confirmation_survives_any_aws_failure() {
+    for (name, fault) in failures_of_calls() {
+        let (system, app_webhook) = linked_with_webhook().await;
+        let faults = system.faults();
         let claim = system.consent(&mut system.browser(), "first", ADA).await;
-        system.stack.advance(SignedDuration::from_secs(331));
+        system.advance(SignedDuration::from_secs(331));
         let calls = count_calls(&system);
         assert_eq!(system.app.confirm("first", &claim).await.status, 200);
         faults.clear_all();
@@ -212,7 +208,7 @@ async fn whichever_aws_call_of_confirming_is_spoiled_the_link_is_active_after_a_
                 let case = format!("{service:?} {operation} {nth} of {count} {name}");
                 let user = format!("{service:?}-{operation}-{nth}");
                 let claim = system.consent(&mut system.browser(), &user, ADA).await;
-                spoil(&system, *service, operation, nth, fault.clone());
+                fail_nth(&system, *service, operation, nth, fault.clone());
                 let first = system.app.confirm(&user, &claim).await;
                 faults.clear_all();
                 assert!(
@@ -222,72 +218,67 @@ async fn whichever_aws_call_of_confirming_is_spoiled_the_link_is_active_after_a_
                 let again = system.app.confirm(&user, &claim).await;
                 assert_eq!(again.status, 200, "{case}: {first:?}, then {again:?}");
                 assert_eq!(system.app.links(&user).await, [again.json()], "{case}");
-                system.work().await;
-                let told: BTreeSet<_> = inbox
-                    .told()
+                system.process_queues().await;
+                let notified: BTreeSet<_> = app_webhook
+                    .received()
                     .into_iter()
-                    .filter(|told| told.json()["data"]["app_user_id"] == user.as_str())
-                    .map(|told| told.id)
+                    .filter(|notified| notified.json()["data"]["app_user_id"] == user.as_str())
+                    .map(|notified| notified.id)
                     .collect();
-                assert_eq!(told.len(), 1, "{case}");
+                assert_eq!(notified.len(), 1, "{case}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn the_first_read_of_a_secret_may_fail() {
-    let (system, inbox) = linked_with_inbox().await;
-    let recording = zoom::complete(&system, of_ada(two_small())).await;
-    // The downloader has read none so far.
-    system.stack.engines().faults().fail_next(
+async fn first_secret_read_may_fail() {
+    let (system, app_webhook) = linked_with_webhook().await;
+    let recording = system.complete_recording(of_ada(two_small())).await;
+    // The downloader has not read a secret yet.
+    system.faults().fail_next(
         Service::SecretsManager,
         "GetSecretValue",
         2,
         AwsFault::error(400, "AccessDeniedException"),
     );
-    system.work().await;
-    assert_whole(&system, &recording, "").await;
-    assert_eq!(inbox.facts(&recording)["recording.file_stored"], 2);
+    system.process_queues().await;
+    system.assert_files(&recording, "").await;
+    assert_eq!(app_webhook.counts(&recording)["recording.file_stored"], 2);
 }
 
 #[tokio::test]
-async fn an_event_that_can_never_be_processed_ends_in_the_dead_letter_queue_without_a_credential() {
+async fn unprocessable_event_reaches_dlq_without_credentials() {
     let system = linked().await;
-    system.stack.engines().faults().fail_until_cleared(
+    system.faults().fail_until_cleared(
         Service::DynamoDb,
         "*",
         AwsFault::error(400, "AccessDeniedException"),
     );
-    zoom::complete(&system, NewRecording::of(ADA)).await;
-    system.work().await;
-    let queue = &system.stack.config().queues.events_dlq;
-    let messages = store::peek(&system.stack, queue).await;
+    system.complete_recording(NewRecording::of(ADA)).await;
+    system.process_queues().await;
+    let queue = &system.queues().events_dlq;
+    let messages = system.peek_messages(queue).await;
     assert_eq!(messages.len(), 1);
-    for credential in zoom::credentials(&system) {
-        assert!(!messages[0].contains(&credential), "{credential}");
-    }
-    // A person moves it back when DynamoDB is there again.
-    system.stack.engines().faults().clear_all();
-    store::send(
-        &system.stack,
-        &system.stack.config().queues.events,
-        &messages[0],
-    )
-    .await;
-    system.work().await;
-    assert_eq!(store::files(&system.stack).await.len(), 4);
+    system.assert_no_credentials(&messages);
+    // The operator redrives the message after the outage.
+    system.faults().clear_all();
+    system
+        .send_message(&system.queues().events, &messages[0])
+        .await;
+    system.process_queues().await;
+    assert_eq!(system.stored_files().await.len(), 4);
 }
 
 #[tokio::test]
-async fn a_file_whose_last_delivery_died_can_be_asked_for_again() {
+async fn file_can_be_requested_after_killed_last_delivery() {
     let system = linked().await;
-    let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", 1_000)])).await;
-    // From the transfer's beginning to the message's end DynamoDB takes no update.
+    let recording = system
+        .complete_recording(of_ada(vec![NewFile::new("MP4", 1_000)]))
+        .await;
+    // DynamoDB rejects updates from the transfer's first write to the message's end.
     let begun = AtomicU64::new(0);
     system
-        .stack
-        .engines()
         .faults()
         .decide_with(move |service, operation| match (service, operation) {
             (Service::S3, "PutObject") => {
@@ -299,17 +290,13 @@ async fn a_file_whose_last_delivery_died_can_be_asked_for_again() {
             }
             _ => None,
         });
-    system.work().await;
-    system.stack.engines().faults().clear_all();
-    assert_eq!(store::dead(&system.stack).await.len(), 1);
-    assert_ne!(view(&system, &recording.uuid).await["status"], "stored");
-    system.stack.advance(SignedDuration::from_hours(1));
-    let path = format!("/v1/recordings/{}/download", recording_id(&recording));
-    assert_eq!(
-        system.app.call(Method::POST, &path, "alice").await.status,
-        202
-    );
-    system.work().await;
-    assert_eq!(view(&system, &recording.uuid).await["status"], "stored");
-    assert_whole(&system, &recording, "").await;
+    system.process_queues().await;
+    system.faults().clear_all();
+    assert_eq!(system.dead_letters().await.len(), 1);
+    assert_ne!(system.view("alice", &recording).await["status"], "stored");
+    system.advance(SignedDuration::from_hours(1));
+    system.request_download(&recording).await;
+    system.process_queues().await;
+    assert_eq!(system.view("alice", &recording).await["status"], "stored");
+    system.assert_files(&recording, "").await;
 }

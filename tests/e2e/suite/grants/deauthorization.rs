@@ -1,42 +1,39 @@
-//! Zoom says that somebody removed the app: true, late, forged, or impossible to check.
+//! Deauthorization events: genuine, stale, forged, or impossible to check.
 
 use reelay_store::links::GrantSnapshot;
-use reelay_zoom_sim::{Fault, NewFault, Point, RawEvent, Target};
+use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use serde_json::Value;
-use support::people::{ADA, BEN, CEM};
+use support::zoom_users::{ADA, BEN, CEM};
 
 use super::{ACCESS_TOKEN_ENDS, Scene};
 
 #[tokio::test]
-async fn whoever_removes_the_app_at_zoom_ends_all_links_of_the_grant() {
+async fn deauthorization_removes_all_links_of_grant() {
     let scene = Scene::linked(&["alice", "bob"]).await;
-    let cem = scene.system.link("alice", CEM).await;
-    scene
-        .system
-        .consent(&mut scene.system.browser(), "carol", ADA)
-        .await;
-    let id = scene.system.zoom().deauthorize(ADA).unwrap();
+    let cem = scene.link("alice", CEM).await;
+    scene.consent(&mut scene.browser(), "carol", ADA).await;
+    let id = scene.zoom().deauthorize(ADA).unwrap();
     scene.delivered(id).await;
     scene.assert_gone(ADA).await;
-    assert_eq!(scene.system.app.links("alice").await, [cem]);
+    assert_eq!(scene.app.links("alice").await, [cem]);
     scene.assert_status("bob", &[]).await;
     scene
-        .assert_told("alice", [("activated", 2), ("removed", 1)])
+        .assert_notified("alice", [("activated", 2), ("removed", 1)])
         .await;
     scene
-        .assert_told("bob", [("activated", 1), ("removed", 1)])
+        .assert_notified("bob", [("activated", 1), ("removed", 1)])
         .await;
-    scene.assert_told("carol", []).await;
-    let twin = scene.system.zoom().duplicate(id, false).unwrap();
+    scene.assert_notified("carol", []).await;
+    let twin = scene.zoom().duplicate(id, false).unwrap();
     scene.delivered(twin).await;
     scene
-        .assert_told("bob", [("activated", 1), ("removed", 1)])
+        .assert_notified("bob", [("activated", 1), ("removed", 1)])
         .await;
-    // Zoom has ended it; nothing is left to revoke.
+    // Zoom has revoked the grant already.
     assert_eq!(scene.requests("/oauth/revoke"), 0);
 }
 
-/// Every known form of `app_deauthorized`, about Ada.
+/// Every known format of `app_deauthorized`, about Ada.
 fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
     [
         (
@@ -70,9 +67,9 @@ fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
+async fn every_deauthorization_format_works_on_both_routes() {
     let scene = Scene::open().await;
-    let client_id = scene.system.stack.config().secrets.zoom_client_id.clone();
+    let client_id = scene.config().secrets.zoom_client_id.clone();
     let mut times = 0;
     for target in [Target::Webhook, Target::Deauthorize] {
         let mut forms = forms(&scene, &client_id);
@@ -83,9 +80,9 @@ async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
             .remove("client_id");
         forms.push(("without a client", nameless.to_string()));
         for (form, body) in forms {
-            scene.system.link("alice", ADA).await;
+            scene.link("alice", ADA).await;
             scene.remove_silently(ADA).await;
-            let id = scene.system.zoom().send_raw(RawEvent {
+            let id = scene.zoom().send_raw(RawEvent {
                 body,
                 target,
                 ..RawEvent::default()
@@ -93,7 +90,7 @@ async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
             scene.delivered(id).await;
             times += 1;
             assert_eq!(
-                scene.holding(ADA).await,
+                scene.snapshot(ADA).await,
                 GrantSnapshot::default(),
                 "{form} at {target:?}"
             );
@@ -105,59 +102,55 @@ async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
 }
 
 #[tokio::test]
-async fn a_deauthorization_of_another_app_is_none_of_ours() {
+async fn deauthorization_of_another_app_is_ignored() {
     let scene = Scene::linked(&["alice"]).await;
-    let link = scene.system.app.links("alice").await;
-    // Even if Zoom would confirm it.
+    let link = scene.app.links("alice").await;
+    // Although Zoom would confirm it.
     scene.remove_silently(ADA).await;
     for (form, body) in forms(&scene, "AnotherAppsClientId000") {
-        let id = scene.system.zoom().send_raw(RawEvent {
+        let id = scene.zoom().send_raw(RawEvent {
             body,
             ..RawEvent::default()
         });
         scene.delivered(id).await;
-        assert_eq!(scene.system.app.links("alice").await, link, "{form}");
+        assert_eq!(scene.app.links("alice").await, link, "{form}");
     }
-    scene.assert_told("alice", [("activated", 1)]).await;
-    assert!(scene.holding(ADA).await.grant.unwrap().tokens.is_some());
+    scene.assert_notified("alice", [("activated", 1)]).await;
+    assert!(scene.snapshot(ADA).await.grant.unwrap().tokens.is_some());
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours() {
+async fn stale_deauthorization_keeps_live_grant() {
     let scene = Scene::linked(&["alice"]).await;
     scene.remove_silently(ADA).await;
-    let link = scene.system.link("alice", ADA).await;
+    let link = scene.link("alice", ADA).await;
     let late = async || {
-        let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
+        let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
         scene.delivered(id).await;
         assert_eq!(
-            scene.system.app.links("alice").await.as_slice(),
+            scene.app.links("alice").await.as_slice(),
             std::slice::from_ref(&link)
         );
         scene.assert_served(ADA).await;
     };
     late().await;
-    // Nor when Zoom refuses the access token for no reason, or when it has expired.
-    scene.arm(NewFault::times(
-        Point::UsersMe,
-        Fault::Status { status: 401 },
-        1,
-    ));
+    // Nor when Zoom rejects the access token once, or when it has expired.
+    scene.fail_next(Point::UsersMe, Fault::Status { status: 401 }, 1);
     late().await;
-    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+    scene.advance(ACCESS_TOKEN_ENDS);
     late().await;
     assert_eq!(scene.refreshes(), 2);
-    // Of a Zoom user whom nobody linked nothing is asked.
-    scene.system.zoom().clear_requests();
-    let id = scene.system.zoom().send_deauthorized_event(BEN).unwrap();
+    // An event about an unlinked user causes no request.
+    scene.zoom().clear_requests();
+    let id = scene.zoom().send_deauthorized_event(BEN).unwrap();
     scene.delivered(id).await;
-    assert!(scene.system.zoom().requests().is_empty());
+    assert!(scene.zoom().requests().is_empty());
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decided_later() {
+async fn deauthorization_waits_for_zoom_outage() {
     let limited = Fault::RateLimited {
         retry_after_seconds: None,
     };
@@ -171,38 +164,37 @@ async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decide
     ] {
         let scene = Scene::linked(&["alice"]).await;
         if point == Point::TokenRefresh {
-            scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+            scene.advance(ACCESS_TOKEN_ENDS);
         }
-        let link = scene.system.app.links("alice").await;
-        scene.arm(NewFault::always(point, fault.clone()));
-        let id = scene.system.zoom().deauthorize(ADA).unwrap();
+        let link = scene.app.links("alice").await;
+        scene.fail(point, fault.clone());
+        let id = scene.zoom().deauthorize(ADA).unwrap();
         scene.delivered(id).await;
         assert_eq!(
-            scene.system.app.links("alice").await,
+            scene.app.links("alice").await,
             link,
             "{fault:?} at {point:?}"
         );
-        scene.assert_told("alice", [("activated", 1)]).await;
+        scene.assert_notified("alice", [("activated", 1)]).await;
         let dead = scene.dead_jobs().await;
         assert_eq!(dead.len(), 1, "{fault:?} at {point:?}: {dead:?}");
 
-        scene.system.zoom().clear_faults(None);
-        scene.order(serde_json::from_str(&dead[0]).unwrap()).await;
-        scene.settle().await;
+        scene.zoom().clear_faults(None);
+        scene.redrive(&dead).await;
         scene.assert_gone(ADA).await;
         assert_eq!(scene.removals("alice").await, 1, "{fault:?} at {point:?}");
     }
 }
 
 #[tokio::test]
-async fn a_deauthorization_that_our_client_secret_cannot_check_ends_nothing() {
+async fn deauthorization_without_valid_client_secret_waits() {
     let scene = Scene::linked(&["alice"]).await;
-    let link = scene.system.app.links("alice").await;
+    let link = scene.app.links("alice").await;
     scene.set_client_secret("wrong").await;
-    scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
     scene.delivered(id).await;
-    assert_eq!(scene.system.app.links("alice").await, link);
-    scene.assert_told("alice", [("activated", 1)]).await;
+    assert_eq!(scene.app.links("alice").await, link);
+    scene.assert_notified("alice", [("activated", 1)]).await;
     assert_eq!(scene.dead_jobs().await.len(), 1);
 }

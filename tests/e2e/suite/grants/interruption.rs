@@ -1,62 +1,62 @@
-//! Consents that were cut off, and links that were never confirmed.
+//! Interrupted consents and links that are never confirmed.
 
 use jiff::SignedDuration;
-use support::people::{ADA, CEM};
+use support::zoom_users::{ADA, CEM};
 
 use super::{ACCESS_TOKEN_ENDS, Scene, backfill, unannounced};
 
 #[tokio::test]
-async fn an_interrupted_consent_serves_the_links_that_exist() {
+async fn interrupted_consent_serves_existing_links() {
     let scene = Scene::linked(&["alice"]).await;
-    let link = scene.system.app.links("alice").await;
+    let link = scene.app.links("alice").await;
     let exchange = scene.interrupted("bob").await;
     scene.finish(&exchange).await;
     scene.assert_served(ADA).await;
-    assert_eq!(scene.system.app.links("alice").await, link);
+    assert_eq!(scene.app.links("alice").await, link);
     scene.assert_status("bob", &[]).await;
     assert!((&scene.exchanges().await & &exchange).is_empty());
-    let before = scene.holding(ADA).await;
+    let before = scene.snapshot(ADA).await;
     scene.finish(&exchange).await;
     assert_eq!(
-        scene.holding(ADA).await,
+        scene.snapshot(ADA).await,
         before,
-        "the order repeated changed something"
+        "the repeated job changed something"
     );
-    scene.assert_told("alice", [("activated", 1)]).await;
-    scene.assert_told("bob", []).await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
+    scene.assert_notified("bob", []).await;
     assert_eq!(scene.requests("/oauth/revoke"), 0);
 }
 
 #[tokio::test]
-async fn an_interrupted_consent_that_nobody_needs_is_revoked() {
+async fn unneeded_interrupted_consent_is_revoked() {
     let scene = Scene::open().await;
     let exchange = scene.interrupted("bob").await;
-    assert!(scene.system.zoom().live_grant(ADA).is_some());
+    assert!(scene.zoom().live_grant(ADA).is_some());
     scene.finish(&exchange).await;
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
     scene.finish(&exchange).await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
-    scene.assert_told("bob", []).await;
+    scene.assert_notified("bob", []).await;
 }
 
 #[tokio::test]
-async fn a_consent_without_a_needed_scope_that_nobody_needs_is_revoked() {
+async fn unneeded_consent_without_scope_is_revoked() {
     for lacking in [
         "cloud_recording:read:list_user_recordings",
         "user:read:user",
     ] {
         let scene = Scene::open().await;
-        let mut scopes = scene.system.zoom().settings().scopes;
+        let mut scopes = scene.zoom().settings().scopes;
         scopes.retain(|scope| scope != lacking);
-        scene.system.zoom().set_scopes(ADA, Some(scopes)).unwrap();
-        let mut browser = scene.system.browser();
-        let back = scene.system.callback(&mut browser, "alice", ADA).await;
+        scene.zoom().set_scopes(ADA, Some(scopes)).unwrap();
+        let mut browser = scene.browser();
+        let callback = scene.callback(&mut browser, "alice", ADA).await;
         assert_eq!(
-            browser.visit(&back).await.zoom_error(),
+            browser.visit(&callback).await.zoom_error(),
             "zoom_scope_missing"
         );
-        scene.finish(&scene.exchanges().await).await;
+        scene.finish_all().await;
         assert_eq!(scene.dead_jobs().await, [""; 0], "{lacking}");
         scene.assert_gone(ADA).await;
         assert!(scene.exchanges().await.is_empty(), "{lacking}");
@@ -64,7 +64,7 @@ async fn a_consent_without_a_needed_scope_that_nobody_needs_is_revoked() {
 }
 
 #[tokio::test]
-async fn of_two_interrupted_consents_the_pair_that_zoom_honours_is_kept_in_any_order() {
+async fn live_tokens_win_between_two_interrupted_consents() {
     for newer_first in [true, false] {
         let scene = Scene::linked(&["alice"]).await;
         let older = scene.interrupted("bob").await;
@@ -78,17 +78,17 @@ async fn of_two_interrupted_consents_the_pair_that_zoom_honours_is_kept_in_any_o
         }
         scene.assert_served(ADA).await;
         scene.assert_status("alice", &["active"]).await;
-        scene.assert_told("alice", [("activated", 1)]).await;
+        scene.assert_notified("alice", [("activated", 1)]).await;
     }
 }
 
 #[tokio::test]
-async fn an_interrupted_consent_that_is_looked_after_late_is_not_lost() {
+async fn late_finish_job_keeps_interrupted_consent() {
     for linked in [true, false] {
         let scene = Scene::linked(if linked { &["alice"] } else { &[] }).await;
         let exchange = scene.interrupted("bob").await;
         // Zoom's API was down for longer than an access token lives.
-        scene.system.stack.advance(ACCESS_TOKEN_ENDS);
+        scene.advance(ACCESS_TOKEN_ENDS);
         scene.finish(&exchange).await;
         if linked {
             scene.assert_served(ADA).await;
@@ -100,36 +100,33 @@ async fn an_interrupted_consent_that_is_looked_after_late_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_interrupted_consent_does_not_take_the_tokens_from_a_link_that_works() {
+async fn interrupted_consent_keeps_working_links_tokens() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
-    // Nobody has looked after bob's exchange yet.
+    // Bob's exchange is not finished yet.
     let missed = unannounced(&scene, SignedDuration::from_hours(1));
     backfill(&scene, "alice", 1).await;
-    scene.assert_told("alice", [("activated", 1)]).await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
     scene.assert_status("alice", &["active"]).await;
     assert_eq!(
-        scene.system.app.recordings("alice").await[0]["meeting_uuid"],
+        scene.app.recordings("alice").await[0]["meeting_uuid"],
         missed.uuid
     );
 }
 
 #[tokio::test]
-async fn a_link_that_is_never_confirmed_is_dropped_and_its_grant_revoked() {
+async fn unconfirmed_link_is_dropped_and_grant_revoked() {
     let scene = Scene::open().await;
-    let claim = scene
-        .system
-        .consent(&mut scene.system.browser(), "alice", ADA)
-        .await;
+    let claim = scene.consent(&mut scene.browser(), "alice", ADA).await;
     let exchange = scene.exchanges().await;
     assert_eq!(exchange.len(), 1);
-    scene.system.stack.advance(SignedDuration::from_secs(600));
+    scene.advance(SignedDuration::from_secs(600));
     scene.finish(&exchange).await;
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
-    scene.assert_told("alice", []).await;
+    scene.assert_notified("alice", []).await;
     assert_eq!(
-        scene.system.app.confirm("alice", &claim).await.code(),
+        scene.app.confirm("alice", &claim).await.code(),
         "claim_expired"
     );
     scene.finish(&exchange).await;
@@ -137,73 +134,73 @@ async fn a_link_that_is_never_confirmed_is_dropped_and_its_grant_revoked() {
 }
 
 #[tokio::test]
-async fn an_order_that_comes_too_early_leaves_the_later_one_its_work() {
+async fn early_finish_job_leaves_work_to_later() {
     let scene = Scene::open().await;
-    // The consent is stored, and its callback is told that it is not: so it orders to finish at once.
-    let refused = reelay_embedded_aws::Fault::error(400, "AccessDeniedException").after_effect();
-    let faults = scene.system.stack.engines().faults();
-    let mut browser = scene.system.browser();
-    let back = scene.system.callback(&mut browser, "alice", ADA).await;
+    // The consent is stored but its response says otherwise, so the callback enqueues the finish job at once.
+    let rejected = reelay_embedded_aws::Fault::error(400, "AccessDeniedException").after_effect();
+    let faults = scene.faults();
+    let mut browser = scene.browser();
+    let callback = scene.callback(&mut browser, "alice", ADA).await;
     let dynamodb = reelay_embedded_aws::Service::DynamoDb;
-    faults.fail_next(dynamodb, "TransactWriteItems", 1, refused);
-    assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
+    faults.fail_next(dynamodb, "TransactWriteItems", 1, rejected);
+    assert_eq!(
+        browser.visit(&callback).await.zoom_error(),
+        "zoom_unavailable"
+    );
     let exchange = scene.exchanges().await;
     scene.settle().await;
     assert_eq!(
-        scene.holding(ADA).await.links.len(),
+        scene.snapshot(ADA).await.links.len(),
         1,
-        "it may be confirmed"
+        "still confirmable"
     );
 
-    scene.system.stack.advance(SignedDuration::from_secs(900));
+    scene.advance(SignedDuration::from_secs(900));
     scene.finish(&exchange).await;
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
-    scene.assert_told("alice", []).await;
+    scene.assert_notified("alice", []).await;
 }
 
 #[tokio::test]
-async fn a_pending_link_that_is_dropped_leaves_the_others_their_grant() {
+async fn dropped_pending_link_keeps_shared_grant() {
     let scene = Scene::linked(&["alice"]).await;
-    scene
-        .system
-        .consent(&mut scene.system.browser(), "bob", ADA)
-        .await;
-    scene.system.stack.advance(SignedDuration::from_secs(900));
-    scene.finish(&scene.exchanges().await).await;
-    assert_eq!(scene.holding(ADA).await.links.len(), 1);
+    scene.consent(&mut scene.browser(), "bob", ADA).await;
+    scene.advance(SignedDuration::from_secs(900));
+    scene.finish_all().await;
+    assert_eq!(scene.snapshot(ADA).await.links.len(), 1);
     scene.assert_served(ADA).await;
     scene.assert_status("alice", &["active"]).await;
-    scene.assert_told("bob", []).await;
+    scene.assert_notified("bob", []).await;
     assert_eq!(scene.requests("/oauth/revoke"), 0);
 }
 
 #[tokio::test]
-async fn a_pending_link_begun_again_waits_for_the_later_claim() {
+async fn restarted_pending_link_waits_for_later_claim() {
     let scene = Scene::open().await;
-    let system = &scene.system;
+    let system = &scene;
     let first = system.consent(&mut system.browser(), "alice", ADA).await;
     let firsts = scene.exchanges().await;
-    system.stack.advance(SignedDuration::from_secs(595));
+    system.advance(SignedDuration::from_secs(595));
     let second = system.consent(&mut system.browser(), "alice", ADA).await;
-    system.stack.advance(SignedDuration::from_secs(305));
+    system.advance(SignedDuration::from_secs(305));
     scene.finish(&firsts).await;
     assert_eq!(
         system.app.confirm("alice", &first).await.code(),
         "claim_expired"
     );
     assert_eq!(system.app.confirm("alice", &second).await.status, 200);
-    // Once confirmed it stays, whatever order comes.
-    system.stack.advance(SignedDuration::from_secs(600));
-    scene.finish(&scene.exchanges().await).await;
+    // A confirmed link survives later jobs.
+    system.advance(SignedDuration::from_secs(600));
+    scene.finish_all().await;
     scene.assert_status("alice", &["active"]).await;
     scene.assert_served(ADA).await;
 
-    // Not confirmed, it goes with its last claim.
+    // An unconfirmed link is dropped with its last claim.
     system.consent(&mut system.browser(), "bob", CEM).await;
-    system.stack.advance(SignedDuration::from_secs(595));
+    system.advance(SignedDuration::from_secs(595));
     system.consent(&mut system.browser(), "bob", CEM).await;
-    system.stack.advance(SignedDuration::from_secs(600));
-    scene.finish(&scene.exchanges().await).await;
+    system.advance(SignedDuration::from_secs(600));
+    scene.finish_all().await;
     scene.assert_gone(CEM).await;
 }

@@ -1,40 +1,51 @@
-//! The life of links and of the grant that they share: given up, deauthorized, refreshed, interrupted, and
-//! what a new link brings with it.
+//! The life of links and of the grant that they share: disconnect, deauthorization, refresh, interruption,
+//! backfill.
 
 mod accounts;
 mod backfill;
+mod candidates;
 mod client_secret;
-mod condemning;
 mod deauthorization;
 mod disconnecting;
 mod interruption;
+mod maintenance;
+mod marking_revoked;
 mod outbox;
 mod refresh;
-mod token_ladder;
-mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
-use reelay_grants::Grants;
+use reelay_grants::{GrantError, Grants};
+use reelay_runtime::environment::Environment;
 use reelay_store::links::{GrantSnapshot, LinkTable};
 use reelay_store::vault::{TokenOwner, Vault};
-use reelay_zoom_sim::{DeliveryState, Fault, NewFault, NewFile, NewRecording, Point, Recording};
+use reelay_zoom_sim::{DeliveryState, Fault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use support::people::ADA;
-use support::{System, store};
+use support::System;
+use support::app::ApiResponse;
+use support::zoom_users::ADA;
 
-/// Longer than an access token lives.
+/// Longer than the life of an access token.
 const ACCESS_TOKEN_ENDS: SignedDuration = SignedDuration::from_secs(3_700);
 
-/// A system whose facts are read from the event bus: its time may move as it likes.
+/// A system whose notifications are read from the event bus, which accepts any clock.
 struct Scene {
     system: System,
     bus: String,
+}
+
+impl Deref for Scene {
+    type Target = System;
+
+    fn deref(&self) -> &System {
+        &self.system
+    }
 }
 
 impl Scene {
@@ -44,23 +55,23 @@ impl Scene {
 
     async fn with(parameters: &[(&str, &str)]) -> Self {
         let system = System::with(&[&[("AppWebhookUrl", "")], parameters].concat()).await;
-        let bus = store::listen_to_bus(&system.stack).await;
+        let bus = system.subscribe_to_bus().await;
         Self { system, bus }
     }
 
-    /// With these app users linked to Ada's Zoom.
+    /// Links these app users to Ada.
     async fn linked(app_users: &[&str]) -> Self {
         let scene = Self::open().await;
         for app_user in app_users {
-            scene.system.link(app_user, ADA).await;
+            scene.link(app_user, ADA).await;
         }
         scene
     }
 
-    /// How many facts of each type this app user's app was told about links.
-    async fn told(&self, app_user: &str) -> BTreeMap<String, usize> {
-        let (mut facts, mut seen) = (BTreeMap::new(), BTreeSet::new());
-        for event in store::peek(&self.system.stack, &self.bus).await {
+    /// The number of distinct `link.` notifications of each type to this app user.
+    async fn notified(&self, app_user: &str) -> BTreeMap<String, usize> {
+        let (mut counts, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for event in self.peek_messages(&self.bus).await {
             let event: Value = serde_json::from_str(&event).unwrap();
             let detail = &event["detail"];
             let kind = detail["type"].as_str().unwrap();
@@ -68,35 +79,35 @@ impl Scene {
                 && detail["data"]["app_user_id"] == app_user
                 && seen.insert(detail["id"].to_string())
             {
-                *facts.entry(kind.to_owned()).or_default() += 1;
+                *counts.entry(kind.to_owned()).or_default() += 1;
             }
         }
-        facts
+        counts
     }
 
-    async fn assert_told<const N: usize>(&self, app_user: &str, expected: [(&str, usize); N]) {
+    async fn assert_notified<const N: usize>(&self, app_user: &str, expected: [(&str, usize); N]) {
         let expected = expected.map(|(kind, count)| (format!("link.{kind}"), count));
-        assert_eq!(self.told(app_user).await, expected.into(), "{app_user}");
+        assert_eq!(self.notified(app_user).await, expected.into(), "{app_user}");
     }
 
-    /// How often this app user's app was told that a link is gone.
+    /// The number of `link.removed` notifications to this app user.
     async fn removals(&self, app_user: &str) -> usize {
-        let told = self.told(app_user).await;
-        told.get("link.removed").copied().unwrap_or_default()
+        let notified = self.notified(app_user).await;
+        notified.get("link.removed").copied().unwrap_or_default()
     }
 
-    async fn holding(&self, zoom_user: &str) -> GrantSnapshot {
-        let environment = self
-            .system
-            .stack
-            .function_environment("reconciler")
-            .unwrap();
-        let links = LinkTable::new(environment).unwrap();
+    /// The grant, links and outbox of a Zoom user as stored.
+    async fn snapshot(&self, zoom_user: &str) -> GrantSnapshot {
+        let links = LinkTable::new(self.environment()).unwrap();
         links.snapshot(&self.zoom_user(zoom_user)).await.unwrap()
     }
 
+    fn environment(&self) -> &Environment {
+        self.stack.function_environment("reconciler").unwrap()
+    }
+
     fn zoom_user(&self, id: &str) -> ZoomUser {
-        let users = self.system.zoom().users();
+        let users = self.zoom().users();
         let user = users.iter().find(|user| user.id == id).unwrap();
         ZoomUser {
             account_id: user.account_id.parse().unwrap(),
@@ -104,130 +115,139 @@ impl Scene {
         }
     }
 
-    /// One more instance of what all functions get their tokens from.
+    /// A new instance of the token source that all functions use.
     fn grants(&self) -> Grants {
-        Grants::new(
-            self.system
-                .stack
-                .function_environment("reconciler")
-                .unwrap(),
-        )
-        .unwrap()
+        Grants::new(self.environment()).unwrap()
     }
 
-    /// The links' tokens are those that Zoom honours.
+    /// Refreshes Ada's expired token and asserts that Zoom revoked the grant.
+    async fn assert_refresh_finds_revocation(&self) {
+        let result = self.grants().access_token(&self.zoom_user(ADA)).await;
+        let revoked = matches!(result, Err(GrantError::ReauthorizationRequired));
+        assert!(revoked, "{result:?}");
+    }
+
+    /// Asserts that the stored tokens are the ones that Zoom accepts.
     async fn assert_served(&self, zoom_user: &str) {
-        let environment = self
-            .system
-            .stack
-            .function_environment("reconciler")
-            .unwrap();
-        let grant = self.holding(zoom_user).await.grant.unwrap();
+        let grant = self.snapshot(zoom_user).await.grant.unwrap();
         assert_eq!(grant.status, GrantStatus::Live);
         let owner = TokenOwner::Grant(self.zoom_user(zoom_user));
-        let vault = Vault::new(environment).unwrap();
+        let vault = Vault::new(self.environment()).unwrap();
         let tokens = vault.decrypt(&owner, &grant.tokens.unwrap()).await.unwrap();
-        let live = self.system.zoom().live_grant(zoom_user).unwrap();
-        let stored = (
-            tokens.access_token.expose_secret(),
-            tokens.refresh_token.expose_secret(),
-        );
-        let same = stored == (&*live.access_token, &*live.refresh_token);
-        assert!(same, "the stored pair is not the one that Zoom honours");
+        let live = self.zoom().live_grant(zoom_user).unwrap();
+        let same = tokens.access_token.expose_secret() == live.access_token
+            && tokens.refresh_token.expose_secret() == live.refresh_token;
+        assert!(same, "the stored tokens are not the live ones");
     }
 
-    /// Neither Zoom nor the table knows anything of this Zoom user.
+    /// Asserts that neither Zoom nor the table has a grant of this Zoom user.
     async fn assert_gone(&self, zoom_user: &str) {
-        let left = self.holding(zoom_user).await;
-        assert_eq!(left, GrantSnapshot::default(), "left in the table");
-        let live = self.system.zoom().live_grant(zoom_user);
-        assert!(live.is_none(), "Zoom honours a grant that nobody needs");
+        let stored = self.snapshot(zoom_user).await;
+        assert_eq!(stored, GrantSnapshot::default(), "left in the table");
+        let live = self.zoom().live_grant(zoom_user);
+        assert!(live.is_none(), "still live at Zoom");
     }
 
     async fn assert_status(&self, app_user: &str, expected: &[&str]) {
-        let links = self.system.app.links(app_user).await;
+        let links = self.app.links(app_user).await;
         let found: Vec<_> = links.iter().map(|link| &link["status"]).collect();
         assert_eq!(found, expected, "{app_user}");
     }
 
-    async fn disconnect(&self, app_user: &str, id: &Value) -> support::app::Answer {
+    async fn link_id(&self, app_user: &str) -> Value {
+        self.app.links(app_user).await[0]["id"].clone()
+    }
+
+    async fn disconnect(&self, app_user: &str, id: &Value) -> ApiResponse {
         let path = format!("/v1/links/{}", id.as_str().unwrap());
-        self.system.app.call(Method::DELETE, &path, app_user).await
+        self.app.call(Method::DELETE, &path, app_user).await
     }
 
-    /// Works off the queues, and what Zoom says of that, too.
+    /// Disconnects the user's first link; returns its id.
+    async fn disconnect_first(&self, app_user: &str) -> Value {
+        let id = self.link_id(app_user).await;
+        assert_eq!(self.disconnect(app_user, &id).await.status, 204);
+        id
+    }
+
+    /// Processes the queues, and the events that Zoom sends in response.
     async fn settle(&self) {
-        self.system.work().await;
-        self.system.zoom().wait_until_settled().await;
-        self.system.work().await;
+        self.process_queues().await;
+        self.zoom().wait_until_settled().await;
+        self.process_queues().await;
     }
 
-    async fn order(&self, order: Value) {
-        let queue = &self.system.stack.config().queues.jobs;
-        store::send(&self.system.stack, queue, &order.to_string()).await;
+    async fn send_job(&self, job: Value) {
+        self.send_message(&self.queues().jobs, &job.to_string())
+            .await;
     }
 
-    /// Exchanges that somebody still has to look after.
+    /// Sends a job about Ada's grant and processes it.
+    async fn run_job(&self, name: &str) {
+        let user = self.zoom_user(ADA);
+        self.send_job(json!({"v": 1, "job": name, "zoom_user": user}))
+            .await;
+        self.settle().await;
+    }
+
+    /// Exchanges that are not finished.
     async fn exchanges(&self) -> BTreeSet<String> {
-        let table = &self.system.stack.config().tables.sessions;
-        let scan = self.system.stack.sdk().dynamodb().scan().table_name(table);
-        let items = scan.send().await.unwrap().items.unwrap_or_default();
+        let scan = self.sdk().dynamodb().scan();
+        let scan = scan.table_name(&self.tables().sessions).send().await;
+        let items = scan.unwrap().items.unwrap_or_default();
         let ids = items.iter().map(|item| item["id"].as_s().unwrap().clone());
         ids.filter(|id| id.starts_with("exchange#")).collect()
     }
 
-    /// Delivers the orders that wait for a quarter of an hour, now.
+    /// Delivers the delayed jobs that finish these exchanges.
     async fn finish(&self, exchanges: &BTreeSet<String>) {
         for exchange in exchanges {
-            self.order(json!({"v": 1, "job": "finish_connect", "exchange": exchange}))
+            self.send_job(json!({"v": 1, "job": "finish_connect", "exchange": exchange}))
                 .await;
         }
         self.settle().await;
     }
 
-    /// Consents as this app user, and Zoom does not say whose consent it was. Gives the exchange.
+    async fn finish_all(&self) {
+        self.finish(&self.exchanges().await).await;
+    }
+
+    /// Consents as this app user while `users/me` fails; returns the exchange.
     async fn interrupted(&self, app_user: &str) -> BTreeSet<String> {
         let before = self.exchanges().await;
-        let mut browser = self.system.browser();
-        let back = self.system.callback(&mut browser, app_user, ADA).await;
-        let fault = Fault::Status { status: 500 };
-        self.arm(NewFault::times(Point::UsersMe, fault, 1));
-        let visit = browser.visit(&back).await;
+        let mut browser = self.browser();
+        let callback = self.callback(&mut browser, app_user, ADA).await;
+        self.fail_next(Point::UsersMe, Fault::Status { status: 500 }, 1);
+        let visit = browser.visit(&callback).await;
         assert_eq!(visit.zoom_error(), "zoom_unavailable");
         let begun = &self.exchanges().await - &before;
         assert_eq!(begun.len(), 1);
         begun
     }
 
-    fn arm(&self, fault: NewFault) {
-        self.system.zoom().arm(fault).unwrap();
+    /// Jobs in the dead-letter queue.
+    async fn dead_jobs(&self) -> Vec<String> {
+        self.peek_messages(&self.queues().jobs_dlq).await
     }
 
-    /// Messages that were given up, of all orders.
-    async fn dead_jobs(&self) -> Vec<String> {
-        let queue = &self.system.stack.config().queues.jobs_dlq;
-        store::peek(&self.system.stack, queue).await
+    async fn redrive(&self, jobs: &[String]) {
+        for job in jobs {
+            self.send_message(&self.queues().jobs, job).await;
+        }
+        self.settle().await;
     }
 
     fn refreshes(&self) -> usize {
-        let requests = self.system.zoom().requests();
-        let refreshes = |request: &&reelay_zoom_sim::ReceivedRequest| {
-            request.detail.as_deref() == Some("refresh")
-        };
-        requests.iter().filter(refreshes).count()
-    }
-
-    fn requests(&self, part_of_path: &str) -> usize {
-        let requests = self.system.zoom().requests();
-        requests
+        let requests = self.zoom().requests();
+        let refreshes = requests
             .iter()
-            .filter(|request| request.path.contains(part_of_path))
-            .count()
+            .filter(|request| request.detail.as_deref() == Some("refresh"));
+        refreshes.count()
     }
 
-    /// The Zoom user removes the app, and Zoom says nothing of it.
+    /// The Zoom user removes the app, and Zoom sends no event.
     async fn remove_silently(&self, zoom_user: &str) {
-        let zoom = self.system.zoom();
+        let zoom = self.zoom();
         let url = zoom.settings().deauthorize_url;
         zoom.change_settings(|config| config.deauthorize_url = None);
         let id = zoom.deauthorize(zoom_user).unwrap();
@@ -236,27 +256,22 @@ impl Scene {
         zoom.change_settings(|config| config.deauthorize_url = url);
     }
 
-    /// Waits until Zoom's delivery is taken, and works it off.
+    /// Waits until an event is received, and processes it.
     async fn delivered(&self, id: u64) {
-        let delivery = self.system.zoom().wait_for_attempts(id, 1).await.unwrap();
-        assert_eq!(
-            delivery.state,
-            DeliveryState::Delivered,
-            "{:?}",
-            delivery.attempts
-        );
-        self.system.work().await;
+        self.await_delivery(id).await;
+        self.process_queues().await;
     }
 
-    /// Gives the client secret in our Secrets Manager another value.
+    /// Rotates the client secret in Secrets Manager.
     async fn set_client_secret(&self, client_secret: &str) {
-        let secrets = &self.system.stack.config().secrets;
+        let secrets = &self.config().secrets;
         let value = json!({
             "client_id": secrets.zoom_client_id,
             "client_secret": client_secret,
             "webhook_secret": secrets.zoom_webhook_secret,
         });
-        crate::linking::rotate(&self.system, "ZOOM_SECRET", &value.to_string()).await;
+        self.rotate_function_secret("oauth-start", "ZOOM_SECRET", &value.to_string())
+            .await;
     }
 }
 
@@ -264,38 +279,23 @@ fn small(zoom_user: &str) -> NewRecording {
     NewRecording::of(zoom_user).with_files(vec![NewFile::new("MP4", 100)])
 }
 
-/// A recording of which Zoom sends no event.
+/// A recording of Ada for which Zoom sends no event.
 fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
-    let start_time = Some(scene.system.app.now() - age);
     let new = NewRecording {
-        start_time,
+        start_time: Some(scene.app.now() - age),
         silent: true,
         ..small(ADA)
     };
-    scene.system.zoom().create_recording(new).unwrap().recording
+    scene.zoom().create_recording(new).unwrap().recording
 }
 
-/// Asks for what this app user's Zoom users recorded in the last days.
+/// Requests a backfill of the last days and processes it.
 async fn backfill(scene: &Scene, app_user: &str, days: i64) {
-    let now = scene.system.app.now();
+    let now = scene.app.now();
     let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
     let from = day(now - SignedDuration::from_hours(24 * days));
-    let answer = ask_backfill(
-        scene,
-        app_user,
-        json!({"from": from, "to": day(now)}).to_string(),
-    )
-    .await;
-    assert_eq!(
-        (answer.status, answer.json()),
-        (202, json!({"status": "accepted"}))
-    );
-    scene.system.work().await;
-}
-
-async fn ask_backfill(scene: &Scene, app_user: &str, body: String) -> support::app::Answer {
-    let token = scene.system.app.api_token(app_user);
-    let app = &scene.system.app;
-    app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body))
-        .await
+    let body = json!({"from": from, "to": day(now)}).to_string();
+    let response = scene.app.post("/v1/backfill", app_user, body).await;
+    assert_eq!(response.status, 202, "{response:?}");
+    scene.process_queues().await;
 }

@@ -1,22 +1,22 @@
-//! Claims in the hands of another, too late, or never posted.
+//! Claims of another user, expired claims, and pending links.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use serde_json::json;
-use support::people::{ADA, CEM};
-use support::{System, store};
+use support::System;
+use support::zoom_users::{ADA, CEM};
 
 use super::{assert_untouched, record};
 
-/// What a recording leaves behind anywhere.
+/// Recording items and objects.
 async fn traces_of_recordings(system: &System) -> usize {
-    let items = store::items(&system.stack, &system.stack.config().tables.recordings).await;
-    items.len() + store::objects(&system.stack, "").await.len()
+    let items = system.table_items(&system.tables().recordings).await;
+    items.len() + system.objects("").await.len()
 }
 
 #[tokio::test]
-async fn a_claim_confirmed_as_another_user_is_refused_and_burnt() {
+async fn claim_of_another_user_is_invalidated() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     assert_eq!(
@@ -26,7 +26,7 @@ async fn a_claim_confirmed_as_another_user_is_refused_and_burnt() {
     assert_eq!(
         system.app.confirm("alice", &claim).await.code(),
         "claim_expired",
-        "it is not burnt"
+        "still valid"
     );
     assert_eq!(
         system.app.confirm("mallory", &claim).await.code(),
@@ -35,11 +35,11 @@ async fn a_claim_confirmed_as_another_user_is_refused_and_burnt() {
     for user in ["alice", "mallory"] {
         assert!(system.app.links(user).await.is_empty(), "{user}");
     }
-    // Alice connects again, and that works.
+    // Alice connects again.
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     let link = system.app.confirm("alice", &claim).await;
     assert_eq!(link.status, 200);
-    // Afterwards it is as worthless to mallory, and alice's link does not go with the claim.
+    // After that the claim is as useless to Mallory, and its invalidation keeps Alice's link.
     assert_eq!(
         system.app.confirm("mallory", &claim).await.code(),
         "claim_belongs_to_another_user"
@@ -53,7 +53,7 @@ async fn a_claim_confirmed_as_another_user_is_refused_and_burnt() {
 }
 
 #[tokio::test]
-async fn an_expired_or_unknown_claim_is_refused() {
+async fn expired_or_unknown_claim_is_rejected() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     let random = URL_SAFE_NO_PAD.encode([7; 32]);
@@ -73,7 +73,7 @@ async fn an_expired_or_unknown_claim_is_refused() {
             "{unknown}"
         );
     }
-    system.stack.advance(SignedDuration::from_mins(10));
+    system.advance(SignedDuration::from_mins(10));
     assert_eq!(
         system.app.confirm("alice", &claim).await.code(),
         "claim_expired"
@@ -81,36 +81,36 @@ async fn an_expired_or_unknown_claim_is_refused() {
     assert_eq!(
         system.app.confirm("mallory", &claim).await.code(),
         "claim_expired",
-        "it tells whose it was"
+        "the error reveals the owner"
     );
     assert!(system.app.links("alice").await.is_empty());
 }
 
 #[tokio::test]
-async fn a_victim_who_follows_the_attackers_connect_link_gives_nothing_away() {
+async fn victim_following_attackers_connect_link_reveals_nothing() {
     let system = System::start().await;
-    // Mallory has the app make her a link, and sends it to ada, who consents and is signed in as alice.
+    // Mallory sends her own connect link to Ada, who consents while signed in as Alice.
     let token = system
         .app
         .connect_token_with("mallory", json!({"jti": "bait"}));
     let mut victim = system.browser();
     let authorize = system.authorize(&mut victim, &token).await;
-    let back = system.allow(&mut victim, &authorize, ADA).await;
-    let claim = victim.visit(&back).await.claim();
+    let callback = system.allow(&mut victim, &authorize, ADA).await;
+    let claim = victim.visit(&callback).await.claim();
 
-    // Meanwhile, and ever after, there is nothing to see for mallory.
-    let learns_nothing = async || {
+    // Mallory learns nothing, before or after.
+    let assert_attacker_sees_nothing = async || {
         record(&system, ADA).await;
         assert_eq!(traces_of_recordings(&system).await, 0);
         assert!(system.app.links("mallory").await.is_empty());
         assert!(system.app.recordings("mallory").await.is_empty());
         assert!(
             system.stack.demo_app().unwrap().received().is_empty(),
-            "the app is told"
+            "the app was notified"
         );
     };
-    learns_nothing().await;
-    // The app confirms what came back in the session in which it came back.
+    assert_attacker_sees_nothing().await;
+    // The app confirms the claim in the session in which it arrived.
     assert_eq!(
         system.app.confirm("alice", &claim).await.code(),
         "claim_belongs_to_another_user"
@@ -120,26 +120,29 @@ async fn a_victim_who_follows_the_attackers_connect_link_gives_nothing_away() {
         "claim_expired"
     );
     assert!(system.app.links("alice").await.is_empty());
-    learns_nothing().await;
-    // Mallory, in her own browser, has no session that the victim's consent would serve.
-    assert_eq!(system.browser().visit(&back).await.page(), "session_spent");
+    assert_attacker_sees_nothing().await;
+    // Mallory's browser has no session for the victim's callback.
+    assert_eq!(
+        system.browser().visit(&callback).await.error_page(),
+        "session_spent"
+    );
 }
 
 #[tokio::test]
-async fn a_victim_who_is_sent_the_attackers_consent_page_or_callback_links_nothing() {
+async fn victim_sent_attackers_callback_links_nothing() {
     let system = System::start().await;
     let (mut mallory, mut victim) = (system.browser(), system.browser());
     let authorize = system
         .authorize(&mut mallory, &system.app.connect_token("mallory"))
         .await;
-    // The victim consents on the page that mallory began, hoping to finish herself.
+    // The victim consents on Mallory's consent page.
     let consented = system.allow(&mut victim, &authorize, ADA).await;
-    assert_eq!(victim.visit(&consented).await.page(), "wrong_browser");
-    // The other way round: mallory's own consent, to be finished by the victim.
+    assert_eq!(victim.visit(&consented).await.error_page(), "wrong_browser");
+    // The victim opens the callback of Mallory's own consent.
     let mallorys = system.allow(&mut mallory, &authorize, CEM).await;
-    assert_eq!(victim.visit(&mallorys).await.page(), "wrong_browser");
+    assert_eq!(victim.visit(&mallorys).await.error_page(), "wrong_browser");
     assert_untouched(&system).await;
-    // Or finished by mallory up to the claim, which the victim carries into the app.
+    // The victim brings Mallory's claim into the app.
     let claim = mallory.visit(&mallorys).await.claim();
     assert_eq!(
         system.app.confirm("alice", &claim).await.code(),
@@ -149,7 +152,7 @@ async fn a_victim_who_is_sent_the_attackers_consent_page_or_callback_links_nothi
 }
 
 #[tokio::test]
-async fn a_pending_link_is_never_listed_routed_to_or_notified() {
+async fn pending_link_is_never_listed_or_notified() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     record(&system, ADA).await;
@@ -158,15 +161,15 @@ async fn a_pending_link_is_never_listed_routed_to_or_notified() {
     assert_eq!(traces_of_recordings(&system).await, 0);
     assert!(system.stack.demo_app().unwrap().received().is_empty());
 
-    // Beside an active link of the same Zoom user, it gets nothing either.
+    // A pending link beside an active link of the same Zoom user receives nothing either.
     system.link("bob", ADA).await;
     record(&system, ADA).await;
     assert!(!system.app.recordings("bob").await.is_empty());
     assert!(system.app.recordings("alice").await.is_empty());
-    let told = system.stack.demo_app().unwrap().received();
+    let notified = system.stack.demo_app().unwrap().received();
     assert!(
-        !told.is_empty() && !format!("{told:?}").contains("alice"),
-        "{told:?}"
+        !notified.is_empty() && !format!("{notified:?}").contains("alice"),
+        "{notified:?}"
     );
 
     assert_eq!(system.app.confirm("alice", &claim).await.status, 200);

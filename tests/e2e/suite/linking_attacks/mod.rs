@@ -1,33 +1,33 @@
-//! Linking, under attack and when Zoom fails: what is refused, how, and that it changes nothing.
+//! Attacks on linking, and failures of Zoom during it.
 
 mod claims;
 mod return_url;
 mod state;
-pub(crate) mod tokens;
+mod tokens;
 mod zoom_fails;
 
 use reelay_zoom_sim::{NewFile, NewRecording};
-use support::{Browser, System, store};
+use support::{Browser, System};
 
 use crate::linking::exchanges;
 
-/// A recording of this Zoom user completes, and all that follows from it comes to its end.
+/// Completes a recording and processes what follows.
 async fn record(system: &System, zoom_user: &str) {
     let new = NewRecording::of(zoom_user).with_files(vec![NewFile::new("CHAT", 200)]);
     system.zoom().create_recording(new).unwrap();
     system.zoom().wait_until_settled().await;
-    system.work().await;
+    system.process_queues().await;
 }
 
-/// Nothing was exchanged, nothing was stored: as if nobody had been here.
+/// Asserts that no code was exchanged and no link stored.
 async fn assert_untouched(system: &System) {
     assert_eq!(exchanges(system), 0, "a code was exchanged");
-    let links = store::items(&system.stack, &system.stack.config().tables.links).await;
+    let links = system.table_items(&system.tables().links).await;
     assert!(links.is_empty(), "{links:?}");
 }
 
-/// The right browser still completes: the session was not spent.
-async fn assert_completes(system: &System, browser: &mut Browser, back: &str, app_user: &str) {
-    let claim = browser.visit(back).await.claim();
+/// Asserts that the right browser still completes the flow.
+async fn assert_completes(system: &System, browser: &mut Browser, callback: &str, app_user: &str) {
+    let claim = browser.visit(callback).await.claim();
     assert_eq!(system.app.confirm(app_user, &claim).await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! The state and the session behind it: altered, forged, replayed, expired, in other hands.
+//! State and session: altered, forged, replayed, expired, or in another browser.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -6,17 +6,17 @@ use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce};
 use support::System;
-use support::people::{ADA, BEN, CEM};
+use support::zoom_users::{ADA, BEN, CEM};
 
 use super::{assert_completes, assert_untouched};
 use crate::linking::{exchanges, parameter, with_parameter};
 
 #[tokio::test]
-async fn a_state_altered_anywhere_is_refused() {
+async fn altered_state_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
-    let state = parameter(&back, "state");
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    let state = parameter(&callback, "state");
     let altered = (0..state.len()).map(|at| {
         let mut bytes = state.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
@@ -32,7 +32,7 @@ async fn a_state_altered_anywhere_is_refused() {
         format!("{state} "),
         format!("{state}\0"),
         format!("{state}{state}"),
-        // The same 57 bytes and one more, so that the alphabet or the padding shows.
+        // 58 bytes instead of 57, so that alphabet and padding matter.
         STANDARD.encode([&bytes[..], &[255]].concat()),
         state.to_uppercase(),
         "A".repeat(76),
@@ -41,44 +41,49 @@ async fn a_state_altered_anywhere_is_refused() {
         "A".repeat(9000),
     ];
     for state in altered.chain(mangled) {
-        let visit = browser.visit(&with_parameter(&back, "state", &state)).await;
-        assert_eq!(visit.page(), "state_invalid", "{state}");
+        let visit = browser
+            .visit(&with_parameter(&callback, "state", &state))
+            .await;
+        assert_eq!(visit.error_page(), "state_invalid", "{state}");
     }
     assert_untouched(&system).await;
-    assert_completes(&system, &mut browser, &back, "alice").await;
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 }
 
 #[tokio::test]
-async fn a_state_signed_by_an_unknown_key_is_refused() {
+async fn state_signed_by_unknown_key_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
-    // The attacker even knows the nonce.
-    let nonce: [u8; 16] = URL_SAFE_NO_PAD.decode(parameter(&back, "state")).unwrap()[1..17]
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    // The attacker knows the nonce.
+    let nonce: [u8; 16] = URL_SAFE_NO_PAD
+        .decode(parameter(&callback, "state"))
+        .unwrap()[1..17]
         .try_into()
         .unwrap();
-    for key in ["attacker", "", &system.stack.config().secrets.app_secret] {
+    for key in ["attacker", "", &system.config().secrets.app_secret] {
         let state = signed_state::sign(
             &SecretVersions::single(key),
             &Nonce::from_random(nonce),
             system.app.now(),
         );
-        let visit = browser.visit(&with_parameter(&back, "state", &state)).await;
-        assert_eq!(visit.page(), "state_invalid");
+        let visit = browser
+            .visit(&with_parameter(&callback, "state", &state))
+            .await;
+        assert_eq!(visit.error_page(), "state_invalid");
     }
     assert_untouched(&system).await;
-    assert_completes(&system, &mut browser, &back, "alice").await;
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 }
 
 #[tokio::test]
-async fn a_good_mac_over_a_session_that_never_was_opens_nothing() {
+async fn valid_state_without_session_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
+    let callback = system.callback(&mut browser, "alice", ADA).await;
     let function = system.stack.function_environment("oauth-callback").unwrap();
     let id = function.variables.required("STATE_KEY").unwrap();
     let key = system
-        .stack
         .sdk()
         .secretsmanager()
         .get_secret_value()
@@ -88,80 +93,88 @@ async fn a_good_mac_over_a_session_that_never_was_opens_nothing() {
         .unwrap();
     let keys = SecretVersions::single(key.secret_string.unwrap());
     let state = signed_state::sign(&keys, &Nonce::from_random([7; 16]), system.app.now());
-    let visit = browser.visit(&with_parameter(&back, "state", &state)).await;
-    assert_eq!(visit.page(), "session_spent");
+    let visit = browser
+        .visit(&with_parameter(&callback, "state", &state))
+        .await;
+    assert_eq!(visit.error_page(), "session_spent");
     assert_untouched(&system).await;
 }
 
 #[tokio::test]
-async fn an_expired_state_is_refused() {
+async fn expired_state_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
     let authorize = system
         .authorize(&mut browser, &system.app.connect_token("alice"))
         .await;
-    system.stack.advance(SignedDuration::from_mins(10));
-    // Zoom's code is fresh, for the user took the time before consenting.
-    let back = system.allow(&mut browser, &authorize, ADA).await;
-    assert_eq!(browser.visit(&back).await.page(), "session_expired");
-    // Whether it expired is not told to whoever did not sign it.
-    let forged = with_parameter(
-        &back,
-        "state",
-        &parameter(&back, "state").replace(['a', 'b'], "c"),
+    system.advance(SignedDuration::from_mins(10));
+    // The code is fresh because the user consented late.
+    let callback = system.allow(&mut browser, &authorize, ADA).await;
+    assert_eq!(
+        browser.visit(&callback).await.error_page(),
+        "session_expired"
     );
-    assert_eq!(browser.visit(&forged).await.page(), "state_invalid");
+    // A forger does not learn whether the state expired.
+    let forged = with_parameter(
+        &callback,
+        "state",
+        &parameter(&callback, "state").replace(['a', 'b'], "c"),
+    );
+    assert_eq!(browser.visit(&forged).await.error_page(), "state_invalid");
     assert_untouched(&system).await;
 }
 
 #[tokio::test]
-async fn a_replayed_state_is_refused() {
+async fn replayed_state_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
-    let claim = browser.visit(&back).await.claim();
-    assert_eq!(browser.visit(&back).await.page(), "session_spent");
-    // With a code that Zoom would honour, and as somebody else.
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    let claim = browser.visit(&callback).await.claim();
+    assert_eq!(browser.visit(&callback).await.error_page(), "session_spent");
+    // With another user's fresh code.
     let fresh = system.callback(&mut browser, "alice", BEN).await;
     let code = parameter(&fresh, "code");
     assert_eq!(
         browser
-            .visit(&with_parameter(&back, "code", &code))
+            .visit(&with_parameter(&callback, "code", &code))
             .await
-            .page(),
+            .error_page(),
         "session_spent"
     );
-    assert_eq!(system.browser().visit(&back).await.page(), "session_spent");
+    assert_eq!(
+        system.browser().visit(&callback).await.error_page(),
+        "session_spent"
+    );
     assert_eq!(exchanges(&system), 1);
     assert_eq!(
         system.app.confirm("alice", &claim).await.status,
         200,
-        "a replay takes nothing away"
+        "the replay affected the claim"
     );
 }
 
 #[tokio::test]
-async fn of_two_callbacks_at_once_one_gets_the_session() {
+async fn one_of_two_concurrent_callbacks_consumes_session() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
+    let callback = system.callback(&mut browser, "alice", ADA).await;
     let (mut one, mut two) = (browser.clone(), browser.clone());
-    let (first, second) = tokio::join!(one.visit(&back), two.visit(&back));
+    let (first, second) = tokio::join!(one.visit(&callback), two.visit(&callback));
     let (won, lost) = if first.status == 302 {
         (first, second)
     } else {
         (second, first)
     };
-    assert_eq!(lost.page(), "session_spent");
+    assert_eq!(lost.error_page(), "session_spent");
     assert_eq!(system.app.confirm("alice", &won.claim()).await.status, 200);
     assert_eq!(exchanges(&system), 1);
 }
 
 #[tokio::test]
-async fn a_callback_from_another_browser_is_refused_and_spends_nothing() {
+async fn callback_from_another_browser_keeps_session() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
+    let callback = system.callback(&mut browser, "alice", ADA).await;
     let name = "__Host-reelay-connect";
     let (good, other) = (
         browser.cookie.clone().unwrap(),
@@ -176,42 +189,42 @@ async fn a_callback_from_another_browser_is_refused_and_spends_nothing() {
         Some(format!("{name}=\"{}\"", good.split_once('=').unwrap().1)),
         Some(good.to_lowercase()),
         Some(good.replace("__Host-", "")),
-        // The right one beside another one: somebody planted one of them.
+        // The right cookie beside a planted one.
         Some(format!("{good}; {name}={other}")),
         Some(format!("{name}={other}; {good}")),
     ] {
         stranger.cookie = cookie.clone();
         assert_eq!(
-            stranger.visit(&back).await.page(),
+            stranger.visit(&callback).await.error_page(),
             "wrong_browser",
             "{cookie:?}"
         );
     }
     assert_untouched(&system).await;
-    assert_completes(&system, &mut browser, &back, "alice").await;
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 }
 
 #[tokio::test]
-async fn a_callback_for_someone_elses_session_is_refused_both_ways() {
+async fn callback_for_another_session_is_rejected() {
     let system = System::start().await;
     let (mut alice, mut mallory) = (system.browser(), system.browser());
     let alices = system.callback(&mut alice, "alice", ADA).await;
     let mallorys = system.callback(&mut mallory, "mallory", CEM).await;
-    assert_eq!(mallory.visit(&alices).await.page(), "wrong_browser");
-    // The other way round, mallory's Zoom would end up with alice.
-    assert_eq!(alice.visit(&mallorys).await.page(), "wrong_browser");
+    assert_eq!(mallory.visit(&alices).await.error_page(), "wrong_browser");
+    // Otherwise Alice would get Mallory's Zoom account.
+    assert_eq!(alice.visit(&mallorys).await.error_page(), "wrong_browser");
     assert_untouched(&system).await;
     assert_completes(&system, &mut alice, &alices, "alice").await;
     assert_completes(&system, &mut mallory, &mallorys, "mallory").await;
 }
 
 #[tokio::test]
-async fn a_code_from_another_flow_is_worthless_without_its_verifier() {
+async fn injected_code_fails_pkce() {
     let system = System::start().await;
     let (mut alice, mut mallory) = (system.browser(), system.browser());
     let alices = system.callback(&mut alice, "alice", ADA).await;
     let mallorys = system.callback(&mut mallory, "mallory", CEM).await;
-    // Mallory got hold of alice's code, and hands it in under a session of her own.
+    // Mallory uses Alice's code in her own session.
     let stolen = with_parameter(&mallorys, "code", &parameter(&alices, "code"));
     assert_eq!(
         mallory.visit(&stolen).await.zoom_error(),
@@ -223,11 +236,11 @@ async fn a_code_from_another_flow_is_worthless_without_its_verifier() {
 }
 
 #[tokio::test]
-async fn a_callback_with_repeated_parameters_or_nothing_to_read_is_refused() {
+async fn malformed_callback_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
-    let (code, state) = (parameter(&back, "code"), parameter(&back, "state"));
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    let (code, state) = (parameter(&callback, "code"), parameter(&callback, "state"));
     let path = format!("{}/zoom/callback", system.stack.url());
     for query in [
         String::new(),
@@ -247,18 +260,18 @@ async fn a_callback_with_repeated_parameters_or_nothing_to_read_is_refused() {
         format!("?error=access_denied&state={state}&code={code}&code={code}"),
         format!("?code={code}&state=%FF%FE"),
         format!("?code={code}&state=%"),
-        // As one parameter: what API Gateway makes of two.
+        // API Gateway joins two parameters to one.
         format!("?code={code}&state={state},{state}"),
     ] {
         let visit = browser.visit(&format!("{path}{query}")).await;
-        assert_eq!(visit.page(), "state_invalid", "{query}");
+        assert_eq!(visit.error_page(), "state_invalid", "{query}");
     }
     assert_untouched(&system).await;
-    assert_completes(&system, &mut browser, &back, "alice").await;
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 }
 
 #[tokio::test]
-async fn a_refusal_at_zoom_spends_the_session_and_goes_back_to_the_app() {
+async fn declined_consent_consumes_session_and_redirects() {
     let system = System::start().await;
     let mut browser = system.browser();
     let authorize = system
@@ -268,46 +281,43 @@ async fn a_refusal_at_zoom_spends_the_session_and_goes_back_to_the_app() {
     let denied = system.deny(&mut browser, &authorize).await;
     assert_eq!(browser.visit(&denied).await.zoom_error(), "access_denied");
     assert_eq!(
-        browser.visit(&denied).await.page(),
+        browser.visit(&denied).await.error_page(),
         "access_denied",
-        "there is no session any more"
+        "the session is still there"
     );
-    assert_eq!(browser.visit(&allowed).await.page(), "session_spent");
+    assert_eq!(browser.visit(&allowed).await.error_page(), "session_spent");
     assert_untouched(&system).await;
 }
 
 #[tokio::test]
-async fn a_refusal_without_a_good_state_and_cookie_is_a_page_and_spends_nothing() {
+async fn declined_consent_without_valid_state_shows_page() {
     let system = System::start().await;
     let mut browser = system.browser();
     let authorize = system
         .authorize(&mut browser, &system.app.connect_token("alice"))
         .await;
-    let back = system.allow(&mut browser, &authorize, ADA).await;
+    let callback = system.allow(&mut browser, &authorize, ADA).await;
     let denied = system.deny(&mut browser, &authorize).await;
     let url = format!("{}/zoom/callback", system.stack.url());
     let forged = with_parameter(&denied, "state", &"A".repeat(76));
     let reflected =
         format!("{url}?error=%3Cscript%3Ealert(1)%3C/script%3E&error_description=%3Cscript%3E");
-    // The victim's browser with a bad state or none, and the attacker's with the good one.
+    // The victim's browser with an invalid state, and another browser with the valid one.
     for address in [format!("{url}?error=access_denied"), forged, reflected] {
         let visit = browser.visit(&address).await;
-        assert_eq!(visit.page(), "access_denied", "{address}");
-        assert!(
-            !visit.body.contains("script"),
-            "the page repeats what it was sent"
-        );
+        assert_eq!(visit.error_page(), "access_denied", "{address}");
+        assert!(!visit.body.contains("script"), "the page repeats its input");
     }
     assert_eq!(
-        system.browser().visit(&denied).await.page(),
+        system.browser().visit(&denied).await.error_page(),
         "access_denied"
     );
-    assert_completes(&system, &mut browser, &back, "alice").await;
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 
     let authorize = system
         .authorize(&mut browser, &system.app.connect_token("alice"))
         .await;
     let late = system.deny(&mut browser, &authorize).await;
-    system.stack.advance(SignedDuration::from_mins(10));
-    assert_eq!(browser.visit(&late).await.page(), "access_denied");
+    system.advance(SignedDuration::from_mins(10));
+    assert_eq!(browser.visit(&late).await.error_page(), "access_denied");
 }

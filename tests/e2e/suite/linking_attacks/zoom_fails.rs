@@ -1,21 +1,21 @@
-//! Zoom refuses, does not answer, or grants too little, at any step of a consent.
+//! Zoom rejects, fails, or grants too little during a consent.
 
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_embedded_aws::Service;
 use reelay_store::links::LinkTable;
 use reelay_store::vault::{TokenOwner, Vault};
-use reelay_zoom_sim::{Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, Point};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use support::people::{ADA, BEN};
-use support::{System, store};
+use support::System;
+use support::zoom_users::{ADA, BEN};
 
 use super::record;
 use crate::linking::{exchanges, parameter, with_parameter};
 
-/// The pair of tokens that serves this user's links: access and refresh token.
-async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
+/// The stored access and refresh tokens of this user.
+async fn stored_tokens(system: &System, zoom_user: &str) -> (String, String) {
     let environment = system.stack.function_environment("oauth-callback").unwrap();
     let user = system
         .zoom()
@@ -45,21 +45,21 @@ async fn stored_pair(system: &System, zoom_user: &str) -> (String, String) {
     )
 }
 
-/// The pair that Zoom honours.
-fn live_pair(system: &System, zoom_user: &str) -> (String, String) {
+/// The tokens that Zoom accepts.
+fn live_tokens(system: &System, zoom_user: &str) -> (String, String) {
     let grant = system.zoom().live_grant(zoom_user).unwrap();
     (grant.access_token, grant.refresh_token)
 }
 
-/// The links' tokens are those that Zoom honours.
+/// Asserts that the stored tokens are the ones that Zoom accepts.
 async fn assert_served(system: &System, zoom_user: &str) {
-    let same = stored_pair(system, zoom_user).await == live_pair(system, zoom_user);
+    let same = stored_tokens(system, zoom_user).await == live_tokens(system, zoom_user);
     assert!(same, "the stored pair is not the one that Zoom honours");
 }
 
 /// Exchanges whose tokens are saved and belong to no grant yet.
 async fn interrupted_exchanges(system: &System) -> usize {
-    let items = store::items(&system.stack, &system.stack.config().tables.sessions).await;
+    let items = system.table_items(&system.tables().sessions).await;
     items
         .iter()
         .filter(|item| item.contains("\"exchange#") && item.contains("sealed"))
@@ -67,11 +67,10 @@ async fn interrupted_exchanges(system: &System) -> usize {
 }
 
 #[tokio::test]
-async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_leaves_links_as_they_are()
- {
+async fn failed_exchange_redirects_and_keeps_links() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
-    let pair = live_pair(&system, ADA);
+    let pair = live_tokens(&system, ADA);
     assert_served(&system, ADA).await;
     let status = |status| Fault::Status { status };
     let odd = |body: &str| Fault::Respond {
@@ -104,17 +103,18 @@ async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_le
             "zoom_rejected_code",
         ),
     ] {
-        // The linked user again, and another one to the same Zoom user.
+        // For the linked user, and for another user of the same Zoom account.
         for app_user in ["alice", "bob"] {
             let mut browser = system.browser();
-            let back = system.callback(&mut browser, app_user, ADA).await;
-            system
-                .zoom()
-                .arm(NewFault::times(Point::TokenExchange, fault.clone(), 1))
-                .unwrap();
-            assert_eq!(browser.visit(&back).await.zoom_error(), code, "{fault:?}");
+            let callback = system.callback(&mut browser, app_user, ADA).await;
+            system.fail_next(Point::TokenExchange, fault.clone(), 1);
             assert_eq!(
-                browser.visit(&back).await.page(),
+                browser.visit(&callback).await.zoom_error(),
+                code,
+                "{fault:?}"
+            );
+            assert_eq!(
+                browser.visit(&callback).await.error_page(),
                 "session_spent",
                 "{fault:?}"
             );
@@ -125,7 +125,7 @@ async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_le
             "{fault:?}"
         );
         assert_eq!(
-            (live_pair(&system, ADA), stored_pair(&system, ADA).await),
+            (live_tokens(&system, ADA), stored_tokens(&system, ADA).await),
             (pair.clone(), pair.clone()),
             "{fault:?}"
         );
@@ -134,12 +134,12 @@ async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_le
     assert_eq!(interrupted_exchanges(&system).await, 0);
     record(&system, ADA).await;
     assert_eq!(system.app.recordings("alice").await.len(), 1);
-    // Nobody is locked out by what went wrong before.
+    // Earlier failures block nobody.
     system.link("bob", ADA).await;
 }
 
 #[tokio::test]
-async fn a_code_that_is_used_or_expired_is_rejected() {
+async fn used_or_expired_code_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
     let used = system.callback(&mut browser, "alice", ADA).await;
@@ -150,8 +150,8 @@ async fn a_code_that_is_used_or_expired_is_rejected() {
     assert_eq!(visit.zoom_error(), "zoom_rejected_code");
 
     let late = system.callback(&mut browser, "alice", ADA).await;
-    // Zoom's codes live five minutes, our sessions ten.
-    system.stack.advance(SignedDuration::from_mins(6));
+    // Zoom's codes live for five minutes, sessions for ten.
+    system.advance(SignedDuration::from_mins(6));
     assert_eq!(
         browser.visit(&late).await.zoom_error(),
         "zoom_rejected_code"
@@ -159,7 +159,7 @@ async fn a_code_that_is_used_or_expired_is_rejected() {
 }
 
 #[tokio::test]
-async fn when_users_me_fails_the_exchanged_pair_is_safe_and_links_go_on() {
+async fn failed_users_me_keeps_tokens_and_links() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
     let faults = [
@@ -184,22 +184,19 @@ async fn when_users_me_fails_the_exchanged_pair_is_safe_and_links_go_on() {
     ];
     for (before, fault) in faults.into_iter().enumerate() {
         let mut browser = system.browser();
-        let back = system.callback(&mut browser, "bob", ADA).await;
-        system
-            .zoom()
-            .arm(NewFault::times(Point::UsersMe, fault.clone(), 1))
-            .unwrap();
+        let callback = system.callback(&mut browser, "bob", ADA).await;
+        system.fail_next(Point::UsersMe, fault.clone(), 1);
         assert_eq!(
-            browser.visit(&back).await.zoom_error(),
+            browser.visit(&callback).await.zoom_error(),
             "zoom_unavailable",
             "{fault:?}"
         );
         assert_eq!(
-            browser.visit(&back).await.page(),
+            browser.visit(&callback).await.error_page(),
             "session_spent",
             "{fault:?}"
         );
-        // Whose it is nobody knows yet, so it waits under a key of its own.
+        // The Zoom user is unknown, so the tokens wait under the exchange's key.
         assert_eq!(
             interrupted_exchanges(&system).await,
             before + 1,
@@ -208,38 +205,35 @@ async fn when_users_me_fails_the_exchanged_pair_is_safe_and_links_go_on() {
         assert_eq!(system.app.links("alice").await, std::slice::from_ref(&link));
         assert!(system.app.links("bob").await.is_empty());
     }
-    let (access, refresh) = live_pair(&system, ADA);
-    let sessions = store::items(&system.stack, &system.stack.config().tables.sessions)
+    let (access, refresh) = live_tokens(&system, ADA);
+    let sessions = system
+        .table_items(&system.tables().sessions)
         .await
         .join("\n");
     assert!(
         !sessions.contains(&access) && !sessions.contains(&refresh),
-        "tokens in the clear"
+        "plaintext tokens"
     );
 
     record(&system, ADA).await;
     assert_eq!(system.app.recordings("alice").await.len(), 1);
-    // The next flow that goes well brings a pair that serves both.
+    // The next successful flow serves both links.
     system.link("bob", ADA).await;
     assert_served(&system, ADA).await;
 }
 
 #[tokio::test]
-async fn an_exchange_whose_answer_is_lost_leaves_the_link_to_the_next_flow() {
+async fn lost_exchange_response_is_recovered_by_next_flow() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
     let mut browser = system.browser();
-    let back = system.callback(&mut browser, "alice", ADA).await;
-    system
-        .zoom()
-        .arm(NewFault::times(
-            Point::TokenExchange,
-            Fault::LoseResponse,
-            1,
-        ))
-        .unwrap();
-    assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
-    assert_eq!(exchanges(&system), 2, "a code is handed in once");
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    system.fail_next(Point::TokenExchange, Fault::LoseResponse, 1);
+    assert_eq!(
+        browser.visit(&callback).await.zoom_error(),
+        "zoom_unavailable"
+    );
+    assert_eq!(exchanges(&system), 2, "the code was sent again");
     assert_eq!(system.app.links("alice").await, std::slice::from_ref(&link));
 
     let again = system.link("alice", ADA).await;
@@ -248,7 +242,7 @@ async fn an_exchange_whose_answer_is_lost_leaves_the_link_to_the_next_flow() {
 }
 
 #[tokio::test]
-async fn a_grant_without_a_needed_scope_makes_no_link() {
+async fn missing_scope_makes_no_link() {
     let system = System::start().await;
     let all = system.zoom().settings().scopes;
     for lacking in [
@@ -263,54 +257,54 @@ async fn a_grant_without_a_needed_scope_makes_no_link() {
             .collect();
         system.zoom().set_scopes(ADA, Some(scopes)).unwrap();
         let mut browser = system.browser();
-        let back = system.callback(&mut browser, "alice", ADA).await;
+        let callback = system.callback(&mut browser, "alice", ADA).await;
         assert_eq!(
-            browser.visit(&back).await.zoom_error(),
+            browser.visit(&callback).await.zoom_error(),
             "zoom_scope_missing",
             "{lacking}"
         );
         assert_eq!(
-            browser.visit(&back).await.page(),
+            browser.visit(&callback).await.error_page(),
             "session_spent",
             "{lacking}"
         );
-        // Nothing of the attempt stands in the way of the next one.
-        system.work().await;
+        // The next flow is not blocked.
+        system.process_queues().await;
     }
-    let tables = &system.stack.config().tables;
+    let tables = &system.tables();
     for (table, kind) in [(&tables.links, "link#"), (&tables.sessions, "claim#")] {
-        let items = store::items(&system.stack, table).await;
+        let items = system.table_items(table).await;
         assert!(!items.iter().any(|item| item.contains(kind)), "{items:?}");
     }
 
     system.zoom().set_scopes(ADA, None).unwrap();
     system.link("alice", ADA).await;
-    // Classic scopes, of an app registered before the granular ones, are as good.
+    // Classic scopes of older app registrations are sufficient.
     let classic = ["user:read", "recording:read"].map(str::to_owned).to_vec();
     system.zoom().set_scopes(BEN, Some(classic)).unwrap();
     system.link("alice", BEN).await;
 }
 
 #[tokio::test]
-async fn a_consent_without_a_needed_scope_still_serves_the_links_that_exist() {
+async fn consent_without_scope_serves_existing_links() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
-    let before = stored_pair(&system, ADA).await;
+    let before = stored_tokens(&system, ADA).await;
     system
         .zoom()
         .set_scopes(ADA, Some(vec!["user:read:user".into()]))
         .unwrap();
     for app_user in ["alice", "bob"] {
         let mut browser = system.browser();
-        let back = system.callback(&mut browser, app_user, ADA).await;
+        let callback = system.callback(&mut browser, app_user, ADA).await;
         assert_eq!(
-            browser.visit(&back).await.zoom_error(),
+            browser.visit(&callback).await.zoom_error(),
             "zoom_scope_missing"
         );
-        // Zoom has ended the older pair, so alice's link gets the new one.
+        // Zoom revoked the older tokens, so Alice's link gets the new ones.
         assert_served(&system, ADA).await;
     }
-    assert_ne!(stored_pair(&system, ADA).await, before);
+    assert_ne!(stored_tokens(&system, ADA).await, before);
     assert_eq!(interrupted_exchanges(&system).await, 0);
     assert_eq!(system.app.links("alice").await, [link]);
     assert!(system.app.links("bob").await.is_empty());
@@ -320,7 +314,7 @@ async fn a_consent_without_a_needed_scope_still_serves_the_links_that_exist() {
 }
 
 #[tokio::test]
-async fn of_two_consents_of_one_zoom_user_the_pair_that_zoom_honours_serves_both() {
+async fn newest_tokens_serve_both_links() {
     let system = System::start().await;
     let (mut alice, mut bob) = (system.browser(), system.browser());
     let alices = system.callback(&mut alice, "alice", ADA).await;
@@ -336,15 +330,14 @@ async fn of_two_consents_of_one_zoom_user_the_pair_that_zoom_honours_serves_both
 }
 
 #[tokio::test]
-async fn a_consent_that_is_stored_late_does_not_replace_the_pair_of_a_newer_one() {
+async fn late_consent_does_not_replace_newer_tokens() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
     let (mut bob, mut carol) = (system.browser(), system.browser());
     let bobs = system.callback(&mut bob, "bob", ADA).await;
     let carols = system.callback(&mut carol, "carol", ADA).await;
-    // Bob's pair is exchanged, and storing it fails twice; the function tries again after a pause. In
-    // this pause carol's consent ends bob's pair at Zoom and is stored.
-    let faults = system.stack.engines().faults();
+    // Storing Bob's tokens fails twice and is retried after a pause, in which Carol's consent revokes them.
+    let faults = system.faults();
     faults.reset_calls();
     faults.fail_next(
         Service::DynamoDb,
@@ -358,8 +351,7 @@ async fn a_consent_that_is_stored_late_does_not_replace_the_pair_of_a_newer_one(
     }
     carol.visit(&carols).await.claim();
     late.await.unwrap();
-    // Whatever sets things right afterwards may do so first.
-    system.work().await;
+    system.process_queues().await;
     assert_served(&system, ADA).await;
     assert_eq!(system.app.links("alice").await, [link]);
 }

@@ -1,4 +1,4 @@
-//! Alarms, the metrics that they watch, and the runbook that explains them, held against one another.
+//! Alarms, their metrics, and the runbook agree.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn alarms(template: &Template) -> Vec<(&str, &Value)> {
     alarms
 }
 
-/// All sources that measure something.
+/// All sources that write metrics.
 fn sources() -> String {
     fn read(folder: &Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -41,7 +41,7 @@ fn sources() -> String {
     text
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// The anchors of a page's headings, as GitHub builds them.
 fn headings(page: &str) -> BTreeSet<String> {
     let titles = page.lines().filter_map(|line| line.strip_prefix("## "));
     titles
@@ -60,7 +60,7 @@ fn runbook() -> String {
 }
 
 #[test]
-fn every_alarm_about_ourselves_watches_what_the_functions_write() {
+fn alarms_watch_metrics_that_functions_write() {
     let template = Template::of_repository().unwrap();
     let sources = sources();
     let mut ours = 0;
@@ -86,10 +86,10 @@ fn every_alarm_about_ourselves_watches_what_the_functions_write() {
             json!({"Ref": "AWS::StackName"}),
             "{alarm}"
         );
-        // A reason that nobody gives would never go off.
+        // An alarm on an unused reason would never fire.
         if let Some(reason) = dimensions.get(1) {
             let reason = format!("\"{}\"", reason["Value"].as_str().unwrap());
-            assert!(sources.contains(&reason), "{alarm}: nobody says {reason}");
+            assert!(sources.contains(&reason), "{alarm}: unused reason {reason}");
         }
         let statistic = match metric.unit() {
             "Count" => &properties["Statistic"],
@@ -106,7 +106,7 @@ fn every_alarm_about_ourselves_watches_what_the_functions_write() {
 }
 
 #[test]
-fn every_function_knows_under_which_stack_it_measures() {
+fn every_function_has_stack_name_for_metrics() {
     let template = Template::of_repository().unwrap();
     for logical in template.binaries().unwrap().keys() {
         let properties = template.properties(logical).unwrap();
@@ -116,7 +116,7 @@ fn every_function_knows_under_which_stack_it_measures() {
 }
 
 #[test]
-fn every_metric_is_written_by_some_function() {
+fn every_metric_is_written_by_a_function() {
     let sources = sources();
     for metric in Metric::ALL {
         let written = format!("Metric::{}", metric.name());
@@ -126,14 +126,14 @@ fn every_metric_is_written_by_some_function() {
         };
         assert!(
             sources.match_indices(&written).any(is_whole),
-            "nobody writes {}",
+            "{} is never written",
             metric.name()
         );
     }
 }
 
 #[test]
-fn every_alarm_names_its_heading_in_the_runbook_and_every_heading_its_alarm() {
+fn alarms_and_runbook_headings_match() {
     let template = Template::of_repository().unwrap();
     let headings = headings(&runbook());
     let mut named = BTreeSet::new();
@@ -141,7 +141,7 @@ fn every_alarm_names_its_heading_in_the_runbook_and_every_heading_its_alarm() {
         let text = properties["AlarmDescription"].as_str().unwrap();
         let (_, anchor) = text
             .split_once("docs/runbook.md#")
-            .unwrap_or_else(|| panic!("{alarm} does not say what to do"));
+            .unwrap_or_else(|| panic!("{alarm} links no runbook section"));
         let anchor = anchor.trim();
         assert!(
             headings.contains(anchor),
@@ -153,7 +153,7 @@ fn every_alarm_names_its_heading_in_the_runbook_and_every_heading_its_alarm() {
 }
 
 #[test]
-fn every_link_within_the_runbook_leads_somewhere() {
+fn runbook_links_resolve() {
     let runbook = runbook();
     let headings = headings(&runbook);
     let links: Vec<&str> = runbook
@@ -168,7 +168,7 @@ fn every_link_within_the_runbook_leads_somewhere() {
 }
 
 #[test]
-fn every_alarm_tells_the_topic_and_stands_on_the_dashboard() {
+fn alarms_notify_topic_and_stand_on_dashboard() {
     let template = Template::of_repository().unwrap();
     let dashboard = template.properties("Dashboard").unwrap();
     let body = dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap();
@@ -181,7 +181,7 @@ fn every_alarm_tells_the_topic_and_stands_on_the_dashboard() {
             "{alarm} is not on the dashboard"
         );
     }
-    // Written by hand, and read by nobody before it is deployed.
+    // The dashboard is hand-written JSON.
     let widgets: Value = serde_json::from_str(body).unwrap();
     for metric in widgets.to_string().split("\"Reelay\",\"").skip(1) {
         let name = metric.split('"').next().unwrap();
@@ -193,7 +193,7 @@ fn every_alarm_tells_the_topic_and_stands_on_the_dashboard() {
 }
 
 #[test]
-fn eighty_hours_of_silence_are_eighty_hours_and_within_what_cloudwatch_allows() {
+fn silence_alarm_covers_eighty_hours() {
     let template = Template::of_repository().unwrap();
     let seconds = |properties: &Value| {
         let number = |name: &str| properties[name].as_u64().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the functions measure while they work.
+//! Metrics that the functions write.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -7,35 +7,35 @@ use jiff::SignedDuration;
 use reelay_zoom_sim::{NewFile, NewRecording, Target};
 use reqwest::Method;
 use serde_json::json;
-use support::people::ADA;
-use support::{System, zoom};
+use support::System;
+use support::zoom_users::ADA;
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::listening;
+use crate::subscriber;
 
 thread_local! {
-    /// What the test that runs on this thread has measured. All tasks of a test run there, too.
-    static KEPT: RefCell<Option<Measured>> = const { RefCell::new(None) };
+    /// The metrics of the test on this thread, where all its tasks run.
+    static CURRENT: RefCell<Option<Measured>> = const { RefCell::new(None) };
 }
 
-/// Everything that was measured on a thread.
+/// The metrics of one thread.
 #[derive(Clone, Default)]
 struct Measured(Arc<Mutex<Vec<One>>>);
 
-/// Keeps values until it is dropped.
-struct Keeping;
+/// Records metrics until it is dropped.
+struct Guard;
 
-impl Drop for Keeping {
+impl Drop for Guard {
     fn drop(&mut self) {
-        KEPT.set(None);
+        CURRENT.set(None);
     }
 }
 
-/// Hands values to the test of the thread that measures them.
+/// Passes metrics to the test of the same thread.
 struct Values;
 
 #[derive(Debug, Clone, Default)]
@@ -68,7 +68,7 @@ impl Visit for One {
 
 impl<S: Subscriber> Layer<S> for Values {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if let Some(Measured(all)) = KEPT.with_borrow(Clone::clone) {
+        if let Some(Measured(all)) = CURRENT.with_borrow(Clone::clone) {
             let mut one = One::default();
             event.record(&mut one);
             all.lock().unwrap().push(one);
@@ -81,15 +81,15 @@ pub(crate) fn values<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> 
 }
 
 impl Measured {
-    /// From now on, until the guard is dropped.
-    fn begin() -> (Self, Keeping) {
-        listening::begin();
+    /// Records metrics until the guard is dropped.
+    fn begin() -> (Self, Guard) {
+        subscriber::install();
         let measured = Self::default();
-        KEPT.set(Some(measured.clone()));
-        (measured, Keeping)
+        CURRENT.set(Some(measured.clone()));
+        (measured, Guard)
     }
 
-    /// Values of a metric, each with its reason.
+    /// Values of a metric with their reasons.
     fn of(&self, name: &str) -> Vec<(String, f64)> {
         let all = self.0.lock().unwrap();
         let found = all.iter().filter(|one| one.name == name);
@@ -103,13 +103,13 @@ fn two_files() -> NewRecording {
 }
 
 #[tokio::test]
-async fn each_file_tells_how_long_it_took_from_its_event_to_the_bucket() {
+async fn every_file_records_event_to_bucket_latency() {
     let (measured, _guard) = Measured::begin();
     let system = System::start().await;
     system.link("alice", ADA).await;
-    zoom::complete(&system, two_files()).await;
-    system.stack.advance(SignedDuration::from_secs(90));
-    system.work().await;
+    system.complete_recording(two_files()).await;
+    system.advance(SignedDuration::from_secs(90));
+    system.process_queues().await;
     let took = measured.of("WebhookToBucketSeconds");
     assert_eq!(took.len(), 2, "{took:?}");
     for (reason, seconds) in took {
@@ -119,33 +119,33 @@ async fn each_file_tells_how_long_it_took_from_its_event_to_the_bucket() {
 }
 
 #[tokio::test]
-async fn what_waits_for_the_app_or_is_read_from_a_list_says_nothing_of_how_fast_we_are() {
+async fn on_demand_and_backfill_record_no_latency() {
     let (measured, _guard) = Measured::begin();
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
-    zoom::complete(&system, two_files()).await;
-    system.work().await;
+    system.complete_recording(two_files()).await;
+    system.process_queues().await;
     let id = system.app.recordings("alice").await[0]["id"].clone();
     let path = format!("/v1/recordings/{}/download", id.as_str().unwrap());
     assert_eq!(
         system.app.call(Method::POST, &path, "alice").await.status,
         202
     );
-    system.work().await;
+    system.process_queues().await;
     assert_eq!(measured.of("FilesStored").len(), 2);
 
     let system = System::start().await;
-    // Before anybody has linked: the list of the last two days is all that tells of it.
-    zoom::complete(&system, two_files()).await;
-    system.work().await;
+    // Nobody is linked yet, so only the initial backfill finds the recording.
+    system.complete_recording(two_files()).await;
+    system.process_queues().await;
     system.link("alice", ADA).await;
-    system.work().await;
+    system.process_queues().await;
     assert_eq!(measured.of("FilesStored").len(), 4);
     assert_eq!(measured.of("WebhookToBucketSeconds"), []);
 }
 
 #[tokio::test]
-async fn zooms_validations_are_counted_and_our_own_are_not() {
+async fn only_zooms_url_validations_are_counted() {
     let (measured, _guard) = Measured::begin();
     let system = System::start().await;
     let validation = system.zoom().validate(Target::Webhook).await;
@@ -154,19 +154,19 @@ async fn zooms_validations_are_counted_and_our_own_are_not() {
         "event": "endpoint.url_validation", "event_ts": 1,
         "payload": {"plainToken": format!("{}1", reelay_domain::webhook::endpoint_validation::DOCTOR_TOKEN_PREFIX)},
     });
-    let answer = zoom::ask(
-        &system,
-        "/zoom/webhook",
-        own.to_string().as_bytes(),
-        &zoom::secret(&system),
-    )
-    .await;
+    let answer = system
+        .post_signed(
+            "/zoom/webhook",
+            own.to_string().as_bytes(),
+            &system.webhook_secret(),
+        )
+        .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(measured.of("UrlValidations"), [("ok".to_owned(), 1.0)]);
 }
 
 #[tokio::test]
-async fn a_refresh_that_zoom_does_not_grant_is_counted_with_the_links_that_it_costs() {
+async fn failed_refresh_is_counted_with_lost_links() {
     let (measured, _guard) = Measured::begin();
     let system = System::start().await;
     for user in ["alice", "bob"] {
@@ -176,7 +176,7 @@ async fn a_refresh_that_zoom_does_not_grant_is_counted_with_the_links_that_it_co
         .zoom()
         .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
-    system.stack.advance(SignedDuration::from_hours(2));
+    system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
@@ -186,7 +186,7 @@ async fn a_refresh_that_zoom_does_not_grant_is_counted_with_the_links_that_it_co
         .await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(measured.of("RefreshesFailed"), []);
-    system.work().await;
+    system.process_queues().await;
     let failed = measured.of("RefreshesFailed");
     assert_eq!(failed, [("invalid_grant".to_owned(), 1.0)]);
     let links = measured.of("LinksReauthorizationRequired");

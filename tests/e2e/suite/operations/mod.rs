@@ -1,4 +1,4 @@
-//! What operators are told: metrics, alarms, and the runbook.
+//! Operations: metrics, alarms, and the runbook.
 
 mod alarms;
 pub(crate) mod measured;

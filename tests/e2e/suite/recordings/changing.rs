@@ -1,15 +1,14 @@
-//! Recordings that are renamed, trashed, recovered or deleted at Zoom: the app is told, the bucket keeps.
+//! Recordings that are renamed, trashed, recovered or deleted at Zoom.
 
 use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selection, Target};
 use serde_json::{Value, json};
-use support::people::{ADA, BEN, CEM};
-use support::{store, zoom};
+use support::zoom_users::{BEN, CEM};
 
-use super::{assert_bucket_holds, kinds, linked, stored, three, told, view};
+use super::{kinds, linked, notified, of_ada, three};
 
-/// The changes that the app was told, in order, each with what it was told of the recording.
+/// The `recording.changed` notifications: the change and the recording.
 fn changes(system: &support::System) -> Vec<(String, Value)> {
-    told(system, "alice")
+    notified(system, "alice")
         .into_iter()
         .filter(|(kind, ..)| kind == "recording.changed")
         .map(|(_, _, data)| {
@@ -22,19 +21,19 @@ fn changes(system: &support::System) -> Vec<(String, Value)> {
 }
 
 async fn delivered(system: &support::System, created: &Created) {
-    zoom::arrived(system, created).await;
-    system.work().await;
+    system.await_deliveries(created).await;
+    system.process_queues().await;
 }
 
-/// So that one event does not bear the time of the one before.
+/// Separates the timestamps of two events.
 fn later(system: &support::System) {
     system.zoom().advance(1);
 }
 
 #[tokio::test]
-async fn renamed_trashed_recovered_and_deleted_are_told_in_their_order() {
+async fn recording_changes_are_notified_in_order() {
     let system = linked().await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
+    let recording = system.record(of_ada(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
     delivered(&system, &zoom.rename(key, "New", &all).unwrap()).await;
@@ -51,8 +50,8 @@ async fn renamed_trashed_recovered_and_deleted_are_told_in_their_order() {
         )
         .await;
     }
-    let told = changes(&system);
-    let names: Vec<_> = told
+    let notified = changes(&system);
+    let names: Vec<_> = notified
         .iter()
         .map(|(change, recording)| (change.as_str(), recording["zoom_state"].as_str().unwrap()))
         .collect();
@@ -67,23 +66,24 @@ async fn renamed_trashed_recovered_and_deleted_are_told_in_their_order() {
         ]
     );
     assert!(
-        told.iter()
+        notified
+            .iter()
             .all(|(_, recording)| recording["topic"] == "New")
     );
-    let seen = view(&system, "alice", &recording).await;
+    let seen = system.view("alice", &recording).await;
     assert_eq!(
         (&seen["zoom_state"], &seen["status"]),
         (&json!("deleted"), &json!("stored"))
     );
     assert_eq!(seen["files"].as_array().unwrap().len(), 3);
-    assert_bucket_holds(&system, &[&recording]).await;
-    assert_eq!(store::dead(&system.stack).await, [""; 0]);
+    system.assert_bucket_holds(&[&recording]).await;
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn an_event_that_comes_twice_or_late_changes_and_tells_nothing_more() {
+async fn repeated_or_late_change_is_ignored() {
     let system = linked().await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
+    let recording = system.record(of_ada(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
     let trashed = zoom
@@ -99,27 +99,31 @@ async fn an_event_that_comes_twice_or_late_changes_and_tells_nothing_more() {
     )
     .await;
 
-    // The first once more, under another request id, after the second.
+    // The first event again, with another request id.
     let again = zoom.duplicate(trashed.deliveries[0], false).unwrap();
     assert!(zoom.wait_for_attempts(again, 1).await.is_some());
-    system.work().await;
+    system.process_queues().await;
     assert_eq!(
-        view(&system, "alice", &recording).await["zoom_state"],
+        system.view("alice", &recording).await["zoom_state"],
         "present"
     );
-    let told = changes(&system);
-    let names: Vec<_> = told.iter().map(|(change, _)| change.as_str()).collect();
+    let notified = changes(&system);
+    let names: Vec<_> = notified.iter().map(|(change, _)| change.as_str()).collect();
     assert_eq!(names, ["trashed", "recovered"]);
 }
 
 #[tokio::test]
-async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_other() {
+async fn batch_event_changes_only_its_accounts_recordings() {
     let system = linked().await;
     system.link("bob", BEN).await;
     system.link("cem", CEM).await;
-    let adas = stored(&system, NewRecording::of(ADA).with_files(three())).await;
-    let bens = stored(&system, NewRecording::of(BEN).with_files(three())).await;
-    let cems = stored(&system, NewRecording::of(CEM).with_files(three())).await;
+    let adas = system.record(of_ada(three())).await;
+    let bens = system
+        .record(NewRecording::of(BEN).with_files(three()))
+        .await;
+    let cems = system
+        .record(NewRecording::of(CEM).with_files(three()))
+        .await;
     for (disposal, state) in [
         (RecordingChange::Trash, "trashed"),
         (RecordingChange::Recover, "present"),
@@ -130,16 +134,16 @@ async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_o
         let names = [adas.key.clone(), bens.key.clone()];
         let id = system.zoom().change_recordings(&names, disposal).unwrap();
         assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
-        system.work().await;
-        assert_eq!(view(&system, "alice", &adas).await["zoom_state"], state);
-        assert_eq!(view(&system, "bob", &bens).await["zoom_state"], state);
-        assert_eq!(view(&system, "cem", &cems).await["zoom_state"], "present");
+        system.process_queues().await;
+        assert_eq!(system.view("alice", &adas).await["zoom_state"], state);
+        assert_eq!(system.view("bob", &bens).await["zoom_state"], state);
+        assert_eq!(system.view("cem", &cems).await["zoom_state"], "present");
     }
     assert_eq!(kinds(&system, "alice")["changed"], 4);
     assert_eq!(kinds(&system, "bob")["changed"], 4);
     assert!(!kinds(&system, "cem").contains_key("changed"));
 
-    // Another account's word about the same meeting is about another meeting.
+    // The same meeting UUID in another account is another recording.
     later(&system);
     let body = json!({
         "event": "recording.batch_trashed",
@@ -152,14 +156,14 @@ async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_o
         request_id: None,
     });
     assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
-    system.work().await;
-    assert_eq!(view(&system, "cem", &cems).await["zoom_state"], "present");
+    system.process_queues().await;
+    assert_eq!(system.view("cem", &cems).await["zoom_state"], "present");
 }
 
 #[tokio::test]
-async fn a_file_that_is_trashed_alone_does_not_trash_its_recording() {
+async fn trashed_file_does_not_trash_recording() {
     let system = linked().await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
+    let recording = system.record(of_ada(three())).await;
     let audio = recording.files.iter().find(|file| file.file_type == "M4A");
     let selection = Selection {
         files: Some(vec![audio.unwrap().id.clone()]),
@@ -172,18 +176,18 @@ async fn a_file_that_is_trashed_alone_does_not_trash_its_recording() {
         .unwrap();
     delivered(&system, &trashed).await;
     assert_eq!(
-        view(&system, "alice", &recording).await["zoom_state"],
+        system.view("alice", &recording).await["zoom_state"],
         "present"
     );
     assert!(changes(&system).is_empty());
 }
 
 #[tokio::test]
-async fn a_recording_that_nobody_knows_is_changed_without_a_trace() {
+async fn change_of_unknown_recording_leaves_no_trace() {
     let system = linked().await;
     let unknown = NewRecording {
         silent: true,
-        ..NewRecording::of(ADA).with_files(three())
+        ..of_ada(three())
     };
     let recording = system.zoom().create_recording(unknown).unwrap().recording;
     let all = Selection::default();
@@ -197,15 +201,15 @@ async fn a_recording_that_nobody_knows_is_changed_without_a_trace() {
         .zoom()
         .change_recording(&recording.key, RecordingChange::Recover, &all);
     delivered(&system, &recovered.unwrap()).await;
-    let table = &system.stack.config().tables.recordings;
-    assert_eq!(store::items(&system.stack, table).await, [""; 0]);
-    assert_eq!(store::dead(&system.stack).await, [""; 0]);
+    let table = &system.tables().recordings;
+    assert_eq!(system.table_items(table).await, [""; 0]);
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn what_is_trashed_before_it_was_fetched_is_fetched_when_it_is_recovered() {
+async fn recovered_recording_is_fetched() {
     let system = linked().await;
-    let recording = zoom::complete(&system, NewRecording::of(ADA).with_files(three())).await;
+    let recording = system.complete_recording(of_ada(three())).await;
     let all = Selection {
         silent: true,
         ..Selection::default()
@@ -214,9 +218,9 @@ async fn what_is_trashed_before_it_was_fetched_is_fetched_when_it_is_recovered()
         .zoom()
         .change_recording(&recording.key, RecordingChange::Trash, &all)
         .unwrap();
-    system.work().await;
-    assert_eq!(view(&system, "alice", &recording).await["status"], "failed");
-    assert!(store::files(&system.stack).await.is_empty());
+    system.process_queues().await;
+    assert_eq!(system.view("alice", &recording).await["status"], "failed");
+    assert!(system.stored_files().await.is_empty());
 
     later(&system);
     let recovered = system.zoom().change_recording(
@@ -225,6 +229,6 @@ async fn what_is_trashed_before_it_was_fetched_is_fetched_when_it_is_recovered()
         &Selection::default(),
     );
     delivered(&system, &recovered.unwrap()).await;
-    assert_eq!(view(&system, "alice", &recording).await["status"], "stored");
-    assert_bucket_holds(&system, &[&recording]).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "stored");
+    system.assert_bucket_holds(&[&recording]).await;
 }

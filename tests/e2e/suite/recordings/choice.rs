@@ -1,18 +1,19 @@
-//! What the operator and the app leave out, or ask for.
+//! Filters, and downloads on demand.
 
 use reelay_zoom_sim::NewRecording;
 use serde_json::json;
-use support::people::ADA;
-use support::{System, store, zoom};
+use support::System;
+use support::recordings::object_key;
+use support::zoom_users::ADA;
 
-use super::{assert_bucket_holds, assert_once, counts, download, key, kinds, stored, three, view};
+use super::{assert_once, counts, kinds, of_ada, three};
 
 #[tokio::test]
-async fn file_types_that_the_operator_does_not_want_are_skipped() {
+async fn unwanted_file_types_are_skipped() {
     let system = System::with(&[("FileTypes", "mp4, TRANSCRIPT")]).await;
     system.link("alice", ADA).await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
-    let seen = view(&system, "alice", &recording).await;
+    let recording = system.record(of_ada(three())).await;
+    let seen = system.view("alice", &recording).await;
     assert_eq!(
         (&seen["status"], &seen["size"]),
         (&json!("stored"), &json!(70_000))
@@ -26,11 +27,8 @@ async fn file_types_that_the_operator_does_not_want_are_skipped() {
         assert_eq!((file["status"].clone(), file["reason"].clone()), expected);
     }
     assert_eq!(
-        store::files(&system.stack)
-            .await
-            .into_keys()
-            .collect::<Vec<_>>(),
-        [key(&recording, &recording.files[0])]
+        system.stored_files().await.into_keys().collect::<Vec<_>>(),
+        [object_key(&recording, &recording.files[0])]
     );
     assert_eq!(
         kinds(&system, "alice"),
@@ -39,17 +37,17 @@ async fn file_types_that_the_operator_does_not_want_are_skipped() {
 }
 
 #[tokio::test]
-async fn recordings_shorter_than_the_operators_minimum_are_skipped() {
+async fn recordings_below_minimum_minutes_are_skipped() {
     let system = System::with(&[("MinimumMinutes", "5")]).await;
     system.link("alice", ADA).await;
     let lasting = |minutes| NewRecording {
         duration_minutes: Some(minutes),
-        ..NewRecording::of(ADA).with_files(three())
+        ..of_ada(three())
     };
-    let short = stored(&system, lasting(4)).await;
-    let long = stored(&system, lasting(5)).await;
-    assert_bucket_holds(&system, &[&long]).await;
-    let seen = view(&system, "alice", &short).await;
+    let short = system.record(lasting(4)).await;
+    let long = system.record(lasting(5)).await;
+    system.assert_bucket_holds(&[&long]).await;
+    let seen = system.view("alice", &short).await;
     for file in seen["files"].as_array().unwrap() {
         assert_eq!(
             (&file["status"], &file["reason"]),
@@ -59,23 +57,20 @@ async fn recordings_shorter_than_the_operators_minimum_are_skipped() {
 }
 
 #[tokio::test]
-async fn on_demand_a_recording_waits_until_the_app_asks_and_late_files_follow() {
+async fn on_demand_recording_waits_for_download_request() {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
-    let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
-    assert!(store::objects(&system.stack, "").await.is_empty());
-    assert_eq!(
-        view(&system, "alice", &recording).await["status"],
-        "detected"
-    );
+    let recording = system.record(of_ada(three())).await;
+    assert!(system.objects("").await.is_empty());
+    assert_eq!(system.view("alice", &recording).await["status"], "detected");
     assert_eq!(kinds(&system, "alice"), counts([("detected", 1)]));
     for _ in 0..2 {
-        download(&system, &recording).await;
+        system.request_download(&recording).await;
     }
-    system.work().await;
+    system.process_queues().await;
     assert_once(&system, &recording).await;
     let created = system.zoom().add_transcript(&recording.key, None).unwrap();
-    zoom::arrived(&system, &created).await;
-    system.work().await;
-    assert_bucket_holds(&system, &[&recording]).await;
+    system.await_deliveries(&created).await;
+    system.process_queues().await;
+    system.assert_bucket_holds(&[&recording]).await;
 }

@@ -1,7 +1,6 @@
-//! Secrets are shown by no type, and written nowhere.
+//! No secret is printed by `Debug` or written anywhere.
 
-mod declarations;
-mod needles;
+mod debug_output;
+mod leaks;
 pub(crate) mod run;
-mod shown;
-mod written;
+mod search;

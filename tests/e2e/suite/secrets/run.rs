@@ -1,8 +1,4 @@
-//! A run of the system in which everything that is written is kept, and everything that must stand nowhere
-//! is noted.
-//!
-//! What the stand-ins for AWS and Zoom log is theirs; what the AWS SDK, the HTTP clients and our own
-//! crates log is kept.
+//! Records everything that a run of the system writes, and every secret that must not appear there.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -18,20 +14,20 @@ use reelay_zoom_sim::{Fault, NewFault, Point};
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use support::app::Answer;
-use support::{Browser, Inbox, System, Visit, store, zoom};
+use support::app::ApiResponse;
+use support::{AppWebhook, Browser, System, Visit};
 use tracing_subscriber::filter::{
     FilterExt as _, LevelFilter, Targets, dynamic_filter_fn, filter_fn,
 };
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{Registry, SpanRef};
 
-use super::needles::Needles;
+use super::search::SecretSearch;
 use crate::linking::parameter;
-use crate::listening;
+use crate::subscriber;
 
-/// Stand-ins for AWS and Zoom.
-const STAND_INS: [&str; 12] = [
+/// Log targets of the embedded AWS services and the simulator, which are ignored.
+const IGNORED_TARGETS: [&str; 12] = [
     "embedded_aws",
     "rustack_auth",
     "rustack_core",
@@ -47,30 +43,29 @@ const STAND_INS: [&str; 12] = [
 ];
 
 thread_local! {
-    /// The log of the test that runs on this thread. All tasks of a test run there, too.
-    static KEPT: RefCell<Option<Log>> = const { RefCell::new(None) };
+    /// The log of the test on this thread, where all its tasks run.
+    static CURRENT: RefCell<Option<Log>> = const { RefCell::new(None) };
 }
 
-/// What the functions wrote into their logs, in the form that they have in Lambda, but at every level. The
-/// same line is kept once: the SDK says much, and says it often.
+/// Distinct log lines in Lambda's format at every level.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<HashSet<Vec<u8>>>>);
 
-/// Keeps lines until it is dropped.
-pub(super) struct Keeping;
+/// Records lines until it is dropped.
+pub(super) struct Guard;
 
-impl Drop for Keeping {
+impl Drop for Guard {
     fn drop(&mut self) {
-        KEPT.set(None);
+        CURRENT.set(None);
     }
 }
 
 impl Log {
-    /// Keeps all that this thread logs.
-    pub(super) fn keep(&self) -> Keeping {
-        listening::begin();
-        KEPT.set(Some(self.clone()));
-        Keeping
+    /// Records all log lines of this thread.
+    pub(super) fn record(&self) -> Guard {
+        subscriber::install();
+        CURRENT.set(Some(self.clone()));
+        Guard
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -79,31 +74,30 @@ impl Log {
     }
 }
 
-/// Hands lines to the log of the thread that logs them.
+/// Passes lines to the log of the thread that writes them.
 pub(crate) fn lines() -> impl Layer<Registry> {
     let ours = Targets::new()
         .with_default(LevelFilter::TRACE)
-        .with_targets(STAND_INS.map(|name| (name, LevelFilter::OFF)));
-    // Left out: what a client of the SDK is made of, told before each of its calls, and the polling of
-    // queues, which is Lambda's.
+        .with_targets(IGNORED_TARGETS.map(|name| (name, LevelFilter::OFF)));
+    // Ignores the SDK's construction of clients, and the polling of queues, which Lambda does.
     let spoken = filter_fn(|line| line.fields().field("runtime_components").is_none());
     let wanted = dynamic_filter_fn(|_, context: &Context<'_, Registry>| {
         let polls = |span: SpanRef<'_, Registry>| {
             let mut around = span.scope();
             around.any(|span| span.name() == "SQS.ReceiveMessage")
         };
-        KEPT.with_borrow(Option::is_some) && !context.lookup_current().is_some_and(polls)
+        CURRENT.with_borrow(Option::is_some) && !context.lookup_current().is_some_and(polls)
     });
     tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .without_time()
-        .with_writer(|| KEPT.with_borrow(Clone::clone).unwrap_or_default())
+        .with_writer(|| CURRENT.with_borrow(Clone::clone).unwrap_or_default())
         .with_filter(ours.and(spoken).and(wanted))
 }
 
 impl io::Write for Log {
-    /// Gets one whole line at a time.
+    /// Receives one whole line at a time.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().insert(bytes.to_vec());
         Ok(bytes.len())
@@ -114,53 +108,52 @@ impl io::Write for Log {
     }
 }
 
-/// A run: what must stand nowhere, and what was written.
+/// A recorded run: the secrets and the written texts.
 pub(super) struct Run {
     pub(super) system: System,
-    pub(super) inbox: Inbox,
+    pub(super) app_webhook: AppWebhook,
     bus: String,
     log: Log,
-    pub(super) needles: Needles,
-    /// Places and what was written there.
+    pub(super) search: SecretSearch,
+    /// Places and the texts written there.
     pub(super) written: Vec<(String, Vec<u8>)>,
-    /// Objects that were looked at: key and ETag.
+    /// Objects that are recorded already: key and ETag.
     objects: HashSet<(String, String)>,
 }
 
 impl Run {
     pub(super) async fn begin(log: Log) -> Self {
-        let inbox = Inbox::open().await;
-        let system = System::with(&[("AppWebhookUrl", &inbox.url)]).await;
+        let app_webhook = AppWebhook::start().await;
+        let system = System::with(&[("AppWebhookUrl", &app_webhook.url)]).await;
         system.stack.engines().request_log().start();
-        let bus = store::listen_to_bus(&system.stack).await;
-        let mut needles = Needles::default();
-        let secrets = &system.stack.config().secrets;
-        needles.add("the client secret", &secrets.zoom_client_secret);
-        needles.add("the webhook secret", &secrets.zoom_webhook_secret);
-        needles.add("the app secret", &secrets.app_secret);
-        needles.add("the notification secret", &secrets.notification_secret);
-        needles.add_bytes(
+        let bus = system.subscribe_to_bus().await;
+        let mut search = SecretSearch::default();
+        let secrets = &system.config().secrets;
+        search.add("the client secret", &secrets.zoom_client_secret);
+        search.add("the webhook secret", &secrets.zoom_webhook_secret);
+        search.add("the app secret", &secrets.app_secret);
+        search.add("the notification secret", &secrets.notification_secret);
+        search.add_bytes(
             "the notification secret's bytes",
             &STANDARD.decode(&secrets.notification_secret).unwrap(),
         );
-        // Tokens and addresses that nobody gets to see here: what every JWT begins with, `{"typ":` or
-        // `{"alg":`, and the paths of all downloads.
+        // Prefixes of all JWTs (`{"typ":`, `{"alg":`) and of all download URLs.
         for header in ["eyJ0eXAiOi", "eyJhbGciOi"] {
-            needles.add("a JWT", header);
+            search.add("a JWT", header);
         }
         for part in [
             "/rec/webhook_download/",
             "/rec/download/",
             "/ssrweb/replay/",
         ] {
-            needles.add("a download URL", part);
+            search.add("a download URL", part);
         }
         let mut run = Self {
             system,
-            inbox,
+            app_webhook,
             bus,
             log,
-            needles,
+            search,
             written: Vec::new(),
             objects: HashSet::new(),
         };
@@ -168,18 +161,10 @@ impl Run {
             ("the state key", "STATE_KEY", "oauth-start"),
             ("the queue key", "QUEUE_KEY", "webhook"),
         ] {
-            let key = run.secret(function, variable).await;
-            run.needles.add(what, &key);
+            let key = run.system.secret_value(function, variable).await;
+            run.search.add(what, &key);
         }
         run
-    }
-
-    async fn secret(&self, function: &str, variable: &str) -> String {
-        let environment = self.system.stack.function_environment(function).unwrap();
-        let id = environment.variables.required(variable).unwrap();
-        let secrets = self.system.stack.sdk().secretsmanager();
-        let value = secrets.get_secret_value().secret_id(id).send().await;
-        value.unwrap().secret_string.unwrap()
     }
 
     pub(super) fn arm(&self, at: Point, fault: Fault, times: u32) {
@@ -187,24 +172,23 @@ impl Run {
         self.system.zoom().arm(fault).unwrap();
     }
 
-    /// The pairs that Zoom honours now, and what the events sent so far hold.
-    pub(super) fn learn(&mut self) {
+    /// Adds the live tokens and the credentials of all events sent so far.
+    pub(super) fn add_credentials(&mut self) {
         for grant in self.system.zoom().grants() {
-            self.needles.add("an access token", &grant.access_token);
-            self.needles.add("a refresh token", &grant.refresh_token);
+            self.search.add("an access token", &grant.access_token);
+            self.search.add("a refresh token", &grant.refresh_token);
         }
-        for (field, credential) in zoom::named_credentials(&self.system) {
-            self.needles
-                .add(&format!("an event's {field}"), &credential);
+        for (field, credential) in self.system.event_credentials() {
+            self.search.add(&format!("an event's {field}"), &credential);
         }
     }
 
-    /// A visit, and what it brought that no other place may have.
+    /// Visits a page and adds the browser's cookie.
     pub(super) async fn visit(&mut self, browser: &mut Browser, url: &str) -> Visit {
         let visit = browser.visit(url).await;
         if let Some(cookie) = &browser.cookie {
             let (_, value) = cookie.split_once('=').unwrap();
-            self.needles.add("a browser's cookie", value);
+            self.search.add("a browser's cookie", value);
         }
         self.written
             .push(("a page".to_owned(), visit.body.clone().into_bytes()));
@@ -215,7 +199,7 @@ impl Run {
         visit
     }
 
-    /// From the app's button to where Zoom sends the browser back, not yet visited.
+    /// From the app's button to the callback URL, not yet visited.
     pub(super) async fn callback(
         &mut self,
         browser: &mut Browser,
@@ -223,9 +207,9 @@ impl Run {
         zoom_user: &str,
     ) -> String {
         let more = json!({"jti": format!("the-jti-of-{app_user}-{zoom_user}")});
-        self.needles.add("a jti", more["jti"].as_str().unwrap());
+        self.search.add("a jti", more["jti"].as_str().unwrap());
         let token = self.system.app.connect_token_with(app_user, more);
-        self.needles.add("a connect token", &token);
+        self.search.add("a connect token", &token);
         let start = self
             .visit(browser, &self.system.app.connect_url(&token))
             .await;
@@ -234,43 +218,42 @@ impl Run {
         let nonce: [u8; 16] = URL_SAFE_NO_PAD.decode(&state).unwrap()[1..17]
             .try_into()
             .unwrap();
-        let key = SecretString::from(self.secret("oauth-start", "STATE_KEY").await);
+        let key = SecretString::from(self.system.secret_value("oauth-start", "STATE_KEY").await);
         let verifier = pkce::verifier(&key, &Nonce::from_random(nonce));
         assert_eq!(
             pkce::challenge(&verifier),
             parameter(&authorize, "code_challenge"),
-            "this is not the verifier"
+            "wrong verifier"
         );
-        self.needles.add("a state", &state);
-        self.needles.add_bytes("a state's nonce", &nonce);
-        self.needles
-            .add("a PKCE verifier", verifier.expose_secret());
-        // The consent page is Zoom's.
-        let back = self.system.allow(browser, &authorize, zoom_user).await;
-        self.needles.add("a code", &parameter(&back, "code"));
-        back
+        self.search.add("a state", &state);
+        self.search.add_bytes("a state's nonce", &nonce);
+        self.search.add("a PKCE verifier", verifier.expose_secret());
+        // Zoom's consent page is not recorded.
+        let callback = self.system.allow(browser, &authorize, zoom_user).await;
+        self.search.add("a code", &parameter(&callback, "code"));
+        callback
     }
 
     /// From the app's button to the claim.
     pub(super) async fn consent(&mut self, app_user: &str, zoom_user: &str) -> String {
         let mut browser = self.system.browser();
-        let back = self.callback(&mut browser, app_user, zoom_user).await;
-        let claim = self.visit(&mut browser, &back).await.claim();
-        self.needles.add("a claim", &claim);
-        self.learn();
+        let callback = self.callback(&mut browser, app_user, zoom_user).await;
+        let claim = self.visit(&mut browser, &callback).await.claim();
+        self.search.add("a claim", &claim);
+        self.add_credentials();
         claim
     }
 
-    /// The app's server calls, and its answer is looked through.
+    /// Calls the API and records the response.
     pub(super) async fn call(
         &mut self,
         method: Method,
         path: &str,
         user: &str,
         body: Option<Value>,
-    ) -> Answer {
+    ) -> ApiResponse {
         let token = self.system.app.api_token(user);
-        self.needles.add("an API token", &token);
+        self.search.add("an API token", &token);
         let body = body.map(|body| body.to_string());
         let answer = self
             .system
@@ -283,7 +266,7 @@ impl Run {
         answer
     }
 
-    pub(super) async fn confirm(&mut self, user: &str, claim: &str) -> Answer {
+    pub(super) async fn confirm(&mut self, user: &str, claim: &str) -> ApiResponse {
         let body = json!({"claim": claim});
         self.call(Method::POST, "/v1/links/confirm", user, Some(body))
             .await
@@ -293,47 +276,46 @@ impl Run {
         let claim = self.consent(app_user, zoom_user).await;
         let answer = self.confirm(app_user, &claim).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
-        self.work().await;
+        self.process().await;
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Works off the queues. What lies in the bucket before and after is looked through: large events lie
-    /// there only for a while.
-    pub(super) async fn work(&mut self) {
-        self.keep_objects().await;
-        self.system.work().await;
+    /// Processes the queues. Records the bucket before and after, because large events are stored there
+    /// temporarily.
+    pub(super) async fn process(&mut self) {
+        self.record_objects().await;
+        self.system.process_queues().await;
         self.system.zoom().wait_until_settled().await;
-        self.keep_objects().await;
-        self.system.work().await;
-        self.learn();
+        self.record_objects().await;
+        self.system.process_queues().await;
+        self.add_credentials();
     }
 
-    pub(super) async fn keep_objects(&mut self) {
-        let stack = &self.system.stack;
-        for (key, etag) in store::listed(stack).await {
+    pub(super) async fn record_objects(&mut self) {
+        for (key, etag) in self.system.list_objects().await {
             if !self.objects.insert((key.clone(), etag)) {
                 continue;
             }
-            let (metadata, content_type, _) = store::head(stack, &key).await;
-            let body = store::objects(stack, &key).await.remove(&key).unwrap();
+            let (metadata, content_type, _) = self.system.head_object(&key).await;
+            let body = self.system.objects(&key).await.remove(&key).unwrap();
             let text = format!("{key} {content_type} {metadata:?}\n");
             let whole = [text.into_bytes(), body].concat();
             self.written.push((format!("the object {key}"), whole));
         }
     }
 
-    /// Everything else that was written.
+    /// Ends the run and records everything else.
     pub(super) async fn end(mut self) -> Written {
-        self.keep_objects().await;
-        self.learn();
-        let (config, stack) = (self.system.stack.config(), &self.system.stack);
+        self.record_objects().await;
+        self.add_credentials();
+        let (config, stack) = (self.system.config(), &self.system.stack);
         let mut written = std::mem::take(&mut self.written);
         for table in [
             &config.tables.links,
             &config.tables.sessions,
             &config.tables.recordings,
         ] {
-            for item in store::items(stack, table).await {
+            for item in self.system.table_items(table).await {
                 written.push((format!("the table {table}"), item.into_bytes()));
             }
         }
@@ -345,16 +327,16 @@ impl Run {
             &queues.jobs_dlq,
             &self.bus,
         ] {
-            for message in store::peek(stack, queue).await {
+            for message in self.system.peek_messages(queue).await {
                 written.push((format!("the queue {queue}"), message.into_bytes()));
             }
         }
-        for told in self.inbox.told() {
-            let text = format!("{}\n{}\n{}", told.id, told.signature, told.body);
+        for notified in self.app_webhook.received() {
+            let text = format!("{}\n{}\n{}", notified.id, notified.signature, notified.body);
             written.push(("a notification".to_owned(), text.into_bytes()));
         }
         for sent in stack.engines().request_log().requests() {
-            // Secrets Manager and KMS are where secrets belong; neither keeps what it is asked.
+            // Secrets Manager and KMS hold secrets by design.
             if !matches!(sent.service, Service::SecretsManager | Service::Kms) {
                 let place = format!("{:?} {}", sent.service, sent.operation);
                 written.push((place, sent.body.to_vec()));
@@ -362,20 +344,20 @@ impl Run {
         }
         written.push(("the log".to_owned(), self.log.bytes()));
         Written {
-            needles: self.needles,
+            search: self.search,
             places: written,
         }
     }
 }
 
-/// What a run has left.
+/// Everything that a run wrote.
 pub(super) struct Written {
-    pub(super) needles: Needles,
+    pub(super) search: SecretSearch,
     places: Vec<(String, Vec<u8>)>,
 }
 
 impl Written {
-    /// Whether anything was written at a place whose name begins so.
+    /// Whether anything was written at a place with this prefix.
     pub(super) fn has(&self, place: &str) -> bool {
         self.places.iter().any(|(name, _)| name.starts_with(place))
     }
@@ -386,10 +368,10 @@ impl Written {
         String::from_utf8(log.unwrap().1.clone()).unwrap()
     }
 
-    /// Where which secret stands, and in which form.
+    /// Each leaked secret with its place and encoding.
     pub(super) fn leaks(&self) -> BTreeSet<String> {
         let found = |(place, text): &(String, Vec<u8>)| {
-            let found = self.needles.found_in(text).into_iter();
+            let found = self.search.found_in(text).into_iter();
             found
                 .map(|what| format!("{place}: {what}"))
                 .collect::<Vec<_>>()

@@ -1,23 +1,24 @@
-//! Events as Zoom sends them, and as forgers do: who is believed, what is kept, when Zoom is to come again.
+//! Webhooks: signatures, storage, responses, and the secret.
 
-mod answers;
-mod keeping;
+mod responses;
 mod secret;
 mod signatures;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use reelay_embedded_aws::Service;
 use serde_json::json;
-use support::{System, store, zoom};
+use support::System;
+use support::zoom::completed_event;
 
-/// Both take the same events: operators mix the two up.
+/// Both routes accept the same events.
 const ROUTES: [&str; 2] = ["/zoom/webhook", "/zoom/deauthorize"];
 
-/// A recording of somebody who never linked: stored in the queue if the signature is good, otherwise not.
+/// An event of an unlinked host.
 fn event() -> Vec<u8> {
-    zoom::completed(
+    completed_event(
         "AcctAAAAAAAAAAAAAAAAAA",
         "UserBBBBBBBBBBBBBBBBBB",
         "Zm9v+bar/bazQUJDREVGRw==",
@@ -25,30 +26,22 @@ fn event() -> Vec<u8> {
     )
 }
 
-fn now(system: &System) -> String {
-    system.app.now().as_second().to_string()
-}
-
 async fn queued(system: &System) -> usize {
-    store::depth(&system.stack, &system.stack.config().queues.events).await
+    system.queue_depth(&system.queues().events).await
 }
 
-/// Counts AWS calls by service and operation from here on.
+/// Counts AWS calls by service and operation.
 fn count_calls(system: &System) -> Arc<Mutex<BTreeMap<(Service, String), u64>>> {
     let seen: Arc<Mutex<BTreeMap<(Service, String), u64>>> = Arc::default();
     let noted = Arc::clone(&seen);
-    system
-        .stack
-        .engines()
-        .faults()
-        .decide_with(move |service, operation| {
-            *noted
-                .lock()
-                .unwrap()
-                .entry((service, operation.to_owned()))
-                .or_default() += 1;
-            None
-        });
+    system.faults().decide_with(move |service, operation| {
+        *noted
+            .lock()
+            .unwrap()
+            .entry((service, operation.to_owned()))
+            .or_default() += 1;
+        None
+    });
     seen
 }
 

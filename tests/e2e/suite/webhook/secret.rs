@@ -1,26 +1,26 @@
-//! The webhook secret: turned over, missing, unreadable, and asked for by forgeries.
+//! The webhook secret: rotation, absence, outage, and rereading.
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
 use serde_json::{Value, json};
-use support::{System, store, zoom};
+use support::System;
 
 use super::{ROUTES, count_calls, event, queued, zoom_secret};
 
 #[tokio::test]
-async fn while_the_secret_turns_over_both_verify_and_validation_uses_the_one_that_signed() {
+async fn both_webhook_secrets_verify_during_rotation() {
     let system = System::start().await;
-    let (old, new) = (zoom::secret(&system), "the new secret");
-    // The instance has read the old one by now.
-    assert_eq!(zoom::post(&system, ROUTES[0], &event(), &old, 0).await, 200);
-    store::turn_over(&system.stack, "ZoomSecretName", &zoom_secret(new)).await;
+    let (old, new) = (system.webhook_secret(), "the new secret");
+    // The instance has cached the old secret.
+    assert_eq!(system.post_event(ROUTES[0], &event(), &old).await, 200);
+    system
+        .rotate_secret("ZoomSecretName", &zoom_secret(new))
+        .await;
     let body = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
     for secret in [new, &old, new] {
-        assert_eq!(
-            zoom::post(&system, ROUTES[0], &event(), secret, 0).await,
-            200
-        );
-        let answer = zoom::ask(&system, ROUTES[0], body, secret)
+        assert_eq!(system.post_event(ROUTES[0], &event(), secret).await, 200);
+        let answer = system
+            .post_signed(ROUTES[0], body, secret)
             .await
             .json::<Value>()
             .await
@@ -31,13 +31,15 @@ async fn while_the_secret_turns_over_both_verify_and_validation_uses_the_one_tha
             "{secret}"
         );
     }
-    // Turned over once more, the oldest is dead as soon as the secret is read again.
-    store::turn_over(&system.stack, "ZoomSecretName", &zoom_secret("the newest")).await;
-    system.stack.advance(SignedDuration::from_mins(6));
-    assert_eq!(zoom::post(&system, ROUTES[0], &event(), &old, 0).await, 401);
+    // After a second rotation the oldest secret is invalid.
+    system
+        .rotate_secret("ZoomSecretName", &zoom_secret("the newest"))
+        .await;
+    system.advance(SignedDuration::from_mins(6));
+    assert_eq!(system.post_event(ROUTES[0], &event(), &old).await, 401);
     for secret in [new, "the newest"] {
         assert_eq!(
-            zoom::post(&system, ROUTES[0], &event(), secret, 0).await,
+            system.post_event(ROUTES[0], &event(), secret).await,
             200,
             "{secret}"
         );
@@ -45,10 +47,12 @@ async fn while_the_secret_turns_over_both_verify_and_validation_uses_the_one_tha
 }
 
 #[tokio::test]
-async fn forgeries_make_the_secret_be_read_again_once_a_minute_at_most() {
+async fn forgeries_reread_secret_once_per_minute() {
     let system = System::start().await;
     assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), &zoom::secret(&system), 0).await,
+        system
+            .post_event(ROUTES[0], &event(), &system.webhook_secret())
+            .await,
         200
     );
     let calls = count_calls(&system);
@@ -61,32 +65,26 @@ async fn forgeries_make_the_secret_be_read_again_once_a_minute_at_most() {
             .unwrap_or(0)
     };
     for _ in 0..20 {
-        assert_eq!(
-            zoom::post(&system, ROUTES[0], &event(), "forged", 0).await,
-            401
-        );
+        assert_eq!(system.post_event(ROUTES[0], &event(), "forged").await, 401);
     }
-    assert_eq!(reads(), 2, "both stages, once");
-    system.stack.advance(SignedDuration::from_secs(61));
-    assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), "forged", 0).await,
-        401
-    );
+    assert_eq!(reads(), 2, "unexpected reads");
+    system.advance(SignedDuration::from_secs(61));
+    assert_eq!(system.post_event(ROUTES[0], &event(), "forged").await, 401);
     assert_eq!(reads(), 4);
 }
 
 #[tokio::test]
-async fn an_unconfigured_secret_is_answered_503_and_verifies_nothing() {
+async fn unconfigured_secret_gets_503() {
     let system = System::start().await;
     let empty = json!({"client_id": "", "client_secret": "", "webhook_secret": ""}).to_string();
-    // Twice, so that the previous version is empty as well.
+    // Twice, so that the previous version is empty too.
     for _ in 0..2 {
-        store::turn_over(&system.stack, "ZoomSecretName", &empty).await;
+        system.rotate_secret("ZoomSecretName", &empty).await;
     }
     for path in ROUTES {
         for secret in ["", "SIMwebhookSecret000000"] {
             assert_eq!(
-                zoom::post(&system, path, &event(), secret, 0).await,
+                system.post_event(path, &event(), secret).await,
                 503,
                 "{path} {secret:?}"
             );
@@ -96,29 +94,32 @@ async fn an_unconfigured_secret_is_answered_503_and_verifies_nothing() {
 }
 
 #[tokio::test]
-async fn an_unreadable_secret_is_answered_503_and_what_was_read_before_serves_on() {
+async fn unreadable_secret_gets_503_unless_cached() {
     let system = System::start().await;
-    let faults = system.stack.engines().faults();
-    let refused = || Fault::error(400, "AccessDeniedException");
-    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", refused());
+    let faults = system.faults();
+    let rejected = || Fault::error(400, "AccessDeniedException");
+    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
     assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), &zoom::secret(&system), 0).await,
+        system
+            .post_event(ROUTES[0], &event(), &system.webhook_secret())
+            .await,
         503
     );
     faults.clear_all();
     assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), &zoom::secret(&system), 0).await,
+        system
+            .post_event(ROUTES[0], &event(), &system.webhook_secret())
+            .await,
         200
     );
-    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", refused());
-    system.stack.advance(SignedDuration::from_hours(1));
+    faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
+    system.advance(SignedDuration::from_hours(1));
     assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), &zoom::secret(&system), 0).await,
+        system
+            .post_event(ROUTES[0], &event(), &system.webhook_secret())
+            .await,
         200
     );
-    // It may be one that we could not read: 401 would lose it for good.
-    assert_eq!(
-        zoom::post(&system, ROUTES[0], &event(), "turned over", 0).await,
-        503
-    );
+    // The signature may belong to a secret that cannot be read: 401 would lose the event.
+    assert_eq!(system.post_event(ROUTES[0], &event(), "rotated").await, 503);
 }

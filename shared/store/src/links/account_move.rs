@@ -1,0 +1,100 @@
+//! Zoom users who change accounts. They keep their user id at Zoom; their grant and links move.
+
+use jiff::Timestamp;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::LinkNotification;
+
+use super::change::MAX_ATTEMPTS;
+use super::write::put;
+use super::{Changed, LinkError, LinkTable, NewTokens, OutboxEntry, TABLE};
+use crate::item::{text, zoom_user_of};
+use reelay_runtime::AwsError;
+
+const BY_USER_ID: &str = "by-user-id";
+
+impl LinkTable {
+    /// Grants in other accounts with the same user id. The id alone proves nothing; the caller must ask Zoom
+    /// with the grant's tokens.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn with_same_user_id(&self, zoom_user: &ZoomUser) -> Result<Vec<ZoomUser>, AwsError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_USER_ID)
+            .key_condition_expression("user_id = :id")
+            .expression_attribute_values(":id", text(zoom_user.user_id.as_str()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item =
+                item.map_err(|error| AwsError::from_sdk("Query Links by-user-id", &error))?;
+            found.push(zoom_user_of(TABLE, &item)?);
+        }
+        found.retain(|known| known != zoom_user);
+        Ok(found)
+    }
+
+    /// Moves a grant and its links to the Zoom user's new account, in one transaction. `tokens` are encrypted
+    /// for the new account. `None` if the grant's tokens have been replaced meanwhile.
+    ///
+    /// # Errors
+    /// [`LinkError`]. Nothing was written.
+    pub async fn move_to_account(
+        &self,
+        from: &ZoomUser,
+        version: u64,
+        to: &ZoomUser,
+        tokens: &NewTokens,
+        now: Timestamp,
+    ) -> Result<Option<Changed>, LinkError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (old, new) = (self.snapshot(from).await?, self.snapshot(to).await?);
+            let Some(grant) = old.grant.as_ref().filter(|grant| grant.version == version) else {
+                return Ok(None);
+            };
+            let before = new.grant_state();
+            let after = before.merge_moved(&old.grant_state(), to)?;
+            // Above both generations, so that notification ids stay unique.
+            let generation = new.next_generation(now).max(grant.generation + 1);
+            let mut notifications = before.notifications(&after);
+            let kept = |id| after.links.iter().any(|link| link.id == id);
+            let merged = old.links.iter().filter(|link| link.status.is_visible());
+            let merged = merged.filter(|link| !kept(link.id.clone()));
+            notifications.extend(merged.cloned().map(LinkNotification::Removed));
+            let notifications = notifications
+                .iter()
+                .map(|notification| notification.render(generation, now))
+                .collect();
+            let entry = OutboxEntry::new(notifications, now);
+
+            let mut items = vec![self.delete_grant(from, grant)?];
+            items.extend(self.link_items(from, &old.grant_state(), &Default::default())?);
+            items.push(self.grant_item_after(
+                to,
+                new.grant.as_ref(),
+                after.grant,
+                Some(tokens),
+                generation,
+                now,
+            )?);
+            items.extend(self.link_items(to, &before, &after)?);
+            if let Some(entry) = &entry {
+                items.push(put(&self.table, entry.item(to)?)?);
+            }
+            if self.transact(items).await? {
+                let outbox = new.outbox.into_iter().chain(entry).collect();
+                return Ok(Some(Changed {
+                    before,
+                    after,
+                    outbox,
+                }));
+            }
+        }
+        Err(LinkError::Contended)
+    }
+}

@@ -1,0 +1,117 @@
+//! Erasure receipts: when, why and how much was erased. Operators can show them; they contain no personal
+//! data.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+use reelay_domain::link::{GrantChange, GrantState, GrantStatus};
+
+use crate::item::Item;
+use reelay_runtime::random;
+
+/// The receipt of a change, or `None` if it erases nothing. It is part of the erasing transaction.
+pub(super) fn receipt(
+    change: &GrantChange,
+    before: &GrantState,
+    after: &GrantState,
+    now: Timestamp,
+) -> Option<Item> {
+    let has_tokens =
+        |state: &GrantState| matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
+    let tokens = has_tokens(before) && !has_tokens(after);
+    let links = before.links.len().saturating_sub(after.links.len());
+    if !tokens && links == 0 {
+        return None;
+    }
+    let month = strtime::format("%Y-%m", now).ok()?;
+    // The random part makes the key unique.
+    let entry = format!("{now}#{:016x}", u64::from_be_bytes(random::bytes()));
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    Some(Item::from([
+        ("zoom_user".to_owned(), text(&format!("erasures#{month}"))),
+        ("entry".to_owned(), text(&entry)),
+        ("reason".to_owned(), text(reason(change))),
+        ("tokens".to_owned(), AttributeValue::Bool(tokens)),
+        ("links".to_owned(), AttributeValue::N(links.to_string())),
+    ]))
+}
+
+fn reason(change: &GrantChange) -> &'static str {
+    match change {
+        GrantChange::Consent { .. } | GrantChange::Confirm { .. } => "replaced",
+        GrantChange::Disconnect { .. } => "disconnected",
+        GrantChange::ExpirePending { .. } => "never_confirmed",
+        GrantChange::RequireReauthorization => "refused_by_zoom",
+        GrantChange::Deauthorize => "deauthorized",
+        GrantChange::CompleteRevocation => "revoked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
+    use reelay_domain::link::{Link, LinkStatus};
+
+    fn active() -> GrantState {
+        let app_user: AppUserId = "alice-the-app-user".parse().unwrap();
+        let zoom_user = ZoomUser {
+            account_id: "TheAccount".parse().unwrap(),
+            user_id: "TheZoomUser".parse().unwrap(),
+        };
+        let link = Link {
+            id: LinkId::derive(&app_user, &zoom_user),
+            app_user,
+            zoom_user,
+            display_name: "Their Name".to_owned(),
+            status: LinkStatus::Active,
+            created_at: Timestamp::UNIX_EPOCH,
+            activated_at: None,
+            pending_until: None,
+            previous_zoom_users: Vec::new(),
+        };
+        GrantState {
+            grant: Some(GrantStatus::Live),
+            links: vec![link],
+        }
+    }
+
+    #[test]
+    fn receipt_contains_no_personal_data() {
+        let now: Timestamp = "2026-11-23T17:00:00Z".parse().unwrap();
+        let before = active();
+        let after = before.apply(&GrantChange::Deauthorize, now).unwrap();
+        let receipt = receipt(&GrantChange::Deauthorize, &before, &after, now).unwrap();
+        assert_eq!(
+            receipt["zoom_user"],
+            AttributeValue::S("erasures#2026-11".to_owned())
+        );
+        assert_eq!(
+            receipt["reason"],
+            AttributeValue::S("deauthorized".to_owned())
+        );
+        assert_eq!(receipt["tokens"], AttributeValue::Bool(true));
+        assert_eq!(receipt["links"], AttributeValue::N("1".to_owned()));
+        let text = format!("{receipt:?}");
+        let link = &before.links[0];
+        for private in [
+            "alice",
+            "TheAccount",
+            "TheZoomUser",
+            "Their Name",
+            link.id.as_str(),
+        ] {
+            assert!(!text.contains(private), "{private}");
+        }
+    }
+
+    #[test]
+    fn harmless_change_has_no_receipt() {
+        let now = Timestamp::UNIX_EPOCH;
+        let before = active();
+        let app_user = before.links[0].app_user.clone();
+        let confirm = GrantChange::Confirm { app_user };
+        let after = before.apply(&confirm, now).unwrap();
+        assert_eq!(receipt(&confirm, &before, &after, now), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! Reads of recordings: complete, as an overview, or as a list.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use reelay_domain::cursor::Position;
+use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::notification::MAX_INLINE_FILES;
+use reelay_domain::recording::{FileMetadata, FileStatus};
+use serde::Deserialize;
+
+use super::{
+    BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, TABLE,
+    recording_entry,
+};
+use crate::item::{Item, from_item, text, text_of};
+use reelay_runtime::AwsError;
+
+/// The attributes of a file that totals and states need.
+#[derive(Deserialize)]
+struct SummaryFile {
+    id: FileId,
+    status: FileStatus,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
+    bytes_stored: u64,
+}
+
+impl From<SummaryFile> for FileItem {
+    fn from(summary: SummaryFile) -> Self {
+        Self {
+            metadata: FileMetadata {
+                id: summary.id,
+                file_type: String::new(),
+                recording_type: None,
+                extension: String::new(),
+                size: summary.size,
+            },
+            status: summary.status,
+            reason: None,
+            bytes_stored: summary.bytes_stored,
+            key: None,
+            crc64nvme: None,
+            source: None,
+            source_saved_at: None,
+            next_check: None,
+            last_event_ts: 0,
+            received_at: None,
+            lease_owner: None,
+            lease_until: None,
+            attempt: 0,
+            upload: None,
+            recognised: None,
+        }
+    }
+}
+
+/// Splits rows into the recording's item and its files.
+fn split_rows(
+    zoom_user: &ZoomUser,
+    rows: Vec<Item>,
+) -> Result<Option<RecordingWithFiles>, AwsError> {
+    let mut item = None;
+    let mut files = Vec::with_capacity(rows.len());
+    for row in rows {
+        if text_of(&row, "entry").is_some_and(|entry| entry.contains("#file#")) {
+            files.push(from_item(TABLE, row)?);
+        } else {
+            item = Some(from_item(TABLE, row)?);
+        }
+    }
+    Ok(item.map(|item| RecordingWithFiles {
+        zoom_user: zoom_user.clone(),
+        item,
+        files,
+    }))
+}
+
+impl RecordingTable {
+    /// Reads a recording with all its files by one consistent query.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn load(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        let rows = self.rows(zoom_user, id).into_paginator().items().send();
+        let rows = rows.collect::<Result<Vec<Item>, _>>().await;
+        let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+        split_rows(zoom_user, rows)
+    }
+
+    /// Reads a recording as a notification shows it: the first files and `in_full` completely, the others as
+    /// far as totals and states need them. A recording may have a thousand files.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn overview(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        in_full: Option<&FileId>,
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        let first = i32::try_from(MAX_INLINE_FILES + 1).unwrap_or(i32::MAX);
+        let page = self.rows(zoom_user, id).limit(first).send().await;
+        let page = page.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+        let rest = page
+            .last_evaluated_key
+            .clone()
+            .filter(|key| !key.is_empty());
+        let overview = split_rows(zoom_user, page.items.unwrap_or_default())?;
+        let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
+            return Ok(overview);
+        };
+        let summary = self
+            .rows(zoom_user, id)
+            .set_exclusive_start_key(Some(rest))
+            .projection_expression("id, #status, #size, bytes_stored")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#size", "size")
+            .into_paginator()
+            .items()
+            .send();
+        let summary = summary.collect::<Result<Vec<Item>, _>>().await;
+        for row in summary.map_err(|error| AwsError::from_sdk("Query Recordings", &error))? {
+            let summary: SummaryFile = from_item(TABLE, row)?;
+            let key = FileKey {
+                zoom_user: zoom_user.clone(),
+                recording: id.clone(),
+                file: summary.id.clone(),
+            };
+            let full = if in_full == Some(&summary.id) {
+                self.file(&key).await?
+            } else {
+                None
+            };
+            overview.files.push(full.unwrap_or_else(|| summary.into()));
+        }
+        Ok(Some(overview))
+    }
+
+    fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            // Ids vary in length, so a prefix would match other recordings.
+            .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .expression_attribute_values(":first", text(recording_entry(id)))
+            .expression_attribute_values(":last", text(format!("{}#~", recording_entry(id))))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsError> {
+        self.get(&key.zoom_user, key.entry())
+            .await?
+            .map(|item| from_item(TABLE, item))
+            .transpose()
+    }
+
+    /// Reads a recording without its files.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn item(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Option<RecordingItem>, AwsError> {
+        self.get(zoom_user, recording_entry(id))
+            .await?
+            .map(|item| from_item(TABLE, item))
+            .transpose()
+    }
+
+    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsError> {
+        self.client
+            .get_item()
+            .table_name(&self.table)
+            .key("zoom_user", text(zoom_user.key()))
+            .key("entry", text(entry))
+            .consistent_read(true)
+            .send()
+            .await
+            .map(|response| response.item)
+            .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))
+    }
+
+    /// Lists up to `limit` recordings of a Zoom user without files, newest first, after a position.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn newest(
+        &self,
+        zoom_user: &ZoomUser,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<RecordingItem>, AwsError> {
+        // All Zoom users share one order of (start_order, zoom_user), newest first. `start_order` contains the
+        // recording id, so an equal value at another user is the same meeting instance.
+        let bound = after.map(|position| {
+            let inclusive = zoom_user.key() < position.zoom_user;
+            (position.start_order.clone(), inclusive)
+        });
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_START)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .expression_attribute_values(":user", text(zoom_user.key()));
+        let query = match bound {
+            None => query.key_condition_expression("zoom_user = :user"),
+            Some((start_order, inclusive)) => query
+                .key_condition_expression(if inclusive {
+                    "zoom_user = :user AND start_order <= :before"
+                } else {
+                    "zoom_user = :user AND start_order < :before"
+                })
+                .expression_attribute_values(":before", text(start_order)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some(row) = pages.next().await else { break };
+            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+            found.push(from_item(TABLE, row)?);
+        }
+        Ok(found)
+    }
+}

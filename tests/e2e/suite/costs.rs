@@ -1,0 +1,301 @@
+//! AWS calls per link, event, recording, file and part, compared with the table in `docs/costs.md`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use jiff::SignedDuration;
+use reelay_devstack::FunctionChange;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::message::{Notification, NotificationMessage};
+use reelay_embedded_aws::{CompletedCall, Service};
+use reelay_grants::Grants;
+use reelay_zoom_sim::{NewFile, NewRecording};
+use serde_json::{Value, json};
+use support::zoom_users::{ADA, BEN, CEM};
+use support::{MIB, System};
+
+/// Calls by row name of the table.
+type Row = BTreeMap<String, f64>;
+
+/// Calls since [`Counted::begin`].
+struct Counted<'a> {
+    system: &'a System,
+    calls: Arc<Mutex<Row>>,
+}
+
+impl<'a> Counted<'a> {
+    fn begin(system: &'a System) -> Self {
+        let calls: Arc<Mutex<Row>> = Arc::default();
+        let engines = system.stack.engines();
+        let noted = Arc::clone(&calls);
+        engines.faults().decide_with(move |service, operation| {
+            if is_counted(service, operation) {
+                let row = format!("{} {operation}", name(service));
+                *noted.lock().unwrap().entry(row).or_default() += 1.0;
+            }
+            None
+        });
+        let noted = Arc::clone(&calls);
+        engines.faults().observe_with(move |done| {
+            let messages = messages(done);
+            if messages > 0.0 {
+                let row = "messages queued".to_owned();
+                *noted.lock().unwrap().entry(row).or_default() += messages;
+            }
+        });
+        engines.capacity_meter().start();
+        Self { system, calls }
+    }
+
+    fn end(self) -> Row {
+        let engines = self.system.stack.engines();
+        engines.faults().clear_all();
+        engines.faults().observe_with(|_| {});
+        let mut row = self.calls.lock().unwrap().clone();
+        let units = engines.capacity_meter().consumed();
+        row.insert("DynamoDB read units".to_owned(), units.read);
+        row.insert("DynamoDB write units".to_owned(), units.written);
+        let due = units.by_index.iter().filter(|(index, _)| {
+            let recordings = &self.system.tables().recordings;
+            **index == format!("{recordings}/by-next-check")
+        });
+        row.insert(
+            "of these to `by-next-check`".to_owned(),
+            due.map(|(_, units)| units).sum(),
+        );
+        row.retain(|_, count| *count != 0.0);
+        row
+    }
+}
+
+/// Excludes Lambda's polling, which depends on batch sizes, and Secrets Manager, which is read every five
+/// minutes per instance.
+fn is_counted(service: Service, operation: &str) -> bool {
+    service != Service::SecretsManager
+        && !matches!(
+            operation,
+            "ReceiveMessage" | "DeleteMessageBatch" | "GetQueueAttributes"
+        )
+}
+
+fn name(service: Service) -> &'static str {
+    match service {
+        Service::DynamoDb => "DynamoDB",
+        Service::EventBridge => "EventBridge",
+        Service::Kms => "KMS",
+        Service::S3 => "S3",
+        Service::SecretsManager => "Secrets Manager",
+        Service::Sqs => "SQS",
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "ten messages a batch at most")]
+fn messages(done: CompletedCall<'_>) -> f64 {
+    match (done.service, done.operation) {
+        (Service::Sqs, "SendMessage") => 1.0,
+        (Service::Sqs, "SendMessageBatch") => {
+            let request: Value = serde_json::from_slice(done.request).unwrap();
+            request["Entries"].as_array().unwrap().len() as f64
+        }
+        _ => 0.0,
+    }
+}
+
+/// The weighted sum of two rows.
+fn combined(one: (f64, &Row), other: (f64, &Row)) -> Row {
+    let mut sum = Row::new();
+    for (times, row) in [one, other] {
+        for (name, count) in row {
+            *sum.entry(name.clone()).or_default() += times * count;
+        }
+    }
+    sum.retain(|_, count| *count != 0.0);
+    sum
+}
+
+/// A system that processes one file at a time and has read its secrets.
+async fn warm() -> System {
+    let system = System::with_function(FunctionChange {
+        binary: "recording-downloader".to_owned(),
+        maximum_concurrency: Some(1),
+        ..FunctionChange::default()
+    })
+    .await;
+    system.link("alice", ADA).await;
+    recording(&system, &[100]).await;
+    system
+}
+
+/// Calls for a recording with files of these sizes.
+async fn recording(system: &System, sizes: &[u64]) -> Row {
+    let files = sizes.iter().map(|size| NewFile::new("MP4", *size));
+    let new = NewRecording::of(ADA).with_files(files.collect());
+    let counted = Counted::begin(system);
+    let recording = system.record(new).await;
+    let row = counted.end();
+    system.assert_stored(&recording, "").await;
+    row
+}
+
+/// The minimum of three runs: a slow machine writes progress more often.
+async fn least(system: &System, size: u64) -> Row {
+    let mut least = recording(system, &[size]).await;
+    for _ in 0..2 {
+        for (name, count) in recording(system, &[size]).await {
+            let seen = least.entry(name).or_insert(count);
+            *seen = seen.min(count);
+        }
+    }
+    least
+}
+
+/// Calls from the app's button to the notification of the active link.
+async fn link(system: &System) -> Row {
+    let counted = Counted::begin(system);
+    system.link("bob", BEN).await;
+    let until_told = counted.end();
+    // The finish job is delivered 15 minutes after the exchange, and finds it finished.
+    let job = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
+    let jobs = &system.queues().jobs;
+    system.send_message(jobs, &job.to_string()).await;
+    let counted = Counted::begin(system);
+    system.process_queues().await;
+    combined((1.0, &until_told), (1.0, &counted.end()))
+}
+
+/// Calls for an event about an unlinked host.
+async fn unlinked_event(system: &System) -> Row {
+    let counted = Counted::begin(system);
+    system.complete_recording(NewRecording::of(CEM)).await;
+    system.process_queues().await;
+    counted.end()
+}
+
+async fn notification(system: &System) -> Row {
+    let queue = &system.queues().notifications;
+    let message = NotificationMessage::new(Notification {
+        id: "msg_counted".to_owned(),
+        event_type: "recording.detected".to_owned(),
+        timestamp: system.app.now(),
+        body: json!({
+            "type": "recording.detected", "timestamp": "2026-01-01T10:02:03Z", "data": {},
+        })
+        .to_string(),
+    });
+    let message = serde_json::to_string(&message).unwrap();
+    system.send_message(queue, &message).await;
+    let counted = Counted::begin(system);
+    system.process_queues().await;
+    counted.end()
+}
+
+/// Calls for reading one recording with presigned URLs.
+async fn view(system: &System) -> Row {
+    let recordings = system.app.recordings("alice").await;
+    let id = recordings[0]["id"].as_str().unwrap();
+    let counted = Counted::begin(system);
+    let path = format!("/v1/recordings/{id}");
+    assert_eq!(system.app.get(&path, "alice").await.status, 200);
+    counted.end()
+}
+
+/// Calls for refreshing an expired access token.
+async fn refresh(system: &System) -> Row {
+    let environment = system.stack.function_environment("reconciler").unwrap();
+    let grants = Grants::new(environment).unwrap();
+    let users = system.zoom().users();
+    let ada = users.iter().find(|user| user.id == ADA).unwrap();
+    let user = ZoomUser {
+        account_id: ada.account_id.parse().unwrap(),
+        user_id: ada.id.parse().unwrap(),
+    };
+    system.advance(SignedDuration::from_secs(3_700));
+    let counted = Counted::begin(system);
+    grants.access_token(&user).await.unwrap();
+    counted.end()
+}
+
+async fn counted() -> Vec<(&'static str, Row)> {
+    let system = warm().await;
+    let link = link(&system).await;
+    let unlinked_event = unlinked_event(&system).await;
+    let one_file = recording(&system, &[100]).await;
+    let two_files = recording(&system, &[100, 100]).await;
+    let file = combined((1.0, &two_files), (-1.0, &one_file));
+    let (three_parts, seven_parts) = (
+        least(&system, 3 * 8 * MIB - 5).await,
+        least(&system, 7 * 8 * MIB - 5).await,
+    );
+    let part = combined((0.25, &seven_parts), (-0.25, &three_parts));
+    let with_parts = combined((1.0, &three_parts), (-3.0, &part));
+    let (notification, view) = (notification(&system).await, view(&system).await);
+    // Last, because it advances the clock and the demo app rejects future timestamps.
+    let refresh = refresh(&system).await;
+    vec![
+        ("link", link),
+        ("event of nobody", unlinked_event),
+        ("recording", combined((1.0, &one_file), (-1.0, &file))),
+        ("small file", file),
+        (
+            "large file, more",
+            combined((1.0, &with_parts), (-1.0, &one_file)),
+        ),
+        ("part", part),
+        ("notification", notification),
+        ("refresh", refresh),
+        ("view", view),
+    ]
+}
+
+/// The Markdown table of the page.
+fn table(columns: &[(&str, Row)]) -> String {
+    let mut rows: Vec<&String> = columns.iter().flat_map(|(_, row)| row.keys()).collect();
+    rows.sort();
+    rows.dedup();
+    let mut text = String::from("|");
+    for (column, _) in columns {
+        text += &format!(" | {column}");
+    }
+    text += " |\n|---|";
+    text += &"---:|".repeat(columns.len());
+    for name in rows {
+        text += &format!("\n| {name} |");
+        for (_, row) in columns {
+            match row.get(name) {
+                Some(count) => text += &format!(" {} |", (count * 100.0).round() / 100.0),
+                None => text += "  |",
+            }
+        }
+    }
+    text
+}
+
+fn page() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::fs::read_to_string(root.join("docs/costs.md")).unwrap()
+}
+
+#[tokio::test]
+async fn documented_call_counts_match_actual_calls() {
+    let table = table(&counted().await);
+    assert!(
+        page().contains(&table),
+        "docs/costs.md does not have what was counted:\n\n{table}\n"
+    );
+}
+
+#[tokio::test]
+async fn recording_calls_grow_only_with_files() {
+    let system = warm().await;
+    let calls = async |files: usize| {
+        let mut row = recording(&system, &vec![100; files]).await;
+        // Units grow with the recording's size, and messages are sent in batches of ten.
+        row.retain(|name, _| !name.contains("units") && !name.contains("by-next-check"));
+        row
+    };
+    let (two, three, four) = (calls(2).await, calls(3).await, calls(4).await);
+    let file = combined((1.0, &three), (-1.0, &two));
+    assert_eq!(combined((1.0, &four), (-1.0, &three)), file);
+    assert_eq!(file["S3 PutObject"], 1.0);
+}

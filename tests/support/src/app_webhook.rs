@@ -1,0 +1,104 @@
+//! The app's webhook, with responses that a test decides.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response};
+use reelay_zoom_sim::Recording;
+use serde_json::Value;
+
+use crate::TestServer;
+
+/// A delivery that the app's webhook received.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// `webhook-id`.
+    pub id: String,
+    /// `webhook-timestamp`.
+    pub timestamp: i64,
+    /// `webhook-signature`.
+    pub signature: String,
+    /// Body.
+    pub body: String,
+}
+
+impl Received {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// An app's webhook that responds with 204 unless a test queued another response. Unlike the demo app it
+/// accepts timestamps of an advanced clock.
+#[derive(Debug)]
+pub struct AppWebhook {
+    /// For `AppWebhookUrl`.
+    pub url: String,
+    received: Arc<Mutex<Vec<Received>>>,
+    responses: Arc<Mutex<VecDeque<(u16, Option<String>)>>>,
+}
+
+impl AppWebhook {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let responses: Arc<Mutex<VecDeque<(u16, Option<String>)>>> = Arc::default();
+        let (log, queued) = (Arc::clone(&received), Arc::clone(&responses));
+        let server = TestServer::start(Ipv4Addr::LOCALHOST, move |headers, body| {
+            let header = |name| HeaderMap::get(&headers, name).unwrap().to_str().unwrap();
+            log.lock().unwrap().push(Received {
+                id: header("webhook-id").to_owned(),
+                timestamp: header("webhook-timestamp").parse().unwrap(),
+                signature: header("webhook-signature").to_owned(),
+                body: String::from_utf8(body.to_vec()).unwrap(),
+            });
+            let (status, location) = queued.lock().unwrap().pop_front().unwrap_or((204, None));
+            let mut response = Response::builder().status(status);
+            if let Some(location) = location {
+                response = response.header("location", location);
+            }
+            response.body(Body::empty()).unwrap()
+        });
+        let url = format!("http://{}/hook", server.await.address);
+        Self {
+            url,
+            received,
+            responses,
+        }
+    }
+
+    /// Queues the statuses of the next responses.
+    pub fn respond_next(&self, statuses: impl IntoIterator<Item = u16>) {
+        let responses = statuses.into_iter().map(|status| (status, None));
+        self.responses.lock().unwrap().extend(responses);
+    }
+
+    /// Queues a redirect.
+    pub fn redirect_next(&self, status: u16, location: &str) {
+        let response = (status, Some(location.to_owned()));
+        self.responses.lock().unwrap().push_back(response);
+    }
+
+    /// All deliveries so far, rejected ones too.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// Distinct notifications about a recording, counted by type.
+    pub fn counts(&self, recording: &Recording) -> BTreeMap<String, usize> {
+        let (mut counts, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for received in self.received() {
+            let body = received.json();
+            if body["data"]["recording"]["meeting_uuid"] == recording.uuid
+                && seen.insert(received.id)
+            {
+                let kind = body["type"].as_str().unwrap();
+                *counts.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
