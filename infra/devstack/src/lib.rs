@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod browser;
 mod config;
 mod deploy;
 mod functions;
@@ -29,6 +30,7 @@ mod schedules;
 mod stack;
 pub mod template;
 
+pub use browser::{Browser, BrowserError, Page};
 pub use config::{Credentials, DevConfig, Endpoints, Queues, Secrets, StackConfig, Tables};
 pub use deploy::DeployError;
 pub use poller::Drained;

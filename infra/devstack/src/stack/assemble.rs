@@ -9,7 +9,6 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use reelay_embedded_aws::Engines;
 use reelay_runtime::environment::{Clock, Environment, Variables};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
@@ -172,12 +171,14 @@ pub(super) async fn start(options: Options) -> Result<Stack, StartError> {
     }
     let demo_app = match app {
         Some(bound) => {
-            let mut app = reelay_demo_app::Config::new(
-                parse(&url)?,
-                SecretString::from(config.secrets.app_secret.clone()),
-                SecretString::from(config.secrets.notification_secret.clone()),
-            );
-            app.simulator_url = simulator.as_ref().map(|simulator| simulator.url().clone());
+            let app = reelay_demo_app::Config {
+                public_url: None,
+                reelay_url: parse(&url)?,
+                app_secret: config.secrets.app_secret.clone().into(),
+                notification_secret: config.secrets.notification_secret.clone().into(),
+                simulator_url: simulator.as_ref().map(|simulator| simulator.url().clone()),
+                media_sources: vec![engines.endpoints().s3.clone()],
+            };
             Some(bound.serve(app).await?)
         }
         None => None,
