@@ -67,29 +67,13 @@ pub(crate) async fn sign_in(session: &Session, user: &AppUser) -> Result<(), Err
 }
 
 /// A message that the next page shows once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Flash {
-    pub(crate) is_error: bool,
-    pub(crate) text: String,
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Flash {
+    Info(String),
+    Error(String),
 }
 
 impl Flash {
-    pub(crate) fn info(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self {
-            is_error: false,
-            text,
-        }
-    }
-
-    pub(crate) fn error(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self {
-            is_error: true,
-            text,
-        }
-    }
-
     /// Stores the message for the next page.
     pub(crate) async fn store(&self, session: &Session) -> Result<(), Error> {
         session.insert(FLASH, self).await

@@ -7,20 +7,12 @@ use maud::{Markup, html};
 
 use crate::reelay::{File, FileStatus, LinkStatus, Recording, RecordingStatus};
 
-/// Size with a decimal unit, such as `12.3 MB`.
+/// Size in kilobytes or megabytes.
 pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    // A larger value would be rounded to 1000.0.
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// Time in UTC. The page's script changes it to the browser's time zone.
@@ -43,24 +35,12 @@ pub(super) fn topic(recording: &Recording) -> &str {
     }
 }
 
-/// Name of a file, such as `Shared screen with speaker view (MP4)`.
+/// Name of a file, such as `MP4 (shared screen with speaker view)`.
 pub(super) fn file_name(file: &File) -> String {
-    let kind = file.file_type.as_deref().unwrap_or("file").to_uppercase();
-    let view = phrase(file.recording_type.as_deref().unwrap_or_default());
-    if view.is_empty() || view.eq_ignore_ascii_case(&kind) {
-        kind
-    } else {
-        format!("{view} ({kind})")
-    }
-}
-
-/// Changes `shared_screen` to `Shared screen`.
-fn phrase(word: &str) -> String {
-    let text = word.replace('_', " ").to_lowercase();
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => text,
+    let kind = file.file_type.as_deref().unwrap_or("File");
+    match file.recording_type.as_deref() {
+        Some(view) => format!("{kind} ({})", view.replace('_', " ")),
+        None => kind.to_owned(),
     }
 }
 
@@ -96,7 +76,7 @@ pub(super) fn file_row(file: &File) -> Markup {
                         (progress(&format!("{name}: stored so far"), file.bytes_stored, file.size))
                     },
                     FileStatus::Failed | FileStatus::Skipped => {
-                        @if let Some(reason) = &file.reason { p.muted { (phrase(reason)) } }
+                        @if let Some(reason) = &file.reason { p.muted { (reason.replace('_', " ")) } }
                     },
                     _ => {
                         @if let Some(bytes) = file.size { p.muted { (size(bytes)) } }
@@ -183,9 +163,9 @@ mod tests {
     fn recording(change: impl Fn(&mut Value)) -> Recording {
         let mut recording = json!({
             "id": "r", "zoom": {"account_id": "a", "user_id": "u"}, "meeting_uuid": "m==", "status": "transferring",
-            "size": 1000, "bytes_stored": 250, "files": [{
+            "size": 1_000_000, "bytes_stored": 250_000, "files": [{
                 "id": "f", "file_type": "MP4", "recording_type": "speaker_view", "status": "transferring",
-                "size": 1000, "bytes_stored": 250,
+                "size": 1_000_000, "bytes_stored": 250_000,
             }],
         });
         change(&mut recording);
@@ -193,18 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_one_decimal() {
-        let sizes = [999, 1_000, 999_949, 999_950, 1_234_567_890].map(size);
-        assert_eq!(sizes, ["999 B", "1.0 kB", "999.9 kB", "1.0 MB", "1.2 GB"]);
-    }
-
-    #[test]
     fn transferring_file_shows_progress() {
         let recording = recording(|_| ());
         let row = file_row(&recording.files[0]).into_string();
-        assert!(row.contains(r#"max="1000" value="250""#), "{row}");
-        assert!(row.contains("250 B of 1.0 kB"), "{row}");
-        assert!(row.contains("Speaker view (MP4)"), "{row}");
+        assert!(row.contains(r#"max="1000000" value="250000""#), "{row}");
+        assert!(row.contains("250.0 kB of 1.0 MB"), "{row}");
+        assert!(row.contains("MP4 (speaker view)"), "{row}");
     }
 
     #[test]

@@ -21,16 +21,14 @@ pub(crate) enum PageError {
 
 impl PageError {
     fn status(&self) -> StatusCode {
-        use ProblemCode::{LinkNotFound, RecordingNotFound};
+        use ProblemCode::{CursorInvalid, LinkNotFound, RecordingNotFound};
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            // Reelay also responds "not found" for another user's recording.
-            Self::Reelay(error)
-                if matches!(error.code(), Some(LinkNotFound | RecordingNotFound)) =>
-            {
-                StatusCode::NOT_FOUND
-            }
-            Self::Reelay(_) => StatusCode::BAD_GATEWAY,
+            // Reelay responds alike to another user's id and to an unknown id.
+            Self::Reelay(error) => match error.code() {
+                Some(CursorInvalid | LinkNotFound | RecordingNotFound) => StatusCode::NOT_FOUND,
+                _ => StatusCode::BAD_GATEWAY,
+            },
             Self::Session(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -47,7 +47,7 @@ pub(crate) async fn sign_in(
     match form.user.trim().parse::<AppUser>() {
         Ok(user) => session::sign_in(&session, &user).await?,
         Err(error) => {
-            Flash::error(format!("Please try again: {error}."))
+            Flash::Error(format!("Please try again: {error}."))
                 .store(&session)
                 .await?
         }

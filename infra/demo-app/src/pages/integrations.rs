@@ -111,13 +111,14 @@ pub(crate) async fn return_from_zoom(
     SignedIn { user, session }: SignedIn,
     query: Result<Query<ReturnQuery>, QueryRejection>,
 ) -> Result<Redirect, PageError> {
-    let query = query.map(|Query(query)| (query.zoom_error, query.zoom_link));
-    let flash = match query {
+    let error = match query.map(|Query(query)| (query.zoom_error, query.zoom_link)) {
         Ok((Some(code), _)) => messages::zoom_error(&code),
         Ok((None, Some(claim))) => match app.reelay.confirm_link(&user, &claim).await {
             Ok(link) => {
                 let name = link.zoom.display_name.unwrap_or(link.zoom.user_id);
-                Flash::info(format!("Zoom is connected, as {name}."))
+                let flash = Flash::Info(format!("Zoom is connected, as {name}."));
+                flash.store(&session).await?;
+                return Ok(Redirect::to(PATH));
             }
             Err(error) => {
                 tracing::warn!(?error, %user, "claim not confirmed");
@@ -125,11 +126,9 @@ pub(crate) async fn return_from_zoom(
             }
         },
         // Reelay sends exactly one of the two parameters.
-        Ok((None, None)) | Err(_) => Flash::error(
-            "The return from Zoom was incomplete, so nothing was connected. Please connect again.",
-        ),
+        Ok((None, None)) | Err(_) => "The return from Zoom was incomplete. Please connect again.",
     };
-    flash.store(&session).await?;
+    Flash::Error(error.into()).store(&session).await?;
     // The redirect removes the claim from the address bar and the history.
     Ok(Redirect::to(PATH))
 }
@@ -140,8 +139,9 @@ pub(crate) async fn disconnect(
     Path(link_id): Path<String>,
 ) -> Result<Redirect, PageError> {
     app.reelay.remove_link(&user, &link_id).await?;
-    let flash =
-        Flash::info("Zoom is disconnected. No new recordings will arrive from this account.");
+    let flash = Flash::Info(
+        "Zoom is disconnected. No new recordings will arrive from this account.".into(),
+    );
     flash.store(&session).await?;
     Ok(Redirect::to(PATH))
 }

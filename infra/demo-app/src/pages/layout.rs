@@ -55,8 +55,10 @@ pub(super) fn page(
                     }
                 }
                 main id="main" {
-                    @if let Some(Flash { is_error, text }) = flash {
-                        p.notice.bad[is_error] role=(if is_error { "alert" } else { "status" }) { (text) }
+                    @match flash {
+                        Some(Flash::Info(text)) => p.notice.good role="status" { (text) },
+                        Some(Flash::Error(text)) => p.notice.bad role="alert" { (text) },
+                        None => {},
                     }
                     (body)
                 }

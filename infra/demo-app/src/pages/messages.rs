@@ -1,13 +1,12 @@
 //! Messages to the user for the contract's error codes.
 
 use crate::reelay::{ProblemCode, ReelayError};
-use crate::session::Flash;
 
 /// Message for `zoom_error=<code>` in the return URL.
 ///
 /// Anyone can write any code into that URL, so the code selects a message and is never shown.
-pub(super) fn zoom_error(code: &str) -> Flash {
-    Flash::error(match code {
+pub(super) fn zoom_error(code: &str) -> &'static str {
+    match code {
         "access_denied" => {
             "You did not give access at Zoom, so nothing was connected. You can connect at any time."
         }
@@ -25,12 +24,12 @@ pub(super) fn zoom_error(code: &str) -> Flash {
              If that fails, ask your Zoom administrator to allow the app."
         }
         _ => "Zoom could not be connected. Please connect again.",
-    })
+    }
 }
 
 /// Message for a claim that Reelay rejected.
-pub(super) fn claim_error(error: &ReelayError) -> Flash {
-    Flash::error(match error.code() {
+pub(super) fn claim_error(error: &ReelayError) -> &'static str {
+    match error.code() {
         Some(ProblemCode::ClaimBelongsToAnotherUser) => {
             "A different user of this app started this connection and may have sent you their link. Nothing was \
              connected, and no one received access to your recordings. To connect your own Zoom account, start \
@@ -40,11 +39,8 @@ pub(super) fn claim_error(error: &ReelayError) -> Flash {
             "The connection was not finished within ten minutes, or it is finished already. If your Zoom account \
              is not listed below, please connect again."
         }
-        Some(ProblemCode::RequestInvalid) => {
-            "The return address from Zoom was incomplete. Please connect again."
-        }
         _ => reelay_error(error),
-    })
+    }
 }
 
 /// Message for any other failed call.
@@ -55,10 +51,7 @@ pub(super) fn reelay_error(error: &ReelayError) -> &'static str {
              same secret and that their clocks are right."
         }
         ReelayError::Rejected(_, ProblemCode::RequestInvalid) => {
-            "The recording service rejected the request. Please check what you entered."
-        }
-        ReelayError::Rejected(_, ProblemCode::CursorInvalid) => {
-            "This page of the list no longer exists."
+            "The recording service rejected the request. Please start again."
         }
         ReelayError::Rejected(..) | ReelayError::Unreachable(_) => {
             "The recording service is unavailable. Please try again shortly."

@@ -4,7 +4,7 @@ use std::slice;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -13,9 +13,8 @@ use super::components::{
 };
 use super::error::PageError;
 use super::layout::{hint, page, record_hint};
-use super::messages;
 use crate::app::App;
-use crate::reelay::{File, FileStatus, ProblemCode, Recording, RecordingStatus};
+use crate::reelay::{File, FileStatus, Recording, RecordingStatus};
 use crate::session::{Flash, SignedIn};
 
 const PATH: &str = "/recordings";
@@ -31,21 +30,11 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     SignedIn { user, session }: SignedIn,
     Query(ListQuery { cursor }): Query<ListQuery>,
-) -> Result<Response, PageError> {
-    let list = match app
+) -> Result<Markup, PageError> {
+    let list = app
         .reelay
         .recordings(&user, PAGE_SIZE, cursor.as_deref())
-        .await
-    {
-        Ok(list) => list,
-        Err(error) if error.code() == Some(ProblemCode::CursorInvalid) => {
-            Flash::error(messages::reelay_error(&error))
-                .store(&session)
-                .await?;
-            return Ok(Redirect::to(PATH).into_response());
-        }
-        Err(error) => return Err(error.into()),
-    };
+        .await?;
     let flash = Flash::take(&session).await?;
     let recordings = &list.recordings;
     let stored = recordings
@@ -77,8 +66,7 @@ pub(crate) async fn list(
             }))
         }
     };
-    let signed_in = Some((&user, PATH));
-    Ok(page("Recordings", signed_in, flash, &body).into_response())
+    Ok(page("Recordings", Some((&user, PATH)), flash, &body))
 }
 
 fn card(recording: &Recording) -> Markup {
@@ -166,7 +154,7 @@ pub(crate) async fn download(
     Path(recording_id): Path<String>,
 ) -> Result<Redirect, PageError> {
     app.reelay.download(&user, &recording_id).await?;
-    let flash = Flash::info("The files are being downloaded from Zoom.");
+    let flash = Flash::Info("The files are being downloaded from Zoom.".into());
     flash.store(&session).await?;
     Ok(Redirect::to(&format!("{PATH}/{}", segment(&recording_id))))
 }

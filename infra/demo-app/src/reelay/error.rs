@@ -19,9 +19,9 @@ pub enum ReelayError {
     /// The token could not be signed.
     #[error("failed to sign a token")]
     Token(#[from] jsonwebtoken::errors::Error),
-    /// The operating system returned no random bytes for a token id.
+    /// The operating system returned no random token id.
     #[error("failed to generate a token id")]
-    Randomness(#[from] getrandom::Error),
+    TokenId(#[from] getrandom::Error),
     /// The base URL cannot have a path.
     #[error("{0} is not a base URL")]
     InvalidUrl(Url),
