@@ -17,7 +17,7 @@ pub(super) async fn create(
         Err(error) if is(&error, "BucketAlreadyOwnedByYou") => {}
         Err(error) => return Err(DeployError::engine(name, &error)),
     }
-    if let Some(block) = bucket.public_access_block {
+    if let Some(block) = bucket.public_access_block_configuration {
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(block.block_public_acls)
             .block_public_policy(block.block_public_policy)

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
 use reelay_runtime::environment::Environment;
 
-pub(crate) use self::queues::attributes_of as queue_attributes_of;
+pub(crate) use self::queues::attributes_of as queue_attributes;
 pub(crate) use self::secrets::{current as current_secret, put as put_secret};
 use crate::names;
 use crate::template::{self, Declaration, Physical, Resolver, Template, TemplateError};
@@ -117,8 +117,7 @@ async fn create(
         Declaration::Secret(secret) => {
             secrets::create(&environment.secretsmanager(), &name, &secret).await
         }
-        Declaration::EventBus(_) => event_bus(&environment.eventbridge(), &name).await,
-        Declaration::Elsewhere => Ok(elsewhere(logical, "")),
+        Declaration::EventBus => event_bus(&environment.eventbridge(), &name).await,
     }
 }
 

@@ -67,9 +67,9 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
         queue.message_retention_period,
     );
     put(QueueAttributeName::DelaySeconds, queue.delay_seconds);
-    if let Some(redrive) = &queue.redrive {
+    if let Some(redrive) = &queue.redrive_policy {
         let policy = json!({
-            "deadLetterTargetArn": redrive.dead_letter_arn,
+            "deadLetterTargetArn": redrive.dead_letter_target_arn,
             "maxReceiveCount": redrive.max_receive_count,
         });
         attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());

@@ -35,12 +35,11 @@ pub(super) async fn create(
             .attribute_definitions(definition.map_err(|error| DeployError::engine(name, &error))?);
     }
     for index in &table.global_secondary_indexes {
-        let none = index.projection.non_key_attributes.is_empty();
         let projection = Projection::builder()
             .projection_type(ProjectionType::from(
                 index.projection.projection_type.as_str(),
             ))
-            .set_non_key_attributes((!none).then(|| index.projection.non_key_attributes.clone()))
+            .set_non_key_attributes(index.projection.non_key_attributes.clone())
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(&index.index_name)

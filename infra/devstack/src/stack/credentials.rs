@@ -1,4 +1,4 @@
-//! `ZoomSecret`: on AWS the operator fills it in, here the stack does.
+//! The value of `ZoomSecret`, which the operator enters on AWS.
 
 use aws_sdk_secretsmanager::Client;
 use reelay_runtime::random;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deploy::{self, DeployError};
 
-/// The Zoom app's credentials.
+/// Credentials of the Zoom app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ZoomCredentials {
@@ -16,7 +16,7 @@ pub(super) struct ZoomCredentials {
 }
 
 impl ZoomCredentials {
-    /// Made up, for a Zoom that is told them afterwards.
+    /// Random credentials for an external Zoom.
     pub(super) fn generated() -> Self {
         Self {
             client_id: letters::<22>(),
@@ -49,7 +49,7 @@ pub(super) async fn settle(
 }
 
 fn letters<const N: usize>() -> String {
-    // 64 long, so that each byte gives a letter; that two letters come twice as often does no harm here.
+    // 64 letters, so that each byte selects one. Two letters are twice as likely, which is harmless here.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xY";
     random::bytes::<N>()
         .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
