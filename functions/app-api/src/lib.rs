@@ -11,8 +11,8 @@ use http::{HeaderValue, StatusCode};
 use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
 use reelay_domain::link::LinkView;
-use reelay_domain::message::{DownloadMessage, NotificationMessage, OrderMessage};
-use reelay_runtime::AwsFailure;
+use reelay_domain::message::{DownloadMessage, JobMessage, NotificationMessage};
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens, bearer};
 use reelay_runtime::http::query::Query;
@@ -39,7 +39,7 @@ pub struct AppApi {
     recordings: RecordingTable,
     notifications: Queue<NotificationMessage>,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     backfill_days: i64,
     bucket: Bucket,
     verification_code: Option<String>,
@@ -52,7 +52,7 @@ enum ApiError {
     #[error("{0:?}")]
     Problem(Problem),
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("the app's tokens can't be checked: {0}")]
@@ -75,13 +75,13 @@ impl AppApi {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             app_tokens: AppTokens::new(environment)?,
-            state_key: Secret::named_by(environment, "STATE_KEY")?,
+            state_key: Secret::from_env(environment, "STATE_KEY")?,
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
-            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
-            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
+            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             backfill_days: environment.variables.parsed("BACKFILL_DAYS")?,
             bucket: Bucket::new(environment)?,
             verification_code: environment
@@ -98,9 +98,9 @@ impl AppApi {
             Ok(Route::Health) => return response::json(StatusCode::OK, &json!({"status": "ok"})),
             Ok(Route::Verification) => return self.verification(),
             Ok(route) => route,
-            Err(NoRoute::Path) => return Problem::RouteNotFound.answer(),
+            Err(NoRoute::Path) => return Problem::RouteNotFound.into_response(),
             Err(NoRoute::Method(allowed)) => {
-                let mut response = Problem::MethodNotAllowed.answer();
+                let mut response = Problem::MethodNotAllowed.into_response();
                 response
                     .headers_mut()
                     .insert(http::header::ALLOW, HeaderValue::from_static(allowed));
@@ -111,11 +111,11 @@ impl AppApi {
             Ok(response) => response,
             Err(ApiError::Problem(problem)) => {
                 tracing::info!(?problem, "request refused");
-                problem.answer()
+                problem.into_response()
             }
             Err(error) => {
                 tracing::error!(error = %error, "request failed");
-                Problem::Unavailable.answer()
+                Problem::Unavailable.into_response()
             }
         }
     }
@@ -124,7 +124,7 @@ impl AppApi {
     fn verification(&self) -> Response<Body> {
         match &self.verification_code {
             Some(code) => response::html(StatusCode::OK, code.clone()),
-            None => Problem::RouteNotFound.answer(),
+            None => Problem::RouteNotFound.into_response(),
         }
     }
 
@@ -136,7 +136,7 @@ impl AppApi {
             Route::Verification => Ok(self.verification()),
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
             Route::Links => {
-                let links = self.links.links_of(&user).await?;
+                let links = self.links.visible_links(&user).await?;
                 Ok(response::json(
                     StatusCode::OK,
                     &Links {
@@ -146,7 +146,10 @@ impl AppApi {
             }
             Route::Link(id) => self.disconnect(&user, id).await,
             Route::Backfill => self.backfill(&user, request.body()).await,
-            Route::Recordings => self.list_recordings(&user, &Query::of(request)).await,
+            Route::Recordings => {
+                self.list_recordings(&user, &Query::from_request(request))
+                    .await
+            }
             Route::Recording(id) => self.recording(&user, &id).await,
             Route::Download(id) => self.download(&user, &id).await,
         }
@@ -156,7 +159,9 @@ impl AppApi {
         let token = bearer(request).ok_or(Problem::TokenMissing)?;
         match self.app_tokens.verify(token, Audience::Api).await {
             Ok(token) => Ok(token.app_user),
-            Err(AppTokenError::Refused(error)) => Err(Problem::TokenInvalid(error.public()).into()),
+            Err(AppTokenError::Rejected(error)) => {
+                Err(Problem::TokenInvalid(error.public_message()).into())
+            }
             Err(AppTokenError::Unavailable(why)) => Err(ApiError::Tokens(why)),
         }
     }

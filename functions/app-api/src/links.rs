@@ -6,11 +6,11 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, Link};
-use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::link::{GrantChange, GrantStatus, Link};
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
-use reelay_store::links::Confirmed;
+use reelay_store::links::Confirmation;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,12 +52,12 @@ impl AppApi {
         let now = self.clock.now();
         let item = self
             .sessions
-            .claim(&claim, now)
+            .find_claim(&claim, now)
             .await?
             .ok_or(Problem::ClaimExpired)?;
         if item.app_user != *user {
             // Whoever brought it here, it is in the wrong hands: nobody shall use it.
-            self.sessions.burn(&claim).await?;
+            self.sessions.invalidate_claim(&claim).await?;
             return Err(Problem::ClaimBelongsToAnotherUser.into());
         }
         let zoom_user = item.zoom_user.clone();
@@ -66,10 +66,10 @@ impl AppApi {
             .confirm(&self.sessions, &claim, item, now)
             .await?
         {
-            Confirmed::NoLonger => Err(Problem::ClaimExpired.into()),
-            Confirmed::Active(link, outbox) => {
+            Confirmation::Expired => Err(Problem::ClaimExpired.into()),
+            Confirmation::Active(link, outbox) => {
                 self.links
-                    .tell(&self.notifications, &zoom_user, &outbox)
+                    .publish_outbox(&self.notifications, &zoom_user, &outbox)
                     .await?;
                 self.order_what_was_missed(&link, now).await?;
                 Ok(response::json(StatusCode::OK, &link.view()))
@@ -95,30 +95,30 @@ impl AppApi {
         let id = id
             .filter(|id| id.belongs_to(user))
             .ok_or(Problem::LinkNotFound)?;
-        let links = self.links.links_of(user).await?;
+        let links = self.links.visible_links(user).await?;
         if let Some(link) = links.into_iter().find(|link| link.id == id) {
-            let end = OrderMessage {
-                v: V1,
-                order: Order::EndGrant {
+            let end = JobMessage {
+                v: SchemaV1,
+                job: Job::RevokeGrant {
                     zoom_user: link.zoom_user.clone(),
                 },
             };
             let tenant = link.zoom_user.account_id.as_str();
             self.orders
-                .send_later(&end, tenant, END_AFTER_SECONDS)
+                .send_delayed(&end, tenant, END_AFTER_SECONDS)
                 .await?;
-            let change = Change::Disconnect {
+            let change = GrantChange::Disconnect {
                 app_user: user.clone(),
             };
             let changed = self
                 .links
                 .change(&link.zoom_user, &change, self.clock.now())
                 .await?;
-            if changed.after.grant == Some(GrantStatus::Ending) {
+            if changed.after.grant == Some(GrantStatus::Revoking) {
                 self.orders.send(&end, tenant).await?;
             }
             self.links
-                .tell(&self.notifications, &link.zoom_user, &changed.outbox)
+                .publish_outbox(&self.notifications, &link.zoom_user, &changed.outbox)
                 .await?;
         }
         Ok(response::empty(StatusCode::NO_CONTENT))
@@ -142,7 +142,7 @@ impl AppApi {
         if to.duration_since(from) > LONGEST_BACKFILL {
             return Err(Problem::RequestInvalid("At most 366 days can be read at once.").into());
         }
-        for link in self.links.links_of(user).await? {
+        for link in self.links.visible_links(user).await? {
             self.order_backfill(&link.zoom_user, from, to).await?;
         }
         Ok(response::json(
@@ -157,12 +157,12 @@ impl AppApi {
         from: Date,
         to: Date,
     ) -> Result<(), ApiError> {
-        let order = Order::Backfill {
+        let job = Job::Backfill {
             zoom_user: zoom_user.clone(),
             from,
             to,
         };
-        let message = OrderMessage { v: V1, order };
+        let message = JobMessage { v: SchemaV1, job };
         Ok(self
             .orders
             .send(&message, zoom_user.account_id.as_str())

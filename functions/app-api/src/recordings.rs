@@ -13,8 +13,8 @@ use reelay_domain::recording::{FileStatus, RecordingView};
 use reelay_runtime::http::query::Query;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
-use reelay_store::bucket::URL_LIFETIME;
-use reelay_store::recordings::{FileKey, Loaded};
+use reelay_store::bucket::PRESIGNED_URL_TTL;
+use reelay_store::recordings::{FileKey, RecordingWithFiles};
 use serde::Serialize;
 use serde_json::json;
 
@@ -90,7 +90,7 @@ impl AppApi {
         {
             let Some(key) = &file.key else { continue };
             // The answer to the app's server is the one place where this URL may stand.
-            file.url = Some((&self.bucket.presigned(key).await?).into());
+            file.url = Some((&self.bucket.presigned_url(key).await?).into());
             file.url_expires_at = Some(expires_at);
         }
         Ok(response::json(StatusCode::OK, &view))
@@ -103,7 +103,7 @@ impl AppApi {
         id: &Option<RecordingId>,
     ) -> Result<Response<Body>, ApiError> {
         let loaded = self.find(user, id).await?;
-        let recording = RecordingId::of(&loaded.item.facts.meeting_uuid);
+        let recording = RecordingId::from_uuid(&loaded.item.metadata.meeting_uuid);
         let now = self.clock.now();
         self.recordings
             .request(&loaded.zoom_user, &recording, now)
@@ -113,7 +113,7 @@ impl AppApi {
             let key = FileKey {
                 zoom_user: loaded.zoom_user.clone(),
                 recording: recording.clone(),
-                file: file.facts.id.clone(),
+                file: file.metadata.id.clone(),
             };
             let wanted = match file.status {
                 FileStatus::Queued => true,
@@ -130,7 +130,7 @@ impl AppApi {
                     recording,
                     file,
                 } = key;
-                messages.push(DownloadMessage::fresh(zoom_user, recording, file));
+                messages.push(DownloadMessage::new(zoom_user, recording, file));
             }
         }
         self.downloads
@@ -138,7 +138,7 @@ impl AppApi {
             .await?;
         let sent = messages.iter().map(|message| &message.file_id);
         self.recordings
-            .note_sent(&loaded.zoom_user, &recording, sent)
+            .mark_sent(&loaded.zoom_user, &recording, sent)
             .await?;
         Ok(response::json(
             StatusCode::ACCEPTED,
@@ -147,7 +147,11 @@ impl AppApi {
     }
 
     /// The recording, if one of this user's linked Zoom users has it.
-    async fn find(&self, user: &AppUserId, id: &Option<RecordingId>) -> Result<Loaded, ApiError> {
+    async fn find(
+        &self,
+        user: &AppUserId,
+        id: &Option<RecordingId>,
+    ) -> Result<RecordingWithFiles, ApiError> {
         let id = id.as_ref().ok_or(Problem::RecordingNotFound)?;
         for zoom_user in self.zoom_users(user).await? {
             if let Some(loaded) = self.recordings.load(&zoom_user, id).await? {
@@ -158,7 +162,7 @@ impl AppApi {
     }
 
     async fn zoom_users(&self, user: &AppUserId) -> Result<Vec<ZoomUser>, ApiError> {
-        let links = self.links.links_of(user).await?;
+        let links = self.links.visible_links(user).await?;
         Ok(links.iter().flat_map(Link::zoom_users).cloned().collect())
     }
 
@@ -198,7 +202,7 @@ impl AppApi {
         match opened {
             Ok(position) => Ok(position),
             // It may have been made under a key that is newer than the one we know.
-            Err(_) => match self.state_key.read_again().await? {
+            Err(_) => match self.state_key.reread().await? {
                 Some(keys) => {
                     Ok(cursor::decode(&keys, user, text).map_err(|_| Problem::CursorInvalid)?)
                 }
@@ -208,7 +212,7 @@ impl AppApi {
     }
 
     fn url_expiry(&self) -> Timestamp {
-        let lifetime = Duration::from_secs(URL_LIFETIME.as_secs());
+        let lifetime = Duration::from_secs(PRESIGNED_URL_TTL.as_secs());
         let at = self
             .clock
             .now()

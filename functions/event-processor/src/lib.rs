@@ -10,19 +10,21 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
-use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
-use reelay_domain::notification::RecordingFact;
-use reelay_domain::recording::{FileStatus, Filter};
+use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage, SchemaV1};
+use reelay_domain::notification::RecordingNotification;
+use reelay_domain::recording::{FileFilter, FileStatus};
 use reelay_domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
 use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
-use reelay_store::outbox::Announcer;
+use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
-use reelay_store::recordings::{Added, FileItem, FileKey, Look, RecordingItem, RecordingTable};
+use reelay_store::recordings::{
+    AddOutcome, FileItem, FileKey, NextCheck, RecordingItem, RecordingTable,
+};
 use serde_json::Value;
 
 /// Files of one event that are written side by side: an event may hold a thousand.
@@ -35,10 +37,10 @@ pub struct EventProcessor {
     links: LinkTable,
     recordings: RecordingTable,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<OrderMessage>,
-    announcer: Announcer,
+    orders: Queue<JobMessage>,
+    outbox: NotificationOutbox,
     bucket: Bucket,
-    filter: Filter,
+    filter: FileFilter,
     automatic: bool,
     clock: Clock,
 }
@@ -46,7 +48,7 @@ pub struct EventProcessor {
 #[derive(Debug, thiserror::Error)]
 enum ProcessError {
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error(transparent)]
     Event(#[from] EventError),
     #[error("the stored event is not JSON")]
@@ -61,7 +63,7 @@ impl EventProcessor {
             "automatic" => true,
             "on-demand" => false,
             _ => {
-                return Err(ConfigError::Unusable {
+                return Err(ConfigError::Invalid {
                     name: "DOWNLOAD_MODE".to_owned(),
                     reason: "neither automatic nor on-demand".to_owned(),
                 });
@@ -71,11 +73,11 @@ impl EventProcessor {
             consumer: Consumer::new(environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
-            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
-            announcer: Announcer::new(environment)?,
+            downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
+            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+            outbox: NotificationOutbox::new(environment)?,
             bucket: Bucket::new(environment)?,
-            filter: Filter::new(
+            filter: FileFilter::new(
                 variables.optional("FILE_TYPES").unwrap_or_default(),
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
@@ -87,13 +89,11 @@ impl EventProcessor {
     /// Works off a batch of events.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
-            .work(batch, |delivery: Delivery<EventMessage>| async move {
+            .process(batch, |delivery: Delivery<EventMessage>| async move {
                 let EventMessage {
                     body, received_at, ..
                 } = delivery.message;
-                self.process(&body, received_at)
-                    .await
-                    .map_err(Retry::because)
+                self.process(&body, received_at).await.map_err(Retry::new)
             })
             .await
     }
@@ -110,7 +110,7 @@ impl EventProcessor {
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
                 self.process_event(&event, received_at).await?;
                 // If this fails the lifecycle rule removes it.
-                if let Err(failure) = self.bucket.remove(key).await {
+                if let Err(failure) = self.bucket.delete(key).await {
                     tracing::warn!(error = %failure, "processed event not removed from the bucket");
                 }
                 Ok(())
@@ -127,7 +127,7 @@ impl EventProcessor {
             .get("event")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        match EventKind::of(name) {
+        match EventKind::from_name(name) {
             EventKind::FilesCompleted => {
                 let event = FilesCompleted::parse(event)?;
                 self.files_completed(event, received_at).await
@@ -145,13 +145,13 @@ impl EventProcessor {
     /// the tokens asks Zoom.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
-        let order = Order::CheckGrant {
+        let job = Job::VerifyDeauthorization {
             zoom_user: event.zoom_user,
             client_id: event.client_id,
         };
         Ok(self
             .orders
-            .send(&OrderMessage { v: V1, order }, tenant.as_str())
+            .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
             .await?)
     }
 
@@ -160,7 +160,7 @@ impl EventProcessor {
         event: FilesCompleted,
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
-        let holding = self.links.holding(&event.host).await?;
+        let holding = self.links.snapshot(&event.host).await?;
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         if app_users.is_empty() {
             // Somebody of the same company who never linked, or has not been confirmed yet. When a
@@ -169,7 +169,7 @@ impl EventProcessor {
             return self.look_elsewhere(&event.host).await;
         }
 
-        let recording_id = RecordingId::of(&event.recording.meeting_uuid);
+        let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
         let known = self.write_recording(&event).await?;
         // A list that is read has no time of its own, and a year of recordings takes what it takes; what waits
         // for the app's call waits for the app. Neither says how fast we are.
@@ -177,7 +177,7 @@ impl EventProcessor {
         let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
             .map(|(facts, source)| {
-                let skip = self.filter.skips(&event.recording, &facts);
+                let skip = self.filter.skip_reason(&event.recording, &facts);
                 let key = FileKey {
                     zoom_user: event.host.clone(),
                     recording: recording_id.clone(),
@@ -195,8 +195,8 @@ impl EventProcessor {
                     key: None,
                     crc64nvme: None,
                     source,
-                    sealed_at: None,
-                    look: None,
+                    source_saved_at: None,
+                    next_check: None,
                     last_event_ts: event.event_ts,
                     received_at,
                     lease_owner: None,
@@ -214,12 +214,12 @@ impl EventProcessor {
 
         // Files are sent for after this, so where some were, it was told.
         if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
-            self.announcer
-                .tell(
+            self.outbox
+                .publish(
                     &self.recordings,
                     &event.host,
                     &recording_id,
-                    &RecordingFact::Detected,
+                    &RecordingNotification::Detected,
                     &app_users,
                 )
                 .await?;
@@ -238,11 +238,11 @@ impl EventProcessor {
     /// Somebody whom we know may have changed accounts. An event is no proof of that: whoever holds their
     /// tokens asks Zoom, and if it is so, what is missed here is read from Zoom's list.
     async fn look_elsewhere(&self, host: &ZoomUser) -> Result<(), ProcessError> {
-        for zoom_user in self.links.of_same_user_id(host).await? {
+        for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
-            let order = Order::LookAfter { zoom_user };
+            let job = Job::MaintainGrant { zoom_user };
             self.orders
-                .send(&OrderMessage { v: V1, order }, tenant.as_str())
+                .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
                 .await?;
         }
         Ok(())
@@ -252,7 +252,7 @@ impl EventProcessor {
     async fn write_recording(
         &self,
         event: &FilesCompleted,
-    ) -> Result<Option<RecordingItem>, AwsFailure> {
+    ) -> Result<Option<RecordingItem>, AwsError> {
         let added = self
             .recordings
             .add_recording(
@@ -263,8 +263,8 @@ impl EventProcessor {
             )
             .await?;
         match added {
-            Added::New => Ok(None),
-            Added::Known(item) => {
+            AddOutcome::Added => Ok(None),
+            AddOutcome::AlreadyExists(item) => {
                 if item.last_event_ts < event.event_ts {
                     self.recordings
                         .refresh_recording(&event.host, &event.recording, event.event_ts)
@@ -280,7 +280,7 @@ impl EventProcessor {
         &self,
         key: FileKey,
         mut item: FileItem,
-    ) -> Result<Option<FileKey>, AwsFailure> {
+    ) -> Result<Option<FileKey>, AwsError> {
         let now = self.clock.now();
         let event_ts = item.last_event_ts;
         let source = item.source.clone();
@@ -288,28 +288,28 @@ impl EventProcessor {
         // What is not fetched needs no address, and nobody to look after it. Should it be known as one that
         // is, the fresher address serves.
         if is_wanted {
-            item.sealed_at = source.as_ref().map(|_| now.as_millisecond());
-            item.look = Some(Look::first(now));
+            item.source_saved_at = source.as_ref().map(|_| now.as_millisecond());
+            item.look = Some(NextCheck::first(now));
         } else {
             item.source = None;
         }
         let known = match self.recordings.add_file(&key, &item).await? {
-            Added::New => return Ok(is_wanted.then_some(key)),
-            Added::Known(known) => known,
+            AddOutcome::Added => return Ok(is_wanted.then_some(key)),
+            AddOutcome::AlreadyExists(known) => known,
         };
         let fresher = source.as_ref().filter(|_| known.last_event_ts < event_ts);
         match (known.status, fresher) {
             (FileStatus::Queued, _) => {
                 if let Some(source) = fresher {
                     self.recordings
-                        .renew_source(&key, source, event_ts, now)
+                        .update_source(&key, source, event_ts, now)
                         .await?;
                 }
                 Ok(Some(key))
             }
             (FileStatus::Transferring, Some(source)) => {
                 self.recordings
-                    .renew_source(&key, source, event_ts, now)
+                    .update_source(&key, source, event_ts, now)
                     .await?;
                 Ok(None)
             }
@@ -340,16 +340,16 @@ impl EventProcessor {
         host: &ZoomUser,
         recording: &RecordingId,
         keys: &[FileKey],
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let messages: Vec<DownloadMessage> = keys
             .iter()
-            .map(|key| DownloadMessage::fresh(host.clone(), recording.clone(), key.file.clone()))
+            .map(|key| DownloadMessage::new(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads
             .send_all(&messages, host.account_id.as_str())
             .await?;
         self.recordings
-            .note_sent(host, recording, keys.iter().map(|key| &key.file))
+            .mark_sent(host, recording, keys.iter().map(|key| &key.file))
             .await
     }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use reelay_domain::message::{Destination, Notification, NotificationMessage, V1};
+use reelay_domain::message::{Destination, Notification, NotificationMessage, SchemaV1};
 use reelay_domain::notification;
 use reelay_domain::operator_url;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
@@ -62,7 +62,7 @@ struct EventBus {
 #[derive(Debug, thiserror::Error)]
 enum NotifyError {
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error("PutEvents did not take the event: {0}")]
     Bus(String),
     #[error("the app's webhook answered {0}")]
@@ -70,7 +70,7 @@ enum NotifyError {
     #[error("the app's webhook can't be reached: {0}")]
     Unreachable(&'static str),
     #[error(transparent)]
-    Secret(#[from] notification::UnusableSecret),
+    Secret(#[from] notification::InvalidSecret),
 }
 
 impl NotifyError {
@@ -100,8 +100,8 @@ impl Notifier {
         });
         Ok(Self {
             consumer: Consumer::new(environment)?,
-            own_queue: Queue::named_by(environment, "QUEUE_URL")?,
-            secret: Secret::named_by(environment, "NOTIFICATION_SECRET")?,
+            own_queue: Queue::from_env(environment, "QUEUE_URL")?,
+            secret: Secret::from_env(environment, "NOTIFICATION_SECRET")?,
             webhook,
             bus,
             clock: environment.clock.clone(),
@@ -111,7 +111,7 @@ impl Notifier {
     /// Works off a batch of notifications.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
-            .work(batch, |delivery| self.notify(delivery))
+            .process(batch, |delivery| self.notify(delivery))
             .await
     }
 
@@ -122,7 +122,7 @@ impl Notifier {
             ..
         } = delivery.message;
         if let (Destination::All, Some(bus)) = (destination, &self.bus) {
-            bus.put(&notification).await.map_err(Retry::because)?;
+            bus.put(&notification).await.map_err(Retry::new)?;
         }
         let Some(webhook) = &self.webhook else {
             return Ok(());
@@ -131,21 +131,18 @@ impl Notifier {
             metrics::count(Metric::NotificationsDelivered, "webhook");
             return Ok(());
         };
-        metrics::count(Metric::NotificationsRefused, "webhook");
+        metrics::count(Metric::NotificationsFailed, "webhook");
         match (destination, &self.bus) {
             (Destination::All, Some(_)) => {
                 tracing::warn!(id = notification.id, error = %error, "webhook not delivered, to be repeated");
                 let rest = NotificationMessage {
-                    v: V1,
+                    v: SchemaV1,
                     notification,
                     destination: Destination::Webhook,
                 };
-                self.own_queue
-                    .send(&rest, SOURCE)
-                    .await
-                    .map_err(Retry::because)
+                self.own_queue.send(&rest, SOURCE).await.map_err(Retry::new)
             }
-            _ => Err(Retry::because(error)),
+            _ => Err(Retry::new(error)),
         }
     }
 
@@ -180,7 +177,7 @@ impl Notifier {
 
 impl AppWebhook {
     fn new(url: &str) -> Result<Self, ConfigError> {
-        let unusable = |reason: &str| ConfigError::Unusable {
+        let unusable = |reason: &str| ConfigError::Invalid {
             name: "APP_WEBHOOK_URL".to_owned(),
             reason: reason.to_owned(),
         };
@@ -198,7 +195,7 @@ impl AppWebhook {
 impl EventBus {
     async fn put(&self, notification: &Notification) -> Result<(), NotifyError> {
         // `detail` is the webhook's body with the id that the webhook has in a header.
-        let detail = notification.with_id();
+        let detail = notification.body_with_id();
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
             .source(SOURCE)
@@ -211,7 +208,7 @@ impl EventBus {
             .entries(entry)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("PutEvents", &error))?;
+            .map_err(|error| AwsError::from_sdk("PutEvents", &error))?;
         // The call succeeds even if the event was refused.
         match answer.entries().iter().find_map(|entry| entry.error_code()) {
             None => Ok(()),

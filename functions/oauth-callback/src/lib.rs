@@ -7,23 +7,23 @@
 mod linking;
 
 use http::header::COOKIE;
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
-use reelay_domain::keys::Versions;
-use reelay_domain::message::{NotificationMessage, OrderMessage};
-use reelay_domain::return_url::{Outcome, ReturnUrl};
-use reelay_domain::session::BrowserSecret;
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::message::{JobMessage, NotificationMessage};
+use reelay_domain::return_url::{LinkOutcome, ReturnUrl};
 use reelay_domain::signed_state::{self, Nonce, StateError};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
-use reelay_runtime::http::query::{Query, Repeated};
-use reelay_runtime::http::response::{self, Page};
+use reelay_runtime::http::query::{Query, RepeatedParameter};
+use reelay_runtime::http::response::{self, ErrorPage};
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::{Secret, ZoomSecret};
 use reelay_store::links::LinkTable;
 use reelay_store::queue::Queue;
-use reelay_store::sessions::{Session, SessionTable, Spent};
+use reelay_store::sessions::{ConsumeOutcome, Session, SessionTable};
 use reelay_store::vault::Vault;
-use reelay_zoom::{Endpoints, Timeouts, Zoom};
+use reelay_zoom::{Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 use crate::linking::LinkingError;
@@ -36,9 +36,9 @@ pub struct OauthCallback {
     sessions: SessionTable,
     links: LinkTable,
     notifications: Queue<NotificationMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     vault: Vault,
-    zoom: Zoom,
+    zoom: ZoomClient,
     variables: Variables,
     clock: Clock,
 }
@@ -59,27 +59,27 @@ enum CallbackError {
     #[error("the install began at the Marketplace, and there is no InstallUrl to send it to")]
     InstallRestart,
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error("the session does not read: {0}")]
     Session(&'static str),
 }
 
 impl CallbackError {
-    fn page(&self) -> Page {
+    fn page(&self) -> ErrorPage {
         match self {
-            Self::Unreadable | Self::State(StateError::Invalid) => Page::StateInvalid,
-            Self::State(StateError::Expired) => Page::SessionExpired,
-            Self::Denied => Page::AccessDenied,
-            Self::Gone => Page::SessionSpent,
-            Self::WrongBrowser => Page::WrongBrowser,
-            Self::InstallRestart => Page::InstallRestart,
-            Self::Aws(_) | Self::Session(_) => Page::Unavailable,
+            Self::Unreadable | Self::State(StateError::Invalid) => ErrorPage::StateInvalid,
+            Self::State(StateError::Expired) => ErrorPage::SessionExpired,
+            Self::Denied => ErrorPage::AccessDenied,
+            Self::Gone => ErrorPage::SessionSpent,
+            Self::WrongBrowser => ErrorPage::WrongBrowser,
+            Self::InstallRestart => ErrorPage::InstallRestart,
+            Self::Aws(_) | Self::Session(_) => ErrorPage::Unavailable,
         }
     }
 }
 
-impl From<Repeated> for CallbackError {
-    fn from(_: Repeated) -> Self {
+impl From<RepeatedParameter> for CallbackError {
+    fn from(_: RepeatedParameter) -> Self {
         Self::Unreadable
     }
 }
@@ -114,7 +114,7 @@ impl OauthCallback {
     /// Reads the configuration and makes the clients, once per instance.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |name: &str, reason: String| ConfigError::Unusable {
+        let unusable = |name: &str, reason: String| ConfigError::Invalid {
             name: name.to_owned(),
             reason,
         };
@@ -124,14 +124,14 @@ impl OauthCallback {
         )
         .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?;
         Ok(Self {
-            state_key: Secret::named_by(environment, "STATE_KEY")?,
-            zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
+            state_key: Secret::from_env(environment, "STATE_KEY")?,
+            zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
-            orders: Queue::named_by(environment, "ORDERS_QUEUE_URL")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
-            zoom: Zoom::new(endpoints, Timeouts::default())
+            zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
             variables: variables.clone(),
             clock: environment.clock.clone(),
@@ -144,13 +144,13 @@ impl OauthCallback {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(code = error.page().code(), error = %error, "callback refused");
-                error.page().answer()
+                error.page().into_response()
             }
         }
     }
 
     async fn callback(&self, request: &Request) -> Result<Response<Body>, CallbackError> {
-        let query = Query::of(request);
+        let query = Query::from_request(request);
         let browser = BrowserSecret::from_cookies(
             request
                 .headers()
@@ -188,22 +188,22 @@ impl OauthCallback {
         &self,
         state: &str,
         browser: Option<&BrowserSecret>,
-    ) -> Result<(Nonce, Session, Versions), CallbackError> {
+    ) -> Result<(Nonce, Session, SecretVersions), CallbackError> {
         let now = self.clock.now();
         let mut keys = self.state_key.versions().await?;
         let mut verified = signed_state::verify(&keys, state, now);
         if matches!(verified, Err(StateError::Invalid))
-            && let Some(fresh) = self.state_key.read_again().await?
+            && let Some(fresh) = self.state_key.reread().await?
         {
             keys = fresh;
             verified = signed_state::verify(&keys, state, now);
         }
         let nonce = verified?.nonce;
         let hash = browser.map(BrowserSecret::hash);
-        match self.sessions.spend(&nonce, hash.as_deref(), now).await? {
-            Spent::Session(session) => Ok((nonce, session, keys)),
-            Spent::Gone => Err(CallbackError::Gone),
-            Spent::WrongBrowser => Err(CallbackError::WrongBrowser),
+        match self.sessions.consume(&nonce, hash.as_deref(), now).await? {
+            ConsumeOutcome::Consumed(session) => Ok((nonce, session, keys)),
+            ConsumeOutcome::NotFound => Err(CallbackError::Gone),
+            ConsumeOutcome::WrongBrowser => Err(CallbackError::WrongBrowser),
         }
     }
 
@@ -215,10 +215,10 @@ impl OauthCallback {
         let return_to = ReturnUrl::from_stored(&session.return_to)
             .ok_or(CallbackError::Session("return_to is no URL"))?;
         let location = match &linked {
-            Ok(claim) => return_to.with(Outcome::Link(claim.expose())),
+            Ok(claim) => return_to.with_outcome(LinkOutcome::Claim(claim.expose())),
             Err(error) => {
                 tracing::warn!(code = error.code(), error = %error, "not linked");
-                return_to.with(Outcome::Error(error.code()))
+                return_to.with_outcome(LinkOutcome::Error(error.code()))
             }
         };
         Ok(response::redirect(&location))

@@ -5,12 +5,12 @@
 
 use jiff::Timestamp;
 use reelay_domain::claim::{self, Claim};
-use reelay_domain::keys::Versions;
-use reelay_domain::link::Refused;
-use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::link::ChangeError;
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_domain::signed_state::Nonce;
 use reelay_domain::{pkce, scope};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::random;
 use reelay_runtime::secrets::{SecretError, ZoomCredentials};
 use reelay_store::links::{Consent, LinkError, NewTokens, PendingLink};
@@ -18,7 +18,9 @@ use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Session, exchange_expiry, exchange_key,
 };
 use reelay_store::vault::{TokenOwner, Tokens, VaultError};
-use reelay_zoom::{ApiError, ClientCredentials, ExchangeError, Me, OAuthErrorCode, TokenPair};
+use reelay_zoom::{
+    ApiError, ClientCredentials, CurrentUser, ExchangeError, OAuthErrorCode, TokenPair,
+};
 use secrecy::SecretString;
 
 use crate::OauthCallback;
@@ -46,7 +48,7 @@ pub(crate) enum LinkingError {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
 }
 
 impl LinkingError {
@@ -54,11 +56,11 @@ impl LinkingError {
         match self {
             Self::Denied => "access_denied",
             Self::Exchange(ExchangeError::Rejected { .. }) => "zoom_rejected_code",
-            Self::Link(LinkError::Refused(Refused::TooManyLinks)) => "too_many_links",
+            Self::Link(LinkError::Rejected(ChangeError::TooManyLinks)) => "too_many_links",
             Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
             Self::Secret(_)
             | Self::NoVerifier
-            | Self::Exchange(ExchangeError::Unavailable(_))
+            | Self::Exchange(ExchangeError::Transient(_))
             | Self::UsersMe(_)
             | Self::Vault(_)
             | Self::Link(_)
@@ -97,11 +99,11 @@ impl OauthCallback {
         &self,
         nonce: &Nonce,
         session: &Session,
-        keys: &Versions,
+        keys: &SecretVersions,
         code: &SecretString,
     ) -> Result<Claim, LinkingError> {
         let credentials = client_credentials(self.zoom_secret.credentials().await?);
-        let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
+        let verifier = pkce::find_verifier(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
         let exchange = exchange_key(nonce);
         let begun = self.exchange_item(session, ExchangeStage::Begun {});
@@ -116,7 +118,7 @@ impl OauthCallback {
         // Who is not known as a client has not been heard: the code is not spent. The secret may have been
         // turned over since it was read.
         if is_about_us(&answer)
-            && let Some(fresh) = self.zoom_secret.credentials_read_again().await?
+            && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
             answer = self
                 .zoom
@@ -129,7 +131,7 @@ impl OauthCallback {
                 .await;
         }
         if let Err(ExchangeError::Rejected { .. }) = answer
-            && let Err(failure) = self.sessions.forget_exchange(&exchange).await
+            && let Err(failure) = self.sessions.delete_exchange(&exchange).await
         {
             tracing::warn!(error = %failure, "a refused exchange is forgotten later, by order");
         }
@@ -153,12 +155,15 @@ impl OauthCallback {
         exchange: &str,
         obtained: &Obtained,
     ) -> Result<Claim, LinkingError> {
-        let me = self.zoom.users_me(&obtained.tokens.access_token).await?;
+        let me = self
+            .zoom
+            .get_current_user(&obtained.tokens.access_token)
+            .await?;
         let missing = scope::missing(obtained.scope.as_deref());
         if !missing.is_empty() {
             // Without its scopes the pair makes no link. Links that exist get it all the same; where there
             // are none it is revoked, by the order to finish.
-            if !self.links.holding(&me.user).await?.links.is_empty() {
+            if !self.links.snapshot(&me.user).await?.links.is_empty() {
                 self.store(&me, obtained, exchange, session, None).await?;
             }
             return Err(LinkingError::Scope(missing.join(" ")));
@@ -169,7 +174,7 @@ impl OauthCallback {
             zoom_user: me.user.clone(),
             jti: session.jti.clone(),
             confirmed: false,
-            expires_at: (obtained.at + claim::LIFETIME).as_second(),
+            expires_at: (obtained.at + claim::TTL).as_second(),
         };
         let link = PendingLink {
             claim: &claim,
@@ -189,7 +194,7 @@ impl OauthCallback {
     ) -> Result<(), LinkingError> {
         let owner = TokenOwner::Exchange(exchange.to_owned());
         let stage = ExchangeStage::Tokens {
-            sealed: self.vault.seal(&owner, &obtained.tokens).await?,
+            sealed: self.vault.encrypt(&owner, &obtained.tokens).await?,
             obtained_at: obtained.at.as_millisecond(),
             access_expires_at: obtained.access_expires_at,
             scope: obtained.scope.clone(),
@@ -210,7 +215,7 @@ impl OauthCallback {
 
     async fn store(
         &self,
-        me: &Me,
+        me: &CurrentUser,
         obtained: &Obtained,
         exchange: &str,
         session: &Session,
@@ -221,7 +226,7 @@ impl OauthCallback {
             zoom_user: &me.user,
             display_name: &me.display_name,
             tokens: NewTokens {
-                tokens: self.vault.seal(&owner, &obtained.tokens).await?,
+                tokens: self.vault.encrypt(&owner, &obtained.tokens).await?,
                 obtained_at: obtained.at.as_millisecond(),
                 exchange: exchange.to_owned(),
                 access_expires_at: obtained.access_expires_at,
@@ -238,7 +243,7 @@ impl OauthCallback {
         // finish comes by.
         if let Err(failure) = self
             .links
-            .tell(&self.notifications, &me.user, &changed.outbox)
+            .publish_outbox(&self.notifications, &me.user, &changed.outbox)
             .await
         {
             tracing::warn!(error = %failure, "what the app is to be told stays in the outbox");
@@ -248,18 +253,18 @@ impl OauthCallback {
 
     /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
     /// when the claim has expired.
-    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsFailure> {
+    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsError> {
         self.orders
-            .send_later(&finish(exchange), "connect", FINISH_AFTER_SECONDS)
+            .send_delayed(&finish(exchange), "connect", FINISH_AFTER_SECONDS)
             .await
     }
 }
 
-fn finish(exchange: &str) -> OrderMessage {
-    let order = Order::FinishConnect {
+fn finish(exchange: &str) -> JobMessage {
+    let job = Job::FinishConnect {
         exchange: exchange.to_owned(),
     };
-    OrderMessage { v: V1, order }
+    JobMessage { v: SchemaV1, job }
 }
 
 fn is_about_us(answer: &Result<TokenPair, ExchangeError>) -> bool {

@@ -5,20 +5,20 @@
 
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::jwt::{Audience, TokenError};
 use reelay_domain::return_url::{ReturnUrl, ReturnUrls};
-use reelay_domain::session::BrowserSecret;
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_domain::{jwt::AppToken, pkce};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens};
 use reelay_runtime::http::query::Query;
-use reelay_runtime::http::response::{self, Page};
+use reelay_runtime::http::response::{self, ErrorPage};
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::random;
 use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
-use reelay_store::sessions::{Session, SessionTable, SpendableJti};
+use reelay_store::sessions::{Session, SessionTable, SingleUseJti};
 use reelay_zoom::Endpoints;
 use secrecy::ExposeSecret as _;
 
@@ -44,7 +44,7 @@ enum ConnectError {
     #[error("return_to is not listed")]
     ReturnTo,
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("the app's tokens can't be checked: {0}")]
@@ -54,14 +54,14 @@ enum ConnectError {
 }
 
 impl ConnectError {
-    fn page(&self) -> Page {
+    fn page(&self) -> ErrorPage {
         match self {
-            Self::Token(TokenError::Expired) => Page::ConnectTokenExpired,
-            Self::Token(_) => Page::ConnectTokenInvalid,
-            Self::Spent => Page::ConnectTokenSpent,
-            Self::ReturnTo => Page::ReturnToNotAllowed,
+            Self::Token(TokenError::Expired) => ErrorPage::ConnectTokenExpired,
+            Self::Token(_) => ErrorPage::ConnectTokenInvalid,
+            Self::Spent => ErrorPage::ConnectTokenSpent,
+            Self::ReturnTo => ErrorPage::ReturnToNotAllowed,
             Self::Aws(_) | Self::Secret(_) | Self::Unavailable(_) | Self::NoPublicUrl => {
-                Page::Unavailable
+                ErrorPage::Unavailable
             }
         }
     }
@@ -70,7 +70,7 @@ impl ConnectError {
 impl From<AppTokenError> for ConnectError {
     fn from(error: AppTokenError) -> Self {
         match error {
-            AppTokenError::Refused(error) => Self::Token(error),
+            AppTokenError::Rejected(error) => Self::Token(error),
             AppTokenError::Unavailable(why) => Self::Unavailable(why),
         }
     }
@@ -80,14 +80,14 @@ impl OauthStart {
     /// Reads the configuration and makes the clients, once per instance.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |name: &str, reason: String| ConfigError::Unusable {
+        let unusable = |name: &str, reason: String| ConfigError::Invalid {
             name: name.to_owned(),
             reason,
         };
         Ok(Self {
             app_tokens: AppTokens::new(environment)?,
-            state_key: Secret::named_by(environment, "STATE_KEY")?,
-            zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
+            state_key: Secret::from_env(environment, "STATE_KEY")?,
+            zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             return_urls: ReturnUrls::parse(variables.required("RETURN_URLS")?)
                 .map_err(|error| unusable("RETURN_URLS", error.to_string()))?,
@@ -107,13 +107,13 @@ impl OauthStart {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(code = error.page().code(), error = %error, "connect refused");
-                error.page().answer()
+                error.page().into_response()
             }
         }
     }
 
     async fn connect(&self, request: &Request) -> Result<Response<Body>, ConnectError> {
-        let query = Query::of(request);
+        let query = Query::from_request(request);
         let token = query.single("token").ok().flatten().unwrap_or_default();
         let token = self.app_tokens.verify(token, Audience::Connect).await?;
         let return_to = self.return_to(&token)?;
@@ -124,10 +124,10 @@ impl OauthStart {
         let jti = token
             .jti
             .as_deref()
-            .map(|jti| SpendableJti::new(&token.app_user, jti, token.expires_at));
+            .map(|jti| SingleUseJti::new(&token.app_user, jti, token.expires_at));
         let is_spent = async {
             match &jti {
-                Some(jti) => self.sessions.is_spent(jti).await,
+                Some(jti) => self.sessions.is_jti_consumed(jti).await,
                 None => Ok(false),
             }
         };
@@ -159,9 +159,9 @@ impl OauthStart {
             browser_hash: browser.hash(),
             code_challenge,
             jti,
-            expires_at: (now + signed_state::LIFETIME).as_second(),
+            expires_at: (now + signed_state::TTL).as_second(),
         };
-        self.sessions.open(&nonce, &session).await?;
+        self.sessions.open_session(&nonce, &session).await?;
 
         let state = signed_state::sign(&state_keys, &nonce, now);
         let authorize = reelay_zoom::authorize_url(

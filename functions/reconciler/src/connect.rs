@@ -10,13 +10,16 @@ impl Reconciler {
         };
         let app_user = item.app_user.clone();
         if let Some(zoom_user) = self.grants.finish_exchange(exchange, item).await? {
-            let waits = self.grants.expire_pending(&zoom_user, app_user).await?;
+            let waits = self
+                .grants
+                .expire_pending_link(&zoom_user, app_user)
+                .await?;
             if waits {
                 // This order was sent because something had failed. The one that was sent ahead comes when
                 // the claim has expired, and has to find whose link it is.
                 return Ok(());
             }
         }
-        Ok(self.sessions.forget_exchange(exchange).await?)
+        Ok(self.sessions.delete_exchange(exchange).await?)
     }
 }

@@ -4,13 +4,13 @@
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::maintenance::{MaintainedFile, ORPHANED_UPLOAD_AGE};
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
-use reelay_domain::upkeep::{STRAY_UPLOAD, Watched};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_store::recordings::{Due, FileItem, FileKey};
+use reelay_store::recordings::{DueCheck, FileItem, FileKey};
 
 use crate::Reconciler;
 
@@ -20,20 +20,22 @@ const AT_ONCE: usize = 16;
 impl Reconciler {
     /// Looks after every file that is due. One that cannot be looked after holds up no other; the first
     /// failure is the answer.
-    pub(crate) async fn look_after_files(&self, now: Timestamp) -> Result<(), AwsFailure> {
-        let due = self.recordings.due(now).await?;
+    pub(crate) async fn look_after_files(&self, now: Timestamp) -> Result<(), AwsError> {
+        let due = self.recordings.due_checks(now).await?;
         let looks = stream::iter(due).map(|due| self.look_after_one(due, now));
         first_failure(looks.buffer_unordered(AT_ONCE)).await
     }
 
-    async fn look_after_one(&self, due: Due, now: Timestamp) -> Result<(), AwsFailure> {
+    async fn look_after_one(&self, due: DueCheck, now: Timestamp) -> Result<(), AwsError> {
         match due {
-            Due::File(key) => self.look_after_file(key, now).await,
-            Due::Recording(zoom_user, id) => self.look_after_recording(&zoom_user, &id, now).await,
+            DueCheck::File(key) => self.look_after_file(key, now).await,
+            DueCheck::Recording(zoom_user, id) => {
+                self.look_after_recording(&zoom_user, &id, now).await
+            }
         }
     }
 
-    async fn look_after_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsFailure> {
+    async fn look_after_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsError> {
         // What the index shows may be past.
         let Some(item) = self.recordings.file(&key).await? else {
             return Ok(());
@@ -53,7 +55,7 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         id: &RecordingId,
         now: Timestamp,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
             return Ok(());
         };
@@ -63,7 +65,7 @@ impl Reconciler {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
                 recording: id.clone(),
-                file: item.facts.id.clone(),
+                file: item.metadata.id.clone(),
             };
             (key, item)
         });
@@ -71,7 +73,9 @@ impl Reconciler {
         let looks =
             stream::iter(forgotten).map(|(key, item)| self.keep_up(key, item, requested, now));
         first_failure(looks.buffer_unordered(AT_ONCE)).await?;
-        self.recordings.files_looked_after(zoom_user, id, now).await
+        self.recordings
+            .mark_recording_checked(zoom_user, id, now)
+            .await
     }
 
     /// Does what is to be done about a file, and notes when to look again: in this order, so that dying in
@@ -82,18 +86,18 @@ impl Reconciler {
         item: FileItem,
         requested: bool,
         now: Timestamp,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
-        let watched = Watched {
+        let watched = MaintainedFile {
             status: item.status,
             requested,
             lease_until: item.lease_until.and_then(time),
-            sealed_at: item.sealed_at.and_then(time),
+            source_saved_at: item.source_saved_at.and_then(time),
         };
-        let upkeep = watched.upkeep(now);
-        if upkeep.send {
-            metrics::count(Metric::DownloadsBySweep, "nobody_works_on_it");
-            let message = DownloadMessage::fresh(
+        let upkeep = watched.check(now);
+        if upkeep.enqueue {
+            metrics::count(Metric::DownloadsRequeued, "nobody_works_on_it");
+            let message = DownloadMessage::new(
                 key.zoom_user.clone(),
                 key.recording.clone(),
                 key.file.clone(),
@@ -102,20 +106,22 @@ impl Reconciler {
                 .send(&message, key.zoom_user.account_id.as_str())
                 .await?;
         }
-        if upkeep.drop_source {
-            metrics::count(Metric::SourcesDropped, "too_old");
+        if upkeep.delete_source {
+            metrics::count(Metric::SourcesExpired, "too_old");
         }
-        if item.look.is_none() && upkeep.next.is_none() {
+        if item.look.is_none() && upkeep.next_check_at.is_none() {
             return Ok(());
         }
-        self.recordings.looked_after(&key, &item, &upkeep).await
+        self.recordings.mark_checked(&key, &item, &upkeep).await
     }
 
     /// Aborts the uploads that are a day old, but for those that their files' transfers will go on with. The
     /// bucket's lifecycle rule would, too, some days later.
-    pub(crate) async fn abort_stray_uploads(&self, now: Timestamp) -> Result<(), AwsFailure> {
-        let before = now.checked_sub(STRAY_UPLOAD).unwrap_or(Timestamp::MIN);
-        for upload in self.bucket.uploads_begun_before(before).await? {
+    pub(crate) async fn abort_stray_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
+        let before = now
+            .checked_sub(ORPHANED_UPLOAD_AGE)
+            .unwrap_or(Timestamp::MIN);
+        for upload in self.bucket.uploads_started_before(before).await? {
             let item = match object_key::parse_file(&upload.key) {
                 Some((zoom_user, recording, file)) => {
                     let key = FileKey {
@@ -142,8 +148,8 @@ impl Reconciler {
 
 /// Waits for all, and gives the first failure.
 async fn first_failure(
-    looks: impl futures_util::Stream<Item = Result<(), AwsFailure>>,
-) -> Result<(), AwsFailure> {
+    looks: impl futures_util::Stream<Item = Result<(), AwsError>>,
+) -> Result<(), AwsError> {
     looks
         .fold(Ok(()), |first, look| async move { first.and(look) })
         .await

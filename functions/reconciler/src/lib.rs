@@ -10,9 +10,9 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
-use reelay_grants::{Checked, GrantError, Grants, LookedAfter};
-use reelay_runtime::AwsFailure;
+use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage};
+use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
@@ -34,7 +34,7 @@ pub struct Reconciler {
     sessions: SessionTable,
     recordings: RecordingTable,
     events: Queue<EventMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
     bucket: Bucket,
     queue_key: Secret,
@@ -47,7 +47,7 @@ enum OrderError {
     #[error(transparent)]
     Grant(#[from] GrantError),
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     #[error("Zoom's API: {0}")]
     Zoom(#[from] ApiError),
 }
@@ -60,12 +60,12 @@ impl Reconciler {
             grants: Grants::new(environment)?,
             sessions: SessionTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            downloads: Queue::named_by(environment, "DOWNLOADS_QUEUE_URL")?,
-            events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
+            events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
             // The queue that it works off.
-            orders: Queue::named_by(environment, "QUEUE_URL")?,
+            orders: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
-            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
         })
     }
@@ -73,25 +73,25 @@ impl Reconciler {
     /// Works off a batch of orders.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
-            .work(batch, |delivery: Delivery<OrderMessage>| async move {
+            .process(batch, |delivery: Delivery<JobMessage>| async move {
                 self.carry_out(delivery.message.order)
                     .await
-                    .map_err(Retry::because)
+                    .map_err(Retry::new)
             })
             .await
     }
 
-    async fn carry_out(&self, order: Order) -> Result<(), OrderError> {
+    async fn carry_out(&self, job: Job) -> Result<(), OrderError> {
         match order {
-            Order::EndGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
-            Order::CheckGrant {
+            Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
+            Job::VerifyDeauthorization {
                 zoom_user,
                 client_id,
             } => self.check(&zoom_user, client_id.as_deref()).await,
-            Order::FinishConnect { exchange } => self.finish_connect(&exchange).await,
-            Order::LookAfter { zoom_user } => self.look_after(&zoom_user).await,
-            Order::Sweep => self.sweep().await,
-            Order::Backfill {
+            Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
+            Job::MaintainGrant { zoom_user } => self.look_after(&zoom_user).await,
+            Job::RunMaintenance => self.sweep().await,
+            Job::Backfill {
                 zoom_user,
                 from,
                 to,
@@ -100,10 +100,10 @@ impl Reconciler {
     }
 
     async fn look_after(&self, zoom_user: &ZoomUser) -> Result<(), OrderError> {
-        match self.grants.look_after(zoom_user).await? {
-            LookedAfter::Done => Ok(()),
+        match self.grants.run_maintenance(zoom_user).await? {
+            MaintenanceOutcome::Done => Ok(()),
             // What completed while Zoom's events named somebody we did not know.
-            LookedAfter::MovedTo(zoom_user) => {
+            MaintenanceOutcome::MovedTo(zoom_user) => {
                 let today = self.clock.now().to_zoned_datetime(TimeZone::UTC).date();
                 let since = today.saturating_sub(BEFORE_MOVE_DAYS.days());
                 self.backfill(&zoom_user, since, today).await
@@ -124,12 +124,16 @@ impl Reconciler {
             metrics::count(Metric::DeauthorizationsIgnored, "another_app");
             return Ok(());
         }
-        match self.grants.check(zoom_user).await? {
-            Checked::Ended => metrics::count(Metric::GrantsEnded, "deauthorized"),
-            Checked::StillGood => {
+        match self.grants.verify_deauthorization(zoom_user).await? {
+            DeauthorizationOutcome::Deauthorized => {
+                metrics::count(Metric::GrantsEnded, "deauthorized")
+            }
+            DeauthorizationOutcome::StillAuthorized => {
                 metrics::count(Metric::DeauthorizationsIgnored, "grant_still_good")
             }
-            Checked::Nothing => metrics::count(Metric::DeauthorizationsIgnored, "no_grant"),
+            DeauthorizationOutcome::NoGrant => {
+                metrics::count(Metric::DeauthorizationsIgnored, "no_grant")
+            }
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use reelay_domain::object_key;
 use reelay_domain::recording::{FileStatus, ZoomState};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::sqs::{Delivery, Retry};
-use reelay_runtime::{AwsFailure, random};
+use reelay_runtime::{AwsError, random};
 use reelay_store::recordings::{
-    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingItem, StoredObject,
+    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingItem, StoredObject, UploadState,
 };
 
 use crate::RecordingDownloader;
@@ -57,22 +57,19 @@ impl RecordingDownloader {
             delivery.message_id,
             u128::from_be_bytes(random::bytes())
         );
-        if let Some(until) = self.must_wait(&key).await.map_err(Retry::because)? {
-            return self
-                .postpone(&delivery, until)
-                .await
-                .map_err(Retry::because);
+        if let Some(until) = self.must_wait(&key).await.map_err(Retry::new)? {
+            return self.postpone(&delivery, until).await.map_err(Retry::new);
         }
         let now = self.clock.now();
         let lease = deadline.saturating_duration_since(Instant::now()) + LEASE_BEYOND_DEADLINE;
         let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::MAX);
         match self
             .recordings
-            .claim_transfer(&key, &owner, now, lease)
+            .acquire_lease(&key, &owner, now, lease)
             .await
-            .map_err(Retry::because)?
+            .map_err(Retry::new)?
         {
-            Claimed::Ours(item) => {
+            LeaseOutcome::Acquired(item) => {
                 let owned = Owned {
                     key: &key,
                     owner: &owner,
@@ -81,7 +78,7 @@ impl RecordingDownloader {
                 self.transfer(owned, &delivery, deadline).await
             }
             // Its message comes again, or has led to another: this one is not needed.
-            Claimed::Leased { owner, .. }
+            LeaseOutcome::HeldByOther { owner, .. }
                 if !owner.starts_with(&format!("{}#", delivery.message_id)) =>
             {
                 metrics::count(
@@ -90,7 +87,7 @@ impl RecordingDownloader {
                 );
                 Ok(())
             }
-            Claimed::Leased { until, .. } => {
+            LeaseOutcome::HeldByOther { until, .. } => {
                 let wait = u64::try_from(until - now.as_millisecond()).unwrap_or(0) / 1000 + 1;
                 Err(Retry {
                     reason: "an earlier delivery works on the file".to_owned(),
@@ -98,14 +95,14 @@ impl RecordingDownloader {
                 })
             }
             // An earlier delivery ended the file, and perhaps died before it had told so.
-            Claimed::Ended(item) => {
-                self.tell(&key, &item).await.map_err(Retry::because)?;
+            LeaseOutcome::AlreadyFinished(item) => {
+                self.tell(&key, &item).await.map_err(Retry::new)?;
                 if item.status == FileStatus::Failed && waiting::is_given_up(&delivery) {
                     return Err(waiting::until_sqs_gives_up());
                 }
                 Ok(())
             }
-            Claimed::Unknown => {
+            LeaseOutcome::FileNotFound => {
                 metrics::count(Metric::FilesIgnored, "unknown_file");
                 Ok(())
             }
@@ -121,14 +118,14 @@ impl RecordingDownloader {
         let (key, owner) = (owned.key, owned.owner);
         let recording = match self.recordings.item(&key.zoom_user, &key.recording).await {
             Ok(Some(recording)) => recording,
-            Ok(None) => return Err(Retry::because("the recording of the file is gone")),
-            Err(failure) => return Err(Retry::because(failure)),
+            Ok(None) => return Err(Retry::new("the recording of the file is gone")),
+            Err(failure) => return Err(Retry::new(failure)),
         };
         let order = self.order(&owned, &recording);
         let ladder = Ladder::new(
             self,
             &key.zoom_user,
-            &recording.facts.meeting_uuid,
+            &recording.metadata.meeting_uuid,
             &key.file,
             owned.item.source.as_ref(),
         );
@@ -151,7 +148,7 @@ impl RecordingDownloader {
             Ok(ended) => ended,
             // Somebody else took over, or it was ours and the answer was lost: the table knows, and the
             // redelivery asks it.
-            Err(TransferError::Lost) => return Err(Retry::because(TransferError::Lost)),
+            Err(TransferError::Lost) => return Err(Retry::new(TransferError::Lost)),
             Err(error) => Ended::Refused(Verdict::Retry(Refusal::new("internal", error))),
         };
         let ended = match ended {
@@ -166,41 +163,41 @@ impl RecordingDownloader {
                 if let Some(seconds) = item.seconds_since_received(self.clock.now()) {
                     metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
                 }
-                self.tell(key, &item).await.map_err(Retry::because)
+                self.tell(key, &item).await.map_err(Retry::new)
             }
             Ended::HandOver { moved, .. } => self
                 .hand_over(key, owner, delivery, moved)
                 .await
-                .map_err(Retry::because),
+                .map_err(Retry::new),
             Ended::Refused(Verdict::Retry(refusal)) if !waiting::is_last_try(delivery) => {
                 metrics::count(Metric::DownloadsRetried, refusal.reason);
-                let released = self.recordings.release(key, owner).await;
-                Err(released.map_or_else(Retry::because, |()| refusal.retry()))
+                let released = self.recordings.release_for_retry(key, owner).await;
+                Err(released.map_or_else(Retry::new, |()| refusal.retry()))
             }
             // SQS moves the message to the dead-letter queue, where a person sees it; the app is told here.
             Ended::Refused(Verdict::Retry(refusal)) => {
                 let told = self.fail(&transfer, host.kept(), &owned, &refusal).await;
-                Err(told.map_or_else(Retry::because, |()| refusal.retry()))
+                Err(told.map_or_else(Retry::new, |()| refusal.retry()))
             }
             Ended::Refused(Verdict::Fail(refusal)) => self
                 .fail(&transfer, host.kept(), &owned, &refusal)
                 .await
-                .map_err(Retry::because),
+                .map_err(Retry::new),
         }
     }
 
     fn order(&self, owned: &Owned<'_>, recording: &RecordingItem) -> Order {
-        let facts = &owned.item.facts;
+        let facts = &owned.item.metadata;
         Order {
             key: object_key::file(
                 &owned.key.zoom_user,
                 &owned.key.recording,
-                recording.facts.start_time,
+                recording.metadata.start_time,
                 &owned.key.file,
                 &facts.extension,
             ),
             content_type: object::content_type(&facts.extension).to_owned(),
-            metadata: object::metadata(facts, &recording.facts.meeting_uuid),
+            metadata: object::metadata(facts, &recording.metadata.meeting_uuid),
             extension: facts.extension.clone(),
             declared: facts.size,
             exact: facts.size_is_exact(),
@@ -225,12 +222,12 @@ impl RecordingDownloader {
                     crc64nvme: &stored.crc64nvme,
                     bytes: stored.bytes,
                     recognised: stored.recognised,
-                    declared: stored.declared.or(item.facts.size),
+                    declared: stored.declared.or(item.metadata.size),
                 };
                 if stored.recognised == Some(false) {
-                    metrics::count(Metric::FilesNotRecognised, &item.facts.file_type);
+                    metrics::count(Metric::FilesNotRecognised, &item.metadata.file_type);
                 }
-                self.recordings.stored(key, owner, &object).await?;
+                self.recordings.mark_stored(key, owner, &object).await?;
                 Ok(Ended::Stored(Box::new(FileItem {
                     status: FileStatus::Stored,
                     ..item.clone()
@@ -244,10 +241,10 @@ impl RecordingDownloader {
                     now: self.clock.now(),
                 };
                 if let Some(limit) = verdict::limit(&cause) {
-                    metrics::count(Metric::DownloadsLimited, "account");
+                    metrics::count(Metric::DownloadsRateLimited, "account");
                     let until = verdict::not_before(limit, around.now);
                     let account = &key.zoom_user.account_id;
-                    self.recordings.wait_until(account, until).await?;
+                    self.recordings.set_not_before(account, until).await?;
                 }
                 Ok(Ended::Refused(verdict::on(&cause, &around)))
             }
@@ -263,12 +260,12 @@ impl RecordingDownloader {
         delivery: &Delivery<DownloadMessage>,
         moved: u64,
     ) -> Result<(), TransferError> {
-        metrics::count(Metric::DownloadsHandedOver, "deadline");
+        metrics::count(Metric::DownloadsContinued, "deadline");
         tracing::info!(recording = %key.recording, file = %key.file, moved, "handed over");
-        self.recordings.hand_over(key, owner).await?;
+        self.recordings.release_for_continuation(key, owner).await?;
         let tenant = key.zoom_user.account_id.as_str();
         let message = DownloadMessage {
-            spent: 0,
+            prior_attempts: 0,
             ..delivery.message.clone()
         };
         self.downloads.send(&message, tenant).await?;
@@ -278,7 +275,7 @@ impl RecordingDownloader {
     async fn fail(
         &self,
         transfer: &Transfer<'_>,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
         owned: &Owned<'_>,
         refusal: &Refusal,
     ) -> Result<(), FailError> {
@@ -294,7 +291,9 @@ impl RecordingDownloader {
         if let Some(kept) = kept {
             transfer.abandon(&kept).await?;
         }
-        self.recordings.failed(key, owner, refusal.reason).await?;
+        self.recordings
+            .mark_failed(key, owner, refusal.reason)
+            .await?;
         let item = FileItem {
             status: FileStatus::Failed,
             reason: Some(refusal.reason.to_owned()),
@@ -310,7 +309,7 @@ enum FailError {
     #[error(transparent)]
     Transfer(#[from] TransferError),
     #[error(transparent)]
-    Fence(#[from] FenceError),
+    Fence(#[from] LeaseError),
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use reelay_store::recordings::{FileKey, KeptUpload, RecordingTable};
+use reelay_store::recordings::{FileKey, RecordingTable, UploadState};
 
 use crate::ladder::Ladder;
 use crate::transfer::{Halt, Host, Rung, TransferError};
@@ -15,7 +15,7 @@ pub(crate) struct FileHost<'a> {
     owner: &'a str,
     ladder: Ladder<'a>,
     /// The upload under way, as the table has it.
-    kept: Mutex<Option<KeptUpload>>,
+    kept: Mutex<Option<UploadState>>,
 }
 
 impl<'a> FileHost<'a> {
@@ -24,7 +24,7 @@ impl<'a> FileHost<'a> {
         key: &'a FileKey,
         owner: &'a str,
         ladder: Ladder<'a>,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
     ) -> Self {
         Self {
             recordings,
@@ -36,14 +36,14 @@ impl<'a> FileHost<'a> {
     }
 
     /// The upload that is under way.
-    pub(crate) fn kept(&self) -> Option<KeptUpload> {
+    pub(crate) fn kept(&self) -> Option<UploadState> {
         self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn keep(&self, upload: Option<KeptUpload>) {
+    fn keep(&self, upload: Option<UploadState>) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = upload;
     }
 }
@@ -58,9 +58,9 @@ impl Host for FileHost<'_> {
         self.ladder.declared().await
     }
 
-    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError> {
+    async fn begun(&self, upload: &UploadState) -> Result<(), TransferError> {
         self.recordings
-            .upload_begun(self.key, self.owner, upload)
+            .save_upload(self.key, self.owner, upload)
             .await?;
         self.keep(Some(upload.clone()));
         Ok(())
@@ -69,16 +69,16 @@ impl Host for FileHost<'_> {
     async fn summed(&self, crc64nvme: &str) -> Result<(), TransferError> {
         Ok(self
             .recordings
-            .upload_summed(self.key, self.owner, crc64nvme)
+            .save_upload_checksum(self.key, self.owner, crc64nvme)
             .await?)
     }
 
     async fn hold(&self) -> Result<(), TransferError> {
-        Ok(self.recordings.hold(self.key, self.owner).await?)
+        Ok(self.recordings.verify_lease(self.key, self.owner).await?)
     }
 
     async fn dropped(&self) -> Result<(), TransferError> {
-        self.recordings.upload_dropped(self.key, self.owner).await?;
+        self.recordings.clear_upload(self.key, self.owner).await?;
         self.keep(None);
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Host for FileHost<'_> {
     async fn progress(&self, bytes: u64) -> Result<(), TransferError> {
         Ok(self
             .recordings
-            .progress(self.key, self.owner, bytes)
+            .save_progress(self.key, self.owner, bytes)
             .await?)
     }
 }

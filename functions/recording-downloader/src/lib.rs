@@ -24,7 +24,7 @@ use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::Consumer;
 use reelay_store::bucket::Bucket;
-use reelay_store::outbox::Announcer;
+use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
 use reelay_zoom::{DownloadHosts, Endpoints};
@@ -38,7 +38,7 @@ pub struct RecordingDownloader {
     consumer: Consumer,
     downloads: Queue<DownloadMessage>,
     recordings: RecordingTable,
-    announcer: Announcer,
+    outbox: NotificationOutbox,
     bucket: Bucket,
     queue_key: Secret,
     grants: Grants,
@@ -51,7 +51,7 @@ impl RecordingDownloader {
     /// Reads the configuration and makes the clients, once per instance.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |name: &str, reason: String| ConfigError::Unusable {
+        let unusable = |name: &str, reason: String| ConfigError::Invalid {
             name: name.to_owned(),
             reason,
         };
@@ -62,11 +62,11 @@ impl RecordingDownloader {
         .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?;
         Ok(Self {
             consumer: Consumer::new(environment)?,
-            downloads: Queue::named_by(environment, "QUEUE_URL")?,
+            downloads: Queue::from_env(environment, "QUEUE_URL")?,
             recordings: RecordingTable::new(environment)?,
-            announcer: Announcer::new(environment)?,
+            outbox: NotificationOutbox::new(environment)?,
             bucket: Bucket::new(environment)?,
-            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
                 .map_err(|error| unusable("DOWNLOAD_HOSTS", error.to_string()))?,
             grants: Grants::new(environment)?,
@@ -78,7 +78,7 @@ impl RecordingDownloader {
     /// Works off a batch of files, until at most `deadline`: at that moment we are ended.
     pub async fn handle(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
         self.consumer
-            .work(batch, |delivery| self.fetch(delivery, deadline))
+            .process(batch, |delivery| self.fetch(delivery, deadline))
             .await
     }
 }

@@ -6,6 +6,6 @@ use reelay_runtime::environment::Environment;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     reelay_runtime::metrics::init();
-    let function = RecordingDownloader::new(&Environment::of_process()?)?;
+    let function = RecordingDownloader::new(&Environment::from_process_env()?)?;
     reelay_runtime::sqs::run(|batch, deadline| function.handle(batch, deadline)).await
 }

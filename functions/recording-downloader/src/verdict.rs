@@ -109,7 +109,7 @@ pub(crate) fn on(cause: &Cause, around: &Circumstances) -> Verdict {
         Cause::Unlisted(why) => match why {
             Unlisted::NoGrant => Verdict::Fail(refusal("reauthorization_required")),
             Unlisted::GrantUnavailable(_) => Verdict::Retry(refusal("grant_unavailable")),
-            Unlisted::Api(ApiError::NotFound { .. } | ApiError::NoPermission { .. }) => {
+            Unlisted::Api(ApiError::NotFound { .. } | ApiError::Forbidden { .. }) => {
                 not_found(cause, around)
             }
             Unlisted::Api(ApiError::RateLimited(limit)) => rate_limited(cause, limit, around.now),
@@ -117,8 +117,8 @@ pub(crate) fn on(cause: &Cause, around: &Circumstances) -> Verdict {
         },
         Cause::Download(error) => match error {
             // No request has left. The URL came in a signed event, and still is not to be trusted.
-            DownloadError::HostRefused(_) => Verdict::Fail(refusal("download_host_not_allowed")),
-            DownloadError::TooManyRedirects | DownloadError::BadRedirect => {
+            DownloadError::DisallowedUrl(_) => Verdict::Fail(refusal("download_host_not_allowed")),
+            DownloadError::TooManyRedirects | DownloadError::InvalidRedirect => {
                 Verdict::Fail(refusal("redirect_not_followed"))
             }
             DownloadError::Gone => Verdict::Fail(refusal("gone")),
@@ -133,14 +133,16 @@ pub(crate) fn on(cause: &Cause, around: &Circumstances) -> Verdict {
             },
             DownloadError::RateLimited(limit) => rate_limited(cause, limit, around.now),
             DownloadError::ServerError { retry_after, .. } => Verdict::Retry(Refusal {
-                after: retry_after.and_then(|after| wait(after.moment(around.now), around.now)),
+                after: retry_after.and_then(|after| wait(after.retry_at(around.now), around.now)),
                 ..refusal("zoom_unavailable")
             }),
             DownloadError::Network(_) => Verdict::Retry(refusal("network")),
             DownloadError::RangeNotSatisfiable { .. }
-            | DownloadError::WrongRange
-            | DownloadError::Encoded
-            | DownloadError::Other { .. } => Verdict::Retry(refusal("unexpected_answer")),
+            | DownloadError::RangeMismatch
+            | DownloadError::UnexpectedEncoding
+            | DownloadError::UnexpectedStatus { .. } => {
+                Verdict::Retry(refusal("unexpected_answer"))
+            }
         },
         Cause::Body(BodyError::Network(_)) => Verdict::Retry(refusal("network")),
         Cause::Body(BodyError::Stalled) => Verdict::Retry(refusal("stalled")),
@@ -202,11 +204,11 @@ pub(crate) fn limit(cause: &Cause) -> Option<&RateLimit> {
 /// day, and a moment for any other.
 pub(crate) fn not_before(limit: &RateLimit, now: Timestamp) -> Timestamp {
     let until = match (limit.retry_after, limit.kind) {
-        (Some(after), _) => after.moment(now),
+        (Some(after), _) => after.retry_at(now),
         (None, Some(RateLimitKind::Daily)) => {
             const DAY: i64 = 24 * 3600;
             let midnight = (now.as_second().div_euclid(DAY) + 1) * DAY;
-            RetryAfter::At(Timestamp::from_second(midnight).unwrap_or(now)).moment(now)
+            RetryAfter::Date(Timestamp::from_second(midnight).unwrap_or(now)).retry_at(now)
         }
         (None, Some(RateLimitKind::PerSecond) | None) => {
             now.saturating_add(SHORT_LIMIT).unwrap_or(now)
@@ -232,11 +234,11 @@ mod tests {
     fn a_limit_holds_until_zoom_says_or_the_day_or_a_moment_is_over_and_never_longer_than_a_day() {
         let now = at("2026-01-01T22:00:00Z");
         let limit = |retry_after, kind| RateLimit { retry_after, kind };
-        let in_seconds = |seconds| Some(RetryAfter::In(Duration::from_secs(seconds)));
+        let in_seconds = |seconds| Some(RetryAfter::Delay(Duration::from_secs(seconds)));
         for (limit, expected) in [
             (limit(in_seconds(30), None), at("2026-01-01T22:00:30Z")),
             (
-                limit(Some(RetryAfter::At(at("2026-01-02T00:00:00Z"))), None),
+                limit(Some(RetryAfter::Date(at("2026-01-02T00:00:00Z"))), None),
                 at("2026-01-02T00:00:00Z"),
             ),
             (
@@ -248,7 +250,7 @@ mod tests {
                 at("2026-01-02T22:00:00Z"),
             ),
             (
-                limit(Some(RetryAfter::At(at("2020-01-01T00:00:00Z"))), None),
+                limit(Some(RetryAfter::Date(at("2020-01-01T00:00:00Z"))), None),
                 now,
             ),
             (

@@ -11,7 +11,7 @@ use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::sqs::{Delivery, Retry};
-use reelay_runtime::{AwsFailure, random};
+use reelay_runtime::{AwsError, random};
 use reelay_store::recordings::FileKey;
 
 use crate::{RecordingDownloader, verdict};
@@ -33,12 +33,12 @@ pub(crate) fn tries(delivery: &Delivery<DownloadMessage>) -> u32 {
 
 /// Whether the file is not tried again after this.
 pub(crate) fn is_last_try(delivery: &Delivery<DownloadMessage>) -> bool {
-    delivery.last_chance || tries(delivery) >= delivery.most_receives
+    delivery.is_last_attempt || tries(delivery) >= delivery.max_receives
 }
 
 /// Whether the file was given up before this message had reached the end of SQS's own count.
 pub(crate) fn is_given_up(delivery: &Delivery<DownloadMessage>) -> bool {
-    tries(delivery) > delivery.most_receives
+    tries(delivery) > delivery.max_receives
 }
 
 /// Has SQS deliver the message at once, until it moves it to the dead-letter queue, where a person sees it.
@@ -51,7 +51,7 @@ pub(crate) fn until_sqs_gives_up() -> Retry {
 
 impl RecordingDownloader {
     /// Until when Zoom must not be asked for this file, if there is a reason to ask for it at all.
-    pub(crate) async fn must_wait(&self, key: &FileKey) -> Result<Option<Timestamp>, AwsFailure> {
+    pub(crate) async fn must_wait(&self, key: &FileKey) -> Result<Option<Timestamp>, AwsError> {
         let account = &key.zoom_user.account_id;
         let until = self.recordings.not_before(account).await?;
         let now = self.clock.now();
@@ -75,11 +75,11 @@ impl RecordingDownloader {
         &self,
         delivery: &Delivery<DownloadMessage>,
         until: Timestamp,
-    ) -> Result<(), AwsFailure> {
-        metrics::count(Metric::DownloadsPostponed, "rate_limited");
+    ) -> Result<(), AwsError> {
+        metrics::count(Metric::DownloadsDeferred, "rate_limited");
         let message = DownloadMessage {
             // This delivery has tried nothing.
-            spent: tries(delivery).saturating_sub(1),
+            prior_attempts: tries(delivery).saturating_sub(1),
             ..delivery.message.clone()
         };
         let wait = verdict::wait(until, self.clock.now()).unwrap_or_default();
@@ -87,7 +87,7 @@ impl RecordingDownloader {
         let seconds = delay(wait, byte).as_secs();
         let tenant = message.zoom_user.account_id.as_str();
         self.downloads
-            .send_later(&message, tenant, i32::try_from(seconds).unwrap_or(i32::MAX))
+            .send_delayed(&message, tenant, i32::try_from(seconds).unwrap_or(i32::MAX))
             .await
     }
 }

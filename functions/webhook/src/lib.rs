@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reelay_domain::ids::AccountId;
-use reelay_domain::message::{EventMessage, V1};
-use reelay_domain::webhook::event::{self, EventKind, NotAnEvent};
+use reelay_domain::message::{EventMessage, SchemaV1};
+use reelay_domain::webhook::event::{self, EventKind, InvalidEnvelope};
 use reelay_domain::webhook::signature::{self, SignatureError, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::{Body, Request, Response, response};
 use reelay_runtime::metrics::{self, Metric};
@@ -45,11 +45,11 @@ enum WebhookError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
-    NotAnEvent(#[from] NotAnEvent),
+    InvalidEnvelope(#[from] InvalidEnvelope),
     #[error("the webhook secret can't be had: {0}")]
     Secret(#[from] SecretError),
     #[error("the event could not be stored: {0}")]
-    Store(#[from] AwsFailure),
+    Store(#[from] AwsError),
     #[error("the event could not be stored in time")]
     TooSlow,
 }
@@ -59,7 +59,7 @@ impl WebhookError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidEnvelope(_) => StatusCode::BAD_REQUEST,
             Self::Secret(_) | Self::Store(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -69,7 +69,7 @@ impl WebhookError {
             Self::Signature(SignatureError::Malformed) => "signature_malformed",
             Self::Signature(SignatureError::Stale) => "signature_stale",
             Self::Signature(SignatureError::Mismatch) => "signature_mismatch",
-            Self::NotAnEvent(_) => "not_an_event",
+            Self::InvalidEnvelope(_) => "not_an_event",
             Self::Secret(_) => "secret_unavailable",
             Self::Store(_) => "not_stored",
             Self::TooSlow => "too_slow",
@@ -81,9 +81,9 @@ impl Webhook {
     /// Reads the configuration and makes the clients, once per instance.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            zoom_secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
-            queue_key: Secret::named_by(environment, "QUEUE_KEY")?,
-            events: Queue::named_by(environment, "EVENTS_QUEUE_URL")?,
+            zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
+            events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
             clock: environment.clock.clone(),
         })
@@ -111,7 +111,7 @@ impl Webhook {
         match self.receive(&request).await {
             Ok(response) => response,
             Err(error) => {
-                metrics::count(Metric::WebhookRefused, error.metric());
+                metrics::count(Metric::WebhooksRejected, error.metric());
                 tracing::warn!(status = error.status().as_u16(), error = %error, "webhook not accepted");
                 response::empty(error.status())
             }
@@ -131,7 +131,7 @@ impl Webhook {
         let signed_by = match signature::verify(&secrets, headers, body, now) {
             Err(SignatureError::Mismatch) => {
                 // The secret may have been turned over since it was read.
-                refreshed = self.zoom_secret.webhook_secrets_read_again().await?;
+                refreshed = self.zoom_secret.webhook_secrets_reread().await?;
                 let secrets = refreshed.as_ref().ok_or(SignatureError::Mismatch)?;
                 signature::verify(secrets, headers, body, now)?
             }
@@ -139,18 +139,18 @@ impl Webhook {
         };
 
         let (name, event) = event::parse_envelope(body)?;
-        match EventKind::of(&name) {
+        match EventKind::from_name(&name) {
             EventKind::EndpointValidation => {
                 let plain_token = event
                     .pointer("/payload/plainToken")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                if !plain_token.starts_with(endpoint_validation::OUR_OWN) {
+                if !plain_token.starts_with(endpoint_validation::DOCTOR_TOKEN_PREFIX) {
                     metrics::count(Metric::UrlValidations, "ok");
                 }
                 Ok(response::json(
                     StatusCode::OK,
-                    &endpoint_validation::answer(signed_by, plain_token),
+                    &endpoint_validation::respond(signed_by, plain_token),
                 ))
             }
             EventKind::FilesCompleted | EventKind::RecordingsChanged | EventKind::Deauthorized => {
@@ -168,7 +168,7 @@ impl Webhook {
     }
 
     /// Puts the event into the queue, without what must not rest there.
-    async fn store(&self, mut event: Value) -> Result<(), AwsFailure> {
+    async fn store(&self, mut event: Value) -> Result<(), AwsError> {
         let keys = self.queue_key.versions().await?;
         redact::redact(&mut event, &keys, random::bytes);
         let account = event.pointer("/payload/account_id").and_then(Value::as_str);
@@ -177,7 +177,7 @@ impl Webhook {
             .map_or_else(|| "unknown".to_owned(), String::from);
         let body = self.bucket.event_body(event).await?;
         let message = EventMessage {
-            v: V1,
+            v: SchemaV1,
             received_at: self.clock.now(),
             body,
         };

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use reelay_runtime::environment::{Environment, read_roots};
+use reelay_runtime::environment::{Environment, preload_tls_roots};
 use webhook::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     reelay_runtime::metrics::init();
-    let function = Arc::new(Webhook::new(&Environment::of_process()?)?);
+    let function = Arc::new(Webhook::new(&Environment::from_process_env()?)?);
     let ahead = Arc::clone(&function);
     tokio::spawn(async move {
         // On a thread of its own, so that the question for the first event does not wait for it.
-        let _ = tokio::task::spawn_blocking(read_roots).await;
+        let _ = tokio::task::spawn_blocking(preload_tls_roots).await;
         ahead.read_ahead().await;
     });
     reelay_runtime::http::run(move |request| {

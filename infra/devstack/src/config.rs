@@ -70,5 +70,5 @@ pub struct Queues {
     pub notifications: String,
     pub notifications_dlq: String,
     pub orders: String,
-    pub orders_dlq: String,
+    pub jobs_dlq: String,
 }

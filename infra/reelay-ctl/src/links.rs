@@ -29,8 +29,8 @@ pub(crate) struct Seen {
 pub(crate) async fn seen(deployment: &Deployment, user: &AppUserId) -> anyhow::Result<Vec<Seen>> {
     let table = LinkTable::new(&deployment.environment)?;
     let mut found = Vec::new();
-    for link in table.links_of(user).await? {
-        let holding = table.holding(&link.zoom_user).await?;
+    for link in table.visible_links(user).await? {
+        let holding = table.snapshot(&link.zoom_user).await?;
         let others = holding.app_users().filter(|other| *other != user).count();
         let grant = holding.grant.as_ref();
         let live = grant.filter(|grant| grant.tokens.is_some());
@@ -110,8 +110,8 @@ fn grant(seen: &Seen) -> String {
     let state = match seen.grant {
         None => "none",
         Some(GrantStatus::Live) => "works",
-        Some(GrantStatus::Dead) => "refused by Zoom",
-        Some(GrantStatus::Ending) => "being revoked",
+        Some(GrantStatus::ReauthorizationRequired) => "refused by Zoom",
+        Some(GrantStatus::Revoking) => "being revoked",
     };
     let mut text = state.to_owned();
     if !seen.missing_scopes.is_empty() {

@@ -5,7 +5,7 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::Link;
 use reelay_domain::recording::{FileStatus, Recording, RecordingStatus};
 use reelay_store::links::LinkTable;
-use reelay_store::recordings::{Loaded, RecordingTable};
+use reelay_store::recordings::{RecordingTable, RecordingWithFiles};
 use serde_json::json;
 
 use crate::arguments::{Recordings, StatusName};
@@ -23,7 +23,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Verdict> {
     let recordings = RecordingTable::new(&deployment.environment)?;
     let links = LinkTable::new(&deployment.environment)?
-        .links_of(&wanted.user)
+        .visible_links(&wanted.user)
         .await?;
     let zoom_users: Vec<ZoomUser> = links.iter().flat_map(Link::zoom_users).cloned().collect();
     let mut after = wanted.after.as_deref().map(position).transpose()?;
@@ -77,7 +77,7 @@ async fn load(recordings: &RecordingTable, at: &Position) -> anyhow::Result<Opti
         return Ok(None);
     };
     let loaded = recordings.load(&zoom_user, &id.parse()?).await?;
-    Ok(loaded.as_ref().map(Loaded::recording))
+    Ok(loaded.as_ref().map(RecordingWithFiles::recording))
 }
 
 fn is(recording: &Recording, status: StatusName) -> bool {
@@ -130,7 +130,7 @@ fn show(
 }
 
 fn row(recording: &Recording) -> [String; 6] {
-    let files: Vec<_> = recording.wanted().collect();
+    let files: Vec<_> = recording.wanted_files().collect();
     let stored = files
         .iter()
         .filter(|file| file.status == FileStatus::Stored)
@@ -150,10 +150,10 @@ fn row(recording: &Recording) -> [String; 6] {
     let bytes = files.iter().map(|file| file.bytes_stored).sum();
     [
         recording.id().to_string(),
-        recording.facts.start_time.to_string(),
+        recording.metadata.start_time.to_string(),
         status,
         format!("{stored} of {}", files.len()),
         size(bytes),
-        printable(&recording.facts.topic, 60),
+        printable(&recording.metadata.topic, 60),
     ]
 }

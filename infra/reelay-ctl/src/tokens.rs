@@ -29,7 +29,7 @@ struct Claims<'a> {
 pub(crate) struct Wanted<'a> {
     /// What for.
     pub(crate) audience: Audience,
-    /// For how long: at most [`reelay_domain::jwt::LONGEST_LIFE`].
+    /// For how long: at most [`reelay_domain::jwt::MAX_LIFETIME`].
     pub(crate) life: SignedDuration,
     /// Where the browser comes back to.
     pub(crate) return_to: Option<&'a str>,
@@ -60,7 +60,7 @@ pub(crate) async fn mint(
         })?;
         return Ok((SecretString::from(given), ends));
     }
-    let secret = Secret::named_by(&deployment.environment, "APP_SECRET")?;
+    let secret = Secret::from_env(&deployment.environment, "APP_SECRET")?;
     let secret = secret
         .versions()
         .await

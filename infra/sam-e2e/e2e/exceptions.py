@@ -25,7 +25,7 @@ REASONS = {
     # Nobody calls it: with it S3 says 404 of what is not there, without it 403.
     ("EventProcessorRole", "s3:ListBucket", "RecordingsBucket"): "S3 asks for it before it says 404",
     ("EventProcessorRole", "sqs:ChangeMessageVisibility", "EventsQueue"): OUTAGE,
-    ("ReconcilerRole", "sqs:ChangeMessageVisibility", "OrdersQueue"): OUTAGE,
+    ("ReconcilerRole", "sqs:ChangeMessageVisibility", "JobsQueue"): OUTAGE,
     ("RecordingDownloaderRole", "sqs:ChangeMessageVisibility", "DownloadsQueue"): OUTAGE,
     ("EventProcessorRole", "dynamodb:GetItem", "RecordingsTable"): "a recording of more than a hundred files",
     ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/events/*"): "a recording of which Zoom's list says more than 200 KiB",

@@ -60,7 +60,7 @@ def _list(value):
 
 
 def _named(pattern):
-    """A resource of a policy by logical id: `LinksTable/index/by-due`."""
+    """A resource of a policy by logical id: `LinksTable/index/by-next-check`."""
     match pattern:
         case {"Ref": name}:
             return name

@@ -20,7 +20,7 @@ def statement(action, resource):
 
 QUEUE = statement("sqs:SendMessage", {"Fn::GetAtt": ["EventsQueue", "Arn"]})
 EVENTS = statement(["s3:PutObject"], {"Fn::Sub": "${Bucket.Arn}/events/*"})
-INDEX = statement("dynamodb:Query", [{"Fn::Sub": "${LinksTable.Arn}/index/by-due"}])
+INDEX = statement("dynamodb:Query", [{"Fn::Sub": "${LinksTable.Arn}/index/by-next-check"}])
 SECRET = statement("secretsmanager:GetSecretValue", [{"Ref": "ZoomSecret"}])
 
 RESOURCES = {
@@ -39,7 +39,7 @@ def line(action, resource):
 JOURNAL = [
     line("sqs:SendMessage", "arn:aws:sqs:eu-central-1:000000000000:reelay-EventsQueue-1"),
     line("s3:PutObject", "arn:aws:s3:::reelay-bucket-1/events/2026/a.json"),
-    line("dynamodb:Query", "arn:aws:dynamodb:eu-central-1:000000000000:table/reelay-LinksTable-1/index/by-due"),
+    line("dynamodb:Query", "arn:aws:dynamodb:eu-central-1:000000000000:table/reelay-LinksTable-1/index/by-next-check"),
     line("secretsmanager:GetSecretValue", RESOURCES["ZoomSecret"]),
 ]
 

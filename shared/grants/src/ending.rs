@@ -1,15 +1,15 @@
 //! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus};
+use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
-use reelay_zoom::{ApiError, Me, RevokeError};
+use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
 use crate::{GrantError, Grants, LEASE};
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
+pub enum DeauthorizationOutcome {
     /// Zoom honours the grant: what was said concerned an earlier one.
     StillGood,
     /// The grant has ended; tokens and links are gone.
@@ -34,20 +34,23 @@ impl Grants {
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
         let (mut token_refused, mut refreshed) = (false, false);
         loop {
-            let holding = self.links().holding(zoom_user).await?;
+            let holding = self.links().snapshot(zoom_user).await?;
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
-                .filter(|grant| grant.status == GrantStatus::Ending)
+                .filter(|grant| grant.status == GrantStatus::Revoking)
             else {
                 return Ok(());
             };
             let lease = self
                 .links()
-                .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
-                match self.refresh(zoom_user, &lease, &Change::Condemn).await {
+                match self
+                    .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                    .await
+                {
                     Ok(_) => refreshed = true,
                     // There is nothing left at Zoom that could be revoked.
                     Err(GrantError::ReauthorizationRequired) => {
@@ -83,7 +86,7 @@ impl Grants {
         let credentials = self.credentials().await?;
         let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         if matches!(answer, Err(RevokeError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
         }
@@ -100,12 +103,12 @@ impl Grants {
         let now = self.clock.now();
         let changed = self
             .links()
-            .change_of_version(zoom_user, version, &Change::Revoked, now)
+            .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
-            None => match self.links().holding(zoom_user).await?.grant {
-                Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
+            None => match self.links().snapshot(zoom_user).await?.grant {
+                Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
                 _ => Ok(()),
             },
         }
@@ -116,22 +119,24 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn check(&self, zoom_user: &ZoomUser) -> Result<Checked, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+    pub async fn check(&self, zoom_user: &ZoomUser) -> Result<DeauthorizationOutcome, GrantError> {
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let Some(grant) = holding.grant else {
-            return Ok(Checked::Nothing);
+            return Ok(DeauthorizationOutcome::NoGrant);
         };
         match grant.status {
             GrantStatus::Live => {}
             // It was dead already; now it is certain that nobody will revive it by itself.
-            GrantStatus::Dead => return self.end(zoom_user, grant.version).await,
+            GrantStatus::ReauthorizationRequired => {
+                return self.end(zoom_user, grant.version).await;
+            }
             // Our own revocation comes back as a deauthorization; whoever revokes also erases.
-            GrantStatus::Ending => return Ok(Checked::Nothing),
+            GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
-            .lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
             .await
         {
             Ok(lease) => lease,
@@ -150,14 +155,14 @@ impl Grants {
             }
         }
         match self
-            .refresh(zoom_user, &lease, &Change::Deauthorized)
+            .refresh(zoom_user, &lease, &GrantChange::Deauthorize)
             .await?
         {
-            Some(_) => Ok(Checked::StillGood),
+            Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
             // Ended with that, or replaced by a consent.
-            None => match self.links().holding(zoom_user).await?.grant {
-                Some(_) => Ok(Checked::StillGood),
-                None => Ok(Checked::Ended),
+            None => match self.links().snapshot(zoom_user).await?.grant {
+                Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
+                None => Ok(DeauthorizationOutcome::Deauthorized),
             },
         }
     }
@@ -167,34 +172,42 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-    ) -> Result<Option<Me>, GrantError> {
+    ) -> Result<Option<CurrentUser>, GrantError> {
         let tokens = self.open(zoom_user, grant).await?;
-        match self.zoom().users_me(&tokens.access_token).await {
+        match self.zoom().get_current_user(&tokens.access_token).await {
             Ok(me) => Ok(Some(me)),
             Err(ApiError::Unauthorized) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn still_good(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Checked, GrantError> {
-        match self.links().give_back(zoom_user, lease).await {
-            Ok(()) | Err(LeaseError::Taken) => Ok(Checked::StillGood),
+    async fn still_good(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
+        match self.links().release_lease(zoom_user, lease).await {
+            Ok(()) | Err(LeaseError::Taken) => Ok(DeauthorizationOutcome::StillAuthorized),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }
     }
 
-    async fn end(&self, zoom_user: &ZoomUser, version: u64) -> Result<Checked, GrantError> {
+    async fn end(
+        &self,
+        zoom_user: &ZoomUser,
+        version: u64,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
         let now = self.clock.now();
         match self
             .links()
-            .change_of_version(zoom_user, version, &Change::Deauthorized, now)
+            .change_of_version(zoom_user, version, &GrantChange::Deauthorize, now)
             .await?
         {
             Some(changed) => {
                 self.tell(zoom_user, &changed).await?;
-                Ok(Checked::Ended)
+                Ok(DeauthorizationOutcome::Deauthorized)
             }
-            None => Ok(Checked::StillGood),
+            None => Ok(DeauthorizationOutcome::StillAuthorized),
         }
     }
 }

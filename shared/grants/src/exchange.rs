@@ -8,12 +8,12 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::Refused;
+use reelay_domain::link::ChangeError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Consent, LinkError, NewTokens};
 use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
-use reelay_store::vault::{SealedTokens, TokenOwner, Tokens};
-use reelay_zoom::{ApiError, Me, RefreshError, RevokeError};
+use reelay_store::vault::{EncryptedTokens, TokenOwner, Tokens};
+use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError};
 
 use crate::refresh::pause;
 use crate::{GrantError, Grants, LEASE};
@@ -32,7 +32,7 @@ struct Saved {
     begun_at: i64,
     expires_at: i64,
     tokens: Tokens,
-    sealed: SealedTokens,
+    sealed: EncryptedTokens,
     obtained_at: i64,
     access_expires_at: i64,
     scope: Option<String>,
@@ -67,7 +67,11 @@ impl Grants {
                 {
                     return Ok(None);
                 }
-                let me = match self.zoom().users_me(&saved.tokens.access_token).await {
+                let me = match self
+                    .zoom()
+                    .get_current_user(&saved.tokens.access_token)
+                    .await
+                {
                     Ok(me) => me,
                     // Replaced by a later authorization, or deauthorized: nobody's any more.
                     Err(ApiError::Unauthorized) => return Ok(None),
@@ -134,7 +138,11 @@ impl Grants {
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
-        match self.zoom().users_me(&saved.tokens.access_token).await {
+        match self
+            .zoom()
+            .get_current_user(&saved.tokens.access_token)
+            .await
+        {
             Ok(me) if me.user == *zoom_user => {
                 metrics::count(Metric::ExchangesFinished, "needed_at_once");
                 self.take_in(&saved, &me).await.map(|()| true)
@@ -160,7 +168,7 @@ impl Grants {
             begun_by: item.app_user,
             begun_at: item.begun_at,
             expires_at: item.expires_at,
-            tokens: self.vault().open(&owner, &sealed).await?,
+            tokens: self.vault().decrypt(&owner, &sealed).await?,
             sealed,
             obtained_at,
             access_expires_at,
@@ -172,7 +180,7 @@ impl Grants {
     async fn refresh_saved(&self, saved: &mut Saved) -> Result<bool, GrantError> {
         let alone = self
             .sessions
-            .lease_exchange(&saved.key, self.clock.now(), LEASE)
+            .acquire_exchange_lease(&saved.key, self.clock.now(), LEASE)
             .await?;
         if !alone {
             return Err(GrantError::Busy);
@@ -194,7 +202,7 @@ impl Grants {
             refresh_token: pair.refresh_token,
         };
         let owner = TokenOwner::Exchange(saved.key.clone());
-        saved.sealed = self.vault().seal(&owner, &saved.tokens).await?;
+        saved.sealed = self.vault().encrypt(&owner, &saved.tokens).await?;
         let item = ExchangeItem {
             app_user: saved.begun_by.clone(),
             stage: ExchangeStage::Tokens {
@@ -210,13 +218,13 @@ impl Grants {
         Ok(true)
     }
 
-    async fn take_in(&self, saved: &Saved, me: &Me) -> Result<(), GrantError> {
+    async fn take_in(&self, saved: &Saved, me: &CurrentUser) -> Result<(), GrantError> {
         let owner = TokenOwner::Grant(me.user.clone());
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
             tokens: NewTokens {
-                tokens: self.vault().seal(&owner, &saved.tokens).await?,
+                tokens: self.vault().encrypt(&owner, &saved.tokens).await?,
                 obtained_at: saved.obtained_at,
                 exchange: saved.key.clone(),
                 access_expires_at: saved.access_expires_at,
@@ -231,7 +239,9 @@ impl Grants {
             .await
         {
             Ok(changed) => Ok(self.tell(&me.user, &changed).await?),
-            Err(LinkError::Refused(Refused::Ending | Refused::NoLink)) => Ok(()),
+            Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

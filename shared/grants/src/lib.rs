@@ -13,21 +13,21 @@ mod upkeep;
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::NotificationMessage;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::secrets::{SecretError, ZoomCredentials, ZoomSecret};
-use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, Unsent};
+use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, OutboxEntry};
 use reelay_store::queue::Queue;
 use reelay_store::sessions::SessionTable;
 use reelay_store::vault::{TokenOwner, Tokens, Vault, VaultError};
 use reelay_zoom::{
-    ApiError, ClientCredentials, Endpoints, OAuthErrorCode, Outage, RefreshError, RevokeError,
-    Timeouts, Zoom,
+    ApiError, ClientCredentials, Endpoints, OAuthErrorCode, RefreshError, RevokeError, Timeouts,
+    TransientError, ZoomClient,
 };
 use secrecy::SecretString;
 
-pub use ending::Checked;
-pub use upkeep::LookedAfter;
+pub use ending::DeauthorizationOutcome;
+pub use upkeep::MaintenanceOutcome;
 
 /// A lease outlives the slowest call to Zoom (8 s) with everything around it.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -72,13 +72,13 @@ pub enum GrantError {
     },
     /// Zoom did not answer; try again.
     #[error("Zoom is not available: {0}")]
-    Unavailable(Outage),
+    Transient(TransientError),
     /// A call of Zoom's API failed otherwise; try again.
     #[error("users/me: {0}")]
     Api(ApiError),
     /// AWS did not do something.
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     /// The vault did not.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -100,7 +100,7 @@ impl GrantError {
             Self::Busy => "busy",
             Self::InvalidClient => "invalid_client",
             Self::Rejected { .. } => "rejected",
-            Self::Unavailable(_) => "zoom_unavailable",
+            Self::Transient(_) => "zoom_unavailable",
             Self::Api(_) => "zoom_api",
             Self::Aws(_) | Self::Link(_) => "aws",
             Self::Vault(_) => "vault",
@@ -124,7 +124,7 @@ impl From<RefreshError> for GrantError {
             RefreshError::InvalidGrant => Self::ReauthorizationRequired,
             RefreshError::InvalidClient => Self::InvalidClient,
             RefreshError::Rejected { status, code } => Self::Rejected { status, code },
-            RefreshError::Unavailable(outage) => Self::Unavailable(outage),
+            RefreshError::Transient(outage) => Self::Transient(outage),
         }
     }
 }
@@ -134,7 +134,7 @@ impl From<RevokeError> for GrantError {
         match error {
             RevokeError::InvalidClient => Self::InvalidClient,
             RevokeError::Rejected { status, code } => Self::Rejected { status, code },
-            RevokeError::Unavailable(outage) => Self::Unavailable(outage),
+            RevokeError::Transient(outage) => Self::Transient(outage),
         }
     }
 }
@@ -142,7 +142,7 @@ impl From<RevokeError> for GrantError {
 impl From<ApiError> for GrantError {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Unavailable(outage) => Self::Unavailable(outage),
+            ApiError::Transient(outage) => Self::Transient(outage),
             error => Self::Api(error),
         }
     }
@@ -154,7 +154,7 @@ pub struct Grants {
     links: LinkTable,
     sessions: SessionTable,
     vault: Vault,
-    zoom: Zoom,
+    zoom: ZoomClient,
     secret: ZoomSecret,
     notifications: Queue<NotificationMessage>,
     clock: Clock,
@@ -165,7 +165,7 @@ impl Grants {
     /// `NOTIFICATIONS_QUEUE_URL`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |reason: String| ConfigError::Unusable {
+        let unusable = |reason: String| ConfigError::Invalid {
             name: "ZOOM_OAUTH_URL".to_owned(),
             reason,
         };
@@ -178,10 +178,10 @@ impl Grants {
             links: LinkTable::new(environment)?,
             sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
-            zoom: Zoom::new(endpoints, Timeouts::default())
+            zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| unusable(error.to_string()))?,
-            secret: ZoomSecret::named_by(environment, "ZOOM_SECRET")?,
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             clock: environment.clock.clone(),
         })
     }
@@ -197,7 +197,7 @@ impl Grants {
     }
 
     /// Zoom over HTTP.
-    pub fn zoom(&self) -> &Zoom {
+    pub fn zoom(&self) -> &ZoomClient {
         &self.zoom
     }
 
@@ -210,17 +210,17 @@ impl Grants {
     }
 
     /// The credentials once more, if they may have been turned over since they were read.
-    async fn credentials_read_again(&self) -> Result<Option<ClientCredentials>, SecretError> {
-        Ok(self.secret.credentials_read_again().await?.map(client))
+    async fn credentials_reread(&self) -> Result<Option<ClientCredentials>, SecretError> {
+        Ok(self.secret.credentials_reread().await?.map(client))
     }
 
     /// Tells the app what a change brought.
     ///
     /// # Errors
     /// If SQS or DynamoDB did not; what was not told stays in the outbox.
-    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsFailure> {
+    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsError> {
         self.links
-            .tell(&self.notifications, zoom_user, &changed.outbox)
+            .publish_outbox(&self.notifications, zoom_user, &changed.outbox)
             .await
     }
 
@@ -231,13 +231,13 @@ impl Grants {
     pub async fn tell_rest(
         &self,
         zoom_user: &ZoomUser,
-        outbox: &[Unsent],
-    ) -> Result<(), AwsFailure> {
+        outbox: &[OutboxEntry],
+    ) -> Result<(), AwsError> {
         if outbox.is_empty() {
             return Ok(());
         }
         self.links
-            .tell(&self.notifications, zoom_user, outbox)
+            .publish_outbox(&self.notifications, zoom_user, outbox)
             .await
     }
 
@@ -248,7 +248,7 @@ impl Grants {
             .ok_or(GrantError::ReauthorizationRequired)?;
         Ok(self
             .vault
-            .open(&TokenOwner::Grant(zoom_user.clone()), sealed)
+            .decrypt(&TokenOwner::Grant(zoom_user.clone()), sealed)
             .await?)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
@@ -32,7 +32,7 @@ impl Grants {
     /// A token of the grant that has not ended, refreshed if need be.
     ///
     /// # Errors
-    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::None`] are for good.
+    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are for good.
     pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
         self.token(zoom_user, None).await
     }
@@ -55,16 +55,16 @@ impl Grants {
         refused: Option<u64>,
     ) -> Result<AccessToken, GrantError> {
         for look in 0..MOST_LOOKS {
-            let holding = self.links().holding(zoom_user).await?;
-            let grant = holding.grant.ok_or(GrantError::None)?;
+            let holding = self.links().snapshot(zoom_user).await?;
+            let grant = holding.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
-                GrantStatus::Dead => {
+                GrantStatus::ReauthorizationRequired => {
                     // Whoever condemned it may have died before it had told so.
                     self.tell_rest(zoom_user, &holding.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
-                GrantStatus::Ending => return Err(GrantError::Ending),
+                GrantStatus::Revoking => return Err(GrantError::Ending),
             }
             if self.is_fresh(&grant) && refused != Some(grant.version) {
                 let tokens = self.open(zoom_user, &grant).await?;
@@ -76,11 +76,14 @@ impl Grants {
             let now = self.clock.now();
             match self
                 .links()
-                .lease(zoom_user, grant.version, now, LEASE)
+                .acquire_lease(zoom_user, grant.version, now, LEASE)
                 .await
             {
                 Ok(lease) => {
-                    if let Some(token) = self.refresh(zoom_user, &lease, &Change::Condemn).await? {
+                    if let Some(token) = self
+                        .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                        .await?
+                    {
                         return Ok(token);
                     }
                 }
@@ -105,12 +108,12 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        if_invalid: &Change,
+        if_invalid: &GrantChange,
     ) -> Result<Option<AccessToken>, GrantError> {
         let answer = self.ask(zoom_user, lease).await;
         match &answer {
             // The refresh of a grant that is being revoked concerns nobody but ourselves.
-            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Ending => {
+            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Revoking => {
                 metrics::count(Metric::RefreshesFailed, "invalid_grant");
             }
             Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
@@ -120,7 +123,7 @@ impl Grants {
             Ok(Answer::Pair(pair)) => self.save(zoom_user, lease, pair).await,
             Ok(Answer::Replaced) => Ok(None),
             // What is being revoked is gone already: there is nobody left to tell.
-            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Ending => {
+            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
             Ok(Answer::Invalid) => self
@@ -130,7 +133,7 @@ impl Grants {
             Err(error) => {
                 // Nobody is condemned for an outage, or for a mistake of our own. If Zoom had processed
                 // the refresh and the answer was lost, the next attempt will be told so.
-                if let Err(error) = self.links().give_back(zoom_user, lease).await {
+                if let Err(error) = self.links().release_lease(zoom_user, lease).await {
                     tracing::warn!(error = %error, "lease not given back; it runs out");
                 }
                 Err(error)
@@ -145,7 +148,7 @@ impl Grants {
         let mut answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
         // Who is not known as a client has not been heard: the refresh token is not spent.
         if matches!(answer, Err(RefreshError::InvalidClient))
-            && let Some(credentials) = self.credentials_read_again().await?
+            && let Some(credentials) = self.credentials_reread().await?
         {
             answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
         }
@@ -175,7 +178,7 @@ impl Grants {
         let new = NewTokens {
             tokens: self
                 .vault()
-                .seal(&TokenOwner::Grant(zoom_user.clone()), &tokens)
+                .encrypt(&TokenOwner::Grant(zoom_user.clone()), &tokens)
                 .await?,
             obtained_at: lease.grant.obtained_at,
             exchange: lease.grant.exchange.clone(),
@@ -199,7 +202,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        then: &Change,
+        then: &GrantChange,
     ) -> Result<(), GrantError> {
         let now = self.clock.now();
         let changed = self
@@ -212,7 +215,7 @@ impl Grants {
                 "grant no longer honoured by Zoom"
             );
             metrics::count_many(
-                Metric::LinksToReauthorize,
+                Metric::LinksReauthorizationRequired,
                 "refused_by_zoom",
                 newly_refused(&changed),
             );
@@ -224,7 +227,7 @@ impl Grants {
 
 /// How many links wait for a new consent that did not before.
 fn newly_refused(changed: &Changed) -> u64 {
-    let waiting = |state: &Lifecycle| {
+    let waiting = |state: &GrantState| {
         let refused = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
         state.links.iter().filter(refused).count()
     };

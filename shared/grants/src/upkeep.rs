@@ -2,17 +2,17 @@
 //! who have changed accounts.
 
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Grant, NewTokens};
 use reelay_store::vault::TokenOwner;
-use reelay_zoom::{ApiError, Me};
+use reelay_zoom::{ApiError, CurrentUser};
 
 use crate::{AccessToken, GrantError, Grants};
 
 /// What came of looking after a Zoom user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LookedAfter {
+pub enum MaintenanceOutcome {
     /// All is as it should be.
     Done,
     /// Zoom has moved the user to another account; what we know of them is there now.
@@ -25,22 +25,25 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn look_after(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
-        let holding = self.links().holding(zoom_user).await?;
+    pub async fn look_after(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
+        let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let now = self.clock.now();
         for link in &holding.links {
             let expired = link.status == LinkStatus::Pending
                 && link.pending_until.is_none_or(|until| until <= now);
             if expired {
-                self.expire_pending(zoom_user, link.app_user.clone())
+                self.expire_pending_link(zoom_user, link.app_user.clone())
                     .await?;
             }
         }
-        let grant = self.links().holding(zoom_user).await?.grant;
+        let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
-            None | Some(GrantStatus::Dead) => Ok(LookedAfter::Done),
-            Some(GrantStatus::Ending) => self.revoke(zoom_user).await.map(|()| LookedAfter::Done),
+            None | Some(GrantStatus::ReauthorizationRequired) => Ok(MaintenanceOutcome::Done),
+            Some(GrantStatus::Revoking) => self
+                .revoke(zoom_user)
+                .await
+                .map(|()| MaintenanceOutcome::Done),
             Some(GrantStatus::Live) => self.keep(zoom_user).await,
         }
     }
@@ -55,7 +58,7 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = Change::ExpirePending {
+        let change = GrantChange::ExpirePending {
             app_user: app_user.clone(),
         };
         let changed = self
@@ -72,40 +75,43 @@ impl Grants {
     }
 
     /// Sees that a live grant stays alive, and is where Zoom says that its user is.
-    async fn keep(&self, zoom_user: &ZoomUser) -> Result<LookedAfter, GrantError> {
+    async fn keep(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
         // A token that has not expired is used as it is: what lasts is the refresh token, whose 90 days
         // began with the last refresh.
         let (token, me) = match self.whose_token(zoom_user).await {
             Ok(found) => found,
             // That is told, and nothing is left to keep.
-            Err(GrantError::ReauthorizationRequired | GrantError::None) => {
-                return Ok(LookedAfter::Done);
+            Err(GrantError::ReauthorizationRequired | GrantError::NotFound) => {
+                return Ok(MaintenanceOutcome::Done);
             }
             Err(error) => return Err(error),
         };
-        let Some(grant) = self.links().holding(zoom_user).await?.grant else {
-            return Ok(LookedAfter::Done);
+        let Some(grant) = self.links().snapshot(zoom_user).await?.grant else {
+            return Ok(MaintenanceOutcome::Done);
         };
         if grant.version != token.version {
             return Err(GrantError::Busy);
         }
         if let Some(to) = self.follow(zoom_user, &grant, &me).await? {
-            return Ok(LookedAfter::MovedTo(to));
+            return Ok(MaintenanceOutcome::MovedTo(to));
         }
         if !grant.is_idle(self.clock.now()) {
-            self.links().postpone(zoom_user, &grant).await?;
+            self.links().defer_check(zoom_user, &grant).await?;
         }
-        Ok(LookedAfter::Done)
+        Ok(MaintenanceOutcome::Done)
     }
 
     /// A token that Zoom takes, and whose it says that it is. A grant may end before its access token does;
     /// then the refresh token tells, so that nobody waits for the hour to be over.
-    async fn whose_token(&self, zoom_user: &ZoomUser) -> Result<(AccessToken, Me), GrantError> {
+    async fn whose_token(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<(AccessToken, CurrentUser), GrantError> {
         let token = self.access_token(zoom_user).await?;
-        match self.zoom().users_me(&token.token).await {
+        match self.zoom().get_current_user(&token.token).await {
             Err(ApiError::Unauthorized) => {
-                let token = self.another_token(zoom_user, &token).await?;
-                let me = self.zoom().users_me(&token.token).await?;
+                let token = self.replace_token(zoom_user, &token).await?;
+                let me = self.zoom().get_current_user(&token.token).await?;
                 Ok((token, me))
             }
             me => Ok((token, me?)),
@@ -118,7 +124,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-        me: &Me,
+        me: &CurrentUser,
     ) -> Result<Option<ZoomUser>, GrantError> {
         if me.user == *zoom_user || me.user.user_id != zoom_user.user_id {
             return Ok(None);
@@ -126,7 +132,7 @@ impl Grants {
         let tokens = self.open(zoom_user, grant).await?;
         let owner = TokenOwner::Grant(me.user.clone());
         let new = NewTokens {
-            tokens: self.vault().seal(&owner, &tokens).await?,
+            tokens: self.vault().encrypt(&owner, &tokens).await?,
             obtained_at: grant.obtained_at,
             exchange: grant.exchange.clone(),
             access_expires_at: grant.access_expires_at,
@@ -134,7 +140,7 @@ impl Grants {
         };
         let moved = self
             .links()
-            .follow(zoom_user, grant.version, &me.user, &new, self.clock.now())
+            .move_to_account(zoom_user, grant.version, &me.user, &new, self.clock.now())
             .await?
             .ok_or(GrantError::Busy)?;
         metrics::count(Metric::GrantsMoved, "account_changed");

@@ -43,7 +43,7 @@ impl fmt::Debug for Variables {
 
 impl Variables {
     /// Those of this process.
-    pub fn of_process() -> Self {
+    pub fn from_process_env() -> Self {
         Self(std::env::vars().collect())
     }
 
@@ -78,7 +78,7 @@ impl Variables {
     {
         self.required(name)?
             .parse()
-            .map_err(|error: T::Err| ConfigError::Unusable {
+            .map_err(|error: T::Err| ConfigError::Invalid {
                 name: name.to_owned(),
                 reason: error.to_string(),
             })
@@ -133,7 +133,7 @@ fn https() -> SharedHttpClient {
 
 /// Reads the system's trusted roots, which stay in memory for the SDK's HTTP clients. It takes milliseconds and
 /// blocks: something to be done beside Lambda's question for the first event, on a thread of its own.
-pub fn read_roots() {
+pub fn preload_tls_roots() {
     // A client that is made with the SDK's own HTTP client has it read them, and keeps them for the process.
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -160,8 +160,8 @@ impl Environment {
     ///
     /// # Errors
     /// If one of Lambda's own variables is not set.
-    pub fn of_process() -> Result<Self, ConfigError> {
-        let variables = Variables::of_process();
+    pub fn from_process_env() -> Result<Self, ConfigError> {
+        let variables = Variables::from_process_env();
         let credentials = Credentials::new(
             variables.required("AWS_ACCESS_KEY_ID")?,
             variables.required("AWS_SECRET_ACCESS_KEY")?,

@@ -8,12 +8,12 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 /// A call to AWS that did not succeed after the SDK's own retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwsFailure {
+pub struct AwsError {
     call: &'static str,
     code: String,
 }
 
-impl AwsFailure {
+impl AwsError {
     /// Reduces an SDK error.
     pub fn of<E: ProvideErrorMetadata, R>(call: &'static str, error: &SdkError<E, R>) -> Self {
         let code = match error {
@@ -43,10 +43,10 @@ impl AwsFailure {
     }
 }
 
-impl fmt::Display for AwsFailure {
+impl fmt::Display for AwsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.call, self.code)
     }
 }
 
-impl std::error::Error for AwsFailure {}
+impl std::error::Error for AwsError {}

@@ -9,4 +9,4 @@ pub mod random;
 pub mod secrets;
 pub mod sqs;
 
-pub use failure::AwsFailure;
+pub use failure::AwsError;

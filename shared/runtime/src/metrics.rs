@@ -59,15 +59,15 @@ metrics! {
     /// Deauthorizations after which the grant was kept.
     DeauthorizationsIgnored in Count,
     /// Downloads that the clock ordered anew, because nobody had a message for them.
-    DownloadsBySweep in Count,
+    DownloadsRequeued in Count,
     /// Transfers that went on in a fresh invocation.
-    DownloadsHandedOver in Count,
+    DownloadsContinued in Count,
     /// Deliveries of download orders that had nothing to do.
     DownloadsIgnored in Count,
     /// Attempts that ran into one of Zoom's limits.
-    DownloadsLimited in Count,
+    DownloadsRateLimited in Count,
     /// Attempts that were put off without a try, because Zoom had asked the account to wait.
-    DownloadsPostponed in Count,
+    DownloadsDeferred in Count,
     /// Attempts that failed and are repeated.
     DownloadsRetried in Count,
     /// Events of Zoom's, and meetings of its lists, that were queued.
@@ -91,18 +91,18 @@ metrics! {
     /// Links that were never confirmed.
     LinksExpired in Count,
     /// Links whose user must connect again, because Zoom does not honour the grant any more.
-    LinksToReauthorize in Count,
+    LinksReauthorizationRequired in Count,
     /// Notifications that the app has taken.
     NotificationsDelivered in Count,
     /// Notifications that the app has refused.
-    NotificationsRefused in Count,
+    NotificationsFailed in Count,
     /// Orders that were made up for by the clock.
-    OrdersBySweep in Count,
+    JobsEnqueuedByMaintenance in Count,
     /// Refreshes that Zoom did not grant, for whatever reason. Each is tried again, but for grants that are
     /// dead.
     RefreshesFailed in Count,
     /// Sealed sources that were dropped because of their age.
-    SourcesDropped in Count,
+    SourcesExpired in Count,
     /// Uploads that nobody went on with, and that were aborted.
     UploadsAborted in Count,
     /// Uploads that began anew because the file at Zoom had changed.
@@ -112,7 +112,7 @@ metrics! {
     /// `endpoint.url_validation`, answered. Zoom sends it every 72 hours, and switches off what fails.
     UrlValidations in Count,
     /// Requests to Zoom's two routes that were refused.
-    WebhookRefused in Count,
+    WebhooksRejected in Count,
     /// From the acceptance of a file's event to its bytes in the bucket. Of files that wait for the app's call, and
     /// of those that failed in between, there is none.
     WebhookToBucketSeconds in Seconds,

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::environment::{ConfigError, Environment, read_roots};
+use crate::environment::{ConfigError, Environment, preload_tls_roots};
 use crate::random;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
@@ -46,9 +46,9 @@ pub struct Delivery<M> {
     /// delivery did not end, however far it came.
     pub receive_count: u32,
     /// How often SQS delivers it at most, before it moves it to the dead-letter queue.
-    pub most_receives: u32,
+    pub max_receives: u32,
     /// Whether SQS will move it to the dead-letter queue if it is not done now.
-    pub last_chance: bool,
+    pub is_last_attempt: bool,
 }
 
 /// The function's own queue.
@@ -56,7 +56,7 @@ pub struct Delivery<M> {
 pub struct Consumer {
     client: aws_sdk_sqs::Client,
     url: String,
-    most_receives: u32,
+    max_receives: u32,
     first_wait: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Consumer {
         Ok(Self {
             client: environment.sqs(),
             url: environment.variables.required("QUEUE_URL")?.to_owned(),
-            most_receives: environment.variables.parsed("QUEUE_MAX_RECEIVES")?,
+            max_receives: environment.variables.parsed("QUEUE_MAX_RECEIVES")?,
             first_wait: Duration::from_secs(environment.variables.parsed("RETRY_FIRST_SECONDS")?),
         })
     }
@@ -115,18 +115,18 @@ impl Consumer {
         let parsed = serde_json::from_str::<M>(message.body.as_deref().unwrap_or_default());
         let ended = match parsed {
             Ok(parsed) => {
-                let last_chance = receive_count >= self.most_receives;
+                let is_last_attempt = receive_count >= self.max_receives;
                 handle(Delivery {
                     message: parsed,
                     message_id: message_id.clone(),
                     receive_count,
-                    most_receives: self.most_receives,
-                    last_chance,
+                    max_receives: self.max_receives,
+                    is_last_attempt,
                 })
                 .await
             }
             // The category alone: the text may repeat what the message holds.
-            Err(error) => Err(Retry::because(format!(
+            Err(error) => Err(Retry::new(format!(
                 "the message does not read ({:?} error)",
                 error.classify()
             ))),
@@ -189,7 +189,7 @@ where
     H: Fn(SqsEvent, Instant) -> F,
     F: Future<Output = SqsBatchResponse>,
 {
-    tokio::task::spawn_blocking(read_roots);
+    tokio::task::spawn_blocking(preload_tls_roots);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
         let batch = handle(event.payload, deadline(event.context.deadline));
         async move { Ok::<_, Error>(batch.await) }

@@ -13,13 +13,13 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use reelay_runtime::environment::{ConfigError, Environment};
-use reelay_runtime::{AwsFailure, random};
+use reelay_runtime::{AwsError, random};
 
 /// Events above this size go to the bucket.
 const LARGEST_INLINE: usize = 200 * 1024;
 
 /// How long a presigned URL is good for.
-pub const URL_LIFETIME: Duration = Duration::from_secs(3600);
+pub const PRESIGNED_URL_TTL: Duration = Duration::from_secs(3600);
 
 /// A multipart upload that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,10 @@ impl Bucket {
     }
 
     /// The multipart uploads of recordings that were begun before a time and neither completed nor aborted.
-    pub async fn uploads_begun_before(
+    pub async fn uploads_started_before(
         &self,
         before: Timestamp,
-    ) -> Result<Vec<OpenUpload>, AwsFailure> {
+    ) -> Result<Vec<OpenUpload>, AwsError> {
         let (mut found, mut key_marker, mut id_marker) = (Vec::new(), None, None);
         loop {
             let page = self
@@ -72,7 +72,7 @@ impl Bucket {
                 .set_upload_id_marker(id_marker)
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?;
+                .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
             let more = page.is_truncated == Some(true);
             for upload in page.uploads.unwrap_or_default() {
                 let old = upload
@@ -90,7 +90,7 @@ impl Bucket {
     }
 
     /// Gives an upload's parts back. That it is gone already is as good.
-    pub async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), AwsFailure> {
+    pub async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), AwsError> {
         let aborted = self
             .client
             .abort_multipart_upload()
@@ -102,15 +102,15 @@ impl Bucket {
         match aborted {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
-            Err(error) => Err(AwsFailure::of("AbortMultipartUpload", &error)),
+            Err(error) => Err(AwsError::from_sdk("AbortMultipartUpload", &error)),
         }
     }
 
     /// A URL by which anybody who has it can read the object for an hour.
-    pub async fn presigned(&self, key: &str) -> Result<SecretString, AwsFailure> {
+    pub async fn presigned(&self, key: &str) -> Result<SecretString, AwsError> {
         let call = "presigned GetObject";
-        let config = PresigningConfig::expires_in(URL_LIFETIME)
-            .map_err(|_| AwsFailure::answer(call, "lifetime not possible"))?;
+        let config = PresigningConfig::expires_in(PRESIGNED_URL_TTL)
+            .map_err(|_| AwsError::unexpected_response(call, "lifetime not possible"))?;
         let request = self
             .client
             .get_object()
@@ -118,12 +118,12 @@ impl Bucket {
             .key(key)
             .presigned(config)
             .await
-            .map_err(|error| AwsFailure::of(call, &error))?;
+            .map_err(|error| AwsError::from_sdk(call, &error))?;
         Ok(SecretString::from(request.uri()))
     }
 
     /// Writes a small object.
-    pub async fn put_json(&self, key: &str, body: Vec<u8>) -> Result<(), AwsFailure> {
+    pub async fn put_json(&self, key: &str, body: Vec<u8>) -> Result<(), AwsError> {
         self.client
             .put_object()
             .bucket(&self.name)
@@ -133,12 +133,12 @@ impl Bucket {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutObject", &error))
+            .map_err(|error| AwsError::from_sdk("PutObject", &error))
     }
 
     /// What of an event goes into its message: the event, or, above 200 KiB, the name of the object in
     /// which it is put first. SQS takes 1 MiB, with what surrounds it.
-    pub async fn event_body(&self, event: Value) -> Result<EventBody, AwsFailure> {
+    pub async fn event_body(&self, event: Value) -> Result<EventBody, AwsError> {
         let text = event.to_string();
         if text.len() <= LARGEST_INLINE {
             return Ok(EventBody::Event(event));
@@ -149,7 +149,7 @@ impl Bucket {
     }
 
     /// Reads a small object that we wrote. `None` if it is not there.
-    pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsFailure> {
+    pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsError> {
         let answer = self
             .client
             .get_object()
@@ -162,18 +162,18 @@ impl Bucket {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
                 return Ok(None);
             }
-            Err(error) => return Err(AwsFailure::of("GetObject", &error)),
+            Err(error) => return Err(AwsError::from_sdk("GetObject", &error)),
         };
         let body = answer
             .body
             .collect()
             .await
-            .map_err(|_| AwsFailure::answer("GetObject", "body broke off"))?;
+            .map_err(|_| AwsError::unexpected_response("GetObject", "body broke off"))?;
         Ok(Some(body.to_vec()))
     }
 
     /// Removes an object that is no longer needed.
-    pub async fn remove(&self, key: &str) -> Result<(), AwsFailure> {
+    pub async fn remove(&self, key: &str) -> Result<(), AwsError> {
         self.client
             .delete_object()
             .bucket(&self.name)
@@ -181,6 +181,6 @@ impl Bucket {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("DeleteObject", &error))
+            .map_err(|error| AwsError::from_sdk("DeleteObject", &error))
     }
 }

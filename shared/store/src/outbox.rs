@@ -7,11 +7,11 @@
 use jiff::SignedDuration;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::message::NotificationMessage;
-use reelay_domain::notification::RecordingFact;
+use reelay_domain::notification::RecordingNotification;
 
 use crate::queue::Queue;
-use crate::recordings::{Loaded, RecordingTable};
-use reelay_runtime::AwsFailure;
+use crate::recordings::{RecordingTable, RecordingWithFiles};
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 
 /// How long a frozen fact is kept: as long as SQS can redeliver what led to it.
@@ -19,17 +19,17 @@ const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Makes facts and sends them to the notifications queue.
 #[derive(Debug)]
-pub struct Announcer {
+pub struct NotificationOutbox {
     notifications: Queue<NotificationMessage>,
     bucket: String,
     clock: Clock,
 }
 
-impl Announcer {
+impl NotificationOutbox {
     /// Uses `NOTIFICATIONS_QUEUE_URL` and `BUCKET`.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            notifications: Queue::named_by(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             bucket: environment.variables.required("BUCKET")?.to_owned(),
             clock: environment.clock.clone(),
         })
@@ -41,9 +41,9 @@ impl Announcer {
         table: &RecordingTable,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-        fact: &RecordingFact,
+        fact: &RecordingNotification,
         app_users: &[AppUserId],
-    ) -> Result<Option<Loaded>, AwsFailure> {
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
             return Ok(None);
         };
@@ -54,17 +54,14 @@ impl Announcer {
         let now = self.clock.now();
         let mut frozen = Vec::with_capacity(app_users.len());
         for app_user in app_users {
-            let notification = fact.freeze(app_user, &recording, sequence, &self.bucket, now);
+            let notification = fact.render(app_user, &recording, sequence, &self.bucket, now);
             frozen.push(
                 table
                     .freeze(zoom_user, notification, (now + KEPT).as_second())
                     .await?,
             );
         }
-        let messages: Vec<_> = frozen
-            .into_iter()
-            .map(NotificationMessage::to_all)
-            .collect();
+        let messages: Vec<_> = frozen.into_iter().map(NotificationMessage::new).collect();
         self.notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;

@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use serde::Serialize;
 
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
 /// SQS takes at most ten messages in a call.
@@ -25,7 +25,7 @@ pub struct Queue<M> {
 
 impl<M: Serialize> Queue<M> {
     /// The queue whose URL the variable holds.
-    pub fn named_by(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
+    pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.sqs(),
             url: environment.variables.required(variable)?.to_owned(),
@@ -35,7 +35,7 @@ impl<M: Serialize> Queue<M> {
 
     /// Sends one message. `tenant` is the fair queue's group: one Zoom account's backlog does not
     /// starve the others (SQS, "Fair queues").
-    pub async fn send(&self, message: &M, tenant: &str) -> Result<(), AwsFailure> {
+    pub async fn send(&self, message: &M, tenant: &str) -> Result<(), AwsError> {
         let body = json(message)?;
         let sent = self
             .client
@@ -46,16 +46,16 @@ impl<M: Serialize> Queue<M> {
         sent.send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("SendMessage", &error))
+            .map_err(|error| AwsError::from_sdk("SendMessage", &error))
     }
 
     /// Sends one message that is delivered only after a while: at most 15 minutes (SQS, "Delay queues").
-    pub async fn send_later(
+    pub async fn send_delayed(
         &self,
         message: &M,
         tenant: &str,
         seconds: i32,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let body = json(message)?;
         self.client
             .send_message()
@@ -66,12 +66,12 @@ impl<M: Serialize> Queue<M> {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("SendMessage", &error))
+            .map_err(|error| AwsError::from_sdk("SendMessage", &error))
     }
 
     /// Sends any number of messages in batches. An error means that some were not sent: the caller
     /// repeats all, since receivers take repeats for what they are.
-    pub async fn send_all(&self, messages: &[M], tenant: &str) -> Result<(), AwsFailure> {
+    pub async fn send_all(&self, messages: &[M], tenant: &str) -> Result<(), AwsError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for message in messages {
@@ -88,7 +88,9 @@ impl<M: Serialize> Queue<M> {
                 .message_body(body)
                 .message_group_id(tenant)
                 .build()
-                .map_err(|_| AwsFailure::answer("SendMessageBatch", "entry could not be built"))?;
+                .map_err(|_| {
+                    AwsError::unexpected_response("SendMessageBatch", "entry could not be built")
+                })?;
             batch.push(entry);
         }
         if batch.is_empty() {
@@ -98,10 +100,7 @@ impl<M: Serialize> Queue<M> {
         }
     }
 
-    async fn send_batch(
-        &self,
-        entries: Vec<SendMessageBatchRequestEntry>,
-    ) -> Result<(), AwsFailure> {
+    async fn send_batch(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), AwsError> {
         let answer = self
             .client
             .send_message_batch()
@@ -109,16 +108,20 @@ impl<M: Serialize> Queue<M> {
             .set_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| AwsFailure::of("SendMessageBatch", &error))?;
+            .map_err(|error| AwsError::from_sdk("SendMessageBatch", &error))?;
         // The call succeeds even if single messages were refused.
         match answer.failed.first() {
             None => Ok(()),
-            Some(failed) => Err(AwsFailure::answer("SendMessageBatch", failed.code.clone())),
+            Some(failed) => Err(AwsError::unexpected_response(
+                "SendMessageBatch",
+                failed.code.clone(),
+            )),
         }
     }
 }
 
-fn json<M: Serialize>(message: &M) -> Result<String, AwsFailure> {
-    serde_json::to_string(message)
-        .map_err(|_| AwsFailure::answer("SendMessage", "message can't be written as JSON"))
+fn json<M: Serialize>(message: &M) -> Result<String, AwsError> {
+    serde_json::to_string(message).map_err(|_| {
+        AwsError::unexpected_response("SendMessage", "message can't be written as JSON")
+    })
 }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use sha2::{Digest as _, Sha256};
 
-use crate::vault::SealedTokens;
-use reelay_runtime::AwsFailure;
+use crate::vault::EncryptedTokens;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
 /// An authorization attempt, from the app's button to Zoom's redirect back.
@@ -35,21 +35,21 @@ pub struct Session {
     /// PKCE challenge; tells under which key the verifier was derived.
     pub code_challenge: String,
     /// The connect token's `jti`, to be spent when the link becomes active.
-    pub jti: Option<SpendableJti>,
+    pub jti: Option<SingleUseJti>,
     /// When the attempt ends, epoch seconds.
     pub expires_at: i64,
 }
 
 /// A `jti` and how long it has to be remembered once spent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpendableJti {
+pub struct SingleUseJti {
     /// Key of the item that says "spent".
     pub key: String,
     /// When the token that carried it is dead anyway, epoch seconds.
     pub expires_at: i64,
 }
 
-impl SpendableJti {
+impl SingleUseJti {
     /// `jti` is unique per app user, as far as Reelay demands.
     pub fn new(app_user: &AppUserId, jti: &str, token_expires_at: Timestamp) -> Self {
         let mut hash = Sha256::new();
@@ -71,7 +71,7 @@ pub struct ClaimItem {
     /// Whose consent it stands for.
     pub zoom_user: ZoomUser,
     /// The connect token's `jti`.
-    pub jti: Option<SpendableJti>,
+    pub jti: Option<SingleUseJti>,
     /// Whether it was confirmed; the right user may repeat that until it expires.
     pub confirmed: bool,
     /// Epoch seconds.
@@ -101,7 +101,7 @@ pub enum ExchangeStage {
     /// The tokens are saved before anything else is tried with them; whose they are is not known yet.
     Tokens {
         /// Sealed for [`crate::vault::TokenOwner::Exchange`] with this item's key.
-        sealed: SealedTokens,
+        sealed: EncryptedTokens,
         /// When Zoom gave them, epoch milliseconds.
         obtained_at: i64,
         /// When the access token ends, epoch seconds.
@@ -127,7 +127,7 @@ pub struct OpenExchange {
 
 /// What came of spending a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spent {
+pub enum ConsumeOutcome {
     /// It was there, and belongs to this browser. It is gone now.
     Session(Session),
     /// It is not there: used before, or expired.
@@ -161,7 +161,7 @@ impl SessionTable {
     }
 
     /// Opens a session under a nonce that was never used.
-    pub async fn open(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsFailure> {
+    pub async fn open(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsError> {
         self.client
             .put_item()
             .table_name(&self.table)
@@ -170,7 +170,7 @@ impl SessionTable {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
+            .map_err(|error| AwsError::from_sdk("PutItem Sessions", &error))
     }
 
     /// Spends a session, if it is there and belongs to the browser: one conditional delete, so that of
@@ -180,7 +180,7 @@ impl SessionTable {
         nonce: &Nonce,
         browser_hash: Option<&str>,
         now: Timestamp,
-    ) -> Result<Spent, AwsFailure> {
+    ) -> Result<ConsumeOutcome, AwsError> {
         let answer = self
             .client
             .delete_item()
@@ -199,37 +199,37 @@ impl SessionTable {
         match answer {
             Ok(deleted) => {
                 let session: Session = read(deleted.attributes.unwrap_or_default())?;
-                Ok(if session.expires_at > now.as_second() { Spent::Session(session) } else { Spent::Gone })
+                Ok(if session.expires_at > now.as_second() { ConsumeOutcome::Consumed(session) } else { ConsumeOutcome::NotFound })
             }
             Err(error) => match error.as_service_error() {
                 Some(aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(
                     failed,
                 )) => match failed.item().filter(|item| !item.is_empty()) {
-                    None => Ok(Spent::Gone),
+                    None => Ok(ConsumeOutcome::NotFound),
                     Some(item) => {
                         let session: Session = read(item.clone())?;
-                        Ok(if session.expires_at > now.as_second() { Spent::WrongBrowser } else { Spent::Gone })
+                        Ok(if session.expires_at > now.as_second() { ConsumeOutcome::WrongBrowser } else { ConsumeOutcome::NotFound })
                     }
                 },
-                _ => Err(AwsFailure::of("DeleteItem Sessions", &error)),
+                _ => Err(AwsError::from_sdk("DeleteItem Sessions", &error)),
             },
         }
     }
 
     /// Whether a `jti` is spent.
-    pub async fn is_spent(&self, jti: &SpendableJti) -> Result<bool, AwsFailure> {
+    pub async fn is_spent(&self, jti: &SingleUseJti) -> Result<bool, AwsError> {
         Ok(self.get_item(jti.key.clone()).await?.is_some())
     }
 
     /// An exchange, however old.
-    pub async fn exchange(&self, key: &str) -> Result<Option<ExchangeItem>, AwsFailure> {
+    pub async fn exchange(&self, key: &str) -> Result<Option<ExchangeItem>, AwsError> {
         self.get_item(key.to_owned()).await?.map(read).transpose()
     }
 
     /// The exchanges whose tokens are with no grant yet: those of this very moment, and those that were
     /// interrupted. Each is read consistently; that one is missing from the index for an instant is not
     /// excluded.
-    pub async fn open_exchanges(&self) -> Result<Vec<OpenExchange>, AwsFailure> {
+    pub async fn open_exchanges(&self) -> Result<Vec<OpenExchange>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -243,7 +243,7 @@ impl SessionTable {
             .send();
         let mut open = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Sessions", &error))?;
+            let item = item.map_err(|error| AwsError::from_sdk("Query Sessions", &error))?;
             let Some(key) = item.get("id").and_then(|id| id.as_s().ok()) else {
                 continue;
             };
@@ -264,12 +264,12 @@ impl SessionTable {
 
     /// Takes an interrupted exchange's tokens for oneself, as long as nobody else has them: a refresh
     /// token is good once. `false` if somebody has.
-    pub async fn lease_exchange(
+    pub async fn acquire_exchange_lease(
         &self,
         key: &str,
         now: Timestamp,
         lasting: SignedDuration,
-    ) -> Result<bool, AwsFailure> {
+    ) -> Result<bool, AwsError> {
         let taken = self
             .client
             .update_item()
@@ -298,21 +298,17 @@ impl SessionTable {
             {
                 Ok(false)
             }
-            Err(error) => Err(AwsFailure::of("UpdateItem Sessions", &error)),
+            Err(error) => Err(AwsError::from_sdk("UpdateItem Sessions", &error)),
         }
     }
 
     /// Forgets an exchange that is finished.
-    pub async fn forget_exchange(&self, key: &str) -> Result<(), AwsFailure> {
+    pub async fn delete_exchange(&self, key: &str) -> Result<(), AwsError> {
         self.delete(key.to_owned()).await
     }
 
     /// Notes how far an exchange has come. Whoever does so is alone with it, or writes the same.
-    pub async fn save_exchange(
-        &self,
-        key: &str,
-        exchange: &ExchangeItem,
-    ) -> Result<(), AwsFailure> {
+    pub async fn save_exchange(&self, key: &str, exchange: &ExchangeItem) -> Result<(), AwsError> {
         self.client
             .put_item()
             .table_name(&self.table)
@@ -320,7 +316,7 @@ impl SessionTable {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutItem Sessions", &error))
+            .map_err(|error| AwsError::from_sdk("PutItem Sessions", &error))
     }
 
     /// The claim, if it is there and has not expired.
@@ -328,18 +324,18 @@ impl SessionTable {
         &self,
         claim: &Claim,
         now: Timestamp,
-    ) -> Result<Option<ClaimItem>, AwsFailure> {
+    ) -> Result<Option<ClaimItem>, AwsError> {
         let item = self.get_item(claim_key(claim)).await?;
         let claim: Option<ClaimItem> = item.map(read).transpose()?;
         Ok(claim.filter(|claim| claim.expires_at > now.as_second()))
     }
 
     /// Burns a claim: somebody had it who must not.
-    pub async fn burn(&self, claim: &Claim) -> Result<(), AwsFailure> {
+    pub async fn burn(&self, claim: &Claim) -> Result<(), AwsError> {
         self.delete(claim_key(claim)).await
     }
 
-    async fn delete(&self, id: String) -> Result<(), AwsFailure> {
+    async fn delete(&self, id: String) -> Result<(), AwsError> {
         self.client
             .delete_item()
             .table_name(&self.table)
@@ -347,10 +343,10 @@ impl SessionTable {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("DeleteItem Sessions", &error))
+            .map_err(|error| AwsError::from_sdk("DeleteItem Sessions", &error))
     }
 
-    async fn get_item(&self, id: String) -> Result<Option<Item>, AwsFailure> {
+    async fn get_item(&self, id: String) -> Result<Option<Item>, AwsError> {
         self.client
             .get_item()
             .table_name(&self.table)
@@ -359,7 +355,7 @@ impl SessionTable {
             .send()
             .await
             .map(|answer| answer.item)
-            .map_err(|error| AwsFailure::of("GetItem Sessions", &error))
+            .map_err(|error| AwsError::from_sdk("GetItem Sessions", &error))
     }
 }
 
@@ -389,7 +385,7 @@ const OPEN: &str = "open";
 const OPEN_EXCHANGES: &str = "open-exchanges";
 
 /// An exchange's item. It is in the index until its tokens are with a grant.
-pub(crate) fn exchange_item(key: &str, exchange: &ExchangeItem) -> Result<Item, AwsFailure> {
+pub(crate) fn exchange_item(key: &str, exchange: &ExchangeItem) -> Result<Item, AwsError> {
     let mut item = with_id(key.to_owned(), exchange)?;
     if !matches!(exchange.stage, ExchangeStage::Linked { .. }) {
         item.insert(OPEN.to_owned(), AttributeValue::S("exchange".to_owned()));
@@ -397,15 +393,15 @@ pub(crate) fn exchange_item(key: &str, exchange: &ExchangeItem) -> Result<Item, 
     Ok(item)
 }
 
-pub(crate) fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item =
-        to_item(value).map_err(|_| AwsFailure::answer("PutItem", "value can't be an item"))?;
+pub(crate) fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsError> {
+    let mut item: Item = to_item(value)
+        .map_err(|_| AwsError::unexpected_response("PutItem", "value can't be an item"))?;
     item.insert("id".to_owned(), AttributeValue::S(id));
     Ok(item)
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
-fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsError> {
     let id = item
         .get("id")
         .and_then(|id| id.as_s().ok())
@@ -413,6 +409,6 @@ fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
         .unwrap_or("?")
         .to_owned();
     from_item(item).map_err(|error| {
-        AwsFailure::answer("Sessions", format!("{id} item does not read: {error}"))
+        AwsError::unexpected_response("Sessions", format!("{id} item does not read: {error}"))
     })
 }

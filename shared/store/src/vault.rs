@@ -19,7 +19,7 @@ use reelay_domain::ids::ZoomUser;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_runtime::random;
 
@@ -52,16 +52,16 @@ pub struct Tokens {
 
 /// Tokens that may rest in a table.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealedTokens {
+pub struct EncryptedTokens {
     /// Data key, encrypted by KMS.
     key: String,
     /// AES-GCM nonce, then the sealed pair.
     text: String,
 }
 
-impl fmt::Debug for SealedTokens {
+impl fmt::Debug for EncryptedTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealedTokens")
+        f.write_str("EncryptedTokens")
     }
 }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for SealedTokens {
 pub enum VaultError {
     /// KMS did not answer, or refused.
     #[error(transparent)]
-    Kms(#[from] AwsFailure),
+    Kms(#[from] AwsError),
     /// They are another owner's, or were altered.
     #[error("the sealed tokens do not open")]
     DoesNotOpen,
@@ -106,7 +106,7 @@ impl Vault {
         &self,
         owner: &TokenOwner,
         tokens: &Tokens,
-    ) -> Result<SealedTokens, VaultError> {
+    ) -> Result<EncryptedTokens, VaultError> {
         let (kind, id) = owner.context();
         let made = self
             .client
@@ -117,15 +117,17 @@ impl Vault {
             .encryption_context("purpose", PURPOSE)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("GenerateDataKey", &error))?;
+            .map_err(|error| AwsError::from_sdk("GenerateDataKey", &error))?;
         let (Some(data_key), Some(encrypted)) = (made.plaintext, made.ciphertext_blob) else {
-            return Err(AwsFailure::answer("GenerateDataKey", "no key in the answer").into());
+            return Err(
+                AwsError::unexpected_response("GenerateDataKey", "no key in the answer").into(),
+            );
         };
         let plain = serde_json::to_vec(&Plain {
             a: tokens.access_token.expose_secret().to_owned(),
             r: tokens.refresh_token.expose_secret().to_owned(),
         })
-        .map_err(|_| VaultError::DoesNotOpen)?;
+        .map_err(|_| VaultError::DecryptionFailed)?;
         let nonce: [u8; NONCE] = random::bytes();
         let cipher = cipher(data_key.as_ref())?;
         let owner = aad(kind, &id);
@@ -135,8 +137,8 @@ impl Vault {
         };
         let sealed = cipher
             .encrypt(&nonce.into(), payload)
-            .map_err(|_| VaultError::DoesNotOpen)?;
-        Ok(SealedTokens {
+            .map_err(|_| VaultError::DecryptionFailed)?;
+        Ok(EncryptedTokens {
             key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
             text: STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()),
         })
@@ -146,18 +148,18 @@ impl Vault {
     pub async fn open(
         &self,
         owner: &TokenOwner,
-        sealed: &SealedTokens,
+        sealed: &EncryptedTokens,
     ) -> Result<Tokens, VaultError> {
         let (kind, id) = owner.context();
         let encrypted = STANDARD_NO_PAD
             .decode(&sealed.key)
-            .map_err(|_| VaultError::DoesNotOpen)?;
+            .map_err(|_| VaultError::DecryptionFailed)?;
         let text = STANDARD_NO_PAD
             .decode(&sealed.text)
-            .map_err(|_| VaultError::DoesNotOpen)?;
+            .map_err(|_| VaultError::DecryptionFailed)?;
         let (nonce, text) = text
             .split_first_chunk::<NONCE>()
-            .ok_or(VaultError::DoesNotOpen)?;
+            .ok_or(VaultError::DecryptionFailed)?;
         let data_key = self
             .client
             .decrypt()
@@ -167,14 +169,14 @@ impl Vault {
             .encryption_context("purpose", PURPOSE)
             .send()
             .await
-            .map_err(|error| match AwsFailure::of("Decrypt", &error) {
+            .map_err(|error| match AwsError::from_sdk("Decrypt", &error) {
                 failure if failure.code() == "InvalidCiphertextException" => {
-                    VaultError::DoesNotOpen
+                    VaultError::DecryptionFailed
                 }
                 failure => VaultError::Kms(failure),
             })?
             .plaintext
-            .ok_or(VaultError::DoesNotOpen)?;
+            .ok_or(VaultError::DecryptionFailed)?;
         let owner = aad(kind, &id);
         let payload = Payload {
             msg: text,
@@ -182,8 +184,9 @@ impl Vault {
         };
         let plain = cipher(data_key.as_ref())?
             .decrypt(&(*nonce).into(), payload)
-            .map_err(|_| VaultError::DoesNotOpen)?;
-        let plain: Plain = serde_json::from_slice(&plain).map_err(|_| VaultError::DoesNotOpen)?;
+            .map_err(|_| VaultError::DecryptionFailed)?;
+        let plain: Plain =
+            serde_json::from_slice(&plain).map_err(|_| VaultError::DecryptionFailed)?;
         Ok(Tokens {
             access_token: plain.a.into(),
             refresh_token: plain.r.into(),
@@ -192,7 +195,7 @@ impl Vault {
 }
 
 fn cipher(key: &[u8]) -> Result<Aes256Gcm, VaultError> {
-    let key: [u8; 32] = key.try_into().map_err(|_| VaultError::DoesNotOpen)?;
+    let key: [u8; 32] = key.try_into().map_err(|_| VaultError::DecryptionFailed)?;
     Ok(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)))
 }
 

@@ -69,7 +69,7 @@ impl Zoom {
             .http1_only()
             // A frozen function wakes to connections that the other side has closed meanwhile.
             .pool_idle_timeout(Duration::from_secs(15));
-        if endpoints.loopback() {
+        if endpoints.is_loopback() {
             // A proxy from the environment is for the world outside.
             builder = builder.no_proxy();
         }
@@ -175,7 +175,7 @@ fn io_kinds(error: &io::Error, kinds: &mut Vec<io::ErrorKind>) {
 
 /// A call that Zoom could not serve: worth another attempt later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Outage {
+pub enum TransientError {
     /// The connection failed.
     #[error("zoom could not be reached: {0}")]
     Network(NetworkError),
@@ -188,16 +188,16 @@ pub enum Outage {
     /// Zoom answered something that is not what it documents: a redirect, no JSON, needed fields
     /// missing, or more than 8 MiB.
     #[error("the answer of zoom could not be read")]
-    Unreadable,
+    MalformedResponse,
 }
 
-impl Outage {
+impl TransientError {
     /// Whether Zoom may have carried out the call all the same. After such a refresh the old refresh
     /// token may be spent.
     pub fn may_have_been_processed(self) -> bool {
         match self {
             Self::Network(error) => !error.nothing_was_sent(),
-            Self::ServerError { .. } | Self::Unreadable => true,
+            Self::ServerError { .. } | Self::MalformedResponse => true,
         }
     }
 
@@ -207,11 +207,15 @@ impl Outage {
 }
 
 /// Reads an answer that should be JSON, but never more than fits.
-pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, Outage> {
+pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, TransientError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Outage::of(&error))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| TransientError::of(&error))?
+    {
         if bytes.len() + chunk.len() > LONGEST_JSON {
-            return Err(Outage::Unreadable);
+            return Err(TransientError::MalformedResponse);
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -6,10 +6,10 @@
 //! |---|---|
 //! | 200, 206 for the range that was asked | [`Download`] |
 //! | 200, 206 with an HTML page | [`DownloadError::HtmlInsteadOfFile`]: Zoom's way of saying "gone" or "not with this token" |
-//! | 206 for another range, or unasked | [`DownloadError::WrongRange`] |
+//! | 206 for another range, or unasked | [`DownloadError::RangeMismatch`] |
 //! | 301, 302, 303, 307, 308 | followed, see [`Zoom::download`] |
 //! | 401, 403, 404, 410, 416, 429, 5xx | the variant of that name |
-//! | any other | [`DownloadError::Other`] |
+//! | any other | [`DownloadError::UnexpectedStatus`] |
 
 use std::fmt;
 use std::future::poll_fn;
@@ -26,7 +26,7 @@ use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::client::{NetworkError, Zoom, bearer};
-use crate::hosts::{AllowedUrl, DownloadHosts, HostRefused};
+use crate::hosts::{AllowedUrl, DisallowedUrl, DownloadHosts};
 use crate::rate_limit::{RateLimit, RetryAfter};
 
 /// How many redirects one download follows. Zoom makes one.
@@ -139,13 +139,13 @@ pub enum DownloadError {
     /// The URL, or one that it was redirected to, is not among the admitted ones. Nothing was sent
     /// there.
     #[error("not downloaded: {0}")]
-    HostRefused(HostRefused),
+    DisallowedUrl(DisallowedUrl),
     /// More than [`MAX_REDIRECTS`].
     #[error("too many redirects")]
     TooManyRedirects,
     /// A redirect to nowhere.
     #[error("a redirect without a readable target")]
-    BadRedirect,
+    InvalidRedirect,
     /// 401: the token is expired or was never good.
     #[error("the download token is not accepted")]
     Unauthorized,
@@ -166,7 +166,7 @@ pub enum DownloadError {
     },
     /// 206 with other bytes than asked for, or unasked.
     #[error("the answer is for another range")]
-    WrongRange,
+    RangeMismatch,
     /// 429.
     #[error("too many requests")]
     RateLimited(RateLimit),
@@ -287,7 +287,7 @@ impl Zoom {
     ) -> Result<Download, DownloadError> {
         let mut target = hosts
             .parse_url(url.expose_secret())
-            .map_err(DownloadError::HostRefused)?;
+            .map_err(DownloadError::DisallowedUrl)?;
         let mut authorization = match bearer_token {
             Some(token) => Some(bearer(token).ok_or(DownloadError::Unauthorized)?),
             None => None,
@@ -316,10 +316,11 @@ impl Zoom {
                 return Err(DownloadError::TooManyRedirects);
             }
             redirects += 1;
-            let location = text(response.headers(), LOCATION).ok_or(DownloadError::BadRedirect)?;
+            let location =
+                text(response.headers(), LOCATION).ok_or(DownloadError::InvalidRedirect)?;
             target = hosts
                 .parse_location(&target, &location)
-                .map_err(DownloadError::HostRefused)?;
+                .map_err(DownloadError::DisallowedUrl)?;
             if !target.same_origin(&first) {
                 authorization = None;
             }
@@ -357,7 +358,7 @@ fn accept(
             });
         }
         status => {
-            return Err(DownloadError::Other {
+            return Err(DownloadError::UnexpectedStatus {
                 status: status.as_u16(),
             });
         }
@@ -370,7 +371,7 @@ fn accept(
         return Err(DownloadError::HtmlInsteadOfFile);
     }
     if lossy(CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
-        return Err(DownloadError::Encoded);
+        return Err(DownloadError::UnexpectedEncoding);
     }
     let content_length = text(headers, CONTENT_LENGTH).and_then(|text| number(&text));
     let content_range = if status == StatusCode::PARTIAL_CONTENT {
@@ -378,7 +379,7 @@ fn accept(
             .and_then(|text| ContentRange::parse(&text))
             .filter(|got| range.is_some_and(|asked| asked.is_answered_by(got)))
             .filter(|got| content_length.is_none_or(|length| length == got.length()))
-            .ok_or(DownloadError::WrongRange)?;
+            .ok_or(DownloadError::RangeMismatch)?;
         Some(got)
     } else {
         None

@@ -103,7 +103,7 @@ mod tests {
             zoom.api("v2/users/me").as_str(),
             "https://api.zoom.us/v2/users/me"
         );
-        assert!(!zoom.loopback());
+        assert!(!zoom.is_loopback());
         let sim = Endpoints::parse("http://127.0.0.1:4000/zoom/", "http://localhost:4001").unwrap();
         assert_eq!(
             sim.oauth("oauth/token").as_str(),
@@ -113,7 +113,7 @@ mod tests {
             sim.api("v2/meetings/%252F/recordings").path(),
             "/v2/meetings/%252F/recordings"
         );
-        assert!(sim.loopback());
+        assert!(sim.is_loopback());
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             ("https://zoom.us", "http://127.0.0.1:1", false),
         ] {
             assert_eq!(
-                Endpoints::parse(oauth, api).unwrap().loopback(),
+                Endpoints::parse(oauth, api).unwrap().is_loopback(),
                 both,
                 "{oauth} {api}"
             );

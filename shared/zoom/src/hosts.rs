@@ -8,7 +8,7 @@ use crate::endpoints::{Endpoints, is_loopback};
 
 /// A list of hosts that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidHostList {
+pub enum HostListError {
     /// No host at all: nothing could ever be downloaded.
     #[error("the list of download hosts is empty")]
     Empty,
@@ -20,7 +20,7 @@ pub enum InvalidHostList {
 
 /// Why a URL is not downloaded from. Of the URL it shows the host at most.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HostRefused {
+pub enum DisallowedUrl {
     /// Not a URL with a host.
     #[error("not a url with a host")]
     NotAUrl,
@@ -80,30 +80,30 @@ pub struct DownloadHosts {
 
 impl DownloadHosts {
     /// Parses a comma-separated list, such as `zoom.us,zoomgov.com`.
-    pub fn parse(list: &str, endpoints: &Endpoints) -> Result<Self, InvalidHostList> {
+    pub fn parse(list: &str, endpoints: &Endpoints) -> Result<Self, HostListError> {
         let hosts = list
             .split(',')
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
-            .map(|entry| listed_host(entry).ok_or_else(|| InvalidHostList::Entry(entry.to_owned())))
+            .map(|entry| listed_host(entry).ok_or_else(|| HostListError::Entry(entry.to_owned())))
             .collect::<Result<Vec<_>, _>>()?;
         if hosts.is_empty() {
-            return Err(InvalidHostList::Empty);
+            return Err(HostListError::Empty);
         }
         Ok(Self {
             hosts,
-            zoom_is_loopback: endpoints.loopback(),
+            zoom_is_loopback: endpoints.is_loopback(),
         })
     }
 
     /// Parses and checks a URL as it came from outside.
-    pub fn parse_url(&self, text: &str) -> Result<AllowedUrl, HostRefused> {
+    pub fn parse_url(&self, text: &str) -> Result<AllowedUrl, DisallowedUrl> {
         sound(text)?;
         // The URL standard reads `https:host` and `https:/host` as `https://host`; other parsers do not.
         text.split_once(':')
             .filter(|(_, rest)| rest.starts_with("//"))
-            .ok_or(HostRefused::NotAUrl)?;
-        self.check(&Url::parse(text).map_err(|_| HostRefused::NotAUrl)?)
+            .ok_or(DisallowedUrl::NotAUrl)?;
+        self.check(&Url::parse(text).map_err(|_| DisallowedUrl::NotAUrl)?)
     }
 
     /// Checks where a redirect leads, relative to where it came from.
@@ -111,30 +111,30 @@ impl DownloadHosts {
         &self,
         from: &AllowedUrl,
         location: &str,
-    ) -> Result<AllowedUrl, HostRefused> {
+    ) -> Result<AllowedUrl, DisallowedUrl> {
         sound(location)?;
-        self.check(&from.0.join(location).map_err(|_| HostRefused::NotAUrl)?)
+        self.check(&from.0.join(location).map_err(|_| DisallowedUrl::NotAUrl)?)
     }
 
     /// Checks a URL.
-    pub fn check(&self, url: &Url) -> Result<AllowedUrl, HostRefused> {
-        let host = url.host().ok_or(HostRefused::NotAUrl)?;
+    pub fn check(&self, url: &Url) -> Result<AllowedUrl, DisallowedUrl> {
+        let host = url.host().ok_or(DisallowedUrl::NotAUrl)?;
         let local = self.zoom_is_loopback && is_loopback(&host);
         match url.scheme() {
             "https" => {}
             "http" if local => {}
-            _ => return Err(HostRefused::Scheme),
+            _ => return Err(DisallowedUrl::Scheme),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(HostRefused::UserInfo);
+            return Err(DisallowedUrl::UserInfo);
         }
         if !self.hosts.iter().any(|listed| covers(listed, &host)) {
-            return Err(HostRefused::Host(host.to_string()));
+            return Err(DisallowedUrl::Host(host.to_string()));
         }
         match url.port_or_known_default() {
             Some(443) => {}
             Some(_) if local => {}
-            port => return Err(HostRefused::Port(port.unwrap_or_default())),
+            port => return Err(DisallowedUrl::Port(port.unwrap_or_default())),
         }
         Ok(AllowedUrl(url.clone()))
     }
@@ -142,9 +142,9 @@ impl DownloadHosts {
 
 /// The URL standard drops tabs and line ends and reads a backslash as a slash; other parsers do not.
 /// No URL of Zoom's has any of them, so they are refused before there is something to disagree about.
-fn sound(text: &str) -> Result<(), HostRefused> {
+fn sound(text: &str) -> Result<(), DisallowedUrl> {
     if text.chars().any(|c| c == '\\' || c.is_control()) {
-        return Err(HostRefused::Character);
+        return Err(DisallowedUrl::Character);
     }
     Ok(())
 }
@@ -202,8 +202,8 @@ mod tests {
         DownloadHosts::parse(list, &endpoints).unwrap()
     }
 
-    fn host(name: &str) -> HostRefused {
-        HostRefused::Host(name.to_owned())
+    fn host(name: &str) -> DisallowedUrl {
+        DisallowedUrl::Host(name.to_owned())
     }
 
     #[test]
@@ -250,33 +250,33 @@ mod tests {
             ("https://zoom.com/", host("zoom.com")),
             // A Cyrillic o: another host, however it looks.
             ("https://zооm.us/", host("xn--zm-fmca.us")),
-            ("https://zoom.us@evil.test/", HostRefused::UserInfo),
-            ("https://zoom.us:443@evil.test/", HostRefused::UserInfo),
-            ("https://user@zoom.us/", HostRefused::UserInfo),
-            ("https://:password@zoom.us/", HostRefused::UserInfo),
-            ("https://zoom.us:8443/", HostRefused::Port(8443)),
-            ("https://zoom.us:80/", HostRefused::Port(80)),
-            ("http://zoom.us/", HostRefused::Scheme),
-            ("http://zoom.us:443/", HostRefused::Scheme),
-            ("ftp://zoom.us/", HostRefused::Scheme),
-            ("wss://zoom.us/", HostRefused::Scheme),
-            ("file:///etc/passwd", HostRefused::NotAUrl),
-            ("data:text/html,zoom.us", HostRefused::NotAUrl),
-            ("zoom.us/rec", HostRefused::NotAUrl),
-            ("//zoom.us/rec", HostRefused::NotAUrl),
-            ("https:zoom.us/", HostRefused::NotAUrl),
-            ("https:/zoom.us/", HostRefused::NotAUrl),
-            ("", HostRefused::NotAUrl),
-            ("https://evil.test\\@zoom.us/", HostRefused::Character),
-            ("https://zoom.us\\@evil.test/", HostRefused::Character),
-            ("https:\\\\zoom.us/", HostRefused::Character),
-            ("https://zoom\t.us/", HostRefused::Character),
+            ("https://zoom.us@evil.test/", DisallowedUrl::UserInfo),
+            ("https://zoom.us:443@evil.test/", DisallowedUrl::UserInfo),
+            ("https://user@zoom.us/", DisallowedUrl::UserInfo),
+            ("https://:password@zoom.us/", DisallowedUrl::UserInfo),
+            ("https://zoom.us:8443/", DisallowedUrl::Port(8443)),
+            ("https://zoom.us:80/", DisallowedUrl::Port(80)),
+            ("http://zoom.us/", DisallowedUrl::Scheme),
+            ("http://zoom.us:443/", DisallowedUrl::Scheme),
+            ("ftp://zoom.us/", DisallowedUrl::Scheme),
+            ("wss://zoom.us/", DisallowedUrl::Scheme),
+            ("file:///etc/passwd", DisallowedUrl::NotAUrl),
+            ("data:text/html,zoom.us", DisallowedUrl::NotAUrl),
+            ("zoom.us/rec", DisallowedUrl::NotAUrl),
+            ("//zoom.us/rec", DisallowedUrl::NotAUrl),
+            ("https:zoom.us/", DisallowedUrl::NotAUrl),
+            ("https:/zoom.us/", DisallowedUrl::NotAUrl),
+            ("", DisallowedUrl::NotAUrl),
+            ("https://evil.test\\@zoom.us/", DisallowedUrl::Character),
+            ("https://zoom.us\\@evil.test/", DisallowedUrl::Character),
+            ("https:\\\\zoom.us/", DisallowedUrl::Character),
+            ("https://zoom\t.us/", DisallowedUrl::Character),
             (
                 "https://zoom.us/\r\nHost: evil.test",
-                HostRefused::Character,
+                DisallowedUrl::Character,
             ),
-            ("\u{1}https://zoom.us/", HostRefused::Character),
-            ("https://zoom.us/\u{7f}", HostRefused::Character),
+            ("\u{1}https://zoom.us/", DisallowedUrl::Character),
+            ("https://zoom.us/\u{7f}", DisallowedUrl::Character),
             // The function's own surroundings.
             ("https://127.0.0.1/", host("127.0.0.1")),
             ("https://0x7f.1/", host("127.0.0.1")),
@@ -285,7 +285,7 @@ mod tests {
             ("https://[::1]/", host("[::1]")),
             ("https://[::ffff:127.0.0.1]/", host("[::ffff:7f00:1]")),
             ("https://localhost/", host("localhost")),
-            ("http://127.0.0.1:9001/", HostRefused::Scheme),
+            ("http://127.0.0.1:9001/", DisallowedUrl::Scheme),
         ] {
             assert_eq!(zoom().parse_url(url), Err(why), "{url}");
         }
@@ -304,14 +304,14 @@ mod tests {
         }
         for (url, why) in [
             ("http://127.0.0.2/", host("127.0.0.2")),
-            ("http://[::ffff:127.0.0.1]/", HostRefused::Scheme),
-            ("http://a.localhost/", HostRefused::Scheme),
+            ("http://[::ffff:127.0.0.1]/", DisallowedUrl::Scheme),
+            ("http://a.localhost/", DisallowedUrl::Scheme),
             ("https://a.localhost/", host("a.localhost")),
-            ("http://localhost./", HostRefused::Scheme),
-            ("http://user@127.0.0.1/", HostRefused::UserInfo),
+            ("http://localhost./", DisallowedUrl::Scheme),
+            ("http://user@127.0.0.1/", DisallowedUrl::UserInfo),
             // A loopback Zoom does not loosen anything for other hosts.
-            ("http://zoom.us/", HostRefused::Scheme),
-            ("https://zoom.us:8443/", HostRefused::Port(8443)),
+            ("http://zoom.us/", DisallowedUrl::Scheme),
+            ("https://zoom.us:8443/", DisallowedUrl::Port(8443)),
         ] {
             assert_eq!(hosts.parse_url(url), Err(why), "{url}");
         }
@@ -324,15 +324,15 @@ mod tests {
             let hosts = DownloadHosts::parse("zoom.us,127.0.0.1,localhost", &endpoints).unwrap();
             assert_eq!(
                 hosts.parse_url("http://127.0.0.1:9001/"),
-                Err(HostRefused::Scheme)
+                Err(DisallowedUrl::Scheme)
             );
             assert_eq!(
                 hosts.parse_url("http://localhost/"),
-                Err(HostRefused::Scheme)
+                Err(DisallowedUrl::Scheme)
             );
             assert_eq!(
                 hosts.parse_url("https://127.0.0.1:9001/"),
-                Err(HostRefused::Port(9001))
+                Err(DisallowedUrl::Port(9001))
             );
         }
         // Not listed.
@@ -364,10 +364,10 @@ mod tests {
         }
         for (location, why) in [
             ("//evil.test/z", host("evil.test")),
-            ("http://us06web.zoom.us/", HostRefused::Scheme),
-            ("/\\evil.test/", HostRefused::Character),
-            ("\\\\evil.test/", HostRefused::Character),
-            ("https://[", HostRefused::NotAUrl),
+            ("http://us06web.zoom.us/", DisallowedUrl::Scheme),
+            ("/\\evil.test/", DisallowedUrl::Character),
+            ("\\\\evil.test/", DisallowedUrl::Character),
+            ("https://[", DisallowedUrl::NotAUrl),
         ] {
             assert_eq!(
                 zoom().parse_location(&from, location),
@@ -391,7 +391,7 @@ mod tests {
         for list in ["", " , ,"] {
             assert_eq!(
                 DownloadHosts::parse(list, &endpoints),
-                Err(InvalidHostList::Empty)
+                Err(HostListError::Empty)
             );
         }
         for list in [
@@ -407,7 +407,7 @@ mod tests {
         ] {
             assert_eq!(
                 DownloadHosts::parse(list, &endpoints),
-                Err(InvalidHostList::Entry(list.to_owned()))
+                Err(HostListError::Entry(list.to_owned()))
             );
         }
         // A slip in the list does not open a whole top-level domain.

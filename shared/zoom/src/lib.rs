@@ -18,15 +18,16 @@ mod oauth;
 mod rate_limit;
 mod rest;
 
-pub use client::{ClientError, NetworkError, Outage, Timeouts, Zoom};
+pub use client::{ClientError, NetworkError, Timeouts, TransientError, Zoom};
 pub use download::{ByteRange, ContentRange, Download, DownloadBody, DownloadError, MAX_REDIRECTS};
 pub use endpoints::{Endpoints, InvalidEndpoint};
-pub use hosts::{AllowedUrl, DownloadHosts, HostRefused, InvalidHostList};
+pub use hosts::{AllowedUrl, DisallowedUrl, DownloadHosts, HostListError};
 pub use oauth::{
     ClientCredentials, ExchangeError, OAuthErrorCode, RefreshError, RevokeError, TokenPair,
     authorize_url,
 };
 pub use rate_limit::{RateLimit, RateLimitKind, RetryAfter};
 pub use rest::{
-    ApiError, LONGEST_DOWNLOAD_TOKEN_TTL, Me, MeetingRecordings, NO_RECORDING, RecordingsPage,
+    ApiError, CurrentUser, LONGEST_DOWNLOAD_TOKEN_TTL, MeetingRecordings, NO_RECORDING,
+    RecordingsPage,
 };

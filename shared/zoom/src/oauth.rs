@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use crate::client::{Outage, Zoom, read_json_bytes};
+use crate::client::{TransientError, Zoom, read_json_bytes};
 use crate::endpoints::Endpoints;
 use crate::error_code;
 
@@ -140,7 +140,7 @@ pub enum ExchangeError {
     },
     /// Zoom could not be reached or not be understood. The code may be spent all the same.
     #[error(transparent)]
-    Unavailable(Outage),
+    Transient(TransientError),
 }
 
 /// A refresh token that gave no new pair.
@@ -161,9 +161,9 @@ pub enum RefreshError {
         code: OAuthErrorCode,
     },
     /// Zoom could not be reached or not be understood;
-    /// [`Outage::may_have_been_processed`] says whether the refresh token may be spent.
+    /// [`TransientError::may_have_been_processed`] says whether the refresh token may be spent.
     #[error(transparent)]
-    Unavailable(Outage),
+    Transient(TransientError),
 }
 
 /// A token that could not be revoked.
@@ -182,7 +182,7 @@ pub enum RevokeError {
     },
     /// Zoom could not be reached or not be understood. Revoking again does no harm.
     #[error(transparent)]
-    Unavailable(Outage),
+    Transient(TransientError),
 }
 
 /// The page at Zoom where a user consents. `redirect_uri` must equal, byte for byte, the one that is
@@ -214,7 +214,7 @@ enum CallError {
     #[error("refused")]
     Refused { status: u16, code: OAuthErrorCode },
     #[error("unavailable")]
-    Unavailable(Outage),
+    Transient(TransientError),
 }
 
 impl Zoom {
@@ -236,7 +236,7 @@ impl Zoom {
             .await;
         token_pair(answer).map_err(|error| match error {
             CallError::Refused { status, code } => ExchangeError::Rejected { status, code },
-            CallError::Unavailable(outage) => ExchangeError::Unavailable(outage),
+            CallError::Transient(outage) => ExchangeError::Transient(outage),
         })
     }
 
@@ -262,7 +262,7 @@ impl Zoom {
                 ..
             } => RefreshError::InvalidClient,
             CallError::Refused { status, code } => RefreshError::Rejected { status, code },
-            CallError::Unavailable(outage) => RefreshError::Unavailable(outage),
+            CallError::Transient(outage) => RefreshError::Transient(outage),
         })
     }
 
@@ -285,7 +285,7 @@ impl Zoom {
             )
             .form(&[("token", access_token.expose_secret())])
             .build()
-            .map_err(|error| RevokeError::Unavailable(Outage::of(&error)))?;
+            .map_err(|error| RevokeError::Transient(TransientError::of(&error)))?;
         match oauth_call(&self.http, request).await {
             Ok(_) => Ok(()),
             Err(CallError::Refused {
@@ -293,7 +293,7 @@ impl Zoom {
                 ..
             }) => Err(RevokeError::InvalidClient),
             Err(CallError::Refused { status, code }) => Err(RevokeError::Rejected { status, code }),
-            Err(CallError::Unavailable(outage)) => Err(RevokeError::Unavailable(outage)),
+            Err(CallError::Transient(outage)) => Err(RevokeError::Transient(outage)),
         }
     }
 
@@ -321,7 +321,7 @@ impl Zoom {
             let http = http.clone();
             Box::pin(async move {
                 let mut request = Request::try_from(request)
-                    .map_err(|error| CallError::Unavailable(Outage::of(&error)))?;
+                    .map_err(|error| CallError::Transient(TransientError::of(&error)))?;
                 *request.timeout_mut() = Some(timeout);
                 oauth_call(&http, request).await.map(HttpResponse::new)
             })
@@ -335,10 +335,10 @@ async fn oauth_call(http: &Client, request: Request) -> Result<Vec<u8>, CallErro
     let response = http
         .execute(request)
         .await
-        .map_err(|error| CallError::Unavailable(Outage::of(&error)))?;
+        .map_err(|error| CallError::Transient(TransientError::of(&error)))?;
     let status = response.status();
     if status.is_server_error() {
-        return Err(CallError::Unavailable(Outage::ServerError {
+        return Err(CallError::Transient(TransientError::ServerError {
             status: status.as_u16(),
         }));
     }
@@ -352,15 +352,15 @@ async fn oauth_call(http: &Client, request: Request) -> Result<Vec<u8>, CallErro
         });
     }
     if !status.is_success() {
-        return Err(CallError::Unavailable(Outage::Unreadable));
+        return Err(CallError::Transient(TransientError::MalformedResponse));
     }
-    body.map_err(CallError::Unavailable)
+    body.map_err(CallError::Transient)
 }
 
 fn token_pair(
     answer: Result<BasicTokenResponse, RequestTokenError<CallError, BasicErrorResponse>>,
 ) -> Result<TokenPair, CallError> {
-    let unreadable = CallError::Unavailable(Outage::Unreadable);
+    let unreadable = CallError::Transient(TransientError::MalformedResponse);
     // All but `Request` hold raw text of the answer, so they are replaced, not wrapped.
     let answer = answer.map_err(|error| match error {
         RequestTokenError::Request(error) => error,

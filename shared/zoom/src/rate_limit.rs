@@ -123,9 +123,9 @@ mod tests {
             "2026-01-02T00:00:00",
             "Fri, 02 Jan 2026 00:00:00 GMT",
         ] {
-            assert_eq!(read(text), Some(RetryAfter::At(midnight)), "{text}");
+            assert_eq!(read(text), Some(RetryAfter::Date(midnight)), "{text}");
         }
-        assert_eq!(read(" 7 "), Some(RetryAfter::In(Duration::from_secs(7))));
+        assert_eq!(read(" 7 "), Some(RetryAfter::Delay(Duration::from_secs(7))));
         for text in ["", "soon", "-1", "1.5", "2026-13-01T00:00:00Z"] {
             assert_eq!(read(text), None, "{text}");
         }
@@ -165,13 +165,13 @@ mod tests {
     fn a_moment_is_never_past_nor_out_of_range() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let past: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(RetryAfter::At(past).moment(now), now);
+        assert_eq!(RetryAfter::Date(past).retry_at(now), now);
         assert_eq!(
-            RetryAfter::In(Duration::from_secs(60)).moment(now),
+            RetryAfter::Delay(Duration::from_secs(60)).retry_at(now),
             "2026-01-01T00:01:00Z".parse().unwrap()
         );
         assert_eq!(
-            RetryAfter::In(Duration::from_secs(u64::MAX)).moment(now),
+            RetryAfter::Delay(Duration::from_secs(u64::MAX)).retry_at(now),
             Timestamp::MAX
         );
     }

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use crate::client::{Outage, Zoom, bearer, read_json_bytes};
+use crate::client::{TransientError, Zoom, bearer, read_json_bytes};
 use crate::error_code::{code_in_broken_json, code_of};
 use crate::rate_limit::RateLimit;
 
@@ -62,7 +62,7 @@ pub enum ApiError {
     BadPageToken,
     /// Zoom could not be reached or not be understood.
     #[error(transparent)]
-    Unavailable(Outage),
+    Transient(TransientError),
     /// Any other refusal.
     #[error("zoom answered {status} ({})", Code(*code))]
     Other {
@@ -86,7 +86,7 @@ impl fmt::Display for Code {
 
 /// The user that a token belongs to. The e-mail address is not kept: it changes, and is no key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Me {
+pub struct CurrentUser {
     /// Account and user.
     pub user: ZoomUser,
     /// `display_name`, else first and last name, else empty.
@@ -133,8 +133,8 @@ impl fmt::Debug for MeetingRecordings {
 
 impl Zoom {
     /// `GET /users/me`: whose token this is. Within [`Timeouts::oauth`](crate::Timeouts::oauth), for a
-    /// browser waits. An answer without usable ids is [`Outage::Unreadable`].
-    pub async fn users_me(&self, access_token: &SecretString) -> Result<Me, ApiError> {
+    /// browser waits. An answer without usable ids is [`TransientError::MalformedResponse`].
+    pub async fn users_me(&self, access_token: &SecretString) -> Result<CurrentUser, ApiError> {
         let url = self.endpoints.api("v2/users/me");
         let answer = self
             .get(url, access_token, self.timeouts.oauth, false)
@@ -146,7 +146,7 @@ impl Zoom {
                 .unwrap_or_default()
                 .trim()
         };
-        let unreadable = ApiError::Unavailable(Outage::Unreadable);
+        let unreadable = ApiError::Transient(TransientError::MalformedResponse);
         let user = ZoomUser {
             account_id: text("account_id").parse().map_err(|_| unreadable)?,
             user_id: text("id").parse().map_err(|_| unreadable)?,
@@ -157,7 +157,7 @@ impl Zoom {
                 .to_owned(),
             name => name.to_owned(),
         };
-        Ok(Me { user, display_name })
+        Ok(CurrentUser { user, display_name })
     }
 
     /// `GET /users/me/recordings`: a page of what was recorded from `from` to `to`, both in UTC and
@@ -181,7 +181,7 @@ impl Zoom {
             .await?;
         // A list that cannot be found is not an empty list: nobody would look again.
         let Some(Value::Array(meetings)) = answer.get_mut("meetings").map(Value::take) else {
-            return Err(ApiError::Unavailable(Outage::Unreadable));
+            return Err(ApiError::Transient(TransientError::MalformedResponse));
         };
         let next_page_token = answer
             .get("next_page_token")
@@ -233,7 +233,7 @@ impl Zoom {
         timeout: std::time::Duration,
         paged: bool,
     ) -> Result<Value, ApiError> {
-        let unavailable = |error: reqwest::Error| ApiError::Unavailable(Outage::of(&error));
+        let unavailable = |error: reqwest::Error| ApiError::Transient(TransientError::of(&error));
         let response = self
             .http
             .get(url)
@@ -247,14 +247,14 @@ impl Zoom {
             .map_err(unavailable)?;
         let status = response.status();
         if status.is_server_error() {
-            return Err(ApiError::Unavailable(Outage::ServerError {
+            return Err(ApiError::Transient(TransientError::ServerError {
                 status: status.as_u16(),
             }));
         }
         let limit = RateLimit::read(response.headers());
         let body = match read_json_bytes(response).await {
             Ok(body) => body,
-            Err(outage) if status.is_success() => return Err(ApiError::Unavailable(outage)),
+            Err(outage) if status.is_success() => return Err(ApiError::Transient(outage)),
             // The status says enough.
             Err(_) => Vec::new(),
         };
@@ -268,7 +268,7 @@ impl Zoom {
         }
         answer
             .filter(Value::is_object)
-            .ok_or(ApiError::Unavailable(Outage::Unreadable))
+            .ok_or(ApiError::Transient(TransientError::MalformedResponse))
     }
 }
 
@@ -281,11 +281,11 @@ fn refusal(status: StatusCode, code: Option<i64>, limit: RateLimit, paged: bool)
         (401, _) | (_, Some(124)) => ApiError::Unauthorized,
         (_, Some(4700 | 104)) => ApiError::MissingScope,
         (_, Some(1001 | 1010 | 3001 | NO_RECORDING)) => ApiError::NotFound { code },
-        (403, _) | (_, Some(200)) => ApiError::NoPermission { code },
+        (403, _) | (_, Some(200)) => ApiError::Forbidden { code },
         (404, _) => ApiError::NotFound { code },
         (_, Some(300)) if paged => ApiError::BadPageToken,
         // A redirect, which no call of ours has a use for.
-        (300..=399, None) => ApiError::Unavailable(Outage::Unreadable),
+        (300..=399, None) => ApiError::Transient(TransientError::MalformedResponse),
         (status, _) => ApiError::Other { status, code },
     }
 }

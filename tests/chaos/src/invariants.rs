@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus};
-use reelay_store::links::Holding;
+use reelay_store::links::GrantSnapshot;
 use reelay_store::vault::TokenOwner;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -43,7 +43,7 @@ impl Case<'_> {
         for open in self.world.sessions.open_exchanges().await? {
             self.violation(format!("an exchange is left: {:?}", open.item.stage));
             // It is no business of the next seed.
-            self.world.sessions.forget_exchange(&open.key).await?;
+            self.world.sessions.delete_exchange(&open.key).await?;
         }
         self.check_listed(&links).await?;
         self.check_told(&links);
@@ -56,8 +56,8 @@ impl Case<'_> {
     /// If the simulation itself does not work.
     pub(crate) async fn check_nothing_is_left(&mut self) -> anyhow::Result<()> {
         for zoom_user in self.zoom_users.clone() {
-            let holding = self.world.links.holding(&zoom_user).await?;
-            if holding != Holding::default() {
+            let holding = self.world.links.snapshot(&zoom_user).await?;
+            if holding != GrantSnapshot::default() {
                 let grant = holding.grant.map(|grant| grant.status);
                 let links = holding.links.len();
                 self.violation(format!("left in the end: grant {grant:?}, {links} links"));
@@ -73,7 +73,7 @@ impl Case<'_> {
         zoom_user: &ZoomUser,
         links: &mut Vec<Link>,
     ) -> anyhow::Result<Option<String>> {
-        let holding = self.world.links.holding(zoom_user).await?;
+        let holding = self.world.links.snapshot(zoom_user).await?;
         if !holding.outbox.is_empty() {
             self.violation("something is left to be told");
         }
@@ -83,8 +83,10 @@ impl Case<'_> {
             None if holding.links.is_empty() => {}
             None => self.violation(format!("{} links without a grant", holding.links.len())),
             Some(_) if holding.links.is_empty() => self.violation("a grant that nobody needs"),
-            Some(GrantStatus::Ending) => self.violation("a grant that is ending has links"),
-            Some(GrantStatus::Dead) if !all(LinkStatus::ReauthorizationRequired) => {
+            Some(GrantStatus::Revoking) => self.violation("a grant that is ending has links"),
+            Some(GrantStatus::ReauthorizationRequired)
+                if !all(LinkStatus::ReauthorizationRequired) =>
+            {
                 let found = statuses(&holding.links);
                 self.violation(format!(
                     "on a dead grant there are links that are {found:?}"
@@ -96,18 +98,20 @@ impl Case<'_> {
                     "on a live grant there are links that are {found:?}"
                 ));
             }
-            Some(GrantStatus::Dead | GrantStatus::Live) => {}
+            Some(GrantStatus::ReauthorizationRequired | GrantStatus::Live) => {}
         }
         if let Some(grant) = holding.grant {
             match (grant.status, grant.tokens) {
                 (GrantStatus::Live, Some(sealed)) => {
                     let owner = TokenOwner::Grant(zoom_user.clone());
-                    let pair = self.world.vault.open(&owner, &sealed).await?;
+                    let pair = self.world.vault.decrypt(&owner, &sealed).await?;
                     kept = Some(pair.refresh_token.expose_secret().to_owned());
                 }
                 (GrantStatus::Live, None) => self.violation("a live grant without tokens"),
-                (GrantStatus::Dead, Some(_)) => self.violation("a dead grant has kept its tokens"),
-                (GrantStatus::Dead, None) | (GrantStatus::Ending, _) => {}
+                (GrantStatus::ReauthorizationRequired, Some(_)) => {
+                    self.violation("a dead grant has kept its tokens")
+                }
+                (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
             }
         }
         links.extend(holding.links);
@@ -131,7 +135,11 @@ impl Case<'_> {
     /// Zoom honours a pair that the table does not have: unavoidable only if it was never saved.
     async fn is_lost(&mut self, honoured: &str) -> anyhow::Result<bool> {
         for saved in self.world.journal.saved() {
-            let pair = self.world.vault.open(&saved.owner, &saved.sealed).await?;
+            let pair = self
+                .world
+                .vault
+                .decrypt(&saved.owner, &saved.sealed)
+                .await?;
             if pair.refresh_token.expose_secret() == honoured {
                 self.violation("Zoom honours a grant whose pair was saved, and is gone");
                 return Ok(false);
@@ -225,7 +233,7 @@ impl Case<'_> {
         let spent: u32 = grants
             .iter()
             .filter(|grant| ours.contains(grant.user_id.as_str()))
-            .map(|grant| grant.spent_refreshes)
+            .map(|grant| grant.refresh_token_reuses)
             .sum();
         if spent > 0 && !self.disturbed {
             self.violation(format!(
@@ -391,10 +399,10 @@ mod tests {
         let mut case = linked(&world).await;
         let user = case.zoom_users[0].clone();
         let grants = world.warm.grants().unwrap();
-        let holding = world.links.holding(&user).await.unwrap();
+        let holding = world.links.snapshot(&user).await.unwrap();
         let owner = TokenOwner::Grant(user);
         let sealed = holding.grant.unwrap().tokens.unwrap();
-        let pair = world.vault.open(&owner, &sealed).await.unwrap();
+        let pair = world.vault.decrypt(&owner, &sealed).await.unwrap();
         let credentials = grants.credentials().await.unwrap();
         for _ in 0..2 {
             let refreshed = grants.zoom().refresh(&credentials, &pair.refresh_token);

@@ -11,7 +11,7 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{Notification, NotificationMessage};
 use reelay_embedded_aws::{Done, Service};
 use reelay_runtime::environment::Clock;
-use reelay_store::vault::{SealedTokens, TokenOwner};
+use reelay_store::vault::{EncryptedTokens, TokenOwner};
 use serde_json::{Value, json};
 
 /// Which function works a message off.
@@ -48,7 +48,7 @@ pub(crate) struct SavedPair {
     /// Whose, as the vault must be told.
     pub(crate) owner: TokenOwner,
     /// As it was saved.
-    pub(crate) sealed: SealedTokens,
+    pub(crate) sealed: EncryptedTokens,
 }
 
 /// The journal of one stack.
@@ -120,7 +120,7 @@ impl Journal {
     pub(crate) fn order(&self, body: String) {
         self.put_back(Message {
             id: self.another_id(),
-            to: To::Orders,
+            to: To::Jobs,
             body,
             due: self.clock.now(),
             sent_ahead: false,
@@ -181,8 +181,8 @@ impl Journal {
             }
             return;
         }
-        let to = if queue_url == self.queues.orders {
-            To::Orders
+        let to = if queue_url == self.queues.jobs {
+            To::Jobs
         } else if queue_url == self.queues.events {
             To::Events
         } else if queue_url == self.queues.downloads {

@@ -50,7 +50,7 @@ pub fn recording_downloader() -> anyhow::Result<()> {
     let answer = runtime.block_on(async {
         let environment = Environment {
             variables: Variables::new(told.variables),
-            ..Environment::of_process()?
+            ..Environment::from_process_env()?
         };
         let ahead = SignedDuration::from_millis(told.ahead_ms);
         environment.clock.advance(ahead);

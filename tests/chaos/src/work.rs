@@ -45,7 +45,7 @@ pub(crate) async fn use_grant(grants: &Grants, zoom_user: &ZoomUser) -> Used {
         Ok(token) => token,
         Err(error) => return because(&error),
     };
-    match grants.zoom().users_me(&token.token).await {
+    match grants.zoom().get_current_user(&token.token).await {
         Ok(_) => Used::Works,
         Err(ApiError::Unauthorized) => use_another(grants, zoom_user, &token).await,
         Err(error) => Used::Later(error.to_string()),
@@ -58,11 +58,11 @@ pub(crate) async fn use_another(
     zoom_user: &ZoomUser,
     refused: &AccessToken,
 ) -> Used {
-    let token = match grants.another_token(zoom_user, refused).await {
+    let token = match grants.replace_token(zoom_user, refused).await {
         Ok(token) => token,
         Err(error) => return because(&error),
     };
-    match grants.zoom().users_me(&token.token).await {
+    match grants.zoom().get_current_user(&token.token).await {
         Ok(_) => Used::Works,
         Err(ApiError::Unauthorized) => Used::Refused,
         Err(error) => Used::Later(error.to_string()),
@@ -71,7 +71,7 @@ pub(crate) async fn use_another(
 
 fn because(error: &GrantError) -> Used {
     match error {
-        GrantError::None => Used::Over("none"),
+        GrantError::NotFound => Used::Over("none"),
         GrantError::ReauthorizationRequired => Used::Over("reauthorization required"),
         GrantError::Ending => Used::Over("ending"),
         error => Used::Later(error.to_string()),
@@ -83,7 +83,7 @@ pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow:
     let batch = batch(message)?;
     let answer = match message.to {
         To::Events => instances.event_processor()?.handle(batch).await,
-        To::Orders => instances.reconciler()?.handle(batch).await,
+        To::Jobs => instances.reconciler()?.handle(batch).await,
         To::Downloads => {
             let deadline = Instant::now() + DOWNLOADER_TIME;
             let downloader = instances.recording_downloader()?;
@@ -146,7 +146,9 @@ impl World {
             zoom.change_settings(|config| config.deauthorize_url = None);
         }
         let delivery = zoom.deauthorize(zoom_user)?;
-        zoom.attempted(delivery, 1).await.context("no delivery")?;
+        zoom.wait_for_attempts(delivery, 1)
+            .await
+            .context("no delivery")?;
         zoom.change_settings(|config| config.deauthorize_url = address);
         Ok(())
     }
@@ -157,8 +159,10 @@ impl World {
     /// If there is no such user.
     pub(crate) async fn tell_of_removal(&self, zoom_user: &str) -> anyhow::Result<()> {
         let zoom = self.zoom()?;
-        let delivery = zoom.send_deauthorized_only(zoom_user)?;
-        zoom.attempted(delivery, 1).await.context("no delivery")?;
+        let delivery = zoom.send_deauthorized_event(zoom_user)?;
+        zoom.wait_for_attempts(delivery, 1)
+            .await
+            .context("no delivery")?;
         Ok(())
     }
 }

@@ -401,7 +401,7 @@ fn each(rates: &Rates<'_>) -> Result<String, PageError> {
         .to_owned();
     for (name, usage) in things {
         let calls = usage.calls(|name| {
-            !name.contains("units") && !name.contains("by-due") && name != "messages queued"
+            !name.contains("units") && !name.contains("by-next-check") && name != "messages queued"
         });
         let units = |kind: &str| usage.calls(|name| name == format!("DynamoDB {kind} units"));
         // Nothing may come as less than nothing: minus zero.

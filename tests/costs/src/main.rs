@@ -77,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<(), MonthError> {
     for (name, settings) in [
         ("as the template is", template),
         ("raised", template.raised()),
-        ("raised, `by-due` spread", spread),
+        ("raised, `by-next-check` spread", spread),
         ("the same, queues not fair", unfair),
     ] {
         let month = simulation::run(&page, &settings, arguments.recordings, arguments.seed)?;

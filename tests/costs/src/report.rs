@@ -55,7 +55,7 @@ pub fn table(months: &[(&str, Month)]) -> String {
         "files for which Zoom was asked for another token",
         &|month| grouped(month.by_rest),
     );
-    row("seconds in which `by-due` took no more", &|month| {
+    row("seconds in which `by-next-check` took no more", &|month| {
         grouped(month.seconds_index_full)
     });
     row("events in the busiest second", &|month| {

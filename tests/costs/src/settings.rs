@@ -42,7 +42,7 @@ pub struct Settings {
     pub downloads: Function,
     /// `notifier`.
     pub notifications: Function,
-    /// Partitions over which the index `by-due` spreads what is written within one day.
+    /// Partitions over which the index `by-next-check` spreads what is written within one day.
     pub due_partitions: u32,
     /// Whether queues are fair to accounts, which they are: without, to show what that does.
     pub fair: bool,
@@ -76,7 +76,7 @@ impl Settings {
         self
     }
 
-    /// The same with an index `by-due` that spreads a day over so many partitions.
+    /// The same with an index `by-next-check` that spreads a day over so many partitions.
     #[must_use]
     pub fn spread(mut self, due_partitions: u32) -> Self {
         self.due_partitions = due_partitions;

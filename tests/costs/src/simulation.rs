@@ -87,7 +87,7 @@ pub struct Month {
     pub bytes: u64,
     /// Files whose event's token had expired, so that Zoom had to be asked for another.
     pub by_rest: u64,
-    /// Seconds of the month in which the index `by-due` took no more.
+    /// Seconds of the month in which the index `by-next-check` took no more.
     pub seconds_index_full: u64,
     /// Events at Zoom's route in the busiest second.
     pub most_events_a_second: u64,
@@ -213,7 +213,7 @@ impl Assumed {
             ),
             units_per_file: unit("DynamoDB write units"),
             // Half when it is written, half when it is stored.
-            due_per_file: unit("of these to `by-due`") / 2.0,
+            due_per_file: unit("of these to `by-next-check`") / 2.0,
             part: page.assumed("part, MiB")? * 1024.0 * 1024.0,
         })
     }

@@ -61,10 +61,10 @@ impl<'a> Counted<'a> {
         row.insert("DynamoDB write units".to_owned(), units.written);
         let due = units.by_index.iter().filter(|(index, _)| {
             let recordings = &self.system.stack.config().tables.recordings;
-            **index == format!("{recordings}/by-due")
+            **index == format!("{recordings}/by-next-check")
         });
         row.insert(
-            "of these to `by-due`".to_owned(),
+            "of these to `by-next-check`".to_owned(),
             due.map(|(_, units)| units).sum(),
         );
         row.retain(|_, count| *count != 0.0);
@@ -162,8 +162,8 @@ async fn link(system: &System) -> Row {
     system.link("bob", BEN).await;
     let until_told = counted.end();
     // This order is delivered a quarter of an hour after the exchange, and finds it finished.
-    let order = json!({"v": 1, "order": "finish_connect", "exchange": "exchange#gone"});
-    let orders = &system.stack.config().queues.orders;
+    let order = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
+    let orders = &system.stack.config().queues.jobs;
     store::send(&system.stack, orders, &order.to_string()).await;
     let counted = Counted::begin(system);
     system.work().await;
@@ -180,7 +180,7 @@ async fn of_nobody(system: &System) -> Row {
 
 async fn notification(system: &System) -> Row {
     let queue = &system.stack.config().queues.notifications;
-    let message = NotificationMessage::to_all(Notification {
+    let message = NotificationMessage::new(Notification {
         id: "msg_counted".to_owned(),
         event_type: "recording.detected".to_owned(),
         timestamp: system.app.now(),
@@ -297,7 +297,7 @@ async fn a_recording_costs_what_its_files_cost_and_a_constant() {
     let calls = async |files: usize| {
         let mut row = recording(&system, &vec![100; files]).await;
         // What is read and written grows with the recording, and messages are sent by tens.
-        row.retain(|name, _| !name.contains("units") && !name.contains("by-due"));
+        row.retain(|name, _| !name.contains("units") && !name.contains("by-next-check"));
         row
     };
     let (two, three, four) = (calls(2).await, calls(3).await, calls(4).await);

@@ -114,7 +114,7 @@ async fn what_waits_for_the_apps_call_is_left_alone_and_its_source_does_not_rest
         assert_eq!(asked(&system, "/"), 0, "nobody has asked for it");
     }
     // Nothing brings the clock back to it, but the app.
-    assert_eq!(with_attribute(&system, "look_at").await, 0);
+    assert_eq!(with_attribute(&system, "next_check_at").await, 0);
     ask_for(&system, &recording).await;
     let lost = store::take(&system.stack, &system.stack.config().queues.downloads).await;
     assert_eq!(lost.len(), 1);
@@ -122,7 +122,7 @@ async fn what_waits_for_the_apps_call_is_left_alone_and_its_source_does_not_rest
     assert_stored(&system, &inbox, &recording, "").await;
     // By the address that Zoom's API gives.
     assert_eq!(asked(&system, "/rec/webhook_download/"), 0);
-    assert_eq!(with_attribute(&system, "look_at").await, 0);
+    assert_eq!(with_attribute(&system, "next_check_at").await, 0);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn what_has_failed_stays_so_until_somebody_asks() {
     }
     assert_eq!(asked(&system, "/rec/"), 0);
     assert_eq!(inbox.facts(&recording)["recording.failed"], 1);
-    assert_eq!(with_attribute(&system, "look_at").await, 0);
+    assert_eq!(with_attribute(&system, "next_check_at").await, 0);
     ask_for(&system, &recording).await;
     system.work().await;
     landed::assert_whole(&system, &recording, "").await;
@@ -155,7 +155,7 @@ async fn what_is_stored_costs_the_clock_not_even_a_look() {
     let recording = zoom::complete(&system, NewRecording::of(ADA).with_files(files)).await;
     system.work().await;
     landed::assert_whole(&system, &recording, "").await;
-    assert_eq!(with_attribute(&system, "look_at").await, 0);
+    assert_eq!(with_attribute(&system, "next_check_at").await, 0);
     let faults = system.stack.engines().faults();
     faults.reset_calls();
     sweep_after(&system, 3).await;
@@ -177,7 +177,7 @@ async fn uploads_that_nobody_goes_on_with_are_aborted_after_a_day_and_no_others(
     let (system, inbox) = linked("on-demand").await;
     // One that waits to be gone on with: two of five parts are done.
     let (downloader, recording) = Downloader::of(&system, "alice", video(33 * MIB)).await;
-    let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(2);
+    let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
     let armed = system.zoom().arm(refused).unwrap();
     assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
     system.zoom().clear_faults(Some(armed));

@@ -13,12 +13,12 @@ use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Request, Response, Service as _};
 use oauth_callback::OauthCallback;
-use reelay_domain::keys::Versions;
+use reelay_domain::browser_secret::{BrowserSecret, COOKIE};
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::pkce;
-use reelay_domain::session::{BrowserSecret, COOKIE};
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_runtime::environment::{Environment, Variables};
-use reelay_runtime::http::response::Page;
+use reelay_runtime::http::response::ErrorPage;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -221,7 +221,7 @@ fn assert_sound(answer: &Value) {
 /// `{state}` and `{cookie}` in an input stand for good ones.
 pub fn callback(input: &[u8]) {
     let [query, cookie, host, proto] = fields(input).map(text);
-    let keys = Versions::only(STATE_KEY);
+    let keys = SecretVersions::single(STATE_KEY);
     let state = signed_state::sign(&keys, &Nonce::from_random(NONCE), Timestamp::now());
     let good_cookie = format!("{COOKIE}={}", URL_SAFE_NO_PAD.encode(BROWSER));
     let (has_state, has_cookie) = (query.contains("{state}"), cookie.contains("{cookie}"));
@@ -252,7 +252,7 @@ pub fn callback(input: &[u8]) {
             (Some(400), None) => {
                 // The page is the code's own, to the letter.
                 let page = PAGES.into_iter().find(|page| page.code() == code);
-                let page = page.unwrap_or_else(|| panic!("{answer}")).answer();
+                let page = page.unwrap_or_else(|| panic!("{answer}")).into_response();
                 assert_eq!(
                     answer["body"].as_str().map(str::as_bytes),
                     Some(page.body().as_ref())
@@ -268,12 +268,12 @@ pub fn callback(input: &[u8]) {
 }
 
 /// What a callback may show.
-const PAGES: [Page; 5] = [
-    Page::StateInvalid,
-    Page::SessionExpired,
-    Page::SessionSpent,
-    Page::WrongBrowser,
-    Page::AccessDenied,
+const PAGES: [ErrorPage; 5] = [
+    ErrorPage::StateInvalid,
+    ErrorPage::SessionExpired,
+    ErrorPage::SessionSpent,
+    ErrorPage::WrongBrowser,
+    ErrorPage::AccessDenied,
 ];
 
 /// `/v1`: whatever is asked, the answer is one that the contract has, and without a good token nothing but

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
 use reelay_domain::ids::MeetingUuid;
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::webhook::event::{self, FilesCompleted};
 use reelay_domain::webhook::redact;
 use reelay_zoom::{
     ApiError, ByteRange, ClientCredentials, DownloadError, DownloadHosts, Endpoints, RateLimit,
-    RateLimitKind, RetryAfter, Timeouts, Zoom,
+    RateLimitKind, RetryAfter, Timeouts, ZoomClient,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ const A_DAY: u64 = 24 * 3600;
 /// A Zoom that answers as told, and a client of it.
 struct Place {
     runtime: Runtime,
-    zoom: Zoom,
+    zoom: ZoomClient,
     port: u16,
     told: Arc<Mutex<Told>>,
 }
@@ -68,14 +68,14 @@ impl Place {
         let endpoints = Endpoints::parse(&base, &base).unwrap();
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            zoom: Zoom::new(endpoints, Timeouts::default()).unwrap(),
+            zoom: ZoomClient::new(endpoints, Timeouts::default()).unwrap(),
             port,
             told,
         }
     }
 
     /// Runs a call against one answer.
-    fn call<T>(&self, reply: Reply, call: impl AsyncFnOnce(&Zoom) -> T) -> (T, Vec<Seen>) {
+    fn call<T>(&self, reply: Reply, call: impl AsyncFnOnce(&ZoomClient) -> T) -> (T, Vec<Seen>) {
         *self.told.lock().unwrap() = Told {
             reply: Some(reply),
             seen: Vec::new(),
@@ -200,7 +200,7 @@ pub fn zoom_api(input: &[u8]) {
     let token = secret("access");
     let error = PLACE.with(|place| match call {
         b"me" => {
-            let (me, _) = place.call(reply, async |zoom| zoom.users_me(&token).await);
+            let (me, _) = place.call(reply, async |zoom| zoom.get_current_user(&token).await);
             let me = me.inspect(|me| {
                 assert_eq!(
                     json["account_id"].as_str().unwrap().trim(),
@@ -215,7 +215,8 @@ pub fn zoom_api(input: &[u8]) {
         }
         b"meeting" => {
             let uuid: MeetingUuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
-            let ask = async |zoom: &Zoom| zoom.meeting_recordings(&token, &uuid, 60).await;
+            let ask =
+                async |zoom: &ZoomClient| zoom.get_meeting_recordings(&token, &uuid, 60).await;
             let (meeting, _) = place.call(reply, ask);
             let meeting = meeting.inspect(|meeting| {
                 assert_discreet(meeting);
@@ -233,7 +234,7 @@ pub fn zoom_api(input: &[u8]) {
         _ => {
             let next = (call == b"next").then_some("S3CRET next");
             let day = jiff::civil::date(2026, 1, 1);
-            let ask = async |zoom: &Zoom| zoom.recordings_page(&token, day, day, next).await;
+            let ask = async |zoom: &ZoomClient| zoom.list_recordings(&token, day, day, next).await;
             let (page, _) = place.call(reply, ask);
             let page = page.inspect(|page| {
                 assert_discreet(page);
@@ -287,13 +288,13 @@ fn assert_retry_after(read: Option<RetryAfter>, said: Option<&[u8]>) {
     let digits = said.filter(|said| said.iter().all(u8::is_ascii_digit));
     let seconds: Option<u64> = digits.and_then(|digits| text(digits).parse().ok());
     match (read, seconds) {
-        (Some(RetryAfter::In(wait)), Some(seconds)) => assert_eq!(wait.as_secs(), seconds),
+        (Some(RetryAfter::Delay(wait)), Some(seconds)) => assert_eq!(wait.as_secs(), seconds),
         (_, Some(seconds)) => panic!("{seconds} s were not read"),
         _ => {}
     }
     if let Some(read) = read {
         assert!(
-            read.moment(by_hand::now()) >= by_hand::now(),
+            read.retry_at(by_hand::now()) >= by_hand::now(),
             "a wait into the past"
         );
     }
@@ -317,7 +318,7 @@ fn assert_listed(object: &Value, uuid: &MeetingUuid) {
         );
     }
     for (facts, _) in &completed.files {
-        if let Some(file) = event::listed_file(object, uuid, &facts.id) {
+        if let Some(file) = event::find_listed_file(object, uuid, &facts.id) {
             assert!(urls.contains(&file.url.expose_secret()));
         }
     }
@@ -331,10 +332,10 @@ fn assert_queued(meeting: &Value) {
     }
     meeting["host_id"] = json!("UserB");
     let mut event = json!({
-        "event": event::FILES_COMPLETED,
+        "event": event::RECORDING_COMPLETED,
         "payload": {"account_id": "AcctA", "object": meeting},
     });
-    redact::redact(&mut event, &Versions::only("k"), || [7; 16]);
+    redact::redact(&mut event, &SecretVersions::single("k"), || [7; 16]);
     if let Ok(completed) = FilesCompleted::parse(&event) {
         assert_completed(&event, &completed);
     }
@@ -385,7 +386,7 @@ pub fn download(input: &[u8]) {
         let endpoints = Endpoints::parse("http://127.0.0.1", "http://127.0.0.1").unwrap();
         let hosts = DownloadHosts::parse("127.0.0.1", &endpoints).unwrap();
         let url = SecretString::from(first.as_str());
-        let get = async |zoom: &Zoom| {
+        let get = async |zoom: &ZoomClient| {
             let download = zoom
                 .download(&hosts, &url, Some(&secret("bearer")), asked)
                 .await;
@@ -535,7 +536,7 @@ fn assert_refused(reply: &Reply, asked: Option<ByteRange>, error: &DownloadError
     let retry_after = said(reply, "retry-after");
     match (reply.status, error) {
         (200, _) => assert!(is_no_file(reply), "a whole file was refused: {error}"),
-        (206, DownloadError::WrongRange) => {
+        (206, DownloadError::RangeMismatch) => {
             let whole = asked.zip(content_range(reply)).is_some_and(|(asked, got)| {
                 let length = u64::try_from(reply.body.len()).unwrap();
                 let exact = got
@@ -558,14 +559,14 @@ fn assert_refused(reply: &Reply, asked: Option<ByteRange>, error: &DownloadError
         ) => {
             assert_retry_after(*read, retry_after.as_deref());
         }
-        (300..=399, DownloadError::HostRefused(_) | DownloadError::BadRedirect) => {}
-        (300..=399, DownloadError::TooManyRedirects | DownloadError::Other { .. }) => {}
+        (300..=399, DownloadError::DisallowedUrl(_) | DownloadError::InvalidRedirect) => {}
+        (300..=399, DownloadError::TooManyRedirects | DownloadError::UnexpectedStatus { .. }) => {}
         (401, DownloadError::Unauthorized)
         | (403, DownloadError::Forbidden)
         | (404, DownloadError::NotFound)
         | (410, DownloadError::Gone)
         | (416, DownloadError::RangeNotSatisfiable { .. }) => {}
-        (_, DownloadError::Other { status }) => assert_eq!(*status, reply.status),
+        (_, DownloadError::UnexpectedStatus { status }) => assert_eq!(*status, reply.status),
         (status, error) => panic!("{status} gave {error}"),
     }
 }

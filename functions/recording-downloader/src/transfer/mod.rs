@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_store::bucket::Bucket;
-use reelay_store::recordings::{FenceError, KeptUpload};
-use reelay_zoom::{DownloadError, DownloadHosts, Zoom};
+use reelay_store::recordings::{LeaseError, UploadState};
+use reelay_zoom::{DownloadError, DownloadHosts, ZoomClient};
 
 pub use self::body::BodyError;
 pub use self::pace::{ProgressRule, StallRule};
@@ -136,17 +136,17 @@ pub enum Cause {
 pub enum TransferError {
     /// A call to AWS.
     #[error(transparent)]
-    Aws(#[from] AwsFailure),
+    Aws(#[from] AwsError),
     /// The file is somebody else's now. Whoever meets this touches nothing more.
     #[error("the lease on the file was lost to another transfer")]
     Lost,
 }
 
-impl From<FenceError> for TransferError {
-    fn from(error: FenceError) -> Self {
+impl From<LeaseError> for TransferError {
+    fn from(error: LeaseError) -> Self {
         match error {
-            FenceError::Table(failure) => Self::Aws(failure),
-            FenceError::Lost => Self::Lost,
+            LeaseError::Table(failure) => Self::Aws(failure),
+            LeaseError::Lost => Self::Lost,
         }
     }
 }
@@ -179,7 +179,7 @@ pub trait Host: Sync {
     async fn declared_now(&self) -> Option<u64>;
 
     /// An upload exists.
-    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError>;
+    async fn begun(&self, upload: &UploadState) -> Result<(), TransferError>;
 
     /// All parts are there, and this is the checksum of the whole; the upload is about to be completed.
     async fn summed(&self, crc64nvme: &str) -> Result<(), TransferError>;
@@ -197,7 +197,7 @@ pub trait Host: Sync {
 /// One file's transfer.
 pub struct Transfer<'a> {
     /// Zoom, over HTTP.
-    pub zoom: &'a Zoom,
+    pub zoom: &'a ZoomClient,
     /// Where downloads may lead.
     pub hosts: &'a DownloadHosts,
     /// Where the file goes.
@@ -220,7 +220,7 @@ impl Transfer<'_> {
     /// If AWS fails, or the file is somebody else's now.
     pub async fn run(
         &self,
-        kept: Option<KeptUpload>,
+        kept: Option<UploadState>,
         deadline: Option<Instant>,
     ) -> Result<Outcome, TransferError> {
         let allowance = Allowance::new(Instant::now(), deadline, self.settings.reserve);
@@ -265,7 +265,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// If AWS fails, or the file is somebody else's now.
-    pub async fn abandon(&self, kept: &KeptUpload) -> Result<(), TransferError> {
+    pub async fn abandon(&self, kept: &UploadState) -> Result<(), TransferError> {
         self.host.hold().await?;
         let target = Target {
             bucket: self.bucket,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use reelay_runtime::random;
-use reelay_store::recordings::KeptUpload;
+use reelay_store::recordings::UploadState;
 use reelay_zoom::DownloadError;
 
 use super::body::{Feed, FeedError};
@@ -39,7 +39,7 @@ impl Run<'_> {
     pub(super) async fn fill(
         &self,
         upload: &Upload<'_>,
-        kept: &KeptUpload,
+        kept: &UploadState,
         parts: Parts,
         mut done: BTreeMap<u32, StoredPart>,
         first: Answer,
@@ -225,8 +225,8 @@ impl<E: Into<Halt>> From<E> for Failed {
                                 retry_after: None,
                                 ..
                             }
-                            | DownloadError::WrongRange
-                            | DownloadError::Encoded
+                            | DownloadError::RangeMismatch
+                            | DownloadError::UnexpectedEncoding
                     )
             )
         );

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_store::recordings::KeptUpload;
+use reelay_store::recordings::UploadState;
 use reelay_zoom::{ByteRange, ContentRange, DownloadError};
 
 use super::body::{Feed, FeedError};
@@ -76,7 +76,7 @@ fn shape(asked: Option<u64>, range: Option<ContentRange>, length: Option<u64>, p
 }
 
 impl Run<'_> {
-    pub(super) async fn work(&self, kept: Option<KeptUpload>) -> Result<Outcome, Halt> {
+    pub(super) async fn work(&self, kept: Option<UploadState>) -> Result<Outcome, Halt> {
         if kept.is_none() && self.target.order.strays {
             self.target.abort_strays().await?;
         }
@@ -204,9 +204,9 @@ impl Run<'_> {
         length: Option<u64>,
         part_size: u64,
         recognised: Option<bool>,
-    ) -> Result<(Upload<'_>, KeptUpload), Halt> {
+    ) -> Result<(Upload<'_>, UploadState), Halt> {
         let upload = self.target.begin().await?;
-        let kept = KeptUpload {
+        let kept = UploadState {
             id: upload.id.clone(),
             length,
             validator: answer.validator.clone(),
@@ -226,7 +226,7 @@ impl Run<'_> {
         Ok((upload, kept))
     }
 
-    async fn go_on(&self, kept: KeptUpload) -> Result<Outcome, Halt> {
+    async fn go_on(&self, kept: UploadState) -> Result<Outcome, Halt> {
         let upload = Upload {
             target: self.target,
             id: kept.id.clone(),
@@ -286,7 +286,7 @@ impl Run<'_> {
     }
 
     /// Whether an earlier run has completed the upload, and died before it could say so.
-    async fn completed_before(&self, kept: &KeptUpload) -> Result<Option<Stored>, Halt> {
+    async fn completed_before(&self, kept: &UploadState) -> Result<Option<Stored>, Halt> {
         let crc = kept.crc64nvme.as_deref().and_then(proof::from_base64);
         let (Some(length), Some(crc)) = (kept.length, crc) else {
             return Ok(None);

@@ -64,7 +64,7 @@ impl Settings {
     /// If one of them is no number in its range.
     pub fn read(variables: &Variables) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
-        let unusable = |name: &str, reason: &str| ConfigError::Unusable {
+        let unusable = |name: &str, reason: &str| ConfigError::Invalid {
             name: name.to_owned(),
             reason: reason.to_owned(),
         };

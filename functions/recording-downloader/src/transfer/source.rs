@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reelay_store::recordings::SourceKind;
-use reelay_zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, Zoom};
+use reelay_zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, ZoomClient};
 use secrecy::SecretString;
 
 use super::body::{BodyError, WatchedBody};
@@ -86,7 +86,7 @@ fn climbs(error: &DownloadError) -> bool {
             | DownloadError::HtmlInsteadOfFile
             | DownloadError::NotFound
             | DownloadError::Gone
-            | DownloadError::HostRefused(_)
+            | DownloadError::DisallowedUrl(_)
     )
 }
 
@@ -100,7 +100,7 @@ struct Place {
 /// The way to the file at the moment. It climbs no ladder by itself, so that it can be shared with bodies
 /// that outlive any borrow.
 pub(crate) struct Way {
-    zoom: Zoom,
+    zoom: ZoomClient,
     hosts: DownloadHosts,
     answer: Duration,
     stall: StallRule,
@@ -148,7 +148,8 @@ impl Way {
             .await
             .map_err(|_| DownloadError::Network(NetworkError::Timeout))??;
         // Only an address that wants no token can be asked without one.
-        let direct = (bearer.is_some() && !download.authorized).then(|| download.final_url.clone());
+        let direct =
+            (bearer.is_some() && !download.is_authorized).then(|| download.final_url.clone());
         let mut answer = self.answer(download, kind);
         if range.is_none_or(|range| range.first() == 0) {
             let head = answer.body.peek().await.map_err(|error| match error {
@@ -197,7 +198,7 @@ pub(crate) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Begins on the lowest rung.
     pub(crate) async fn new(
-        zoom: &Zoom,
+        zoom: &ZoomClient,
         hosts: &DownloadHosts,
         settings: &super::Settings,
         host: &'a dyn Host,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use reelay_store::recordings::KeptUpload;
+use reelay_store::recordings::UploadState;
 
 use super::{Halt, Host, Rung, TransferError};
 
@@ -13,7 +13,7 @@ use super::{Halt, Host, Rung, TransferError};
 #[derive(Debug, Default)]
 pub struct Standalone {
     rungs: Vec<Rung>,
-    kept: Mutex<Option<KeptUpload>>,
+    kept: Mutex<Option<UploadState>>,
     bytes: AtomicU64,
 }
 
@@ -27,7 +27,7 @@ impl Standalone {
     }
 
     /// The upload that is under way, to be gone on with.
-    pub fn kept(&self) -> Option<KeptUpload> {
+    pub fn kept(&self) -> Option<UploadState> {
         self.slot().clone()
     }
 
@@ -36,7 +36,7 @@ impl Standalone {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<KeptUpload>> {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<UploadState>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,7 +51,7 @@ impl Host for Standalone {
         None
     }
 
-    async fn begun(&self, upload: &KeptUpload) -> Result<(), TransferError> {
+    async fn begun(&self, upload: &UploadState) -> Result<(), TransferError> {
         *self.slot() = Some(upload.clone());
         Ok(())
     }

@@ -11,7 +11,7 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
 };
 use bytes::Bytes;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_store::bucket::Bucket;
 
 use super::body::{Fed, Feed, FeedError};
@@ -31,7 +31,7 @@ pub(crate) enum SendError {
     /// The bytes did not come.
     Source(FeedError),
     /// S3 did not take them.
-    S3(AwsFailure),
+    S3(AwsError),
 }
 
 /// What came of completing an upload.
@@ -66,24 +66,24 @@ impl<'a> Target<'a> {
                 verified("PutObject", answer.checksum_crc64_nvme(), crc).map_err(SendError::S3)?;
                 Ok(crc)
             }
-            (Ok(_), _) => Err(SendError::S3(AwsFailure::answer(
+            (Ok(_), _) => Err(SendError::S3(AwsError::unexpected_response(
                 "PutObject",
                 "done before all was sent",
             ))),
             (Err(_), Fed::Broken(error)) => Err(SendError::Source(error)),
-            (Err(error), _) => Err(SendError::S3(AwsFailure::of("PutObject", &error))),
+            (Err(error), _) => Err(SendError::S3(AwsError::from_sdk("PutObject", &error))),
         }
     }
 
     /// Stores a file that is in memory. Gives its CRC-64/NVME.
-    pub(crate) async fn put_bytes(&self, bytes: Bytes) -> Result<u64, AwsFailure> {
+    pub(crate) async fn put_bytes(&self, bytes: Bytes) -> Result<u64, AwsError> {
         let crc = proof::crc(&bytes);
         let length = bytes.len() as u64;
         self.put_request(ByteStream::from(bytes), length)
             .checksum_crc64_nvme(proof::to_base64(crc))
             .send()
             .await
-            .map_err(|error| AwsFailure::of("PutObject", &error))?;
+            .map_err(|error| AwsError::from_sdk("PutObject", &error))?;
         Ok(crc)
     }
 
@@ -110,7 +110,7 @@ impl<'a> Target<'a> {
     }
 
     /// Begins a multipart upload.
-    pub(crate) async fn begin(self) -> Result<Upload<'a>, AwsFailure> {
+    pub(crate) async fn begin(self) -> Result<Upload<'a>, AwsError> {
         let Order {
             key,
             content_type,
@@ -129,15 +129,15 @@ impl<'a> Target<'a> {
             .checksum_type(ChecksumType::FullObject)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("CreateMultipartUpload", &error))?;
-        let id = created
-            .upload_id
-            .ok_or_else(|| AwsFailure::answer("CreateMultipartUpload", "no upload id"))?;
+            .map_err(|error| AwsError::from_sdk("CreateMultipartUpload", &error))?;
+        let id = created.upload_id.ok_or_else(|| {
+            AwsError::unexpected_response("CreateMultipartUpload", "no upload id")
+        })?;
         Ok(Upload { target: self, id })
     }
 
     /// Whether the object under the key is this file: same length, same checksum.
-    pub(crate) async fn holds(&self, length: u64, crc: u64) -> Result<bool, AwsFailure> {
+    pub(crate) async fn holds(&self, length: u64, crc: u64) -> Result<bool, AwsError> {
         let head = self
             .bucket
             .client()
@@ -159,13 +159,13 @@ impl<'a> Target<'a> {
             {
                 Ok(false)
             }
-            Err(error) => Err(AwsFailure::of("HeadObject", &error)),
+            Err(error) => Err(AwsError::from_sdk("HeadObject", &error)),
         }
     }
 
     /// Aborts every upload for this key: remains of an owner that died before it could note what it had
     /// begun. The lease is ours, so none of them is anybody's.
-    pub(crate) async fn abort_strays(self) -> Result<(), AwsFailure> {
+    pub(crate) async fn abort_strays(self) -> Result<(), AwsError> {
         let mut strays = self
             .bucket
             .client()
@@ -174,7 +174,7 @@ impl<'a> Target<'a> {
             .prefix(&self.order.key)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?
+            .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?
             .uploads
             .unwrap_or_default();
         strays.retain(|upload| upload.key.as_ref() == Some(&self.order.key));
@@ -197,7 +197,7 @@ pub(crate) struct Upload<'a> {
 
 impl Upload<'_> {
     /// What lies at S3: the truth about what is done. `None` if there is no such upload.
-    pub(crate) async fn parts(&self) -> Result<Option<BTreeMap<u32, StoredPart>>, AwsFailure> {
+    pub(crate) async fn parts(&self) -> Result<Option<BTreeMap<u32, StoredPart>>, AwsError> {
         let mut pages = self
             .target
             .bucket
@@ -214,7 +214,7 @@ impl Upload<'_> {
             let part = match part {
                 Ok(part) => part,
                 Err(error) if error.code() == Some("NoSuchUpload") => return Ok(None),
-                Err(error) => return Err(AwsFailure::of("ListParts", &error)),
+                Err(error) => return Err(AwsError::from_sdk("ListParts", &error)),
             };
             // A part of which something is unknown counts as missing, and is replaced.
             let whole = (
@@ -258,12 +258,12 @@ impl Upload<'_> {
                 }
                 stored("UploadPart", length, answer.e_tag, crc).map_err(SendError::S3)
             }
-            (Ok(_), _) => Err(SendError::S3(AwsFailure::answer(
+            (Ok(_), _) => Err(SendError::S3(AwsError::unexpected_response(
                 "UploadPart",
                 "done before all was sent",
             ))),
             (Err(_), Fed::Broken(error)) => Err(SendError::Source(error)),
-            (Err(error), _) => Err(SendError::S3(AwsFailure::of("UploadPart", &error))),
+            (Err(error), _) => Err(SendError::S3(AwsError::from_sdk("UploadPart", &error))),
         }
     }
 
@@ -272,14 +272,14 @@ impl Upload<'_> {
         &self,
         number: u32,
         bytes: Bytes,
-    ) -> Result<StoredPart, AwsFailure> {
+    ) -> Result<StoredPart, AwsError> {
         let (crc, length) = (proof::crc(&bytes), bytes.len() as u64);
         let sent = self
             .part_request(number, ByteStream::from(bytes), length)
             .checksum_crc64_nvme(proof::to_base64(crc))
             .send()
             .await
-            .map_err(|error| AwsFailure::of("UploadPart", &error))?;
+            .map_err(|error| AwsError::from_sdk("UploadPart", &error))?;
         stored("UploadPart", length, sent.e_tag, crc)
     }
 
@@ -307,7 +307,7 @@ impl Upload<'_> {
         parts: &BTreeMap<u32, StoredPart>,
         length: u64,
         crc: u64,
-    ) -> Result<Completed, AwsFailure> {
+    ) -> Result<Completed, AwsError> {
         let listed = parts.iter().map(|(number, part)| {
             CompletedPart::builder()
                 .part_number(i32::try_from(*number).unwrap_or(i32::MAX))
@@ -343,12 +343,12 @@ impl Upload<'_> {
                 code @ ("InvalidPart" | "InvalidPartOrder" | "BadDigest" | "EntityTooSmall"
                 | "InvalidRequest" | "InvalidArgument"),
             ) => Ok(Completed::NotProven(code.to_owned())),
-            _ => Err(AwsFailure::of("CompleteMultipartUpload", &error)),
+            _ => Err(AwsError::from_sdk("CompleteMultipartUpload", &error)),
         }
     }
 
     /// Gives the parts back. That the upload is gone already is as good.
-    pub(crate) async fn abort(&self) -> Result<(), AwsFailure> {
+    pub(crate) async fn abort(&self) -> Result<(), AwsError> {
         let aborted = self
             .target
             .bucket
@@ -362,17 +362,20 @@ impl Upload<'_> {
         match aborted {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
-            Err(error) => Err(AwsFailure::of("AbortMultipartUpload", &error)),
+            Err(error) => Err(AwsError::from_sdk("AbortMultipartUpload", &error)),
         }
     }
 }
 
 /// What S3 computed must be what we computed; an S3 that names no checksum has verified none.
-fn verified(call: &'static str, at_s3: Option<&str>, ours: u64) -> Result<(), AwsFailure> {
+fn verified(call: &'static str, at_s3: Option<&str>, ours: u64) -> Result<(), AwsError> {
     if at_s3.and_then(proof::from_base64) == Some(ours) {
         Ok(())
     } else {
-        Err(AwsFailure::answer(call, "another checksum than ours"))
+        Err(AwsError::unexpected_response(
+            call,
+            "another checksum than ours",
+        ))
     }
 }
 
@@ -381,7 +384,7 @@ fn stored(
     length: u64,
     etag: Option<String>,
     crc: u64,
-) -> Result<StoredPart, AwsFailure> {
-    let etag = etag.ok_or_else(|| AwsFailure::answer(call, "no entity tag"))?;
+) -> Result<StoredPart, AwsError> {
+    let etag = etag.ok_or_else(|| AwsError::unexpected_response(call, "no entity tag"))?;
     Ok(StoredPart { length, etag, crc })
 }

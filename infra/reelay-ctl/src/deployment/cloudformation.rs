@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_cloudformation::Client;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, Environment, Variables};
 
 use super::{CommandLine, Deployment, Description, sdk_http_client};
@@ -60,7 +60,7 @@ async fn describe(client: &Client, name: &str) -> anyhow::Result<Description> {
     let stacks = match stacks {
         Ok(answer) => answer.stacks.unwrap_or_default(),
         Err(error) => {
-            let failure = AwsFailure::of("DescribeStacks", &error);
+            let failure = AwsError::from_sdk("DescribeStacks", &error);
             // CloudFormation's way to say that there is none.
             if failure.code() == "ValidationError" {
                 bail!("there is no stack {name} in this account and region");
@@ -95,7 +95,7 @@ async fn resources(client: &Client, name: &str) -> anyhow::Result<BTreeMap<Strin
     let mut found = BTreeMap::new();
     while let Some(resource) = pages.next().await {
         let resource = resource
-            .map_err(|error| AwsFailure::of("ListStackResources", &error))
+            .map_err(|error| AwsError::from_sdk("ListStackResources", &error))
             .with_context(|| format!("the resources of {name} can't be listed"))?;
         if let (Some(logical), Some(physical)) =
             (resource.logical_resource_id, resource.physical_resource_id)

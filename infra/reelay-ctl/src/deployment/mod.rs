@@ -185,7 +185,7 @@ impl Deployment {
                 "NotificationsDlq",
                 "notifier",
             ),
-            QueueName::Orders => ("orders", "OrdersQueue", "OrdersDlq", "reconciler"),
+            QueueName::Jobs => ("orders", "JobsQueue", "JobsDlq", "reconciler"),
         };
         Ok(Pair {
             name,

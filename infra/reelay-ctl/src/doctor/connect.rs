@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use reelay_domain::jwt::Audience;
 use reelay_zoom::{
-    ClientCredentials, Endpoints, ExchangeError, OAuthErrorCode, Outage, Timeouts, Zoom,
+    ClientCredentials, Endpoints, ExchangeError, OAuthErrorCode, Timeouts, TransientError,
+    ZoomClient,
 };
 use reqwest::header::{LOCATION, SET_COOKIE};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -277,7 +278,7 @@ async fn client(
         deployment.parameter("ZoomOAuthUrl"),
         deployment.parameter("ZoomApiUrl"),
     )?;
-    let client = Zoom::new(endpoints, Timeouts::default())?;
+    let client = ZoomClient::new(endpoints, Timeouts::default())?;
     let credentials = ClientCredentials {
         client_id: zoom.client_id.clone(),
         client_secret: zoom.client_secret.clone(),
@@ -322,7 +323,7 @@ async fn client(
         Err(ExchangeError::Rejected { .. }) | Ok(_) => {
             Finding::ok(CHECK, "Zoom knows client id and client secret")
         }
-        Err(ExchangeError::Unavailable(outage)) => unknown(Outage::to_string(&outage)),
+        Err(ExchangeError::Transient(outage)) => unknown(TransientError::to_string(&outage)),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum as _;
 use jiff::{SpanRound, Unit};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 use super::finding::Finding;
 use crate::arguments::QueueName;
@@ -24,7 +24,7 @@ pub(super) async fn examine(deployment: &Deployment) -> anyhow::Result<Vec<Findi
     Ok(findings)
 }
 
-fn unknown(check: String, failure: &AwsFailure) -> Finding {
+fn unknown(check: String, failure: &AwsError) -> Finding {
     Finding::warn(
         check,
         format!("can't be asked: {failure}"),
@@ -33,7 +33,7 @@ fn unknown(check: String, failure: &AwsFailure) -> Finding {
     )
 }
 
-async fn dead_letters(deployment: &Deployment, pair: &Pair) -> Result<Finding, AwsFailure> {
+async fn dead_letters(deployment: &Deployment, pair: &Pair) -> Result<Finding, AwsError> {
     let client = deployment.environment.sqs();
     let check = format!("queue.{}", pair.name);
     let dead = Depth::of(&client, &pair.dlq).await?.all();
@@ -92,7 +92,10 @@ async fn alarms(deployment: &Deployment) -> Finding {
     let found = match answer {
         Ok(answer) => answer.metric_alarms.unwrap_or_default(),
         Err(error) => {
-            return unknown(CHECK.to_owned(), &AwsFailure::of("DescribeAlarms", &error));
+            return unknown(
+                CHECK.to_owned(),
+                &AwsError::from_sdk("DescribeAlarms", &error),
+            );
         }
     };
     let off: Vec<String> = found

@@ -63,7 +63,7 @@ async fn read(
 ) -> anyhow::Result<Result<SecretString, String>> {
     // A stack without it is none of ours.
     deployment.resource(logical)?;
-    let secret = Secret::named_by(&deployment.environment, variable)?;
+    let secret = Secret::from_env(&deployment.environment, variable)?;
     let versions = secret.versions().await;
     Ok(versions
         .map(|versions| versions.current)

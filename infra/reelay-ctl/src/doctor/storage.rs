@@ -1,7 +1,7 @@
 //! Tables and bucket: there, encrypted, closed to everybody else.
 
 use aws_sdk_dynamodb::types::TableStatus;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 use super::finding::Finding;
 use crate::deployment::Deployment;
@@ -47,7 +47,7 @@ async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
             )
         }
         Err(error) => {
-            let failure = AwsFailure::of("DescribeTable", &error);
+            let failure = AwsError::from_sdk("DescribeTable", &error);
             if !failure.code().ends_with("ResourceNotFoundException") {
                 return unknown(check, &failure);
             }
@@ -69,7 +69,7 @@ async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
     }
 }
 
-fn unknown(check: &str, failure: &AwsFailure) -> Finding {
+fn unknown(check: &str, failure: &AwsError) -> Finding {
     Finding::warn(
         check,
         format!("can't be asked: {failure}"),
@@ -121,7 +121,7 @@ async fn public_access(deployment: &Deployment, bucket: &str) -> Finding {
             }
         }
         Err(error) => {
-            let failure = AwsFailure::of("GetPublicAccessBlock", &error);
+            let failure = AwsError::from_sdk("GetPublicAccessBlock", &error);
             match failure.code() {
                 "NoSuchPublicAccessBlockConfiguration" => {
                     open(format!("{bucket} has no public access block"))
@@ -143,7 +143,7 @@ async fn encryption(deployment: &Deployment, bucket: &str) -> Finding {
     let client = deployment.environment.s3();
     let answer = match client.get_bucket_encryption().bucket(bucket).send().await {
         Ok(answer) => answer,
-        Err(error) => return unknown(CHECK, &AwsFailure::of("GetBucketEncryption", &error)),
+        Err(error) => return unknown(CHECK, &AwsError::from_sdk("GetBucketEncryption", &error)),
     };
     let rules = answer
         .server_side_encryption_configuration

@@ -1,7 +1,7 @@
 //! What is held of an app user, and what of it is held by others as well.
 
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
-use reelay_store::links::{Leaving, LinkTable};
+use reelay_store::links::{LinkTable, PendingErasure};
 use reelay_store::recordings::RecordingTable;
 
 use super::leaving;
@@ -22,7 +22,7 @@ pub(super) struct Plan {
 /// The recordings of one Zoom user under one of their names.
 #[derive(Debug)]
 pub(super) struct Holding {
-    pub(super) leaving: Leaving,
+    pub(super) leaving: PendingErasure,
     pub(super) recordings: usize,
     pub(super) files: usize,
     pub(super) bytes: u64,
@@ -45,7 +45,7 @@ pub(super) async fn plan(
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     let mut names = Vec::new();
-    for link in links.links_of(user).await? {
+    for link in links.visible_links(user).await? {
         names.extend(
             link.zoom_users()
                 .map(|zoom_user| leaving(zoom_user, &link.zoom_user)),
@@ -53,7 +53,7 @@ pub(super) async fn plan(
         plan.linked.push(link.zoom_user);
         plan.links.push(link.id);
     }
-    for unfinished in links.leaving(user).await? {
+    for unfinished in links.pending_erasures(user).await? {
         if !names
             .iter()
             .any(|name| name.zoom_user == unfinished.zoom_user)
@@ -62,7 +62,7 @@ pub(super) async fn plan(
         }
     }
     for name in names {
-        let held = recordings.held(&name.zoom_user).await?;
+        let held = recordings.inventory(&name.zoom_user).await?;
         let is_shared = others(links, user, &name).await? > 0;
         let holding = Holding {
             leaving: name,
@@ -84,17 +84,17 @@ pub(super) async fn plan(
 pub(super) async fn others(
     links: &LinkTable,
     user: &AppUserId,
-    name: &Leaving,
+    name: &PendingErasure,
 ) -> anyhow::Result<usize> {
-    let now = links.holding(&name.now_known_as).await?;
+    let now = links.snapshot(&name.current_zoom_user).await?;
     let mut others = now
         .links
         .iter()
         .filter(|link| link.app_user != *user)
         .filter(|link| link.zoom_users().any(|known| *known == name.zoom_user))
         .count();
-    if name.zoom_user != name.now_known_as {
-        let formerly = links.holding(&name.zoom_user).await?;
+    if name.zoom_user != name.current_zoom_user {
+        let formerly = links.snapshot(&name.zoom_user).await?;
         let of_others = formerly.links.iter().filter(|link| link.app_user != *user);
         others += of_others.count();
     }

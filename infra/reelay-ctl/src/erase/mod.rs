@@ -1,7 +1,7 @@
 //! `erase-user`: an app user's links, and the recordings that nobody else holds.
 //!
 //! Links end as they always do, by the app's own API: there is one way to that, with its revocations and
-//! receipts. What is held of whom is noted before (`LinkTable::note_leaving`), for once the links are gone nothing
+//! receipts. What is held of whom is noted before (`LinkTable::add_pending_erasure`), for once the links are gone nothing
 //! says any more whose recordings these were; the notes go last. So it can die anywhere, and be run again.
 
 mod holdings;
@@ -14,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, LinkId};
-use reelay_domain::jwt::{Audience, LONGEST_LIFE};
-use reelay_store::links::{Leaving, LinkTable};
+use reelay_domain::jwt::{Audience, MAX_LIFETIME};
+use reelay_store::links::{LinkTable, PendingErasure};
 use reelay_store::recordings::RecordingTable;
 use secrecy::ExposeSecret as _;
 
@@ -94,7 +94,9 @@ impl Eraser<'_> {
     async fn erase(&self, user: &AppUserId, plan: &Plan) -> anyhow::Result<Receipt> {
         let begun = self.now();
         for holding in &plan.to_erase {
-            self.links.note_leaving(user, &holding.leaving).await?;
+            self.links
+                .add_pending_erasure(user, &holding.leaving)
+                .await?;
         }
         self.end_links(user, &plan.links).await?;
         let mut receipt = Receipt::new(user, plan, begun);
@@ -106,7 +108,9 @@ impl Eraser<'_> {
             } else {
                 self.erase_recordings(holding, &mut receipt).await?;
             }
-            self.links.forget_leaving(user, &holding.leaving).await?;
+            self.links
+                .remove_pending_erasure(user, &holding.leaving)
+                .await?;
         }
         self.forget(user, &plan.to_keep).await?;
         receipt.ended_at = self.now();
@@ -117,7 +121,9 @@ impl Eraser<'_> {
     /// What an earlier run has noted of recordings that others hold by now: they stay.
     async fn forget(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
         for holding in kept {
-            self.links.forget_leaving(user, &holding.leaving).await?;
+            self.links
+                .remove_pending_erasure(user, &holding.leaving)
+                .await?;
         }
         Ok(())
     }
@@ -133,7 +139,7 @@ impl Eraser<'_> {
         }
         let wanted = Wanted {
             audience: Audience::Api,
-            life: LONGEST_LIFE,
+            life: MAX_LIFETIME,
             return_to: None,
             once: false,
         };
@@ -174,7 +180,7 @@ impl Eraser<'_> {
         let bar = self.output.bar(holding.rows as u64, "recordings");
         let mut leased_until = None;
         for _ in 0..MOST_ROUNDS {
-            let held = self.recordings.held(zoom_user).await?;
+            let held = self.recordings.inventory(zoom_user).await?;
             leased_until = leased_until.max(held.leased_until);
             let rows = self
                 .recordings
@@ -215,7 +221,7 @@ impl Eraser<'_> {
     async fn grants(&self, plan: &Plan) -> anyhow::Result<words::Grants> {
         let mut grants = words::Grants::default();
         for zoom_user in &plan.linked {
-            let holding = self.links.holding(zoom_user).await?;
+            let holding = self.links.snapshot(zoom_user).await?;
             let is_needed = holding.app_users().next().is_some();
             match holding.grant {
                 None => grants.ended += 1,
@@ -230,10 +236,10 @@ impl Eraser<'_> {
 /// What is noted of somebody whose links are being ended.
 fn leaving(
     zoom_user: &reelay_domain::ids::ZoomUser,
-    now_known_as: &reelay_domain::ids::ZoomUser,
-) -> Leaving {
-    Leaving {
+    current_zoom_user: &reelay_domain::ids::ZoomUser,
+) -> PendingErasure {
+    PendingErasure {
         zoom_user: zoom_user.clone(),
-        now_known_as: now_known_as.clone(),
+        current_zoom_user: current_zoom_user.clone(),
     }
 }

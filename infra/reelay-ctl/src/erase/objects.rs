@@ -5,7 +5,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::object_key;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 use crate::deployment::Deployment;
 
@@ -31,10 +31,10 @@ impl Objects {
                 .client
                 .list_objects_v2()
                 .bucket(&self.bucket)
-                .prefix(object_key::all_of(zoom_user))
+                .prefix(object_key::zoom_user_prefix(zoom_user))
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("ListObjectsV2", &error))?;
+                .map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
             let listed = page.contents.unwrap_or_default();
             if listed.is_empty() {
                 return Ok((objects, bytes));
@@ -56,10 +56,10 @@ impl Objects {
                 .delete(delete)
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("DeleteObjects", &error))?;
+                .map_err(|error| AwsError::from_sdk("DeleteObjects", &error))?;
             // The call succeeds even if single objects stay.
             if let Some(refused) = answer.errors.unwrap_or_default().first() {
-                bail!(AwsFailure::answer(
+                bail!(AwsError::unexpected_response(
                     "DeleteObjects",
                     refused.code().unwrap_or("unknown error")
                 ));
@@ -80,10 +80,10 @@ impl Objects {
                 .client
                 .list_multipart_uploads()
                 .bucket(&self.bucket)
-                .prefix(object_key::all_of(zoom_user))
+                .prefix(object_key::zoom_user_prefix(zoom_user))
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("ListMultipartUploads", &error))?;
+                .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
             let listed = page.uploads.unwrap_or_default();
             if listed.is_empty() {
                 return Ok(aborted);
@@ -104,7 +104,7 @@ impl Objects {
                         if error
                             .as_service_error()
                             .is_some_and(|e| e.is_no_such_upload()) => {}
-                    Err(error) => bail!(AwsFailure::of("AbortMultipartUpload", &error)),
+                    Err(error) => bail!(AwsError::from_sdk("AbortMultipartUpload", &error)),
                 }
             }
         }

@@ -4,7 +4,7 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use indicatif::ProgressBar;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 use super::Ended;
 use crate::deployment::Pair;
@@ -18,7 +18,7 @@ pub(super) async fn run(
     client: &Client,
     pair: &Pair,
     bar: &ProgressBar,
-) -> Result<Ended, AwsFailure> {
+) -> Result<Ended, AwsError> {
     let mut ended = Ended::default();
     loop {
         let messages = client
@@ -31,7 +31,7 @@ pub(super) async fn run(
             .message_attribute_names("All")
             .send()
             .await
-            .map_err(|error| AwsFailure::of("ReceiveMessage", &error))?
+            .map_err(|error| AwsError::from_sdk("ReceiveMessage", &error))?
             .messages
             .unwrap_or_default();
         if messages.is_empty() {
@@ -49,7 +49,7 @@ pub(super) async fn run(
     }
 }
 
-async fn put_back(client: &Client, pair: &Pair, message: &Message) -> Result<(), AwsFailure> {
+async fn put_back(client: &Client, pair: &Pair, message: &Message) -> Result<(), AwsError> {
     let tenant = message
         .attributes
         .as_ref()
@@ -62,7 +62,7 @@ async fn put_back(client: &Client, pair: &Pair, message: &Message) -> Result<(),
         .set_message_group_id(tenant.cloned())
         .send()
         .await
-        .map_err(|error| AwsFailure::of("SendMessage", &error))?;
+        .map_err(|error| AwsError::from_sdk("SendMessage", &error))?;
     client
         .delete_message()
         .queue_url(&pair.dlq)
@@ -70,7 +70,7 @@ async fn put_back(client: &Client, pair: &Pair, message: &Message) -> Result<(),
         .send()
         .await
         .map(|_| ())
-        .map_err(|error| AwsFailure::of("DeleteMessage", &error))
+        .map_err(|error| AwsError::from_sdk("DeleteMessage", &error))
 }
 
 /// What stays need not be hidden any longer. If this fails it shows itself when its time is up.

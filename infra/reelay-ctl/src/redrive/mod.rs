@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use clap::ValueEnum as _;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -31,14 +31,14 @@ pub(crate) struct Depth {
 
 impl Depth {
     /// Reads it.
-    pub(crate) async fn of(client: &Client, queue_url: &str) -> Result<Self, AwsFailure> {
+    pub(crate) async fn of(client: &Client, queue_url: &str) -> Result<Self, AwsError> {
         let answer = client
             .get_queue_attributes()
             .queue_url(queue_url)
             .attribute_names(QueueAttributeName::All)
             .send()
             .await
-            .map_err(|error| AwsFailure::of("GetQueueAttributes", &error))?;
+            .map_err(|error| AwsError::from_sdk("GetQueueAttributes", &error))?;
         let known = answer.attributes.unwrap_or_default();
         let number = |name: QueueAttributeName| {
             let text = known.get(&name);

@@ -6,7 +6,7 @@ use anyhow::bail;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{ListMessageMoveTasksResultEntry, QueueAttributeName};
 use indicatif::ProgressBar;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 use super::Ended;
 
@@ -38,7 +38,7 @@ pub(super) async fn run(
         .send()
         .await;
     if let Err(error) = started {
-        let failure = AwsFailure::of("StartMessageMoveTask", &error);
+        let failure = AwsError::from_sdk("StartMessageMoveTask", &error);
         if !NOT_THERE.contains(&failure.code()) {
             return Err(failure.into());
         }
@@ -71,31 +71,31 @@ pub(super) async fn run(
     }
 }
 
-async fn arn(client: &Client, url: &str) -> Result<String, AwsFailure> {
+async fn arn(client: &Client, url: &str) -> Result<String, AwsError> {
     let answer = client
         .get_queue_attributes()
         .queue_url(url)
         .attribute_names(QueueAttributeName::QueueArn)
         .send()
         .await
-        .map_err(|error| AwsFailure::of("GetQueueAttributes", &error))?;
+        .map_err(|error| AwsError::from_sdk("GetQueueAttributes", &error))?;
     answer
         .attributes
         .and_then(|mut known| known.remove(&QueueAttributeName::QueueArn))
-        .ok_or_else(|| AwsFailure::answer("GetQueueAttributes", "the queue has no ARN"))
+        .ok_or_else(|| AwsError::unexpected_response("GetQueueAttributes", "the queue has no ARN"))
 }
 
 /// The newest task of a queue.
 async fn latest(
     client: &Client,
     arn: &str,
-) -> Result<Option<ListMessageMoveTasksResultEntry>, AwsFailure> {
+) -> Result<Option<ListMessageMoveTasksResultEntry>, AwsError> {
     let answer = client
         .list_message_move_tasks()
         .source_arn(arn)
         .max_results(1)
         .send()
         .await
-        .map_err(|error| AwsFailure::of("ListMessageMoveTasks", &error))?;
+        .map_err(|error| AwsError::from_sdk("ListMessageMoveTasks", &error))?;
     Ok(answer.results.unwrap_or_default().into_iter().next())
 }

@@ -76,7 +76,7 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
     for number in 0..25 {
         store::send(
             &system.stack,
-            &queues.orders_dlq,
+            &queues.jobs_dlq,
             &format!("{{\"n\":{number}}}"),
         )
         .await;
@@ -94,7 +94,7 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         said.out.contains("Nothing is lost; run it again"),
         "{said:?}"
     );
-    assert_eq!(store::depth(&system.stack, &queues.orders_dlq).await, 25);
+    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 25);
     faults.clear_all();
     // Sent, but not deleted: one too many, never one too few.
     faults.fail_next(
@@ -105,12 +105,12 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
     );
     assert_eq!(run::on(&system, "redrive orders").await.code, 1);
     assert_eq!(run::on(&system, "redrive orders --json").await.code, 0);
-    let mut moved = store::take(&system.stack, &queues.orders).await;
+    let mut moved = store::take(&system.stack, &queues.jobs).await;
     assert_eq!(moved.len(), 26);
     moved.sort();
     moved.dedup();
     assert_eq!(moved.len(), 25);
-    assert_eq!(store::depth(&system.stack, &queues.orders_dlq).await, 0);
+    assert_eq!(store::depth(&system.stack, &queues.jobs_dlq).await, 0);
 }
 
 /// An SQS that has move tasks, behind the configuration of a devstack. `looks`: what it says of the task, one

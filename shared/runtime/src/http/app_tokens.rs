@@ -1,12 +1,12 @@
 //! The app's tokens at the door: `reelay_domain::jwt` with the app secret as it is now.
 
-use crate::AwsFailure;
+use crate::AwsError;
 use crate::environment::{Clock, ConfigError, Environment};
 use crate::secrets::Secret;
 use http::header::AUTHORIZATION;
 use lambda_http::Request;
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience, TokenError};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use secrecy::ExposeSecret as _;
 
 use crate::http::key_set::KeySet;
@@ -22,8 +22,8 @@ pub enum AppTokenError {
     Unavailable(String),
 }
 
-impl From<AwsFailure> for AppTokenError {
-    fn from(failure: AwsFailure) -> Self {
+impl From<AwsError> for AppTokenError {
+    fn from(failure: AwsError) -> Self {
         Self::Unavailable(failure.to_string())
     }
 }
@@ -47,7 +47,7 @@ impl AppTokens {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let keys = match environment.variables.optional("APP_JWKS_URL") {
             Some(url) => Keys::KeySet(Box::new(KeySet::new(url, environment.clock.clone())?)),
-            None => Keys::Secret(Box::new(Secret::named_by(environment, "APP_SECRET")?)),
+            None => Keys::Secret(Box::new(Secret::from_env(environment, "APP_SECRET")?)),
         };
         Ok(Self {
             keys,
@@ -60,7 +60,7 @@ impl AppTokens {
     pub async fn verify(&self, token: &str, audience: Audience) -> Result<AppToken, AppTokenError> {
         match self.check(self.known().await?, token, audience) {
             Err(error) if self.may_be_outdated(error) => {
-                let keys = match self.read_again().await? {
+                let keys = match self.reread().await? {
                     Some(keys) => keys,
                     None => self.known().await?,
                 };
@@ -87,10 +87,10 @@ impl AppTokens {
         }
     }
 
-    async fn read_again(&self) -> Result<Option<AppKeys>, AppTokenError> {
+    async fn reread(&self) -> Result<Option<AppKeys>, AppTokenError> {
         match &self.keys {
-            Keys::Secret(secret) => secret.read_again().await?.map(usable).transpose(),
-            Keys::KeySet(set) => Ok(set.read_again().await.map(AppKeys::KeySet)),
+            Keys::Secret(secret) => secret.reread().await?.map(usable).transpose(),
+            Keys::KeySet(set) => Ok(set.reread().await.map(AppKeys::KeySet)),
         }
     }
 
@@ -105,7 +105,7 @@ impl AppTokens {
 }
 
 /// An empty secret would let anybody sign.
-fn usable(versions: Versions) -> Result<AppKeys, AppTokenError> {
+fn usable(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     if versions
         .iter()
         .any(|secret| secret.expose_secret().is_empty())

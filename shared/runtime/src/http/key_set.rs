@@ -50,7 +50,7 @@ impl KeySet {
     /// The URL must be https; plain http is for loopback hosts alone. Redirects are not followed: the keys
     /// come from the configured address and nowhere else.
     pub(crate) fn new(url: &str, clock: Clock) -> Result<Self, ConfigError> {
-        let unusable = |reason: &str| ConfigError::Unusable {
+        let unusable = |reason: &str| ConfigError::Invalid {
             name: "APP_JWKS_URL".to_owned(),
             reason: reason.to_owned(),
         };
@@ -101,7 +101,7 @@ impl KeySet {
 
     /// Reads the set again because a token names a key that is not in it. `None` if that was done within
     /// the last minute, or does not work.
-    pub(crate) async fn read_again(&self) -> Option<JwkSet> {
+    pub(crate) async fn reread(&self) -> Option<JwkSet> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         let forced_at = kept.as_ref().and_then(|known| known.forced_at);

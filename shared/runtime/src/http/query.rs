@@ -9,7 +9,7 @@ use url::form_urlencoded;
 /// A parameter that stands in the query more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a query parameter is repeated")]
-pub struct Repeated;
+pub struct RepeatedParameter;
 
 /// A query's parameters. Codes, states and tokens are among them, so `Debug` shows their names only.
 #[derive(Clone, Default)]
@@ -34,7 +34,7 @@ impl Query {
     }
 
     /// The value of a parameter that stands there at most once. Empty counts as absent.
-    pub fn single(&self, name: &str) -> Result<Option<&str>, Repeated> {
+    pub fn single(&self, name: &str) -> Result<Option<&str>, RepeatedParameter> {
         let mut values = self
             .0
             .iter()
@@ -42,7 +42,7 @@ impl Query {
             .map(|(_, value)| value.as_str());
         let first = values.next();
         if values.next().is_some() {
-            return Err(Repeated);
+            return Err(RepeatedParameter);
         }
         Ok(first.filter(|value| !value.is_empty()))
     }

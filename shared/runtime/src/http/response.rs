@@ -76,7 +76,7 @@ pub fn redirect(location: &str) -> Response<Body> {
 /// repeated on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its own text below")]
-pub enum Page {
+pub enum ErrorPage {
     ConnectTokenInvalid,
     ConnectTokenExpired,
     ConnectTokenSpent,
@@ -90,7 +90,7 @@ pub enum Page {
     Unavailable,
 }
 
-impl Page {
+impl ErrorPage {
     /// The code in the `x-reelay-error` header.
     pub fn code(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::environment::{Variables, read_roots};
+use crate::environment::{Variables, preload_tls_roots};
 use http::header::HOST;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{
@@ -49,7 +49,7 @@ where
     H: Fn(Request) -> F + Send,
     F: Future<Output = Response<Body>> + Send,
 {
-    tokio::task::spawn_blocking(read_roots);
+    tokio::task::spawn_blocking(preload_tls_roots);
     lambda_http::lambda_runtime::run(service(handle)).await
 }
 

@@ -6,19 +6,19 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Up
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{LinkId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus, Refused};
+use reelay_domain::link::{ChangeError, GrantChange, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::notification;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
-    Changed, Confirmed, Consent, Grant, Holding, LinkError, LinkTable, NewTokens, Unsent,
-    beginning, due, erasure, keyed, link_entry, link_item,
+    Changed, Confirmation, Consent, Grant, GrantSnapshot, LinkError, LinkTable, NewTokens,
+    OutboxEntry, beginning, due, erasure, keyed, link_entry, link_item,
 };
 use crate::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Item, SessionTable, claim_key, exchange_expiry,
     exchange_item, with_id,
 };
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// How often a change is tried again that lost against another. Each loss means that somebody else's
 /// change went through, so this many in a row are not expected.
@@ -32,11 +32,11 @@ impl LinkTable {
     pub async fn change(
         &self,
         zoom_user: &ZoomUser,
-        change: &Change,
+        change: &GrantChange,
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(zoom_user).await?;
+            let holding = self.snapshot(zoom_user).await?;
             if let Some(changed) = self
                 .attempt(zoom_user, &holding, change, None, Vec::new(), now)
                 .await?
@@ -56,11 +56,11 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         version: u64,
-        change: &Change,
+        change: &GrantChange,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(zoom_user).await?;
+            let holding = self.snapshot(zoom_user).await?;
             if holding
                 .grant
                 .as_ref()
@@ -91,7 +91,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         let link = consent.link.as_ref().map(|pending| Link {
-            id: LinkId::of(consent.begun_by, consent.zoom_user),
+            id: LinkId::derive(consent.begun_by, consent.zoom_user),
             app_user: consent.begun_by.clone(),
             zoom_user: consent.zoom_user.clone(),
             display_name: consent.display_name.to_owned(),
@@ -99,17 +99,17 @@ impl LinkTable {
             created_at: now,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
-            formerly: Vec::new(),
+            previous_zoom_users: Vec::new(),
         });
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(consent.zoom_user).await?;
+            let holding = self.snapshot(consent.zoom_user).await?;
             // Two callbacks may store in another order than Zoom answered them. And what this exchange
             // brought may have been taken in already, and refreshed since: its first pair is dead then.
             let superseded = holding.grant.as_ref().is_some_and(|grant| {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
             });
-            let change = Change::Consent {
+            let change = GrantChange::Consent {
                 link: link.clone(),
                 superseded,
             };
@@ -151,12 +151,12 @@ impl LinkTable {
         claim: &Claim,
         mut item: ClaimItem,
         now: Timestamp,
-    ) -> Result<Confirmed, LinkError> {
-        let change = Change::Confirm {
+    ) -> Result<Confirmation, LinkError> {
+        let change = GrantChange::Confirm {
             app_user: item.app_user.clone(),
         };
         for _ in 0..MOST_ATTEMPTS {
-            let holding = self.holding(&item.zoom_user).await?;
+            let holding = self.snapshot(&item.zoom_user).await?;
             let ours = |links: &[Link]| {
                 links
                     .iter()
@@ -167,8 +167,8 @@ impl LinkTable {
                 // It may be another consent's by now, which waits for a claim of its own.
                 return Ok(
                     match ours(&holding.links).filter(|link| link.status.is_visible()) {
-                        Some(link) => Confirmed::Active(Box::new(link), holding.outbox),
-                        None => Confirmed::NoLonger,
+                        Some(link) => Confirmation::Active(Box::new(link), holding.outbox),
+                        None => Confirmation::Expired,
                     },
                 );
             }
@@ -182,24 +182,26 @@ impl LinkTable {
             {
                 Ok(Some(changed)) => {
                     return Ok(match ours(&changed.after.links) {
-                        Some(link) => Confirmed::Active(Box::new(link), changed.outbox),
-                        None => Confirmed::NoLonger,
+                        Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
+                        None => Confirmation::Expired,
                     });
                 }
                 Ok(None) => {}
-                Err(LinkError::Refused(Refused::NoLink)) => return Ok(Confirmed::NoLonger),
+                Err(LinkError::Rejected(ChangeError::LinkNotFound)) => {
+                    return Ok(Confirmation::Expired);
+                }
                 Err(error) => return Err(error),
             }
             // Somebody else changed something. It may have been this very claim: then the next round
             // finds it confirmed. If the jti is spent for another link, this one never will be active.
-            match sessions.claim(claim, now).await? {
+            match sessions.find_claim(claim, now).await? {
                 Some(again) => item = again,
-                None => return Ok(Confirmed::NoLonger),
+                None => return Ok(Confirmation::Expired),
             }
             if let Some(jti) = item.jti.as_ref().filter(|_| !item.confirmed)
-                && sessions.is_spent(jti).await?
+                && sessions.is_jti_consumed(jti).await?
             {
-                return Ok(Confirmed::NoLonger);
+                return Ok(Confirmation::Expired);
             }
         }
         Err(LinkError::Contended)
@@ -209,21 +211,21 @@ impl LinkTable {
     async fn attempt(
         &self,
         zoom_user: &ZoomUser,
-        holding: &Holding,
-        change: &Change,
+        holding: &GrantSnapshot,
+        change: &GrantChange,
         tokens: Option<&NewTokens>,
         more: Vec<TransactWriteItem>,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
-        let before = holding.lifecycle();
-        let after = before.after(change, now)?;
+        let before = holding.grant_state();
+        let after = before.apply(change, now)?;
         let generation = holding.next_generation(now);
         let told = before
             .facts(&after)
             .iter()
             .map(|fact| notification::link_fact(fact, generation, now))
             .collect();
-        let unsent = Unsent::of(told, now);
+        let unsent = OutboxEntry::of(told, now);
         let unchanged = before == after && tokens.is_none() && more.is_empty();
         if !unchanged {
             let grant = holding.grant.as_ref();
@@ -268,8 +270,8 @@ impl LinkTable {
         tokens: Option<&NewTokens>,
         generation: u64,
         now: Timestamp,
-    ) -> Result<TransactWriteItem, AwsFailure> {
-        let nothing = || AwsFailure::answer("Links", "a grant begins with tokens");
+    ) -> Result<TransactWriteItem, AwsError> {
+        let nothing = || AwsError::unexpected_response("Links", "a grant begins with tokens");
         match (before, after) {
             (None, None) => Err(nothing()),
             (None, Some(status)) => {
@@ -311,7 +313,7 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-    ) -> Result<TransactWriteItem, AwsFailure> {
+    ) -> Result<TransactWriteItem, AwsError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
@@ -331,7 +333,7 @@ impl LinkTable {
         tokens: Option<&NewTokens>,
         generation: u64,
         now: Timestamp,
-    ) -> Result<UpdateBuilder, AwsFailure> {
+    ) -> Result<UpdateBuilder, AwsError> {
         let mut update = Update::builder()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
@@ -361,7 +363,7 @@ impl LinkTable {
                 )
                 .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?);
-        } else if status == GrantStatus::Dead {
+        } else if status == GrantStatus::ReauthorizationRequired {
             remove.extend(["tokens", "due"]);
         }
         if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
@@ -377,9 +379,9 @@ impl LinkTable {
     pub(super) fn link_items(
         &self,
         zoom_user: &ZoomUser,
-        before: &Lifecycle,
-        after: &Lifecycle,
-    ) -> Result<Vec<TransactWriteItem>, AwsFailure> {
+        before: &GrantState,
+        after: &GrantState,
+    ) -> Result<Vec<TransactWriteItem>, AwsError> {
         let mut items = Vec::new();
         for link in after
             .links
@@ -409,7 +411,7 @@ impl LinkTable {
 
     /// Writes all items or none. `false` if a condition did not hold, or another transaction was in
     /// the way: read again, and try again.
-    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsFailure> {
+    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
         match self
             .client
             .transact_write_items()
@@ -433,13 +435,13 @@ impl LinkTable {
                 {
                     Ok(false)
                 }
-                _ => Err(AwsFailure::of("TransactWriteItems Links", &error)),
+                _ => Err(AwsError::from_sdk("TransactWriteItems Links", &error)),
             },
         }
     }
 }
 
-fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsFailure> {
+fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsError> {
     let update = Update::builder()
         .table_name(table)
         .key("id", AttributeValue::S(claim_key(claim)))
@@ -452,7 +454,7 @@ fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWriteItem, AwsFa
         .build())
 }
 
-fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteItem, AwsFailure> {
+fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder()
         .table_name(table)
         .item("id", AttributeValue::S(key.to_owned()))
@@ -463,7 +465,7 @@ fn spend_jti(table: &str, key: &str, expires_at: i64) -> Result<TransactWriteIte
         .build())
 }
 
-pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailure> {
+pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder().table_name(table).set_item(Some(item));
     Ok(TransactWriteItem::builder()
         .put(built(put.build())?)
@@ -473,7 +475,7 @@ pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsFailu
 fn delete<const N: usize>(
     table: &str,
     key: [(&str, &str); N],
-) -> Result<TransactWriteItem, AwsFailure> {
+) -> Result<TransactWriteItem, AwsError> {
     let delete = key.into_iter().fold(
         Delete::builder().table_name(table),
         |delete, (name, value)| delete.key(name, AttributeValue::S(value.to_owned())),
@@ -487,11 +489,13 @@ fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn attribute<T: serde::Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
+fn attribute<T: serde::Serialize>(value: &T) -> Result<AttributeValue, AwsError> {
     to_attribute_value(value)
-        .map_err(|_| AwsFailure::answer("Links", "value can't be an attribute"))
+        .map_err(|_| AwsError::unexpected_response("Links", "value can't be an attribute"))
 }
 
-fn built<T, E>(result: Result<T, E>) -> Result<T, AwsFailure> {
-    result.map_err(|_| AwsFailure::answer("TransactWriteItems Links", "item could not be built"))
+fn built<T, E>(result: Result<T, E>) -> Result<T, AwsError> {
+    result.map_err(|_| {
+        AwsError::unexpected_response("TransactWriteItems Links", "item could not be built")
+    })
 }

@@ -15,9 +15,9 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 
 use super::{Grant, LinkTable, zoom_user_of};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
-const BY_DUE: &str = "by-due";
+const BY_DUE: &str = "by-next-check";
 
 /// Refresh tokens end 90 days after they were given (Zoom, "OAuth 2.0"). A grant that nobody has used for
 /// so long is refreshed ahead of that; the month that remains is for an outage, or a stack at rest.
@@ -51,16 +51,16 @@ impl Grant {
 /// When to look after a grant that has become this, with new tokens or without. `None`: as before.
 pub(super) fn of_grant(status: GrantStatus, new_tokens: bool, now: Timestamp) -> Option<Date> {
     match status {
-        GrantStatus::Ending => Some(day(now)),
+        GrantStatus::Revoking => Some(day(now)),
         GrantStatus::Live if new_tokens => Some(when_idle(now)),
-        GrantStatus::Live | GrantStatus::Dead => None,
+        GrantStatus::Live | GrantStatus::ReauthorizationRequired => None,
     }
 }
 
 impl LinkTable {
     /// Sets the day on which to look after a grant that is in use again, unless something else has
     /// become due with it.
-    pub async fn postpone(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsFailure> {
+    pub async fn postpone(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
         let Some(due) = grant.due else { return Ok(()) };
         let postponed = self
             .client
@@ -85,7 +85,7 @@ impl LinkTable {
                     .as_service_error()
                     .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Err(AwsFailure::of("UpdateItem Links", &error))
+                Err(AwsError::from_sdk("UpdateItem Links", &error))
             }
             _ => Ok(()),
         }
@@ -93,7 +93,7 @@ impl LinkTable {
 
     /// The Zoom users with something due by now, each once, in pages of one day, the longest waiting
     /// first. The index is not consistent; what it shows is a reason to look, no more.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsFailure> {
+    pub async fn due(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
         let today = day(now);
         let mut found = Vec::new();
         for back in (0..=DAYS_BACK).rev() {
@@ -111,7 +111,8 @@ impl LinkTable {
                 .items()
                 .send();
             while let Some(item) = pages.next().await {
-                let item = item.map_err(|error| AwsFailure::of("Query Links by-due", &error))?;
+                let item =
+                    item.map_err(|error| AwsError::from_sdk("Query Links by-next-check", &error))?;
                 found.push(zoom_user_of(&item)?);
             }
         }
@@ -131,12 +132,15 @@ mod tests {
         let due = of_grant(GrantStatus::Live, true, now).unwrap();
         assert_eq!(due.to_string(), "2026-03-02");
         assert_eq!(
-            of_grant(GrantStatus::Ending, false, now)
+            of_grant(GrantStatus::Revoking, false, now)
                 .unwrap()
                 .to_string(),
             "2026-01-01"
         );
         assert_eq!(of_grant(GrantStatus::Live, false, now), None);
-        assert_eq!(of_grant(GrantStatus::Dead, false, now), None);
+        assert_eq!(
+            of_grant(GrantStatus::ReauthorizationRequired, false, now),
+            None
+        );
     }
 }

@@ -9,7 +9,7 @@ use reelay_domain::ids::ZoomUser;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{Grant, LinkTable, NewTokens, read};
-use reelay_runtime::{AwsFailure, random};
+use reelay_runtime::{AwsError, random};
 
 /// A lease that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Lease {
 pub enum LeaseError {
     /// DynamoDB did not do it.
     #[error(transparent)]
-    Table(#[from] AwsFailure),
+    Table(#[from] AwsError),
     /// Somebody else holds it, or the grant is not what it was: read again.
     #[error("somebody else works on the grant")]
     Taken,
@@ -78,7 +78,7 @@ impl LinkTable {
         new: &NewTokens,
     ) -> Result<(), LeaseError> {
         let tokens = to_attribute_value(&new.tokens)
-            .map_err(|_| AwsFailure::answer("Links", "value can't be an attribute"))?;
+            .map_err(|_| AwsError::unexpected_response("Links", "value can't be an attribute"))?;
         self.grant_item(zoom_user)
             .update_expression(
                 "SET tokens = :tokens, access_expires_at = :expires, version = :next \
@@ -109,7 +109,11 @@ impl LinkTable {
     ///
     /// # Errors
     /// [`LeaseError::Taken`] if it is somebody else's by now.
-    pub async fn give_back(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<(), LeaseError> {
+    pub async fn release_lease(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<(), LeaseError> {
         self.grant_item(zoom_user)
             .update_expression("REMOVE lease_owner, lease_until")
             .condition_expression("lease_owner = :owner")
@@ -132,7 +136,7 @@ impl LinkTable {
 fn lost(error: aws_sdk_dynamodb::error::SdkError<UpdateItemError>) -> LeaseError {
     match error.as_service_error() {
         Some(UpdateItemError::ConditionalCheckFailedException(_)) => LeaseError::Taken,
-        _ => AwsFailure::of("UpdateItem Links", &error).into(),
+        _ => AwsError::from_sdk("UpdateItem Links", &error).into(),
     }
 }
 

@@ -5,39 +5,39 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::ids::{AppUserId, ZoomUser};
 
 use super::LinkTable;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// A Zoom user whose recordings an app user had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leaving {
+pub struct PendingErasure {
     /// Under this name, as the recordings are stored.
     pub zoom_user: ZoomUser,
     /// What Zoom called the same user last; links are kept under this.
-    pub now_known_as: ZoomUser,
+    pub current_zoom_user: ZoomUser,
 }
 
 impl LinkTable {
     /// Notes that a Zoom user's recordings are to be erased for an app user's sake.
-    pub async fn note_leaving(
+    pub async fn add_pending_erasure(
         &self,
         user: &AppUserId,
-        leaving: &Leaving,
-    ) -> Result<(), AwsFailure> {
-        let now_known_as = AttributeValue::S(leaving.now_known_as.key());
+        leaving: &PendingErasure,
+    ) -> Result<(), AwsError> {
+        let current_zoom_user = AttributeValue::S(leaving.current_zoom_user.key());
         self.client
             .put_item()
             .table_name(&self.table)
             .item("zoom_user", partition(user))
             .item("entry", AttributeValue::S(leaving.zoom_user.key()))
-            .item("now_known_as", now_known_as)
+            .item("current_zoom_user", current_zoom_user)
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("PutItem Links", &error))
+            .map_err(|error| AwsError::from_sdk("PutItem Links", &error))
     }
 
     /// What was noted and not yet done.
-    pub async fn leaving(&self, user: &AppUserId) -> Result<Vec<Leaving>, AwsFailure> {
+    pub async fn leaving(&self, user: &AppUserId) -> Result<Vec<PendingErasure>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -50,26 +50,28 @@ impl LinkTable {
             .send();
         let mut found = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Links", &error))?;
+            let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
             let name = |attribute: &str| {
                 let key = item.get(attribute).and_then(|value| value.as_s().ok());
                 key.and_then(|key| ZoomUser::from_key(key).ok())
-                    .ok_or_else(|| AwsFailure::answer("Query Links", "a note does not read"))
+                    .ok_or_else(|| {
+                        AwsError::unexpected_response("Query Links", "a note does not read")
+                    })
             };
-            found.push(Leaving {
+            found.push(PendingErasure {
                 zoom_user: name("entry")?,
-                now_known_as: name("now_known_as")?,
+                current_zoom_user: name("current_zoom_user")?,
             });
         }
         Ok(found)
     }
 
     /// Deletes a note: it is done.
-    pub async fn forget_leaving(
+    pub async fn remove_pending_erasure(
         &self,
         user: &AppUserId,
-        leaving: &Leaving,
-    ) -> Result<(), AwsFailure> {
+        leaving: &PendingErasure,
+    ) -> Result<(), AwsError> {
         self.client
             .delete_item()
             .table_name(&self.table)
@@ -78,7 +80,7 @@ impl LinkTable {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| AwsFailure::of("DeleteItem Links", &error))
+            .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))
     }
 }
 

@@ -5,7 +5,7 @@
 //! and into what, is [`reelay_domain::link`]'s business; every change is one transaction, conditioned on the
 //! grant's `generation`, which it raises ([`change`]).
 //!
-//! Two sparse indexes: `by-due`, whose key is a day, over items that somebody has to look after from that
+//! Two sparse indexes: `by-next-check`, whose key is a day, over items that somebody has to look after from that
 //! day on ([`due`]); and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
 mod change;
@@ -21,17 +21,17 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{GrantStatus, Lifecycle, Link, LinkStatus, Refused};
+use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::{Notification, NotificationMessage};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use self::lease::{Lease, LeaseError};
-pub use self::leaving::Leaving;
+pub use self::leaving::PendingErasure;
 use crate::queue::Queue;
 use crate::sessions::{ClaimItem, Item};
-use crate::vault::SealedTokens;
-use reelay_runtime::AwsFailure;
+use crate::vault::EncryptedTokens;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
 /// The index over links by app user.
@@ -45,7 +45,7 @@ pub struct Grant {
     pub status: GrantStatus,
     /// Sealed for [`crate::vault::TokenOwner::Grant`]; gone when the grant is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<SealedTokens>,
+    pub tokens: Option<EncryptedTokens>,
     /// When the access token ends, epoch seconds.
     pub access_expires_at: i64,
     /// Granted scopes, if Zoom named them.
@@ -78,7 +78,7 @@ pub struct Grant {
 #[derive(Debug, Clone)]
 pub struct NewTokens {
     /// The pair.
-    pub tokens: SealedTokens,
+    pub tokens: EncryptedTokens,
     /// When Zoom gave the first pair of this consent, epoch milliseconds.
     pub obtained_at: i64,
     /// The exchange that brought it.
@@ -115,9 +115,9 @@ pub struct PendingLink<'a> {
 
 /// What came of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
+pub enum Confirmation {
     /// The link is active, and the app is to be told these.
-    Active(Box<Link>, Vec<Unsent>),
+    Active(Box<Link>, Vec<OutboxEntry>),
     /// The link is gone, or the connect token was used for another link in the meantime.
     NoLonger,
 }
@@ -126,22 +126,22 @@ pub enum Confirmed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// What there was before.
-    pub before: Lifecycle,
+    pub before: GrantState,
     /// What there is now.
-    pub after: Lifecycle,
+    pub after: GrantState,
     /// What the app is still to be told, this change's facts among it: [`LinkTable::tell`].
-    pub outbox: Vec<Unsent>,
+    pub outbox: Vec<OutboxEntry>,
 }
 
 /// What the app is to be told of one change, and was not told yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsent {
+pub struct OutboxEntry {
     entry: String,
     notifications: Vec<Notification>,
     due: Date,
 }
 
-impl Unsent {
+impl OutboxEntry {
     /// `None` if there is nothing to tell. `now` because it is to be told at once.
     fn of(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
         // Ids of notifications are unique, so no change takes another's place.
@@ -153,7 +153,7 @@ impl Unsent {
         })
     }
 
-    fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsFailure> {
+    fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsError> {
         keyed(zoom_user, &self.entry, self)
     }
 }
@@ -163,10 +163,10 @@ impl Unsent {
 pub enum LinkError {
     /// DynamoDB did not do it.
     #[error(transparent)]
-    Table(#[from] AwsFailure),
+    Table(#[from] AwsError),
     /// The rules do not allow it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ChangeError),
     /// Too many others changed the same grant at the same time.
     #[error("the grant is being changed by others")]
     Contended,
@@ -174,16 +174,16 @@ pub enum LinkError {
 
 /// A grant with its links, as one consistent query saw them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holding {
+pub struct GrantSnapshot {
     /// The tokens, if there are any.
     pub grant: Option<Grant>,
     /// All links, pending ones included.
     pub links: Vec<Link>,
     /// What the app was not told yet.
-    pub outbox: Vec<Unsent>,
+    pub outbox: Vec<OutboxEntry>,
 }
 
-impl Holding {
+impl GrantSnapshot {
     /// The app users whom this Zoom user's recordings concern.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links
@@ -201,8 +201,8 @@ impl Holding {
     }
 
     /// What `domain` reasons about.
-    pub fn lifecycle(&self) -> Lifecycle {
-        Lifecycle {
+    pub fn grant_state(&self) -> GrantState {
+        GrantState {
             grant: self.grant.as_ref().map(|grant| grant.status),
             links: self.links.clone(),
         }
@@ -223,7 +223,7 @@ struct LinkItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    formerly: Vec<ZoomUser>,
+    previous_zoom_users: Vec<ZoomUser>,
 }
 
 /// The table.
@@ -243,7 +243,7 @@ impl LinkTable {
     }
 
     /// The grant and all links of a Zoom user, consistently.
-    pub async fn holding(&self, zoom_user: &ZoomUser) -> Result<Holding, AwsFailure> {
+    pub async fn holding(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -254,9 +254,9 @@ impl LinkTable {
             .into_paginator()
             .items()
             .send();
-        let mut holding = Holding::default();
+        let mut holding = GrantSnapshot::default();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Links", &error))?;
+            let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
             let entry = item
                 .get("entry")
                 .and_then(|entry| entry.as_s().ok())
@@ -271,7 +271,7 @@ impl LinkTable {
     }
 
     /// The links that the app sees of one of its users.
-    pub async fn links_of(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsFailure> {
+    pub async fn visible_links(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -285,7 +285,7 @@ impl LinkTable {
         let mut links = Vec::new();
         while let Some(item) = pages.next().await {
             links.push(read_link(
-                item.map_err(|error| AwsFailure::of("Query Links", &error))?,
+                item.map_err(|error| AwsError::from_sdk("Query Links", &error))?,
             )?);
         }
         links.retain(|link| link.status.is_visible());
@@ -298,12 +298,12 @@ impl LinkTable {
         &self,
         notifications: &Queue<NotificationMessage>,
         zoom_user: &ZoomUser,
-        outbox: &[Unsent],
-    ) -> Result<(), AwsFailure> {
+        outbox: &[OutboxEntry],
+    ) -> Result<(), AwsError> {
         let messages: Vec<_> = outbox
             .iter()
             .flat_map(|unsent| unsent.notifications.iter().cloned())
-            .map(NotificationMessage::to_all)
+            .map(NotificationMessage::new)
             .collect();
         notifications
             .send_all(&messages, zoom_user.account_id.as_str())
@@ -316,7 +316,7 @@ impl LinkTable {
                 .key("entry", AttributeValue::S(unsent.entry.clone()))
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("DeleteItem Links", &error))?;
+                .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))?;
         }
         Ok(())
     }
@@ -332,15 +332,15 @@ fn link_entry(app_user: &AppUserId) -> String {
     format!("link#{app_user}")
 }
 
-fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item =
-        to_item(value).map_err(|_| AwsFailure::answer("Links", "value can't be an item"))?;
+fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsError> {
+    let mut item: Item = to_item(value)
+        .map_err(|_| AwsError::unexpected_response("Links", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
     item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
     Ok(item)
 }
 
-fn link_item(link: &Link) -> Result<Item, AwsFailure> {
+fn link_item(link: &Link) -> Result<Item, AwsError> {
     let item = LinkItem {
         link_id: link.id.clone(),
         app_user_id: link.app_user.clone(),
@@ -350,19 +350,19 @@ fn link_item(link: &Link) -> Result<Item, AwsFailure> {
         activated_at: link.activated_at,
         pending_until: link.pending_until,
         due: link.pending_until.map(due::day),
-        formerly: link.formerly.clone(),
+        previous_zoom_users: link.previous_zoom_users.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
 
 /// The Zoom users that a page of an index names.
-fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsFailure> {
+fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsError> {
     let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
     key.and_then(|key| ZoomUser::from_key(key).ok())
-        .ok_or_else(|| AwsFailure::answer("Links", "an item's zoom_user does not read"))
+        .ok_or_else(|| AwsError::unexpected_response("Links", "an item's zoom_user does not read"))
 }
 
-fn read_link(item: Item) -> Result<Link, AwsFailure> {
+fn read_link(item: Item) -> Result<Link, AwsError> {
     let zoom_user = zoom_user_of(&item)?;
     let item: LinkItem = read(item)?;
     Ok(Link {
@@ -374,12 +374,13 @@ fn read_link(item: Item) -> Result<Link, AwsFailure> {
         created_at: item.created_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
-        formerly: item.formerly,
+        previous_zoom_users: item.previous_zoom_users,
     })
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
-fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
-    from_item(item)
-        .map_err(|error| AwsFailure::answer("Links", format!("an item does not read: {error}")))
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsError> {
+    from_item(item).map_err(|error| {
+        AwsError::unexpected_response("Links", format!("an item does not read: {error}"))
+    })
 }

@@ -3,19 +3,19 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::LinkFact;
+use reelay_domain::link::LinkNotification;
 use reelay_domain::notification;
 
 use super::change::{MOST_ATTEMPTS, put};
-use super::{Changed, LinkError, LinkTable, NewTokens, Unsent, zoom_user_of};
-use reelay_runtime::AwsFailure;
+use super::{Changed, LinkError, LinkTable, NewTokens, OutboxEntry, zoom_user_of};
+use reelay_runtime::AwsError;
 
 const BY_USER_ID: &str = "by-user-id";
 
 impl LinkTable {
     /// The Zoom users with a grant who have this one's user id, in other accounts. An id alone proves
     /// nothing; whoever holds the tokens asks Zoom.
-    pub async fn of_same_user_id(&self, zoom_user: &ZoomUser) -> Result<Vec<ZoomUser>, AwsFailure> {
+    pub async fn with_same_user_id(&self, zoom_user: &ZoomUser) -> Result<Vec<ZoomUser>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -31,7 +31,8 @@ impl LinkTable {
             .send();
         let mut found = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Links by-user-id", &error))?;
+            let item =
+                item.map_err(|error| AwsError::from_sdk("Query Links by-user-id", &error))?;
             found.push(zoom_user_of(&item)?);
         }
         found.retain(|known| known != zoom_user);
@@ -52,27 +53,27 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
-            let (old, new) = (self.holding(from).await?, self.holding(to).await?);
+            let (old, new) = (self.snapshot(from).await?, self.snapshot(to).await?);
             let Some(grant) = old.grant.as_ref().filter(|grant| grant.version == version) else {
                 return Ok(None);
             };
-            let before = new.lifecycle();
-            let after = before.joined_by(&old.lifecycle(), to)?;
+            let before = new.grant_state();
+            let after = before.merge_moved(&old.grant_state(), to)?;
             // Above both, so that no fact is told under the id of another.
             let generation = new.next_generation(now).max(grant.generation + 1);
             let mut facts = before.facts(&after);
             let kept = |id| after.links.iter().any(|link| link.id == id);
             let merged = old.links.iter().filter(|link| link.status.is_visible());
             let merged = merged.filter(|link| !kept(link.id.clone()));
-            facts.extend(merged.cloned().map(LinkFact::Removed));
+            facts.extend(merged.cloned().map(LinkNotification::Removed));
             let told = facts
                 .iter()
                 .map(|fact| notification::link_fact(fact, generation, now))
                 .collect();
-            let unsent = Unsent::of(told, now);
+            let unsent = OutboxEntry::of(told, now);
 
             let mut items = vec![self.delete_grant(from, grant)?];
-            items.extend(self.link_items(from, &old.lifecycle(), &Default::default())?);
+            items.extend(self.link_items(from, &old.grant_state(), &Default::default())?);
             items.push(self.grant_item_after(
                 to,
                 new.grant.as_ref(),

@@ -7,7 +7,7 @@ use reelay_domain::ids::AccountId;
 use serde::Deserialize;
 
 use super::{RecordingTable, conditional, number, read};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// The sort key of an account's item.
 const ENTRY: &str = "account";
@@ -25,7 +25,7 @@ fn key(account: &AccountId) -> String {
 
 impl RecordingTable {
     /// When Zoom may be asked for this account's files again; `None` if nothing is known against asking now.
-    pub async fn not_before(&self, account: &AccountId) -> Result<Option<Timestamp>, AwsFailure> {
+    pub async fn not_before(&self, account: &AccountId) -> Result<Option<Timestamp>, AwsError> {
         let answer = self
             .client
             .get_item()
@@ -34,7 +34,7 @@ impl RecordingTable {
             .key("entry", AttributeValue::S(ENTRY.to_owned()))
             .send()
             .await
-            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))?;
+            .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))?;
         let Some(item) = answer.item else {
             return Ok(None);
         };
@@ -43,11 +43,7 @@ impl RecordingTable {
     }
 
     /// Notes that Zoom asked us to wait until then. A later time that is known already stays.
-    pub async fn wait_until(
-        &self,
-        account: &AccountId,
-        until: Timestamp,
-    ) -> Result<(), AwsFailure> {
+    pub async fn wait_until(&self, account: &AccountId, until: Timestamp) -> Result<(), AwsError> {
         let update: UpdateItemFluentBuilder = self
             .client
             .update_item()

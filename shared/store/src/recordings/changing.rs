@@ -5,17 +5,17 @@ use reelay_domain::ids::{AccountId, MeetingUuid, RecordingId, ZoomUser};
 use reelay_domain::recording::{RecordingChange, ZoomState};
 
 use super::{RecordingTable, attribute, conditional, number, recording_entry};
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 const BY_MEETING: &str = "by-meeting";
 
 impl RecordingTable {
     /// Whose recordings of this meeting instance are known in an account. One, as a rule.
-    pub async fn hosts_of(
+    pub async fn hosts_of_meeting(
         &self,
         account: &AccountId,
         meeting: &MeetingUuid,
-    ) -> Result<Vec<ZoomUser>, AwsFailure> {
+    ) -> Result<Vec<ZoomUser>, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -31,11 +31,11 @@ impl RecordingTable {
             .send();
         let mut hosts = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+            let item = item.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
             let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
             let host = key.and_then(|key| ZoomUser::from_key(key).ok());
             hosts.push(host.ok_or_else(|| {
-                AwsFailure::answer("Recordings", "an item's zoom_user does not read")
+                AwsError::unexpected_response("Recordings", "an item's zoom_user does not read")
             })?);
         }
         Ok(hosts)
@@ -49,7 +49,7 @@ impl RecordingTable {
         id: &RecordingId,
         change: &RecordingChange,
         event_ts: i64,
-    ) -> Result<bool, AwsFailure> {
+    ) -> Result<bool, AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
             .expression_attribute_values(":ts", number(event_ts));

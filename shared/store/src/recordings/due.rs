@@ -1,4 +1,4 @@
-//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::upkeep`.
+//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::maintenance`.
 //!
 //! An item that may need somebody carries the day and the time of the next look; the index over them has one
 //! partition a day, sorted by time. They are set with the item, and removed with the write that stores the
@@ -10,57 +10,57 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::{RecordingId, ZoomUser};
-use reelay_domain::upkeep::{FIRST_LOOK, Upkeep};
+use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
 use serde::{Deserialize, Serialize};
 
 use super::{FileItem, FileKey, RecordingTable, conditional, number, recording_entry};
 use crate::sessions::Item;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
-const BY_DUE: &str = "by-due";
+const BY_DUE: &str = "by-next-check";
 
 /// How far back a sweep looks, in days. It comes every hour; this is for a stack at rest.
 const DAYS_BACK: i32 = 30;
 
 /// When an item is to be looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
+pub struct NextCheck {
     /// The day, UTC: the index's partition.
     due: Date,
     /// The time, epoch milliseconds.
-    look_at: i64,
+    next_check_at: i64,
 }
 
-impl Look {
+impl NextCheck {
     /// At this time.
     pub fn at(time: Timestamp) -> Self {
         Self {
             due: time.to_zoned_datetime(TimeZone::UTC).date(),
-            look_at: time.as_millisecond(),
+            next_check_at: time.as_millisecond(),
         }
     }
 
     /// The first look at something that is written now.
     pub fn first(now: Timestamp) -> Self {
-        Self::at(now.checked_add(FIRST_LOOK).unwrap_or(now))
+        Self::at(now.checked_add(FIRST_CHECK_DELAY).unwrap_or(now))
     }
 
     /// Whether it is time.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.look_at <= now.as_millisecond()
+        self.next_check_at <= now.as_millisecond()
     }
 }
 
 /// What somebody has to look after.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Due {
+pub enum DueCheck {
     /// A file.
     File(FileKey),
     /// A recording that the app has asked for, on behalf of its files.
     Recording(ZoomUser, RecordingId),
 }
 
-impl Due {
+impl DueCheck {
     fn of(item: &Item) -> Option<Self> {
         let text = |name| item.get(name)?.as_s().ok();
         let zoom_user = ZoomUser::from_key(text("zoom_user")?).ok()?;
@@ -76,18 +76,21 @@ impl Due {
     }
 }
 
-/// The values of `due = :due, look_at = :look`.
-pub(super) fn with_look(update: UpdateItemFluentBuilder, look: &Look) -> UpdateItemFluentBuilder {
+/// The values of `due = :due, next_check_at = :look`.
+pub(super) fn with_look(
+    update: UpdateItemFluentBuilder,
+    look: &NextCheck,
+) -> UpdateItemFluentBuilder {
     update
         .expression_attribute_values(":due", AttributeValue::S(look.due.to_string()))
-        .expression_attribute_values(":look", number(look.look_at))
+        .expression_attribute_values(":look", number(look.next_check_at))
 }
 
 impl RecordingTable {
     /// What is due by now, the longest waiting first. The index is not consistent; what it shows is a reason
     /// to look, no more.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<Due>, AwsFailure> {
-        let today = Look::at(now).due;
+    pub async fn due(&self, now: Timestamp) -> Result<Vec<DueCheck>, AwsError> {
+        let today = NextCheck::at(now).due;
         let mut found = Vec::new();
         for back in (0..=DAYS_BACK).rev() {
             let day = today.saturating_sub(back.days()).to_string();
@@ -96,17 +99,18 @@ impl RecordingTable {
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_DUE)
-                .key_condition_expression("due = :day AND look_at <= :now")
+                .key_condition_expression("due = :day AND next_check_at <= :now")
                 .expression_attribute_values(":day", AttributeValue::S(day))
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .into_paginator()
                 .items()
                 .send();
             while let Some(item) = pages.next().await {
-                let item =
-                    item.map_err(|error| AwsFailure::of("Query Recordings by-due", &error))?;
-                found.push(Due::of(&item).ok_or_else(|| {
-                    AwsFailure::answer("Recordings", "an item's key does not read")
+                let item = item.map_err(|error| {
+                    AwsError::from_sdk("Query Recordings by-next-check", &error)
+                })?;
+                found.push(DueCheck::of(&item).ok_or_else(|| {
+                    AwsError::unexpected_response("Recordings", "an item's key does not read")
                 })?);
             }
         }
@@ -115,24 +119,24 @@ impl RecordingTable {
 
     /// Notes that a file was looked after, and when to look again, unless something has changed since it was
     /// read: then whoever comes next looks.
-    pub async fn looked_after(
+    pub async fn mark_checked(
         &self,
         key: &FileKey,
         item: &FileItem,
-        upkeep: &Upkeep,
-    ) -> Result<(), AwsFailure> {
+        upkeep: &FileMaintenance,
+    ) -> Result<(), AwsError> {
         let mut update = self.update(&key.zoom_user, &key.entry());
         let mut expression = String::new();
         let mut removed = Vec::new();
-        match upkeep.next {
+        match upkeep.next_check_at {
             Some(next) => {
-                expression.push_str("SET due = :due, look_at = :look ");
-                update = with_look(update, &Look::at(next));
+                expression.push_str("SET due = :due, next_check_at = :look ");
+                update = with_look(update, &NextCheck::at(next));
             }
-            None => removed.extend(["due", "look_at"]),
+            None => removed.extend(["due", "next_check_at"]),
         }
-        if upkeep.drop_source {
-            removed.extend(["#source", "sealed_at"]);
+        if upkeep.delete_source {
+            removed.extend(["#source", "source_saved_at"]);
             update = update.expression_attribute_names("#source", "source");
         }
         if !removed.is_empty() {
@@ -141,10 +145,10 @@ impl RecordingTable {
         }
         update = match &item.look {
             Some(look) => update
-                .condition_expression("look_at = :seen")
-                .expression_attribute_values(":seen", number(look.look_at)),
+                .condition_expression("next_check_at = :seen")
+                .expression_attribute_values(":seen", number(look.next_check_at)),
             None => update
-                .condition_expression("attribute_not_exists(look_at) AND #status = :status")
+                .condition_expression("attribute_not_exists(next_check_at) AND #status = :status")
                 .expression_attribute_names("#status", "status")
                 .expression_attribute_values(":status", super::status(item.status)),
         };
@@ -153,17 +157,17 @@ impl RecordingTable {
     }
 
     /// Notes that a recording's files were looked after in its stead: from now on each has its own time.
-    pub async fn files_looked_after(
+    pub async fn mark_recording_checked(
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
         now: Timestamp,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE due, look_at")
+            .update_expression("REMOVE due, next_check_at")
             // The app has not asked again meanwhile.
-            .condition_expression("look_at <= :now")
+            .condition_expression("next_check_at <= :now")
             .expression_attribute_values(":now", number(now.as_millisecond()));
         conditional(update.send().await).map(|_| ())
     }

@@ -7,14 +7,14 @@ use reelay_domain::recording::FileStatus;
 
 use super::{FileItem, RecordingTable, read};
 use crate::sessions::Item;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// DynamoDB deletes at most so many items in a call.
 const MOST_DELETES: usize = 25;
 
 /// What the table has of a Zoom user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredInventory {
     /// Recordings.
     pub recordings: usize,
     /// Their files.
@@ -29,16 +29,16 @@ pub struct Held {
 
 impl RecordingTable {
     /// Counts what there is of a Zoom user.
-    pub async fn held(&self, zoom_user: &ZoomUser) -> Result<Held, AwsFailure> {
+    pub async fn held(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
         let mut pages = self
             .of_zoom_user(zoom_user)
             .consistent_read(true)
             .into_paginator()
             .items()
             .send();
-        let mut held = Held::default();
+        let mut held = StoredInventory::default();
         while let Some(row) = pages.next().await {
-            let row = row.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
             held.rows += 1;
             let entry = entry(&row);
             if entry.contains("#file#") {
@@ -64,7 +64,7 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         mut deleted: impl FnMut(usize),
-    ) -> Result<usize, AwsFailure> {
+    ) -> Result<usize, AwsError> {
         let mut pages = self
             .of_zoom_user(zoom_user)
             .projection_expression("zoom_user, entry")
@@ -78,7 +78,7 @@ impl RecordingTable {
             let row = pages.next().await;
             let is_last = row.is_none();
             if let Some(row) = row {
-                batch.push(row.map_err(|error| AwsFailure::of("Query Recordings", &error))?);
+                batch.push(row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?);
             }
             if batch.len() == MOST_DELETES || (is_last && !batch.is_empty()) {
                 all += batch.len();
@@ -92,17 +92,17 @@ impl RecordingTable {
         }
     }
 
-    async fn delete_all(&self, keys: Vec<Item>) -> Result<(), AwsFailure> {
+    async fn delete_all(&self, keys: Vec<Item>) -> Result<(), AwsError> {
         let mut requests = keys
             .into_iter()
             .map(|key| {
                 let delete = DeleteRequest::builder().set_key(Some(key)).build();
                 let delete = delete.map_err(|_| {
-                    AwsFailure::answer("BatchWriteItem Recordings", "an item has no key")
+                    AwsError::unexpected_response("BatchWriteItem Recordings", "an item has no key")
                 })?;
                 Ok(WriteRequest::builder().delete_request(delete).build())
             })
-            .collect::<Result<Vec<_>, AwsFailure>>()?;
+            .collect::<Result<Vec<_>, AwsError>>()?;
         // What the table had no room for comes back; the SDK has waited where it was throttled.
         while !requests.is_empty() {
             let answer = self
@@ -111,7 +111,7 @@ impl RecordingTable {
                 .request_items(&self.table, requests)
                 .send()
                 .await
-                .map_err(|error| AwsFailure::of("BatchWriteItem Recordings", &error))?;
+                .map_err(|error| AwsError::from_sdk("BatchWriteItem Recordings", &error))?;
             requests = answer
                 .unprocessed_items
                 .and_then(|mut rest| rest.remove(&self.table))

@@ -21,17 +21,19 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
-use reelay_domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
-use reelay_domain::seal::Sealed;
+use reelay_domain::recording::{
+    File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
+};
+use reelay_domain::source_cipher::EncryptedSource;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
 use crate::sessions::Item;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
-pub use self::due::{Due, Look};
-pub use self::erasing::Held;
+pub use self::due::{DueCheck, NextCheck};
+pub use self::erasing::StoredInventory;
 pub use self::transfer::StoredObject;
 
 /// The index over recordings by their start.
@@ -47,7 +49,7 @@ pub struct RecordingItem {
     /// What Zoom says. Its start time is the first that was seen and never changes: it is part of the
     /// object keys.
     #[serde(flatten)]
-    pub facts: RecordingFacts,
+    pub metadata: RecordingMetadata,
     /// Whether Zoom still has it.
     #[serde(default)]
     pub zoom_state: ZoomState,
@@ -82,7 +84,7 @@ fn string_set<S: serde::Serializer>(
 pub struct FileItem {
     /// What Zoom says.
     #[serde(flatten)]
-    pub facts: FileFacts,
+    pub metadata: FileMetadata,
     /// Where it is.
     pub status: FileStatus,
     /// Why it failed or was skipped.
@@ -99,13 +101,13 @@ pub struct FileItem {
     pub crc64nvme: Option<String>,
     /// Where to fetch it, sealed; gone once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Sealed>,
+    pub source: Option<EncryptedSource>,
     /// When the source was written, epoch milliseconds; there as long as the source is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sealed_at: Option<i64>,
+    pub source_saved_at: Option<i64>,
     /// When the clock looks after it, if it has to.
     #[serde(flatten)]
-    pub look: Option<Look>,
+    pub look: Option<NextCheck>,
     /// `event_ts` of the event that the source is from, epoch milliseconds.
     pub last_event_ts: i64,
     /// When the event that brought it was accepted, epoch milliseconds, if it was to be fetched at once: how
@@ -123,7 +125,7 @@ pub struct FileItem {
     pub attempt: u32,
     /// The multipart upload that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<KeptUpload>,
+    pub upload: Option<UploadState>,
     /// Whether the stored file begins as its type does; absent for types of which nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recognised: Option<bool>,
@@ -153,7 +155,7 @@ pub enum SourceKind {
 
 /// A multipart upload, and what it is an upload of. Which of its parts are done, S3 knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptUpload {
+pub struct UploadState {
     /// S3's id of it.
     pub id: String,
     /// Bytes of the file; absent if Zoom did not tell: then nobody can go on with it.
@@ -177,7 +179,7 @@ pub struct KeptUpload {
 impl From<FileItem> for File {
     fn from(item: FileItem) -> Self {
         Self {
-            facts: item.facts,
+            metadata: item.metadata,
             status: item.status,
             reason: item.reason,
             bytes_stored: item.bytes_stored,
@@ -197,7 +199,7 @@ struct FactItem {
 
 /// A recording with its files, read consistently.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loaded {
+pub struct RecordingWithFiles {
     /// Whose.
     pub zoom_user: ZoomUser,
     /// The recording.
@@ -206,12 +208,12 @@ pub struct Loaded {
     pub files: Vec<FileItem>,
 }
 
-impl Loaded {
+impl RecordingWithFiles {
     /// As `domain` reasons about it.
     pub fn recording(&self) -> Recording {
         Recording {
             zoom_user: self.zoom_user.clone(),
-            facts: self.item.facts.clone(),
+            metadata: self.item.metadata.clone(),
             zoom_state: self.item.zoom_state,
             sequence: self.item.sequence,
             files: self.files.iter().cloned().map(File::from).collect(),
@@ -238,7 +240,7 @@ impl FileKey {
 
 /// What came of writing something new.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Added<T> {
+pub enum AddOutcome<T> {
     /// It is new.
     New,
     /// It was known already, as this.
@@ -247,7 +249,7 @@ pub enum Added<T> {
 
 /// What came of claiming a file's transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
+pub enum LeaseOutcome {
     /// The transfer is the caller's, until the lease ends.
     Ours(FileItem),
     /// Somebody else works on it.
@@ -265,10 +267,10 @@ pub enum Claimed {
 
 /// A transfer's fence was lost: the lease ran out and somebody else took over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FenceError {
+pub enum LeaseError {
     /// DynamoDB did not do it.
     #[error(transparent)]
-    Table(#[from] AwsFailure),
+    Table(#[from] AwsError),
     /// Somebody else holds the lease.
     #[error("the lease on the file was lost to another transfer")]
     Lost,
@@ -299,7 +301,7 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-    ) -> Result<Option<u64>, AwsFailure> {
+    ) -> Result<Option<u64>, AwsError> {
         let answer = self
             .update(zoom_user, &recording_entry(id))
             .update_expression("ADD #sequence :one")
@@ -319,12 +321,12 @@ impl RecordingTable {
                     .and_then(|value| value.as_n().ok())
                     .and_then(|text| text.parse().ok());
                 drawn.map(Some).ok_or_else(|| {
-                    AwsFailure::answer("UpdateItem Recordings", "no sequence number")
+                    AwsError::unexpected_response("UpdateItem Recordings", "no sequence number")
                 })
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+                _ => Err(AwsError::from_sdk("UpdateItem Recordings", &error)),
             },
         }
     }
@@ -335,15 +337,15 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         notification: Notification,
         expires_at: i64,
-    ) -> Result<Notification, AwsFailure> {
+    ) -> Result<Notification, AwsError> {
         let entry = format!("fact#{}", notification.id);
         let item = FactItem {
             notification,
             expires_at,
         };
         Ok(match self.add(zoom_user, &entry, &item).await? {
-            Added::New => item.notification,
-            Added::Known(known) => known.notification,
+            AddOutcome::Added => item.notification,
+            AddOutcome::AlreadyExists(known) => known.notification,
         })
     }
 
@@ -351,15 +353,15 @@ impl RecordingTable {
     pub async fn add_recording(
         &self,
         zoom_user: &ZoomUser,
-        facts: &RecordingFacts,
+        metadata: &RecordingMetadata,
         event_ts: i64,
         requested: bool,
-    ) -> Result<Added<RecordingItem>, AwsFailure> {
-        let id = RecordingId::of(&facts.meeting_uuid);
+    ) -> Result<AddOutcome<RecordingItem>, AwsError> {
+        let id = RecordingId::from_uuid(&facts.meeting_uuid);
         let item = RecordingItem {
             start_order: format!("{}#{id}", whole_seconds(facts.start_time)),
             account_meeting: format!("{}#{}", zoom_user.account_id, facts.meeting_uuid),
-            facts: facts.clone(),
+            metadata: facts.clone(),
             zoom_state: ZoomState::Present,
             sequence: 0,
             last_event_ts: event_ts,
@@ -373,10 +375,10 @@ impl RecordingTable {
     pub async fn refresh_recording(
         &self,
         zoom_user: &ZoomUser,
-        facts: &RecordingFacts,
+        metadata: &RecordingMetadata,
         event_ts: i64,
-    ) -> Result<(), AwsFailure> {
-        let id = RecordingId::of(&facts.meeting_uuid);
+    ) -> Result<(), AwsError> {
+        let id = RecordingId::from_uuid(&facts.meeting_uuid);
         let update = self
             .update(zoom_user, &recording_entry(&id))
             .update_expression(
@@ -394,26 +396,26 @@ impl RecordingTable {
         &self,
         key: &FileKey,
         item: &FileItem,
-    ) -> Result<Added<FileItem>, AwsFailure> {
+    ) -> Result<AddOutcome<FileItem>, AwsError> {
         self.add(&key.zoom_user, &key.entry(), item).await
     }
 
     /// Gives a file that is not stored yet a fresher source; one that had failed is queued again.
     /// `false` if what is there is as fresh, or stored in the meantime.
-    pub async fn renew_source(
+    pub async fn update_source(
         &self,
         key: &FileKey,
-        source: &Sealed,
+        source: &EncryptedSource,
         event_ts: i64,
         now: Timestamp,
-    ) -> Result<bool, AwsFailure> {
+    ) -> Result<bool, AwsError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #source = :source, last_event_ts = :ts, sealed_at = :now, due = :due, look_at = :look",
+                "SET #source = :source, last_event_ts = :ts, source_saved_at = :now, due = :due, next_check_at = :look",
             )
             .expression_attribute_values(":now", number(now.as_millisecond()));
-        let update = due::with_look(update, &Look::first(now))
+        let update = due::with_look(update, &NextCheck::first(now))
             .condition_expression("last_event_ts < :ts AND #status IN (:queued, :transferring)")
             .expression_attribute_names("#source", "source")
             .expression_attribute_names("#status", "status")
@@ -429,19 +431,19 @@ impl RecordingTable {
     pub async fn requeue_failed(
         &self,
         key: &FileKey,
-        fresher: Option<(&Sealed, i64)>,
+        fresher: Option<(&EncryptedSource, i64)>,
         now: Timestamp,
-    ) -> Result<bool, AwsFailure> {
+    ) -> Result<bool, AwsError> {
         let update = self.update(&key.zoom_user, &key.entry());
-        let mut update = due::with_look(update, &Look::first(now))
+        let mut update = due::with_look(update, &NextCheck::first(now))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
             .expression_attribute_values(":failed", status(FileStatus::Failed));
         update = match fresher {
             Some((source, event_ts)) => update
                 .update_expression(
-                    "SET #status = :queued, #source = :source, last_event_ts = :ts, sealed_at = :now, \
-                     due = :due, look_at = :look REMOVE reason, received_at",
+                    "SET #status = :queued, #source = :source, last_event_ts = :ts, source_saved_at = :now, \
+                     due = :due, next_check_at = :look REMOVE reason, received_at",
                 )
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
@@ -450,7 +452,7 @@ impl RecordingTable {
                 .expression_attribute_values(":ts", number(event_ts)),
             None => update
                 .update_expression(
-                    "SET #status = :queued, due = :due, look_at = :look REMOVE reason, received_at",
+                    "SET #status = :queued, due = :due, next_check_at = :look REMOVE reason, received_at",
                 )
                 .condition_expression("#status = :failed"),
         };
@@ -458,12 +460,12 @@ impl RecordingTable {
     }
 
     /// Notes for which files messages were sent.
-    pub async fn note_sent<'a>(
+    pub async fn mark_sent<'a>(
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
         files: impl Iterator<Item = &'a FileId>,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let files: Vec<String> = files.map(|file| file.as_str().to_owned()).collect();
         if files.is_empty() {
             return Ok(());
@@ -483,10 +485,10 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
         now: Timestamp,
-    ) -> Result<(), AwsFailure> {
+    ) -> Result<(), AwsError> {
         let update = self.update(zoom_user, &recording_entry(id));
-        let update = due::with_look(update, &Look::first(now))
-            .update_expression("SET requested = :yes, due = :due, look_at = :look")
+        let update = due::with_look(update, &NextCheck::first(now))
+            .update_expression("SET requested = :yes, due = :due, next_check_at = :look")
             .condition_expression("attribute_exists(entry)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())
@@ -497,7 +499,7 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         entry: &str,
         value: &T,
-    ) -> Result<Added<T>, AwsFailure> {
+    ) -> Result<AddOutcome<T>, AwsError> {
         let answer = self
             .client
             .put_item()
@@ -508,12 +510,12 @@ impl RecordingTable {
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(Added::New),
+            Ok(_) => Ok(AddOutcome::Added),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(known)) => Ok(Added::Known(
-                    read(known.item().cloned().unwrap_or_default())?,
-                )),
-                _ => Err(AwsFailure::of("PutItem Recordings", &error)),
+                Some(PutItemError::ConditionalCheckFailedException(known)) => Ok(
+                    AddOutcome::AlreadyExists(read(known.item().cloned().unwrap_or_default())?),
+                ),
+                _ => Err(AwsError::from_sdk("PutItem Recordings", &error)),
             },
         }
     }
@@ -533,12 +535,12 @@ type UpdateAnswer = Result<
 >;
 
 /// `None` if the update's condition did not hold.
-fn conditional(answer: UpdateAnswer) -> Result<Option<()>, AwsFailure> {
+fn conditional(answer: UpdateAnswer) -> Result<Option<()>, AwsError> {
     match answer {
         Ok(_) => Ok(Some(())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-            _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+            _ => Err(AwsError::from_sdk("UpdateItem Recordings", &error)),
         },
     }
 }
@@ -547,9 +549,9 @@ fn recording_entry(id: &RecordingId) -> String {
     format!("rec#{id}")
 }
 
-fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsFailure> {
-    let mut item: Item =
-        to_item(value).map_err(|_| AwsFailure::answer("Recordings", "value can't be an item"))?;
+fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsError> {
+    let mut item: Item = to_item(value)
+        .map_err(|_| AwsError::unexpected_response("Recordings", "value can't be an item"))?;
     item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
     item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
     Ok(item)
@@ -577,14 +579,15 @@ fn status(status: FileStatus) -> AttributeValue {
     AttributeValue::S(name.to_owned())
 }
 
-fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, AwsFailure> {
-    to_attribute_value(value)
-        .map_err(|_| AwsFailure::answer("UpdateItem Recordings", "value can't be an attribute"))
+fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue, AwsError> {
+    to_attribute_value(value).map_err(|_| {
+        AwsError::unexpected_response("UpdateItem Recordings", "value can't be an attribute")
+    })
 }
 
 /// Stored items are input too: one that makes no sense is an error that names it.
-fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsFailure> {
+fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsError> {
     from_item(item).map_err(|error| {
-        AwsFailure::answer("Recordings", format!("an item does not read: {error}"))
+        AwsError::unexpected_response("Recordings", format!("an item does not read: {error}"))
     })
 }

@@ -4,15 +4,16 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
-use reelay_domain::notification::MOST_FILES;
-use reelay_domain::recording::{FileFacts, FileStatus};
+use reelay_domain::notification::MAX_INLINE_FILES;
+use reelay_domain::recording::{FileMetadata, FileStatus};
 use serde::Deserialize;
 
 use super::{
-    BY_START, FileItem, FileKey, Loaded, RecordingItem, RecordingTable, read, recording_entry,
+    BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, read,
+    recording_entry,
 };
 use crate::sessions::Item;
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// What totals and states need of a file.
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ struct SlimFile {
 impl From<SlimFile> for FileItem {
     fn from(slim: SlimFile) -> Self {
         Self {
-            facts: FileFacts {
+            metadata: FileMetadata {
                 id: slim.id,
                 file_type: String::new(),
                 recording_type: None,
@@ -41,8 +42,8 @@ impl From<SlimFile> for FileItem {
             key: None,
             crc64nvme: None,
             source: None,
-            sealed_at: None,
-            look: None,
+            source_saved_at: None,
+            next_check: None,
             last_event_ts: 0,
             received_at: None,
             lease_owner: None,
@@ -55,7 +56,7 @@ impl From<SlimFile> for FileItem {
 }
 
 /// A recording's own row and those of its files, told apart.
-fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<Loaded>, AwsFailure> {
+fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<RecordingWithFiles>, AwsError> {
     let mut item = None;
     let mut files = Vec::with_capacity(rows.len());
     for row in rows {
@@ -69,7 +70,7 @@ fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<Loaded>, AwsFa
             item = Some(read(row)?);
         }
     }
-    Ok(item.map(|item| Loaded {
+    Ok(item.map(|item| RecordingWithFiles {
         zoom_user: zoom_user.clone(),
         item,
         files,
@@ -82,10 +83,10 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-    ) -> Result<Option<Loaded>, AwsFailure> {
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let rows = self.rows(zoom_user, id).into_paginator().items().send();
         let rows = rows.collect::<Result<Vec<Item>, _>>().await;
-        let rows = rows.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
         loaded(zoom_user, rows)
     }
 
@@ -96,10 +97,10 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
         in_full: Option<&FileId>,
-    ) -> Result<Option<Loaded>, AwsFailure> {
-        let first = i32::try_from(MOST_FILES + 1).unwrap_or(i32::MAX);
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        let first = i32::try_from(MAX_INLINE_FILES + 1).unwrap_or(i32::MAX);
         let page = self.rows(zoom_user, id).limit(first).send().await;
-        let page = page.map_err(|error| AwsFailure::of("Query Recordings", &error))?;
+        let page = page.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
         let rest = page
             .last_evaluated_key
             .clone()
@@ -118,7 +119,7 @@ impl RecordingTable {
             .items()
             .send();
         let slim = slim.collect::<Result<Vec<Item>, _>>().await;
-        for row in slim.map_err(|error| AwsFailure::of("Query Recordings", &error))? {
+        for row in slim.map_err(|error| AwsError::from_sdk("Query Recordings", &error))? {
             let slim: SlimFile = read(row)?;
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
@@ -151,7 +152,7 @@ impl RecordingTable {
     }
 
     /// A file's item.
-    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsFailure> {
+    pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsError> {
         self.get(&key.zoom_user, key.entry())
             .await?
             .map(read)
@@ -163,14 +164,14 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-    ) -> Result<Option<RecordingItem>, AwsFailure> {
+    ) -> Result<Option<RecordingItem>, AwsError> {
         self.get(zoom_user, recording_entry(id))
             .await?
             .map(read)
             .transpose()
     }
 
-    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsFailure> {
+    async fn get(&self, zoom_user: &ZoomUser, entry: String) -> Result<Option<Item>, AwsError> {
         self.client
             .get_item()
             .table_name(&self.table)
@@ -180,7 +181,7 @@ impl RecordingTable {
             .send()
             .await
             .map(|answer| answer.item)
-            .map_err(|error| AwsFailure::of("GetItem Recordings", &error))
+            .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))
     }
 
     /// Up to `limit` recordings of a Zoom user, newest first, after a position; without their files.
@@ -189,7 +190,7 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         after: Option<&Position>,
         limit: usize,
-    ) -> Result<Vec<RecordingItem>, AwsFailure> {
+    ) -> Result<Vec<RecordingItem>, AwsError> {
         // All Zoom users share one order of (start_order, zoom_user), newest first. Start orders hold
         // the recording id, so equal ones at another user are the same meeting instance.
         let bound = after.map(|position| {
@@ -218,9 +219,9 @@ impl RecordingTable {
         let mut found = Vec::new();
         while found.len() < limit {
             let Some(row) = pages.next().await else { break };
-            found.push(read(
-                row.map_err(|error| AwsFailure::of("Query Recordings", &error))?,
-            )?);
+            found.push(read(row.map_err(|error| {
+                AwsError::from_sdk("Query Recordings", &error)
+            })?)?);
         }
         Ok(found)
     }

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_domain::recording::FileStatus;
 
 use super::{
-    Claimed, FenceError, FileItem, FileKey, KeptUpload, RecordingTable, attribute, conditional,
-    number, read, status,
+    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, UploadState, attribute,
+    conditional, number, read, status,
 };
-use reelay_runtime::AwsFailure;
+use reelay_runtime::AwsError;
 
 /// What the item says of a stored file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub struct StoredObject<'a> {
 
 impl RecordingTable {
     /// Takes the transfer of a file under a lease, if it waits, was handed over, or its last owner is gone.
-    pub async fn claim_transfer(
+    pub async fn acquire_lease(
         &self,
         key: &FileKey,
         owner: &str,
         now: Timestamp,
         lease: SignedDuration,
-    ) -> Result<Claimed, AwsFailure> {
+    ) -> Result<LeaseOutcome, AwsError> {
         let answer = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
@@ -58,28 +58,30 @@ impl RecordingTable {
             .send()
             .await;
         match answer {
-            Ok(updated) => Ok(Claimed::Ours(read(updated.attributes.unwrap_or_default())?)),
+            Ok(updated) => Ok(LeaseOutcome::Acquired(read(
+                updated.attributes.unwrap_or_default(),
+            )?)),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let Some(item) = failed.item().filter(|item| !item.is_empty()) else {
-                        return Ok(Claimed::Unknown);
+                        return Ok(LeaseOutcome::FileNotFound);
                     };
                     let item: FileItem = read(item.clone())?;
                     Ok(match (item.status, item.lease_until) {
-                        (FileStatus::Transferring, Some(until)) => Claimed::Leased {
+                        (FileStatus::Transferring, Some(until)) => LeaseOutcome::HeldByOther {
                             until,
                             owner: item.lease_owner.unwrap_or_default(),
                         },
-                        _ => Claimed::Ended(item),
+                        _ => LeaseOutcome::AlreadyFinished(item),
                     })
                 }
-                _ => Err(AwsFailure::of("UpdateItem Recordings", &error)),
+                _ => Err(AwsError::from_sdk("UpdateItem Recordings", &error)),
             },
         }
     }
 
     /// Notes how far the owner's transfer has come.
-    pub async fn progress(&self, key: &FileKey, owner: &str, bytes: u64) -> Result<(), FenceError> {
+    pub async fn progress(&self, key: &FileKey, owner: &str, bytes: u64) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET bytes_stored = :bytes")
@@ -88,7 +90,7 @@ impl RecordingTable {
     }
 
     /// Makes sure that the transfer is still the owner's.
-    pub async fn hold(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+    pub async fn hold(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET lease_owner = :owner");
@@ -96,12 +98,12 @@ impl RecordingTable {
     }
 
     /// Notes the upload that the owner has begun, all that is needed to go on with it in one write.
-    pub async fn upload_begun(
+    pub async fn save_upload(
         &self,
         key: &FileKey,
         owner: &str,
-        upload: &KeptUpload,
-    ) -> Result<(), FenceError> {
+        upload: &UploadState,
+    ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET upload = :upload, bytes_stored = :zero")
@@ -112,12 +114,12 @@ impl RecordingTable {
 
     /// Notes the checksum of the whole, before the owner's upload is completed: by it the object is known
     /// should the owner not come to say what it is.
-    pub async fn upload_summed(
+    pub async fn save_upload_checksum(
         &self,
         key: &FileKey,
         owner: &str,
         crc64nvme: &str,
-    ) -> Result<(), FenceError> {
+    ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET upload.crc64nvme = :crc")
@@ -126,7 +128,7 @@ impl RecordingTable {
     }
 
     /// Forgets the owner's upload, which is no more.
-    pub async fn upload_dropped(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+    pub async fn clear_upload(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET bytes_stored = :zero REMOVE upload")
@@ -135,7 +137,7 @@ impl RecordingTable {
     }
 
     /// Lets go of the owner's transfer, so that the next message goes on with it.
-    pub async fn hand_over(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+    pub async fn hand_over(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("REMOVE lease_until");
@@ -148,7 +150,7 @@ impl RecordingTable {
         key: &FileKey,
         owner: &str,
         object: &StoredObject<'_>,
-    ) -> Result<(), FenceError> {
+    ) -> Result<(), LeaseError> {
         let StoredObject {
             key: object_key,
             crc64nvme,
@@ -161,7 +163,7 @@ impl RecordingTable {
             .update_expression(
                 "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
                  recognised = :recognised, #size = :declared \
-                 REMOVE lease_until, #source, sealed_at, reason, upload, due, look_at",
+                 REMOVE lease_until, #source, source_saved_at, reason, upload, due, next_check_at",
             )
             .expression_attribute_names("#size", "size")
             .expression_attribute_values(":recognised", attribute(&recognised)?)
@@ -177,7 +179,7 @@ impl RecordingTable {
     }
 
     /// Ends the owner's transfer for good, with a reason.
-    pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), FenceError> {
+    pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
@@ -191,7 +193,7 @@ impl RecordingTable {
     }
 
     /// Gives the owner's transfer back, to be tried again.
-    pub async fn release(&self, key: &FileKey, owner: &str) -> Result<(), FenceError> {
+    pub async fn release(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET #status = :queued REMOVE lease_until")
@@ -204,10 +206,10 @@ impl RecordingTable {
         &self,
         update: UpdateItemFluentBuilder,
         owner: &str,
-    ) -> Result<(), FenceError> {
+    ) -> Result<(), LeaseError> {
         let update = update
             .condition_expression("lease_owner = :owner AND attribute_exists(lease_until)")
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
-        conditional(update.send().await)?.ok_or(FenceError::Lost)
+        conditional(update.send().await)?.ok_or(LeaseError::Lost)
     }
 }

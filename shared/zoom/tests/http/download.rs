@@ -5,8 +5,8 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use reelay_zoom::{
-    ByteRange, ContentRange, Download, DownloadError, DownloadHosts, Endpoints, HostRefused,
-    MAX_REDIRECTS, NetworkError, RateLimit, RateLimitKind, RetryAfter, Zoom,
+    ByteRange, ContentRange, DisallowedUrl, Download, DownloadError, DownloadHosts, Endpoints,
+    MAX_REDIRECTS, NetworkError, RateLimit, RateLimitKind, RetryAfter, ZoomClient,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -88,7 +88,7 @@ async fn a_whole_file_arrives_with_all_that_is_known_of_it() {
         Some("Thu, 01 Jan 2026 09:31:00 GMT")
     );
     assert!(download.accept_ranges);
-    assert!(download.authorized);
+    assert!(download.is_authorized);
     assert_eq!(download.final_url.expose_secret(), url);
     assert_eq!(bytes(download).await.unwrap(), b"0123456789");
     let request = server.only_request();
@@ -163,7 +163,7 @@ async fn a_206_that_was_not_asked_for_is_refused() {
     ] {
         let server = Server::answering(206, headers, "23").await;
         let error = get(&server.base(), range).await.unwrap_err();
-        assert_eq!(error, DownloadError::WrongRange, "{headers:?}");
+        assert_eq!(error, DownloadError::RangeMismatch, "{headers:?}");
         assert_discreet(&error);
     }
 }
@@ -171,7 +171,7 @@ async fn a_206_that_was_not_asked_for_is_refused() {
 #[tokio::test]
 async fn every_answer_has_its_error() {
     let html = ("content-type", "text/html; charset=UTF-8");
-    let in_7 = Some(RetryAfter::In(Duration::from_secs(7)));
+    let in_7 = Some(RetryAfter::Delay(Duration::from_secs(7)));
     let server_error = |status| DownloadError::ServerError {
         status,
         retry_after: None,
@@ -205,7 +205,7 @@ async fn every_answer_has_its_error() {
             429,
             &[("retry-after", "2026-01-02T00:00:00Z")],
             DownloadError::RateLimited(RateLimit {
-                retry_after: Some(RetryAfter::At("2026-01-02T00:00:00Z".parse().unwrap())),
+                retry_after: Some(RetryAfter::Date("2026-01-02T00:00:00Z".parse().unwrap())),
                 kind: None,
             }),
         ),
@@ -231,16 +231,20 @@ async fn every_answer_has_its_error() {
             DownloadError::HtmlInsteadOfFile,
         ),
         (206, &[html], DownloadError::HtmlInsteadOfFile),
-        (200, &[("content-encoding", "gzip")], DownloadError::Encoded),
-        (204, &[], DownloadError::Other { status: 204 }),
+        (
+            200,
+            &[("content-encoding", "gzip")],
+            DownloadError::UnexpectedEncoding,
+        ),
+        (204, &[], DownloadError::UnexpectedStatus { status: 204 }),
         (
             300,
             &[("location", "/S3CRET")],
-            DownloadError::Other { status: 300 },
+            DownloadError::UnexpectedStatus { status: 300 },
         ),
-        (304, &[], DownloadError::Other { status: 304 }),
-        (400, &[], DownloadError::Other { status: 400 }),
-        (302, &[], DownloadError::BadRedirect),
+        (304, &[], DownloadError::UnexpectedStatus { status: 304 }),
+        (400, &[], DownloadError::UnexpectedStatus { status: 400 }),
+        (302, &[], DownloadError::InvalidRedirect),
     ] {
         let server = Server::answering(status, headers, "S3CRET").await;
         let url = format!("{}/S3CRET?k=S3CRET", server.base());
@@ -282,7 +286,11 @@ async fn bytes_that_are_no_text_hide_neither_a_page_nor_a_compression() {
             b"text/html; charset=\xff".as_slice(),
             DownloadError::HtmlInsteadOfFile,
         ),
-        ("content-encoding", b"gzip, \xff", DownloadError::Encoded),
+        (
+            "content-encoding",
+            b"gzip, \xff",
+            DownloadError::UnexpectedEncoding,
+        ),
     ] {
         let server = Server::start(move |_| {
             let mut response = response(200, &[], "x");
@@ -315,7 +323,7 @@ async fn redirects_within_one_origin_keep_the_authorization() {
     .await;
     let url = format!("{}/a", server.base());
     let download = get(&url, ByteRange::new(1, 2)).await.unwrap();
-    assert!(download.authorized);
+    assert!(download.is_authorized);
     assert_eq!(
         download.final_url.expose_secret(),
         format!("{}/c", server.base())
@@ -355,7 +363,7 @@ async fn authorization_is_dropped_when_the_host_changes() {
     })
     .await;
     let download = get(&format!("{}/a", server.base()), None).await.unwrap();
-    assert!(!download.authorized);
+    assert!(!download.is_authorized);
     let final_url = download.final_url.clone();
     let localhost = format!("http://localhost:{}/b?Signature=S3CRET", server.port);
     assert_eq!(final_url.expose_secret(), localhost);
@@ -398,7 +406,7 @@ async fn authorization_is_dropped_when_the_port_changes_and_never_comes_back() {
     .await;
     first.set(server.base()).unwrap();
     let download = get(&format!("{}/a", server.base()), None).await.unwrap();
-    assert!(!download.authorized);
+    assert!(!download.is_authorized);
     assert_eq!(
         download.final_url.expose_secret(),
         format!("{}/home", server.base())
@@ -439,7 +447,7 @@ async fn redirects_have_an_end() {
 async fn nothing_leaves_to_a_refused_host() {
     let evil = Server::answering(200, &[], "x").await;
     let hosts = hosts("zoom.us,127.0.0.1");
-    let refused = DownloadError::HostRefused(HostRefused::Host("localhost".to_owned()));
+    let refused = DownloadError::DisallowedUrl(DisallowedUrl::Host("localhost".to_owned()));
 
     // Asked for directly.
     let token = secret("bearer");
@@ -481,7 +489,7 @@ async fn nothing_leaves_to_a_refused_host() {
                 .download(&strict, &url, Some(&token), None)
                 .await
                 .unwrap_err();
-            assert!(matches!(error, DownloadError::HostRefused(_)));
+            assert!(matches!(error, DownloadError::DisallowedUrl(_)));
         }
     }
     assert_eq!(evil.connections(), 0);

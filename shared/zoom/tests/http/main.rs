@@ -9,7 +9,7 @@ mod server;
 
 use std::error::Error;
 
-use reelay_zoom::{Endpoints, Timeouts, Zoom};
+use reelay_zoom::{Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 /// Part of everything that must not be printed: tokens, codes, queries, answers that repeat them.
@@ -40,7 +40,7 @@ fn assert_discreet(error: &(impl Error + 'static)) {
 
 fn zoom_at(base: &str) -> Zoom {
     let endpoints = Endpoints::parse(base, base).unwrap();
-    Zoom::new(endpoints, Timeouts::default()).unwrap()
+    ZoomClient::new(endpoints, Timeouts::default()).unwrap()
 }
 
 /// The same, for tests in which a server never answers.
@@ -52,7 +52,7 @@ fn impatient_zoom_at(base: &str) -> Zoom {
         stall: soon,
         ..Timeouts::default()
     };
-    Zoom::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
+    ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
 }
 
 #[test]

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reelay_zoom::{
-    ClientCredentials, Endpoints, ExchangeError, NetworkError, OAuthErrorCode, Outage,
-    RefreshError, RevokeError, Timeouts, TokenPair, Zoom, authorize_url,
+    ClientCredentials, Endpoints, ExchangeError, NetworkError, OAuthErrorCode, RefreshError,
+    RevokeError, Timeouts, TokenPair, TransientError, ZoomClient, authorize_url,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -24,7 +24,7 @@ fn credentials() -> ClientCredentials {
     }
 }
 
-async fn exchange(zoom: &Zoom) -> Result<TokenPair, ExchangeError> {
+async fn exchange(zoom: &ZoomClient) -> Result<TokenPair, ExchangeError> {
     zoom.exchange_code(
         &credentials(),
         &secret("code"),
@@ -34,11 +34,11 @@ async fn exchange(zoom: &Zoom) -> Result<TokenPair, ExchangeError> {
     .await
 }
 
-async fn refresh(zoom: &Zoom) -> Result<TokenPair, RefreshError> {
+async fn refresh(zoom: &ZoomClient) -> Result<TokenPair, RefreshError> {
     zoom.refresh(&credentials(), &secret("refresh")).await
 }
 
-async fn revoke(zoom: &Zoom) -> Result<(), RevokeError> {
+async fn revoke(zoom: &ZoomClient) -> Result<(), RevokeError> {
     zoom.revoke(&credentials(), &secret("access")).await
 }
 
@@ -254,17 +254,17 @@ async fn an_unreadable_answer_is_an_outage_in_which_the_token_may_be_spent() {
     ] {
         let server = Server::answering(status, headers, body).await;
         let zoom = zoom_at(&server.base());
-        let outage = Outage::Unreadable;
+        let outage = TransientError::MalformedResponse;
         let error = exchange(&zoom).await.unwrap_err();
         assert_eq!(
             error,
-            ExchangeError::Unavailable(outage),
+            ExchangeError::Transient(outage),
             "{status} {:.80}",
             body
         );
         assert_discreet(&error);
         let error = refresh(&zoom).await.unwrap_err();
-        assert_eq!(error, RefreshError::Unavailable(outage));
+        assert_eq!(error, RefreshError::Transient(outage));
         assert_discreet(&error);
         assert!(outage.may_have_been_processed());
         assert_eq!(
@@ -356,18 +356,18 @@ async fn server_errors_are_outages_whatever_they_say() {
         )
         .await;
         let zoom = zoom_at(&server.base());
-        let outage = Outage::ServerError { status };
+        let outage = TransientError::ServerError { status };
         assert_eq!(
             exchange(&zoom).await.unwrap_err(),
-            ExchangeError::Unavailable(outage)
+            ExchangeError::Transient(outage)
         );
         assert_eq!(
             refresh(&zoom).await.unwrap_err(),
-            RefreshError::Unavailable(outage)
+            RefreshError::Transient(outage)
         );
         assert_eq!(
             revoke(&zoom).await.unwrap_err(),
-            RevokeError::Unavailable(outage)
+            RevokeError::Transient(outage)
         );
         assert!(outage.may_have_been_processed());
         assert_eq!(server.seen().len(), 3, "nothing is repeated");
@@ -410,16 +410,16 @@ async fn a_dead_connection_says_whether_something_was_sent() {
         } else {
             zoom_at(&base)
         };
-        let outage = Outage::Network(network);
+        let outage = TransientError::Network(network);
         assert_eq!(outage.may_have_been_processed(), sent, "{base}");
         let error = exchange(&zoom).await.unwrap_err();
-        assert_eq!(error, ExchangeError::Unavailable(outage), "{base}");
+        assert_eq!(error, ExchangeError::Transient(outage), "{base}");
         assert_discreet(&error);
         let error = refresh(&zoom).await.unwrap_err();
-        assert_eq!(error, RefreshError::Unavailable(outage), "{base}");
+        assert_eq!(error, RefreshError::Transient(outage), "{base}");
         assert_discreet(&error);
         let error = revoke(&zoom).await.unwrap_err();
-        assert_eq!(error, RevokeError::Unavailable(outage), "{base}");
+        assert_eq!(error, RevokeError::Transient(outage), "{base}");
         assert_discreet(&error);
     }
 }
@@ -432,11 +432,11 @@ async fn a_handshake_without_end_is_no_connection() {
         connect: Duration::from_millis(150),
         ..Timeouts::default()
     };
-    let zoom = Zoom::new(Endpoints::parse(&base, &base).unwrap(), soon).unwrap();
-    let outage = Outage::Network(NetworkError::Connect);
+    let zoom = ZoomClient::new(Endpoints::parse(&base, &base).unwrap(), soon).unwrap();
+    let outage = TransientError::Network(NetworkError::Connect);
     assert_eq!(
         refresh(&zoom).await.unwrap_err(),
-        RefreshError::Unavailable(outage)
+        RefreshError::Transient(outage)
     );
     assert!(!outage.may_have_been_processed());
 }
@@ -449,5 +449,5 @@ async fn calls_can_be_spawned() {
     sendable(&zoom.exchange_code(&credentials, &token, &token, ""));
     sendable(&zoom.refresh(&credentials, &token));
     sendable(&zoom.revoke(&credentials, &token));
-    sendable(&zoom.users_me(&token));
+    sendable(&zoom.get_current_user(&token));
 }

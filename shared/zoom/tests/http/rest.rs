@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use jiff::civil::date;
 use reelay_zoom::{
-    ApiError, NO_RECORDING, NetworkError, Outage, RateLimit, RateLimitKind, RecordingsPage,
-    RetryAfter, Zoom,
+    ApiError, NO_RECORDING, NetworkError, RateLimit, RateLimitKind, RecordingsPage, RetryAfter,
+    TransientError, ZoomClient,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -12,8 +12,8 @@ use crate::{SECRET, assert_discreet, impatient_zoom_at, secret, zoom_at};
 
 const JSON: (&str, &str) = ("content-type", "application/json;charset=UTF-8");
 
-async fn page(zoom: &Zoom, token: Option<&str>) -> Result<RecordingsPage, ApiError> {
-    zoom.recordings_page(
+async fn page(zoom: &ZoomClient, token: Option<&str>) -> Result<RecordingsPage, ApiError> {
+    zoom.list_recordings(
         &secret("access"),
         date(2026, 1, 1),
         date(2026, 1, 31),
@@ -43,7 +43,7 @@ async fn users_me_is_account_user_and_name() {
         );
         let server = Server::answering(200, &[JSON], &body).await;
         let me = zoom_at(&server.base())
-            .users_me(&secret("access"))
+            .get_current_user(&secret("access"))
             .await
             .unwrap();
         assert_eq!(me.user.user_id.as_str(), "UserBBBBBBBBBBBBBBBBBB");
@@ -76,10 +76,14 @@ async fn users_me_without_usable_ids_is_unreadable() {
     ] {
         let server = Server::answering(200, &[JSON], body).await;
         let error = zoom_at(&server.base())
-            .users_me(&secret("access"))
+            .get_current_user(&secret("access"))
             .await
             .unwrap_err();
-        assert_eq!(error, ApiError::Unavailable(Outage::Unreadable), "{body}");
+        assert_eq!(
+            error,
+            ApiError::Transient(TransientError::MalformedResponse),
+            "{body}"
+        );
         assert_discreet(&error);
     }
 }
@@ -125,7 +129,11 @@ async fn recordings_come_page_by_page() {
     ] {
         let server = Server::answering(200, &[JSON], body).await;
         let error = page(&zoom_at(&server.base()), None).await.unwrap_err();
-        assert_eq!(error, ApiError::Unavailable(Outage::Unreadable), "{body}");
+        assert_eq!(
+            error,
+            ApiError::Transient(TransientError::MalformedResponse),
+            "{body}"
+        );
     }
 }
 
@@ -136,7 +144,7 @@ async fn a_meetings_recordings_come_with_their_token_apart() {
     let zoom = zoom_at(&server.base());
     let uuid = "Ab/cd+SynthUUID1234567==".parse().unwrap();
     let meeting = zoom
-        .meeting_recordings(&secret("access"), &uuid, 3600)
+        .get_meeting_recordings(&secret("access"), &uuid, 3600)
         .await
         .unwrap();
     assert_eq!(
@@ -152,7 +160,7 @@ async fn a_meetings_recordings_come_with_their_token_apart() {
         serde_json::json!({"uuid":"Ab/cd+==","topic":"t"})
     );
     assert!(!format!("{meeting:?}").contains(SECRET));
-    zoom.meeting_recordings(&secret("access"), &"Abcd==".parse().unwrap(), u32::MAX)
+    zoom.get_meeting_recordings(&secret("access"), &"Abcd==".parse().unwrap(), u32::MAX)
         .await
         .unwrap();
     let seen = server.seen();
@@ -170,7 +178,7 @@ async fn a_meetings_recordings_come_with_their_token_apart() {
         let server = Server::answering(200, &[JSON], body).await;
         let zoom = zoom_at(&server.base());
         let meeting = zoom
-            .meeting_recordings(&secret("access"), &uuid, 0)
+            .get_meeting_recordings(&secret("access"), &uuid, 0)
             .await
             .unwrap();
         assert!(meeting.download_access_token.is_none(), "{body}");
@@ -180,7 +188,7 @@ async fn a_meetings_recordings_come_with_their_token_apart() {
 #[tokio::test]
 async fn refusals_are_told_apart_by_status_and_code() {
     let not_found = |code| ApiError::NotFound { code };
-    let no_permission = |code| ApiError::NoPermission { code };
+    let no_permission = |code| ApiError::Forbidden { code };
     let other = |status, code| ApiError::Other { status, code };
     for (status, body, error) in [
         (
@@ -257,14 +265,18 @@ async fn refusals_are_told_apart_by_status_and_code() {
         (
             500,
             r#"{"code":124}"#,
-            ApiError::Unavailable(Outage::ServerError { status: 500 }),
+            ApiError::Transient(TransientError::ServerError { status: 500 }),
         ),
         (
             503,
             "",
-            ApiError::Unavailable(Outage::ServerError { status: 503 }),
+            ApiError::Transient(TransientError::ServerError { status: 503 }),
         ),
-        (302, "", ApiError::Unavailable(Outage::Unreadable)),
+        (
+            302,
+            "",
+            ApiError::Transient(TransientError::MalformedResponse),
+        ),
     ] {
         // A redirect to follow, if it were followed.
         let server = Server::answering(status, &[JSON, ("location", "/?S3CRET")], body).await;
@@ -307,14 +319,14 @@ async fn rate_limits_say_how_long() {
             ]
             .as_slice(),
             RateLimit {
-                retry_after: Some(RetryAfter::At(midnight.parse().unwrap())),
+                retry_after: Some(RetryAfter::Date(midnight.parse().unwrap())),
                 kind: Some(RateLimitKind::Daily),
             },
         ),
         (
             &[("Retry-After", "3"), ("X-RateLimit-Type", "QPS")],
             RateLimit {
-                retry_after: Some(RetryAfter::In(Duration::from_secs(3))),
+                retry_after: Some(RetryAfter::Delay(Duration::from_secs(3))),
                 kind: Some(RateLimitKind::PerSecond),
             },
         ),
@@ -335,7 +347,10 @@ async fn outages_are_outages() {
     let huge = format!("{{\"meetings\":[\"{}\"]}}", "x".repeat(8 * 1024 * 1024));
     let server = Server::answering(200, &[JSON], &huge).await;
     let error = page(&zoom_at(&server.base()), None).await.unwrap_err();
-    assert_eq!(error, ApiError::Unavailable(Outage::Unreadable));
+    assert_eq!(
+        error,
+        ApiError::Transient(TransientError::MalformedResponse)
+    );
 
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{";
     for (base, network) in [
@@ -346,12 +361,12 @@ async fn outages_are_outages() {
         (raw(b"", End::Silence).await, NetworkError::Timeout),
     ] {
         let zoom = impatient_zoom_at(&base);
-        let outage = ApiError::Unavailable(Outage::Network(network));
+        let outage = ApiError::Transient(TransientError::Network(network));
         let error = page(&zoom, None).await.unwrap_err();
         assert_eq!(error, outage, "{base}");
         assert_discreet(&error);
         assert_eq!(
-            zoom.users_me(&secret("access")).await.unwrap_err(),
+            zoom.get_current_user(&secret("access")).await.unwrap_err(),
             outage,
             "{base}"
         );
@@ -362,7 +377,10 @@ async fn outages_are_outages() {
 async fn a_token_that_cannot_be_sent_is_not_sent() {
     let server = Server::answering(200, &[JSON], "{}").await;
     let token = SecretString::from("S3CRET\r\nx-injected: 1");
-    let error = zoom_at(&server.base()).users_me(&token).await.unwrap_err();
+    let error = zoom_at(&server.base())
+        .get_current_user(&token)
+        .await
+        .unwrap_err();
     assert_eq!(error, ApiError::Unauthorized);
     assert_eq!(server.connections(), 0);
 }

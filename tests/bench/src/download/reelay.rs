@@ -6,7 +6,7 @@ use recording_downloader::transfer::{
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_store::bucket::Bucket;
 use reelay_store::recordings::SourceKind;
-use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, Zoom};
+use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
 use super::DownloadError;
@@ -28,7 +28,7 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
     };
     let mut environment =
-        Environment::of_process().map_err(|error: ConfigError| failed(error.to_string()))?;
+        Environment::from_process_env().map_err(|error: ConfigError| failed(error.to_string()))?;
     let more = [
         ("BUCKET".to_owned(), "bench".to_owned()),
         ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),
@@ -41,8 +41,8 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         .map_err(|error| failed(error.to_string()))?;
     let hosts =
         DownloadHosts::parse("127.0.0.1", &endpoints).map_err(|error| failed(error.to_string()))?;
-    let zoom =
-        Zoom::new(endpoints, Timeouts::default()).map_err(|error| failed(error.to_string()))?;
+    let zoom = ZoomClient::new(endpoints, Timeouts::default())
+        .map_err(|error| failed(error.to_string()))?;
     let size = variable("BENCH_SIZE")?.parse().ok();
     let order = Order {
         key: "reelay".to_owned(),

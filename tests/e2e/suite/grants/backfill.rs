@@ -114,7 +114,7 @@ async fn a_backfill_over_months_reads_all_windows_and_all_pages() {
     assert_eq!(unique, expected);
     // 366 days in windows of 28, for two Zoom users, and one page more.
     assert_eq!(scene.requests("/users/me/recordings"), 14 * 2 + 1);
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_backfill_that_zoom_interrupts_is_completed_and_one_without_a_grant_is
         missed.uuid
     );
     scene.assert_told("alice", [("activated", 1)]).await;
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 
     // A user who has no link asks for nothing, and an order that outlives its link reads nothing.
     scene.system.zoom().clear_requests();
@@ -147,10 +147,10 @@ async fn a_backfill_that_zoom_interrupts_is_completed_and_one_without_a_grant_is
     scene.disconnect("alice", &id).await;
     scene.settle().await;
     let user = scene.zoom_user(ADA);
-    scene.order(json!({"v": 1, "order": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
+    scene.order(json!({"v": 1, "job": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
     scene.settle().await;
     assert_eq!(scene.requests("/recordings"), 0);
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]

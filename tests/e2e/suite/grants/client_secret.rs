@@ -53,7 +53,7 @@ async fn while_the_client_secret_turns_over_nobody_is_condemned_and_all_goes_on_
     );
     assert_eq!(system.app.links("alice").await, links);
     scene.assert_told("alice", [("activated", 1)]).await;
-    assert_eq!(scene.dead_orders().await, Vec::<String>::new());
+    assert_eq!(scene.dead_jobs().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -65,14 +65,14 @@ async fn whoever_is_told_that_the_client_secret_is_wrong_reads_it_again_at_once(
     // Both this instance and the callback have read the old secret less than five minutes ago.
     let token = instance.access_token(&user).await.unwrap();
     system.link("bob", ADA).await;
-    let token_after_bob = instance.another_token(&user, &token).await.unwrap();
+    let token_after_bob = instance.replace_token(&user, &token).await.unwrap();
     let change =
         |settings: &mut reelay_zoom_sim::Config| NEW.clone_into(&mut settings.client_secret);
     system.zoom().change_settings(change);
     scene.set_client_secret(NEW).await;
     system.stack.advance(SignedDuration::from_secs(61));
     instance
-        .another_token(&user, &token_after_bob)
+        .replace_token(&user, &token_after_bob)
         .await
         .unwrap();
     system.link("carol", ADA).await;

@@ -22,7 +22,7 @@ async fn a_consent_that_is_saved_and_not_with_its_grant_yet_keeps_it_from_being_
     let user = scene.zoom_user(ADA);
     let refused = {
         let stale = scene.grants().access_token(&user).await.unwrap();
-        scene.grants().another_token(&user, &stale).await
+        scene.grants().replace_token(&user, &stale).await
     };
     let token = refused.unwrap();
     assert_eq!(
@@ -72,14 +72,14 @@ async fn while_it_cannot_be_asked_whose_an_open_consent_is_nobody_is_condemned()
     let stale = scene.grants().access_token(&user).await.unwrap();
     let outage = NewFault::always(Point::UsersMe, Fault::Status { status: 503 });
     let outage = scene.system.zoom().arm(outage).unwrap();
-    let refused = scene.grants().another_token(&user, &stale).await;
+    let refused = scene.grants().replace_token(&user, &stale).await;
     assert!(
-        matches!(refused, Err(GrantError::Unavailable(_))),
+        matches!(refused, Err(GrantError::Transient(_))),
         "{refused:?}"
     );
     scene.assert_status("alice", &["active"]).await;
     scene.system.zoom().clear_faults(Some(outage));
-    scene.grants().another_token(&user, &stale).await.unwrap();
+    scene.grants().replace_token(&user, &stale).await.unwrap();
     scene.assert_served(ADA).await;
     scene.settle().await;
     scene.assert_told("alice", [("activated", 1)]).await;
@@ -101,7 +101,7 @@ async fn a_consent_at_zoom_is_waited_for_before_its_older_pair_is_condemned() {
 
     let grants = scene.grants();
     let (asking, for_user) = (stale.clone(), user.clone());
-    let use_it = tokio::spawn(async move { grants.another_token(&for_user, &asking).await });
+    let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &asking).await });
     // Refused by Zoom by now, and waiting.
     while scene.refreshes() == 0 {
         tokio::task::yield_now().await;
@@ -121,11 +121,11 @@ async fn a_pair_that_was_taken_in_and_refreshed_is_not_put_back_by_its_own_callb
     let begun = scene.interrupted("bob").await;
     let user = scene.zoom_user(ADA);
     let stale = scene.grants().access_token(&user).await.unwrap();
-    let taken_in = scene.grants().another_token(&user, &stale).await.unwrap();
+    let taken_in = scene.grants().replace_token(&user, &stale).await.unwrap();
     // Refreshed since: the pair that the exchange brought is dead.
     let refreshed = scene
         .grants()
-        .another_token(&user, &taken_in)
+        .replace_token(&user, &taken_in)
         .await
         .unwrap();
     assert_ne!(
@@ -170,7 +170,7 @@ async fn an_app_that_zoom_disabled_for_all_condemns_nobody() {
 
 /// A refusal of the token endpoint as Zoom's list of errors numbers it.
 fn numbered(code: i64) -> NewFault {
-    let answer = Fault::Answer {
+    let answer = Fault::Respond {
         status: 400,
         content_type: "application/json".to_owned(),
         body: format!(r#"{{"error":"invalid_request","code":{code},"reason":"…"}}"#),

@@ -1,6 +1,6 @@
 //! Zoom says that somebody removed the app: true, late, forged, or impossible to check.
 
-use reelay_store::links::Holding;
+use reelay_store::links::GrantSnapshot;
 use reelay_zoom_sim::{Fault, NewFault, Point, RawEvent, Target};
 use serde_json::Value;
 use support::people::{ADA, BEN, CEM};
@@ -94,14 +94,14 @@ async fn a_deauthorization_is_understood_in_every_form_on_both_routes() {
             times += 1;
             assert_eq!(
                 scene.holding(ADA).await,
-                Holding::default(),
+                GrantSnapshot::default(),
                 "{form} at {target:?}"
             );
             scene.assert_status("alice", &[]).await;
             assert_eq!(scene.removals("alice").await, times, "{form} at {target:?}");
         }
     }
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_deauthorization_of_another_app_is_none_of_ours() {
     }
     scene.assert_told("alice", [("activated", 1)]).await;
     assert!(scene.holding(ADA).await.grant.unwrap().tokens.is_some());
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
     scene.remove_silently(ADA).await;
     let link = scene.system.link("alice", ADA).await;
     let late = async || {
-        let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+        let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
         scene.delivered(id).await;
         assert_eq!(
             scene.system.app.links("alice").await.as_slice(),
@@ -150,10 +150,10 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
     assert_eq!(scene.refreshes(), 2);
     // Of a Zoom user whom nobody linked nothing is asked.
     scene.system.zoom().clear_requests();
-    let id = scene.system.zoom().send_deauthorized_only(BEN).unwrap();
+    let id = scene.system.zoom().send_deauthorized_event(BEN).unwrap();
     scene.delivered(id).await;
     assert!(scene.system.zoom().requests().is_empty());
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn while_zoom_does_not_answer_a_deauthorization_ends_nothing_and_is_decide
             "{fault:?} at {point:?}"
         );
         scene.assert_told("alice", [("activated", 1)]).await;
-        let dead = scene.dead_orders().await;
+        let dead = scene.dead_jobs().await;
         assert_eq!(dead.len(), 1, "{fault:?} at {point:?}: {dead:?}");
 
         scene.system.zoom().clear_faults(None);
@@ -200,9 +200,9 @@ async fn a_deauthorization_that_our_client_secret_cannot_check_ends_nothing() {
     let link = scene.system.app.links("alice").await;
     scene.set_client_secret("wrong").await;
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+    let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
     scene.delivered(id).await;
     assert_eq!(scene.system.app.links("alice").await, link);
     scene.assert_told("alice", [("activated", 1)]).await;
-    assert_eq!(scene.dead_orders().await.len(), 1);
+    assert_eq!(scene.dead_jobs().await.len(), 1);
 }

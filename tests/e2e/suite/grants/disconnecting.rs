@@ -2,7 +2,7 @@
 
 use reelay_domain::link::GrantStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use reqwest::Method;
 use serde_json::json;
 use support::people::{ADA, CEM};
@@ -22,8 +22,8 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
 
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
     scene
         .assert_told("alice", [("activated", 1), ("removed", 1)])
@@ -36,7 +36,7 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
         .assert_told("alice", [("activated", 1), ("removed", 1)])
         .await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 
     // Nobody else is concerned.
     assert_eq!(scene.system.app.links("bob").await, [cem]);
@@ -177,7 +177,7 @@ async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     // Also when it is looked at before the revocation is done.
     let user = scene.zoom_user(ADA);
-    let check = json!({"v": 1, "order": "check_grant", "zoom_user": user});
+    let check = json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user});
     scene.order(check.clone()).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
@@ -195,7 +195,7 @@ async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
     scene.delivered(twin).await;
     // And the order that is sent ahead, in case we die in between, comes a minute later.
     scene
-        .order(json!({"v": 1, "order": "end_grant", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "revoke_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.system.app.links("alice").await, [link]);
@@ -262,8 +262,8 @@ async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins
     scene.settle().await;
     scene.assert_status("alice", &[]).await;
     let holding = scene.holding(ADA).await;
-    assert_eq!(holding.grant.unwrap().status, GrantStatus::Ending);
-    let dead = scene.dead_orders().await;
+    assert_eq!(holding.grant.unwrap().status, GrantStatus::Revoking);
+    let dead = scene.dead_jobs().await;
     assert_eq!(dead.len(), 1, "{dead:?}");
 
     scene.system.zoom().clear_faults(None);
@@ -306,7 +306,7 @@ async fn a_consent_that_is_finished_before_the_revocation_it_met_leaves_nothing_
     let back = scene.system.callback(&mut browser, "bob", ADA).await;
     assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
     scene.finish(&scene.exchanges().await).await;
-    let dead = scene.dead_orders().await;
+    let dead = scene.dead_jobs().await;
     assert!(!dead.is_empty());
     scene.system.zoom().clear_faults(None);
     for order in dead {

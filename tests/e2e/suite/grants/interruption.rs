@@ -57,7 +57,7 @@ async fn a_consent_without_a_needed_scope_that_nobody_needs_is_revoked() {
             "zoom_scope_missing"
         );
         scene.finish(&scene.exchanges().await).await;
-        assert_eq!(scene.dead_orders().await, [""; 0], "{lacking}");
+        assert_eq!(scene.dead_jobs().await, [""; 0], "{lacking}");
         scene.assert_gone(ADA).await;
         assert!(scene.exchanges().await.is_empty(), "{lacking}");
     }

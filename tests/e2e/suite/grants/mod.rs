@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 use reelay_grants::Grants;
-use reelay_store::links::{Holding, LinkTable};
+use reelay_store::links::{GrantSnapshot, LinkTable};
 use reelay_store::vault::{TokenOwner, Vault};
 use reelay_zoom_sim::{DeliveryState, Fault, NewFault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
@@ -85,14 +85,14 @@ impl Scene {
         told.get("link.removed").copied().unwrap_or_default()
     }
 
-    async fn holding(&self, zoom_user: &str) -> Holding {
+    async fn holding(&self, zoom_user: &str) -> GrantSnapshot {
         let environment = self
             .system
             .stack
             .function_environment("reconciler")
             .unwrap();
         let links = LinkTable::new(environment).unwrap();
-        links.holding(&self.zoom_user(zoom_user)).await.unwrap()
+        links.snapshot(&self.zoom_user(zoom_user)).await.unwrap()
     }
 
     fn zoom_user(&self, id: &str) -> ZoomUser {
@@ -126,7 +126,7 @@ impl Scene {
         assert_eq!(grant.status, GrantStatus::Live);
         let owner = TokenOwner::Grant(self.zoom_user(zoom_user));
         let vault = Vault::new(environment).unwrap();
-        let tokens = vault.open(&owner, &grant.tokens.unwrap()).await.unwrap();
+        let tokens = vault.decrypt(&owner, &grant.tokens.unwrap()).await.unwrap();
         let live = self.system.zoom().live_grant(zoom_user).unwrap();
         let stored = (
             tokens.access_token.expose_secret(),
@@ -139,7 +139,7 @@ impl Scene {
     /// Neither Zoom nor the table knows anything of this Zoom user.
     async fn assert_gone(&self, zoom_user: &str) {
         let left = self.holding(zoom_user).await;
-        assert_eq!(left, Holding::default(), "left in the table");
+        assert_eq!(left, GrantSnapshot::default(), "left in the table");
         let live = self.system.zoom().live_grant(zoom_user);
         assert!(live.is_none(), "Zoom honours a grant that nobody needs");
     }
@@ -158,12 +158,12 @@ impl Scene {
     /// Works off the queues, and what Zoom says of that, too.
     async fn settle(&self) {
         self.system.work().await;
-        self.system.zoom().settled().await;
+        self.system.zoom().wait_until_settled().await;
         self.system.work().await;
     }
 
     async fn order(&self, order: Value) {
-        let queue = &self.system.stack.config().queues.orders;
+        let queue = &self.system.stack.config().queues.jobs;
         store::send(&self.system.stack, queue, &order.to_string()).await;
     }
 
@@ -179,7 +179,7 @@ impl Scene {
     /// Delivers the orders that wait for a quarter of an hour, now.
     async fn finish(&self, exchanges: &BTreeSet<String>) {
         for exchange in exchanges {
-            self.order(json!({"v": 1, "order": "finish_connect", "exchange": exchange}))
+            self.order(json!({"v": 1, "job": "finish_connect", "exchange": exchange}))
                 .await;
         }
         self.settle().await;
@@ -204,8 +204,8 @@ impl Scene {
     }
 
     /// Messages that were given up, of all orders.
-    async fn dead_orders(&self) -> Vec<String> {
-        let queue = &self.system.stack.config().queues.orders_dlq;
+    async fn dead_jobs(&self) -> Vec<String> {
+        let queue = &self.system.stack.config().queues.jobs_dlq;
         store::peek(&self.system.stack, queue).await
     }
 
@@ -231,14 +231,14 @@ impl Scene {
         let url = zoom.settings().deauthorize_url;
         zoom.change_settings(|config| config.deauthorize_url = None);
         let id = zoom.deauthorize(zoom_user).unwrap();
-        let delivery = zoom.attempted(id, 1).await.unwrap();
+        let delivery = zoom.wait_for_attempts(id, 1).await.unwrap();
         assert_eq!(delivery.state, DeliveryState::Dropped);
         zoom.change_settings(|config| config.deauthorize_url = url);
     }
 
     /// Waits until Zoom's delivery is taken, and works it off.
     async fn delivered(&self, id: u64) {
-        let delivery = self.system.zoom().attempted(id, 1).await.unwrap();
+        let delivery = self.system.zoom().wait_for_attempts(id, 1).await.unwrap();
         assert_eq!(
             delivery.state,
             DeliveryState::Delivered,

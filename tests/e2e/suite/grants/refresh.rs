@@ -79,7 +79,7 @@ async fn two_hundred_uses_of_an_expired_grant_refresh_it_once_and_all_get_a_toke
     assert_eq!(scene.refreshes(), 1);
     instances[0]
         .zoom()
-        .users_me(&tokens[0].token)
+        .get_current_user(&tokens[0].token)
         .await
         .unwrap();
 
@@ -88,7 +88,7 @@ async fn two_hundred_uses_of_an_expired_grant_refresh_it_once_and_all_get_a_toke
         .map(|n| {
             let (grants, user) = (Arc::clone(&instances[n % instances.len()]), user.clone());
             let refused = tokens[n].clone();
-            tokio::spawn(async move { grants.another_token(&user, &refused).await })
+            tokio::spawn(async move { grants.replace_token(&user, &refused).await })
         })
         .collect();
     for one in uses {
@@ -124,7 +124,7 @@ async fn a_grant_that_zoom_has_ended_is_reported_once_and_a_new_consent_revives_
     let dead = scene.holding(ADA).await.grant.unwrap();
     assert_eq!(
         (dead.status, dead.tokens),
-        (GrantStatus::Dead, None),
+        (GrantStatus::ReauthorizationRequired, None),
         "tokens are kept"
     );
 
@@ -158,7 +158,7 @@ async fn a_pending_link_on_a_grant_that_dies_is_told_when_it_is_confirmed() {
     let user = scene.zoom_user(ADA);
     let grants = scene.grants();
     let token = grants.access_token(&user).await.unwrap();
-    let error = grants.another_token(&user, &token).await.unwrap_err();
+    let error = grants.replace_token(&user, &token).await.unwrap_err();
     assert!(
         matches!(error, GrantError::ReauthorizationRequired),
         "{error}"
@@ -208,7 +208,7 @@ async fn a_wrong_client_secret_or_an_outage_condemns_nobody() {
         let error = scene.grants().access_token(&user).await.unwrap_err();
         let for_good = matches!(
             error,
-            GrantError::ReauthorizationRequired | GrantError::None
+            GrantError::ReauthorizationRequired | GrantError::NotFound
         );
         assert!(!for_good, "{fault:?}: {error}");
         assert_eq!(scene.system.app.links("alice").await, link, "{fault:?}");
@@ -224,9 +224,9 @@ async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1));
+    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseResponse, 1));
     let error = scene.grants().access_token(&user).await.unwrap_err();
-    assert!(matches!(error, GrantError::Unavailable(_)), "{error}");
+    assert!(matches!(error, GrantError::Transient(_)), "{error}");
     scene.assert_status("alice", &["active"]).await;
     let error = scene.grants().access_token(&user).await.unwrap_err();
     assert!(

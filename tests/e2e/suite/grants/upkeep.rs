@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use reelay_domain::link::LinkStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use serde_json::json;
 use support::people::{ADA, CEM};
 use support::store;
@@ -22,8 +22,8 @@ impl Scene {
     }
 
     /// Takes all orders that wait out of their queue, as a queue's end or an operator's mistake would.
-    async fn lose_orders(&self) {
-        let queue = &self.system.stack.config().queues.orders;
+    async fn lose_jobs(&self) {
+        let queue = &self.system.stack.config().queues.jobs;
         let purge = self.system.stack.sdk().sqs().purge_queue();
         purge.queue_url(queue).send().await.unwrap();
         assert_eq!(store::depth(&self.system.stack, queue).await, 0);
@@ -61,7 +61,7 @@ async fn a_grant_that_nobody_uses_is_refreshed_before_its_ninety_days_are_over()
     scene
         .grants()
         .zoom()
-        .users_me(&token.unwrap().token)
+        .get_current_user(&token.unwrap().token)
         .await
         .unwrap();
     scene.assert_told("alice", [("activated", 1)]).await;
@@ -98,7 +98,7 @@ async fn an_idle_grant_that_zoom_has_ended_is_reported_by_the_clock() {
     scene
         .assert_told("alice", [("activated", 1), ("reauthorization_required", 1)])
         .await;
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_look_at_a_grant_that_ended_before_its_access_token_did_reports_it_at_
     scene.remove_silently(ADA).await;
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     scene
@@ -116,7 +116,7 @@ async fn a_look_at_a_grant_that_ended_before_its_access_token_did_reports_it_at_
     scene
         .assert_told("alice", [("activated", 1), ("reauthorization_required", 1)])
         .await;
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_look_at_a_grant_whose_access_token_alone_is_refused_keeps_it() {
     ));
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.refreshes(), 1);
@@ -142,12 +142,12 @@ async fn a_grant_whose_last_order_was_lost_is_revoked_by_the_clock() {
     let scene = Scene::linked(&["alice"]).await;
     let id = scene.system.app.links("alice").await[0]["id"].clone();
     scene.disconnect("alice", &id).await;
-    scene.lose_orders().await;
+    scene.lose_jobs().await;
     scene.sweep().await;
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
 }
 
@@ -155,7 +155,7 @@ async fn a_grant_whose_last_order_was_lost_is_revoked_by_the_clock() {
 async fn an_interrupted_consent_whose_order_was_lost_is_finished_by_the_clock() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
-    scene.lose_orders().await;
+    scene.lose_jobs().await;
 
     // Not while the order that was sent ahead may still come.
     scene.sweep().await;
@@ -172,7 +172,7 @@ async fn a_link_that_nobody_confirmed_and_whose_order_was_lost_is_dropped_by_the
     let scene = Scene::open().await;
     let mut browser = scene.system.browser();
     scene.system.consent(&mut browser, "alice", ADA).await;
-    scene.lose_orders().await;
+    scene.lose_jobs().await;
     scene.sweep().await;
     let links = scene.holding(ADA).await.links;
     assert_eq!(
@@ -214,7 +214,7 @@ async fn the_clock_finds_nothing_to_do_where_nothing_is_due() {
     scene.system.zoom().clear_requests();
     scene.sweep().await;
     assert_eq!(scene.system.zoom().requests().len(), 0);
-    assert_eq!(scene.dead_orders().await, [""; 0]);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn an_outage_of_zoom_at_the_wrong_hour_is_made_up_for_by_the_next() {
         ))
         .unwrap();
     scene.sweep().await;
-    assert_eq!(scene.dead_orders().await.len(), 1, "a person sees it");
+    assert_eq!(scene.dead_jobs().await.len(), 1, "a person sees it");
     scene.system.zoom().clear_faults(Some(outage));
     scene.sweep().await;
     scene.assert_served(ADA).await;

@@ -302,7 +302,7 @@ impl Run {
     pub(super) async fn work(&mut self) {
         self.keep_objects().await;
         self.system.work().await;
-        self.system.zoom().settled().await;
+        self.system.zoom().wait_until_settled().await;
         self.keep_objects().await;
         self.system.work().await;
         self.learn();
@@ -342,7 +342,7 @@ impl Run {
             &queues.events_dlq,
             &queues.downloads_dlq,
             &queues.notifications_dlq,
-            &queues.orders_dlq,
+            &queues.jobs_dlq,
             &self.bus,
         ] {
             for message in store::peek(stack, queue).await {

@@ -10,16 +10,16 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use recording_downloader::transfer::{Rung, Standalone};
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, MeetingUuid, ZoomUser};
 use reelay_domain::jwt::{AppKeys, Audience};
-use reelay_domain::keys::Versions;
-use reelay_domain::message::{EventBody, EventMessage, V1};
-use reelay_domain::recording::{FileFacts, FileStatus, PresignedUrl};
-use reelay_domain::return_url::Outcome;
-use reelay_domain::seal::{self, Source};
-use reelay_domain::session::BrowserSecret;
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::message::{EventBody, EventMessage, SchemaV1};
+use reelay_domain::recording::{FileMetadata, FileStatus, PresignedUrl};
+use reelay_domain::return_url::LinkOutcome;
 use reelay_domain::signed_state::{self, Nonce};
+use reelay_domain::source_cipher::{self, DownloadSource};
 use reelay_domain::webhook::signature::SignatureHeaders;
 use reelay_domain::webhook::{endpoint_validation, event, redact};
 use reelay_grants::Grants;
@@ -29,7 +29,7 @@ use reelay_runtime::secrets::{Secret, ZoomCredentials, ZoomSecret};
 use reelay_store::links::{Consent, LinkTable, NewTokens, PendingLink};
 use reelay_store::recordings::{FileItem, SourceKind};
 use reelay_store::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SpendableJti,
+    ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SingleUseJti,
     exchange_key,
 };
 use reelay_store::vault::{TokenOwner, Tokens, Vault};
@@ -50,7 +50,7 @@ const HARMLESS: [(&str, &str); 26] = [
         "failures' own words, and problems, which the caller is told",
     ),
     ("app_api::NoRoute", "the methods that a route has"),
-    ("reelay_runtime::AwsFailure", "AWS's error code"),
+    ("reelay_runtime::AwsError", "AWS's error code"),
     ("aws::ConfigError", "a variable's name"),
     (
         "aws::OpenUpload",
@@ -91,7 +91,7 @@ const HARMLESS: [(&str, &str); 26] = [
         "reelay_runtime::sqs::Consumer",
         "the queue's address, which opens nothing",
     ),
-    ("reelay_zoom::InvalidHostList", "the operator's list"),
+    ("reelay_zoom::HostListError", "the operator's list"),
 ];
 
 /// What was shown, and what must not be seen.
@@ -209,7 +209,7 @@ fn ada() -> ZoomUser {
 }
 
 fn keys_and_tokens(gallery: &mut Gallery) {
-    let versions = Versions {
+    let versions = SecretVersions {
         current: gallery.secret("a current key").into(),
         previous: Some(gallery.secret("a previous key").into()),
     };
@@ -249,7 +249,7 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     let claim = Claim::from_random(bytes(3));
     gallery.needles.add("a claim", claim.expose());
     gallery.show(&claim);
-    gallery.show(&Outcome::Link(claim.expose()));
+    gallery.show(&LinkOutcome::Claim(claim.expose()));
     let browser = BrowserSecret::from_random(bytes(5));
     let cookie = browser.set_cookie().expose_secret().to_owned();
     let value = cookie.split(['=', ';']).nth(1).unwrap();
@@ -259,7 +259,7 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     let nonce = Nonce::from_random(nonce_bytes);
     gallery.needles.add_bytes("a nonce", &nonce_bytes);
     gallery.show(&nonce);
-    let keys = Versions::only(gallery.secret("a state key"));
+    let keys = SecretVersions::single(gallery.secret("a state key"));
     let state = signed_state::sign(&keys, &nonce, now());
     gallery.needles.add("a state", &state);
     gallery.show(&signed_state::verify(&keys, &state, now()).unwrap());
@@ -271,12 +271,12 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     *request.uri_mut() = format!("/zoom/callback?code={code}&state={state}")
         .parse()
         .unwrap();
-    gallery.show(&Query::of(&request));
+    gallery.show(&Query::from_request(&request));
 
     // What the tables keep of them.
     let app_user: AppUserId = "alice".parse().unwrap();
     let jti = gallery.secret("a jti");
-    let jti = SpendableJti::new(&app_user, &jti, now());
+    let jti = SingleUseJti::new(&app_user, &jti, now());
     gallery.show(&jti);
     gallery.show(&Session {
         app_user: app_user.clone(),
@@ -308,9 +308,9 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         signature: &signature,
     });
     let secret = SecretString::from(gallery.secret("a webhook secret"));
-    gallery.show(&endpoint_validation::answer(&secret, "plain"));
+    gallery.show(&endpoint_validation::respond(&secret, "plain"));
 
-    let keys = Versions::only(gallery.secret("a queue key"));
+    let keys = SecretVersions::single(gallery.secret("a queue key"));
     let mut event = json!({
         "event": "recording.completed",
         "download_token": gallery.secret("a download token"),
@@ -328,16 +328,16 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     let body = EventBody::Event(event);
     gallery.show(&body);
     gallery.show(&EventMessage {
-        v: V1,
+        v: SchemaV1,
         received_at: now(),
         body,
     });
-    let source = Source {
+    let source = DownloadSource {
         url: gallery.secret("a source's URL").into(),
         token: Some(gallery.secret("a source's token").into()),
     };
     gallery.show(&source);
-    let listed = event::listed_file(
+    let listed = event::find_listed_file(
         &json!({"recording_files": [{"id": "file", "download_url": gallery.secret("a listed URL")}]}),
         &meeting(),
         &"file".parse().unwrap(),
@@ -350,9 +350,9 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     };
     gallery.show(&rung);
     gallery.show(&Standalone::new(vec![rung]));
-    let sealed = seal::seal(&keys, &meeting(), &source, [9; 16]);
+    let sealed = source_cipher::encrypt(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
-    let facts = FileFacts {
+    let facts = FileMetadata {
         id: "file".parse().unwrap(),
         file_type: "MP4".to_owned(),
         recording_type: None,
@@ -360,15 +360,15 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         size: None,
     };
     gallery.show(&FileItem {
-        facts: facts.clone(),
+        metadata: facts.clone(),
         status: FileStatus::Queued,
         reason: None,
         bytes_stored: 0,
         key: None,
         crc64nvme: None,
         source: Some(sealed),
-        sealed_at: None,
-        look: None,
+        source_saved_at: None,
+        next_check: None,
         last_event_ts: 0,
         received_at: None,
         lease_owner: None,
@@ -379,7 +379,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     });
     let recording = reelay_domain::recording::Recording {
         zoom_user: ada(),
-        facts: reelay_domain::recording::RecordingFacts {
+        metadata: reelay_domain::recording::RecordingMetadata {
             meeting_uuid: meeting(),
             meeting_id: None,
             topic: "Synthetic".to_owned(),
@@ -437,7 +437,7 @@ async fn what_rests(gallery: &mut Gallery) {
     };
     let vault = Vault::new(environment).unwrap();
     let owner = TokenOwner::Grant(ada());
-    let sealed = vault.seal(&owner, &tokens).await.unwrap();
+    let sealed = vault.encrypt(&owner, &tokens).await.unwrap();
     gallery.show(&sealed);
     let stage = ExchangeStage::Tokens {
         sealed: sealed.clone(),
@@ -502,17 +502,17 @@ async fn what_rests(gallery: &mut Gallery) {
             store::turn_over(&system.stack, output, &value).await;
         }
     }
-    let zoom_secret = ZoomSecret::named_by(environment, "ZOOM_SECRET").unwrap();
+    let zoom_secret = ZoomSecret::from_env(environment, "ZOOM_SECRET").unwrap();
     zoom_secret.credentials().await.unwrap();
     gallery.show(&zoom_secret);
-    let state_key = Secret::named_by(environment, "STATE_KEY").unwrap();
+    let state_key = Secret::from_env(environment, "STATE_KEY").unwrap();
     for key in state_key.versions().await.unwrap().iter() {
         gallery
             .needles
             .add("a state key that was read", key.expose_secret());
     }
     assert!(
-        format!("{state_key:?}").contains("Versions"),
+        format!("{state_key:?}").contains("SecretVersions"),
         "it was not read"
     );
     gallery.show(&state_key);
@@ -521,7 +521,7 @@ async fn what_rests(gallery: &mut Gallery) {
     let token = gallery.secret("an API token");
     gallery.show_both(&app_tokens.verify(&token, Audience::Api).await.unwrap_err());
     assert!(
-        format!("{app_tokens:?}").contains("Versions"),
+        format!("{app_tokens:?}").contains("SecretVersions"),
         "it was not read"
     );
     gallery.show(&app_tokens);
@@ -551,7 +551,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let uuid: MeetingUuid = recording.uuid.parse().unwrap();
     let listed = grants
         .zoom()
-        .meeting_recordings(&token.token, &uuid, 60)
+        .get_meeting_recordings(&token.token, &uuid, 60)
         .await
         .unwrap();
     let bearer = listed.download_access_token.clone().unwrap();
@@ -563,7 +563,7 @@ async fn what_zoom_answers(gallery: &mut Gallery) {
     let day: Date = recording.start_time.to_string()[..10].parse().unwrap();
     let mut page = grants
         .zoom()
-        .recordings_page(
+        .list_recordings(
             &token.token,
             day.yesterday().unwrap(),
             day.tomorrow().unwrap(),

@@ -107,11 +107,11 @@ async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
 
     tracing::trace!(token = tokens.refresh_token, "planted");
     let in_base64 = STANDARD_NO_PAD.encode(format!("{{\"a\":\"{}\"}}", tokens.access_token));
-    store::send(stack, &config.queues.orders_dlq, &in_base64).await;
+    store::send(stack, &config.queues.jobs_dlq, &in_base64).await;
     // A message that was deleted before anybody looked.
-    store::send(stack, &config.queues.orders, &tokens.refresh_token).await;
+    store::send(stack, &config.queues.jobs, &tokens.refresh_token).await;
     let purge = stack.sdk().sqs().purge_queue();
-    let purge = purge.queue_url(&config.queues.orders).send().await;
+    let purge = purge.queue_url(&config.queues.jobs).send().await;
     purge.unwrap();
     let put = stack.sdk().dynamodb().put_item();
     let put = put
@@ -136,7 +136,7 @@ async fn a_secret_that_is_planted_is_found_wherever_it_stands() {
     for planted in [
         "the log: a refresh token, as it is",
         "the log: a JWT, as it is",
-        "reelay-dev-orders-dlq: an access token, in base64",
+        "reelay-dev-jobs-dlq: an access token, in base64",
         "Sqs SendMessage: an access token, in base64",
         "Sqs SendMessage: a refresh token, as it is",
         "DynamoDb PutItem: the app secret, in hex",
@@ -175,7 +175,7 @@ async fn linking(run: &mut Run) {
     // Zoom refuses the code, and repeats it in the refusal; then it does not say whose consent it was.
     let back = run.callback(&mut browser, "alice", ADA).await;
     let body = json!({"reason": format!("Invalid authorization code {}", parameter(&back, "code")), "error": "invalid_request"});
-    let refusal = Fault::Answer {
+    let refusal = Fault::Respond {
         status: 400,
         content_type: "application/json".into(),
         body: body.to_string(),
@@ -305,7 +305,7 @@ async fn failing(run: &mut Run) {
         body: broken.to_string(),
         ..RawEvent::default()
     });
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
 
     // A download that fails until it is given up, at Zoom, where the bytes are, and by a redirect to elsewhere.
     for (point, fault) in [
@@ -377,8 +377,8 @@ async fn ending(run: &mut Run) {
     for item in scan.unwrap().items.unwrap_or_default() {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
-            let order = json!({"v": 1, "order": "finish_connect", "exchange": id});
-            store::send(&run.system.stack, &config.queues.orders, &order.to_string()).await;
+            let order = json!({"v": 1, "job": "finish_connect", "exchange": id});
+            store::send(&run.system.stack, &config.queues.jobs, &order.to_string()).await;
         }
     }
     run.work().await;
@@ -398,7 +398,7 @@ async fn ending(run: &mut Run) {
         204
     );
     run.work().await;
-    let orders = run.system.stack.config().queues.orders_dlq.clone();
+    let orders = run.system.stack.config().queues.jobs_dlq.clone();
     assert!(store::depth(&run.system.stack, &orders).await > 0);
     zoom.clear_faults(Some(armed));
 
@@ -415,7 +415,7 @@ async fn ending(run: &mut Run) {
     assert!(run.system.zoom().live_grant(ADA).is_none());
 
     let id = zoom.deauthorize(BEN).unwrap();
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
     run.work().await;
     let left = run.call(Method::GET, "/v1/links", "bob", None).await.json();
     assert_eq!(left["links"], json!([]));
