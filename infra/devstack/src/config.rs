@@ -69,6 +69,6 @@ pub struct Queues {
     pub downloads_dlq: String,
     pub notifications: String,
     pub notifications_dlq: String,
-    pub orders: String,
+    pub jobs: String,
     pub jobs_dlq: String,
 }

@@ -126,8 +126,8 @@ pub(crate) enum QueueName {
     Downloads,
     /// What the app is told.
     Notifications,
-    /// What is to be done about grants.
-    Orders,
+    /// Background jobs: grants, interrupted authorizations, backfills.
+    Jobs,
 }
 
 #[derive(Debug, Args)]

@@ -35,14 +35,14 @@ impl Registration {
             "redirect_url": self.redirect_url,
             "webhook_url": self.webhook_url,
             "deauthorize_url": self.deauthorize_url,
-            "scopes": scope::registration_scopes().collect::<Vec<_>>(),
-            "events": event::SUBSCRIBED_EVENTS,
+            "scopes": scope::to_register().collect::<Vec<_>>(),
+            "events": event::TO_SUBSCRIBE,
         })
     }
 
     /// The manifest of a general app that users manage.
     fn manifest(&self, name: &str) -> Value {
-        let scopes: Vec<Value> = scope::registration_scopes()
+        let scopes: Vec<Value> = scope::to_register()
             .map(|scope| json!({"scope": scope, "optional": false}))
             .collect();
         json!({
@@ -63,7 +63,7 @@ impl Registration {
                     "enable": true,
                     "events": [{
                         "subscription_name": name,
-                        "event_types": event::SUBSCRIBED_EVENTS,
+                        "event_types": event::TO_SUBSCRIBE,
                         "development_webhook_url": self.webhook_url,
                         "production_webhook_url": self.webhook_url,
                     }],
@@ -107,9 +107,9 @@ not set, and all of it where there are none, is entered by hand:
      stack's secret ZoomSecretName. `reelay doctor` says whether all of it fits.
 ",
         redirect = registration.redirect_url,
-        scopes = list(scope::registration_scopes().collect()),
+        scopes = list(scope::to_register().collect()),
         webhook = registration.webhook_url,
-        events = list(event::SUBSCRIBED_EVENTS.to_vec()),
+        events = list(event::TO_SUBSCRIBE.to_vec()),
         deauthorize = registration.deauthorize_url,
     )
 }

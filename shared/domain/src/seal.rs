@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::MeetingUuid;
-use crate::keys::{self, Purpose, SecretVersions};
+use crate::keys::{self, Purpose, Versions};
 
 const VERSION: u8 = 1;
 const SALT: usize = 16;
@@ -44,12 +44,7 @@ struct Plain<'a> {
 }
 
 /// Seals a source under the current key. `salt` must be fresh from a cryptographic source.
-pub fn seal(
-    keys: &SecretVersions,
-    meeting: &MeetingUuid,
-    source: &Source,
-    salt: [u8; SALT],
-) -> Sealed {
+pub fn seal(keys: &Versions, meeting: &MeetingUuid, source: &Source, salt: [u8; SALT]) -> Sealed {
     let plain = serde_json::to_vec(&Plain {
         url: source.url.expose_secret().into(),
         token: source
@@ -74,7 +69,7 @@ pub fn seal(
 
 /// Opens what was sealed for this meeting under any live key.
 pub fn open(
-    keys: &SecretVersions,
+    keys: &Versions,
     meeting: &MeetingUuid,
     sealed: &Sealed,
 ) -> Result<Source, DoesNotOpen> {
@@ -133,9 +128,9 @@ mod tests {
 
     #[test]
     fn opens_under_the_current_and_the_previous_key_only() {
-        let old = SecretVersions::single("old");
+        let old = Versions::only("old");
         let sealed = seal(&old, &meeting(), &source(), [1; 16]);
-        let turned = SecretVersions {
+        let turned = Versions {
             current: "new".into(),
             previous: Some("old".into()),
         };
@@ -143,14 +138,14 @@ mod tests {
         assert_eq!(opened.url.expose_secret(), source().url.expose_secret());
         assert_eq!(opened.token.unwrap().expose_secret(), "tok\u{e9}n");
         assert_eq!(
-            open(&SecretVersions::single("new"), &meeting(), &sealed).unwrap_err(),
+            open(&Versions::only("new"), &meeting(), &sealed).unwrap_err(),
             DoesNotOpen
         );
     }
 
     #[test]
     fn moved_to_another_meeting_or_altered_it_does_not_open() {
-        let keys = SecretVersions::single("k");
+        let keys = Versions::only("k");
         let sealed = seal(&keys, &meeting(), &source(), [1; 16]);
         assert!(open(&keys, &"other==".parse().unwrap(), &sealed).is_err());
         for at in 0..sealed.0.len() {
@@ -170,7 +165,7 @@ mod tests {
 
     #[test]
     fn sealed_text_and_debug_show_nothing() {
-        let sealed = seal(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
+        let sealed = seal(&Versions::only("k"), &meeting(), &source(), [1; 16]);
         let shown = format!("{sealed:?} {:?}", source());
         assert!(
             !shown.contains("webhook_download") && !shown.contains("tok\u{e9}n"),

@@ -1,7 +1,7 @@
 //! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{GrantChange, GrantStatus};
+use reelay_domain::link::{Change, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
@@ -11,11 +11,11 @@ use crate::{GrantError, Grants, LEASE};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeauthorizationOutcome {
     /// Zoom honours the grant: what was said concerned an earlier one.
-    StillGood,
+    StillAuthorized,
     /// The grant has ended; tokens and links are gone.
-    Ended,
+    Deauthorized,
     /// There was nothing to check.
-    Nothing,
+    NoGrant,
 }
 
 /// What Zoom says to a revocation.
@@ -38,7 +38,7 @@ impl Grants {
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
-                .filter(|grant| grant.status == GrantStatus::Revoking)
+                .filter(|grant| grant.status == GrantStatus::Ending)
             else {
                 return Ok(());
             };
@@ -47,10 +47,7 @@ impl Grants {
                 .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
-                match self
-                    .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
-                    .await
-                {
+                match self.refresh(zoom_user, &lease, &Change::Condemn).await {
                     Ok(_) => refreshed = true,
                     // There is nothing left at Zoom that could be revoked.
                     Err(GrantError::ReauthorizationRequired) => {
@@ -103,12 +100,12 @@ impl Grants {
         let now = self.clock.now();
         let changed = self
             .links()
-            .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
+            .change_of_version(zoom_user, version, &Change::Revoked, now)
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
             None => match self.links().snapshot(zoom_user).await?.grant {
-                Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
+                Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
                 _ => Ok(()),
             },
         }
@@ -119,7 +116,10 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn check(&self, zoom_user: &ZoomUser) -> Result<DeauthorizationOutcome, GrantError> {
+    pub async fn verify_deauthorization(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
         let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let Some(grant) = holding.grant else {
@@ -128,11 +128,9 @@ impl Grants {
         match grant.status {
             GrantStatus::Live => {}
             // It was dead already; now it is certain that nobody will revive it by itself.
-            GrantStatus::ReauthorizationRequired => {
-                return self.end(zoom_user, grant.version).await;
-            }
+            GrantStatus::Dead => return self.end(zoom_user, grant.version).await,
             // Our own revocation comes back as a deauthorization; whoever revokes also erases.
-            GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
+            GrantStatus::Ending => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
@@ -155,7 +153,7 @@ impl Grants {
             }
         }
         match self
-            .refresh(zoom_user, &lease, &GrantChange::Deauthorize)
+            .refresh(zoom_user, &lease, &Change::Deauthorized)
             .await?
         {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
@@ -200,7 +198,7 @@ impl Grants {
         let now = self.clock.now();
         match self
             .links()
-            .change_of_version(zoom_user, version, &GrantChange::Deauthorize, now)
+            .change_of_version(zoom_user, version, &Change::Deauthorized, now)
             .await?
         {
             Some(changed) => {

@@ -7,8 +7,8 @@
 
 mod ending;
 mod exchange;
+mod maintenance;
 mod refresh;
-mod upkeep;
 
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
@@ -27,7 +27,7 @@ use reelay_zoom::{
 use secrecy::SecretString;
 
 pub use ending::DeauthorizationOutcome;
-pub use upkeep::MaintenanceOutcome;
+pub use maintenance::MaintenanceOutcome;
 
 /// A lease outlives the slowest call to Zoom (8 s) with everything around it.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -49,7 +49,7 @@ pub struct AccessToken {
 pub enum GrantError {
     /// There is no grant.
     #[error("there is no grant")]
-    None,
+    NotFound,
     /// Zoom does not honour it any more; the user must connect again.
     #[error("the grant needs a new authorization")]
     ReauthorizationRequired,
@@ -94,7 +94,7 @@ impl GrantError {
     /// The kind of failure, for counting.
     fn reason(&self) -> &'static str {
         match self {
-            Self::None => "no_grant",
+            Self::NotFound => "no_grant",
             Self::ReauthorizationRequired => "invalid_grant",
             Self::Ending => "ending",
             Self::Busy => "busy",

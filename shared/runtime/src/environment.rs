@@ -22,7 +22,7 @@ pub enum ConfigError {
     Missing(String),
     /// The variable is set to something that can't be used.
     #[error("the environment variable {name} can't be used: {reason}")]
-    Unusable {
+    Invalid {
         /// Which one.
         name: String,
         /// Why, without its value.

@@ -15,7 +15,10 @@ pub struct AwsError {
 
 impl AwsError {
     /// Reduces an SDK error.
-    pub fn of<E: ProvideErrorMetadata, R>(call: &'static str, error: &SdkError<E, R>) -> Self {
+    pub fn from_sdk<E: ProvideErrorMetadata, R>(
+        call: &'static str,
+        error: &SdkError<E, R>,
+    ) -> Self {
         let code = match error {
             SdkError::ServiceError(error) => {
                 error.err().code().unwrap_or("unknown error").to_owned()
@@ -30,7 +33,7 @@ impl AwsError {
     }
 
     /// A call that succeeded but whose answer makes no sense.
-    pub fn answer(call: &'static str, problem: impl Into<String>) -> Self {
+    pub fn unexpected_response(call: &'static str, problem: impl Into<String>) -> Self {
         Self {
             call,
             code: problem.into(),

@@ -27,7 +27,7 @@ pub struct Retry {
 
 impl Retry {
     /// Tries again when it suits the number of tries so far.
-    pub fn because(reason: impl ToString) -> Self {
+    pub fn new(reason: impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
             after: None,
@@ -73,7 +73,7 @@ impl Consumer {
 
     /// Works off a batch. Messages are handled side by side; the answer names those that were not
     /// done.
-    pub async fn work<M, F, Fut>(&self, event: SqsEvent, handle: F) -> SqsBatchResponse
+    pub async fn process<M, F, Fut>(&self, event: SqsEvent, handle: F) -> SqsBatchResponse
     where
         M: DeserializeOwned,
         F: Fn(Delivery<M>) -> Fut,
@@ -83,7 +83,7 @@ impl Consumer {
             event
                 .records
                 .into_iter()
-                .map(|message| self.work_one(message, &handle)),
+                .map(|message| self.process_message(message, &handle)),
         )
         .await;
         let mut response = SqsBatchResponse::default();
@@ -100,7 +100,7 @@ impl Consumer {
     }
 
     /// The id of the message if it was not done.
-    async fn work_one<M, F, Fut>(&self, message: SqsMessage, handle: &F) -> Option<String>
+    async fn process_message<M, F, Fut>(&self, message: SqsMessage, handle: &F) -> Option<String>
     where
         M: DeserializeOwned,
         F: Fn(Delivery<M>) -> Fut,

@@ -107,7 +107,7 @@ impl Bucket {
     }
 
     /// A URL by which anybody who has it can read the object for an hour.
-    pub async fn presigned(&self, key: &str) -> Result<SecretString, AwsError> {
+    pub async fn presigned_url(&self, key: &str) -> Result<SecretString, AwsError> {
         let call = "presigned GetObject";
         let config = PresigningConfig::expires_in(PRESIGNED_URL_TTL)
             .map_err(|_| AwsError::unexpected_response(call, "lifetime not possible"))?;
@@ -173,7 +173,7 @@ impl Bucket {
     }
 
     /// Removes an object that is no longer needed.
-    pub async fn remove(&self, key: &str) -> Result<(), AwsError> {
+    pub async fn delete(&self, key: &str) -> Result<(), AwsError> {
         self.client
             .delete_object()
             .bucket(&self.name)

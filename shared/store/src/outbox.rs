@@ -7,7 +7,7 @@
 use jiff::SignedDuration;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::message::NotificationMessage;
-use reelay_domain::notification::RecordingNotification;
+use reelay_domain::notification::RecordingFact;
 
 use crate::queue::Queue;
 use crate::recordings::{RecordingTable, RecordingWithFiles};
@@ -36,12 +36,12 @@ impl NotificationOutbox {
     }
 
     /// Tells a fact to these app users. Safe to repeat. Gives the overview that was read for the fact, or `None` if it is gone, erased together with its user.
-    pub async fn tell(
+    pub async fn publish(
         &self,
         table: &RecordingTable,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-        fact: &RecordingNotification,
+        fact: &RecordingFact,
         app_users: &[AppUserId],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
@@ -54,14 +54,17 @@ impl NotificationOutbox {
         let now = self.clock.now();
         let mut frozen = Vec::with_capacity(app_users.len());
         for app_user in app_users {
-            let notification = fact.render(app_user, &recording, sequence, &self.bucket, now);
+            let notification = fact.freeze(app_user, &recording, sequence, &self.bucket, now);
             frozen.push(
                 table
                     .freeze(zoom_user, notification, (now + KEPT).as_second())
                     .await?,
             );
         }
-        let messages: Vec<_> = frozen.into_iter().map(NotificationMessage::new).collect();
+        let messages: Vec<_> = frozen
+            .into_iter()
+            .map(NotificationMessage::to_all)
+            .collect();
         self.notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;

@@ -129,9 +129,9 @@ pub struct OpenExchange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsumeOutcome {
     /// It was there, and belongs to this browser. It is gone now.
-    Session(Session),
+    Consumed(Session),
     /// It is not there: used before, or expired.
-    Gone,
+    NotFound,
     /// It belongs to another browser, and stays.
     WrongBrowser,
 }
@@ -161,7 +161,7 @@ impl SessionTable {
     }
 
     /// Opens a session under a nonce that was never used.
-    pub async fn open(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsError> {
+    pub async fn open_session(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsError> {
         self.client
             .put_item()
             .table_name(&self.table)
@@ -175,7 +175,7 @@ impl SessionTable {
 
     /// Spends a session, if it is there and belongs to the browser: one conditional delete, so that of
     /// two callbacks with one state exactly one gets it.
-    pub async fn spend(
+    pub async fn consume(
         &self,
         nonce: &Nonce,
         browser_hash: Option<&str>,
@@ -217,7 +217,7 @@ impl SessionTable {
     }
 
     /// Whether a `jti` is spent.
-    pub async fn is_spent(&self, jti: &SingleUseJti) -> Result<bool, AwsError> {
+    pub async fn is_jti_consumed(&self, jti: &SingleUseJti) -> Result<bool, AwsError> {
         Ok(self.get_item(jti.key.clone()).await?.is_some())
     }
 
@@ -320,7 +320,7 @@ impl SessionTable {
     }
 
     /// The claim, if it is there and has not expired.
-    pub async fn claim(
+    pub async fn find_claim(
         &self,
         claim: &Claim,
         now: Timestamp,
@@ -331,7 +331,7 @@ impl SessionTable {
     }
 
     /// Burns a claim: somebody had it who must not.
-    pub async fn burn(&self, claim: &Claim) -> Result<(), AwsError> {
+    pub async fn invalidate_claim(&self, claim: &Claim) -> Result<(), AwsError> {
         self.delete(claim_key(claim)).await
     }
 

@@ -73,7 +73,7 @@ pub enum VaultError {
     Kms(#[from] AwsError),
     /// They are another owner's, or were altered.
     #[error("the sealed tokens do not open")]
-    DoesNotOpen,
+    DecryptionFailed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl Vault {
     }
 
     /// Seals a pair for its owner.
-    pub async fn seal(
+    pub async fn encrypt(
         &self,
         owner: &TokenOwner,
         tokens: &Tokens,
@@ -145,7 +145,7 @@ impl Vault {
     }
 
     /// Opens a pair for the owner that it was sealed for.
-    pub async fn open(
+    pub async fn decrypt(
         &self,
         owner: &TokenOwner,
         sealed: &EncryptedTokens,

@@ -43,19 +43,19 @@ impl Default for Timeouts {
 /// The HTTP client could not be made: no usable TLS roots, as a rule.
 #[derive(Debug, thiserror::Error)]
 #[error("could not set up the http client")]
-pub struct ClientError(#[source] reqwest::Error);
+pub struct ClientBuildError(#[source] reqwest::Error);
 
 /// Zoom, over HTTP. Make it once and clone it: clones share connections and the TLS configuration.
 #[derive(Clone)]
-pub struct Zoom {
+pub struct ZoomClient {
     pub(crate) http: Client,
     pub(crate) endpoints: Endpoints,
     pub(crate) timeouts: Timeouts,
 }
 
-impl Zoom {
+impl ZoomClient {
     /// Sets up the client; connects to nothing.
-    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientError> {
+    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientBuildError> {
         let mut builder = Client::builder()
             .user_agent(concat!("reelay/", env!("CARGO_PKG_VERSION")))
             // Tokens must not follow a redirect that nobody looked at.
@@ -73,7 +73,7 @@ impl Zoom {
             // A proxy from the environment is for the world outside.
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(ClientError)?;
+        let http = builder.build().map_err(ClientBuildError)?;
         Ok(Self {
             http,
             endpoints,
@@ -82,9 +82,9 @@ impl Zoom {
     }
 }
 
-impl fmt::Debug for Zoom {
+impl fmt::Debug for ZoomClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Zoom")
+        f.debug_struct("ZoomClient")
             .field("endpoints", &self.endpoints)
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
@@ -116,7 +116,7 @@ pub enum NetworkError {
 
 impl NetworkError {
     /// Whether it is certain that the request never left.
-    pub fn nothing_was_sent(self) -> bool {
+    pub fn is_before_send(self) -> bool {
         matches!(self, Self::Dns | Self::Connect | Self::Tls)
     }
 
@@ -194,9 +194,9 @@ pub enum TransientError {
 impl TransientError {
     /// Whether Zoom may have carried out the call all the same. After such a refresh the old refresh
     /// token may be spent.
-    pub fn may_have_been_processed(self) -> bool {
+    pub fn is_outcome_unknown(self) -> bool {
         match self {
-            Self::Network(error) => !error.nothing_was_sent(),
+            Self::Network(error) => !error.is_before_send(),
             Self::ServerError { .. } | Self::MalformedResponse => true,
         }
     }

@@ -7,7 +7,7 @@
 //! | 200, 206 for the range that was asked | [`Download`] |
 //! | 200, 206 with an HTML page | [`DownloadError::HtmlInsteadOfFile`]: Zoom's way of saying "gone" or "not with this token" |
 //! | 206 for another range, or unasked | [`DownloadError::RangeMismatch`] |
-//! | 301, 302, 303, 307, 308 | followed, see [`Zoom::download`] |
+//! | 301, 302, 303, 307, 308 | followed, see [`ZoomClient::download`] |
 //! | 401, 403, 404, 410, 416, 429, 5xx | the variant of that name |
 //! | any other | [`DownloadError::UnexpectedStatus`] |
 
@@ -25,7 +25,7 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::client::{NetworkError, Zoom, bearer};
+use crate::client::{NetworkError, ZoomClient, bearer};
 use crate::hosts::{AllowedUrl, DisallowedUrl, DownloadHosts};
 use crate::rate_limit::{RateLimit, RetryAfter};
 
@@ -72,7 +72,7 @@ impl ByteRange {
 
     /// Whether `got` is what was asked: from the same byte, and as far as asked or to the end of the
     /// file.
-    fn is_answered_by(&self, got: &ContentRange) -> bool {
+    fn is_satisfied_by(&self, got: &ContentRange) -> bool {
         let end = got.total.map(|total| total.saturating_sub(1));
         let last = match (self.last, end) {
             (Some(asked), Some(end)) => asked.min(end),
@@ -175,7 +175,7 @@ pub enum DownloadError {
     HtmlInsteadOfFile,
     /// Compressed, though that was declined: neither length nor ranges would mean the file's bytes.
     #[error("the answer is compressed")]
-    Encoded,
+    UnexpectedEncoding,
     /// 5xx.
     #[error("the download host answered {status}")]
     ServerError {
@@ -189,7 +189,7 @@ pub enum DownloadError {
     Network(NetworkError),
     /// Any other answer.
     #[error("the download host answered {status}")]
-    Other {
+    UnexpectedStatus {
         /// The HTTP status.
         status: u16,
     },
@@ -221,7 +221,7 @@ pub struct Download {
     pub final_url: SecretString,
     /// Whether `final_url` was asked with `Authorization`. If not, later requests to it must not have
     /// it either: pass no bearer.
-    pub authorized: bool,
+    pub is_authorized: bool,
     /// The bytes.
     pub body: DownloadBody,
 }
@@ -272,7 +272,7 @@ impl fmt::Debug for DownloadBody {
     }
 }
 
-impl Zoom {
+impl ZoomClient {
     /// Starts a download of `url`, with `Authorization: Bearer` if a `bearer` is given.
     ///
     /// Redirects are followed by hand, at most [`MAX_REDIRECTS`], each checked by `hosts` before a
@@ -377,7 +377,7 @@ fn accept(
     let content_range = if status == StatusCode::PARTIAL_CONTENT {
         let got = text(headers, CONTENT_RANGE)
             .and_then(|text| ContentRange::parse(&text))
-            .filter(|got| range.is_some_and(|asked| asked.is_answered_by(got)))
+            .filter(|got| range.is_some_and(|asked| asked.is_satisfied_by(got)))
             .filter(|got| content_length.is_none_or(|length| length == got.length()))
             .ok_or(DownloadError::RangeMismatch)?;
         Some(got)
@@ -394,7 +394,7 @@ fn accept(
         accept_ranges: text(headers, ACCEPT_RANGES)
             .is_some_and(|unit| unit.trim().eq_ignore_ascii_case("bytes")),
         final_url: SecretString::from(target.url().as_str()),
-        authorized,
+        is_authorized: authorized,
         body: DownloadBody(response.into()),
     })
 }
@@ -444,23 +444,26 @@ mod tests {
     #[test]
     fn an_answer_must_be_what_was_asked() {
         let tenth = ByteRange::new(10, 19).unwrap();
-        assert!(tenth.is_answered_by(&content_range(10, 19, Some(100))));
-        assert!(tenth.is_answered_by(&content_range(10, 19, None)));
+        assert!(tenth.is_satisfied_by(&content_range(10, 19, Some(100))));
+        assert!(tenth.is_satisfied_by(&content_range(10, 19, None)));
         assert!(
-            tenth.is_answered_by(&content_range(10, 14, Some(15))),
+            tenth.is_satisfied_by(&content_range(10, 14, Some(15))),
             "the file ends before"
         );
         assert!(
-            !tenth.is_answered_by(&content_range(10, 14, Some(100))),
+            !tenth.is_satisfied_by(&content_range(10, 14, Some(100))),
             "short"
         );
-        assert!(!tenth.is_answered_by(&content_range(10, 14, None)), "short");
-        assert!(!tenth.is_answered_by(&content_range(0, 19, Some(100))));
-        assert!(!tenth.is_answered_by(&content_range(10, 29, Some(100))));
+        assert!(
+            !tenth.is_satisfied_by(&content_range(10, 14, None)),
+            "short"
+        );
+        assert!(!tenth.is_satisfied_by(&content_range(0, 19, Some(100))));
+        assert!(!tenth.is_satisfied_by(&content_range(10, 29, Some(100))));
         let rest = ByteRange::starting_at(10);
-        assert!(rest.is_answered_by(&content_range(10, 99, Some(100))));
-        assert!(rest.is_answered_by(&content_range(10, 99, None)));
-        assert!(!rest.is_answered_by(&content_range(10, 98, Some(100))));
+        assert!(rest.is_satisfied_by(&content_range(10, 99, Some(100))));
+        assert!(rest.is_satisfied_by(&content_range(10, 99, None)));
+        assert!(!rest.is_satisfied_by(&content_range(10, 98, Some(100))));
         assert_eq!(ByteRange::new(1, 0), None);
         assert_eq!(content_range(0, u64::MAX, None).length(), u64::MAX);
     }

@@ -7,7 +7,7 @@ use url::{Host, Url};
 pub enum InvalidEndpoint {
     /// Not a URL with a host.
     #[error("not a url with a host")]
-    NotAUrl,
+    InvalidUrl,
     /// Plain http to a host other than this machine: secrets would travel in the clear.
     #[error("must be https, or http to a loopback host")]
     NotHttps,
@@ -36,7 +36,7 @@ impl Endpoints {
 
     /// Whether both are on this machine. Only then may downloads be plain http or go to other ports,
     /// see [`DownloadHosts`](crate::DownloadHosts).
-    pub fn loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         [&self.oauth, &self.api]
             .iter()
             .all(|url| url.host().is_some_and(|host| is_loopback(&host)))
@@ -64,8 +64,8 @@ pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
 }
 
 fn base(text: &str) -> Result<Url, InvalidEndpoint> {
-    let mut url = Url::parse(text.trim()).map_err(|_| InvalidEndpoint::NotAUrl)?;
-    let host = url.host().ok_or(InvalidEndpoint::NotAUrl)?;
+    let mut url = Url::parse(text.trim()).map_err(|_| InvalidEndpoint::InvalidUrl)?;
+    let host = url.host().ok_or(InvalidEndpoint::InvalidUrl)?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&host) => {}
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_means_both() {
+    fn is_loopback_means_both() {
         for (oauth, api, both) in [
             ("http://[::1]:1", "https://localhost:2", true),
             ("http://127.8.9.1:1", "http://127.0.0.1", true),
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn what_is_no_base_url_is_refused() {
         for (text, why) in [
-            ("", InvalidEndpoint::NotAUrl),
-            ("zoom.us", InvalidEndpoint::NotAUrl),
-            ("data:text/plain,x", InvalidEndpoint::NotAUrl),
+            ("", InvalidEndpoint::InvalidUrl),
+            ("zoom.us", InvalidEndpoint::InvalidUrl),
+            ("data:text/plain,x", InvalidEndpoint::InvalidUrl),
             ("http://zoom.us", InvalidEndpoint::NotHttps),
             ("http://localhost.evil.test", InvalidEndpoint::NotHttps),
             ("http://[::ffff:127.0.0.1]", InvalidEndpoint::NotHttps),

@@ -15,7 +15,7 @@ pub enum HostListError {
     /// An entry is neither a host name nor an IP address (a scheme, port, path or wildcard is too
     /// much).
     #[error("not a host name or ip address: {0:?}")]
-    Entry(String),
+    InvalidEntry(String),
 }
 
 /// Why a URL is not downloaded from. Of the URL it shows the host at most.
@@ -23,10 +23,10 @@ pub enum HostListError {
 pub enum DisallowedUrl {
     /// Not a URL with a host.
     #[error("not a url with a host")]
-    NotAUrl,
+    InvalidUrl,
     /// Backslashes and control characters, which parsers read in different ways.
     #[error("the url has a backslash or a control character")]
-    Character,
+    ForbiddenCharacter,
     /// Neither https, nor http to a loopback host while Zoom itself is on loopback.
     #[error("the scheme of the url is not admitted")]
     Scheme,
@@ -85,7 +85,9 @@ impl DownloadHosts {
             .split(',')
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
-            .map(|entry| listed_host(entry).ok_or_else(|| HostListError::Entry(entry.to_owned())))
+            .map(|entry| {
+                listed_host(entry).ok_or_else(|| HostListError::InvalidEntry(entry.to_owned()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if hosts.is_empty() {
             return Err(HostListError::Empty);
@@ -102,8 +104,8 @@ impl DownloadHosts {
         // The URL standard reads `https:host` and `https:/host` as `https://host`; other parsers do not.
         text.split_once(':')
             .filter(|(_, rest)| rest.starts_with("//"))
-            .ok_or(DisallowedUrl::NotAUrl)?;
-        self.check(&Url::parse(text).map_err(|_| DisallowedUrl::NotAUrl)?)
+            .ok_or(DisallowedUrl::InvalidUrl)?;
+        self.check(&Url::parse(text).map_err(|_| DisallowedUrl::InvalidUrl)?)
     }
 
     /// Checks where a redirect leads, relative to where it came from.
@@ -113,12 +115,17 @@ impl DownloadHosts {
         location: &str,
     ) -> Result<AllowedUrl, DisallowedUrl> {
         sound(location)?;
-        self.check(&from.0.join(location).map_err(|_| DisallowedUrl::NotAUrl)?)
+        self.check(
+            &from
+                .0
+                .join(location)
+                .map_err(|_| DisallowedUrl::InvalidUrl)?,
+        )
     }
 
     /// Checks a URL.
     pub fn check(&self, url: &Url) -> Result<AllowedUrl, DisallowedUrl> {
-        let host = url.host().ok_or(DisallowedUrl::NotAUrl)?;
+        let host = url.host().ok_or(DisallowedUrl::InvalidUrl)?;
         let local = self.zoom_is_loopback && is_loopback(&host);
         match url.scheme() {
             "https" => {}
@@ -144,7 +151,7 @@ impl DownloadHosts {
 /// No URL of Zoom's has any of them, so they are refused before there is something to disagree about.
 fn sound(text: &str) -> Result<(), DisallowedUrl> {
     if text.chars().any(|c| c == '\\' || c.is_control()) {
-        return Err(DisallowedUrl::Character);
+        return Err(DisallowedUrl::ForbiddenCharacter);
     }
     Ok(())
 }
@@ -260,23 +267,29 @@ mod tests {
             ("http://zoom.us:443/", DisallowedUrl::Scheme),
             ("ftp://zoom.us/", DisallowedUrl::Scheme),
             ("wss://zoom.us/", DisallowedUrl::Scheme),
-            ("file:///etc/passwd", DisallowedUrl::NotAUrl),
-            ("data:text/html,zoom.us", DisallowedUrl::NotAUrl),
-            ("zoom.us/rec", DisallowedUrl::NotAUrl),
-            ("//zoom.us/rec", DisallowedUrl::NotAUrl),
-            ("https:zoom.us/", DisallowedUrl::NotAUrl),
-            ("https:/zoom.us/", DisallowedUrl::NotAUrl),
-            ("", DisallowedUrl::NotAUrl),
-            ("https://evil.test\\@zoom.us/", DisallowedUrl::Character),
-            ("https://zoom.us\\@evil.test/", DisallowedUrl::Character),
-            ("https:\\\\zoom.us/", DisallowedUrl::Character),
-            ("https://zoom\t.us/", DisallowedUrl::Character),
+            ("file:///etc/passwd", DisallowedUrl::InvalidUrl),
+            ("data:text/html,zoom.us", DisallowedUrl::InvalidUrl),
+            ("zoom.us/rec", DisallowedUrl::InvalidUrl),
+            ("//zoom.us/rec", DisallowedUrl::InvalidUrl),
+            ("https:zoom.us/", DisallowedUrl::InvalidUrl),
+            ("https:/zoom.us/", DisallowedUrl::InvalidUrl),
+            ("", DisallowedUrl::InvalidUrl),
+            (
+                "https://evil.test\\@zoom.us/",
+                DisallowedUrl::ForbiddenCharacter,
+            ),
+            (
+                "https://zoom.us\\@evil.test/",
+                DisallowedUrl::ForbiddenCharacter,
+            ),
+            ("https:\\\\zoom.us/", DisallowedUrl::ForbiddenCharacter),
+            ("https://zoom\t.us/", DisallowedUrl::ForbiddenCharacter),
             (
                 "https://zoom.us/\r\nHost: evil.test",
-                DisallowedUrl::Character,
+                DisallowedUrl::ForbiddenCharacter,
             ),
-            ("\u{1}https://zoom.us/", DisallowedUrl::Character),
-            ("https://zoom.us/\u{7f}", DisallowedUrl::Character),
+            ("\u{1}https://zoom.us/", DisallowedUrl::ForbiddenCharacter),
+            ("https://zoom.us/\u{7f}", DisallowedUrl::ForbiddenCharacter),
             // The function's own surroundings.
             ("https://127.0.0.1/", host("127.0.0.1")),
             ("https://0x7f.1/", host("127.0.0.1")),
@@ -292,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_needs_the_list_and_a_loopback_zoom() {
+    fn is_loopback_needs_the_list_and_a_loopback_zoom() {
         let hosts = local("zoom.us,127.0.0.1,localhost,::1");
         for url in [
             "http://127.0.0.1:4567/file",
@@ -365,9 +378,9 @@ mod tests {
         for (location, why) in [
             ("//evil.test/z", host("evil.test")),
             ("http://us06web.zoom.us/", DisallowedUrl::Scheme),
-            ("/\\evil.test/", DisallowedUrl::Character),
-            ("\\\\evil.test/", DisallowedUrl::Character),
-            ("https://[", DisallowedUrl::NotAUrl),
+            ("/\\evil.test/", DisallowedUrl::ForbiddenCharacter),
+            ("\\\\evil.test/", DisallowedUrl::ForbiddenCharacter),
+            ("https://[", DisallowedUrl::InvalidUrl),
         ] {
             assert_eq!(
                 zoom().parse_location(&from, location),
@@ -407,7 +420,7 @@ mod tests {
         ] {
             assert_eq!(
                 DownloadHosts::parse(list, &endpoints),
-                Err(HostListError::Entry(list.to_owned()))
+                Err(HostListError::InvalidEntry(list.to_owned()))
             );
         }
         // A slip in the list does not open a whole top-level domain.

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use crate::client::{TransientError, Zoom, read_json_bytes};
+use crate::client::{TransientError, ZoomClient, read_json_bytes};
 use crate::endpoints::Endpoints;
 use crate::error_code;
 
@@ -161,7 +161,7 @@ pub enum RefreshError {
         code: OAuthErrorCode,
     },
     /// Zoom could not be reached or not be understood;
-    /// [`TransientError::may_have_been_processed`] says whether the refresh token may be spent.
+    /// [`TransientError::is_outcome_unknown`] says whether the refresh token may be spent.
     #[error(transparent)]
     Transient(TransientError),
 }
@@ -217,7 +217,7 @@ enum CallError {
     Transient(TransientError),
 }
 
-impl Zoom {
+impl ZoomClient {
     /// Exchanges the code of a callback. Final at Zoom: it kills this user's older tokens, so save the
     /// pair before anything else is tried with it. `redirect_uri` as given to [`authorize_url`].
     pub async fn exchange_code(

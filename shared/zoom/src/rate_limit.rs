@@ -17,17 +17,17 @@ const SMALLEST_DAILY_LIMIT: u64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
     /// Until a moment: Zoom's daily limits name one as an ISO 8601 date-time, HTTP at large as a date.
-    At(Timestamp),
+    Date(Timestamp),
     /// For so long from the answer on.
-    In(Duration),
+    Delay(Duration),
 }
 
 impl RetryAfter {
     /// The moment from which a retry makes sense, for an answer that came at `now`; never before it.
-    pub fn moment(&self, now: Timestamp) -> Timestamp {
+    pub fn retry_at(&self, now: Timestamp) -> Timestamp {
         match *self {
-            Self::At(at) => at.max(now),
-            Self::In(wait) => SignedDuration::try_from(wait)
+            Self::Date(at) => at.max(now),
+            Self::Delay(wait) => SignedDuration::try_from(wait)
                 .ok()
                 .and_then(|wait| now.checked_add(wait).ok())
                 .unwrap_or(Timestamp::MAX),
@@ -39,7 +39,7 @@ impl RetryAfter {
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Self::In(Duration::from_secs(seconds)));
+            return Some(Self::Delay(Duration::from_secs(seconds)));
         }
         let at = text.parse::<Timestamp>().ok();
         let at = at.or_else(|| format!("{text}Z").parse().ok());
@@ -48,7 +48,7 @@ impl RetryAfter {
                 .parse_timestamp(text)
                 .ok()
         });
-        at.map(Self::At)
+        at.map(Self::Date)
     }
 }
 

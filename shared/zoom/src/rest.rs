@@ -12,16 +12,16 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use crate::client::{TransientError, Zoom, bearer, read_json_bytes};
+use crate::client::{TransientError, ZoomClient, bearer, read_json_bytes};
 use crate::error_code::{code_in_broken_json, code_of};
 use crate::rate_limit::RateLimit;
 
 /// Zoom's code for "no recording for this meeting" **or** "still being processed": only its message,
 /// which is localised, tells these apart. Found in [`ApiError::NotFound`].
-pub const NO_RECORDING: i64 = 3301;
+pub const CODE_RECORDING_NOT_FOUND: i64 = 3301;
 
 /// The longest life that Zoom gives a `download_access_token`, in seconds (7 days).
-pub const LONGEST_DOWNLOAD_TOKEN_TTL: u32 = 604_800;
+pub const MAX_DOWNLOAD_TOKEN_TTL: u32 = 604_800;
 
 /// Meetings per page; Zoom's maximum.
 const PAGE_SIZE: &str = "300";
@@ -42,7 +42,7 @@ pub enum ApiError {
     /// Codes 4711, 4700, 104: the user did not grant a scope that is needed.
     #[error("a scope is missing")]
     MissingScope,
-    /// 404, or codes 1001, 1010 (user), 3001 (meeting), 3301 (see [`NO_RECORDING`]).
+    /// 404, or codes 1001, 1010 (user), 3001 (meeting), 3301 (see [`CODE_RECORDING_NOT_FOUND`]).
     #[error("zoom does not find it ({})", Code(*code))]
     NotFound {
         /// Zoom's code.
@@ -50,7 +50,7 @@ pub enum ApiError {
     },
     /// 403, or code 200, which may come with HTTP 200: a role or a setting forbids it.
     #[error("no permission ({})", Code(*code))]
-    NoPermission {
+    Forbidden {
         /// Zoom's code.
         code: Option<i64>,
     },
@@ -59,13 +59,13 @@ pub enum ApiError {
     RateLimited(RateLimit),
     /// Code 300 to a request with a page token: it is good for 15 minutes. Start the list over.
     #[error("the page token is no longer valid")]
-    BadPageToken,
+    InvalidPageToken,
     /// Zoom could not be reached or not be understood.
     #[error(transparent)]
     Transient(TransientError),
     /// Any other refusal.
     #[error("zoom answered {status} ({})", Code(*code))]
-    Other {
+    Rejected {
         /// The HTTP status.
         status: u16,
         /// Zoom's code.
@@ -131,10 +131,13 @@ impl fmt::Debug for MeetingRecordings {
     }
 }
 
-impl Zoom {
+impl ZoomClient {
     /// `GET /users/me`: whose token this is. Within [`Timeouts::oauth`](crate::Timeouts::oauth), for a
     /// browser waits. An answer without usable ids is [`TransientError::MalformedResponse`].
-    pub async fn users_me(&self, access_token: &SecretString) -> Result<CurrentUser, ApiError> {
+    pub async fn get_current_user(
+        &self,
+        access_token: &SecretString,
+    ) -> Result<CurrentUser, ApiError> {
         let url = self.endpoints.api("v2/users/me");
         let answer = self
             .get(url, access_token, self.timeouts.oauth, false)
@@ -162,7 +165,7 @@ impl Zoom {
 
     /// `GET /users/me/recordings`: a page of what was recorded from `from` to `to`, both in UTC and
     /// included. Zoom takes at most a month; a wider span it may silently trim.
-    pub async fn recordings_page(
+    pub async fn list_recordings(
         &self,
         access_token: &SecretString,
         from: Date,
@@ -195,8 +198,8 @@ impl Zoom {
     }
 
     /// `GET /meetings/{uuid}/recordings` with a `download_access_token` that lives `ttl_seconds`, at
-    /// most [`LONGEST_DOWNLOAD_TOKEN_TTL`].
-    pub async fn meeting_recordings(
+    /// most [`MAX_DOWNLOAD_TOKEN_TTL`].
+    pub async fn get_meeting_recordings(
         &self,
         access_token: &SecretString,
         uuid: &MeetingUuid,
@@ -206,10 +209,7 @@ impl Zoom {
         let mut url = self.endpoints.api(&path);
         url.query_pairs_mut()
             .append_pair("include_fields", "download_access_token")
-            .append_pair(
-                "ttl",
-                &ttl_seconds.min(LONGEST_DOWNLOAD_TOKEN_TTL).to_string(),
-            );
+            .append_pair("ttl", &ttl_seconds.min(MAX_DOWNLOAD_TOKEN_TTL).to_string());
         let mut object = self
             .get(url, access_token, self.timeouts.rest, false)
             .await?;
@@ -280,13 +280,13 @@ fn refusal(status: StatusCode, code: Option<i64>, limit: RateLimit, paged: bool)
         // With 401, 4700 and 104 may as well mean a dead token, and a refresh shows.
         (401, _) | (_, Some(124)) => ApiError::Unauthorized,
         (_, Some(4700 | 104)) => ApiError::MissingScope,
-        (_, Some(1001 | 1010 | 3001 | NO_RECORDING)) => ApiError::NotFound { code },
+        (_, Some(1001 | 1010 | 3001 | CODE_RECORDING_NOT_FOUND)) => ApiError::NotFound { code },
         (403, _) | (_, Some(200)) => ApiError::Forbidden { code },
         (404, _) => ApiError::NotFound { code },
-        (_, Some(300)) if paged => ApiError::BadPageToken,
+        (_, Some(300)) if paged => ApiError::InvalidPageToken,
         // A redirect, which no call of ours has a use for.
         (300..=399, None) => ApiError::Transient(TransientError::MalformedResponse),
-        (status, _) => ApiError::Other { status, code },
+        (status, _) => ApiError::Rejected { status, code },
     }
 }
 

@@ -83,10 +83,8 @@ impl Case<'_> {
             None if holding.links.is_empty() => {}
             None => self.violation(format!("{} links without a grant", holding.links.len())),
             Some(_) if holding.links.is_empty() => self.violation("a grant that nobody needs"),
-            Some(GrantStatus::Revoking) => self.violation("a grant that is ending has links"),
-            Some(GrantStatus::ReauthorizationRequired)
-                if !all(LinkStatus::ReauthorizationRequired) =>
-            {
+            Some(GrantStatus::Ending) => self.violation("a grant that is ending has links"),
+            Some(GrantStatus::Dead) if !all(LinkStatus::ReauthorizationRequired) => {
                 let found = statuses(&holding.links);
                 self.violation(format!(
                     "on a dead grant there are links that are {found:?}"
@@ -98,7 +96,7 @@ impl Case<'_> {
                     "on a live grant there are links that are {found:?}"
                 ));
             }
-            Some(GrantStatus::ReauthorizationRequired | GrantStatus::Live) => {}
+            Some(GrantStatus::Dead | GrantStatus::Live) => {}
         }
         if let Some(grant) = holding.grant {
             match (grant.status, grant.tokens) {
@@ -108,10 +106,8 @@ impl Case<'_> {
                     kept = Some(pair.refresh_token.expose_secret().to_owned());
                 }
                 (GrantStatus::Live, None) => self.violation("a live grant without tokens"),
-                (GrantStatus::ReauthorizationRequired, Some(_)) => {
-                    self.violation("a dead grant has kept its tokens")
-                }
-                (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
+                (GrantStatus::Dead, Some(_)) => self.violation("a dead grant has kept its tokens"),
+                (GrantStatus::Dead, None) | (GrantStatus::Ending, _) => {}
             }
         }
         links.extend(holding.links);
@@ -233,7 +229,7 @@ impl Case<'_> {
         let spent: u32 = grants
             .iter()
             .filter(|grant| ours.contains(grant.user_id.as_str()))
-            .map(|grant| grant.refresh_token_reuses)
+            .map(|grant| grant.spent_refreshes)
             .sum();
         if spent > 0 && !self.disturbed {
             self.violation(format!(

@@ -20,7 +20,7 @@ pub(crate) enum To {
     /// `event-processor`.
     Events,
     /// `reconciler`.
-    Orders,
+    Jobs,
     /// `recording-downloader`.
     Downloads,
 }

@@ -243,7 +243,7 @@ async fn dev_config(
             downloads_dlq: id("DownloadsDlq")?,
             notifications: id("NotificationsQueue")?,
             notifications_dlq: id("NotificationsDlq")?,
-            orders: id("JobsQueue")?,
+            jobs: id("JobsQueue")?,
             jobs_dlq: id("JobsDlq")?,
         },
         endpoints: engines.endpoints().clone(),

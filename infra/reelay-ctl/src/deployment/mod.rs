@@ -185,7 +185,7 @@ impl Deployment {
                 "NotificationsDlq",
                 "notifier",
             ),
-            QueueName::Jobs => ("orders", "JobsQueue", "JobsDlq", "reconciler"),
+            QueueName::Jobs => ("jobs", "JobsQueue", "JobsDlq", "reconciler"),
         };
         Ok(Pair {
             name,

@@ -309,7 +309,7 @@ async fn dead_letters_are_told_with_what_they_cost_and_how_to_put_them_back() {
         (&queues.events_dlq, "events", "were not noticed"),
         (&queues.downloads_dlq, "downloads", "are not in the bucket"),
         (&queues.notifications_dlq, "notifications", "was not told"),
-        (&queues.jobs_dlq, "orders", "were not ended"),
+        (&queues.jobs_dlq, "jobs", "were not ended"),
     ] {
         store::send(&system.stack, queue, "{}").await;
         let list = format!("redrive {name} --list");
@@ -380,7 +380,7 @@ async fn a_users_link_that_does_not_work_is_told() {
     system.link("alice", ADA).await;
     system
         .zoom()
-        .change_settings(|settings| settings.webhooks_enabled = false);
+        .change_settings(|settings| settings.webhooks_on = false);
     system.zoom().deauthorize(ADA).unwrap();
     // Two hours later the token has to be refreshed, and Zoom refuses.
     system.stack.advance(SignedDuration::from_hours(2));

@@ -88,7 +88,7 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         "SendMessage",
         Fault::error(403, "AccessDenied"),
     );
-    let said = run::on(&system, "redrive orders").await;
+    let said = run::on(&system, "redrive jobs").await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.out.contains("Nothing is lost; run it again"),
@@ -103,8 +103,8 @@ async fn no_letter_is_lost_when_it_cannot_be_put_back() {
         1,
         Fault::error(403, "AccessDenied"),
     );
-    assert_eq!(run::on(&system, "redrive orders").await.code, 1);
-    assert_eq!(run::on(&system, "redrive orders --json").await.code, 0);
+    assert_eq!(run::on(&system, "redrive jobs").await.code, 1);
+    assert_eq!(run::on(&system, "redrive jobs --json").await.code, 0);
     let mut moved = store::take(&system.stack, &queues.jobs).await;
     assert_eq!(moved.len(), 26);
     moved.sort();
@@ -133,7 +133,7 @@ async fn with_move_tasks(looks: Vec<Value>) -> Fake {
             Some(other) => panic!("{other} is not part of moving"),
             None => {
                 let here = format!("http://{}", headers["host"].to_str().unwrap());
-                let queues = ["Events", "Downloads", "Notifications", "Orders"];
+                let queues = ["Events", "Downloads", "Notifications", "Jobs"];
                 let names = queues
                     .iter()
                     .flat_map(|it| [format!("{it}Queue"), format!("{it}Dlq")]);

@@ -24,7 +24,7 @@ impl fmt::Debug for Query {
 
 impl Query {
     /// The parameters of a request.
-    pub fn of(request: &Request) -> Self {
+    pub fn from_request(request: &Request) -> Self {
         let query = request.uri().query().unwrap_or_default();
         Self(
             form_urlencoded::parse(query.as_bytes())

@@ -158,7 +158,7 @@ impl ErrorPage {
     }
 
     /// The page as an answer: 400, or 503 where we are at fault.
-    pub fn answer(self) -> Response<Body> {
+    pub fn into_response(self) -> Response<Body> {
         let status = match self {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
@@ -208,7 +208,7 @@ pub enum Problem {
 
 impl Problem {
     /// The problem as an answer.
-    pub fn answer(self) -> Response<Body> {
+    pub fn into_response(self) -> Response<Body> {
         let (status, code, title, detail) = match self {
             Self::TokenMissing => (
                 StatusCode::UNAUTHORIZED,

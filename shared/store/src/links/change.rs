@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Up
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{LinkId, ZoomUser};
-use reelay_domain::link::{ChangeError, GrantChange, GrantState, GrantStatus, Link, LinkStatus};
+use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus, Refused};
 use reelay_domain::notification;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
@@ -32,7 +32,7 @@ impl LinkTable {
     pub async fn change(
         &self,
         zoom_user: &ZoomUser,
-        change: &GrantChange,
+        change: &Change,
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
@@ -56,7 +56,7 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         version: u64,
-        change: &GrantChange,
+        change: &Change,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
@@ -91,7 +91,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         let link = consent.link.as_ref().map(|pending| Link {
-            id: LinkId::derive(consent.begun_by, consent.zoom_user),
+            id: LinkId::of(consent.begun_by, consent.zoom_user),
             app_user: consent.begun_by.clone(),
             zoom_user: consent.zoom_user.clone(),
             display_name: consent.display_name.to_owned(),
@@ -99,7 +99,7 @@ impl LinkTable {
             created_at: now,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
-            previous_zoom_users: Vec::new(),
+            formerly: Vec::new(),
         });
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.snapshot(consent.zoom_user).await?;
@@ -109,7 +109,7 @@ impl LinkTable {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
             });
-            let change = GrantChange::Consent {
+            let change = Change::Consent {
                 link: link.clone(),
                 superseded,
             };
@@ -152,7 +152,7 @@ impl LinkTable {
         mut item: ClaimItem,
         now: Timestamp,
     ) -> Result<Confirmation, LinkError> {
-        let change = GrantChange::Confirm {
+        let change = Change::Confirm {
             app_user: item.app_user.clone(),
         };
         for _ in 0..MOST_ATTEMPTS {
@@ -187,9 +187,7 @@ impl LinkTable {
                     });
                 }
                 Ok(None) => {}
-                Err(LinkError::Rejected(ChangeError::LinkNotFound)) => {
-                    return Ok(Confirmation::Expired);
-                }
+                Err(LinkError::Refused(Refused::NoLink)) => return Ok(Confirmation::Expired),
                 Err(error) => return Err(error),
             }
             // Somebody else changed something. It may have been this very claim: then the next round
@@ -212,13 +210,13 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         holding: &GrantSnapshot,
-        change: &GrantChange,
+        change: &Change,
         tokens: Option<&NewTokens>,
         more: Vec<TransactWriteItem>,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
-        let before = holding.grant_state();
-        let after = before.apply(change, now)?;
+        let before = holding.lifecycle();
+        let after = before.after(change, now)?;
         let generation = holding.next_generation(now);
         let told = before
             .facts(&after)
@@ -283,7 +281,7 @@ impl LinkTable {
                     scope: new.scope.clone(),
                     obtained_at: new.obtained_at,
                     exchange: new.exchange.clone(),
-                    due: due::of_grant(status, true, now),
+                    next_check_day: due::of_grant(status, true, now),
                     user_id: zoom_user.user_id.clone(),
                     version: beginning(now),
                     generation,
@@ -363,12 +361,12 @@ impl LinkTable {
                 )
                 .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?);
-        } else if status == GrantStatus::ReauthorizationRequired {
-            remove.extend(["tokens", "due"]);
+        } else if status == GrantStatus::Dead {
+            remove.extend(["tokens", "next_check_day"]);
         }
         if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
-            set += ", due = :due";
-            update = update.expression_attribute_values(":due", attribute(&day)?);
+            set += ", next_check_day = :day";
+            update = update.expression_attribute_values(":day", attribute(&day)?);
         }
         if !remove.is_empty() {
             set = format!("{set} REMOVE {}", remove.join(", "));
@@ -379,8 +377,8 @@ impl LinkTable {
     pub(super) fn link_items(
         &self,
         zoom_user: &ZoomUser,
-        before: &GrantState,
-        after: &GrantState,
+        before: &Lifecycle,
+        after: &Lifecycle,
     ) -> Result<Vec<TransactWriteItem>, AwsError> {
         let mut items = Vec::new();
         for link in after

@@ -51,31 +51,33 @@ impl Grant {
 /// When to look after a grant that has become this, with new tokens or without. `None`: as before.
 pub(super) fn of_grant(status: GrantStatus, new_tokens: bool, now: Timestamp) -> Option<Date> {
     match status {
-        GrantStatus::Revoking => Some(day(now)),
+        GrantStatus::Ending => Some(day(now)),
         GrantStatus::Live if new_tokens => Some(when_idle(now)),
-        GrantStatus::Live | GrantStatus::ReauthorizationRequired => None,
+        GrantStatus::Live | GrantStatus::Dead => None,
     }
 }
 
 impl LinkTable {
     /// Sets the day on which to look after a grant that is in use again, unless something else has
     /// become due with it.
-    pub async fn postpone(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
-        let Some(due) = grant.due else { return Ok(()) };
+    pub async fn defer_check(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
+        let Some(due) = grant.next_check_day else {
+            return Ok(());
+        };
         let postponed = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("zoom_user", AttributeValue::S(zoom_user.key()))
             .key("entry", AttributeValue::S("grant".to_owned()))
-            .update_expression("SET due = :next")
-            .condition_expression("due = :due AND #status = :live")
+            .update_expression("SET next_check_day = :next")
+            .condition_expression("next_check_day = :day AND #status = :live")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(
                 ":next",
                 AttributeValue::S(when_idle(grant.last_used()).to_string()),
             )
-            .expression_attribute_values(":due", AttributeValue::S(due.to_string()))
+            .expression_attribute_values(":day", AttributeValue::S(due.to_string()))
             .expression_attribute_values(":live", AttributeValue::S("live".to_owned()))
             .send()
             .await;
@@ -93,7 +95,7 @@ impl LinkTable {
 
     /// The Zoom users with something due by now, each once, in pages of one day, the longest waiting
     /// first. The index is not consistent; what it shows is a reason to look, no more.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
+    pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
         let today = day(now);
         let mut found = Vec::new();
         for back in (0..=DAYS_BACK).rev() {
@@ -102,7 +104,7 @@ impl LinkTable {
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_DUE)
-                .key_condition_expression("due = :day")
+                .key_condition_expression("next_check_day = :day")
                 .expression_attribute_values(
                     ":day",
                     AttributeValue::S(today.saturating_sub(back.days()).to_string()),
@@ -132,15 +134,12 @@ mod tests {
         let due = of_grant(GrantStatus::Live, true, now).unwrap();
         assert_eq!(due.to_string(), "2026-03-02");
         assert_eq!(
-            of_grant(GrantStatus::Revoking, false, now)
+            of_grant(GrantStatus::Ending, false, now)
                 .unwrap()
                 .to_string(),
             "2026-01-01"
         );
         assert_eq!(of_grant(GrantStatus::Live, false, now), None);
-        assert_eq!(
-            of_grant(GrantStatus::ReauthorizationRequired, false, now),
-            None
-        );
+        assert_eq!(of_grant(GrantStatus::Dead, false, now), None);
     }
 }

@@ -35,7 +35,7 @@ impl LinkTable {
     ///
     /// # Errors
     /// [`LeaseError::Taken`] if it is held, or the tokens are others by now.
-    pub async fn lease(
+    pub async fn acquire_lease(
         &self,
         zoom_user: &ZoomUser,
         version: u64,

@@ -37,7 +37,10 @@ impl LinkTable {
     }
 
     /// What was noted and not yet done.
-    pub async fn leaving(&self, user: &AppUserId) -> Result<Vec<PendingErasure>, AwsError> {
+    pub async fn pending_erasures(
+        &self,
+        user: &AppUserId,
+    ) -> Result<Vec<PendingErasure>, AwsError> {
         let mut pages = self
             .client
             .query()

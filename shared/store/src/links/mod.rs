@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
+use reelay_domain::link::{GrantStatus, Lifecycle, Link, LinkStatus, Refused};
 use reelay_domain::message::{Notification, NotificationMessage};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -59,7 +59,7 @@ pub struct Grant {
     pub exchange: String,
     /// The day from which on somebody has to look after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<Date>,
+    pub next_check_day: Option<Date>,
     /// Zoom's user id, for the index over grants by it.
     pub user_id: UserId,
     /// Rises with every new pair of tokens.
@@ -119,17 +119,17 @@ pub enum Confirmation {
     /// The link is active, and the app is to be told these.
     Active(Box<Link>, Vec<OutboxEntry>),
     /// The link is gone, or the connect token was used for another link in the meantime.
-    NoLonger,
+    Expired,
 }
 
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// What there was before.
-    pub before: GrantState,
+    pub before: Lifecycle,
     /// What there is now.
-    pub after: GrantState,
-    /// What the app is still to be told, this change's facts among it: [`LinkTable::tell`].
+    pub after: Lifecycle,
+    /// What the app is still to be told, this change's facts among it: [`LinkTable::publish_outbox`].
     pub outbox: Vec<OutboxEntry>,
 }
 
@@ -138,7 +138,7 @@ pub struct Changed {
 pub struct OutboxEntry {
     entry: String,
     notifications: Vec<Notification>,
-    due: Date,
+    next_check_day: Date,
 }
 
 impl OutboxEntry {
@@ -149,7 +149,7 @@ impl OutboxEntry {
         Some(Self {
             entry,
             notifications,
-            due: due::day(now),
+            next_check_day: due::day(now),
         })
     }
 
@@ -166,7 +166,7 @@ pub enum LinkError {
     Table(#[from] AwsError),
     /// The rules do not allow it.
     #[error(transparent)]
-    Rejected(#[from] ChangeError),
+    Refused(#[from] Refused),
     /// Too many others changed the same grant at the same time.
     #[error("the grant is being changed by others")]
     Contended,
@@ -201,8 +201,8 @@ impl GrantSnapshot {
     }
 
     /// What `domain` reasons about.
-    pub fn grant_state(&self) -> GrantState {
-        GrantState {
+    pub fn lifecycle(&self) -> Lifecycle {
+        Lifecycle {
             grant: self.grant.as_ref().map(|grant| grant.status),
             links: self.links.clone(),
         }
@@ -221,9 +221,9 @@ struct LinkItem {
     pending_until: Option<Timestamp>,
     /// From this day on a link that is still pending is to be dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    due: Option<Date>,
+    next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    previous_zoom_users: Vec<ZoomUser>,
+    formerly: Vec<ZoomUser>,
 }
 
 /// The table.
@@ -243,7 +243,7 @@ impl LinkTable {
     }
 
     /// The grant and all links of a Zoom user, consistently.
-    pub async fn holding(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
+    pub async fn snapshot(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
         let mut pages = self
             .client
             .query()
@@ -294,7 +294,7 @@ impl LinkTable {
 
     /// Tells the app what waits in the outbox, then empties it. A crash in between tells it twice, under
     /// the same ids.
-    pub async fn tell(
+    pub async fn publish_outbox(
         &self,
         notifications: &Queue<NotificationMessage>,
         zoom_user: &ZoomUser,
@@ -303,7 +303,7 @@ impl LinkTable {
         let messages: Vec<_> = outbox
             .iter()
             .flat_map(|unsent| unsent.notifications.iter().cloned())
-            .map(NotificationMessage::new)
+            .map(NotificationMessage::to_all)
             .collect();
         notifications
             .send_all(&messages, zoom_user.account_id.as_str())
@@ -349,8 +349,8 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
-        due: link.pending_until.map(due::day),
-        previous_zoom_users: link.previous_zoom_users.clone(),
+        next_check_day: link.pending_until.map(due::day),
+        formerly: link.formerly.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
@@ -374,7 +374,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         created_at: item.created_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
-        previous_zoom_users: item.previous_zoom_users,
+        formerly: item.formerly,
     })
 }
 

@@ -43,7 +43,11 @@ impl RecordingTable {
     }
 
     /// Notes that Zoom asked us to wait until then. A later time that is known already stays.
-    pub async fn wait_until(&self, account: &AccountId, until: Timestamp) -> Result<(), AwsError> {
+    pub async fn set_not_before(
+        &self,
+        account: &AccountId,
+        until: Timestamp,
+    ) -> Result<(), AwsError> {
         let update: UpdateItemFluentBuilder = self
             .client
             .update_item()

@@ -1,4 +1,4 @@
-//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::maintenance`.
+//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::upkeep`.
 //!
 //! An item that may need somebody carries the day and the time of the next look; the index over them has one
 //! partition a day, sorted by time. They are set with the item, and removed with the write that stores the
@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::{RecordingId, ZoomUser};
-use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
+use reelay_domain::upkeep::{FIRST_LOOK, Upkeep};
 use serde::{Deserialize, Serialize};
 
 use super::{FileItem, FileKey, RecordingTable, conditional, number, recording_entry};
@@ -26,7 +26,7 @@ const DAYS_BACK: i32 = 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextCheck {
     /// The day, UTC: the index's partition.
-    due: Date,
+    next_check_day: Date,
     /// The time, epoch milliseconds.
     next_check_at: i64,
 }
@@ -35,14 +35,14 @@ impl NextCheck {
     /// At this time.
     pub fn at(time: Timestamp) -> Self {
         Self {
-            due: time.to_zoned_datetime(TimeZone::UTC).date(),
+            next_check_day: time.to_zoned_datetime(TimeZone::UTC).date(),
             next_check_at: time.as_millisecond(),
         }
     }
 
     /// The first look at something that is written now.
     pub fn first(now: Timestamp) -> Self {
-        Self::at(now.checked_add(FIRST_CHECK_DELAY).unwrap_or(now))
+        Self::at(now.checked_add(FIRST_LOOK).unwrap_or(now))
     }
 
     /// Whether it is time.
@@ -76,21 +76,21 @@ impl DueCheck {
     }
 }
 
-/// The values of `due = :due, next_check_at = :look`.
+/// The values of `next_check_day = :day, next_check_at = :at`.
 pub(super) fn with_look(
     update: UpdateItemFluentBuilder,
     look: &NextCheck,
 ) -> UpdateItemFluentBuilder {
     update
-        .expression_attribute_values(":due", AttributeValue::S(look.due.to_string()))
-        .expression_attribute_values(":look", number(look.next_check_at))
+        .expression_attribute_values(":day", AttributeValue::S(look.next_check_day.to_string()))
+        .expression_attribute_values(":at", number(look.next_check_at))
 }
 
 impl RecordingTable {
     /// What is due by now, the longest waiting first. The index is not consistent; what it shows is a reason
     /// to look, no more.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<DueCheck>, AwsError> {
-        let today = NextCheck::at(now).due;
+    pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<DueCheck>, AwsError> {
+        let today = NextCheck::at(now).next_check_day;
         let mut found = Vec::new();
         for back in (0..=DAYS_BACK).rev() {
             let day = today.saturating_sub(back.days()).to_string();
@@ -99,7 +99,7 @@ impl RecordingTable {
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_DUE)
-                .key_condition_expression("due = :day AND next_check_at <= :now")
+                .key_condition_expression("next_check_day = :day AND next_check_at <= :now")
                 .expression_attribute_values(":day", AttributeValue::S(day))
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .into_paginator()
@@ -123,19 +123,19 @@ impl RecordingTable {
         &self,
         key: &FileKey,
         item: &FileItem,
-        upkeep: &FileMaintenance,
+        upkeep: &Upkeep,
     ) -> Result<(), AwsError> {
         let mut update = self.update(&key.zoom_user, &key.entry());
         let mut expression = String::new();
         let mut removed = Vec::new();
-        match upkeep.next_check_at {
+        match upkeep.next {
             Some(next) => {
-                expression.push_str("SET due = :due, next_check_at = :look ");
+                expression.push_str("SET next_check_day = :day, next_check_at = :at ");
                 update = with_look(update, &NextCheck::at(next));
             }
-            None => removed.extend(["due", "next_check_at"]),
+            None => removed.extend(["next_check_day", "next_check_at"]),
         }
-        if upkeep.delete_source {
+        if upkeep.drop_source {
             removed.extend(["#source", "source_saved_at"]);
             update = update.expression_attribute_names("#source", "source");
         }
@@ -143,7 +143,7 @@ impl RecordingTable {
             expression.push_str("REMOVE ");
             expression.push_str(&removed.join(", "));
         }
-        update = match &item.look {
+        update = match &item.next_check {
             Some(look) => update
                 .condition_expression("next_check_at = :seen")
                 .expression_attribute_values(":seen", number(look.next_check_at)),
@@ -165,7 +165,7 @@ impl RecordingTable {
     ) -> Result<(), AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE due, next_check_at")
+            .update_expression("REMOVE next_check_day, next_check_at")
             // The app has not asked again meanwhile.
             .condition_expression("next_check_at <= :now")
             .expression_attribute_values(":now", number(now.as_millisecond()));

@@ -29,7 +29,7 @@ pub struct StoredInventory {
 
 impl RecordingTable {
     /// Counts what there is of a Zoom user.
-    pub async fn held(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
+    pub async fn inventory(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
         let mut pages = self
             .of_zoom_user(zoom_user)
             .consistent_read(true)

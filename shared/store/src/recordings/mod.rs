@@ -21,10 +21,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
-use reelay_domain::recording::{
-    File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
-};
-use reelay_domain::source_cipher::EncryptedSource;
+use reelay_domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
+use reelay_domain::seal::Sealed;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
@@ -49,7 +47,7 @@ pub struct RecordingItem {
     /// What Zoom says. Its start time is the first that was seen and never changes: it is part of the
     /// object keys.
     #[serde(flatten)]
-    pub metadata: RecordingMetadata,
+    pub facts: RecordingFacts,
     /// Whether Zoom still has it.
     #[serde(default)]
     pub zoom_state: ZoomState,
@@ -84,7 +82,7 @@ fn string_set<S: serde::Serializer>(
 pub struct FileItem {
     /// What Zoom says.
     #[serde(flatten)]
-    pub metadata: FileMetadata,
+    pub facts: FileFacts,
     /// Where it is.
     pub status: FileStatus,
     /// Why it failed or was skipped.
@@ -101,13 +99,13 @@ pub struct FileItem {
     pub crc64nvme: Option<String>,
     /// Where to fetch it, sealed; gone once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<EncryptedSource>,
+    pub source: Option<Sealed>,
     /// When the source was written, epoch milliseconds; there as long as the source is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_saved_at: Option<i64>,
     /// When the clock looks after it, if it has to.
     #[serde(flatten)]
-    pub look: Option<NextCheck>,
+    pub next_check: Option<NextCheck>,
     /// `event_ts` of the event that the source is from, epoch milliseconds.
     pub last_event_ts: i64,
     /// When the event that brought it was accepted, epoch milliseconds, if it was to be fetched at once: how
@@ -179,7 +177,7 @@ pub struct UploadState {
 impl From<FileItem> for File {
     fn from(item: FileItem) -> Self {
         Self {
-            metadata: item.metadata,
+            facts: item.facts,
             status: item.status,
             reason: item.reason,
             bytes_stored: item.bytes_stored,
@@ -213,7 +211,7 @@ impl RecordingWithFiles {
     pub fn recording(&self) -> Recording {
         Recording {
             zoom_user: self.zoom_user.clone(),
-            metadata: self.item.metadata.clone(),
+            facts: self.item.facts.clone(),
             zoom_state: self.item.zoom_state,
             sequence: self.item.sequence,
             files: self.files.iter().cloned().map(File::from).collect(),
@@ -242,27 +240,27 @@ impl FileKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddOutcome<T> {
     /// It is new.
-    New,
+    AddOutcome,
     /// It was known already, as this.
-    Known(T),
+    AlreadyExists(T),
 }
 
 /// What came of claiming a file's transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseOutcome {
     /// The transfer is the caller's, until the lease ends.
-    Ours(FileItem),
+    Acquired(FileItem),
     /// Somebody else works on it.
-    Leased {
+    HeldByOther {
         /// Until this time (epoch milliseconds).
         until: i64,
         /// Who.
         owner: String,
     },
     /// Nothing to do: stored, failed or skipped.
-    Ended(FileItem),
+    AlreadyFinished(FileItem),
     /// There is no such file.
-    Unknown,
+    FileNotFound,
 }
 
 /// A transfer's fence was lost: the lease ran out and somebody else took over.
@@ -344,7 +342,7 @@ impl RecordingTable {
             expires_at,
         };
         Ok(match self.add(zoom_user, &entry, &item).await? {
-            AddOutcome::Added => item.notification,
+            AddOutcome::AddOutcome => item.notification,
             AddOutcome::AlreadyExists(known) => known.notification,
         })
     }
@@ -353,15 +351,15 @@ impl RecordingTable {
     pub async fn add_recording(
         &self,
         zoom_user: &ZoomUser,
-        metadata: &RecordingMetadata,
+        facts: &RecordingFacts,
         event_ts: i64,
         requested: bool,
     ) -> Result<AddOutcome<RecordingItem>, AwsError> {
-        let id = RecordingId::from_uuid(&facts.meeting_uuid);
+        let id = RecordingId::of(&facts.meeting_uuid);
         let item = RecordingItem {
             start_order: format!("{}#{id}", whole_seconds(facts.start_time)),
             account_meeting: format!("{}#{}", zoom_user.account_id, facts.meeting_uuid),
-            metadata: facts.clone(),
+            facts: facts.clone(),
             zoom_state: ZoomState::Present,
             sequence: 0,
             last_event_ts: event_ts,
@@ -375,10 +373,10 @@ impl RecordingTable {
     pub async fn refresh_recording(
         &self,
         zoom_user: &ZoomUser,
-        metadata: &RecordingMetadata,
+        facts: &RecordingFacts,
         event_ts: i64,
     ) -> Result<(), AwsError> {
-        let id = RecordingId::from_uuid(&facts.meeting_uuid);
+        let id = RecordingId::of(&facts.meeting_uuid);
         let update = self
             .update(zoom_user, &recording_entry(&id))
             .update_expression(
@@ -405,14 +403,14 @@ impl RecordingTable {
     pub async fn update_source(
         &self,
         key: &FileKey,
-        source: &EncryptedSource,
+        source: &Sealed,
         event_ts: i64,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #source = :source, last_event_ts = :ts, source_saved_at = :now, due = :due, next_check_at = :look",
+                "SET #source = :source, last_event_ts = :ts, source_saved_at = :now, next_check_day = :day, next_check_at = :at",
             )
             .expression_attribute_values(":now", number(now.as_millisecond()));
         let update = due::with_look(update, &NextCheck::first(now))
@@ -431,7 +429,7 @@ impl RecordingTable {
     pub async fn requeue_failed(
         &self,
         key: &FileKey,
-        fresher: Option<(&EncryptedSource, i64)>,
+        fresher: Option<(&Sealed, i64)>,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
         let update = self.update(&key.zoom_user, &key.entry());
@@ -443,7 +441,7 @@ impl RecordingTable {
             Some((source, event_ts)) => update
                 .update_expression(
                     "SET #status = :queued, #source = :source, last_event_ts = :ts, source_saved_at = :now, \
-                     due = :due, next_check_at = :look REMOVE reason, received_at",
+                     next_check_day = :day, next_check_at = :at REMOVE reason, received_at",
                 )
                 .expression_attribute_values(":now", number(now.as_millisecond()))
                 .condition_expression("#status = :failed AND last_event_ts < :ts")
@@ -452,7 +450,7 @@ impl RecordingTable {
                 .expression_attribute_values(":ts", number(event_ts)),
             None => update
                 .update_expression(
-                    "SET #status = :queued, due = :due, next_check_at = :look REMOVE reason, received_at",
+                    "SET #status = :queued, next_check_day = :day, next_check_at = :at REMOVE reason, received_at",
                 )
                 .condition_expression("#status = :failed"),
         };
@@ -488,7 +486,7 @@ impl RecordingTable {
     ) -> Result<(), AwsError> {
         let update = self.update(zoom_user, &recording_entry(id));
         let update = due::with_look(update, &NextCheck::first(now))
-            .update_expression("SET requested = :yes, due = :due, next_check_at = :look")
+            .update_expression("SET requested = :yes, next_check_day = :day, next_check_at = :at")
             .condition_expression("attribute_exists(entry)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())
@@ -510,7 +508,7 @@ impl RecordingTable {
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(AddOutcome::Added),
+            Ok(_) => Ok(AddOutcome::AddOutcome),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(known)) => Ok(
                     AddOutcome::AlreadyExists(read(known.item().cloned().unwrap_or_default())?),

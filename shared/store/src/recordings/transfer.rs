@@ -81,7 +81,12 @@ impl RecordingTable {
     }
 
     /// Notes how far the owner's transfer has come.
-    pub async fn progress(&self, key: &FileKey, owner: &str, bytes: u64) -> Result<(), LeaseError> {
+    pub async fn save_progress(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        bytes: u64,
+    ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET bytes_stored = :bytes")
@@ -90,7 +95,7 @@ impl RecordingTable {
     }
 
     /// Makes sure that the transfer is still the owner's.
-    pub async fn hold(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
+    pub async fn verify_lease(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET lease_owner = :owner");
@@ -137,7 +142,11 @@ impl RecordingTable {
     }
 
     /// Lets go of the owner's transfer, so that the next message goes on with it.
-    pub async fn hand_over(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
+    pub async fn release_for_continuation(
+        &self,
+        key: &FileKey,
+        owner: &str,
+    ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("REMOVE lease_until");
@@ -145,7 +154,7 @@ impl RecordingTable {
     }
 
     /// Ends the owner's transfer: the object is in the bucket, whole and proven.
-    pub async fn stored(
+    pub async fn mark_stored(
         &self,
         key: &FileKey,
         owner: &str,
@@ -163,7 +172,7 @@ impl RecordingTable {
             .update_expression(
                 "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
                  recognised = :recognised, #size = :declared \
-                 REMOVE lease_until, #source, source_saved_at, reason, upload, due, next_check_at",
+                 REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_day, next_check_at",
             )
             .expression_attribute_names("#size", "size")
             .expression_attribute_values(":recognised", attribute(&recognised)?)
@@ -179,7 +188,12 @@ impl RecordingTable {
     }
 
     /// Ends the owner's transfer for good, with a reason.
-    pub async fn failed(&self, key: &FileKey, owner: &str, reason: &str) -> Result<(), LeaseError> {
+    pub async fn mark_failed(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        reason: &str,
+    ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
@@ -193,7 +207,7 @@ impl RecordingTable {
     }
 
     /// Gives the owner's transfer back, to be tried again.
-    pub async fn release(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
+    pub async fn release_for_retry(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET #status = :queued REMOVE lease_until")

@@ -19,7 +19,7 @@ fn hosts(list: &str) -> DownloadHosts {
 }
 
 /// A client whose Zoom is on loopback; where exactly does not matter to downloads.
-fn zoom() -> Zoom {
+fn zoom() -> ZoomClient {
     zoom_at("http://127.0.0.1")
 }
 

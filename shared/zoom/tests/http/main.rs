@@ -38,13 +38,13 @@ fn assert_discreet(error: &(impl Error + 'static)) {
     }
 }
 
-fn zoom_at(base: &str) -> Zoom {
+fn zoom_at(base: &str) -> ZoomClient {
     let endpoints = Endpoints::parse(base, base).unwrap();
     ZoomClient::new(endpoints, Timeouts::default()).unwrap()
 }
 
 /// The same, for tests in which a server never answers.
-fn impatient_zoom_at(base: &str) -> Zoom {
+fn impatient_zoom_at(base: &str) -> ZoomClient {
     let soon = std::time::Duration::from_millis(150);
     let timeouts = Timeouts {
         oauth: soon,

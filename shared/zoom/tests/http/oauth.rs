@@ -266,7 +266,7 @@ async fn an_unreadable_answer_is_an_outage_in_which_the_token_may_be_spent() {
         let error = refresh(&zoom).await.unwrap_err();
         assert_eq!(error, RefreshError::Transient(outage));
         assert_discreet(&error);
-        assert!(outage.may_have_been_processed());
+        assert!(outage.is_outcome_unknown());
         assert_eq!(
             server.seen().len(),
             2,
@@ -369,7 +369,7 @@ async fn server_errors_are_outages_whatever_they_say() {
             revoke(&zoom).await.unwrap_err(),
             RevokeError::Transient(outage)
         );
-        assert!(outage.may_have_been_processed());
+        assert!(outage.is_outcome_unknown());
         assert_eq!(server.seen().len(), 3, "nothing is repeated");
     }
 }
@@ -411,7 +411,7 @@ async fn a_dead_connection_says_whether_something_was_sent() {
             zoom_at(&base)
         };
         let outage = TransientError::Network(network);
-        assert_eq!(outage.may_have_been_processed(), sent, "{base}");
+        assert_eq!(outage.is_outcome_unknown(), sent, "{base}");
         let error = exchange(&zoom).await.unwrap_err();
         assert_eq!(error, ExchangeError::Transient(outage), "{base}");
         assert_discreet(&error);
@@ -438,7 +438,7 @@ async fn a_handshake_without_end_is_no_connection() {
         refresh(&zoom).await.unwrap_err(),
         RefreshError::Transient(outage)
     );
-    assert!(!outage.may_have_been_processed());
+    assert!(!outage.is_outcome_unknown());
 }
 
 #[tokio::test]

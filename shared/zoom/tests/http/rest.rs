@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use jiff::civil::date;
 use reelay_zoom::{
-    ApiError, NO_RECORDING, NetworkError, RateLimit, RateLimitKind, RecordingsPage, RetryAfter,
-    TransientError, ZoomClient,
+    ApiError, CODE_RECORDING_NOT_FOUND, NetworkError, RateLimit, RateLimitKind, RecordingsPage,
+    RetryAfter, TransientError, ZoomClient,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -189,7 +189,7 @@ async fn a_meetings_recordings_come_with_their_token_apart() {
 async fn refusals_are_told_apart_by_status_and_code() {
     let not_found = |code| ApiError::NotFound { code };
     let no_permission = |code| ApiError::Forbidden { code };
-    let other = |status, code| ApiError::Other { status, code };
+    let other = |status, code| ApiError::Rejected { status, code };
     for (status, body, error) in [
         (
             401,
@@ -225,7 +225,7 @@ async fn refusals_are_told_apart_by_status_and_code() {
         (
             404,
             r#"{"code":3301,"message":"Esta grabación no existe."}"#,
-            not_found(Some(NO_RECORDING)),
+            not_found(Some(CODE_RECORDING_NOT_FOUND)),
         ),
         (404, "<html>S3CRET</html>", not_found(None)),
         (404, r#"{"code":300}"#, not_found(Some(300))),
@@ -296,12 +296,12 @@ async fn code_300_means_the_page_token_where_there_is_one() {
     let server = Server::answering(400, &[JSON], r#"{"code":300,"message":""}"#).await;
     let zoom = zoom_at(&server.base());
     let error = page(&zoom, Some("S3CRET-page")).await.unwrap_err();
-    assert_eq!(error, ApiError::BadPageToken);
+    assert_eq!(error, ApiError::InvalidPageToken);
     assert_discreet(&error);
     let error = page(&zoom, None).await.unwrap_err();
     assert_eq!(
         error,
-        ApiError::Other {
+        ApiError::Rejected {
             status: 400,
             code: Some(300)
         }

@@ -2,7 +2,7 @@
 //! who have changed accounts.
 
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
+use reelay_domain::link::{Change, GrantStatus, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Grant, NewTokens};
 use reelay_store::vault::TokenOwner;
@@ -25,7 +25,10 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn look_after(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
+    pub async fn run_maintenance(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<MaintenanceOutcome, GrantError> {
         let holding = self.links().snapshot(zoom_user).await?;
         self.tell_rest(zoom_user, &holding.outbox).await?;
         let now = self.clock.now();
@@ -39,8 +42,8 @@ impl Grants {
         }
         let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
-            None | Some(GrantStatus::ReauthorizationRequired) => Ok(MaintenanceOutcome::Done),
-            Some(GrantStatus::Revoking) => self
+            None | Some(GrantStatus::Dead) => Ok(MaintenanceOutcome::Done),
+            Some(GrantStatus::Ending) => self
                 .revoke(zoom_user)
                 .await
                 .map(|()| MaintenanceOutcome::Done),
@@ -53,12 +56,12 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError`]; trying again is safe.
-    pub async fn expire_pending(
+    pub async fn expire_pending_link(
         &self,
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = GrantChange::ExpirePending {
+        let change = Change::ExpirePending {
             app_user: app_user.clone(),
         };
         let changed = self
