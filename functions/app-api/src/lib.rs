@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
 use reelay_domain::link::LinkView;
-use reelay_domain::message::{DownloadMessage, NotificationMessage, OrderMessage};
+use reelay_domain::message::{DownloadMessage, JobMessage, NotificationMessage};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens, bearer};
@@ -39,7 +39,7 @@ pub struct AppApi {
     recordings: RecordingTable,
     notifications: Queue<NotificationMessage>,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     backfill_days: i64,
     bucket: Bucket,
     verification_code: Option<String>,
@@ -160,7 +160,7 @@ impl AppApi {
         match self.app_tokens.verify(token, Audience::Api).await {
             Ok(token) => Ok(token.app_user),
             Err(AppTokenError::Rejected(error)) => {
-                Err(Problem::TokenInvalid(error.public()).into())
+                Err(Problem::TokenInvalid(error.public_message()).into())
             }
             Err(AppTokenError::Unavailable(why)) => Err(ApiError::Tokens(why)),
         }

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, Link};
-use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::link::{GrantChange, GrantStatus, Link};
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
 use reelay_store::links::Confirmation;
@@ -97,9 +97,9 @@ impl AppApi {
             .ok_or(Problem::LinkNotFound)?;
         let links = self.links.visible_links(user).await?;
         if let Some(link) = links.into_iter().find(|link| link.id == id) {
-            let end = OrderMessage {
-                v: V1,
-                order: Order::EndGrant {
+            let end = JobMessage {
+                v: SchemaV1,
+                job: Job::RevokeGrant {
                     zoom_user: link.zoom_user.clone(),
                 },
             };
@@ -107,14 +107,14 @@ impl AppApi {
             self.orders
                 .send_delayed(&end, tenant, END_AFTER_SECONDS)
                 .await?;
-            let change = Change::Disconnect {
+            let change = GrantChange::Disconnect {
                 app_user: user.clone(),
             };
             let changed = self
                 .links
                 .change(&link.zoom_user, &change, self.clock.now())
                 .await?;
-            if changed.after.grant == Some(GrantStatus::Ending) {
+            if changed.after.grant == Some(GrantStatus::Revoking) {
                 self.orders.send(&end, tenant).await?;
             }
             self.links
@@ -157,12 +157,12 @@ impl AppApi {
         from: Date,
         to: Date,
     ) -> Result<(), ApiError> {
-        let order = Order::Backfill {
+        let job = Job::Backfill {
             zoom_user: zoom_user.clone(),
             from,
             to,
         };
-        let message = OrderMessage { v: V1, order };
+        let message = JobMessage { v: SchemaV1, job };
         Ok(self
             .orders
             .send(&message, zoom_user.account_id.as_str())

@@ -103,7 +103,7 @@ impl AppApi {
         id: &Option<RecordingId>,
     ) -> Result<Response<Body>, ApiError> {
         let loaded = self.find(user, id).await?;
-        let recording = RecordingId::of(&loaded.item.facts.meeting_uuid);
+        let recording = RecordingId::from_uuid(&loaded.item.metadata.meeting_uuid);
         let now = self.clock.now();
         self.recordings
             .request(&loaded.zoom_user, &recording, now)
@@ -113,7 +113,7 @@ impl AppApi {
             let key = FileKey {
                 zoom_user: loaded.zoom_user.clone(),
                 recording: recording.clone(),
-                file: file.facts.id.clone(),
+                file: file.metadata.id.clone(),
             };
             let wanted = match file.status {
                 FileStatus::Queued => true,
@@ -130,7 +130,7 @@ impl AppApi {
                     recording,
                     file,
                 } = key;
-                messages.push(DownloadMessage::fresh(zoom_user, recording, file));
+                messages.push(DownloadMessage::new(zoom_user, recording, file));
             }
         }
         self.downloads

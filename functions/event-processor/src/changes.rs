@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use reelay_domain::ids::{RecordingId, ZoomUser};
-use reelay_domain::notification::RecordingFact;
+use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::RecordingChange;
 use reelay_domain::webhook::change::{ChangedMeeting, RecordingsChanged};
 use reelay_domain::webhook::event::FilesCompleted;
@@ -54,7 +54,7 @@ impl EventProcessor {
         meeting: &ChangedMeeting,
         changed: &RecordingsChanged,
     ) -> Result<bool, ProcessError> {
-        let id = RecordingId::of(&meeting.uuid);
+        let id = RecordingId::from_uuid(&meeting.uuid);
         let Some(loaded) = self.recordings.load(host, &id).await? else {
             metrics::count(Metric::EventsIgnored, "unknown_recording");
             return Ok(false);
@@ -67,7 +67,7 @@ impl EventProcessor {
             && loaded
                 .files
                 .iter()
-                .any(|file| meeting.leaves_out(&file.facts))
+                .any(|file| meeting.omits(&file.metadata))
         {
             metrics::count(Metric::EventsIgnored, "part_of_a_recording");
             return Ok(false);
@@ -82,7 +82,7 @@ impl EventProcessor {
         }
         let holding = self.links.snapshot(host).await?;
         let app_users: Vec<_> = holding.app_users().cloned().collect();
-        let fact = RecordingFact::Changed {
+        let fact = RecordingNotification::Changed {
             change: changed.change.clone(),
             event_ts: changed.event_ts,
         };

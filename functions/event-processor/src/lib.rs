@@ -10,9 +10,9 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
-use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Order, OrderMessage, V1};
-use reelay_domain::notification::RecordingFact;
-use reelay_domain::recording::{FileStatus, Filter};
+use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage, SchemaV1};
+use reelay_domain::notification::RecordingNotification;
+use reelay_domain::recording::{FileFilter, FileStatus};
 use reelay_domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
@@ -37,10 +37,10 @@ pub struct EventProcessor {
     links: LinkTable,
     recordings: RecordingTable,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     outbox: NotificationOutbox,
     bucket: Bucket,
-    filter: Filter,
+    filter: FileFilter,
     automatic: bool,
     clock: Clock,
 }
@@ -77,7 +77,7 @@ impl EventProcessor {
             orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             outbox: NotificationOutbox::new(environment)?,
             bucket: Bucket::new(environment)?,
-            filter: Filter::new(
+            filter: FileFilter::new(
                 variables.optional("FILE_TYPES").unwrap_or_default(),
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
@@ -127,7 +127,7 @@ impl EventProcessor {
             .get("event")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        match EventKind::of(name) {
+        match EventKind::from_name(name) {
             EventKind::FilesCompleted => {
                 let event = FilesCompleted::parse(event)?;
                 self.files_completed(event, received_at).await
@@ -145,13 +145,13 @@ impl EventProcessor {
     /// the tokens asks Zoom.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
-        let order = Order::CheckGrant {
+        let job = Job::VerifyDeauthorization {
             zoom_user: event.zoom_user,
             client_id: event.client_id,
         };
         Ok(self
             .orders
-            .send(&OrderMessage { v: V1, order }, tenant.as_str())
+            .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
             .await?)
     }
 
@@ -169,7 +169,7 @@ impl EventProcessor {
             return self.look_elsewhere(&event.host).await;
         }
 
-        let recording_id = RecordingId::of(&event.recording.meeting_uuid);
+        let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
         let known = self.write_recording(&event).await?;
         // A list that is read has no time of its own, and a year of recordings takes what it takes; what waits
         // for the app's call waits for the app. Neither says how fast we are.
@@ -177,7 +177,7 @@ impl EventProcessor {
         let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
             .map(|(facts, source)| {
-                let skip = self.filter.skips(&event.recording, &facts);
+                let skip = self.filter.skip_reason(&event.recording, &facts);
                 let key = FileKey {
                     zoom_user: event.host.clone(),
                     recording: recording_id.clone(),
@@ -219,7 +219,7 @@ impl EventProcessor {
                     &self.recordings,
                     &event.host,
                     &recording_id,
-                    &RecordingFact::Detected,
+                    &RecordingNotification::Detected,
                     &app_users,
                 )
                 .await?;
@@ -240,9 +240,9 @@ impl EventProcessor {
     async fn look_elsewhere(&self, host: &ZoomUser) -> Result<(), ProcessError> {
         for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
-            let order = Order::LookAfter { zoom_user };
+            let job = Job::MaintainGrant { zoom_user };
             self.orders
-                .send(&OrderMessage { v: V1, order }, tenant.as_str())
+                .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
                 .await?;
         }
         Ok(())
@@ -343,7 +343,7 @@ impl EventProcessor {
     ) -> Result<(), AwsError> {
         let messages: Vec<DownloadMessage> = keys
             .iter()
-            .map(|key| DownloadMessage::fresh(host.clone(), recording.clone(), key.file.clone()))
+            .map(|key| DownloadMessage::new(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads
             .send_all(&messages, host.account_id.as_str())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use reelay_domain::message::{Destination, Notification, NotificationMessage, V1};
+use reelay_domain::message::{Destination, Notification, NotificationMessage, SchemaV1};
 use reelay_domain::notification;
 use reelay_domain::operator_url;
 use reelay_runtime::AwsError;
@@ -70,7 +70,7 @@ enum NotifyError {
     #[error("the app's webhook can't be reached: {0}")]
     Unreachable(&'static str),
     #[error(transparent)]
-    Secret(#[from] notification::UnusableSecret),
+    Secret(#[from] notification::InvalidSecret),
 }
 
 impl NotifyError {
@@ -136,7 +136,7 @@ impl Notifier {
             (Destination::All, Some(_)) => {
                 tracing::warn!(id = notification.id, error = %error, "webhook not delivered, to be repeated");
                 let rest = NotificationMessage {
-                    v: V1,
+                    v: SchemaV1,
                     notification,
                     destination: Destination::Webhook,
                 };
@@ -195,7 +195,7 @@ impl AppWebhook {
 impl EventBus {
     async fn put(&self, notification: &Notification) -> Result<(), NotifyError> {
         // `detail` is the webhook's body with the id that the webhook has in a header.
-        let detail = notification.with_id();
+        let detail = notification.body_with_id();
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
             .source(SOURCE)

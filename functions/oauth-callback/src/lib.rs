@@ -7,11 +7,11 @@
 mod linking;
 
 use http::header::COOKIE;
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
-use reelay_domain::keys::Versions;
-use reelay_domain::message::{NotificationMessage, OrderMessage};
-use reelay_domain::return_url::{Outcome, ReturnUrl};
-use reelay_domain::session::BrowserSecret;
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::message::{JobMessage, NotificationMessage};
+use reelay_domain::return_url::{LinkOutcome, ReturnUrl};
 use reelay_domain::signed_state::{self, Nonce, StateError};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
@@ -36,7 +36,7 @@ pub struct OauthCallback {
     sessions: SessionTable,
     links: LinkTable,
     notifications: Queue<NotificationMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     vault: Vault,
     zoom: ZoomClient,
     variables: Variables,
@@ -188,7 +188,7 @@ impl OauthCallback {
         &self,
         state: &str,
         browser: Option<&BrowserSecret>,
-    ) -> Result<(Nonce, Session, Versions), CallbackError> {
+    ) -> Result<(Nonce, Session, SecretVersions), CallbackError> {
         let now = self.clock.now();
         let mut keys = self.state_key.versions().await?;
         let mut verified = signed_state::verify(&keys, state, now);
@@ -215,10 +215,10 @@ impl OauthCallback {
         let return_to = ReturnUrl::from_stored(&session.return_to)
             .ok_or(CallbackError::Session("return_to is no URL"))?;
         let location = match &linked {
-            Ok(claim) => return_to.with(Outcome::Link(claim.expose())),
+            Ok(claim) => return_to.with_outcome(LinkOutcome::Claim(claim.expose())),
             Err(error) => {
                 tracing::warn!(code = error.code(), error = %error, "not linked");
-                return_to.with(Outcome::Error(error.code()))
+                return_to.with_outcome(LinkOutcome::Error(error.code()))
             }
         };
         Ok(response::redirect(&location))

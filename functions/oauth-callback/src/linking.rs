@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 use reelay_domain::claim::{self, Claim};
-use reelay_domain::keys::Versions;
-use reelay_domain::link::Refused;
-use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::link::ChangeError;
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_domain::signed_state::Nonce;
 use reelay_domain::{pkce, scope};
 use reelay_runtime::AwsError;
@@ -56,7 +56,7 @@ impl LinkingError {
         match self {
             Self::Denied => "access_denied",
             Self::Exchange(ExchangeError::Rejected { .. }) => "zoom_rejected_code",
-            Self::Link(LinkError::Refused(Refused::TooManyLinks)) => "too_many_links",
+            Self::Link(LinkError::Rejected(ChangeError::TooManyLinks)) => "too_many_links",
             Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
             Self::Secret(_)
             | Self::NoVerifier
@@ -99,11 +99,11 @@ impl OauthCallback {
         &self,
         nonce: &Nonce,
         session: &Session,
-        keys: &Versions,
+        keys: &SecretVersions,
         code: &SecretString,
     ) -> Result<Claim, LinkingError> {
         let credentials = client_credentials(self.zoom_secret.credentials().await?);
-        let verifier = pkce::verifier_for(keys, nonce, &session.code_challenge)
+        let verifier = pkce::find_verifier(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
         let exchange = exchange_key(nonce);
         let begun = self.exchange_item(session, ExchangeStage::Begun {});
@@ -174,7 +174,7 @@ impl OauthCallback {
             zoom_user: me.user.clone(),
             jti: session.jti.clone(),
             confirmed: false,
-            expires_at: (obtained.at + claim::LIFETIME).as_second(),
+            expires_at: (obtained.at + claim::TTL).as_second(),
         };
         let link = PendingLink {
             claim: &claim,
@@ -260,11 +260,11 @@ impl OauthCallback {
     }
 }
 
-fn finish(exchange: &str) -> OrderMessage {
-    let order = Order::FinishConnect {
+fn finish(exchange: &str) -> JobMessage {
+    let job = Job::FinishConnect {
         exchange: exchange.to_owned(),
     };
-    OrderMessage { v: V1, order }
+    JobMessage { v: SchemaV1, job }
 }
 
 fn is_about_us(answer: &Result<TokenPair, ExchangeError>) -> bool {

@@ -5,9 +5,9 @@
 
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::jwt::{Audience, TokenError};
 use reelay_domain::return_url::{ReturnUrl, ReturnUrls};
-use reelay_domain::session::BrowserSecret;
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_domain::{jwt::AppToken, pkce};
 use reelay_runtime::AwsError;
@@ -159,7 +159,7 @@ impl OauthStart {
             browser_hash: browser.hash(),
             code_challenge,
             jti,
-            expires_at: (now + signed_state::LIFETIME).as_second(),
+            expires_at: (now + signed_state::TTL).as_second(),
         };
         self.sessions.open_session(&nonce, &session).await?;
 

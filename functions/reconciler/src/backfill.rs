@@ -3,7 +3,7 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{EventMessage, V1};
+use reelay_domain::message::{EventMessage, SchemaV1};
 use reelay_domain::webhook::event;
 use reelay_domain::webhook::redact;
 use reelay_grants::GrantError;
@@ -90,14 +90,14 @@ impl Reconciler {
         // The list of a user is about that user, whatever it leaves out.
         meeting["host_id"] = json!(zoom_user.user_id);
         let mut event = json!({
-            "event": event::FILES_COMPLETED,
+            "event": event::RECORDING_COMPLETED,
             "payload": {"account_id": zoom_user.account_id, "object": meeting},
         });
         let keys = self.queue_key.versions().await?;
         redact::redact(&mut event, &keys, random::bytes);
         let body = self.bucket.event_body(event).await?;
         let message = EventMessage {
-            v: V1,
+            v: SchemaV1,
             received_at: self.clock.now(),
             body,
         };

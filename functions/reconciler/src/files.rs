@@ -4,10 +4,10 @@
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::maintenance::{MaintainedFile, ORPHANED_UPLOAD_AGE};
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
-use reelay_domain::upkeep::{STRAY_UPLOAD, Watched};
 use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::recordings::{DueCheck, FileItem, FileKey};
@@ -68,7 +68,7 @@ impl Reconciler {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
                 recording: id.clone(),
-                file: item.facts.id.clone(),
+                file: item.metadata.id.clone(),
             };
             (key, item)
         });
@@ -91,16 +91,16 @@ impl Reconciler {
         now: Timestamp,
     ) -> Result<(), AwsError> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
-        let watched = Watched {
+        let watched = MaintainedFile {
             status: item.status,
             requested,
             lease_until: item.lease_until.and_then(time),
             source_saved_at: item.source_saved_at.and_then(time),
         };
-        let upkeep = watched.upkeep(now);
-        if upkeep.send {
+        let upkeep = watched.check(now);
+        if upkeep.enqueue {
             metrics::count(Metric::DownloadsRequeued, "nobody_works_on_it");
-            let message = DownloadMessage::fresh(
+            let message = DownloadMessage::new(
                 key.zoom_user.clone(),
                 key.recording.clone(),
                 key.file.clone(),
@@ -109,10 +109,10 @@ impl Reconciler {
                 .send(&message, key.zoom_user.account_id.as_str())
                 .await?;
         }
-        if upkeep.drop_source {
+        if upkeep.delete_source {
             metrics::count(Metric::SourcesExpired, "too_old");
         }
-        if item.next_check.is_none() && upkeep.next.is_none() {
+        if item.next_check.is_none() && upkeep.next_check_at.is_none() {
             return Ok(());
         }
         self.recordings.mark_checked(&key, &item, &upkeep).await
@@ -121,7 +121,9 @@ impl Reconciler {
     /// Aborts the uploads that are a day old, but for those that their files' transfers will go on with. The
     /// bucket's lifecycle rule would, too, some days later.
     pub(crate) async fn abort_stray_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
-        let before = now.checked_sub(STRAY_UPLOAD).unwrap_or(Timestamp::MIN);
+        let before = now
+            .checked_sub(ORPHANED_UPLOAD_AGE)
+            .unwrap_or(Timestamp::MIN);
         for upload in self.bucket.uploads_started_before(before).await? {
             let item = match object_key::parse_file(&upload.key) {
                 Some((zoom_user, recording, file)) => {

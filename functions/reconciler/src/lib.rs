@@ -10,7 +10,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{DownloadMessage, EventMessage, Order, OrderMessage};
+use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage};
 use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
@@ -34,7 +34,7 @@ pub struct Reconciler {
     sessions: SessionTable,
     recordings: RecordingTable,
     events: Queue<EventMessage>,
-    orders: Queue<OrderMessage>,
+    orders: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
     bucket: Bucket,
     queue_key: Secret,
@@ -73,7 +73,7 @@ impl Reconciler {
     /// Works off a batch of orders.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
-            .process(batch, |delivery: Delivery<OrderMessage>| async move {
+            .process(batch, |delivery: Delivery<JobMessage>| async move {
                 self.carry_out(delivery.message.order)
                     .await
                     .map_err(Retry::new)
@@ -81,17 +81,17 @@ impl Reconciler {
             .await
     }
 
-    async fn carry_out(&self, order: Order) -> Result<(), OrderError> {
+    async fn carry_out(&self, job: Job) -> Result<(), OrderError> {
         match order {
-            Order::EndGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
-            Order::CheckGrant {
+            Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
+            Job::VerifyDeauthorization {
                 zoom_user,
                 client_id,
             } => self.check(&zoom_user, client_id.as_deref()).await,
-            Order::FinishConnect { exchange } => self.finish_connect(&exchange).await,
-            Order::LookAfter { zoom_user } => self.look_after(&zoom_user).await,
-            Order::Sweep => self.sweep().await,
-            Order::Backfill {
+            Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
+            Job::MaintainGrant { zoom_user } => self.look_after(&zoom_user).await,
+            Job::RunMaintenance => self.sweep().await,
+            Job::Backfill {
                 zoom_user,
                 from,
                 to,

@@ -2,7 +2,7 @@
 //! uses would otherwise be nobody's business.
 
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::message::{Order, OrderMessage, V1};
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_runtime::metrics::{self, Metric};
 
 use crate::{OrderError, Reconciler};
@@ -27,25 +27,25 @@ impl Reconciler {
     }
 
     async fn order_what_is_due(&self, now: Timestamp) -> Result<(), OrderError> {
-        let mut orders: Vec<Order> = Vec::new();
+        let mut orders: Vec<Job> = Vec::new();
         for zoom_user in self.grants.links().due_checks(now).await? {
-            orders.push(Order::LookAfter { zoom_user });
+            orders.push(Job::MaintainGrant { zoom_user });
         }
         let before = (now - OVERDUE).as_millisecond();
         for open in self.sessions.open_exchanges().await? {
             if open.item.begun_at < before {
-                orders.push(Order::FinishConnect { exchange: open.key });
+                orders.push(Job::FinishConnect { exchange: open.key });
             }
         }
-        let messages: Vec<OrderMessage> = orders
+        let messages: Vec<JobMessage> = orders
             .into_iter()
             .map(|order| {
                 let kind = match &order {
-                    Order::LookAfter { .. } => "look_after",
+                    Job::MaintainGrant { .. } => "look_after",
                     _ => "finish_connect",
                 };
                 metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
-                OrderMessage { v: V1, order }
+                JobMessage { v: SchemaV1, job }
             })
             .collect();
         Ok(self.orders.send_all(&messages, "sweep").await?)

@@ -125,7 +125,7 @@ impl RecordingDownloader {
         let ladder = Ladder::new(
             self,
             &key.zoom_user,
-            &recording.facts.meeting_uuid,
+            &recording.metadata.meeting_uuid,
             &key.file,
             owned.item.source.as_ref(),
         );
@@ -187,17 +187,17 @@ impl RecordingDownloader {
     }
 
     fn order(&self, owned: &Owned<'_>, recording: &RecordingItem) -> Order {
-        let facts = &owned.item.facts;
+        let facts = &owned.item.metadata;
         Order {
             key: object_key::file(
                 &owned.key.zoom_user,
                 &owned.key.recording,
-                recording.facts.start_time,
+                recording.metadata.start_time,
                 &owned.key.file,
                 &facts.extension,
             ),
             content_type: object::content_type(&facts.extension).to_owned(),
-            metadata: object::metadata(facts, &recording.facts.meeting_uuid),
+            metadata: object::metadata(facts, &recording.metadata.meeting_uuid),
             extension: facts.extension.clone(),
             declared: facts.size,
             exact: facts.size_is_exact(),
@@ -222,10 +222,10 @@ impl RecordingDownloader {
                     crc64nvme: &stored.crc64nvme,
                     bytes: stored.bytes,
                     recognised: stored.recognised,
-                    declared: stored.declared.or(item.facts.size),
+                    declared: stored.declared.or(item.metadata.size),
                 };
                 if stored.recognised == Some(false) {
-                    metrics::count(Metric::FilesNotRecognised, &item.facts.file_type);
+                    metrics::count(Metric::FilesNotRecognised, &item.metadata.file_type);
                 }
                 self.recordings.mark_stored(key, owner, &object).await?;
                 Ok(Ended::Stored(Box::new(FileItem {
@@ -265,7 +265,7 @@ impl RecordingDownloader {
         self.recordings.release_for_continuation(key, owner).await?;
         let tenant = key.zoom_user.account_id.as_str();
         let message = DownloadMessage {
-            spent: 0,
+            prior_attempts: 0,
             ..delivery.message.clone()
         };
         self.downloads.send(&message, tenant).await?;

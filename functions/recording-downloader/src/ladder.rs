@@ -3,7 +3,7 @@
 //! that comes along, then with the grant's access token.
 
 use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
-use reelay_domain::seal::{self, Source};
+use reelay_domain::source_cipher::{self, DownloadSource};
 use reelay_domain::webhook::event;
 use reelay_grants::{AccessToken, GrantError};
 use reelay_store::recordings::SourceKind;
@@ -65,7 +65,7 @@ pub(crate) struct Ladder<'a> {
     pub(crate) zoom_user: &'a ZoomUser,
     pub(crate) meeting: &'a MeetingUuid,
     pub(crate) file: &'a FileId,
-    pub(crate) sealed: Option<&'a seal::Sealed>,
+    pub(crate) sealed: Option<&'a source_cipher::EncryptedSource>,
     event: OnceCell<Option<Rung>>,
     listed: OnceCell<Result<Listed, Unlisted>>,
 }
@@ -76,7 +76,7 @@ impl<'a> Ladder<'a> {
         zoom_user: &'a ZoomUser,
         meeting: &'a MeetingUuid,
         file: &'a FileId,
-        sealed: Option<&'a seal::Sealed>,
+        sealed: Option<&'a source_cipher::EncryptedSource>,
     ) -> Self {
         Self {
             function,
@@ -121,15 +121,15 @@ impl<'a> Ladder<'a> {
             return Ok(None);
         };
         let keys = self.function.queue_key.versions().await?;
-        let mut opened = seal::open(&keys, self.meeting, sealed);
+        let mut opened = source_cipher::decrypt(&keys, self.meeting, sealed);
         // It may have been sealed under a key that is newer than the one we know.
         if opened.is_err()
             && let Some(keys) = self.function.queue_key.reread().await?
         {
-            opened = seal::open(&keys, self.meeting, sealed);
+            opened = source_cipher::decrypt(&keys, self.meeting, sealed);
         }
         match opened {
-            Ok(Source { url, token }) => Ok(token.map(|token| Rung {
+            Ok(DownloadSource { url, token }) => Ok(token.map(|token| Rung {
                 url,
                 bearer: Some(token),
                 kind: SourceKind::Webhook,
@@ -145,7 +145,8 @@ impl<'a> Ladder<'a> {
         self.listed
             .get_or_init(|| async {
                 let (access, listed) = self.ask().await?;
-                let Some(file) = event::listed_file(&listed.object, self.meeting, self.file) else {
+                let Some(file) = event::find_listed_file(&listed.object, self.meeting, self.file)
+                else {
                     return Ok(Listed {
                         rungs: Vec::new(),
                         declared: None,

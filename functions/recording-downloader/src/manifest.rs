@@ -10,7 +10,7 @@ pub(crate) fn of(loaded: &RecordingWithFiles, bucket: &str) -> Vec<u8> {
     if let Some(files) = recording.get_mut("files").and_then(Value::as_array_mut) {
         for (file, item) in files.iter_mut().zip(&loaded.files) {
             // What Zoom declared stands beside what was stored: for text files they may differ.
-            file["declared_size"] = json!(item.facts.size);
+            file["declared_size"] = json!(item.metadata.size);
             // `null` for types of which nothing is known.
             file["type_recognised"] = json!(item.recognised);
         }

@@ -1,10 +1,10 @@
 //! What lies beside an object's bytes.
 
 use reelay_domain::ids::MeetingUuid;
-use reelay_domain::recording::FileFacts;
+use reelay_domain::recording::FileMetadata;
 
 /// Object metadata is sent in headers: what is not plain ASCII is left out of it.
-pub(crate) fn metadata(facts: &FileFacts, meeting: &MeetingUuid) -> Vec<(String, String)> {
+pub(crate) fn metadata(metadata: &FileMetadata, meeting: &MeetingUuid) -> Vec<(String, String)> {
     let mut metadata = vec![
         ("zoom-meeting-uuid", meeting.as_str().to_owned()),
         ("zoom-file-id", facts.id.as_str().to_owned()),

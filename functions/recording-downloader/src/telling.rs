@@ -1,7 +1,7 @@
 //! What the app is told of a file's end, and the manifest that lies beside the files.
 
 use reelay_domain::ids::AppUserId;
-use reelay_domain::notification::RecordingFact;
+use reelay_domain::notification::RecordingNotification;
 use reelay_domain::object_key;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
 use reelay_runtime::AwsError;
@@ -17,7 +17,7 @@ impl RecordingDownloader {
         let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
         match item.status {
             FileStatus::Stored => {
-                let stored = RecordingFact::FileStored(key.file.clone());
+                let stored = RecordingNotification::FileStored(key.file.clone());
                 // What this reads is consistent and comes after our own write, so of those who store the
                 // last files at the same time at least one sees them all.
                 let overview = self.announce(key, &stored, &app_users).await?;
@@ -25,13 +25,13 @@ impl RecordingDownloader {
                     overview.recording().status() == RecordingStatus::Stored
                 }) {
                     self.write_manifest(key).await?;
-                    self.announce(key, &RecordingFact::Stored, &app_users)
+                    self.announce(key, &RecordingNotification::Stored, &app_users)
                         .await?;
                 }
                 Ok(())
             }
             FileStatus::Failed => {
-                let fact = RecordingFact::Failed {
+                let fact = RecordingNotification::Failed {
                     file: key.file.clone(),
                     reason: item.reason.clone().unwrap_or_default(),
                     attempt: item.attempt,
@@ -45,7 +45,7 @@ impl RecordingDownloader {
     async fn announce(
         &self,
         key: &FileKey,
-        fact: &RecordingFact,
+        fact: &RecordingNotification,
         to: &[AppUserId],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
         self.outbox
@@ -62,7 +62,7 @@ impl RecordingDownloader {
             if written.as_ref() == Some(&manifest) {
                 break;
             }
-            let first_start = loaded.item.facts.start_time;
+            let first_start = loaded.item.metadata.start_time;
             let name = object_key::manifest(&key.zoom_user, &key.recording, first_start);
             self.bucket.put_json(&name, manifest.clone()).await?;
             written = Some(manifest);

@@ -79,7 +79,7 @@ impl RecordingDownloader {
         metrics::count(Metric::DownloadsDeferred, "rate_limited");
         let message = DownloadMessage {
             // This delivery has tried nothing.
-            spent: tries(delivery).saturating_sub(1),
+            prior_attempts: tries(delivery).saturating_sub(1),
             ..delivery.message.clone()
         };
         let wait = verdict::wait(until, self.clock.now()).unwrap_or_default();

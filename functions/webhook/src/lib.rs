@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reelay_domain::ids::AccountId;
-use reelay_domain::message::{EventMessage, V1};
-use reelay_domain::webhook::event::{self, EventKind, NotAnEvent};
+use reelay_domain::message::{EventMessage, SchemaV1};
+use reelay_domain::webhook::event::{self, EventKind, InvalidEnvelope};
 use reelay_domain::webhook::signature::{self, SignatureError, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
 use reelay_runtime::AwsError;
@@ -45,7 +45,7 @@ enum WebhookError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
-    NotAnEvent(#[from] NotAnEvent),
+    InvalidEnvelope(#[from] InvalidEnvelope),
     #[error("the webhook secret can't be had: {0}")]
     Secret(#[from] SecretError),
     #[error("the event could not be stored: {0}")]
@@ -59,7 +59,7 @@ impl WebhookError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidEnvelope(_) => StatusCode::BAD_REQUEST,
             Self::Secret(_) | Self::Store(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -69,7 +69,7 @@ impl WebhookError {
             Self::Signature(SignatureError::Malformed) => "signature_malformed",
             Self::Signature(SignatureError::Stale) => "signature_stale",
             Self::Signature(SignatureError::Mismatch) => "signature_mismatch",
-            Self::NotAnEvent(_) => "not_an_event",
+            Self::InvalidEnvelope(_) => "not_an_event",
             Self::Secret(_) => "secret_unavailable",
             Self::Store(_) => "not_stored",
             Self::TooSlow => "too_slow",
@@ -139,18 +139,18 @@ impl Webhook {
         };
 
         let (name, event) = event::parse_envelope(body)?;
-        match EventKind::of(&name) {
+        match EventKind::from_name(&name) {
             EventKind::EndpointValidation => {
                 let plain_token = event
                     .pointer("/payload/plainToken")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                if !plain_token.starts_with(endpoint_validation::OUR_OWN) {
+                if !plain_token.starts_with(endpoint_validation::DOCTOR_TOKEN_PREFIX) {
                     metrics::count(Metric::UrlValidations, "ok");
                 }
                 Ok(response::json(
                     StatusCode::OK,
-                    &endpoint_validation::answer(signed_by, plain_token),
+                    &endpoint_validation::respond(signed_by, plain_token),
                 ))
             }
             EventKind::FilesCompleted | EventKind::RecordingsChanged | EventKind::Deauthorized => {
@@ -177,7 +177,7 @@ impl Webhook {
             .map_or_else(|| "unknown".to_owned(), String::from);
         let body = self.bucket.event_body(event).await?;
         let message = EventMessage {
-            v: V1,
+            v: SchemaV1,
             received_at: self.clock.now(),
             body,
         };

@@ -110,8 +110,8 @@ fn grant(seen: &Seen) -> String {
     let state = match seen.grant {
         None => "none",
         Some(GrantStatus::Live) => "works",
-        Some(GrantStatus::Dead) => "refused by Zoom",
-        Some(GrantStatus::Ending) => "being revoked",
+        Some(GrantStatus::ReauthorizationRequired) => "refused by Zoom",
+        Some(GrantStatus::Revoking) => "being revoked",
     };
     let mut text = state.to_owned();
     if !seen.missing_scopes.is_empty() {

@@ -35,14 +35,14 @@ impl Registration {
             "redirect_url": self.redirect_url,
             "webhook_url": self.webhook_url,
             "deauthorize_url": self.deauthorize_url,
-            "scopes": scope::to_register().collect::<Vec<_>>(),
-            "events": event::TO_SUBSCRIBE,
+            "scopes": scope::registration_scopes().collect::<Vec<_>>(),
+            "events": event::SUBSCRIBED_EVENTS,
         })
     }
 
     /// The manifest of a general app that users manage.
     fn manifest(&self, name: &str) -> Value {
-        let scopes: Vec<Value> = scope::to_register()
+        let scopes: Vec<Value> = scope::registration_scopes()
             .map(|scope| json!({"scope": scope, "optional": false}))
             .collect();
         json!({
@@ -63,7 +63,7 @@ impl Registration {
                     "enable": true,
                     "events": [{
                         "subscription_name": name,
-                        "event_types": event::TO_SUBSCRIBE,
+                        "event_types": event::SUBSCRIBED_EVENTS,
                         "development_webhook_url": self.webhook_url,
                         "production_webhook_url": self.webhook_url,
                     }],
@@ -107,9 +107,9 @@ not set, and all of it where there are none, is entered by hand:
      stack's secret ZoomSecretName. `reelay doctor` says whether all of it fits.
 ",
         redirect = registration.redirect_url,
-        scopes = list(scope::to_register().collect()),
+        scopes = list(scope::registration_scopes().collect()),
         webhook = registration.webhook_url,
-        events = list(event::TO_SUBSCRIBE.to_vec()),
+        events = list(event::SUBSCRIBED_EVENTS.to_vec()),
         deauthorize = registration.deauthorize_url,
     )
 }

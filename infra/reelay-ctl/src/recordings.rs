@@ -130,7 +130,7 @@ fn show(
 }
 
 fn row(recording: &Recording) -> [String; 6] {
-    let files: Vec<_> = recording.wanted().collect();
+    let files: Vec<_> = recording.wanted_files().collect();
     let stored = files
         .iter()
         .filter(|file| file.status == FileStatus::Stored)
@@ -150,10 +150,10 @@ fn row(recording: &Recording) -> [String; 6] {
     let bytes = files.iter().map(|file| file.bytes_stored).sum();
     [
         recording.id().to_string(),
-        recording.facts.start_time.to_string(),
+        recording.metadata.start_time.to_string(),
         status,
         format!("{stored} of {}", files.len()),
         size(bytes),
-        printable(&recording.facts.topic, 60),
+        printable(&recording.metadata.topic, 60),
     ]
 }

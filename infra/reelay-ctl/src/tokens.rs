@@ -29,7 +29,7 @@ struct Claims<'a> {
 pub(crate) struct Wanted<'a> {
     /// What for.
     pub(crate) audience: Audience,
-    /// For how long: at most [`reelay_domain::jwt::LONGEST_LIFE`].
+    /// For how long: at most [`reelay_domain::jwt::MAX_LIFETIME`].
     pub(crate) life: SignedDuration,
     /// Where the browser comes back to.
     pub(crate) return_to: Option<&'a str>,

@@ -6,7 +6,7 @@ use hmac::Mac as _;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AppUserId;
-use crate::keys::{self, Purpose, Versions};
+use crate::keys::{self, Purpose, SecretVersions};
 
 /// The last recording that a page showed; the next page begins after it. Recordings are in the order
 /// of (`start_order`, `zoom_user`), newest first.
@@ -26,7 +26,7 @@ pub struct Position {
 pub struct InvalidCursor;
 
 /// Seals a position for one app user.
-pub fn encode(keys: &Versions, user: &AppUserId, position: &Position) -> String {
+pub fn encode(keys: &SecretVersions, user: &AppUserId, position: &Position) -> String {
     let body = serde_json::to_vec(position).expect("two strings serialise");
     let tag = keys::mac(&keys.current, Purpose::Cursor)
         .chain_update(bound(user, &body))
@@ -37,7 +37,11 @@ pub fn encode(keys: &Versions, user: &AppUserId, position: &Position) -> String 
 }
 
 /// Opens a cursor, if it was made for this app user.
-pub fn decode(keys: &Versions, user: &AppUserId, cursor: &str) -> Result<Position, InvalidCursor> {
+pub fn decode(
+    keys: &SecretVersions,
+    user: &AppUserId,
+    cursor: &str,
+) -> Result<Position, InvalidCursor> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
     let (tag, body) = bytes.split_at_checked(32).ok_or(InvalidCursor)?;
     if !keys::verifies(keys, Purpose::Cursor, &bound(user, body), tag) {
@@ -56,8 +60,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn keys() -> Versions {
-        Versions::only("k")
+    fn keys() -> SecretVersions {
+        SecretVersions::single("k")
     }
 
     fn position() -> Position {

@@ -213,7 +213,7 @@ mod tests {
     fn recording_id_is_base64url_of_the_uuid_text() {
         let uuid: MeetingUuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
         assert_eq!(
-            RecordingId::of(&uuid).as_str(),
+            RecordingId::from_uuid(&uuid).as_str(),
             "Wm05ditiYXIvYmF6UVVKRFJFVkdSdz09"
         );
     }
@@ -247,10 +247,10 @@ mod tests {
             user_id: "u".parse().unwrap(),
         };
         let alice: AppUserId = "alice".parse().unwrap();
-        assert_eq!(LinkId::of(&alice, &zoom), LinkId::of(&alice, &zoom));
+        assert_eq!(LinkId::derive(&alice, &zoom), LinkId::derive(&alice, &zoom));
         let bob: AppUserId = "bob".parse().unwrap();
-        assert_ne!(LinkId::of(&alice, &zoom), LinkId::of(&bob, &zoom));
-        assert!(LinkId::of(&alice, &zoom).belongs_to(&alice));
-        assert!(!LinkId::of(&alice, &zoom).belongs_to(&bob));
+        assert_ne!(LinkId::derive(&alice, &zoom), LinkId::derive(&bob, &zoom));
+        assert!(LinkId::derive(&alice, &zoom).belongs_to(&alice));
+        assert!(!LinkId::derive(&alice, &zoom).belongs_to(&bob));
     }
 }

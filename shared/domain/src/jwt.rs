@@ -11,13 +11,13 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::ids::AppUserId;
-use crate::keys::Versions;
+use crate::keys::SecretVersions;
 
 /// How far the app's clock and ours may differ.
 pub const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The longest that a token may live, from `iat` to `exp`.
-pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(15);
+pub const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
 /// Longer texts are no tokens of ours; they are not even decoded.
 const LONGEST_TEXT: usize = 8 * 1024;
@@ -45,7 +45,7 @@ impl Audience {
 #[derive(Debug, Clone)]
 pub enum AppKeys {
     /// HS256 with the app secret: its UTF-8 bytes are the key.
-    Secret(Versions),
+    Secret(SecretVersions),
     /// RS256 or ES256 by the app's key set; HS256 is refused then.
     KeySet(JwkSet),
 }
@@ -145,7 +145,7 @@ pub fn verify(
     if exp < iat {
         return Err(Invalid("exp lies before iat"));
     }
-    if exp.duration_since(iat) > LONGEST_LIFE {
+    if exp.duration_since(iat) > MAX_LIFETIME {
         return Err(Invalid("the token lives longer than 15 minutes"));
     }
     if now >= exp + LEEWAY {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn keys() -> AppKeys {
-        AppKeys::Secret(Versions::only(SECRET))
+        AppKeys::Secret(SecretVersions::single(SECRET))
     }
 
     fn claims() -> Value {
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_token_of_the_previous_secret_still_verifies() {
-        let turned = AppKeys::Secret(Versions {
+        let turned = AppKeys::Secret(SecretVersions {
             current: "new".into(),
             previous: Some(SECRET.into()),
         });

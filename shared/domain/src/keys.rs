@@ -13,14 +13,14 @@ use sha2::Sha256;
 /// The two live versions of a secret that turns over without downtime: AWSCURRENT signs and seals,
 /// AWSPREVIOUS still verifies and opens.
 #[derive(Clone)]
-pub struct Versions {
+pub struct SecretVersions {
     /// Marked AWSCURRENT.
     pub current: SecretString,
     /// Marked AWSPREVIOUS, once there was a turn-over.
     pub previous: Option<SecretString>,
 }
 
-impl Versions {
+impl SecretVersions {
     /// Only one version, as right after deployment.
     pub fn only(current: impl Into<String>) -> Self {
         Self {
@@ -35,9 +35,9 @@ impl Versions {
     }
 }
 
-impl fmt::Debug for Versions {
+impl fmt::Debug for SecretVersions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Versions")
+        f.debug_struct("SecretVersions")
             .field("current", &"[redacted]")
             .field("previous", &self.previous.as_ref().map(|_| "[redacted]"))
             .finish()
@@ -90,7 +90,12 @@ pub(crate) fn hmac(key: &[u8]) -> Hmac<Sha256> {
 
 /// Whether `tag` authenticates `message` under any live version. Constant time per version, by the
 /// MAC crate.
-pub(crate) fn verifies(versions: &Versions, purpose: Purpose, message: &[u8], tag: &[u8]) -> bool {
+pub(crate) fn verifies(
+    versions: &SecretVersions,
+    purpose: Purpose,
+    message: &[u8],
+    tag: &[u8],
+) -> bool {
     versions.iter().any(|secret| {
         mac(secret, purpose)
             .chain_update(message)
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let versions = Versions {
+        let versions = SecretVersions {
             current: "top".to_owned().into(),
             previous: Some("old".to_owned().into()),
         };

@@ -12,7 +12,7 @@ use crate::ids::{AppUserId, LinkId, ZoomUser};
 
 /// How many app users may share one Zoom user's grant. A change of the grant and all of its links is one
 /// transaction, which in DynamoDB has 100 items; when a Zoom user changes accounts each link takes two.
-pub const MOST_LINKS: usize = 45;
+pub const MAX_LINKS_PER_GRANT: usize = 45;
 
 /// A link's state. A pending link is never listed, routed to or notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub struct Link {
     /// Until when the app may confirm it; the latest claim counts.
     pub pending_until: Option<Timestamp>,
     /// What Zoom called the same user before, in other accounts: recordings of then are still theirs.
-    pub formerly: Vec<ZoomUser>,
+    pub previous_zoom_users: Vec<ZoomUser>,
 }
 
 /// `link` of the API and of notifications.
@@ -99,7 +99,7 @@ pub struct LinkedZoomUser {
 impl Link {
     /// Everybody whose recordings the link gives: the Zoom user, under all of their names.
     pub fn zoom_users(&self) -> impl Iterator<Item = &ZoomUser> {
-        std::iter::once(&self.zoom_user).chain(&self.formerly)
+        std::iter::once(&self.zoom_user).chain(&self.previous_zoom_users)
     }
 
     /// As the app sees it.
@@ -119,7 +119,7 @@ impl Link {
 
 /// A Zoom user's grant and links at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lifecycle {
+pub struct GrantState {
     /// The grant, if there is one.
     pub grant: Option<GrantStatus>,
     /// All links, pending ones included.
@@ -128,7 +128,7 @@ pub struct Lifecycle {
 
 /// What can happen to a Zoom user's grant and links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum GrantChange {
     /// Zoom consented: there are new tokens, good for all links, and perhaps a new link that waits for
     /// the app's word.
     Consent {
@@ -170,14 +170,14 @@ pub enum Refused {
     /// There is no such link.
     #[error("there is no such link")]
     NoLink,
-    /// [`MOST_LINKS`] app users share this Zoom user already.
+    /// [`MAX_LINKS_PER_GRANT`] app users share this Zoom user already.
     #[error("too many app users share this Zoom user")]
     TooManyLinks,
 }
 
 /// What became of a link that the app sees, or saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkFact {
+pub enum LinkNotification {
     /// `link.activated`.
     Activated(Link),
     /// `link.reauthorization_required`.
@@ -186,22 +186,22 @@ pub enum LinkFact {
     Removed(Link),
 }
 
-impl Lifecycle {
+impl GrantState {
     /// The state after a change. Repeating a change that is done changes nothing.
     ///
     /// # Errors
     /// [`Refused`]; then nothing is to be written.
-    pub fn after(&self, change: &Change, now: Timestamp) -> Result<Self, Refused> {
+    pub fn after(&self, change: &GrantChange, now: Timestamp) -> Result<Self, Refused> {
         let mut next = self.clone();
         match change {
-            Change::Consent { link, superseded } => {
-                if self.grant == Some(GrantStatus::Ending) {
+            GrantChange::Consent { link, superseded } => {
+                if self.grant == Some(GrantStatus::Revoking) {
                     // Nothing begins here any more. Tokens alone are taken in, so that what is revoked in
                     // the end is what Zoom honours.
                     return if link.is_none() {
                         Ok(next)
                     } else {
-                        Err(Refused::Ending)
+                        Err(ChangeError::GrantRevoking)
                     };
                 }
                 if !superseded {
@@ -213,7 +213,7 @@ impl Lifecycle {
                     }
                 }
                 if let Some(link) = link {
-                    let full = next.links.len() >= MOST_LINKS;
+                    let full = next.links.len() >= MAX_LINKS_PER_GRANT;
                     match next
                         .links
                         .iter_mut()
@@ -226,7 +226,7 @@ impl Lifecycle {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }
                         }
-                        None if full => return Err(Refused::TooManyLinks),
+                        None if full => return Err(ChangeError::TooManyLinks),
                         None => next.links.push(Link {
                             status: LinkStatus::Pending,
                             ..link.clone()
@@ -236,13 +236,13 @@ impl Lifecycle {
                 // New tokens that no link needs are nobody's: the grant begins to end at once.
                 next.end_without_links();
             }
-            Change::Confirm { app_user } => {
-                let dead = self.grant == Some(GrantStatus::Dead);
+            GrantChange::Confirm { app_user } => {
+                let dead = self.grant == Some(GrantStatus::ReauthorizationRequired);
                 let link = next
                     .links
                     .iter_mut()
                     .find(|link| link.app_user == *app_user)
-                    .ok_or(Refused::NoLink)?;
+                    .ok_or(ChangeError::LinkNotFound)?;
                 if link.status == LinkStatus::Pending {
                     link.status = if dead {
                         LinkStatus::ReauthorizationRequired
@@ -253,11 +253,11 @@ impl Lifecycle {
                     link.pending_until = None;
                 }
             }
-            Change::Disconnect { app_user } => {
+            GrantChange::Disconnect { app_user } => {
                 next.links.retain(|link| link.app_user != *app_user);
                 next.end_without_links();
             }
-            Change::ExpirePending { app_user } => {
+            GrantChange::ExpirePending { app_user } => {
                 let expired = |link: &Link| {
                     link.status == LinkStatus::Pending
                         && link.pending_until.is_none_or(|until| until <= now)
@@ -266,9 +266,9 @@ impl Lifecycle {
                     .retain(|link| link.app_user != *app_user || !expired(link));
                 next.end_without_links();
             }
-            Change::Condemn => {
+            GrantChange::RequireReauthorization => {
                 if self.grant == Some(GrantStatus::Live) {
-                    next.grant = Some(GrantStatus::Dead);
+                    next.grant = Some(GrantStatus::ReauthorizationRequired);
                     for link in &mut next.links {
                         if link.status == LinkStatus::Active {
                             link.status = LinkStatus::ReauthorizationRequired;
@@ -276,9 +276,9 @@ impl Lifecycle {
                     }
                 }
             }
-            Change::Deauthorized => next = Self::default(),
-            Change::Revoked => {
-                if self.grant == Some(GrantStatus::Ending) {
+            GrantChange::Deauthorize => next = Self::default(),
+            GrantChange::CompleteRevocation => {
+                if self.grant == Some(GrantStatus::Revoking) {
                     next.grant = None;
                 }
             }
@@ -293,12 +293,12 @@ impl Lifecycle {
     /// # Errors
     /// [`Refused`]; then nothing is to be written.
     pub fn joined_by(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, Refused> {
-        if self.grant == Some(GrantStatus::Ending) {
-            return Err(Refused::Ending);
+        if self.grant == Some(GrantStatus::Revoking) {
+            return Err(ChangeError::GrantRevoking);
         }
         let mut next = self.clone();
         for link in &old.links {
-            let mut formerly = link.formerly.clone();
+            let mut formerly = link.previous_zoom_users.clone();
             formerly.push(link.zoom_user.clone());
             let same = |known: &&mut Link| known.app_user == link.app_user;
             match next.links.iter_mut().find(same) {
@@ -308,8 +308,10 @@ impl Lifecycle {
                         known.activated_at = link.activated_at;
                         known.pending_until = known.pending_until.max(link.pending_until);
                     }
-                    formerly.retain(|user| user != zoom_user && !known.formerly.contains(user));
-                    known.formerly.extend(formerly);
+                    formerly.retain(|user| {
+                        user != zoom_user && !known.previous_zoom_users.contains(user)
+                    });
+                    known.previous_zoom_users.extend(formerly);
                 }
                 None => {
                     formerly.retain(|user| user != zoom_user);
@@ -321,8 +323,8 @@ impl Lifecycle {
                 }
             }
         }
-        if next.links.len() > MOST_LINKS {
-            return Err(Refused::TooManyLinks);
+        if next.links.len() > MAX_LINKS_PER_GRANT {
+            return Err(ChangeError::TooManyLinks);
         }
         // The tokens that come along are honoured: Zoom has just told by them who the user is.
         next.grant = Some(GrantStatus::Live);
@@ -338,14 +340,14 @@ impl Lifecycle {
     fn end_without_links(&mut self) {
         if self.links.is_empty() {
             self.grant = match self.grant {
-                Some(GrantStatus::Live | GrantStatus::Ending) => Some(GrantStatus::Ending),
-                Some(GrantStatus::Dead) | None => None,
+                Some(GrantStatus::Live | GrantStatus::Revoking) => Some(GrantStatus::Revoking),
+                Some(GrantStatus::ReauthorizationRequired) | None => None,
             };
         }
     }
 
     /// What the app is to be told of the way from `self` to `next`.
-    pub fn facts(&self, next: &Self) -> Vec<LinkFact> {
+    pub fn facts(&self, next: &Self) -> Vec<LinkNotification> {
         let was = |app_user: &AppUserId| {
             self.links
                 .iter()
@@ -356,9 +358,9 @@ impl Lifecycle {
         for link in &next.links {
             match (was(&link.app_user), link.status) {
                 (before, now) if before == Some(now) => {}
-                (_, LinkStatus::Active) => facts.push(LinkFact::Activated(link.clone())),
+                (_, LinkStatus::Active) => facts.push(LinkNotification::Activated(link.clone())),
                 (_, LinkStatus::ReauthorizationRequired) => {
-                    facts.push(LinkFact::ReauthorizationRequired(link.clone()));
+                    facts.push(LinkNotification::ReauthorizationRequired(link.clone()));
                 }
                 (_, LinkStatus::Pending) => {}
             }
@@ -369,7 +371,7 @@ impl Lifecycle {
             .iter()
             .filter(gone)
             .filter(|link| link.status.is_visible());
-        facts.extend(removed.cloned().map(LinkFact::Removed));
+        facts.extend(removed.cloned().map(LinkNotification::Removed));
         facts
     }
 }
@@ -393,7 +395,7 @@ mod tests {
             user_id: "u".parse().unwrap(),
         };
         Link {
-            id: LinkId::of(&user(n), &zoom_user),
+            id: LinkId::derive(&user(n), &zoom_user),
             app_user: user(n),
             zoom_user,
             display_name: "Sample Host".into(),
@@ -401,19 +403,19 @@ mod tests {
             created_at: now(),
             activated_at: None,
             pending_until: Some(now()),
-            formerly: Vec::new(),
+            previous_zoom_users: Vec::new(),
         }
     }
 
-    fn consent(n: u8) -> Change {
-        Change::Consent {
+    fn consent(n: u8) -> GrantChange {
+        GrantChange::Consent {
             link: Some(link(n)),
             superseded: false,
         }
     }
 
-    fn run(changes: &[Change]) -> Lifecycle {
-        changes.iter().fold(Lifecycle::default(), |state, change| {
+    fn run(changes: &[GrantChange]) -> GrantState {
+        changes.iter().fold(GrantState::default(), |state, change| {
             state.after(change, now()).unwrap_or(state)
         })
     }
@@ -422,7 +424,7 @@ mod tests {
     fn linking_again_keeps_an_active_link_active() {
         let state = run(&[
             consent(1),
-            Change::Confirm { app_user: user(1) },
+            GrantChange::Confirm { app_user: user(1) },
             consent(1),
         ]);
         assert_eq!(state.links[0].status, LinkStatus::Active);
@@ -433,8 +435,8 @@ mod tests {
     fn a_new_consent_revives_every_link_of_the_grant() {
         let mut changes = vec![
             consent(1),
-            Change::Confirm { app_user: user(1) },
-            Change::Condemn,
+            GrantChange::Confirm { app_user: user(1) },
+            GrantChange::RequireReauthorization,
         ];
         assert_eq!(
             run(&changes).links[0].status,
@@ -446,17 +448,22 @@ mod tests {
 
     #[test]
     fn the_last_link_ends_the_grant_and_nothing_starts_on_an_ending_one() {
-        let state = run(&[consent(1), Change::Disconnect { app_user: user(1) }]);
-        assert_eq!(state.grant, Some(GrantStatus::Ending));
-        assert_eq!(state.after(&consent(2), now()), Err(Refused::Ending));
-        let tokens = Change::Consent {
+        let state = run(&[consent(1), GrantChange::Disconnect { app_user: user(1) }]);
+        assert_eq!(state.grant, Some(GrantStatus::Revoking));
+        assert_eq!(
+            state.after(&consent(2), now()),
+            Err(ChangeError::GrantRevoking)
+        );
+        let tokens = GrantChange::Consent {
             link: None,
             superseded: false,
         };
         assert_eq!(state.after(&tokens, now()).as_ref(), Ok(&state));
         assert_eq!(
-            state.after(&Change::Revoked, now()).unwrap(),
-            Lifecycle::default()
+            state
+                .after(&GrantChange::CompleteRevocation, now())
+                .unwrap(),
+            GrantState::default()
         );
     }
 
@@ -465,7 +472,7 @@ mod tests {
         let state = run(&[
             consent(1),
             consent(2),
-            Change::Disconnect { app_user: user(1) },
+            GrantChange::Disconnect { app_user: user(1) },
         ]);
         assert_eq!(state.grant, Some(GrantStatus::Live));
     }
@@ -473,21 +480,21 @@ mod tests {
     #[test]
     fn tokens_without_a_link_are_revoked() {
         assert_eq!(
-            run(&[Change::Consent {
+            run(&[GrantChange::Consent {
                 link: None,
                 superseded: false
             }])
             .grant,
-            Some(GrantStatus::Ending)
+            Some(GrantStatus::Revoking)
         );
     }
 
     #[test]
     fn nobody_is_told_of_pending_links() {
         let before = run(&[consent(1)]);
-        assert!(Lifecycle::default().facts(&before).is_empty());
+        assert!(GrantState::default().facts(&before).is_empty());
         let after = before
-            .after(&Change::ExpirePending { app_user: user(1) }, now())
+            .after(&GrantChange::ExpirePending { app_user: user(1) }, now())
             .unwrap();
         assert!(before.facts(&after).is_empty());
     }
@@ -495,7 +502,7 @@ mod tests {
     #[test]
     fn a_link_begun_again_waits_for_the_latest_claim() {
         let later = now() + jiff::SignedDuration::from_mins(10);
-        let again = Change::Consent {
+        let again = GrantChange::Consent {
             link: Some(Link {
                 pending_until: Some(later),
                 ..link(1)
@@ -503,7 +510,7 @@ mod tests {
             superseded: false,
         };
         let state = run(&[consent(1), again]);
-        let expire = Change::ExpirePending { app_user: user(1) };
+        let expire = GrantChange::ExpirePending { app_user: user(1) };
         assert_eq!(state.after(&expire, now()).unwrap().links.len(), 1);
         assert!(state.after(&expire, later).unwrap().links.is_empty());
     }
@@ -512,36 +519,44 @@ mod tests {
     fn every_visible_change_is_told_once() {
         let pending = run(&[consent(1)]);
         let active = pending
-            .after(&Change::Confirm { app_user: user(1) }, now())
+            .after(&GrantChange::Confirm { app_user: user(1) }, now())
             .unwrap();
         assert!(matches!(
             pending.facts(&active)[..],
-            [LinkFact::Activated(_)]
+            [LinkNotification::Activated(_)]
         ));
         assert!(
             active
                 .facts(
                     &active
-                        .after(&Change::Confirm { app_user: user(1) }, now())
+                        .after(&GrantChange::Confirm { app_user: user(1) }, now())
                         .unwrap()
                 )
                 .is_empty()
         );
-        let dead = active.after(&Change::Condemn, now()).unwrap();
+        let dead = active
+            .after(&GrantChange::RequireReauthorization, now())
+            .unwrap();
         assert!(matches!(
             active.facts(&dead)[..],
-            [LinkFact::ReauthorizationRequired(_)]
+            [LinkNotification::ReauthorizationRequired(_)]
         ));
-        let gone = dead.after(&Change::Deauthorized, now()).unwrap();
-        assert!(matches!(dead.facts(&gone)[..], [LinkFact::Removed(_)]));
+        let gone = dead.after(&GrantChange::Deauthorize, now()).unwrap();
+        assert!(matches!(
+            dead.facts(&gone)[..],
+            [LinkNotification::Removed(_)]
+        ));
     }
 
     #[test]
     fn the_forty_sixth_app_user_is_refused_and_the_first_may_come_again() {
-        let full = (1..=45).fold(Lifecycle::default(), |state, n| {
+        let full = (1..=45).fold(GrantState::default(), |state, n| {
             state.after(&consent(n), now()).unwrap()
         });
-        assert_eq!(full.after(&consent(46), now()), Err(Refused::TooManyLinks));
+        assert_eq!(
+            full.after(&consent(46), now()),
+            Err(ChangeError::TooManyLinks)
+        );
         assert!(full.after(&consent(1), now()).is_ok());
     }
 
@@ -554,45 +569,48 @@ mod tests {
         let here = link(1).zoom_user;
         let old = run(&[
             consent(1),
-            Change::Confirm { app_user: user(1) },
+            GrantChange::Confirm { app_user: user(1) },
             consent(2),
-            Change::Confirm { app_user: user(2) },
+            GrantChange::Confirm { app_user: user(2) },
         ]);
         // One of the two has begun again, under the new account.
-        let new = Lifecycle {
-            grant: Some(GrantStatus::Dead),
+        let new = GrantState {
+            grant: Some(GrantStatus::ReauthorizationRequired),
             links: vec![Link {
-                id: LinkId::of(&user(2), &there),
+                id: LinkId::derive(&user(2), &there),
                 zoom_user: there.clone(),
                 ..link(2)
             }],
         };
-        let joined = new.joined_by(&old, &there).unwrap();
+        let joined = new.merge_moved(&old, &there).unwrap();
         assert_eq!(joined.grant, Some(GrantStatus::Live));
         assert_eq!(joined.links.len(), 2);
         for link in &joined.links {
             assert_eq!(link.status, LinkStatus::Active);
             assert_eq!(link.zoom_user, there);
-            assert_eq!(link.formerly, std::slice::from_ref(&here));
+            assert_eq!(link.previous_zoom_users, std::slice::from_ref(&here));
         }
         let kept = joined.links.iter().find(|link| link.app_user == user(1));
         assert_eq!(kept.unwrap().id, old.links[0].id);
-        let ending = Lifecycle {
-            grant: Some(GrantStatus::Ending),
+        let ending = GrantState {
+            grant: Some(GrantStatus::Revoking),
             links: Vec::new(),
         };
-        assert_eq!(ending.joined_by(&old, &there), Err(Refused::Ending));
+        assert_eq!(
+            ending.merge_moved(&old, &there),
+            Err(ChangeError::GrantRevoking)
+        );
     }
 
-    fn change() -> impl Strategy<Value = Change> {
+    fn change() -> impl Strategy<Value = GrantChange> {
         (0u8..9, 1u8..4).prop_map(|(kind, n)| match kind {
             0 | 1 => consent(n),
-            2 | 3 => Change::Confirm { app_user: user(n) },
-            4 => Change::Disconnect { app_user: user(n) },
-            5 => Change::ExpirePending { app_user: user(n) },
-            6 => Change::Condemn,
-            7 => Change::Deauthorized,
-            _ => Change::Revoked,
+            2 | 3 => GrantChange::Confirm { app_user: user(n) },
+            4 => GrantChange::Disconnect { app_user: user(n) },
+            5 => GrantChange::ExpirePending { app_user: user(n) },
+            6 => GrantChange::RequireReauthorization,
+            7 => GrantChange::Deauthorize,
+            _ => GrantChange::CompleteRevocation,
         })
     }
 
@@ -606,29 +624,29 @@ mod tests {
     }
 
     impl Model {
-        fn apply(&mut self, change: &Change) {
+        fn apply(&mut self, change: &GrantChange) {
             match change {
-                Change::Consent { link, .. } => {
+                GrantChange::Consent { link, .. } => {
                     if !self.ending {
                         self.honoured = true;
                         self.begun
                             .extend(link.iter().map(|link| link.app_user.clone()));
                     }
                 }
-                Change::Confirm { app_user } => {
+                GrantChange::Confirm { app_user } => {
                     if self.begun.contains(app_user) {
                         self.confirmed.insert(app_user.clone());
                     }
                 }
-                Change::Disconnect { app_user } => self.drop_user(app_user),
-                Change::ExpirePending { app_user } => {
+                GrantChange::Disconnect { app_user } => self.drop_user(app_user),
+                GrantChange::ExpirePending { app_user } => {
                     if !self.confirmed.contains(app_user) {
                         self.drop_user(app_user);
                     }
                 }
-                Change::Condemn => self.honoured &= self.ending,
-                Change::Deauthorized => *self = Self::default(),
-                Change::Revoked => {
+                GrantChange::RequireReauthorization => self.honoured &= self.ending,
+                GrantChange::Deauthorize => *self = Self::default(),
+                GrantChange::CompleteRevocation => {
                     if self.ending {
                         *self = Self::default();
                     }
@@ -647,15 +665,15 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]
         fn any_sequence_of_changes_agrees_with_a_plain_model(changes in proptest::collection::vec(change(), 1..40)) {
-            let (mut state, mut model) = (Lifecycle::default(), Model::default());
+            let (mut state, mut model) = (GrantState::default(), Model::default());
             for change in &changes {
                 state = state.after(change, now()).unwrap_or(state);
                 model.apply(change);
 
                 // No orphan grant, no link without a grant.
                 match state.grant {
-                    Some(GrantStatus::Live | GrantStatus::Dead) => prop_assert!(!state.links.is_empty()),
-                    Some(GrantStatus::Ending) | None => prop_assert!(state.links.is_empty()),
+                    Some(GrantStatus::Live | GrantStatus::ReauthorizationRequired) => prop_assert!(!state.links.is_empty()),
+                    Some(GrantStatus::Revoking) | None => prop_assert!(state.links.is_empty()),
                 }
                 let users = |wanted: fn(LinkStatus) -> bool| -> std::collections::BTreeSet<AppUserId> {
                     state.links.iter().filter(|l| wanted(l.status)).map(|l| l.app_user.clone()).collect()
@@ -663,7 +681,7 @@ mod tests {
                 prop_assert_eq!(users(|_| true), model.begun.clone());
                 prop_assert_eq!(users(LinkStatus::is_visible), model.confirmed.clone());
                 // Tokens are there exactly as long as Zoom may honour them.
-                let has_tokens = matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Ending));
+                let has_tokens = matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
                 prop_assert_eq!(has_tokens, model.honoured);
                 // Whoever is active has tokens to be active with.
                 prop_assert!(state.links.iter().all(|l| l.status != LinkStatus::Active || model.honoured));

@@ -13,9 +13,9 @@ use crate::ids::{FileId, RecordingId, ZoomUser};
 /// Form 1 of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-pub struct V1;
+pub struct SchemaV1;
 
-impl TryFrom<u8> for V1 {
+impl TryFrom<u8> for SchemaV1 {
     type Error = UnknownVersion;
     fn try_from(version: u8) -> Result<Self, UnknownVersion> {
         if version == 1 {
@@ -26,8 +26,8 @@ impl TryFrom<u8> for V1 {
     }
 }
 
-impl From<V1> for u8 {
-    fn from(_: V1) -> u8 {
+impl From<SchemaV1> for u8 {
+    fn from(_: SchemaV1) -> u8 {
         1
     }
 }
@@ -41,7 +41,7 @@ pub struct UnknownVersion(u8);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventMessage {
     /// Form.
-    pub v: V1,
+    pub v: SchemaV1,
     /// When it was accepted.
     pub received_at: Timestamp,
     /// The event itself, or where it lies.
@@ -63,7 +63,7 @@ pub enum EventBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadMessage {
     /// Form.
-    pub v: V1,
+    pub v: SchemaV1,
     /// Whose.
     pub zoom_user: ZoomUser,
     /// Of which recording.
@@ -85,29 +85,29 @@ impl DownloadMessage {
     /// With all of the allowance ahead of it.
     pub fn fresh(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
         Self {
-            v: V1,
+            v: SchemaV1,
             zoom_user,
             recording_id,
             file_id,
-            spent: 0,
+            prior_attempts: 0,
         }
     }
 }
 
 /// Orders queue: something to be done about a Zoom user, apart from what an event brings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderMessage {
+pub struct JobMessage {
     /// Form.
-    pub v: V1,
+    pub v: SchemaV1,
     /// What.
     #[serde(flatten)]
-    pub order: Order,
+    pub job: Job,
 }
 
 /// What is to be done. Each can be repeated, and finds nothing to do when it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
-pub enum Order {
+pub enum Job {
     /// Revoke a grant that no link needs any more.
     EndGrant {
         /// Whose.
@@ -149,7 +149,7 @@ pub enum Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationMessage {
     /// Form.
-    pub v: V1,
+    pub v: SchemaV1,
     /// What is told.
     #[serde(flatten)]
     pub notification: Notification,
@@ -162,7 +162,7 @@ impl NotificationMessage {
     /// A notification on its way to every destination.
     pub fn to_all(notification: Notification) -> Self {
         Self {
-            v: V1,
+            v: SchemaV1,
             notification,
             destination: Destination::All,
         }
@@ -216,7 +216,7 @@ mod tests {
             body: r#"{"data":{},"type":"link.activated"}"#.into(),
         };
         assert_eq!(
-            notification.with_id(),
+            notification.body_with_id(),
             r#"{"id":"msg_1","data":{},"type":"link.activated"}"#
         );
     }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn messages_read_back() {
         let message = EventMessage {
-            v: V1,
+            v: SchemaV1,
             received_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             body: EventBody::ObjectKey("events/x.json".into()),
         };

@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::{AppUserId, FileId};
-use crate::keys::{self, Versions};
-use crate::link::LinkFact;
+use crate::keys::{self, SecretVersions};
+use crate::link::LinkNotification;
 use crate::message::Notification;
 use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
 
 /// At most so many files stand in one notification.
-pub const MOST_FILES: usize = 100;
+pub const MAX_INLINE_FILES: usize = 100;
 
 /// A fact about a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordingFact {
+pub enum RecordingNotification {
     /// `recording.detected`: seen for the first time.
     Detected,
     /// `recording.file_stored`: one file is in the bucket.
@@ -48,7 +48,7 @@ pub enum RecordingFact {
     },
 }
 
-impl RecordingFact {
+impl RecordingNotification {
     /// The notification's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -135,10 +135,10 @@ impl RecordingFact {
             Self::Failed { file, reason, .. } => (Some(file), Some(reason.as_str())),
         };
         let file = file.and_then(|id| view.files.iter().find(|file| file.id == *id).cloned());
-        if view.files.len() > MOST_FILES {
+        if view.files.len() > MAX_INLINE_FILES {
             view.files_total = Some(view.files.len());
             view.files_truncated = Some(true);
-            view.files.truncate(MOST_FILES);
+            view.files.truncate(MAX_INLINE_FILES);
         }
         let data = Data {
             app_user_id: app_user,
@@ -162,11 +162,11 @@ impl RecordingFact {
 
 /// Freezes a fact about a link. `revision` tells apart facts of the same kind about one link; it rises
 /// with every change of the grant.
-pub fn link_fact(fact: &LinkFact, revision: u64, now: Timestamp) -> Notification {
+pub fn link_fact(fact: &LinkNotification, revision: u64, now: Timestamp) -> Notification {
     let (name, link) = match fact {
-        LinkFact::Activated(link) => ("link.activated", link),
-        LinkFact::ReauthorizationRequired(link) => ("link.reauthorization_required", link),
-        LinkFact::Removed(link) => ("link.removed", link),
+        LinkNotification::Activated(link) => ("link.activated", link),
+        LinkNotification::ReauthorizationRequired(link) => ("link.reauthorization_required", link),
+        LinkNotification::Removed(link) => ("link.removed", link),
     };
     let version = format!("{} {revision}", link.created_at);
     let id = fact_id(name, &link.app_user, link.id.as_str(), &version);
@@ -208,16 +208,16 @@ fn fact_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> St
 /// A notification secret that is no base64, so that no receiver could verify with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the notification secret is not base64")]
-pub struct UnusableSecret;
+pub struct InvalidSecret;
 
 /// The `webhook-signature` header: `v1,` and base64 HMAC-SHA256 of `{id}.{timestamp}.{body}`, one per
 /// live secret, separated by spaces (Standard Webhooks, "Signature scheme").
 pub fn signature(
-    secrets: &Versions,
+    secrets: &SecretVersions,
     id: &str,
     timestamp: i64,
     body: &str,
-) -> Result<String, UnusableSecret> {
+) -> Result<String, InvalidSecret> {
     let signatures = secrets
         .iter()
         .map(|secret| {
@@ -231,13 +231,13 @@ pub fn signature(
 }
 
 /// The key's bytes: base64 of what stands behind `whsec_`.
-fn key(secret: &SecretString) -> Result<Vec<u8>, UnusableSecret> {
+fn key(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
     let text = secret.expose_secret();
     let text = text
         .strip_prefix("whsec_")
         .unwrap_or(text)
         .trim_end_matches('=');
-    STANDARD_NO_PAD.decode(text).map_err(|_| UnusableSecret)
+    STANDARD_NO_PAD.decode(text).map_err(|_| InvalidSecret)
 }
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::ids::{LinkId, ZoomUser};
     use crate::link::{Link, LinkStatus};
-    use crate::recording::{File, FileFacts, FileStatus, RecordingFacts, ZoomState};
+    use crate::recording::{File, FileMetadata, FileStatus, RecordingMetadata, ZoomState};
 
     fn recording(files: usize) -> Recording {
         Recording {
@@ -253,7 +253,7 @@ mod tests {
                 account_id: "A".parse().unwrap(),
                 user_id: "u".parse().unwrap(),
             },
-            facts: RecordingFacts {
+            metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: Some("1".into()),
                 topic: "t".into(),
@@ -264,7 +264,7 @@ mod tests {
             sequence: 0,
             files: (0..files)
                 .map(|n| File {
-                    facts: FileFacts {
+                    metadata: FileMetadata {
                         id: format!("f{n}").parse().unwrap(),
                         file_type: "MP4".into(),
                         recording_type: None,
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn signatures_match_the_vector_of_the_standard_webhooks_libraries() {
-        let secrets = Versions::only("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let secrets = SecretVersions::single("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let signature = signature(
             &secrets,
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -300,13 +300,13 @@ mod tests {
 
     #[test]
     fn every_live_secret_signs() {
-        let secrets = Versions {
+        let secrets = SecretVersions {
             current: "a".repeat(44).into(),
             previous: Some("b".repeat(44).into()),
         };
         let signature = signature(&secrets, "msg_1", 1, "{}").unwrap();
         assert_eq!(signature.split(' ').count(), 2);
-        assert!(super::signature(&Versions::only("not base64!"), "m", 1, "{}").is_err());
+        assert!(super::signature(&SecretVersions::single("not base64!"), "m", 1, "{}").is_err());
     }
 
     #[test]
@@ -316,27 +316,27 @@ mod tests {
         let two = recording(2);
         let three = recording(3);
         assert_eq!(
-            RecordingFact::Stored.id(&alice, &two),
-            RecordingFact::Stored.id(&alice, &two)
+            RecordingNotification::Stored.id(&alice, &two),
+            RecordingNotification::Stored.id(&alice, &two)
         );
         assert_ne!(
-            RecordingFact::Stored.id(&alice, &two),
-            RecordingFact::Stored.id(&alice, &three)
+            RecordingNotification::Stored.id(&alice, &two),
+            RecordingNotification::Stored.id(&alice, &three)
         );
         assert_ne!(
-            RecordingFact::Stored.id(&alice, &two),
-            RecordingFact::Stored.id(&bob, &two)
+            RecordingNotification::Stored.id(&alice, &two),
+            RecordingNotification::Stored.id(&bob, &two)
         );
         assert_eq!(
-            RecordingFact::Detected.id(&alice, &two),
-            RecordingFact::Detected.id(&alice, &three)
+            RecordingNotification::Detected.id(&alice, &two),
+            RecordingNotification::Detected.id(&alice, &three)
         );
     }
 
     #[test]
     fn bodies_have_the_contracts_shape() {
         let alice: AppUserId = "alice".parse().unwrap();
-        let sent = RecordingFact::FileStored("f1".parse().unwrap()).freeze(
+        let sent = RecordingNotification::FileStored("f1".parse().unwrap()).freeze(
             &alice,
             &recording(2),
             3,
@@ -360,7 +360,8 @@ mod tests {
     #[test]
     fn beyond_a_hundred_files_the_list_is_cut_and_says_so() {
         let alice: AppUserId = "alice".parse().unwrap();
-        let sent = RecordingFact::Stored.freeze(&alice, &recording(101), 1, "bucket", now());
+        let sent =
+            RecordingNotification::Stored.freeze(&alice, &recording(101), 1, "bucket", now());
         let body: Value = serde_json::from_str(&sent.body).unwrap();
         let recording = &body["data"]["recording"];
         assert_eq!(recording["files"].as_array().unwrap().len(), 100);
@@ -371,8 +372,13 @@ mod tests {
             ),
             (Some(true), Some(101))
         );
-        let whole =
-            RecordingFact::Stored.freeze(&alice, &super::tests::recording(100), 1, "bucket", now());
+        let whole = RecordingNotification::Stored.freeze(
+            &alice,
+            &super::tests::recording(100),
+            1,
+            "bucket",
+            now(),
+        );
         assert!(!whole.body.contains("files_truncated"));
     }
 
@@ -381,22 +387,22 @@ mod tests {
         let app_user: AppUserId = "alice".parse().unwrap();
         let zoom_user = recording(0).zoom_user;
         let link = Link {
-            id: LinkId::of(&app_user, &zoom_user),
+            id: LinkId::derive(&app_user, &zoom_user),
             app_user,
             zoom_user,
             display_name: "Sample Host".into(),
-            formerly: Vec::new(),
+            previous_zoom_users: Vec::new(),
             status: LinkStatus::Active,
             created_at: now(),
             activated_at: Some(now()),
             pending_until: None,
         };
-        let fact = LinkFact::Activated(link.clone());
+        let fact = LinkNotification::Activated(link.clone());
         assert_eq!(link_fact(&fact, 1, now()), link_fact(&fact, 1, now()));
         assert_ne!(link_fact(&fact, 1, now()).id, link_fact(&fact, 2, now()).id);
         assert_ne!(
             link_fact(&fact, 1, now()).id,
-            link_fact(&LinkFact::Removed(link), 1, now()).id
+            link_fact(&LinkNotification::Removed(link), 1, now()).id
         );
         let body: Value = serde_json::from_str(&link_fact(&fact, 1, now()).body).unwrap();
         assert_eq!(body["type"], "link.activated");

@@ -27,7 +27,11 @@ pub fn challenge(verifier: &SecretString) -> String {
 }
 
 /// The verifier that belongs to a challenge, whichever live key it was derived under.
-pub fn verifier_for(keys: &keys::Versions, nonce: &Nonce, wanted: &str) -> Option<SecretString> {
+pub fn verifier_for(
+    keys: &keys::SecretVersions,
+    nonce: &Nonce,
+    wanted: &str,
+) -> Option<SecretString> {
     keys.iter()
         .map(|key| verifier(key, nonce))
         .find(|candidate| challenge(candidate) == wanted)
@@ -36,7 +40,7 @@ pub fn verifier_for(keys: &keys::Versions, nonce: &Nonce, wanted: &str) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Versions;
+    use crate::keys::SecretVersions;
 
     #[test]
     fn challenges_match_published_vectors() {
@@ -64,13 +68,13 @@ mod tests {
     #[test]
     fn an_attempt_begun_before_a_turn_over_still_finds_its_verifier() {
         let nonce = Nonce::from_random([3; 16]);
-        let old = Versions::only("old");
+        let old = SecretVersions::single("old");
         let wanted = challenge(&verifier(&old.current, &nonce));
-        let turned = Versions {
+        let turned = SecretVersions {
             current: "new".into(),
             previous: Some(old.current),
         };
         assert!(verifier_for(&turned, &nonce, &wanted).is_some());
-        assert!(verifier_for(&Versions::only("new"), &nonce, &wanted).is_none());
+        assert!(verifier_for(&SecretVersions::single("new"), &nonce, &wanted).is_none());
     }
 }

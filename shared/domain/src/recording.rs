@@ -12,7 +12,7 @@ use crate::ids::{FileId, MeetingUuid, RecordingId, ZoomUser};
 
 /// What Zoom says about a meeting instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordingFacts {
+pub struct RecordingMetadata {
     /// The instance; never the meeting number, which later instances share.
     pub meeting_uuid: MeetingUuid,
     /// The meeting number, as text.
@@ -27,7 +27,7 @@ pub struct RecordingFacts {
 
 /// What Zoom says about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileFacts {
+pub struct FileMetadata {
     /// Zoom's id, or one derived from the file's place.
     pub id: FileId,
     /// `MP4`, `M4A`, `TIMELINE`, …: in upper case, unknown values kept.
@@ -40,7 +40,7 @@ pub struct FileFacts {
     pub size: Option<u64>,
 }
 
-impl FileFacts {
+impl FileMetadata {
     /// Whether the declared size is exact. For text files it has not been seen to be.
     pub fn size_is_exact(&self) -> bool {
         matches!(self.file_type.as_str(), "MP4" | "M4A" | "TIMELINE")
@@ -124,7 +124,7 @@ impl RecordingChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// What Zoom says.
-    pub facts: FileFacts,
+    pub metadata: FileMetadata,
     /// Where it is.
     pub status: FileStatus,
     /// Why it failed or was skipped.
@@ -142,7 +142,7 @@ impl File {
     fn size(&self) -> Option<u64> {
         match self.status {
             FileStatus::Stored => Some(self.bytes_stored),
-            _ => self.facts.size,
+            _ => self.metadata.size,
         }
     }
 }
@@ -153,7 +153,7 @@ pub struct Recording {
     /// Whose.
     pub zoom_user: ZoomUser,
     /// What Zoom says.
-    pub facts: RecordingFacts,
+    pub metadata: RecordingMetadata,
     /// Whether Zoom still has it.
     pub zoom_state: ZoomState,
     /// Facts made so far ([`crate::notification`]).
@@ -165,7 +165,7 @@ pub struct Recording {
 impl Recording {
     /// The id by which the app knows it.
     pub fn id(&self) -> RecordingId {
-        RecordingId::of(&self.facts.meeting_uuid)
+        RecordingId::from_uuid(&self.metadata.meeting_uuid)
     }
 
     /// The files that the operator wants.
@@ -204,7 +204,7 @@ impl Recording {
             .files
             .iter()
             .filter(|f| f.status == FileStatus::Stored)
-            .map(|f| f.facts.id.as_str())
+            .map(|f| f.metadata.id.as_str())
             .collect();
         ids.into_iter().collect::<Vec<_>>().join(",")
     }
@@ -214,11 +214,11 @@ impl Recording {
         RecordingView {
             id: self.id(),
             zoom: self.zoom_user.clone(),
-            meeting_uuid: self.facts.meeting_uuid.clone(),
-            meeting_id: self.facts.meeting_id.clone(),
-            topic: self.facts.topic.clone(),
-            start_time: self.facts.start_time,
-            duration_minutes: self.facts.duration_minutes,
+            meeting_uuid: self.metadata.meeting_uuid.clone(),
+            meeting_id: self.metadata.meeting_id.clone(),
+            topic: self.metadata.topic.clone(),
+            start_time: self.metadata.start_time,
+            duration_minutes: self.metadata.duration_minutes,
             status: self.status(),
             zoom_state: self.zoom_state,
             size: self.wanted().filter_map(File::size).sum(),
@@ -309,10 +309,10 @@ impl fmt::Debug for PresignedUrl {
 impl FileView {
     fn of(file: &File, bucket: &str) -> Self {
         Self {
-            id: file.facts.id.clone(),
-            file_type: file.facts.file_type.clone(),
-            recording_type: file.facts.recording_type.clone(),
-            extension: file.facts.extension.clone(),
+            id: file.metadata.id.clone(),
+            file_type: file.metadata.file_type.clone(),
+            recording_type: file.metadata.recording_type.clone(),
+            extension: file.metadata.extension.clone(),
             size: file.size(),
             bytes_stored: file.bytes_stored,
             status: file.status,
@@ -328,13 +328,13 @@ impl FileView {
 
 /// The operator's filter: `FileTypes` and `MinimumMinutes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
+pub struct FileFilter {
     /// Upper-case file types; empty means all.
     types: BTreeSet<String>,
     minimum_minutes: u64,
 }
 
-impl Filter {
+impl FileFilter {
     /// `file_types` is the comma-separated parameter; empty or `all` means every type.
     pub fn new(file_types: &str, minimum_minutes: u64) -> Self {
         let types: BTreeSet<String> = file_types
@@ -350,7 +350,11 @@ impl Filter {
     }
 
     /// Why a file is not wanted, if it is not.
-    pub fn skips(&self, recording: &RecordingFacts, file: &FileFacts) -> Option<&'static str> {
+    pub fn skips(
+        &self,
+        recording: &RecordingMetadata,
+        file: &FileMetadata,
+    ) -> Option<&'static str> {
         if !self.types.is_empty() && !self.types.contains(&file.file_type) {
             return Some("file_type_not_wanted");
         }
@@ -367,7 +371,7 @@ mod tests {
 
     fn file(id: &str, status: FileStatus) -> File {
         File {
-            facts: FileFacts {
+            metadata: FileMetadata {
                 id: id.parse().unwrap(),
                 file_type: "MP4".into(),
                 recording_type: None,
@@ -388,7 +392,7 @@ mod tests {
                 account_id: "A".parse().unwrap(),
                 user_id: "u".parse().unwrap(),
             },
-            facts: RecordingFacts {
+            metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: None,
                 topic: "t".into(),
@@ -455,17 +459,20 @@ mod tests {
 
     #[test]
     fn the_filter_says_why() {
-        let facts = recording(vec![]).facts;
-        let mp4 = file("a", FileStatus::Queued).facts;
-        assert_eq!(Filter::new("", 0).skips(&facts, &mp4), None);
-        assert_eq!(Filter::new("all", 5).skips(&facts, &mp4), None);
-        assert_eq!(Filter::new(" mp4 , M4A", 0).skips(&facts, &mp4), None);
+        let facts = recording(vec![]).metadata;
+        let mp4 = file("a", FileStatus::Queued).metadata;
+        assert_eq!(FileFilter::new("", 0).skip_reason(&facts, &mp4), None);
+        assert_eq!(FileFilter::new("all", 5).skip_reason(&facts, &mp4), None);
         assert_eq!(
-            Filter::new("M4A", 0).skips(&facts, &mp4),
+            FileFilter::new(" mp4 , M4A", 0).skip_reason(&facts, &mp4),
+            None
+        );
+        assert_eq!(
+            FileFilter::new("M4A", 0).skip_reason(&facts, &mp4),
             Some("file_type_not_wanted")
         );
         assert_eq!(
-            Filter::new("", 6).skips(&facts, &mp4),
+            FileFilter::new("", 6).skip_reason(&facts, &mp4),
             Some("shorter_than_minimum")
         );
     }

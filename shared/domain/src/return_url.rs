@@ -119,7 +119,7 @@ impl ReturnUrl {
     /// The URL with one of our parameters added, and all else as the app wrote it.
     pub fn with(&self, parameter: Outcome<'_>) -> String {
         let (name, value) = match parameter {
-            Outcome::Link(claim) => ("zoom_link", claim),
+            LinkOutcome::Claim(claim) => ("zoom_link", claim),
             Outcome::Error(code) => ("zoom_error", code),
         };
         let ours = form_urlencoded::Serializer::new(String::new())
@@ -190,11 +190,13 @@ mod tests {
             .unwrap();
         assert_eq!(allowed.as_str(), "https://app.example/settings?tab=zoom");
         assert_eq!(
-            allowed.with(Outcome::Link("c1")),
+            allowed.with_outcome(LinkOutcome::Claim("c1")),
             "https://app.example/settings?tab=zoom&zoom_link=c1"
         );
         assert_eq!(
-            list().default_url().with(Outcome::Error("access_denied")),
+            list()
+                .default_url()
+                .with_outcome(LinkOutcome::Error("access_denied")),
             "https://app.example/settings?zoom_error=access_denied"
         );
         assert!(list().allow("http://localhost:3000/back").is_ok());

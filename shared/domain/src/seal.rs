@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::MeetingUuid;
-use crate::keys::{self, Purpose, Versions};
+use crate::keys::{self, Purpose, SecretVersions};
 
 const VERSION: u8 = 1;
 const SALT: usize = 16;
@@ -44,7 +44,12 @@ struct Plain<'a> {
 }
 
 /// Seals a source under the current key. `salt` must be fresh from a cryptographic source.
-pub fn seal(keys: &Versions, meeting: &MeetingUuid, source: &Source, salt: [u8; SALT]) -> Sealed {
+pub fn seal(
+    keys: &SecretVersions,
+    meeting: &MeetingUuid,
+    source: &Source,
+    salt: [u8; SALT],
+) -> Sealed {
     let plain = serde_json::to_vec(&Plain {
         url: source.url.expose_secret().into(),
         token: source
@@ -69,7 +74,7 @@ pub fn seal(keys: &Versions, meeting: &MeetingUuid, source: &Source, salt: [u8; 
 
 /// Opens what was sealed for this meeting under any live key.
 pub fn open(
-    keys: &Versions,
+    keys: &SecretVersions,
     meeting: &MeetingUuid,
     sealed: &Sealed,
 ) -> Result<Source, DoesNotOpen> {
@@ -128,9 +133,9 @@ mod tests {
 
     #[test]
     fn opens_under_the_current_and_the_previous_key_only() {
-        let old = Versions::only("old");
+        let old = SecretVersions::single("old");
         let sealed = seal(&old, &meeting(), &source(), [1; 16]);
-        let turned = Versions {
+        let turned = SecretVersions {
             current: "new".into(),
             previous: Some("old".into()),
         };
@@ -138,14 +143,14 @@ mod tests {
         assert_eq!(opened.url.expose_secret(), source().url.expose_secret());
         assert_eq!(opened.token.unwrap().expose_secret(), "tok\u{e9}n");
         assert_eq!(
-            open(&Versions::only("new"), &meeting(), &sealed).unwrap_err(),
+            open(&SecretVersions::single("new"), &meeting(), &sealed).unwrap_err(),
             DoesNotOpen
         );
     }
 
     #[test]
     fn moved_to_another_meeting_or_altered_it_does_not_open() {
-        let keys = Versions::only("k");
+        let keys = SecretVersions::single("k");
         let sealed = seal(&keys, &meeting(), &source(), [1; 16]);
         assert!(open(&keys, &"other==".parse().unwrap(), &sealed).is_err());
         for at in 0..sealed.0.len() {
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn sealed_text_and_debug_show_nothing() {
-        let sealed = seal(&Versions::only("k"), &meeting(), &source(), [1; 16]);
+        let sealed = seal(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
         let shown = format!("{sealed:?} {:?}", source());
         assert!(
             !shown.contains("webhook_download") && !shown.contains("tok\u{e9}n"),

@@ -9,7 +9,7 @@ use hmac::Mac as _;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::keys::{self, Purpose, Versions};
+use crate::keys::{self, Purpose, SecretVersions};
 
 /// How long a user may take from the app's button to Zoom's redirect back.
 pub const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
@@ -64,7 +64,7 @@ pub struct VerifiedState {
 }
 
 /// Signs a state under the current key: 76 characters of base64url.
-pub fn sign(keys: &Versions, nonce: &Nonce, now: Timestamp) -> String {
+pub fn sign(keys: &SecretVersions, nonce: &Nonce, now: Timestamp) -> String {
     let mut bytes = [0u8; WHOLE];
     bytes[0] = VERSION;
     bytes[1..=NONCE].copy_from_slice(&nonce.0);
@@ -79,7 +79,11 @@ pub fn sign(keys: &Versions, nonce: &Nonce, now: Timestamp) -> String {
 
 /// Checks a state that came back through the browser. 57 bytes fill their 76 characters exactly, so
 /// there is one text for each state and no bit of it can be changed unseen.
-pub fn verify(keys: &Versions, state: &str, now: Timestamp) -> Result<VerifiedState, StateError> {
+pub fn verify(
+    keys: &SecretVersions,
+    state: &str,
+    now: Timestamp,
+) -> Result<VerifiedState, StateError> {
     let bytes: [u8; WHOLE] = URL_SAFE_NO_PAD
         .decode(state)
         .ok()
@@ -106,8 +110,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn keys() -> Versions {
-        Versions::only("k".repeat(44))
+    fn keys() -> SecretVersions {
+        SecretVersions::single("k".repeat(44))
     }
 
     fn now() -> Timestamp {
@@ -130,12 +134,12 @@ mod tests {
     #[test]
     fn a_state_of_the_previous_key_still_verifies_and_one_of_an_unknown_key_does_not() {
         let state = sign(&keys(), &Nonce::from_random([7; 16]), now());
-        let turned = Versions {
+        let turned = SecretVersions {
             current: "n".repeat(44).into(),
             previous: Some(keys().current),
         };
         assert!(verify(&turned, &state, now()).is_ok());
-        let other = Versions::only("other");
+        let other = SecretVersions::single("other");
         assert_eq!(
             verify(&other, &state, now()).unwrap_err(),
             StateError::Invalid

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::recording::FileStatus;
 
 /// When a file is looked at for the first time. By then most are stored, and nobody looks.
-pub const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(2);
+pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// When a file is looked at again for which was sent. A backlog of the queue's may take hours, and what is
 /// sent while one lasts makes it longer.
@@ -20,11 +20,11 @@ const NEXT_LOOK: SignedDuration = SignedDuration::from_hours(6);
 const SOURCE_LIFE: SignedDuration = SignedDuration::from_hours(23);
 
 /// What an upload is old from which nobody goes on with.
-pub const STRAY_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
+pub const ORPHANED_UPLOAD_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A file, as far as upkeep depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watched {
+pub struct MaintainedFile {
     /// Where it is on its way.
     pub status: FileStatus,
     /// Whether it is to be fetched: always, or since the app asked.
@@ -37,7 +37,7 @@ pub struct Watched {
 
 /// What is to be done about a file now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Upkeep {
+pub struct FileMaintenance {
     /// Somebody has to be sent for it.
     pub send: bool,
     /// Its sealed source has to go.
@@ -46,9 +46,9 @@ pub struct Upkeep {
     pub next: Option<Timestamp>,
 }
 
-impl Watched {
+impl MaintainedFile {
     /// What is to be done about it at this time.
-    pub fn upkeep(&self, now: Timestamp) -> Upkeep {
+    pub fn upkeep(&self, now: Timestamp) -> FileMaintenance {
         let unfinished = matches!(self.status, FileStatus::Queued | FileStatus::Transferring);
         let wanted = unfinished && self.requested;
         let worked_on = self.status == FileStatus::Transferring
@@ -57,7 +57,7 @@ impl Watched {
         let drop_source = source_ends.is_some_and(|ends| ends <= now);
         let next_send = wanted.then(|| after(now, NEXT_LOOK));
         let next_drop = source_ends.filter(|_| !drop_source);
-        Upkeep {
+        FileMaintenance {
             send: wanted && !worked_on,
             drop_source,
             next: [next_send, next_drop].into_iter().flatten().min(),
@@ -104,13 +104,13 @@ mod tests {
             (Stored, true, None, None, false, false, None),
             (Skipped, true, None, None, false, false, None),
         ] {
-            let watched = Watched {
+            let watched = MaintainedFile {
                 status,
                 requested,
                 lease_until: lease.map(at),
                 source_saved_at: sealed.map(at),
             };
-            let expected = Upkeep {
+            let expected = FileMaintenance {
                 send,
                 drop_source,
                 next: next.map(at),

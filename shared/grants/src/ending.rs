@@ -1,7 +1,7 @@
 //! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus};
+use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
@@ -38,7 +38,7 @@ impl Grants {
             self.tell_rest(zoom_user, &holding.outbox).await?;
             let Some(grant) = holding
                 .grant
-                .filter(|grant| grant.status == GrantStatus::Ending)
+                .filter(|grant| grant.status == GrantStatus::Revoking)
             else {
                 return Ok(());
             };
@@ -47,7 +47,10 @@ impl Grants {
                 .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
                 .await?;
             if !self.is_fresh(&grant) || token_refused {
-                match self.refresh(zoom_user, &lease, &Change::Condemn).await {
+                match self
+                    .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                    .await
+                {
                     Ok(_) => refreshed = true,
                     // There is nothing left at Zoom that could be revoked.
                     Err(GrantError::ReauthorizationRequired) => {
@@ -100,12 +103,12 @@ impl Grants {
         let now = self.clock.now();
         let changed = self
             .links()
-            .change_of_version(zoom_user, version, &Change::Revoked, now)
+            .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
             .await?;
         match changed {
             Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
             None => match self.links().snapshot(zoom_user).await?.grant {
-                Some(grant) if grant.status == GrantStatus::Ending => Err(GrantError::Busy),
+                Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
                 _ => Ok(()),
             },
         }
@@ -128,9 +131,11 @@ impl Grants {
         match grant.status {
             GrantStatus::Live => {}
             // It was dead already; now it is certain that nobody will revive it by itself.
-            GrantStatus::Dead => return self.end(zoom_user, grant.version).await,
+            GrantStatus::ReauthorizationRequired => {
+                return self.end(zoom_user, grant.version).await;
+            }
             // Our own revocation comes back as a deauthorization; whoever revokes also erases.
-            GrantStatus::Ending => return Ok(DeauthorizationOutcome::NoGrant),
+            GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
@@ -153,7 +158,7 @@ impl Grants {
             }
         }
         match self
-            .refresh(zoom_user, &lease, &Change::Deauthorized)
+            .refresh(zoom_user, &lease, &GrantChange::Deauthorize)
             .await?
         {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
@@ -198,7 +203,7 @@ impl Grants {
         let now = self.clock.now();
         match self
             .links()
-            .change_of_version(zoom_user, version, &Change::Deauthorized, now)
+            .change_of_version(zoom_user, version, &GrantChange::Deauthorize, now)
             .await?
         {
             Some(changed) => {

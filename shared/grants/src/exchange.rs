@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::Refused;
+use reelay_domain::link::ChangeError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Consent, LinkError, NewTokens};
 use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
@@ -239,7 +239,9 @@ impl Grants {
             .await
         {
             Ok(changed) => Ok(self.tell(&me.user, &changed).await?),
-            Err(LinkError::Refused(Refused::Ending | Refused::NoLink)) => Ok(()),
+            Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

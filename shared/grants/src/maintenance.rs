@@ -2,7 +2,7 @@
 //! who have changed accounts.
 
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Grant, NewTokens};
 use reelay_store::vault::TokenOwner;
@@ -42,8 +42,8 @@ impl Grants {
         }
         let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
-            None | Some(GrantStatus::Dead) => Ok(MaintenanceOutcome::Done),
-            Some(GrantStatus::Ending) => self
+            None | Some(GrantStatus::ReauthorizationRequired) => Ok(MaintenanceOutcome::Done),
+            Some(GrantStatus::Revoking) => self
                 .revoke(zoom_user)
                 .await
                 .map(|()| MaintenanceOutcome::Done),
@@ -61,7 +61,7 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = Change::ExpirePending {
+        let change = GrantChange::ExpirePending {
             app_user: app_user.clone(),
         };
         let changed = self

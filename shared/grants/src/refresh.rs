@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
@@ -59,12 +59,12 @@ impl Grants {
             let grant = holding.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
-                GrantStatus::Dead => {
+                GrantStatus::ReauthorizationRequired => {
                     // Whoever condemned it may have died before it had told so.
                     self.tell_rest(zoom_user, &holding.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
-                GrantStatus::Ending => return Err(GrantError::Ending),
+                GrantStatus::Revoking => return Err(GrantError::Ending),
             }
             if self.is_fresh(&grant) && refused != Some(grant.version) {
                 let tokens = self.open(zoom_user, &grant).await?;
@@ -80,7 +80,10 @@ impl Grants {
                 .await
             {
                 Ok(lease) => {
-                    if let Some(token) = self.refresh(zoom_user, &lease, &Change::Condemn).await? {
+                    if let Some(token) = self
+                        .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
+                        .await?
+                    {
                         return Ok(token);
                     }
                 }
@@ -105,12 +108,12 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        if_invalid: &Change,
+        if_invalid: &GrantChange,
     ) -> Result<Option<AccessToken>, GrantError> {
         let answer = self.ask(zoom_user, lease).await;
         match &answer {
             // The refresh of a grant that is being revoked concerns nobody but ourselves.
-            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Ending => {
+            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Revoking => {
                 metrics::count(Metric::RefreshesFailed, "invalid_grant");
             }
             Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
@@ -120,7 +123,7 @@ impl Grants {
             Ok(Answer::Pair(pair)) => self.save(zoom_user, lease, pair).await,
             Ok(Answer::Replaced) => Ok(None),
             // What is being revoked is gone already: there is nobody left to tell.
-            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Ending => {
+            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
             Ok(Answer::Invalid) => self
@@ -199,7 +202,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        then: &Change,
+        then: &GrantChange,
     ) -> Result<(), GrantError> {
         let now = self.clock.now();
         let changed = self
@@ -224,7 +227,7 @@ impl Grants {
 
 /// How many links wait for a new consent that did not before.
 fn newly_refused(changed: &Changed) -> u64 {
-    let waiting = |state: &Lifecycle| {
+    let waiting = |state: &GrantState| {
         let refused = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
         state.links.iter().filter(refused).count()
     };

@@ -3,7 +3,7 @@
 
 use aws_sdk_secretsmanager::Client;
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -40,7 +40,7 @@ pub struct Secret {
 
 #[derive(Debug, Clone)]
 struct Kept {
-    versions: Versions,
+    versions: SecretVersions,
     read_at: Timestamp,
     /// When something that did not verify last made us read.
     forced_at: Option<Timestamp>,
@@ -59,7 +59,7 @@ impl Secret {
 
     /// The live versions. What was read within five minutes is not read again; if a later read
     /// fails, what was read before still serves.
-    pub async fn versions(&self) -> Result<Versions, AwsError> {
+    pub async fn versions(&self) -> Result<SecretVersions, AwsError> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         match kept.as_ref() {
@@ -87,7 +87,7 @@ impl Secret {
 
     /// Reads the secret again because something did not verify with it. `None` if that was done within
     /// the last 60 s: then what did not verify is simply wrong.
-    pub async fn reread(&self) -> Result<Option<Versions>, AwsError> {
+    pub async fn reread(&self) -> Result<Option<SecretVersions>, AwsError> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         let forced_at = kept.as_ref().and_then(|known| known.forced_at);
@@ -103,12 +103,12 @@ impl Secret {
         Ok(Some(versions))
     }
 
-    async fn read(&self) -> Result<Versions, AwsError> {
+    async fn read(&self) -> Result<SecretVersions, AwsError> {
         let (current, previous) = tokio::join!(self.stage("AWSCURRENT"), self.stage("AWSPREVIOUS"));
         let current = current?.ok_or_else(|| {
             AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
         })?;
-        Ok(Versions {
+        Ok(SecretVersions {
             current,
             previous: previous?,
         })
@@ -183,12 +183,12 @@ impl ZoomSecret {
     }
 
     /// The live webhook secrets.
-    pub async fn webhook_secrets(&self) -> Result<Versions, SecretError> {
+    pub async fn webhook_secrets(&self) -> Result<SecretVersions, SecretError> {
         webhook_secrets(&self.0.versions().await?)
     }
 
     /// The live webhook secrets, read anew, unless that was done within the last 60 s.
-    pub async fn webhook_secrets_reread(&self) -> Result<Option<Versions>, SecretError> {
+    pub async fn webhook_secrets_reread(&self) -> Result<Option<SecretVersions>, SecretError> {
         self.0
             .reread()
             .await?
@@ -202,7 +202,7 @@ fn parse(version: &SecretString) -> Option<ZoomSecretJson> {
 }
 
 /// Zoom has one client secret, or for an hour two; ours is the current one.
-fn credentials(versions: &Versions) -> Result<ZoomCredentials, SecretError> {
+fn credentials(versions: &SecretVersions) -> Result<ZoomCredentials, SecretError> {
     parse(&versions.current)
         .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
         .map(|secret| ZoomCredentials {
@@ -214,7 +214,7 @@ fn credentials(versions: &Versions) -> Result<ZoomCredentials, SecretError> {
 
 /// The versions that hold a webhook secret. The placeholder that a deployment begins with holds none,
 /// and must never verify anything.
-fn webhook_secrets(versions: &Versions) -> Result<Versions, SecretError> {
+fn webhook_secrets(versions: &SecretVersions) -> Result<SecretVersions, SecretError> {
     let mut found = versions
         .iter()
         .filter_map(parse)
@@ -224,7 +224,7 @@ fn webhook_secrets(versions: &Versions) -> Result<Versions, SecretError> {
     let current = found
         .next()
         .ok_or(SecretError::NotConfigured("ZoomSecret"))?;
-    Ok(Versions {
+    Ok(SecretVersions {
         current,
         previous: found.next(),
     })
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn the_placeholder_of_a_deployment_never_becomes_a_webhook_secret() {
         let placeholder = r#"{"client_id":"","client_secret":"","webhook_secret":""}"#;
-        assert!(webhook_secrets(&Versions::only(placeholder)).is_err());
-        assert!(webhook_secrets(&Versions::only("not json")).is_err());
-        let filled = Versions {
+        assert!(webhook_secrets(&SecretVersions::single(placeholder)).is_err());
+        assert!(webhook_secrets(&SecretVersions::single("not json")).is_err());
+        let filled = SecretVersions {
             current: r#"{"client_id":"a","client_secret":"b","webhook_secret":"c"}"#.into(),
             previous: Some(placeholder.into()),
         };

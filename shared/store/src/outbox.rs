@@ -7,7 +7,7 @@
 use jiff::SignedDuration;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::message::NotificationMessage;
-use reelay_domain::notification::RecordingFact;
+use reelay_domain::notification::RecordingNotification;
 
 use crate::queue::Queue;
 use crate::recordings::{RecordingTable, RecordingWithFiles};
@@ -41,7 +41,7 @@ impl NotificationOutbox {
         table: &RecordingTable,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-        fact: &RecordingFact,
+        fact: &RecordingNotification,
         app_users: &[AppUserId],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
@@ -54,17 +54,14 @@ impl NotificationOutbox {
         let now = self.clock.now();
         let mut frozen = Vec::with_capacity(app_users.len());
         for app_user in app_users {
-            let notification = fact.freeze(app_user, &recording, sequence, &self.bucket, now);
+            let notification = fact.render(app_user, &recording, sequence, &self.bucket, now);
             frozen.push(
                 table
                     .freeze(zoom_user, notification, (now + KEPT).as_second())
                     .await?,
             );
         }
-        let messages: Vec<_> = frozen
-            .into_iter()
-            .map(NotificationMessage::to_all)
-            .collect();
+        let messages: Vec<_> = frozen.into_iter().map(NotificationMessage::new).collect();
         self.notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;

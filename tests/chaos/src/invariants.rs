@@ -83,8 +83,10 @@ impl Case<'_> {
             None if holding.links.is_empty() => {}
             None => self.violation(format!("{} links without a grant", holding.links.len())),
             Some(_) if holding.links.is_empty() => self.violation("a grant that nobody needs"),
-            Some(GrantStatus::Ending) => self.violation("a grant that is ending has links"),
-            Some(GrantStatus::Dead) if !all(LinkStatus::ReauthorizationRequired) => {
+            Some(GrantStatus::Revoking) => self.violation("a grant that is ending has links"),
+            Some(GrantStatus::ReauthorizationRequired)
+                if !all(LinkStatus::ReauthorizationRequired) =>
+            {
                 let found = statuses(&holding.links);
                 self.violation(format!(
                     "on a dead grant there are links that are {found:?}"
@@ -96,7 +98,7 @@ impl Case<'_> {
                     "on a live grant there are links that are {found:?}"
                 ));
             }
-            Some(GrantStatus::Dead | GrantStatus::Live) => {}
+            Some(GrantStatus::ReauthorizationRequired | GrantStatus::Live) => {}
         }
         if let Some(grant) = holding.grant {
             match (grant.status, grant.tokens) {
@@ -106,8 +108,10 @@ impl Case<'_> {
                     kept = Some(pair.refresh_token.expose_secret().to_owned());
                 }
                 (GrantStatus::Live, None) => self.violation("a live grant without tokens"),
-                (GrantStatus::Dead, Some(_)) => self.violation("a dead grant has kept its tokens"),
-                (GrantStatus::Dead, None) | (GrantStatus::Ending, _) => {}
+                (GrantStatus::ReauthorizationRequired, Some(_)) => {
+                    self.violation("a dead grant has kept its tokens")
+                }
+                (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
             }
         }
         links.extend(holding.links);
@@ -229,7 +233,7 @@ impl Case<'_> {
         let spent: u32 = grants
             .iter()
             .filter(|grant| ours.contains(grant.user_id.as_str()))
-            .map(|grant| grant.spent_refreshes)
+            .map(|grant| grant.refresh_token_reuses)
             .sum();
         if spent > 0 && !self.disturbed {
             self.violation(format!(

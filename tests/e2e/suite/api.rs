@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::cursor::{self, Position};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_zoom_sim::{NewFile, NewRecording};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ fn meeting(system: &System, zoom_user: &str, start: Timestamp) -> String {
 }
 
 async fn arrive(system: &System) {
-    system.zoom().settled().await;
+    system.zoom().wait_until_settled().await;
     system.work().await;
 }
 
@@ -730,11 +730,15 @@ async fn a_cursor_that_is_forged_altered_or_another_users_is_refused() {
     };
     for forged in [
         cursor::encode(
-            &Versions::only("attacker"),
+            &SecretVersions::single("attacker"),
             &"alice".parse().unwrap(),
             &position,
         ),
-        cursor::encode(&Versions::only(""), &"alice".parse().unwrap(), &position),
+        cursor::encode(
+            &SecretVersions::single(""),
+            &"alice".parse().unwrap(),
+            &position,
+        ),
         // The position alone, without its MAC, and a MAC alone.
         URL_SAFE_NO_PAD.encode(&bytes[32..]),
         URL_SAFE_NO_PAD.encode(&bytes[..32]),

@@ -162,7 +162,7 @@ async fn link(system: &System) -> Row {
     system.link("bob", BEN).await;
     let until_told = counted.end();
     // This order is delivered a quarter of an hour after the exchange, and finds it finished.
-    let order = json!({"v": 1, "order": "finish_connect", "exchange": "exchange#gone"});
+    let order = json!({"v": 1, "job": "finish_connect", "exchange": "exchange#gone"});
     let orders = &system.stack.config().queues.jobs;
     store::send(&system.stack, orders, &order.to_string()).await;
     let counted = Counted::begin(system);
@@ -180,7 +180,7 @@ async fn of_nobody(system: &System) -> Row {
 
 async fn notification(system: &System) -> Row {
     let queue = &system.stack.config().queues.notifications;
-    let message = NotificationMessage::to_all(Notification {
+    let message = NotificationMessage::new(Notification {
         id: "msg_counted".to_owned(),
         event_type: "recording.detected".to_owned(),
         timestamp: system.app.now(),

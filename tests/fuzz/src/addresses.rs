@@ -2,8 +2,8 @@
 
 use http::Uri;
 use reelay_domain::operator_url;
-use reelay_domain::recording::{FileFacts, Filter, RecordingFacts};
-use reelay_domain::return_url::{Outcome, ReturnUrl, ReturnUrls};
+use reelay_domain::recording::{FileFilter, FileMetadata, RecordingMetadata};
+use reelay_domain::return_url::{LinkOutcome, ReturnUrl, ReturnUrls};
 use reelay_zoom::{DownloadHosts, Endpoints, authorize_url};
 use url::{Host, Url};
 
@@ -76,7 +76,7 @@ fn assert_sent_back(url: &ReturnUrl) {
             .collect()
     };
     let claim = "a claim & more";
-    let location = url.with(Outcome::Link(claim));
+    let location = url.with_outcome(LinkOutcome::Claim(claim));
     assert!(!location.contains(['#', '\n', '\r', ' ']), "{location}");
     let after = take_apart(&location).unwrap();
     assert_eq!(
@@ -193,7 +193,7 @@ fn assert_operator_url(text: &str) {
 }
 
 fn assert_filter(types: &str) {
-    let recording = RecordingFacts {
+    let recording = RecordingMetadata {
         meeting_uuid: "m==".parse().unwrap(),
         meeting_id: None,
         topic: String::new(),
@@ -207,7 +207,7 @@ fn assert_filter(types: &str) {
     let none = named.iter().all(String::is_empty);
     let all = none || named.iter().any(|name| name == "ALL");
     for file_type in ["MP4", "M4A", "TIMELINE", "ALL", "X"] {
-        let file = FileFacts {
+        let file = FileMetadata {
             id: "f".parse().unwrap(),
             file_type: file_type.to_owned(),
             recording_type: None,
@@ -215,8 +215,12 @@ fn assert_filter(types: &str) {
             size: None,
         };
         let wanted = all || named.iter().any(|name| name == file_type);
-        let skipped = Filter::new(types, 5).skips(&recording, &file);
+        let skipped = FileFilter::new(types, 5).skip_reason(&recording, &file);
         assert_eq!(skipped.is_none(), wanted, "{types} {file_type}");
-        assert!(Filter::new(types, 6).skips(&recording, &file).is_some());
+        assert!(
+            FileFilter::new(types, 6)
+                .skip_reason(&recording, &file)
+                .is_some()
+        );
     }
 }

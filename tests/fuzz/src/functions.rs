@@ -13,9 +13,9 @@ use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, Request, Response, Service as _};
 use oauth_callback::OauthCallback;
-use reelay_domain::keys::Versions;
+use reelay_domain::browser_secret::{BrowserSecret, COOKIE};
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::pkce;
-use reelay_domain::session::{BrowserSecret, COOKIE};
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_runtime::environment::{Environment, Variables};
 use reelay_runtime::http::response::ErrorPage;
@@ -221,7 +221,7 @@ fn assert_sound(answer: &Value) {
 /// `{state}` and `{cookie}` in an input stand for good ones.
 pub fn callback(input: &[u8]) {
     let [query, cookie, host, proto] = fields(input).map(text);
-    let keys = Versions::only(STATE_KEY);
+    let keys = SecretVersions::single(STATE_KEY);
     let state = signed_state::sign(&keys, &Nonce::from_random(NONCE), Timestamp::now());
     let good_cookie = format!("{COOKIE}={}", URL_SAFE_NO_PAD.encode(BROWSER));
     let (has_state, has_cookie) = (query.contains("{state}"), cookie.contains("{cookie}"));

@@ -47,7 +47,7 @@ pub fn identifiers(input: &[u8]) {
         Ok(&zoom_user)
     );
     if let Some(app_user) = app_user {
-        let link = LinkId::of(&app_user, &zoom_user);
+        let link = LinkId::derive(&app_user, &zoom_user);
         assert!(link.belongs_to(&app_user) && is_base64url(link.as_str(), 64));
         let other: AppUserId = format!("{}x", &app_user.as_str()[1..]).parse().unwrap();
         assert!(other == app_user || !link.belongs_to(&other));
@@ -55,7 +55,7 @@ pub fn identifiers(input: &[u8]) {
     let Some(uuid) = uuid else {
         return;
     };
-    let recording = check::<RecordingId>(RecordingId::of(&uuid).as_str(), true).unwrap();
+    let recording = check::<RecordingId>(RecordingId::from_uuid(&uuid).as_str(), true).unwrap();
     let derived = FileId::derive(&uuid, start, file, "");
     assert!(derived.as_str().starts_with("x-") && is_base64url(derived.as_str(), 24));
     assert!(start == file || derived != FileId::derive(&uuid, file, start, ""));

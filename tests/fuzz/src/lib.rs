@@ -31,7 +31,7 @@ pub use addresses::{parameters, return_url};
 pub use functions::{api, callback};
 pub use identifiers::identifiers;
 pub use messages::messages;
-pub use secrets::{claim, cookie, cursor, sealed_source, signed_state};
+pub use secrets::{claim, cookie, cursor, encrypted_source, signed_state};
 pub use tokens::{app_token, key_set};
 pub use webhooks::{redaction, webhook_event, webhook_signature};
 pub use zoom_answers::{download, zoom_api, zoom_token};
@@ -54,7 +54,7 @@ pub const TARGETS: [Target; 19] = [
     ("parameters", parameters),
     ("redaction", redaction),
     ("return_url", return_url),
-    ("sealed_source", sealed_source),
+    ("encrypted_source", encrypted_source),
     ("signed_state", signed_state),
     ("webhook_event", webhook_event),
     ("webhook_signature", webhook_signature),

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use jiff::civil::Date;
 use reelay_domain::message::{
-    DownloadMessage, EventBody, EventMessage, NotificationMessage, Order, OrderMessage,
+    DownloadMessage, EventBody, EventMessage, Job, JobMessage, NotificationMessage,
 };
 use reelay_domain::webhook::event::FilesCompleted;
 use serde::Serialize;
@@ -27,8 +27,8 @@ pub fn messages(input: &[u8]) {
         let user = message.zoom_user.key();
         assert_eq!(user.matches('#').count(), 1);
     }
-    if let Some(message) = read::<OrderMessage>(text)
-        && let Order::Backfill { from, to, .. } = message.order
+    if let Some(message) = read::<JobMessage>(text)
+        && let Job::Backfill { from, to, .. } = message.order
     {
         for day in [from, to] {
             assert_eq!(day.to_string().parse::<Date>().ok(), Some(day));
@@ -36,7 +36,7 @@ pub fn messages(input: &[u8]) {
     }
     if let Some(message) = read::<NotificationMessage>(text) {
         let notification = message.notification;
-        let with_id = notification.with_id();
+        let with_id = notification.body_with_id();
         // As we write them: a plain id, and an object that is not empty.
         let ours = crate::by_hand::is_base64url(&notification.id, 64);
         let body = serde_json::from_str::<Value>(&notification.body);

@@ -4,28 +4,28 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::browser_secret::{BrowserSecret, COOKIE};
 use reelay_domain::claim::Claim;
 use reelay_domain::cursor::{self, Position};
 use reelay_domain::ids::{AppUserId, MeetingUuid};
-use reelay_domain::keys::Versions;
-use reelay_domain::seal::{self, Sealed, Source};
-use reelay_domain::session::{BrowserSecret, COOKIE};
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce, StateError};
+use reelay_domain::source_cipher::{self, DownloadSource, EncryptedSource};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::by_hand::{self, fields, text};
 
 /// The keys after a turn-over.
-fn keys() -> Versions {
-    Versions {
+fn keys() -> SecretVersions {
+    SecretVersions {
         current: "fuzz current".into(),
         previous: Some("fuzz previous".into()),
     }
 }
 
-fn each_key() -> [Versions; 2] {
-    ["fuzz current", "fuzz previous"].map(Versions::only)
+fn each_key() -> [SecretVersions; 2] {
+    ["fuzz current", "fuzz previous"].map(SecretVersions::single)
 }
 
 /// A text is a state only if signing its nonce for its expiry gives that very text. A state that is signed
@@ -57,7 +57,7 @@ fn assert_signed(state: &str, now: Timestamp) {
     };
     let bytes = URL_SAFE_NO_PAD.decode(state).unwrap();
     let expires = i64::from_be_bytes(bytes[17..25].try_into().unwrap());
-    let signed_at = Timestamp::from_second(expires).unwrap() - signed_state::LIFETIME;
+    let signed_at = Timestamp::from_second(expires).unwrap() - signed_state::TTL;
     let again = each_key().map(|keys| signed_state::sign(&keys, &verified.nonce, signed_at));
     assert!(again.contains(&state.to_owned()), "{state}");
     assert!(expires > now.as_second());
@@ -149,28 +149,28 @@ pub fn cursor(input: &[u8]) {
 }
 
 /// A sealed source opens for its own meeting alone, to what was sealed; no other text opens at all.
-pub fn sealed_source(input: &[u8]) {
+pub fn encrypted_source(input: &[u8]) {
     let [uuid, url, token, sealed] = fields(input).map(by_hand::text);
     let Ok(uuid) = uuid.parse::<MeetingUuid>() else {
         return;
     };
-    let stranger: Sealed = serde_json::from_value(sealed.into()).unwrap();
-    if let Ok(source) = seal::open(&keys(), &uuid, &stranger) {
+    let stranger: EncryptedSource = serde_json::from_value(sealed.into()).unwrap();
+    if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &stranger) {
         let salt = URL_SAFE_NO_PAD.decode(sealed).unwrap()[1..17]
             .try_into()
             .unwrap();
-        let again = each_key().map(|keys| seal::seal(&keys, &uuid, &source, salt));
+        let again = each_key().map(|keys| source_cipher::encrypt(&keys, &uuid, &source, salt));
         assert!(again.contains(&stranger), "{sealed}");
     }
 
-    let source = Source {
+    let source = DownloadSource {
         url: SecretString::from(url),
         token: (!token.is_empty()).then(|| SecretString::from(token)),
     };
     let salt = Sha256::digest(input)[..16].try_into().unwrap();
     for keys in each_key() {
-        let made = seal::seal(&keys, &uuid, &source, salt);
-        let opened = seal::open(&self::keys(), &uuid, &made).unwrap();
+        let made = source_cipher::encrypt(&keys, &uuid, &source, salt);
+        let opened = source_cipher::decrypt(&self::keys(), &uuid, &made).unwrap();
         assert_eq!(opened.url.expose_secret(), url);
         assert_eq!(
             opened
@@ -186,7 +186,7 @@ pub fn sealed_source(input: &[u8]) {
         }
         .parse()
         .unwrap();
-        assert!(seal::open(&self::keys(), &other, &made).is_err());
+        assert!(source_cipher::decrypt(&self::keys(), &other, &made).is_err());
         let shown = format!("{made:?} {source:?} {opened:?}");
         for secret in [url, token] {
             // Shorter ones may stand in the base64 by chance.

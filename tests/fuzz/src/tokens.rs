@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::Sha256;
@@ -45,7 +45,7 @@ pub(crate) fn hmac(secret: &str, message: &str) -> String {
 /// A token is taken only if its header, claims and HMAC are right by hand: as it is, and with any header
 /// and any claims properly signed.
 pub fn app_token(input: &[u8]) {
-    let keys = AppKeys::Secret(Versions {
+    let keys = AppKeys::Secret(SecretVersions {
         current: SECRET.into(),
         previous: Some(OLD_SECRET.into()),
     });

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::object_key;
-use reelay_domain::seal::{self, Sealed};
+use reelay_domain::source_cipher::{self, EncryptedSource};
 use reelay_domain::webhook::event::{self, Deauthorized, EventKind, FilesCompleted};
 use reelay_domain::webhook::signature::{self, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
@@ -29,7 +29,7 @@ fn hmac(secret: &str, message: &[&[u8]]) -> String {
 pub fn webhook_signature(input: &[u8]) {
     let [timestamp, signature, body] = fields(input);
     let (timestamp, signature) = (text(timestamp), text(signature));
-    let secrets = Versions {
+    let secrets = SecretVersions {
         current: SECRET.into(),
         previous: Some(OLD_SECRET.into()),
     };
@@ -52,7 +52,7 @@ pub fn webhook_signature(input: &[u8]) {
             .into_iter()
             .find(|secret| fresh && by(secret) == signature);
         assert_eq!(signed_by, expected, "{timestamp} {signature}");
-        let empty = Versions::only("");
+        let empty = SecretVersions::single("");
         assert!(signature::verify(&empty, headers, body, by_hand::now()).is_err());
     }
 }
@@ -81,10 +81,10 @@ pub fn webhook_event(input: &[u8]) {
             deauthorized.client_id.as_deref()
         );
     }
-    if EventKind::of(&name) == EventKind::EndpointValidation {
+    if EventKind::from_name(&name) == EventKind::EndpointValidation {
         let token = event.pointer("/payload/plainToken").and_then(Value::as_str);
         let token = token.unwrap_or_default();
-        let answer = endpoint_validation::answer(&SECRET.into(), token);
+        let answer = endpoint_validation::respond(&SECRET.into(), token);
         assert_eq!(answer.plain_token, token);
         assert_eq!(answer.encrypted_token, hmac(SECRET, &[token.as_bytes()]));
     }
@@ -104,7 +104,7 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
         .sum();
     assert!(completed.files.len() <= listed);
 
-    let recording = reelay_domain::ids::RecordingId::of(uuid);
+    let recording = reelay_domain::ids::RecordingId::from_uuid(uuid);
     let start = completed.recording.start_time;
     let mut keys = BTreeSet::from([object_key::manifest(host, &recording, start)]);
     for (facts, _) in &completed.files {
@@ -148,7 +148,7 @@ pub fn redaction(input: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(input) else {
         return;
     };
-    let keys = Versions::only("queue key");
+    let keys = SecretVersions::single("queue key");
     let mut after = before.clone();
     let mut salts = 0u128;
     redact::redact(&mut after, &keys, || {
@@ -188,7 +188,7 @@ pub fn redaction(input: &[u8]) {
         })
     };
     let mut unsealed = before.clone();
-    take(&mut unsealed, redact::SEALED_SOURCE);
+    take(&mut unsealed, redact::ENCRYPTED_SOURCE);
     assert_eq!(facts(&after), facts(&unsealed));
     assert_eq!(Deauthorized::parse(&after), Deauthorized::parse(&before));
     assert_sources(&before, &after, &keys);
@@ -257,7 +257,7 @@ fn take(value: &mut Value, name: &str) {
     }
 }
 
-fn assert_sources(before: &Value, after: &Value, keys: &Versions) {
+fn assert_sources(before: &Value, after: &Value, keys: &SecretVersions) {
     let uuid = before
         .pointer("/payload/object/uuid")
         .and_then(Value::as_str);
@@ -276,11 +276,11 @@ fn assert_sources(before: &Value, after: &Value, keys: &Versions) {
         };
         assert_eq!(were.len(), are.len());
         for (was, is) in were.iter().zip(&are) {
-            let sealed = is.get(redact::SEALED_SOURCE);
+            let sealed = is.get(redact::ENCRYPTED_SOURCE);
             assert_eq!(sealed.is_some(), was["download_url"].is_string());
             if let Some(sealed) = sealed {
-                let sealed: Sealed = serde_json::from_value(sealed.clone()).unwrap();
-                let source = seal::open(keys, &uuid, &sealed).unwrap();
+                let sealed: EncryptedSource = serde_json::from_value(sealed.clone()).unwrap();
+                let source = source_cipher::decrypt(keys, &uuid, &sealed).unwrap();
                 assert_eq!(was["download_url"], source.url.expose_secret());
                 assert_eq!(source.token.as_ref().map(|t| t.expose_secret()), token);
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
 use reelay_domain::ids::MeetingUuid;
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::webhook::event::{self, FilesCompleted};
 use reelay_domain::webhook::redact;
 use reelay_zoom::{
@@ -318,7 +318,7 @@ fn assert_listed(object: &Value, uuid: &MeetingUuid) {
         );
     }
     for (facts, _) in &completed.files {
-        if let Some(file) = event::listed_file(object, uuid, &facts.id) {
+        if let Some(file) = event::find_listed_file(object, uuid, &facts.id) {
             assert!(urls.contains(&file.url.expose_secret()));
         }
     }
@@ -332,10 +332,10 @@ fn assert_queued(meeting: &Value) {
     }
     meeting["host_id"] = json!("UserB");
     let mut event = json!({
-        "event": event::FILES_COMPLETED,
+        "event": event::RECORDING_COMPLETED,
         "payload": {"account_id": "AcctA", "object": meeting},
     });
-    redact::redact(&mut event, &Versions::only("k"), || [7; 16]);
+    redact::redact(&mut event, &SecretVersions::single("k"), || [7; 16]);
     if let Ok(completed) = FilesCompleted::parse(&event) {
         assert_completed(&event, &completed);
     }

@@ -5,10 +5,10 @@
 use fuzz::mutation::{Random, bent};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
+use reelay_domain::browser_secret::{BrowserSecret, COOKIE};
 use reelay_domain::claim::Claim;
 use reelay_domain::jwt::{self, AppKeys, Audience};
-use reelay_domain::keys::Versions;
-use reelay_domain::session::{BrowserSecret, COOKIE};
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce, StateError};
 use reelay_domain::webhook::signature::{self, SignatureHeaders};
 use secrecy::ExposeSecret as _;
@@ -23,8 +23,8 @@ fn now() -> Timestamp {
 }
 
 /// Both live versions, so that no forgery gets by under the older one.
-fn keys() -> Versions {
-    Versions {
+fn keys() -> SecretVersions {
+    SecretVersions {
         current: "the key that signs, of forty-four characters".into(),
         previous: Some("the key before it".into()),
     }

@@ -184,11 +184,11 @@ fn refused(deployment: &Deployment, check: &str, what: &str, answer: &Answer) ->
 async fn validation(deployment: &Deployment, secret: &SecretString) -> anyhow::Result<Finding> {
     const CHECK: &str = "webhook.validation";
     let now = deployment.environment.clock.now().as_millisecond();
-    let plain = format!("{}{now}", endpoint_validation::OUR_OWN);
+    let plain = format!("{}{now}", endpoint_validation::DOCTOR_TOKEN_PREFIX);
     let body = json!({
         "event": "endpoint.url_validation", "event_ts": now, "payload": {"plainToken": plain},
     });
-    let expected = json!(endpoint_validation::answer(secret, &plain));
+    let expected = json!(endpoint_validation::respond(secret, &plain));
     Ok(
         match post(deployment, "WebhookUrl", &body, Some(secret)).await? {
             Ok(answer) if answer.status == 200 => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, LinkId};
-use reelay_domain::jwt::{Audience, LONGEST_LIFE};
+use reelay_domain::jwt::{Audience, MAX_LIFETIME};
 use reelay_store::links::{LinkTable, PendingErasure};
 use reelay_store::recordings::RecordingTable;
 use secrecy::ExposeSecret as _;
@@ -139,7 +139,7 @@ impl Eraser<'_> {
         }
         let wanted = Wanted {
             audience: Audience::Api,
-            life: LONGEST_LIFE,
+            life: MAX_LIFETIME,
             return_to: None,
             once: false,
         };

@@ -31,7 +31,7 @@ impl Objects {
                 .client
                 .list_objects_v2()
                 .bucket(&self.bucket)
-                .prefix(object_key::all_of(zoom_user))
+                .prefix(object_key::zoom_user_prefix(zoom_user))
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
@@ -80,7 +80,7 @@ impl Objects {
                 .client
                 .list_multipart_uploads()
                 .bucket(&self.bucket)
-                .prefix(object_key::all_of(zoom_user))
+                .prefix(object_key::zoom_user_prefix(zoom_user))
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;

@@ -4,7 +4,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use jiff::Timestamp;
 use reelay_domain::message::{
-    DownloadMessage, EventBody, EventMessage, NotificationMessage, Order, OrderMessage,
+    DownloadMessage, EventBody, EventMessage, Job, JobMessage, NotificationMessage,
 };
 use reelay_runtime::AwsError;
 use reelay_store::recordings::RecordingTable;
@@ -154,7 +154,7 @@ async fn read(
                 format!("{} {}", told.event_type, told.id)
             },
         ),
-        _ => serde_json::from_str::<OrderMessage>(body)
+        _ => serde_json::from_str::<JobMessage>(body)
             .map_or_else(|_| unread(), |message| order(&message.order)),
     };
     Ok(Letter {
@@ -186,7 +186,7 @@ async fn why_not_stored(
     let file = loaded
         .files
         .into_iter()
-        .find(|it| it.facts.id == order.file_id);
+        .find(|it| it.metadata.id == order.file_id);
     Ok(match file {
         None => Some("the file is gone".to_owned()),
         Some(file) => file.reason,
@@ -210,17 +210,17 @@ fn event(message: &EventMessage) -> String {
     }
 }
 
-fn order(order: &Order) -> String {
+fn order(job: &Job) -> String {
     let of = |what: &str, zoom_user: &reelay_domain::ids::ZoomUser| {
         format!("{what} {} / {}", zoom_user.account_id, zoom_user.user_id)
     };
     match order {
-        Order::EndGrant { zoom_user } => of("revoke the grant of", zoom_user),
-        Order::CheckGrant { zoom_user, .. } => of("check the grant of", zoom_user),
-        Order::FinishConnect { .. } => "finish an authorization".to_owned(),
-        Order::LookAfter { zoom_user } => of("look after", zoom_user),
-        Order::Sweep => "look for what is due".to_owned(),
-        Order::Backfill {
+        Job::RevokeGrant { zoom_user } => of("revoke the grant of", zoom_user),
+        Job::VerifyDeauthorization { zoom_user, .. } => of("check the grant of", zoom_user),
+        Job::FinishConnect { .. } => "finish an authorization".to_owned(),
+        Job::MaintainGrant { zoom_user } => of("look after", zoom_user),
+        Job::RunMaintenance => "look for what is due".to_owned(),
+        Job::Backfill {
             zoom_user,
             from,
             to,

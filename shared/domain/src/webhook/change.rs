@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::event::{EventError, integer};
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId};
-use crate::recording::{FileFacts, RecordingChange};
+use crate::recording::{FileMetadata, RecordingChange};
 
 /// Such an event, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl ChangedMeeting {
     /// Whether the event leaves out a file that people would miss: then it is not about the recording as
     /// a whole. Small files beside a video, and each participant's own track, may be left out of any
     /// event; Zoom does not list them everywhere.
-    pub fn leaves_out(&self, file: &FileFacts) -> bool {
+    pub fn leaves_out(&self, file: &FileMetadata) -> bool {
         !self.files.is_empty()
             && matches!(file.file_type.as_str(), "MP4" | "M4A")
             && file.recording_type.as_deref() != Some("audio_only_each_participant")
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_event_that_leaves_out_the_video_is_not_about_the_whole_recording() {
-        let file = |id: &str, file_type: &str, recording_type: Option<&str>| FileFacts {
+        let file = |id: &str, file_type: &str, recording_type: Option<&str>| FileMetadata {
             id: id.parse().unwrap(),
             file_type: file_type.into(),
             recording_type: recording_type.map(str::to_owned),
@@ -210,14 +210,14 @@ mod tests {
             uuid: "u1==".parse().unwrap(),
             files: vec!["chat".parse().unwrap()],
         };
-        assert!(meeting.leaves_out(&file("video", "MP4", None)));
-        assert!(!meeting.leaves_out(&file("chat", "CHAT", None)));
-        assert!(!meeting.leaves_out(&file("timeline", "TIMELINE", None)));
-        assert!(!meeting.leaves_out(&file("track", "M4A", Some("audio_only_each_participant"))));
+        assert!(meeting.omits(&file("video", "MP4", None)));
+        assert!(!meeting.omits(&file("chat", "CHAT", None)));
+        assert!(!meeting.omits(&file("timeline", "TIMELINE", None)));
+        assert!(!meeting.omits(&file("track", "M4A", Some("audio_only_each_participant"))));
         let whole = ChangedMeeting {
             files: Vec::new(),
             ..meeting
         };
-        assert!(!whole.leaves_out(&file("video", "MP4", None)));
+        assert!(!whole.omits(&file("video", "MP4", None)));
     }
 }

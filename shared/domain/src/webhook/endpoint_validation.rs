@@ -9,7 +9,7 @@ use crate::keys;
 
 /// What the plain tokens of the operator's tool begin with. They are answered like Zoom's, and not counted: that
 /// we ask ourselves says nothing of whether Zoom does.
-pub const OUR_OWN: &str = "reelay-doctor-";
+pub const DOCTOR_TOKEN_PREFIX: &str = "reelay-doctor-";
 
 /// The answer's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,16 +9,16 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId, ZoomUser};
-use crate::recording::{FileFacts, RecordingFacts};
-use crate::seal::Sealed;
+use crate::recording::{FileMetadata, RecordingMetadata};
+use crate::source_cipher::EncryptedSource;
 
 /// The event that says that files are there.
-pub const FILES_COMPLETED: &str = "recording.completed";
+pub const RECORDING_COMPLETED: &str = "recording.completed";
 
 /// The events about recordings to which the Zoom app subscribes. The endpoint's validation comes by itself,
 /// and `app_deauthorized` goes to an address of its own.
-pub const TO_SUBSCRIBE: [&str; 9] = [
-    FILES_COMPLETED,
+pub const SUBSCRIBED_EVENTS: [&str; 9] = [
+    RECORDING_COMPLETED,
     "recording.transcript_completed",
     "recording.renamed",
     "recording.trashed",
@@ -49,7 +49,7 @@ impl EventKind {
     pub fn of(name: &str) -> Self {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
-            FILES_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
+            RECORDING_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
             "recording.renamed"
             | "recording.trashed"
             | "recording.recovered"
@@ -99,16 +99,16 @@ impl Deauthorized {
 /// A body whose signature held but which is no event: no JSON object with a string `event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not a JSON object with a string \"event\"")]
-pub struct NotAnEvent;
+pub struct InvalidEnvelope;
 
 /// The event's name and the whole body.
-pub fn parse_envelope(body: &[u8]) -> Result<(String, Value), NotAnEvent> {
-    let event: Value = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
+pub fn parse_envelope(body: &[u8]) -> Result<(String, Value), InvalidEnvelope> {
+    let event: Value = serde_json::from_slice(body).map_err(|_| InvalidEnvelope)?;
     let name = event
         .as_object()
         .and_then(|fields| fields.get("event"))
         .and_then(Value::as_str);
-    let name = name.ok_or(NotAnEvent)?.to_owned();
+    let name = name.ok_or(InvalidEnvelope)?.to_owned();
     Ok((name, event))
 }
 
@@ -126,9 +126,9 @@ pub struct FilesCompleted {
     /// Whose recording it is: (`payload.account_id`, `payload.object.host_id`).
     pub host: ZoomUser,
     /// The meeting instance.
-    pub recording: RecordingFacts,
+    pub recording: RecordingMetadata,
     /// The completed files, each id once.
-    pub files: Vec<(FileFacts, Option<Sealed>)>,
+    pub files: Vec<(FileMetadata, Option<Sealed>)>,
     /// `event_ts`: when it happened, epoch milliseconds.
     pub event_ts: i64,
 }
@@ -182,7 +182,7 @@ struct File {
     #[serde(default)]
     status: Option<String>,
     #[serde(default)]
-    sealed_source: Option<Sealed>,
+    encrypted_source: Option<Sealed>,
 }
 
 impl File {
@@ -226,7 +226,7 @@ impl FilesCompleted {
 
         let shared = meeting.recording_files.unwrap_or_default();
         let single = meeting.participant_audio_files.unwrap_or_default();
-        let mut files: Vec<(FileFacts, Option<Sealed>)> =
+        let mut files: Vec<(FileMetadata, Option<Sealed>)> =
             Vec::with_capacity(shared.len() + single.len());
         let mut seen = std::collections::HashSet::new();
         let listed = shared.iter().map(|file| (file, None));
@@ -253,18 +253,18 @@ impl FilesCompleted {
             let mut facts = file_facts(&uuid, &file, default_type);
             // Files without an id that are alike in all that the derived id is made of.
             let mut nth = 1;
-            while !file.has_usable_id() && seen.contains(&facts.id) {
+            while !file.has_usable_id() && seen.contains(&metadata.id) {
                 nth += 1;
                 let start = file.recording_start.as_deref().unwrap_or_default();
-                facts.id = FileId::derive(
+                metadata.id = FileId::derive(
                     &uuid,
                     start,
-                    &facts.file_type,
-                    &format!("{:?} {nth}", facts.recording_type),
+                    &metadata.file_type,
+                    &format!("{:?} {nth}", metadata.recording_type),
                 );
             }
-            if seen.insert(facts.id.clone()) {
-                files.push((facts, file.sealed_source));
+            if seen.insert(metadata.id.clone()) {
+                files.push((facts, file.encrypted_source));
             }
         }
 
@@ -284,7 +284,7 @@ impl FilesCompleted {
                 account_id,
                 user_id,
             },
-            recording: RecordingFacts {
+            recording: RecordingMetadata {
                 meeting_id: meeting.id.as_ref().and_then(text),
                 meeting_uuid: uuid,
                 topic: meeting.topic.unwrap_or_default(),
@@ -324,15 +324,15 @@ pub fn listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<L
             let file = File::deserialize(value).ok()?;
             let facts = file_facts(uuid, &file, *default_type);
             let url = value.get("download_url")?.as_str()?;
-            (facts.id == *id).then(|| ListedFile {
+            (metadata.id == *id).then(|| ListedFile {
                 url: SecretString::from(url),
-                size: facts.size,
+                size: metadata.size,
             })
         })
     })
 }
 
-fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> FileFacts {
+fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> FileMetadata {
     let file_type = file
         .file_type
         .as_deref()
@@ -357,7 +357,7 @@ fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> Fi
                 recording_type,
             )
         });
-    FileFacts {
+    FileMetadata {
         id,
         extension: extension(file.file_extension.as_deref(), &file_type),
         file_type,
@@ -446,8 +446,8 @@ pub(crate) mod tests {
 
     #[test]
     fn whatever_is_subscribed_to_is_acted_upon() {
-        for name in TO_SUBSCRIBE {
-            let kind = EventKind::of(name);
+        for name in SUBSCRIBED_EVENTS {
+            let kind = EventKind::from_name(name);
             let acted_upon = matches!(
                 kind,
                 EventKind::FilesCompleted | EventKind::RecordingsChanged
@@ -594,7 +594,7 @@ pub(crate) mod tests {
         ] {
             let body = std::fs::read(format!("{folder}{name}.json")).unwrap();
             let (event_name, event) = parse_envelope(&body).unwrap();
-            assert_eq!(EventKind::of(&event_name), EventKind::Deauthorized);
+            assert_eq!(EventKind::from_name(&event_name), EventKind::Deauthorized);
             let parsed = Deauthorized::parse(&event).unwrap();
             assert_eq!(
                 parsed.zoom_user.key(),
@@ -655,7 +655,7 @@ pub(crate) mod tests {
             br#"{"event":"#,
             b"\xff",
         ] {
-            assert_eq!(parse_envelope(bad).unwrap_err(), NotAnEvent);
+            assert_eq!(parse_envelope(bad).unwrap_err(), InvalidEnvelope);
         }
         assert_eq!(parse_envelope(br#"{"event":"x.y"}"#).unwrap().0, "x.y");
     }

@@ -5,11 +5,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::ids::MeetingUuid;
-use crate::keys::Versions;
+use crate::keys::SecretVersions;
 use crate::seal::{self, Source};
 
 /// The field that takes the place of a file's `download_url`.
-pub const SEALED_SOURCE: &str = "sealed_source";
+pub const ENCRYPTED_SOURCE: &str = "encrypted_source";
 
 const FILE_LISTS: [&str; 3] = [
     "recording_files",
@@ -37,7 +37,7 @@ fn must_go(name: &str) -> bool {
 }
 
 /// Redacts an event in place. `salt` gives 16 fresh random bytes per file.
-pub fn redact(event: &mut Value, keys: &Versions, mut salt: impl FnMut() -> [u8; 16]) {
+pub fn redact(event: &mut Value, keys: &SecretVersions, mut salt: impl FnMut() -> [u8; 16]) {
     let token = match event.get_mut("download_token").map(Value::take) {
         Some(Value::String(token)) => Some(SecretString::from(token)),
         _ => None,
@@ -64,22 +64,22 @@ pub fn redact(event: &mut Value, keys: &Versions, mut salt: impl FnMut() -> [u8;
 
 fn seal_source(
     file: &mut Map<String, Value>,
-    keys: &Versions,
+    keys: &SecretVersions,
     meeting: &MeetingUuid,
     token: Option<&SecretString>,
     salt: &mut impl FnMut() -> [u8; 16],
 ) {
     // Whatever was called so on arrival is not ours.
-    file.remove(SEALED_SOURCE);
+    file.remove(ENCRYPTED_SOURCE);
     if let Some(Value::String(url)) = file.remove("download_url") {
         let source = Source {
             url: SecretString::from(url),
             token: token.cloned(),
         };
-        let sealed = seal::seal(keys, meeting, &source, salt());
+        let sealed = source_cipher::encrypt(keys, meeting, &source, salt());
         // A newtype over a string always becomes a JSON string.
         if let Ok(sealed) = serde_json::to_value(sealed) {
-            file.insert(SEALED_SOURCE.to_owned(), sealed);
+            file.insert(ENCRYPTED_SOURCE.to_owned(), sealed);
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn no_credential_of_any_example_event_survives() {
-        let keys = Versions::only("queue key");
+        let keys = SecretVersions::single("queue key");
         for (name, body) in crate::webhook::event::tests::fixtures() {
             let mut event: Value = serde_json::from_slice(&body).unwrap();
             redact(&mut event, &keys, || [7; 16]);
@@ -126,17 +126,18 @@ mod tests {
     #[test]
     fn a_sealed_source_opens_to_the_files_own_url_and_the_events_token() {
         use secrecy::ExposeSecret as _;
-        let keys = Versions::only("queue key");
+        let keys = SecretVersions::single("queue key");
         let body = include_bytes!("../../../../tests/fixtures/zoom/recording_completed.json");
         let mut event: Value = serde_json::from_slice(body).unwrap();
         redact(&mut event, &keys, || [7; 16]);
         let sealed = event
-            .pointer("/payload/object/recording_files/1/sealed_source")
+            .pointer("/payload/object/recording_files/1/encrypted_source")
             .unwrap()
             .clone();
-        let sealed: seal::Sealed = serde_json::from_value(sealed).unwrap();
+        let sealed: source_cipher::EncryptedSource = serde_json::from_value(sealed).unwrap();
         let source =
-            seal::open(&keys, &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(), &sealed).unwrap();
+            source_cipher::decrypt(&keys, &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(), &sealed)
+                .unwrap();
         assert!(
             source
                 .url

@@ -8,7 +8,7 @@ use hmac::Mac as _;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::keys::{self, Versions};
+use crate::keys::{self, SecretVersions};
 
 /// How old, or how far ahead of our clock, a delivery may be. Zoom signs each retry anew, so a tight
 /// window rejects none.
@@ -48,7 +48,7 @@ impl fmt::Debug for SignatureHeaders<'_> {
 
 /// Checks a delivery and tells which live secret signed it. Empty secrets verify nothing.
 pub fn verify<'k>(
-    secrets: &'k Versions,
+    secrets: &'k SecretVersions,
     headers: SignatureHeaders<'_>,
     raw_body: &[u8],
     now: Timestamp,
@@ -111,7 +111,7 @@ mod tests {
     const SIGNATURE: &str = "v0=98711e3d398860834b085f6772d1ac89633e554df88f140e42370b1e3642b3a1";
 
     fn check(
-        secrets: &Versions,
+        secrets: &SecretVersions,
         timestamp: &str,
         signature: &str,
         body: &[u8],
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(BODY.len(), 277);
         assert_eq!(
             check(
-                &Versions::only(SECRET),
+                &SecretVersions::single(SECRET),
                 TIMESTAMP,
                 SIGNATURE,
                 BODY,
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn five_minutes_either_side_are_fresh() {
-        let secrets = Versions::only(SECRET);
+        let secrets = SecretVersions::single(SECRET);
         for (now, expected) in [
             (1_767_225_601 + 300, Ok(())),
             (1_767_225_601 - 300, Ok(())),
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn either_live_secret_verifies_and_the_one_that_did_is_told() {
-        let turned = Versions {
+        let turned = SecretVersions {
             current: "new".into(),
             previous: Some(SECRET.into()),
         };
@@ -192,7 +192,7 @@ mod tests {
             SECRET
         );
         assert_eq!(
-            verify(&Versions::only("new"), headers, BODY, now).unwrap_err(),
+            verify(&SecretVersions::single("new"), headers, BODY, now).unwrap_err(),
             SignatureError::Mismatch
         );
     }
@@ -206,7 +206,7 @@ mod tests {
         let signature = format!("v0={}", hex::encode(mac.into_bytes()));
         assert_eq!(
             check(
-                &Versions::only(""),
+                &SecretVersions::single(""),
                 TIMESTAMP,
                 &signature,
                 BODY,
@@ -220,7 +220,7 @@ mod tests {
     fn a_reserialised_body_is_refused() {
         let body = br#"{ "event": "x" }"#;
         let signature = signed_at(TIMESTAMP, body);
-        let secrets = Versions::only(SECRET);
+        let secrets = SecretVersions::single(SECRET);
         assert_eq!(
             check(&secrets, TIMESTAMP, &signature, body, 1_767_225_601),
             Ok(())
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn malformed_headers_are_refused() {
-        let secrets = Versions::only(SECRET);
+        let secrets = SecretVersions::single(SECRET);
         for (timestamp, signature) in [
             ("", SIGNATURE),
             ("-1767225601", SIGNATURE),
@@ -263,7 +263,7 @@ mod tests {
         fn a_changed_byte_anywhere_is_refused(at in 0usize..277, flip in 1u8..=255) {
             let mut body = BODY.to_vec();
             body[at] ^= flip;
-            prop_assert!(check(&Versions::only(SECRET), TIMESTAMP, SIGNATURE, &body, 1_767_225_601).is_err());
+            prop_assert!(check(&SecretVersions::single(SECRET), TIMESTAMP, SIGNATURE, &body, 1_767_225_601).is_err());
         }
     }
 }

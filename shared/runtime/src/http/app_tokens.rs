@@ -6,7 +6,7 @@ use crate::secrets::Secret;
 use http::header::AUTHORIZATION;
 use lambda_http::Request;
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience, TokenError};
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use secrecy::ExposeSecret as _;
 
 use crate::http::key_set::KeySet;
@@ -105,7 +105,7 @@ impl AppTokens {
 }
 
 /// An empty secret would let anybody sign.
-fn usable(versions: Versions) -> Result<AppKeys, AppTokenError> {
+fn usable(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     if versions
         .iter()
         .any(|secret| secret.expose_secret().is_empty())

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Up
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{LinkId, ZoomUser};
-use reelay_domain::link::{Change, GrantStatus, Lifecycle, Link, LinkStatus, Refused};
+use reelay_domain::link::{ChangeError, GrantChange, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::notification;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
@@ -32,7 +32,7 @@ impl LinkTable {
     pub async fn change(
         &self,
         zoom_user: &ZoomUser,
-        change: &Change,
+        change: &GrantChange,
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
@@ -56,7 +56,7 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         version: u64,
-        change: &Change,
+        change: &GrantChange,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MOST_ATTEMPTS {
@@ -91,7 +91,7 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         let link = consent.link.as_ref().map(|pending| Link {
-            id: LinkId::of(consent.begun_by, consent.zoom_user),
+            id: LinkId::derive(consent.begun_by, consent.zoom_user),
             app_user: consent.begun_by.clone(),
             zoom_user: consent.zoom_user.clone(),
             display_name: consent.display_name.to_owned(),
@@ -99,7 +99,7 @@ impl LinkTable {
             created_at: now,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
-            formerly: Vec::new(),
+            previous_zoom_users: Vec::new(),
         });
         for _ in 0..MOST_ATTEMPTS {
             let holding = self.snapshot(consent.zoom_user).await?;
@@ -109,7 +109,7 @@ impl LinkTable {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
             });
-            let change = Change::Consent {
+            let change = GrantChange::Consent {
                 link: link.clone(),
                 superseded,
             };
@@ -152,7 +152,7 @@ impl LinkTable {
         mut item: ClaimItem,
         now: Timestamp,
     ) -> Result<Confirmation, LinkError> {
-        let change = Change::Confirm {
+        let change = GrantChange::Confirm {
             app_user: item.app_user.clone(),
         };
         for _ in 0..MOST_ATTEMPTS {
@@ -187,7 +187,9 @@ impl LinkTable {
                     });
                 }
                 Ok(None) => {}
-                Err(LinkError::Refused(Refused::NoLink)) => return Ok(Confirmation::Expired),
+                Err(LinkError::Rejected(ChangeError::LinkNotFound)) => {
+                    return Ok(Confirmation::Expired);
+                }
                 Err(error) => return Err(error),
             }
             // Somebody else changed something. It may have been this very claim: then the next round
@@ -210,13 +212,13 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         holding: &GrantSnapshot,
-        change: &Change,
+        change: &GrantChange,
         tokens: Option<&NewTokens>,
         more: Vec<TransactWriteItem>,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
-        let before = holding.lifecycle();
-        let after = before.after(change, now)?;
+        let before = holding.grant_state();
+        let after = before.apply(change, now)?;
         let generation = holding.next_generation(now);
         let told = before
             .facts(&after)
@@ -361,7 +363,7 @@ impl LinkTable {
                 )
                 .expression_attribute_values(":exchange", AttributeValue::S(new.exchange.clone()))
                 .expression_attribute_values(":scope", attribute(&new.scope)?);
-        } else if status == GrantStatus::Dead {
+        } else if status == GrantStatus::ReauthorizationRequired {
             remove.extend(["tokens", "next_check_day"]);
         }
         if let Some(day) = due::of_grant(status, tokens.is_some(), now) {
@@ -377,8 +379,8 @@ impl LinkTable {
     pub(super) fn link_items(
         &self,
         zoom_user: &ZoomUser,
-        before: &Lifecycle,
-        after: &Lifecycle,
+        before: &GrantState,
+        after: &GrantState,
     ) -> Result<Vec<TransactWriteItem>, AwsError> {
         let mut items = Vec::new();
         for link in after

@@ -51,9 +51,9 @@ impl Grant {
 /// When to look after a grant that has become this, with new tokens or without. `None`: as before.
 pub(super) fn of_grant(status: GrantStatus, new_tokens: bool, now: Timestamp) -> Option<Date> {
     match status {
-        GrantStatus::Ending => Some(day(now)),
+        GrantStatus::Revoking => Some(day(now)),
         GrantStatus::Live if new_tokens => Some(when_idle(now)),
-        GrantStatus::Live | GrantStatus::Dead => None,
+        GrantStatus::Live | GrantStatus::ReauthorizationRequired => None,
     }
 }
 
@@ -134,12 +134,15 @@ mod tests {
         let due = of_grant(GrantStatus::Live, true, now).unwrap();
         assert_eq!(due.to_string(), "2026-03-02");
         assert_eq!(
-            of_grant(GrantStatus::Ending, false, now)
+            of_grant(GrantStatus::Revoking, false, now)
                 .unwrap()
                 .to_string(),
             "2026-01-01"
         );
         assert_eq!(of_grant(GrantStatus::Live, false, now), None);
-        assert_eq!(of_grant(GrantStatus::Dead, false, now), None);
+        assert_eq!(
+            of_grant(GrantStatus::ReauthorizationRequired, false, now),
+            None
+        );
     }
 }

@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use reelay_domain::link::{Change, GrantStatus, Lifecycle};
+use reelay_domain::link::{GrantChange, GrantState, GrantStatus};
 
 use crate::sessions::Item;
 use reelay_runtime::random;
@@ -12,13 +12,13 @@ use reelay_runtime::random;
 /// The receipt of what a change erases; `None` if it erases nothing. It is written in the transaction
 /// that erases, so there is none without the other.
 pub(super) fn receipt(
-    change: &Change,
-    before: &Lifecycle,
-    after: &Lifecycle,
+    change: &GrantChange,
+    before: &GrantState,
+    after: &GrantState,
     now: Timestamp,
 ) -> Option<Item> {
     let has_tokens =
-        |state: &Lifecycle| matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Ending));
+        |state: &GrantState| matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
     let tokens = has_tokens(before) && !has_tokens(after);
     let links = before.links.len().saturating_sub(after.links.len());
     if !tokens && links == 0 {
@@ -37,14 +37,14 @@ pub(super) fn receipt(
     ]))
 }
 
-fn reason(change: &Change) -> &'static str {
+fn reason(change: &GrantChange) -> &'static str {
     match change {
-        Change::Consent { .. } | Change::Confirm { .. } => "replaced",
-        Change::Disconnect { .. } => "disconnected",
-        Change::ExpirePending { .. } => "never_confirmed",
-        Change::Condemn => "refused_by_zoom",
-        Change::Deauthorized => "deauthorized",
-        Change::Revoked => "revoked",
+        GrantChange::Consent { .. } | GrantChange::Confirm { .. } => "replaced",
+        GrantChange::Disconnect { .. } => "disconnected",
+        GrantChange::ExpirePending { .. } => "never_confirmed",
+        GrantChange::RequireReauthorization => "refused_by_zoom",
+        GrantChange::Deauthorize => "deauthorized",
+        GrantChange::CompleteRevocation => "revoked",
     }
 }
 
@@ -54,14 +54,14 @@ mod tests {
     use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
     use reelay_domain::link::{Link, LinkStatus};
 
-    fn active() -> Lifecycle {
+    fn active() -> GrantState {
         let app_user: AppUserId = "alice-the-app-user".parse().unwrap();
         let zoom_user = ZoomUser {
             account_id: "TheAccount".parse().unwrap(),
             user_id: "TheZoomUser".parse().unwrap(),
         };
         let link = Link {
-            id: LinkId::of(&app_user, &zoom_user),
+            id: LinkId::derive(&app_user, &zoom_user),
             app_user,
             zoom_user,
             display_name: "Their Name".to_owned(),
@@ -69,9 +69,9 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             activated_at: None,
             pending_until: None,
-            formerly: Vec::new(),
+            previous_zoom_users: Vec::new(),
         };
-        Lifecycle {
+        GrantState {
             grant: Some(GrantStatus::Live),
             links: vec![link],
         }
@@ -81,8 +81,8 @@ mod tests {
     fn a_receipt_says_what_and_why_and_nothing_of_whom() {
         let now: Timestamp = "2026-11-23T17:00:00Z".parse().unwrap();
         let before = active();
-        let after = before.after(&Change::Deauthorized, now).unwrap();
-        let receipt = receipt(&Change::Deauthorized, &before, &after, now).unwrap();
+        let after = before.apply(&GrantChange::Deauthorize, now).unwrap();
+        let receipt = receipt(&GrantChange::Deauthorize, &before, &after, now).unwrap();
         assert_eq!(
             receipt["zoom_user"],
             AttributeValue::S("erasures#2026-11".to_owned())
@@ -111,8 +111,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let before = active();
         let app_user = before.links[0].app_user.clone();
-        let confirm = Change::Confirm { app_user };
-        let after = before.after(&confirm, now).unwrap();
+        let confirm = GrantChange::Confirm { app_user };
+        let after = before.apply(&confirm, now).unwrap();
         assert_eq!(receipt(&confirm, &before, &after, now), None);
     }
 }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{GrantStatus, Lifecycle, Link, LinkStatus, Refused};
+use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::{Notification, NotificationMessage};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -126,9 +126,9 @@ pub enum Confirmation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// What there was before.
-    pub before: Lifecycle,
+    pub before: GrantState,
     /// What there is now.
-    pub after: Lifecycle,
+    pub after: GrantState,
     /// What the app is still to be told, this change's facts among it: [`LinkTable::publish_outbox`].
     pub outbox: Vec<OutboxEntry>,
 }
@@ -166,7 +166,7 @@ pub enum LinkError {
     Table(#[from] AwsError),
     /// The rules do not allow it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ChangeError),
     /// Too many others changed the same grant at the same time.
     #[error("the grant is being changed by others")]
     Contended,
@@ -201,8 +201,8 @@ impl GrantSnapshot {
     }
 
     /// What `domain` reasons about.
-    pub fn lifecycle(&self) -> Lifecycle {
-        Lifecycle {
+    pub fn grant_state(&self) -> GrantState {
+        GrantState {
             grant: self.grant.as_ref().map(|grant| grant.status),
             links: self.links.clone(),
         }
@@ -223,7 +223,7 @@ struct LinkItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    formerly: Vec<ZoomUser>,
+    previous_zoom_users: Vec<ZoomUser>,
 }
 
 /// The table.
@@ -303,7 +303,7 @@ impl LinkTable {
         let messages: Vec<_> = outbox
             .iter()
             .flat_map(|unsent| unsent.notifications.iter().cloned())
-            .map(NotificationMessage::to_all)
+            .map(NotificationMessage::new)
             .collect();
         notifications
             .send_all(&messages, zoom_user.account_id.as_str())
@@ -350,7 +350,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         activated_at: link.activated_at,
         pending_until: link.pending_until,
         next_check_day: link.pending_until.map(due::day),
-        formerly: link.formerly.clone(),
+        previous_zoom_users: link.previous_zoom_users.clone(),
     };
     keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
@@ -374,7 +374,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         created_at: item.created_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
-        formerly: item.formerly,
+        previous_zoom_users: item.previous_zoom_users,
     })
 }
 

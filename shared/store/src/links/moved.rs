@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::LinkFact;
+use reelay_domain::link::LinkNotification;
 use reelay_domain::notification;
 
 use super::change::{MOST_ATTEMPTS, put};
@@ -57,15 +57,15 @@ impl LinkTable {
             let Some(grant) = old.grant.as_ref().filter(|grant| grant.version == version) else {
                 return Ok(None);
             };
-            let before = new.lifecycle();
-            let after = before.joined_by(&old.lifecycle(), to)?;
+            let before = new.grant_state();
+            let after = before.merge_moved(&old.grant_state(), to)?;
             // Above both, so that no fact is told under the id of another.
             let generation = new.next_generation(now).max(grant.generation + 1);
             let mut facts = before.facts(&after);
             let kept = |id| after.links.iter().any(|link| link.id == id);
             let merged = old.links.iter().filter(|link| link.status.is_visible());
             let merged = merged.filter(|link| !kept(link.id.clone()));
-            facts.extend(merged.cloned().map(LinkFact::Removed));
+            facts.extend(merged.cloned().map(LinkNotification::Removed));
             let told = facts
                 .iter()
                 .map(|fact| notification::link_fact(fact, generation, now))
@@ -73,7 +73,7 @@ impl LinkTable {
             let unsent = OutboxEntry::of(told, now);
 
             let mut items = vec![self.delete_grant(from, grant)?];
-            items.extend(self.link_items(from, &old.lifecycle(), &Default::default())?);
+            items.extend(self.link_items(from, &old.grant_state(), &Default::default())?);
             items.push(self.grant_item_after(
                 to,
                 new.grant.as_ref(),

@@ -1,4 +1,4 @@
-//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::upkeep`.
+//! Which files the clock has to look after, and when. What is to be done about them is `reelay_domain::maintenance`.
 //!
 //! An item that may need somebody carries the day and the time of the next look; the index over them has one
 //! partition a day, sorted by time. They are set with the item, and removed with the write that stores the
@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::{RecordingId, ZoomUser};
-use reelay_domain::upkeep::{FIRST_LOOK, Upkeep};
+use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
 use serde::{Deserialize, Serialize};
 
 use super::{FileItem, FileKey, RecordingTable, conditional, number, recording_entry};
@@ -42,7 +42,7 @@ impl NextCheck {
 
     /// The first look at something that is written now.
     pub fn first(now: Timestamp) -> Self {
-        Self::at(now.checked_add(FIRST_LOOK).unwrap_or(now))
+        Self::at(now.checked_add(FIRST_CHECK_DELAY).unwrap_or(now))
     }
 
     /// Whether it is time.
@@ -123,19 +123,19 @@ impl RecordingTable {
         &self,
         key: &FileKey,
         item: &FileItem,
-        upkeep: &Upkeep,
+        upkeep: &FileMaintenance,
     ) -> Result<(), AwsError> {
         let mut update = self.update(&key.zoom_user, &key.entry());
         let mut expression = String::new();
         let mut removed = Vec::new();
-        match upkeep.next {
+        match upkeep.next_check_at {
             Some(next) => {
                 expression.push_str("SET next_check_day = :day, next_check_at = :at ");
                 update = with_look(update, &NextCheck::at(next));
             }
             None => removed.extend(["next_check_day", "next_check_at"]),
         }
-        if upkeep.drop_source {
+        if upkeep.delete_source {
             removed.extend(["#source", "source_saved_at"]);
             update = update.expression_attribute_names("#source", "source");
         }

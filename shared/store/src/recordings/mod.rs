@@ -21,8 +21,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
-use reelay_domain::recording::{File, FileFacts, FileStatus, Recording, RecordingFacts, ZoomState};
-use reelay_domain::seal::Sealed;
+use reelay_domain::recording::{
+    File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
+};
+use reelay_domain::source_cipher::EncryptedSource;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
@@ -47,7 +49,7 @@ pub struct RecordingItem {
     /// What Zoom says. Its start time is the first that was seen and never changes: it is part of the
     /// object keys.
     #[serde(flatten)]
-    pub facts: RecordingFacts,
+    pub metadata: RecordingMetadata,
     /// Whether Zoom still has it.
     #[serde(default)]
     pub zoom_state: ZoomState,
@@ -82,7 +84,7 @@ fn string_set<S: serde::Serializer>(
 pub struct FileItem {
     /// What Zoom says.
     #[serde(flatten)]
-    pub facts: FileFacts,
+    pub metadata: FileMetadata,
     /// Where it is.
     pub status: FileStatus,
     /// Why it failed or was skipped.
@@ -99,7 +101,7 @@ pub struct FileItem {
     pub crc64nvme: Option<String>,
     /// Where to fetch it, sealed; gone once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Sealed>,
+    pub source: Option<EncryptedSource>,
     /// When the source was written, epoch milliseconds; there as long as the source is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_saved_at: Option<i64>,
@@ -177,7 +179,7 @@ pub struct UploadState {
 impl From<FileItem> for File {
     fn from(item: FileItem) -> Self {
         Self {
-            facts: item.facts,
+            metadata: item.metadata,
             status: item.status,
             reason: item.reason,
             bytes_stored: item.bytes_stored,
@@ -211,7 +213,7 @@ impl RecordingWithFiles {
     pub fn recording(&self) -> Recording {
         Recording {
             zoom_user: self.zoom_user.clone(),
-            facts: self.item.facts.clone(),
+            metadata: self.item.metadata.clone(),
             zoom_state: self.item.zoom_state,
             sequence: self.item.sequence,
             files: self.files.iter().cloned().map(File::from).collect(),
@@ -351,15 +353,15 @@ impl RecordingTable {
     pub async fn add_recording(
         &self,
         zoom_user: &ZoomUser,
-        facts: &RecordingFacts,
+        metadata: &RecordingMetadata,
         event_ts: i64,
         requested: bool,
     ) -> Result<AddOutcome<RecordingItem>, AwsError> {
-        let id = RecordingId::of(&facts.meeting_uuid);
+        let id = RecordingId::from_uuid(&facts.meeting_uuid);
         let item = RecordingItem {
             start_order: format!("{}#{id}", whole_seconds(facts.start_time)),
             account_meeting: format!("{}#{}", zoom_user.account_id, facts.meeting_uuid),
-            facts: facts.clone(),
+            metadata: facts.clone(),
             zoom_state: ZoomState::Present,
             sequence: 0,
             last_event_ts: event_ts,
@@ -373,10 +375,10 @@ impl RecordingTable {
     pub async fn refresh_recording(
         &self,
         zoom_user: &ZoomUser,
-        facts: &RecordingFacts,
+        metadata: &RecordingMetadata,
         event_ts: i64,
     ) -> Result<(), AwsError> {
-        let id = RecordingId::of(&facts.meeting_uuid);
+        let id = RecordingId::from_uuid(&facts.meeting_uuid);
         let update = self
             .update(zoom_user, &recording_entry(&id))
             .update_expression(
@@ -403,7 +405,7 @@ impl RecordingTable {
     pub async fn update_source(
         &self,
         key: &FileKey,
-        source: &Sealed,
+        source: &EncryptedSource,
         event_ts: i64,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
@@ -429,7 +431,7 @@ impl RecordingTable {
     pub async fn requeue_failed(
         &self,
         key: &FileKey,
-        fresher: Option<(&Sealed, i64)>,
+        fresher: Option<(&EncryptedSource, i64)>,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
         let update = self.update(&key.zoom_user, &key.entry());

@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
-use reelay_domain::notification::MOST_FILES;
-use reelay_domain::recording::{FileFacts, FileStatus};
+use reelay_domain::notification::MAX_INLINE_FILES;
+use reelay_domain::recording::{FileMetadata, FileStatus};
 use serde::Deserialize;
 
 use super::{
@@ -29,7 +29,7 @@ struct SlimFile {
 impl From<SlimFile> for FileItem {
     fn from(slim: SlimFile) -> Self {
         Self {
-            facts: FileFacts {
+            metadata: FileMetadata {
                 id: slim.id,
                 file_type: String::new(),
                 recording_type: None,
@@ -98,7 +98,7 @@ impl RecordingTable {
         id: &RecordingId,
         in_full: Option<&FileId>,
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
-        let first = i32::try_from(MOST_FILES + 1).unwrap_or(i32::MAX);
+        let first = i32::try_from(MAX_INLINE_FILES + 1).unwrap_or(i32::MAX);
         let page = self.rows(zoom_user, id).limit(first).send().await;
         let page = page.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
         let rest = page

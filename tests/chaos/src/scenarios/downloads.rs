@@ -50,7 +50,7 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     for delivery in &created.deliveries {
         world
             .zoom()?
-            .attempted(*delivery, 1)
+            .wait_for_attempts(*delivery, 1)
             .await
             .context("no delivery")?;
     }
@@ -115,7 +115,7 @@ async fn check(case: &mut Case<'_>, recording: &Recording) -> anyhow::Result<()>
     let bucket = Bucket::new(world.warm.environment("recording-downloader")?)?;
     let zoom_user = case.zoom_users[0].clone();
     let uuid: MeetingUuid = recording.uuid.parse()?;
-    let id = RecordingId::of(&uuid);
+    let id = RecordingId::from_uuid(&uuid);
     let key = |file: &str| {
         anyhow::Ok(object_key::file(
             &zoom_user,

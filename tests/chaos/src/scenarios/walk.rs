@@ -110,7 +110,7 @@ async fn step(case: &mut Case<'_>, open: &mut Open) -> anyhow::Result<()> {
         40..43 => move_user(case, &zoom_user)?,
         // An event of a host whom nobody linked, and whose user id is known.
         43..47 => {
-            let order = json!({"v": 1, "order": "look_after", "zoom_user": zoom_user});
+            let order = json!({"v": 1, "job": "maintain_grant", "zoom_user": zoom_user});
             world.journal.order(order.to_string());
         }
         _ => together(case, open).await?,
@@ -259,7 +259,7 @@ fn zoom_fails(dice: &mut Dice) -> NewFault {
     let faults = [
         Fault::Status { status: 500 },
         Fault::Close,
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::Html,
     ];
     let point = points[dice.below(points.len())];

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use jiff::SignedDuration;
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::notification;
 use reelay_zoom_sim::NewFile;
 use support::people::ADA;
@@ -13,7 +13,8 @@ use super::{Trap, linked_with_inbox, of_ada, two_small};
 
 /// Whether a delivery is signed as Standard Webhooks says, with the secret that the app was given.
 fn is_signed(system: &System, told: &Told) -> bool {
-    let secrets = Versions::only(system.stack.config().secrets.notification_secret.as_str());
+    let secrets =
+        SecretVersions::single(system.stack.config().secrets.notification_secret.as_str());
     notification::signature(&secrets, &told.id, told.timestamp, &told.body).unwrap()
         == told.signature
 }
@@ -115,7 +116,7 @@ async fn while_the_notification_secret_turns_over_both_signatures_are_sent() {
         ..told.clone()
     };
     assert!(is_signed(&system, &with_old));
-    let new = Versions::only("bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh");
+    let new = SecretVersions::single("bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh");
     assert_eq!(
         notification::signature(&new, &told.id, told.timestamp, &told.body).unwrap(),
         signatures[0]

@@ -1,7 +1,7 @@
 //! Zoom users who change accounts, and Zoom users whom many share.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{GrantStatus, LinkStatus, MOST_LINKS};
+use reelay_domain::link::{GrantStatus, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_store::links::GrantSnapshot;
 use reelay_zoom_sim::{RawEvent, Target};
 use support::people::{ADA, BEN};
@@ -89,7 +89,9 @@ async fn an_event_that_claims_a_move_moves_nobody() {
 #[tokio::test]
 async fn forty_five_app_users_share_a_zoom_user_and_the_next_is_told_why_not() {
     let scene = Scene::open().await;
-    let app_users: Vec<String> = (0..MOST_LINKS).map(|n| format!("user{n}")).collect();
+    let app_users: Vec<String> = (0..MAX_LINKS_PER_GRANT)
+        .map(|n| format!("user{n}"))
+        .collect();
     for app_user in &app_users {
         scene.system.link(app_user, ADA).await;
     }
@@ -103,7 +105,7 @@ async fn forty_five_app_users_share_a_zoom_user_and_the_next_is_told_why_not() {
     scene.settle().await;
     // The consent was final at Zoom all the same: its tokens serve those who are linked.
     scene.assert_served(ADA).await;
-    assert_eq!(scene.holding(ADA).await.links.len(), MOST_LINKS);
+    assert_eq!(scene.holding(ADA).await.links.len(), MAX_LINKS_PER_GRANT);
     // One of them may connect again.
     scene.system.link("user7", ADA).await;
 
@@ -112,7 +114,7 @@ async fn forty_five_app_users_share_a_zoom_user_and_the_next_is_told_why_not() {
     zoom::complete(&scene.system, small(ADA)).await;
     scene.settle().await;
     let holding = scene.holding(ADA).await;
-    assert_eq!(holding.links.len(), MOST_LINKS);
+    assert_eq!(holding.links.len(), MAX_LINKS_PER_GRANT);
     scene.assert_served(ADA).await;
 
     // ... dead, ...
@@ -124,7 +126,10 @@ async fn forty_five_app_users_share_a_zoom_user_and_the_next_is_told_why_not() {
         .await
         .unwrap_err();
     let holding = scene.holding(ADA).await;
-    assert_eq!(holding.grant.unwrap().status, GrantStatus::Dead);
+    assert_eq!(
+        holding.grant.unwrap().status,
+        GrantStatus::ReauthorizationRequired
+    );
     let waiting =
         |link: &reelay_domain::link::Link| link.status == LinkStatus::ReauthorizationRequired;
     assert!(holding.links.iter().all(waiting));
@@ -136,7 +141,7 @@ async fn forty_five_app_users_share_a_zoom_user_and_the_next_is_told_why_not() {
     scene.delivered(id).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    for app_user in [&app_users[0], &app_users[MOST_LINKS - 1]] {
+    for app_user in [&app_users[0], &app_users[MAX_LINKS_PER_GRANT - 1]] {
         let told = scene.told(app_user).await;
         assert_eq!(told["link.activated"], 3, "{app_user}");
         assert_eq!(told["link.reauthorization_required"], 1, "{app_user}");

@@ -147,7 +147,7 @@ async fn a_backfill_that_zoom_interrupts_is_completed_and_one_without_a_grant_is
     scene.disconnect("alice", &id).await;
     scene.settle().await;
     let user = scene.zoom_user(ADA);
-    scene.order(json!({"v": 1, "order": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
+    scene.order(json!({"v": 1, "job": "backfill", "zoom_user": user, "from": "2026-01-01", "to": "2026-02-01"})).await;
     scene.settle().await;
     assert_eq!(scene.requests("/recordings"), 0);
     assert_eq!(scene.dead_jobs().await, [""; 0]);

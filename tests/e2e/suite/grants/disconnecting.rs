@@ -2,7 +2,7 @@
 
 use reelay_domain::link::GrantStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use reqwest::Method;
 use serde_json::json;
 use support::people::{ADA, CEM};
@@ -22,8 +22,8 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
 
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
     scene
         .assert_told("alice", [("activated", 1), ("removed", 1)])
@@ -177,7 +177,7 @@ async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     // Also when it is looked at before the revocation is done.
     let user = scene.zoom_user(ADA);
-    let check = json!({"v": 1, "order": "check_grant", "zoom_user": user});
+    let check = json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user});
     scene.order(check.clone()).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
@@ -195,7 +195,7 @@ async fn our_own_revocation_comes_back_and_ends_no_link_made_right_after() {
     scene.delivered(twin).await;
     // And the order that is sent ahead, in case we die in between, comes a minute later.
     scene
-        .order(json!({"v": 1, "order": "end_grant", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "revoke_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.system.app.links("alice").await, [link]);
@@ -262,7 +262,7 @@ async fn a_revocation_that_fails_is_done_later_and_in_the_meantime_nobody_begins
     scene.settle().await;
     scene.assert_status("alice", &[]).await;
     let holding = scene.holding(ADA).await;
-    assert_eq!(holding.grant.unwrap().status, GrantStatus::Ending);
+    assert_eq!(holding.grant.unwrap().status, GrantStatus::Revoking);
     let dead = scene.dead_jobs().await;
     assert_eq!(dead.len(), 1, "{dead:?}");
 

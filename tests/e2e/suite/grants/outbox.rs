@@ -30,7 +30,7 @@ async fn a_removed_link_is_told_although_the_call_that_gave_it_up_died_before() 
     // The order that was sent ahead, for this very case.
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "end_grant", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "revoke_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     scene
@@ -64,7 +64,7 @@ async fn whichever_aws_call_of_giving_up_a_link_is_spoiled_it_ends_all_the_same(
             // The order that is sent ahead waits for a minute; this is it.
             let user = scene.zoom_user(ADA);
             scene
-                .order(json!({"v": 1, "order": "end_grant", "zoom_user": user}))
+                .order(json!({"v": 1, "job": "revoke_grant", "zoom_user": user}))
                 .await;
             scene.settle().await;
             scene.assert_gone(ADA).await;
@@ -90,7 +90,7 @@ async fn a_deauthorization_is_told_although_whoever_found_it_died_before() {
     // SQS delivers the order again until it is carried out.
     for _ in 0..2 {
         scene
-            .order(json!({"v": 1, "order": "check_grant", "zoom_user": user}))
+            .order(json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user}))
             .await;
         scene.settle().await;
     }
@@ -118,7 +118,7 @@ async fn a_deauthorization_is_told_although_the_last_step_failed() {
     scene.assert_status("alice", &[]).await;
     unmute(&scene);
     scene
-        .order(json!({"v": 1, "order": "check_grant", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.removals("alice").await, 1);

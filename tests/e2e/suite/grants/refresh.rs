@@ -124,7 +124,7 @@ async fn a_grant_that_zoom_has_ended_is_reported_once_and_a_new_consent_revives_
     let dead = scene.holding(ADA).await.grant.unwrap();
     assert_eq!(
         (dead.status, dead.tokens),
-        (GrantStatus::Dead, None),
+        (GrantStatus::ReauthorizationRequired, None),
         "tokens are kept"
     );
 
@@ -224,7 +224,7 @@ async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1));
+    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseResponse, 1));
     let error = scene.grants().access_token(&user).await.unwrap_err();
     assert!(matches!(error, GrantError::Transient(_)), "{error}");
     scene.assert_status("alice", &["active"]).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use reelay_domain::link::LinkStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use serde_json::json;
 use support::people::{ADA, CEM};
 use support::store;
@@ -107,7 +107,7 @@ async fn a_look_at_a_grant_that_ended_before_its_access_token_did_reports_it_at_
     scene.remove_silently(ADA).await;
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     scene
@@ -129,7 +129,7 @@ async fn a_look_at_a_grant_whose_access_token_alone_is_refused_keeps_it() {
     ));
     let user = scene.zoom_user(ADA);
     scene
-        .order(json!({"v": 1, "order": "look_after", "zoom_user": user}))
+        .order(json!({"v": 1, "job": "maintain_grant", "zoom_user": user}))
         .await;
     scene.settle().await;
     assert_eq!(scene.refreshes(), 1);
@@ -146,8 +146,8 @@ async fn a_grant_whose_last_order_was_lost_is_revoked_by_the_clock() {
     scene.sweep().await;
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
 }
 

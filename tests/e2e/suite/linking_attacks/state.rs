@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::SignedDuration;
-use reelay_domain::keys::Versions;
+use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce};
 use support::System;
 use support::people::{ADA, BEN, CEM};
@@ -59,7 +59,7 @@ async fn a_state_signed_by_an_unknown_key_is_refused() {
         .unwrap();
     for key in ["attacker", "", &system.stack.config().secrets.app_secret] {
         let state = signed_state::sign(
-            &Versions::only(key),
+            &SecretVersions::single(key),
             &Nonce::from_random(nonce),
             system.app.now(),
         );
@@ -86,7 +86,7 @@ async fn a_good_mac_over_a_session_that_never_was_opens_nothing() {
         .send()
         .await
         .unwrap();
-    let keys = Versions::only(key.secret_string.unwrap());
+    let keys = SecretVersions::single(key.secret_string.unwrap());
     let state = signed_state::sign(&keys, &Nonce::from_random([7; 16]), system.app.now());
     let visit = browser.visit(&with_parameter(&back, "state", &state)).await;
     assert_eq!(visit.page(), "session_spent");

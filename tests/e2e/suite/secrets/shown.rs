@@ -10,16 +10,16 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use recording_downloader::transfer::{Rung, Standalone};
+use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, MeetingUuid, ZoomUser};
 use reelay_domain::jwt::{AppKeys, Audience};
-use reelay_domain::keys::Versions;
-use reelay_domain::message::{EventBody, EventMessage, V1};
-use reelay_domain::recording::{FileFacts, FileStatus, PresignedUrl};
-use reelay_domain::return_url::Outcome;
-use reelay_domain::seal::{self, Source};
-use reelay_domain::session::BrowserSecret;
+use reelay_domain::keys::SecretVersions;
+use reelay_domain::message::{EventBody, EventMessage, SchemaV1};
+use reelay_domain::recording::{FileMetadata, FileStatus, PresignedUrl};
+use reelay_domain::return_url::LinkOutcome;
 use reelay_domain::signed_state::{self, Nonce};
+use reelay_domain::source_cipher::{self, DownloadSource};
 use reelay_domain::webhook::signature::SignatureHeaders;
 use reelay_domain::webhook::{endpoint_validation, event, redact};
 use reelay_grants::Grants;
@@ -209,7 +209,7 @@ fn ada() -> ZoomUser {
 }
 
 fn keys_and_tokens(gallery: &mut Gallery) {
-    let versions = Versions {
+    let versions = SecretVersions {
         current: gallery.secret("a current key").into(),
         previous: Some(gallery.secret("a previous key").into()),
     };
@@ -249,7 +249,7 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     let claim = Claim::from_random(bytes(3));
     gallery.needles.add("a claim", claim.expose());
     gallery.show(&claim);
-    gallery.show(&Outcome::Link(claim.expose()));
+    gallery.show(&LinkOutcome::Claim(claim.expose()));
     let browser = BrowserSecret::from_random(bytes(5));
     let cookie = browser.set_cookie().expose_secret().to_owned();
     let value = cookie.split(['=', ';']).nth(1).unwrap();
@@ -259,7 +259,7 @@ fn what_a_browser_carries(gallery: &mut Gallery) {
     let nonce = Nonce::from_random(nonce_bytes);
     gallery.needles.add_bytes("a nonce", &nonce_bytes);
     gallery.show(&nonce);
-    let keys = Versions::only(gallery.secret("a state key"));
+    let keys = SecretVersions::single(gallery.secret("a state key"));
     let state = signed_state::sign(&keys, &nonce, now());
     gallery.needles.add("a state", &state);
     gallery.show(&signed_state::verify(&keys, &state, now()).unwrap());
@@ -308,9 +308,9 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         signature: &signature,
     });
     let secret = SecretString::from(gallery.secret("a webhook secret"));
-    gallery.show(&endpoint_validation::answer(&secret, "plain"));
+    gallery.show(&endpoint_validation::respond(&secret, "plain"));
 
-    let keys = Versions::only(gallery.secret("a queue key"));
+    let keys = SecretVersions::single(gallery.secret("a queue key"));
     let mut event = json!({
         "event": "recording.completed",
         "download_token": gallery.secret("a download token"),
@@ -328,16 +328,16 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     let body = EventBody::Event(event);
     gallery.show(&body);
     gallery.show(&EventMessage {
-        v: V1,
+        v: SchemaV1,
         received_at: now(),
         body,
     });
-    let source = Source {
+    let source = DownloadSource {
         url: gallery.secret("a source's URL").into(),
         token: Some(gallery.secret("a source's token").into()),
     };
     gallery.show(&source);
-    let listed = event::listed_file(
+    let listed = event::find_listed_file(
         &json!({"recording_files": [{"id": "file", "download_url": gallery.secret("a listed URL")}]}),
         &meeting(),
         &"file".parse().unwrap(),
@@ -350,9 +350,9 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     };
     gallery.show(&rung);
     gallery.show(&Standalone::new(vec![rung]));
-    let sealed = seal::seal(&keys, &meeting(), &source, [9; 16]);
+    let sealed = source_cipher::encrypt(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
-    let facts = FileFacts {
+    let facts = FileMetadata {
         id: "file".parse().unwrap(),
         file_type: "MP4".to_owned(),
         recording_type: None,
@@ -360,7 +360,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         size: None,
     };
     gallery.show(&FileItem {
-        facts: facts.clone(),
+        metadata: facts.clone(),
         status: FileStatus::Queued,
         reason: None,
         bytes_stored: 0,
@@ -379,7 +379,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     });
     let recording = reelay_domain::recording::Recording {
         zoom_user: ada(),
-        facts: reelay_domain::recording::RecordingFacts {
+        metadata: reelay_domain::recording::RecordingMetadata {
             meeting_uuid: meeting(),
             meeting_id: None,
             topic: "Synthetic".to_owned(),
@@ -512,7 +512,7 @@ async fn what_rests(gallery: &mut Gallery) {
             .add("a state key that was read", key.expose_secret());
     }
     assert!(
-        format!("{state_key:?}").contains("Versions"),
+        format!("{state_key:?}").contains("SecretVersions"),
         "it was not read"
     );
     gallery.show(&state_key);
@@ -521,7 +521,7 @@ async fn what_rests(gallery: &mut Gallery) {
     let token = gallery.secret("an API token");
     gallery.show_both(&app_tokens.verify(&token, Audience::Api).await.unwrap_err());
     assert!(
-        format!("{app_tokens:?}").contains("Versions"),
+        format!("{app_tokens:?}").contains("SecretVersions"),
         "it was not read"
     );
     gallery.show(&app_tokens);

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::sealed_source(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::encrypted_source(input));
