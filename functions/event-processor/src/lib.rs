@@ -176,15 +176,15 @@ impl EventProcessor {
         let is_measured = self.automatic && event.event_ts != 0;
         let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
-            .map(|(facts, source)| {
-                let skip = self.filter.skip_reason(&event.recording, &facts);
+            .map(|(metadata, source)| {
+                let skip = self.filter.skip_reason(&event.recording, &metadata);
                 let key = FileKey {
                     zoom_user: event.host.clone(),
                     recording: recording_id.clone(),
-                    file: facts.id.clone(),
+                    file: metadata.id.clone(),
                 };
                 let item = FileItem {
-                    facts,
+                    metadata,
                     status: if skip.is_some() {
                         FileStatus::Skipped
                     } else {

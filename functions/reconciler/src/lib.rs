@@ -74,7 +74,7 @@ impl Reconciler {
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<JobMessage>| async move {
-                self.carry_out(delivery.message.order)
+                self.carry_out(delivery.message.job)
                     .await
                     .map_err(Retry::new)
             })
@@ -82,7 +82,7 @@ impl Reconciler {
     }
 
     async fn carry_out(&self, job: Job) -> Result<(), OrderError> {
-        match order {
+        match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::VerifyDeauthorization {
                 zoom_user,

@@ -27,21 +27,21 @@ impl Reconciler {
     }
 
     async fn order_what_is_due(&self, now: Timestamp) -> Result<(), OrderError> {
-        let mut orders: Vec<Job> = Vec::new();
+        let mut jobs: Vec<Job> = Vec::new();
         for zoom_user in self.grants.links().due_checks(now).await? {
-            orders.push(Job::MaintainGrant { zoom_user });
+            jobs.push(Job::MaintainGrant { zoom_user });
         }
         let before = (now - OVERDUE).as_millisecond();
         for open in self.sessions.open_exchanges().await? {
             if open.item.begun_at < before {
-                orders.push(Job::FinishConnect { exchange: open.key });
+                jobs.push(Job::FinishConnect { exchange: open.key });
             }
         }
-        let messages: Vec<JobMessage> = orders
+        let messages: Vec<JobMessage> = jobs
             .into_iter()
-            .map(|order| {
-                let kind = match &order {
-                    Job::MaintainGrant { .. } => "look_after",
+            .map(|job| {
+                let kind = match &job {
+                    Job::MaintainGrant { .. } => "maintain_grant",
                     _ => "finish_connect",
                 };
                 metrics::count(Metric::JobsEnqueuedByMaintenance, kind);

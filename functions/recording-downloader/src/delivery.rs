@@ -187,20 +187,20 @@ impl RecordingDownloader {
     }
 
     fn order(&self, owned: &Owned<'_>, recording: &RecordingItem) -> Order {
-        let facts = &owned.item.metadata;
+        let metadata = &owned.item.metadata;
         Order {
             key: object_key::file(
                 &owned.key.zoom_user,
                 &owned.key.recording,
                 recording.metadata.start_time,
                 &owned.key.file,
-                &facts.extension,
+                &metadata.extension,
             ),
-            content_type: object::content_type(&facts.extension).to_owned(),
-            metadata: object::metadata(facts, &recording.metadata.meeting_uuid),
-            extension: facts.extension.clone(),
-            declared: facts.size,
-            exact: facts.size_is_exact(),
+            content_type: object::content_type(&metadata.extension).to_owned(),
+            metadata: object::metadata(metadata, &recording.metadata.meeting_uuid),
+            extension: metadata.extension.clone(),
+            declared: metadata.size,
+            exact: metadata.size_is_exact(),
             strays: owned.item.attempt > 1,
         }
     }

@@ -4,15 +4,15 @@ use reelay_domain::ids::MeetingUuid;
 use reelay_domain::recording::FileMetadata;
 
 /// Object metadata is sent in headers: what is not plain ASCII is left out of it.
-pub(crate) fn metadata(metadata: &FileMetadata, meeting: &MeetingUuid) -> Vec<(String, String)> {
+pub(crate) fn metadata(file: &FileMetadata, meeting: &MeetingUuid) -> Vec<(String, String)> {
     let mut metadata = vec![
         ("zoom-meeting-uuid", meeting.as_str().to_owned()),
-        ("zoom-file-id", facts.id.as_str().to_owned()),
+        ("zoom-file-id", file.id.as_str().to_owned()),
     ];
-    if let Some(recording_type) = &facts.recording_type {
+    if let Some(recording_type) = &file.recording_type {
         metadata.push(("zoom-recording-type", recording_type.clone()));
     }
-    if let Some(size) = facts.size {
+    if let Some(size) = file.size {
         metadata.push(("zoom-file-size", size.to_string()));
     }
     metadata.retain(|(_, value)| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '));

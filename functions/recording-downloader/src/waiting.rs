@@ -27,7 +27,7 @@ const SPREAD: Duration = Duration::from_secs(60);
 pub(crate) fn tries(delivery: &Delivery<DownloadMessage>) -> u32 {
     delivery
         .message
-        .spent
+        .prior_attempts
         .saturating_add(delivery.receive_count)
 }
 

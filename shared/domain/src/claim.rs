@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 /// How long a claim may be confirmed.
-pub const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+pub const TTL: SignedDuration = SignedDuration::from_mins(10);
 
 /// 256 random bits, 43 characters of base64url.
 #[derive(Clone)]

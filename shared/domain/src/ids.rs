@@ -132,7 +132,7 @@ impl ZoomUser {
 
 impl RecordingId {
     /// The id of a meeting instance's recording.
-    pub fn of(uuid: &MeetingUuid) -> Self {
+    pub fn from_uuid(uuid: &MeetingUuid) -> Self {
         Self(URL_SAFE_NO_PAD.encode(uuid.as_str()))
     }
 }
@@ -160,7 +160,7 @@ impl FileId {
 impl LinkId {
     /// A link's id is derived from what it joins, so linking again finds the same one: `lnk_`, 11
     /// characters that stand for the app user, 22 that stand for the pair.
-    pub fn of(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
+    pub fn derive(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
         let mut hash = Sha256::new();
         for part in [
             app_user.as_str(),

@@ -79,7 +79,7 @@ pub enum TokenError {
 
 impl TokenError {
     /// The reason in words fit for the app's developer.
-    pub fn public(self) -> &'static str {
+    pub fn public_message(self) -> &'static str {
         match self {
             Self::Expired => "The token has expired.",
             Self::UnknownKey => "The token names a key that is not in the key set.",

@@ -22,7 +22,7 @@ pub struct SecretVersions {
 
 impl SecretVersions {
     /// Only one version, as right after deployment.
-    pub fn only(current: impl Into<String>) -> Self {
+    pub fn single(current: impl Into<String>) -> Self {
         Self {
             current: SecretString::from(current.into()),
             previous: None,

@@ -4,12 +4,14 @@
 //! arguments. So every rule can be tested on its own, and a test can stand at any moment in time.
 //! Input from outside is parsed here, once, into types that prove what was checked.
 
+pub mod browser_secret;
 pub mod claim;
 pub mod cursor;
 pub mod ids;
 pub mod jwt;
 pub mod keys;
 pub mod link;
+pub mod maintenance;
 pub mod message;
 pub mod notification;
 pub mod object_key;
@@ -18,8 +20,6 @@ pub mod pkce;
 pub mod recording;
 pub mod return_url;
 pub mod scope;
-pub mod seal;
-pub mod session;
 pub mod signed_state;
-pub mod upkeep;
+pub mod source_cipher;
 pub mod webhook;

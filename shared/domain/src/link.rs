@@ -41,10 +41,10 @@ pub enum GrantStatus {
     #[default]
     Live,
     /// Zoom does not honour it any more; it has no tokens. Its links wait for a new consent.
-    Dead,
+    ReauthorizationRequired,
     /// Nobody needs it any more; it is being revoked. There is no way back from here: revoking ends
     /// whatever the Zoom user has granted to this app.
-    Ending,
+    Revoking,
 }
 
 /// A link as it is stored.
@@ -154,22 +154,22 @@ pub enum GrantChange {
         app_user: AppUserId,
     },
     /// Zoom refuses the tokens for good.
-    Condemn,
+    RequireReauthorization,
     /// The Zoom user removed the app at Zoom: nothing of the grant is left there.
-    Deauthorized,
-    /// The revocation that `Ending` began is done.
-    Revoked,
+    Deauthorize,
+    /// The revocation that [`GrantStatus::Revoking`] began is done.
+    CompleteRevocation,
 }
 
 /// Why a change can't be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ChangeError {
     /// The grant is being revoked; whatever is written now would not outlive it.
     #[error("the grant is being revoked")]
-    Ending,
+    GrantRevoking,
     /// There is no such link.
     #[error("there is no such link")]
-    NoLink,
+    LinkNotFound,
     /// [`MAX_LINKS_PER_GRANT`] app users share this Zoom user already.
     #[error("too many app users share this Zoom user")]
     TooManyLinks,
@@ -190,8 +190,8 @@ impl GrantState {
     /// The state after a change. Repeating a change that is done changes nothing.
     ///
     /// # Errors
-    /// [`Refused`]; then nothing is to be written.
-    pub fn after(&self, change: &GrantChange, now: Timestamp) -> Result<Self, Refused> {
+    /// [`ChangeError`]; then nothing is to be written.
+    pub fn apply(&self, change: &GrantChange, now: Timestamp) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         match change {
             GrantChange::Consent { link, superseded } => {
@@ -291,15 +291,15 @@ impl GrantState {
     /// of two links of one app user the better one stays.
     ///
     /// # Errors
-    /// [`Refused`]; then nothing is to be written.
-    pub fn joined_by(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, Refused> {
+    /// [`ChangeError`]; then nothing is to be written.
+    pub fn merge_moved(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, ChangeError> {
         if self.grant == Some(GrantStatus::Revoking) {
             return Err(ChangeError::GrantRevoking);
         }
         let mut next = self.clone();
         for link in &old.links {
-            let mut formerly = link.previous_zoom_users.clone();
-            formerly.push(link.zoom_user.clone());
+            let mut previous = link.previous_zoom_users.clone();
+            previous.push(link.zoom_user.clone());
             let same = |known: &&mut Link| known.app_user == link.app_user;
             match next.links.iter_mut().find(same) {
                 Some(known) => {
@@ -308,16 +308,16 @@ impl GrantState {
                         known.activated_at = link.activated_at;
                         known.pending_until = known.pending_until.max(link.pending_until);
                     }
-                    formerly.retain(|user| {
+                    previous.retain(|user| {
                         user != zoom_user && !known.previous_zoom_users.contains(user)
                     });
-                    known.previous_zoom_users.extend(formerly);
+                    known.previous_zoom_users.extend(previous);
                 }
                 None => {
-                    formerly.retain(|user| user != zoom_user);
+                    previous.retain(|user| user != zoom_user);
                     next.links.push(Link {
                         zoom_user: zoom_user.clone(),
-                        formerly,
+                        previous_zoom_users: previous,
                         ..link.clone()
                     });
                 }
@@ -347,20 +347,22 @@ impl GrantState {
     }
 
     /// What the app is to be told of the way from `self` to `next`.
-    pub fn facts(&self, next: &Self) -> Vec<LinkNotification> {
+    pub fn notifications(&self, next: &Self) -> Vec<LinkNotification> {
         let was = |app_user: &AppUserId| {
             self.links
                 .iter()
                 .find(|link| link.app_user == *app_user)
                 .map(|link| link.status)
         };
-        let mut facts = Vec::new();
+        let mut notifications = Vec::new();
         for link in &next.links {
             match (was(&link.app_user), link.status) {
                 (before, now) if before == Some(now) => {}
-                (_, LinkStatus::Active) => facts.push(LinkNotification::Activated(link.clone())),
+                (_, LinkStatus::Active) => {
+                    notifications.push(LinkNotification::Activated(link.clone()))
+                }
                 (_, LinkStatus::ReauthorizationRequired) => {
-                    facts.push(LinkNotification::ReauthorizationRequired(link.clone()));
+                    notifications.push(LinkNotification::ReauthorizationRequired(link.clone()));
                 }
                 (_, LinkStatus::Pending) => {}
             }
@@ -371,8 +373,8 @@ impl GrantState {
             .iter()
             .filter(gone)
             .filter(|link| link.status.is_visible());
-        facts.extend(removed.cloned().map(LinkNotification::Removed));
-        facts
+        notifications.extend(removed.cloned().map(LinkNotification::Removed));
+        notifications
     }
 }
 
@@ -416,7 +418,7 @@ mod tests {
 
     fn run(changes: &[GrantChange]) -> GrantState {
         changes.iter().fold(GrantState::default(), |state, change| {
-            state.after(change, now()).unwrap_or(state)
+            state.apply(change, now()).unwrap_or(state)
         })
     }
 
@@ -451,17 +453,17 @@ mod tests {
         let state = run(&[consent(1), GrantChange::Disconnect { app_user: user(1) }]);
         assert_eq!(state.grant, Some(GrantStatus::Revoking));
         assert_eq!(
-            state.after(&consent(2), now()),
+            state.apply(&consent(2), now()),
             Err(ChangeError::GrantRevoking)
         );
         let tokens = GrantChange::Consent {
             link: None,
             superseded: false,
         };
-        assert_eq!(state.after(&tokens, now()).as_ref(), Ok(&state));
+        assert_eq!(state.apply(&tokens, now()).as_ref(), Ok(&state));
         assert_eq!(
             state
-                .after(&GrantChange::CompleteRevocation, now())
+                .apply(&GrantChange::CompleteRevocation, now())
                 .unwrap(),
             GrantState::default()
         );
@@ -492,11 +494,11 @@ mod tests {
     #[test]
     fn nobody_is_told_of_pending_links() {
         let before = run(&[consent(1)]);
-        assert!(GrantState::default().facts(&before).is_empty());
+        assert!(GrantState::default().notifications(&before).is_empty());
         let after = before
-            .after(&GrantChange::ExpirePending { app_user: user(1) }, now())
+            .apply(&GrantChange::ExpirePending { app_user: user(1) }, now())
             .unwrap();
-        assert!(before.facts(&after).is_empty());
+        assert!(before.notifications(&after).is_empty());
     }
 
     #[test]
@@ -511,39 +513,39 @@ mod tests {
         };
         let state = run(&[consent(1), again]);
         let expire = GrantChange::ExpirePending { app_user: user(1) };
-        assert_eq!(state.after(&expire, now()).unwrap().links.len(), 1);
-        assert!(state.after(&expire, later).unwrap().links.is_empty());
+        assert_eq!(state.apply(&expire, now()).unwrap().links.len(), 1);
+        assert!(state.apply(&expire, later).unwrap().links.is_empty());
     }
 
     #[test]
     fn every_visible_change_is_told_once() {
         let pending = run(&[consent(1)]);
         let active = pending
-            .after(&GrantChange::Confirm { app_user: user(1) }, now())
+            .apply(&GrantChange::Confirm { app_user: user(1) }, now())
             .unwrap();
         assert!(matches!(
-            pending.facts(&active)[..],
+            pending.notifications(&active)[..],
             [LinkNotification::Activated(_)]
         ));
         assert!(
             active
-                .facts(
+                .notifications(
                     &active
-                        .after(&GrantChange::Confirm { app_user: user(1) }, now())
+                        .apply(&GrantChange::Confirm { app_user: user(1) }, now())
                         .unwrap()
                 )
                 .is_empty()
         );
         let dead = active
-            .after(&GrantChange::RequireReauthorization, now())
+            .apply(&GrantChange::RequireReauthorization, now())
             .unwrap();
         assert!(matches!(
-            active.facts(&dead)[..],
+            active.notifications(&dead)[..],
             [LinkNotification::ReauthorizationRequired(_)]
         ));
-        let gone = dead.after(&GrantChange::Deauthorize, now()).unwrap();
+        let gone = dead.apply(&GrantChange::Deauthorize, now()).unwrap();
         assert!(matches!(
-            dead.facts(&gone)[..],
+            dead.notifications(&gone)[..],
             [LinkNotification::Removed(_)]
         ));
     }
@@ -551,13 +553,13 @@ mod tests {
     #[test]
     fn the_forty_sixth_app_user_is_refused_and_the_first_may_come_again() {
         let full = (1..=45).fold(GrantState::default(), |state, n| {
-            state.after(&consent(n), now()).unwrap()
+            state.apply(&consent(n), now()).unwrap()
         });
         assert_eq!(
-            full.after(&consent(46), now()),
+            full.apply(&consent(46), now()),
             Err(ChangeError::TooManyLinks)
         );
-        assert!(full.after(&consent(1), now()).is_ok());
+        assert!(full.apply(&consent(1), now()).is_ok());
     }
 
     #[test]
@@ -667,7 +669,7 @@ mod tests {
         fn any_sequence_of_changes_agrees_with_a_plain_model(changes in proptest::collection::vec(change(), 1..40)) {
             let (mut state, mut model) = (GrantState::default(), Model::default());
             for change in &changes {
-                state = state.after(change, now()).unwrap_or(state);
+                state = state.apply(change, now()).unwrap_or(state);
                 model.apply(change);
 
                 // No orphan grant, no link without a grant.

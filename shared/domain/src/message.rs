@@ -73,7 +73,7 @@ pub struct DownloadMessage {
     /// How much of the retry allowance the messages have used up that this one continues. What waits for an
     /// account's limit to pass goes on with a fresh message, which SQS counts from nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub spent: u32,
+    pub prior_attempts: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -83,7 +83,7 @@ fn is_zero(number: &u32) -> bool {
 
 impl DownloadMessage {
     /// With all of the allowance ahead of it.
-    pub fn fresh(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
+    pub fn new(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
         Self {
             v: SchemaV1,
             zoom_user,
@@ -106,15 +106,15 @@ pub struct JobMessage {
 
 /// What is to be done. Each can be repeated, and finds nothing to do when it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "order", rename_all = "snake_case")]
+#[serde(tag = "job", rename_all = "snake_case")]
 pub enum Job {
     /// Revoke a grant that no link needs any more.
-    EndGrant {
+    RevokeGrant {
         /// Whose.
         zoom_user: ZoomUser,
     },
     /// Zoom says that the user removed the app: see whether it is so, and end the grant.
-    CheckGrant {
+    VerifyDeauthorization {
         /// Whose.
         zoom_user: ZoomUser,
         /// Of which Zoom app, as the event said.
@@ -128,12 +128,12 @@ pub enum Job {
         exchange: String,
     },
     /// See what there is to do about a Zoom user: tell, drop, revoke, refresh, follow.
-    LookAfter {
+    MaintainGrant {
         /// Whom.
         zoom_user: ZoomUser,
     },
     /// Look for what no order came for, and order it. Sent by the clock.
-    Sweep,
+    RunMaintenance,
     /// Read from Zoom which recordings there are, and treat each like an event.
     Backfill {
         /// Whose.
@@ -160,7 +160,7 @@ pub struct NotificationMessage {
 
 impl NotificationMessage {
     /// A notification on its way to every destination.
-    pub fn to_all(notification: Notification) -> Self {
+    pub fn new(notification: Notification) -> Self {
         Self {
             v: SchemaV1,
             notification,
@@ -185,7 +185,7 @@ pub struct Notification {
 
 impl Notification {
     /// The body with the notification's id as its first field, for destinations without headers.
-    pub fn with_id(&self) -> String {
+    pub fn body_with_id(&self) -> String {
         // The body is an object that we wrote; its first field is always there.
         let rest = self.body.strip_prefix('{').unwrap_or("}");
         format!("{{\"id\":\"{}\",{rest}", self.id)

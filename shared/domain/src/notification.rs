@@ -108,7 +108,7 @@ impl RecordingNotification {
     }
 
     /// Freezes the notification for one app user.
-    pub fn freeze(
+    pub fn render(
         &self,
         app_user: &AppUserId,
         recording: &Recording,
@@ -160,22 +160,30 @@ impl RecordingNotification {
     }
 }
 
-/// Freezes a fact about a link. `revision` tells apart facts of the same kind about one link; it rises
-/// with every change of the grant.
-pub fn link_fact(fact: &LinkNotification, revision: u64, now: Timestamp) -> Notification {
-    let (name, link) = match fact {
-        LinkNotification::Activated(link) => ("link.activated", link),
-        LinkNotification::ReauthorizationRequired(link) => ("link.reauthorization_required", link),
-        LinkNotification::Removed(link) => ("link.removed", link),
-    };
-    let version = format!("{} {revision}", link.created_at);
-    let id = fact_id(name, &link.app_user, link.id.as_str(), &version);
-    frozen(
-        id,
-        name,
-        now,
-        json!({"app_user_id": link.app_user, "sequence": revision, "link": link.view()}),
-    )
+impl LinkNotification {
+    /// The notification's `type`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Activated(_) => "link.activated",
+            Self::ReauthorizationRequired(_) => "link.reauthorization_required",
+            Self::Removed(_) => "link.removed",
+        }
+    }
+
+    /// Renders the notification with its final body. `revision` rises with every change of the grant, so
+    /// that a repeated change of the same link gets its own notification id.
+    pub fn render(&self, revision: u64, now: Timestamp) -> Notification {
+        let (Self::Activated(link) | Self::ReauthorizationRequired(link) | Self::Removed(link)) =
+            self;
+        let version = format!("{} {revision}", link.created_at);
+        let id = fact_id(self.type_name(), &link.app_user, link.id.as_str(), &version);
+        frozen(
+            id,
+            self.type_name(),
+            now,
+            json!({"app_user_id": link.app_user, "sequence": revision, "link": link.view()}),
+        )
+    }
 }
 
 fn frozen(id: String, name: &'static str, at: Timestamp, data: Value) -> Notification {
@@ -336,7 +344,7 @@ mod tests {
     #[test]
     fn bodies_have_the_contracts_shape() {
         let alice: AppUserId = "alice".parse().unwrap();
-        let sent = RecordingNotification::FileStored("f1".parse().unwrap()).freeze(
+        let sent = RecordingNotification::FileStored("f1".parse().unwrap()).render(
             &alice,
             &recording(2),
             3,
@@ -361,7 +369,7 @@ mod tests {
     fn beyond_a_hundred_files_the_list_is_cut_and_says_so() {
         let alice: AppUserId = "alice".parse().unwrap();
         let sent =
-            RecordingNotification::Stored.freeze(&alice, &recording(101), 1, "bucket", now());
+            RecordingNotification::Stored.render(&alice, &recording(101), 1, "bucket", now());
         let body: Value = serde_json::from_str(&sent.body).unwrap();
         let recording = &body["data"]["recording"];
         assert_eq!(recording["files"].as_array().unwrap().len(), 100);
@@ -372,7 +380,7 @@ mod tests {
             ),
             (Some(true), Some(101))
         );
-        let whole = RecordingNotification::Stored.freeze(
+        let whole = RecordingNotification::Stored.render(
             &alice,
             &super::tests::recording(100),
             1,
@@ -398,13 +406,13 @@ mod tests {
             pending_until: None,
         };
         let fact = LinkNotification::Activated(link.clone());
-        assert_eq!(link_fact(&fact, 1, now()), link_fact(&fact, 1, now()));
-        assert_ne!(link_fact(&fact, 1, now()).id, link_fact(&fact, 2, now()).id);
+        assert_eq!(fact.render(1, now()), fact.render(1, now()));
+        assert_ne!(fact.render(1, now()).id, fact.render(2, now()).id);
         assert_ne!(
-            link_fact(&fact, 1, now()).id,
-            link_fact(&LinkNotification::Removed(link), 1, now()).id
+            fact.render(1, now()).id,
+            LinkNotification::Removed(link).render(1, now()).id
         );
-        let body: Value = serde_json::from_str(&link_fact(&fact, 1, now()).body).unwrap();
+        let body: Value = serde_json::from_str(&fact.render(1, now()).body).unwrap();
         assert_eq!(body["type"], "link.activated");
         assert_eq!(body["data"]["link"]["zoom"]["display_name"], "Sample Host");
         assert_eq!(body["data"]["link"]["zoom"]["account_id"], "A");

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
 /// What the keys of all of a Zoom user's recordings begin with, and of nobody else's.
-pub fn all_of(user: &ZoomUser) -> String {
+pub fn zoom_user_prefix(user: &ZoomUser) -> String {
     format!("recordings/{}/{}/", user.account_id, user.user_id)
 }
 
@@ -17,7 +17,7 @@ fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> S
     let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
     format!(
         "{}{:04}/{:02}/{:02}/{recording}",
-        all_of(user),
+        zoom_user_prefix(user),
         date.year(),
         date.month(),
         date.day()

@@ -13,7 +13,7 @@ use crate::signed_state::Nonce;
 /// The code verifier of one authorization attempt: 43 characters, HMAC-SHA256 of the nonce.
 ///
 /// `key` must be the version that was current when the attempt began. The session keeps the
-/// challenge, which tells the right one ([`verifier_for`]).
+/// challenge, which tells the right one ([`find_verifier`]).
 pub fn verifier(key: &SecretString, nonce: &Nonce) -> SecretString {
     let tag = keys::mac(key, Purpose::PkceVerifier)
         .chain_update(nonce.bytes())
@@ -27,7 +27,7 @@ pub fn challenge(verifier: &SecretString) -> String {
 }
 
 /// The verifier that belongs to a challenge, whichever live key it was derived under.
-pub fn verifier_for(
+pub fn find_verifier(
     keys: &keys::SecretVersions,
     nonce: &Nonce,
     wanted: &str,
@@ -74,7 +74,7 @@ mod tests {
             current: "new".into(),
             previous: Some(old.current),
         };
-        assert!(verifier_for(&turned, &nonce, &wanted).is_some());
-        assert!(verifier_for(&SecretVersions::single("new"), &nonce, &wanted).is_none());
+        assert!(find_verifier(&turned, &nonce, &wanted).is_some());
+        assert!(find_verifier(&SecretVersions::single("new"), &nonce, &wanted).is_none());
     }
 }

@@ -169,7 +169,7 @@ impl Recording {
     }
 
     /// The files that the operator wants.
-    pub fn wanted(&self) -> impl Iterator<Item = &File> {
+    pub fn wanted_files(&self) -> impl Iterator<Item = &File> {
         self.files
             .iter()
             .filter(|file| file.status != FileStatus::Skipped)
@@ -179,7 +179,7 @@ impl Recording {
     pub fn status(&self) -> RecordingStatus {
         let (mut any, mut stored, mut failed, mut waiting, mut moving) =
             (false, false, false, false, false);
-        for file in self.wanted() {
+        for file in self.wanted_files() {
             any = true;
             match file.status {
                 FileStatus::Stored => stored = true,
@@ -221,8 +221,8 @@ impl Recording {
             duration_minutes: self.metadata.duration_minutes,
             status: self.status(),
             zoom_state: self.zoom_state,
-            size: self.wanted().filter_map(File::size).sum(),
-            bytes_stored: self.wanted().map(|file| file.bytes_stored).sum(),
+            size: self.wanted_files().filter_map(File::size).sum(),
+            bytes_stored: self.wanted_files().map(|file| file.bytes_stored).sum(),
             files: self
                 .files
                 .iter()
@@ -350,7 +350,7 @@ impl FileFilter {
     }
 
     /// Why a file is not wanted, if it is not.
-    pub fn skips(
+    pub fn skip_reason(
         &self,
         recording: &RecordingMetadata,
         file: &FileMetadata,

@@ -117,10 +117,10 @@ impl ReturnUrl {
     }
 
     /// The URL with one of our parameters added, and all else as the app wrote it.
-    pub fn with(&self, parameter: Outcome<'_>) -> String {
-        let (name, value) = match parameter {
+    pub fn with_outcome(&self, outcome: LinkOutcome<'_>) -> String {
+        let (name, value) = match outcome {
             LinkOutcome::Claim(claim) => ("zoom_link", claim),
-            Outcome::Error(code) => ("zoom_error", code),
+            LinkOutcome::Error(code) => ("zoom_error", code),
         };
         let ours = form_urlencoded::Serializer::new(String::new())
             .append_pair(name, value)
@@ -155,17 +155,17 @@ fn is_ours(pair: &str) -> bool {
 
 /// What the browser brings back to the app. `Debug` does not show a claim.
 #[derive(Clone, Copy)]
-pub enum Outcome<'a> {
+pub enum LinkOutcome<'a> {
     /// `zoom_link`: a claim to confirm.
-    Link(&'a str),
+    Claim(&'a str),
     /// `zoom_error`: why there is none.
     Error(&'a str),
 }
 
-impl fmt::Debug for Outcome<'_> {
+impl fmt::Debug for LinkOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Link(_) => f.write_str("Link([redacted])"),
+            Self::Claim(_) => f.write_str("Claim([redacted])"),
             Self::Error(code) => f.debug_tuple("Error").field(code).finish(),
         }
     }

@@ -16,7 +16,7 @@ const NEEDED: [(&str, &str); 3] = [
 
 /// The scopes with which a Zoom app is registered, by their granular names: those above, and the one that
 /// lets Zoom send events about recordings, of which a token needs nothing.
-pub fn to_register() -> impl Iterator<Item = &'static str> {
+pub fn registration_scopes() -> impl Iterator<Item = &'static str> {
     NEEDED
         .into_iter()
         .map(|(granular, _)| granular)

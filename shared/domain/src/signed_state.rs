@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::keys::{self, Purpose, SecretVersions};
 
 /// How long a user may take from the app's button to Zoom's redirect back.
-pub const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+pub const TTL: SignedDuration = SignedDuration::from_mins(10);
 
 const VERSION: u8 = 1;
 const NONCE: usize = 16;
@@ -68,7 +68,7 @@ pub fn sign(keys: &SecretVersions, nonce: &Nonce, now: Timestamp) -> String {
     let mut bytes = [0u8; WHOLE];
     bytes[0] = VERSION;
     bytes[1..=NONCE].copy_from_slice(&nonce.0);
-    let expires = (now + LIFETIME).as_second();
+    let expires = (now + TTL).as_second();
     bytes[1 + NONCE..SIGNED].copy_from_slice(&expires.to_be_bytes());
     let tag = keys::mac(&keys.current, Purpose::State)
         .chain_update(&bytes[..SIGNED])
@@ -126,7 +126,7 @@ mod tests {
         let last = now() + SignedDuration::from_secs(599);
         assert_eq!(verify(&keys(), &state, last).unwrap().nonce, nonce);
         assert_eq!(
-            verify(&keys(), &state, now() + LIFETIME).unwrap_err(),
+            verify(&keys(), &state, now() + TTL).unwrap_err(),
             StateError::Expired
         );
     }

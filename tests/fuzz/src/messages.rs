@@ -28,7 +28,7 @@ pub fn messages(input: &[u8]) {
         assert_eq!(user.matches('#').count(), 1);
     }
     if let Some(message) = read::<JobMessage>(text)
-        && let Job::Backfill { from, to, .. } = message.order
+        && let Job::Backfill { from, to, .. } = message.job
     {
         for day in [from, to] {
             assert_eq!(day.to_string().parse::<Date>().ok(), Some(day));

@@ -107,10 +107,10 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
     let recording = reelay_domain::ids::RecordingId::from_uuid(uuid);
     let start = completed.recording.start_time;
     let mut keys = BTreeSet::from([object_key::manifest(host, &recording, start)]);
-    for (facts, _) in &completed.files {
-        let key = object_key::file(host, &recording, start, &facts.id, &facts.extension);
+    for (metadata, _) in &completed.files {
+        let key = object_key::file(host, &recording, start, &metadata.id, &metadata.extension);
         assert_key(&key, host.account_id.as_str(), host.user_id.as_str());
-        assert_eq!(facts.file_type, facts.file_type.to_ascii_uppercase());
+        assert_eq!(metadata.file_type, metadata.file_type.to_ascii_uppercase());
         // Two files with one id would be one file; two with one key would overwrite each other.
         assert!(keys.insert(key), "two files have one key");
     }

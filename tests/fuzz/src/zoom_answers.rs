@@ -317,8 +317,8 @@ fn assert_listed(object: &Value, uuid: &MeetingUuid) {
                 .filter_map(|file| file["download_url"].as_str()),
         );
     }
-    for (facts, _) in &completed.files {
-        if let Some(file) = event::find_listed_file(object, uuid, &facts.id) {
+    for (metadata, _) in &completed.files {
+        if let Some(file) = event::find_listed_file(object, uuid, &metadata.id) {
             assert!(urls.contains(&file.url.expose_secret()));
         }
     }

@@ -155,7 +155,7 @@ async fn read(
             },
         ),
         _ => serde_json::from_str::<JobMessage>(body)
-            .map_or_else(|_| unread(), |message| order(&message.order)),
+            .map_or_else(|_| unread(), |message| job(&message.job)),
     };
     Ok(Letter {
         queue: pair.name,
@@ -210,11 +210,11 @@ fn event(message: &EventMessage) -> String {
     }
 }
 
-fn order(job: &Job) -> String {
+fn job(job: &Job) -> String {
     let of = |what: &str, zoom_user: &reelay_domain::ids::ZoomUser| {
         format!("{what} {} / {}", zoom_user.account_id, zoom_user.user_id)
     };
-    match order {
+    match job {
         Job::RevokeGrant { zoom_user } => of("revoke the grant of", zoom_user),
         Job::VerifyDeauthorization { zoom_user, .. } => of("check the grant of", zoom_user),
         Job::FinishConnect { .. } => "finish an authorization".to_owned(),

@@ -35,7 +35,7 @@ impl ChangedMeeting {
     /// Whether the event leaves out a file that people would miss: then it is not about the recording as
     /// a whole. Small files beside a video, and each participant's own track, may be left out of any
     /// event; Zoom does not list them everywhere.
-    pub fn leaves_out(&self, file: &FileMetadata) -> bool {
+    pub fn omits(&self, file: &FileMetadata) -> bool {
         !self.files.is_empty()
             && matches!(file.file_type.as_str(), "MP4" | "M4A")
             && file.recording_type.as_deref() != Some("audio_only_each_participant")

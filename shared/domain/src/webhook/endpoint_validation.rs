@@ -22,7 +22,7 @@ pub struct EndpointValidation {
 }
 
 /// Answers the check with the secret that signed it, so that it passes while secrets turn over.
-pub fn answer(secret: &SecretString, plain_token: &str) -> EndpointValidation {
+pub fn respond(secret: &SecretString, plain_token: &str) -> EndpointValidation {
     let tag = keys::hmac(secret.expose_secret().as_bytes())
         .chain_update(plain_token)
         .finalize();
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn matches_the_vector() {
-        let answer = answer(&"test-secret-token-000".into(), "synthPlainToken0000001");
+        let answer = respond(&"test-secret-token-000".into(), "synthPlainToken0000001");
         assert_eq!(
             serde_json::to_value(&answer).unwrap(),
             serde_json::json!({

@@ -46,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Tells the kind from the event's name.
-    pub fn of(name: &str) -> Self {
+    pub fn from_name(name: &str) -> Self {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
             RECORDING_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
@@ -128,7 +128,7 @@ pub struct FilesCompleted {
     /// The meeting instance.
     pub recording: RecordingMetadata,
     /// The completed files, each id once.
-    pub files: Vec<(FileMetadata, Option<Sealed>)>,
+    pub files: Vec<(FileMetadata, Option<EncryptedSource>)>,
     /// `event_ts`: when it happened, epoch milliseconds.
     pub event_ts: i64,
 }
@@ -182,7 +182,7 @@ struct File {
     #[serde(default)]
     status: Option<String>,
     #[serde(default)]
-    encrypted_source: Option<Sealed>,
+    encrypted_source: Option<EncryptedSource>,
 }
 
 impl File {
@@ -226,7 +226,7 @@ impl FilesCompleted {
 
         let shared = meeting.recording_files.unwrap_or_default();
         let single = meeting.participant_audio_files.unwrap_or_default();
-        let mut files: Vec<(FileMetadata, Option<Sealed>)> =
+        let mut files: Vec<(FileMetadata, Option<EncryptedSource>)> =
             Vec::with_capacity(shared.len() + single.len());
         let mut seen = std::collections::HashSet::new();
         let listed = shared.iter().map(|file| (file, None));
@@ -250,7 +250,7 @@ impl FilesCompleted {
             {
                 continue;
             }
-            let mut facts = file_facts(&uuid, &file, default_type);
+            let mut metadata = file_facts(&uuid, &file, default_type);
             // Files without an id that are alike in all that the derived id is made of.
             let mut nth = 1;
             while !file.has_usable_id() && seen.contains(&metadata.id) {
@@ -264,7 +264,7 @@ impl FilesCompleted {
                 );
             }
             if seen.insert(metadata.id.clone()) {
-                files.push((facts, file.encrypted_source));
+                files.push((metadata, file.encrypted_source));
             }
         }
 
@@ -311,7 +311,7 @@ pub struct ListedFile {
 }
 
 /// Finds a file in a meeting of the REST API.
-pub fn listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<ListedFile> {
+pub fn find_listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<ListedFile> {
     let lists = [
         ("recording_files", None),
         (
@@ -322,7 +322,7 @@ pub fn listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<L
     lists.iter().find_map(|(list, default_type)| {
         meeting.get(list)?.as_array()?.iter().find_map(|value| {
             let file = File::deserialize(value).ok()?;
-            let facts = file_facts(uuid, &file, *default_type);
+            let metadata = file_facts(uuid, &file, *default_type);
             let url = value.get("download_url")?.as_str()?;
             (metadata.id == *id).then(|| ListedFile {
                 url: SecretString::from(url),
@@ -615,13 +615,13 @@ pub(crate) mod tests {
         .unwrap();
         let uuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
         let id = "11111111-1111-4111-8111-111111111111".parse().unwrap();
-        let file = listed_file(&list["meetings"][0], &uuid, &id).unwrap();
+        let file = find_listed_file(&list["meetings"][0], &uuid, &id).unwrap();
         let url = file.url;
         assert!(
             url.expose_secret()
                 .ends_with("/rec/download/SYNTHETIC.AAAA")
         );
-        assert!(listed_file(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
+        assert!(find_listed_file(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
     }
 
     #[test]

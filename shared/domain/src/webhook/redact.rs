@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::MeetingUuid;
 use crate::keys::SecretVersions;
-use crate::seal::{self, Source};
+use crate::source_cipher::{self, DownloadSource};
 
 /// The field that takes the place of a file's `download_url`.
 pub const ENCRYPTED_SOURCE: &str = "encrypted_source";
@@ -72,7 +72,7 @@ fn seal_source(
     // Whatever was called so on arrival is not ours.
     file.remove(ENCRYPTED_SOURCE);
     if let Some(Value::String(url)) = file.remove("download_url") {
-        let source = Source {
+        let source = DownloadSource {
             url: SecretString::from(url),
             token: token.cloned(),
         };

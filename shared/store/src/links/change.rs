@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{LinkId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantChange, GrantState, GrantStatus, Link, LinkStatus};
-use reelay_domain::notification;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{
@@ -221,9 +220,9 @@ impl LinkTable {
         let after = before.apply(change, now)?;
         let generation = holding.next_generation(now);
         let told = before
-            .facts(&after)
+            .notifications(&after)
             .iter()
-            .map(|fact| notification::link_fact(fact, generation, now))
+            .map(|notification| notification.render(generation, now))
             .collect();
         let unsent = OutboxEntry::of(told, now);
         let unchanged = before == after && tokens.is_none() && more.is_empty();

@@ -4,7 +4,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::LinkNotification;
-use reelay_domain::notification;
 
 use super::change::{MOST_ATTEMPTS, put};
 use super::{Changed, LinkError, LinkTable, NewTokens, OutboxEntry, zoom_user_of};
@@ -61,14 +60,14 @@ impl LinkTable {
             let after = before.merge_moved(&old.grant_state(), to)?;
             // Above both, so that no fact is told under the id of another.
             let generation = new.next_generation(now).max(grant.generation + 1);
-            let mut facts = before.facts(&after);
+            let mut notifications = before.notifications(&after);
             let kept = |id| after.links.iter().any(|link| link.id == id);
             let merged = old.links.iter().filter(|link| link.status.is_visible());
             let merged = merged.filter(|link| !kept(link.id.clone()));
-            facts.extend(merged.cloned().map(LinkNotification::Removed));
-            let told = facts
+            notifications.extend(merged.cloned().map(LinkNotification::Removed));
+            let told = notifications
                 .iter()
-                .map(|fact| notification::link_fact(fact, generation, now))
+                .map(|notification| notification.render(generation, now))
                 .collect();
             let unsent = OutboxEntry::of(told, now);
 

@@ -357,11 +357,11 @@ impl RecordingTable {
         event_ts: i64,
         requested: bool,
     ) -> Result<AddOutcome<RecordingItem>, AwsError> {
-        let id = RecordingId::from_uuid(&facts.meeting_uuid);
+        let id = RecordingId::from_uuid(&metadata.meeting_uuid);
         let item = RecordingItem {
-            start_order: format!("{}#{id}", whole_seconds(facts.start_time)),
-            account_meeting: format!("{}#{}", zoom_user.account_id, facts.meeting_uuid),
-            metadata: facts.clone(),
+            start_order: format!("{}#{id}", whole_seconds(metadata.start_time)),
+            account_meeting: format!("{}#{}", zoom_user.account_id, metadata.meeting_uuid),
+            metadata: metadata.clone(),
             zoom_state: ZoomState::Present,
             sequence: 0,
             last_event_ts: event_ts,
@@ -378,15 +378,15 @@ impl RecordingTable {
         metadata: &RecordingMetadata,
         event_ts: i64,
     ) -> Result<(), AwsError> {
-        let id = RecordingId::from_uuid(&facts.meeting_uuid);
+        let id = RecordingId::from_uuid(&metadata.meeting_uuid);
         let update = self
             .update(zoom_user, &recording_entry(&id))
             .update_expression(
                 "SET topic = :topic, duration_minutes = :duration, last_event_ts = :ts",
             )
             .condition_expression("last_event_ts < :ts")
-            .expression_attribute_values(":topic", AttributeValue::S(facts.topic.clone()))
-            .expression_attribute_values(":duration", attribute(&facts.duration_minutes)?)
+            .expression_attribute_values(":topic", AttributeValue::S(metadata.topic.clone()))
+            .expression_attribute_values(":duration", attribute(&metadata.duration_minutes)?)
             .expression_attribute_values(":ts", number(event_ts));
         conditional(update.send().await).map(|_| ())
     }

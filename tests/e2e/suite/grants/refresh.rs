@@ -224,7 +224,7 @@ async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseResponse, 1));
+    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1));
     let error = scene.grants().access_token(&user).await.unwrap_err();
     assert!(matches!(error, GrantError::Transient(_)), "{error}");
     scene.assert_status("alice", &["active"]).await;

@@ -81,7 +81,7 @@ async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
     assert!(listed.download_access_token.is_some());
     scene.arm(NewFault::times(
         Point::MeetingRecordings,
-        Fault::Respond {
+        Fault::Answer {
             status: 200,
             content_type: "application/json".into(),
             body: listed.object.to_string(),

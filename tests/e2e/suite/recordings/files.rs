@@ -30,7 +30,7 @@ async fn a_transcript_may_come_before_the_video() {
         [key(&recording, transcript)]
     );
     let id = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().wait_for_attempts(id, 1).await;
+    system.zoom().attempted(id, 1).await;
     system.work().await;
     assert_bucket_holds(&system, &[&recording]).await;
     for file in latest(&system, &recording).all_files() {
@@ -170,7 +170,7 @@ async fn a_file_without_an_id_gets_one_from_its_place() {
     }
     // A twin finds the same ids.
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().wait_for_attempts(twin, 1).await;
+    system.zoom().attempted(twin, 1).await;
     system.work().await;
     assert_eq!(store::files(&system.stack).await, found);
 }
@@ -257,7 +257,7 @@ async fn what_zoom_still_processes_is_fetched_once_it_is_completed() {
         body,
         ..RawEvent::default()
     });
-    system.zoom().wait_for_attempts(id, 1).await;
+    system.zoom().attempted(id, 1).await;
     system.work().await;
     assert_bucket_holds(&system, &[&recording]).await;
 }

@@ -302,7 +302,7 @@ impl Run {
     pub(super) async fn work(&mut self) {
         self.keep_objects().await;
         self.system.work().await;
-        self.system.zoom().wait_until_settled().await;
+        self.system.zoom().settled().await;
         self.keep_objects().await;
         self.system.work().await;
         self.learn();

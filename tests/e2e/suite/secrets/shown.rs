@@ -352,7 +352,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
     gallery.show(&Standalone::new(vec![rung]));
     let sealed = source_cipher::encrypt(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
-    let facts = FileMetadata {
+    let metadata = FileMetadata {
         id: "file".parse().unwrap(),
         file_type: "MP4".to_owned(),
         recording_type: None,
@@ -360,7 +360,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         size: None,
     };
     gallery.show(&FileItem {
-        metadata: facts.clone(),
+        metadata: metadata.clone(),
         status: FileStatus::Queued,
         reason: None,
         bytes_stored: 0,
@@ -389,7 +389,7 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         zoom_state: Default::default(),
         sequence: 0,
         files: vec![reelay_domain::recording::File {
-            facts,
+            metadata,
             status: FileStatus::Stored,
             reason: None,
             bytes_stored: 0,

@@ -39,16 +39,16 @@ pub struct MaintainedFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMaintenance {
     /// Somebody has to be sent for it.
-    pub send: bool,
+    pub enqueue: bool,
     /// Its sealed source has to go.
-    pub drop_source: bool,
+    pub delete_source: bool,
     /// When to look again; `None` for never.
-    pub next: Option<Timestamp>,
+    pub next_check_at: Option<Timestamp>,
 }
 
 impl MaintainedFile {
     /// What is to be done about it at this time.
-    pub fn upkeep(&self, now: Timestamp) -> FileMaintenance {
+    pub fn check(&self, now: Timestamp) -> FileMaintenance {
         let unfinished = matches!(self.status, FileStatus::Queued | FileStatus::Transferring);
         let wanted = unfinished && self.requested;
         let worked_on = self.status == FileStatus::Transferring
@@ -58,9 +58,9 @@ impl MaintainedFile {
         let next_send = wanted.then(|| after(now, NEXT_LOOK));
         let next_drop = source_ends.filter(|_| !drop_source);
         FileMaintenance {
-            send: wanted && !worked_on,
-            drop_source,
-            next: [next_send, next_drop].into_iter().flatten().min(),
+            enqueue: wanted && !worked_on,
+            delete_source: drop_source,
+            next_check_at: [next_send, next_drop].into_iter().flatten().min(),
         }
     }
 }
@@ -111,11 +111,11 @@ mod tests {
                 source_saved_at: sealed.map(at),
             };
             let expected = FileMaintenance {
-                send,
-                drop_source,
-                next: next.map(at),
+                enqueue: send,
+                delete_source: drop_source,
+                next_check_at: next.map(at),
             };
-            assert_eq!(watched.upkeep(at(0)), expected, "{watched:?}");
+            assert_eq!(watched.check(at(0)), expected, "{watched:?}");
         }
     }
 }

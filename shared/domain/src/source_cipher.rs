@@ -17,23 +17,23 @@ const SALT: usize = 16;
 
 /// Where a file is fetched from. The URL counts as a credential, like the token.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct DownloadSource {
     /// Zoom's `download_url`.
     pub url: SecretString,
     /// The event's `download_token`, absent if the event had none.
     pub token: Option<SecretString>,
 }
 
-/// A sealed [`Source`]: base64url text that may rest anywhere.
+/// A sealed [`DownloadSource`]: base64url text that may rest anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sealed(String);
+pub struct EncryptedSource(String);
 
 /// A sealed text that does not open: altered, moved to another meeting, or sealed under a key that
 /// is no longer live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed source does not open")]
-pub struct DoesNotOpen;
+pub struct DecryptError;
 
 #[derive(Serialize, Deserialize)]
 struct Plain<'a> {
@@ -44,12 +44,12 @@ struct Plain<'a> {
 }
 
 /// Seals a source under the current key. `salt` must be fresh from a cryptographic source.
-pub fn seal(
+pub fn encrypt(
     keys: &SecretVersions,
     meeting: &MeetingUuid,
-    source: &Source,
+    source: &DownloadSource,
     salt: [u8; SALT],
-) -> Sealed {
+) -> EncryptedSource {
     let plain = serde_json::to_vec(&Plain {
         url: source.url.expose_secret().into(),
         token: source
@@ -69,20 +69,22 @@ pub fn seal(
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&salt);
     bytes.extend_from_slice(&text);
-    Sealed(URL_SAFE_NO_PAD.encode(bytes))
+    EncryptedSource(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Opens what was sealed for this meeting under any live key.
-pub fn open(
+pub fn decrypt(
     keys: &SecretVersions,
     meeting: &MeetingUuid,
-    sealed: &Sealed,
-) -> Result<Source, DoesNotOpen> {
-    let bytes = URL_SAFE_NO_PAD.decode(&sealed.0).map_err(|_| DoesNotOpen)?;
-    let (&VERSION, rest) = bytes.split_first().ok_or(DoesNotOpen)? else {
-        return Err(DoesNotOpen);
+    sealed: &EncryptedSource,
+) -> Result<DownloadSource, DecryptError> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(&sealed.0)
+        .map_err(|_| DecryptError)?;
+    let (&VERSION, rest) = bytes.split_first().ok_or(DecryptError)? else {
+        return Err(DecryptError);
     };
-    let (salt, text) = rest.split_first_chunk::<SALT>().ok_or(DoesNotOpen)?;
+    let (salt, text) = rest.split_first_chunk::<SALT>().ok_or(DecryptError)?;
     let plain = keys
         .iter()
         .find_map(|key| {
@@ -97,9 +99,9 @@ pub fn open(
                 )
                 .ok()
         })
-        .ok_or(DoesNotOpen)?;
-    let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| DoesNotOpen)?;
-    Ok(Source {
+        .ok_or(DecryptError)?;
+    let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| DecryptError)?;
+    Ok(DownloadSource {
         url: SecretString::from(plain.url.into_owned()),
         token: plain
             .token
@@ -124,8 +126,8 @@ mod tests {
         "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap()
     }
 
-    fn source() -> Source {
-        Source {
+    fn source() -> DownloadSource {
+        DownloadSource {
             url: "https://us06web.zoom.us/rec/webhook_download/x\"y".into(),
             token: Some("tok\u{e9}n".into()),
         }
@@ -134,33 +136,33 @@ mod tests {
     #[test]
     fn opens_under_the_current_and_the_previous_key_only() {
         let old = SecretVersions::single("old");
-        let sealed = seal(&old, &meeting(), &source(), [1; 16]);
+        let sealed = encrypt(&old, &meeting(), &source(), [1; 16]);
         let turned = SecretVersions {
             current: "new".into(),
             previous: Some("old".into()),
         };
-        let opened = open(&turned, &meeting(), &sealed).unwrap();
+        let opened = decrypt(&turned, &meeting(), &sealed).unwrap();
         assert_eq!(opened.url.expose_secret(), source().url.expose_secret());
         assert_eq!(opened.token.unwrap().expose_secret(), "tok\u{e9}n");
         assert_eq!(
-            open(&SecretVersions::single("new"), &meeting(), &sealed).unwrap_err(),
-            DoesNotOpen
+            decrypt(&SecretVersions::single("new"), &meeting(), &sealed).unwrap_err(),
+            DecryptError
         );
     }
 
     #[test]
     fn moved_to_another_meeting_or_altered_it_does_not_open() {
         let keys = SecretVersions::single("k");
-        let sealed = seal(&keys, &meeting(), &source(), [1; 16]);
-        assert!(open(&keys, &"other==".parse().unwrap(), &sealed).is_err());
+        let sealed = encrypt(&keys, &meeting(), &source(), [1; 16]);
+        assert!(decrypt(&keys, &"other==".parse().unwrap(), &sealed).is_err());
         for at in 0..sealed.0.len() {
             let mut bytes = sealed.0.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             assert!(
-                open(
+                decrypt(
                     &keys,
                     &meeting(),
-                    &Sealed(String::from_utf8(bytes).unwrap())
+                    &EncryptedSource(String::from_utf8(bytes).unwrap())
                 )
                 .is_err(),
                 "{at}"
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn sealed_text_and_debug_show_nothing() {
-        let sealed = seal(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
+        let sealed = encrypt(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
         let shown = format!("{sealed:?} {:?}", source());
         assert!(
             !shown.contains("webhook_download") && !shown.contains("tok\u{e9}n"),
