@@ -113,7 +113,7 @@ impl DynamoDb {
     }
 
     /// Deletes items whose time to live is over; returns how many.
-    pub(crate) fn delete_expired_items(&self) -> Result<usize, String> {
+    pub(crate) fn sweep_expired(&self) -> Result<usize, String> {
         self.database.sweep_ttl().map_err(|error| error.to_string())
     }
 }

@@ -60,7 +60,7 @@ impl Fault {
 
     /// No answer at all: the connection is closed.
     #[must_use]
-    pub fn connection_closed() -> Self {
+    pub fn connection_cut() -> Self {
         Self {
             reply: Reply::ConnectionCut,
             after_effect: false,
@@ -140,7 +140,7 @@ impl Faults {
 
     /// Shows `watch` each call from now on that took effect, before its answer goes out: what a client
     /// that died over it can no longer tell. S3 is not watched, for its bodies are streams.
-    pub fn observe_with(&self, watch: impl Fn(Done<'_>) + Send + Sync + 'static) {
+    pub fn watch_with(&self, watch: impl Fn(Done<'_>) + Send + Sync + 'static) {
         self.lock().watch = Some(Arc::new(watch));
     }
 
@@ -192,7 +192,7 @@ impl Faults {
     }
 
     /// Shows a call that was carried out to whoever watches.
-    pub(crate) fn carried_out(&self, done: CompletedCall<'_>) {
+    pub(crate) fn carried_out(&self, done: Done<'_>) {
         let watch = self.lock().watch.clone();
         // Called without the lock, for it may use this handle.
         if let Some(watch) = watch {
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_rule_for_all_operations_holds_until_cleared() {
         let faults = Faults::default();
-        faults.fail_until_cleared(Service::Kms, "*", Fault::connection_closed());
+        faults.fail_until_cleared(Service::Kms, "*", Fault::connection_cut());
         assert!(faults.admit(Service::Kms, "Decrypt").is_some());
         assert!(faults.admit(Service::S3, "GetObject").is_none());
         faults.clear(Service::Kms, "*");
@@ -260,7 +260,7 @@ mod tests {
         let faults = Faults::default();
         let inner = faults.clone();
         faults.decide_with(move |service, operation| {
-            (inner.calls(service, operation) == 2).then(Fault::connection_closed)
+            (inner.calls(service, operation) == 2).then(Fault::connection_cut)
         });
         assert!(faults.admit(Service::S3, "PutObject").is_none());
         assert!(faults.admit(Service::S3, "PutObject").is_some());

@@ -267,11 +267,8 @@ impl Engines {
     ///
     /// # Errors
     /// If the database fails.
-    pub fn delete_expired_items(&self) -> Result<usize, SweepError> {
-        self.json
-            .dynamodb
-            .delete_expired_items()
-            .map_err(SweepError)
+    pub fn sweep_expired(&self) -> Result<usize, SweepError> {
+        self.json.dynamodb.sweep_expired().map_err(SweepError)
     }
 
     /// Stops listening, gives calls under way a second to end, and closes the engines. All state that is

@@ -265,7 +265,7 @@ async fn expired_items_go_when_swept() {
     }
     let all = || dynamodb.scan().table_name(&table);
     assert_eq!(all().send().await.unwrap().count(), 2, "late, as AWS is");
-    assert_eq!(cloud.engines.delete_expired_items().unwrap(), 1);
+    assert_eq!(cloud.engines.sweep_expired().unwrap(), 1);
     let left = all().send().await.unwrap();
     assert_eq!(left.items()[0]["sk"], s("future"));
 }

@@ -138,13 +138,13 @@ async fn a_lost_reply_hides_what_took_effect() {
         Service::S3,
         "PutObject",
         1,
-        Fault::connection_closed().after_effect(),
+        Fault::connection_cut().after_effect(),
     );
     faults.fail_next(
         Service::Sqs,
         "SendMessage",
         1,
-        Fault::connection_closed().after_effect(),
+        Fault::connection_cut().after_effect(),
     );
     let put = s3
         .put_object()

@@ -18,15 +18,15 @@ async fn what_is_sent_is_kept_from_when_it_is_asked_for_whatever_comes_of_it() {
     };
     let made = sqs.create_queue().queue_name("q").send().await.unwrap();
     let url = made.queue_url.unwrap();
-    assert!(engines.request_log().requests().is_empty());
+    assert!(engines.wire().sent().is_empty());
 
-    engines.request_log().start();
+    engines.wire().keep();
     let send = |body: &str| sqs.send_message().queue_url(&url).message_body(body).send();
     send("taken").await.unwrap();
     let fault = Fault::error(400, "AccessDeniedException");
     engines.faults().fail_next(Service::Sqs, "*", 1, fault);
     send("refused").await.unwrap_err();
-    let sent = engines.request_log().requests();
+    let sent = engines.wire().sent();
     assert_eq!(sent.len(), 2);
     for (sent, body) in sent.iter().zip(["taken", "refused"]) {
         assert_eq!(
