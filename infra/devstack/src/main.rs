@@ -104,7 +104,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
                 break;
             }
             _ = expiry.tick() => {
-                if let Err(error) = stack.engines().delete_expired_items() {
+                if let Err(error) = stack.engines().sweep_expired() {
                     tracing::warn!(%error, "expired items not deleted");
                 }
             }

@@ -1,9 +1,9 @@
-//! Buckets.
+//! Creates buckets.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 
-use super::{DeployError, is};
+use super::error::{DeployError, has_code};
 use crate::names;
 use crate::template::{Bucket, Physical};
 
@@ -14,7 +14,7 @@ pub(super) async fn create(
 ) -> Result<Physical, DeployError> {
     match client.create_bucket().bucket(name).send().await {
         Ok(_) => {}
-        Err(error) if is(&error, "BucketAlreadyOwnedByYou") => {}
+        Err(error) if has_code(&error, "BucketAlreadyOwnedByYou") => {}
         Err(error) => return Err(DeployError::engine(name, &error)),
     }
     if let Some(block) = bucket.public_access_block_configuration {

@@ -1,4 +1,4 @@
-//! Queues.
+//! Creates queues.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
-use super::{DeployError, is};
+use super::error::{DeployError, has_code};
 use crate::template::{Physical, Queue};
 
 pub(super) async fn create(
@@ -15,10 +15,12 @@ pub(super) async fn create(
     queue: &Queue,
 ) -> Result<Physical, DeployError> {
     let attributes = attributes(queue);
-    // Creating it again with other attributes is refused: an earlier run may have had another template.
+    // SQS does not create an existing queue with other attributes. An earlier run may have had another template.
     let url = match client.get_queue_url().queue_name(name).send().await {
         Ok(found) => found.queue_url,
-        Err(error) if is(&error, "QueueDoesNotExist") || is(&error, "NonExistentQueue") => {
+        Err(error)
+            if has_code(&error, "QueueDoesNotExist") || has_code(&error, "NonExistentQueue") =>
+        {
             let made = client
                 .create_queue()
                 .queue_name(name)
@@ -30,7 +32,7 @@ pub(super) async fn create(
         }
         Err(error) => return Err(DeployError::engine(name, &error)),
     };
-    let url = url.ok_or_else(|| DeployError::answer(name, "the queue has no URL"))?;
+    let url = url.ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
     if !attributes.is_empty() {
         let set = client
             .set_queue_attributes()
@@ -40,12 +42,12 @@ pub(super) async fn create(
             .await;
         set.map_err(|error| DeployError::engine(name, &error))?;
     }
-    let known = attributes_of(client, &url)
+    let known = queue_attributes(client, &url)
         .await
-        .map_err(|reason| DeployError::answer(name, &reason))?;
+        .map_err(|reason| DeployError::response(name, &reason))?;
     let arn = known
         .get(&QueueAttributeName::QueueArn)
-        .ok_or_else(|| DeployError::answer(name, "the queue has no ARN"))?;
+        .ok_or_else(|| DeployError::response(name, "the queue has no ARN"))?;
     Ok(Physical::new(&url, arn)
         .with("QueueUrl", &url)
         .with("QueueName", name))
@@ -66,7 +68,6 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
         QueueAttributeName::MessageRetentionPeriod,
         queue.message_retention_period,
     );
-    put(QueueAttributeName::DelaySeconds, queue.delay_seconds);
     if let Some(redrive) = &queue.redrive_policy {
         let policy = json!({
             "deadLetterTargetArn": redrive.dead_letter_target_arn,
@@ -77,19 +78,19 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
     attributes
 }
 
-/// All attributes of a queue.
-pub(crate) async fn attributes_of(
+/// The attributes of a queue.
+pub(crate) async fn queue_attributes(
     client: &Client,
     url: &str,
 ) -> Result<HashMap<QueueAttributeName, String>, String> {
-    let answer = client
+    let response = client
         .get_queue_attributes()
         .queue_url(url)
         .attribute_names(QueueAttributeName::All)
         .send()
         .await;
-    match answer {
-        Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
+    match response {
+        Ok(response) => Ok(response.attributes.unwrap_or_default()),
         Err(error) => Err(aws_sdk_sqs::error::DisplayErrorContext(error).to_string()),
     }
 }

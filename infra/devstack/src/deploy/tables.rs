@@ -1,4 +1,4 @@
-//! Tables.
+//! Creates tables.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
-use super::{DeployError, is};
+use super::error::{DeployError, has_code};
 use crate::names;
 use crate::template::{KeyElement, Physical, Table};
 
-/// A new table is there within milliseconds; this is for machines under load.
-const MOST_LOOKS: u32 = 200;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+/// Number of polls for an active table: five seconds, for machines under load.
+const MAX_POLLS: u32 = 200;
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) async fn create(
     client: &Client,
@@ -39,7 +39,6 @@ pub(super) async fn create(
             .projection_type(ProjectionType::from(
                 index.projection.projection_type.as_str(),
             ))
-            .set_non_key_attributes(index.projection.non_key_attributes.clone())
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(&index.index_name)
@@ -51,16 +50,16 @@ pub(super) async fn create(
     }
     match request.send().await {
         Ok(_) => {}
-        Err(error) if is(&error, "ResourceInUseException") => {}
+        Err(error) if has_code(&error, "ResourceInUseException") => {}
         Err(error) => return Err(DeployError::engine(name, &error)),
     }
-    until_active(client, name).await?;
+    wait_until_active(client, name).await?;
     if let Some(ttl) = table
         .time_to_live_specification
         .as_ref()
         .filter(|ttl| ttl.enabled)
     {
-        expire(client, name, &ttl.attribute_name).await?;
+        enable_ttl(client, name, &ttl.attribute_name).await?;
     }
     let arn = format!(
         "arn:aws:dynamodb:{}:{}:table/{name}",
@@ -81,28 +80,28 @@ fn key(name: &str, elements: &[KeyElement]) -> Result<Vec<KeySchemaElement>, Dep
     elements.iter().map(element).collect()
 }
 
-async fn until_active(client: &Client, name: &str) -> Result<(), DeployError> {
-    for _ in 0..MOST_LOOKS {
-        let answer = client.describe_table().table_name(name).send().await;
-        let answer = answer.map_err(|error| DeployError::engine(name, &error))?;
-        if answer.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
+async fn wait_until_active(client: &Client, name: &str) -> Result<(), DeployError> {
+    for _ in 0..MAX_POLLS {
+        let response = client.describe_table().table_name(name).send().await;
+        let response = response.map_err(|error| DeployError::engine(name, &error))?;
+        if response.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
             return Ok(());
         }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Err(DeployError::answer(
+    Err(DeployError::response(
         name,
-        "the table does not become active",
+        "the table did not become active",
     ))
 }
 
-async fn expire(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
+async fn enable_ttl(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
     let known = client.describe_time_to_live().table_name(name).send().await;
     let known = known.map_err(|error| DeployError::engine(name, &error))?;
     let known = known
         .time_to_live_description()
         .and_then(|ttl| ttl.attribute_name());
-    // Switching on what is on already is refused.
+    // DynamoDB rejects a request that changes nothing.
     if known == Some(attribute) {
         return Ok(());
     }

@@ -1,8 +1,8 @@
-//! Keys, found again by an alias.
+//! Creates KMS keys. An alias identifies an existing key.
 
 use aws_sdk_kms::Client;
 
-use super::DeployError;
+use super::error::DeployError;
 use crate::template::{Key, Physical};
 
 pub(super) async fn create(
@@ -10,7 +10,7 @@ pub(super) async fn create(
     name: &str,
     key: &Key,
 ) -> Result<Physical, DeployError> {
-    let failed = |reason: &str| DeployError::answer(name, reason);
+    let failed = |reason: &str| DeployError::response(name, reason);
     let alias = format!("alias/{name}");
     let aliases = client
         .list_aliases()
@@ -32,7 +32,7 @@ pub(super) async fn create(
             let made = made.map_err(|error| DeployError::engine(name, &error))?;
             let id = made
                 .key_metadata()
-                .ok_or_else(|| failed("KMS tells nothing of the key"))?
+                .ok_or_else(|| failed("the response has no key metadata"))?
                 .key_id()
                 .to_owned();
             let named = client

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
@@ -32,8 +32,6 @@ pub(crate) enum Retries {
     Later,
     /// The drain delivers them again at once, until they succeed or reach the dead-letter queue.
     AtOnce,
-    /// The drain waits this long for them to become visible.
-    Within(Duration),
 }
 
 /// Result of reading one queue until it is empty.
@@ -64,7 +62,6 @@ struct QueueLength {
 impl Poller {
     /// Processes all queues until no message is visible and no batch is active.
     pub(crate) async fn drain(self: &Arc<Self>, retries: Retries) -> Drained {
-        let start = Instant::now();
         let mut total = Drained::default();
         // Two quiet rounds are necessary: between receiving and counting, a batch is briefly invisible.
         let mut is_quiet = false;
@@ -98,13 +95,7 @@ impl Poller {
                 .iter()
                 .map(|length| length.visible + length.hidden)
                 .sum();
-            match retries {
-                Retries::Within(limit) if total.waiting > 0 && start.elapsed() < limit => {
-                    is_quiet = false;
-                    tokio::time::sleep(RETRY_DELAY).await;
-                }
-                _ => return total,
-            }
+            return total;
         }
     }
 

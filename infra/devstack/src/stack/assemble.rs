@@ -80,7 +80,6 @@ impl Stack {
         let zoom_secret = physical_id(&resolver, "ZoomSecret")?;
         let zoom_credentials = credentials::settle(&secrets, &zoom_secret, offered).await?;
         let stack = describe(&template, &parameters, &resolver)?;
-        let outputs = stack.outputs.clone();
         let config = dev_config(&engines, &environment, &resolver, &zoom_credentials, stack);
         let config = Arc::new(config.await?);
         let Hosted {
@@ -130,7 +129,6 @@ impl Stack {
         Ok(Stack {
             url,
             config,
-            outputs,
             clock,
             environment,
             functions: environments,

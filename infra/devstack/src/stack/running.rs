@@ -25,7 +25,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Stack {
     pub(super) url: String,
     pub(super) config: Arc<DevConfig>,
-    pub(super) outputs: BTreeMap<String, String>,
     pub(super) clock: Clock,
     pub(super) environment: Environment,
     pub(super) functions: BTreeMap<String, Environment>,
@@ -51,7 +50,7 @@ impl Stack {
 
     /// The template's outputs.
     pub fn outputs(&self) -> &BTreeMap<String, String> {
-        &self.outputs
+        &self.config.stack.outputs
     }
 
     /// Clock of the functions.
@@ -102,11 +101,6 @@ impl Stack {
     /// queue.
     pub async fn drain_without_pauses(&self) -> Drained {
         self.poller.drain(Retries::AtOnce).await
-    }
-
-    /// Like [`Self::drain`], but waits up to `limit` for hidden and delayed messages.
-    pub async fn drain_within(&self, limit: Duration) -> Drained {
-        self.poller.drain(Retries::Within(limit)).await
     }
 
     /// Sends the messages of all scheduled rules now.

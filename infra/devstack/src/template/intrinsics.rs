@@ -14,23 +14,6 @@ pub(super) fn pure(
     let wrong = || TemplateError::Intrinsic(format!("{name} has invalid arguments: {arguments}"));
     let list = arguments.as_array().map(Vec::as_slice).ok_or_else(wrong)?;
     match (name, list) {
-        ("Fn::Join", [Value::String(between), Value::Array(items)]) => {
-            let items: Option<Vec<String>> = items.iter().map(text).collect();
-            Ok(Value::String(items.ok_or_else(wrong)?.join(between)))
-        }
-        ("Fn::Split", [Value::String(at), Value::String(whole)]) => Ok(Value::Array(
-            whole
-                .split(at.as_str())
-                .map(|part| Value::String(part.to_owned()))
-                .collect(),
-        )),
-        ("Fn::Select", [index, Value::Array(items)]) => {
-            let index: Option<usize> = text(index).and_then(|index| index.trim().parse().ok());
-            index
-                .and_then(|index| items.get(index))
-                .cloned()
-                .ok_or_else(wrong)
-        }
         ("Fn::FindInMap", [Value::String(map), first, second]) => {
             let found = text(first)
                 .zip(text(second))

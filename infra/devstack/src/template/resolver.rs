@@ -208,9 +208,8 @@ impl<'a> Resolver<'a> {
                     Some(("Fn::GetAtt", Value::String(path))) => {
                         path.split('.').next().into_iter().for_each(note);
                     }
-                    Some(("Fn::Sub", sub)) => {
-                        let pattern = sub.as_str().or_else(|| sub.get(0).and_then(Value::as_str));
-                        for part in parts(pattern.unwrap_or_default()) {
+                    Some(("Fn::Sub", Value::String(pattern))) => {
+                        for part in parts(pattern) {
                             if let Part::Name(name) = part {
                                 note(name.split('.').next().unwrap_or(name));
                             }
@@ -273,15 +272,7 @@ impl<'a> Resolver<'a> {
                 self.attribute(resource, attribute)
                     .map(|value| Some(Value::String(value)))
             }
-            "Fn::Sub" => match argument {
-                Value::String(pattern) => self.sub(pattern, &Map::new()),
-                _ => match argument.as_array().map(Vec::as_slice) {
-                    Some([Value::String(pattern), Value::Object(variables)]) => {
-                        self.sub(pattern, variables)
-                    }
-                    _ => Err(wrong()),
-                },
-            },
+            "Fn::Sub" => self.sub(argument.as_str().ok_or_else(wrong)?),
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
                 Some([Value::String(condition), yes, no]) => {
                     self.resolve(if self.condition(condition)? { yes } else { no })
@@ -340,7 +331,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn sub(&self, pattern: &str, variables: &Map<String, Value>) -> Resolved {
+    fn sub(&self, pattern: &str) -> Resolved {
         let mut out = String::new();
         for part in parts(pattern) {
             match part {
@@ -351,9 +342,7 @@ impl<'a> Resolver<'a> {
                     out.push('}');
                 }
                 Part::Name(name) => {
-                    let value = if let Some(value) = variables.get(name) {
-                        self.resolve(value)?
-                    } else if let (false, Some((resource, attribute))) =
+                    let value = if let (false, Some((resource, attribute))) =
                         (name.contains("::"), name.split_once('.'))
                     {
                         Some(Value::String(self.attribute(resource, attribute)?))
@@ -413,7 +402,6 @@ mod tests {
     const TEMPLATE: &str = "
 Parameters:
   Mode: {Type: String, Default: automatic}
-  Urls: {Type: CommaDelimitedList, Default: 'a, b'}
 Mappings:
   Sizes: {automatic: {Wait: 30}}
 Conditions:
@@ -427,8 +415,6 @@ Resources:
   Gone: {Type: 'AWS::SQS::Queue', Condition: Never}
 Outputs:
   Sub: {Value: !Sub 'https://${Queue}/${Queue.Arn}/${!Literal}/${AWS::Region}'}
-  Mapped: {Value: !Sub ['${A}-${Mode}', {A: !Join ['+', !Ref Urls]}]}
-  Picked: {Value: !Select [1, !Split ['/', 'x/y']]}
   Chosen: {Value: !If [Never, wrong, !If [Always, right, wrong]]}
   Nothing: {Value: !If [Always, !Ref 'AWS::NoValue', x]}
   Hidden: {Condition: Never, Value: !Ref Gone}
@@ -453,8 +439,6 @@ Outputs:
             serde_json::to_value(outputs).unwrap(),
             json!({
                 "Sub": "https://http://q/arn:q/${Literal}/us-east-1",
-                "Mapped": "a+b-automatic",
-                "Picked": "y",
                 "Chosen": "right",
             })
         );

@@ -57,10 +57,8 @@ pub(crate) struct Index {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Projection {
-    /// `ALL`, `KEYS_ONLY` or `INCLUDE`.
+    /// `ALL` or `KEYS_ONLY`.
     pub(crate) projection_type: String,
-    /// For `INCLUDE` only.
-    pub(crate) non_key_attributes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -79,8 +77,6 @@ pub(crate) struct Queue {
     pub(crate) visibility_timeout: Option<u32>,
     #[serde(default, deserialize_with = "number")]
     pub(crate) message_retention_period: Option<u32>,
-    #[serde(default, deserialize_with = "number")]
-    pub(crate) delay_seconds: Option<u32>,
     pub(crate) redrive_policy: Option<RedrivePolicy>,
 }
 
@@ -135,16 +131,6 @@ pub(crate) struct GeneratedSecret {
     pub(crate) exclude_characters: Option<String>,
     #[serde(deserialize_with = "flag")]
     pub(crate) exclude_punctuation: bool,
-    #[serde(deserialize_with = "flag")]
-    pub(crate) exclude_numbers: bool,
-    #[serde(deserialize_with = "flag")]
-    pub(crate) exclude_lowercase: bool,
-    #[serde(deserialize_with = "flag")]
-    pub(crate) exclude_uppercase: bool,
-    #[serde(deserialize_with = "flag")]
-    pub(crate) include_space: bool,
-    pub(crate) secret_string_template: Option<String>,
-    pub(crate) generate_string_key: Option<String>,
 }
 
 /// `AWS::Events::Rule`.
