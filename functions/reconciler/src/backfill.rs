@@ -32,7 +32,9 @@ impl Reconciler {
             match self.window(zoom_user, first, last).await {
                 // The link ended meanwhile; there is nothing to be read, and nobody to read it for.
                 Err(OrderError::Grant(
-                    GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired,
+                    GrantError::NotFound
+                    | GrantError::Revoking
+                    | GrantError::ReauthorizationRequired,
                 )) => {
                     metrics::count(Metric::BackfillsIgnored, "no_grant");
                     return Ok(());

@@ -45,7 +45,7 @@ impl Unlisted {
 impl From<GrantError> for Unlisted {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::NotFound | GrantError::Ending | GrantError::ReauthorizationRequired => {
+            GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
                 Self::NoGrant
             }
             error => Self::GrantUnavailable(error.to_string()),

@@ -3,7 +3,6 @@
 mod demo;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,9 +26,6 @@ struct Arguments {
     /// Port of the HTTP API; 0 selects a free port
     #[arg(long, default_value_t = 0, global = true)]
     port: u16,
-    /// Keeps state in this directory.
-    #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
     /// Sets a template parameter; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter, global = true)]
     parameters: Vec<(String, String)>,
@@ -68,7 +64,6 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments {
         port,
-        data,
         parameters,
         zoom_url,
         command,
@@ -76,7 +71,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let zoom = zoom_url.map_or_else(ZoomChoice::default, ZoomChoice::External);
     let options = Options {
         port,
-        data,
         parameters,
         zoom,
         ..Options::default()
@@ -88,13 +82,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let kept = options.data.is_some();
     let stack = Stack::start(options).await?;
     // Programs wait for this line. A closed standard output does not stop the stack.
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "ready {}", stack.url()).and_then(|()| out.flush());
     drop(out);
-    print(&overview(&stack, kept));
+    print(&overview(&stack));
     let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
     let mut stop = std::pin::pin!(stop_signal());
     loop {
@@ -104,7 +97,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
                 break;
             }
             _ = expiry.tick() => {
-                if let Err(error) = stack.engines().sweep_expired() {
+                if let Err(error) = stack.engines().delete_expired_items() {
                     tracing::warn!(%error, "expired items not deleted");
                 }
             }
@@ -134,7 +127,7 @@ async fn stop_signal() -> anyhow::Result<()> {
 }
 
 /// URLs and the next steps, for the user.
-fn overview(stack: &Stack, kept: bool) -> String {
+fn overview(stack: &Stack) -> String {
     let mut lines = vec![String::new()];
     if let Some(app) = stack.demo_app() {
         lines.push(format!(
@@ -165,12 +158,7 @@ fn overview(stack: &Stack, kept: bool) -> String {
         "  Reelay          {}/   /_dev/config lists secrets and names",
         stack.url()
     ));
-    let state = if kept {
-        "State is kept."
-    } else {
-        "Nothing is kept; --data DIR changes that."
-    };
-    lines.push(format!("\n  {state} Ctrl-C stops it.\n"));
+    lines.push("\n  No state is kept. Ctrl-C stops it.\n".to_owned());
     lines.join("\n")
 }
 

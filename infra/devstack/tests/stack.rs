@@ -137,45 +137,6 @@ fn with_return_url() -> Options {
 }
 
 #[tokio::test]
-async fn secrets_and_names_survive_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = || Options {
-        data: Some(folder.path().to_owned()),
-        ..Options::default()
-    };
-    let first = Stack::start(options()).await.unwrap();
-    let before = first.config().clone();
-    let s3 = first.sdk().s3();
-    s3.put_object()
-        .bucket(&before.bucket)
-        .key("k")
-        .body(b"v".to_vec().into())
-        .send()
-        .await
-        .unwrap();
-    first.shutdown().await;
-
-    let second = Stack::start(options()).await.unwrap();
-    let after = second.config();
-    assert_eq!(after.secrets, before.secrets);
-    assert_eq!(after.tables, before.tables);
-    let simulated = second.simulator().unwrap().control().settings();
-    assert_eq!(simulated.client_secret, before.secrets.zoom_client_secret);
-    assert!(
-        second
-            .sdk()
-            .s3()
-            .head_object()
-            .bucket(&after.bucket)
-            .key("k")
-            .send()
-            .await
-            .is_ok()
-    );
-    second.shutdown().await;
-}
-
-#[tokio::test]
 async fn start_errors_name_the_cause() {
     let first = Stack::start(Options {
         demo_app: false,

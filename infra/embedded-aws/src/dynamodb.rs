@@ -1,9 +1,7 @@
-//! DynamoDB: dynoxide, on SQLite.
+//! DynamoDB: dynoxide, on SQLite in memory.
 //!
-//! dynoxide offers its HTTP server only as a whole, on a listener that it owns. It therefore runs on a
-//! second loopback port, and the front passes calls on to it.
-
-use std::path::Path;
+//! dynoxide offers its HTTP server only with its own listener. It therefore runs on a second loopback port,
+//! and calls are forwarded to it.
 
 use bytes::Bytes;
 use dynoxide::Database;
@@ -16,10 +14,10 @@ use hyper_util::{
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    StartError,
+    capacity::CapacityMeter,
+    error::StartError,
     faults::Service,
-    json_reply::{self, JsonResponse},
-    meter::Meter,
+    json_response::{self, JsonResponse},
     server,
 };
 
@@ -27,26 +25,16 @@ pub(crate) struct DynamoDb {
     database: Database,
     client: Client<HttpConnector, Full<Bytes>>,
     origin: Uri,
-    pub(crate) meter: Meter,
+    pub(crate) meter: CapacityMeter,
 }
 
 impl DynamoDb {
-    /// Opens the database in `directory`, or in memory, and serves it until `stop`.
+    /// Starts the engine. It serves until `stop` becomes true.
     pub(crate) async fn start(
-        directory: Option<&Path>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(Self, JoinHandle<()>), StartError> {
-        let database = match directory {
-            Some(directory) => {
-                let file = directory.join("dynamodb.sqlite");
-                let file = file
-                    .to_str()
-                    .ok_or_else(|| StartError::DataPath(file.clone()))?;
-                Database::new(file)
-            }
-            None => Database::memory(),
-        }
-        .map_err(|error| StartError::DynamoDb(error.to_string()))?;
+        let database =
+            Database::memory().map_err(|error| StartError::DynamoDb(error.to_string()))?;
         let (listener, address) = server::bind().await.map_err(StartError::Bind)?;
         let origin = Uri::builder()
             .scheme("http")
@@ -55,24 +43,22 @@ impl DynamoDb {
             .build()
             .map_err(|error| StartError::DynamoDb(error.to_string()))?;
         let served = database.clone();
-        let serving = tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             let stopped = async move { server::stopped(&mut stop).await };
-            if let Err(error) =
-                dynoxide::server::serve_with_shutdown(listener, served, stopped).await
-            {
-                tracing::error!(%error, "DynamoDB engine ended");
+            let served = dynoxide::server::serve_with_shutdown(listener, served, stopped).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "DynamoDB engine failed");
             }
         });
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
         let engine = Self {
             database,
-            client,
+            client: Client::builder(TokioExecutor::new()).build(connector),
             origin,
-            meter: Meter::default(),
+            meter: CapacityMeter::default(),
         };
-        Ok((engine, serving))
+        Ok((engine, server))
     }
 
     pub(crate) async fn call(
@@ -81,39 +67,38 @@ impl DynamoDb {
         mut parts: Parts,
         body: Bytes,
     ) -> JsonResponse {
-        let body = self.meter.ask(operation, body);
+        let body = self.meter.prepare(operation, body);
         parts.uri = self.origin.clone();
-        // The client writes these two anew, for the engine's own address and for a body that is whole.
+        // The client sets both for the engine's address and the buffered body.
         parts.headers.remove(header::HOST);
         parts.headers.remove(header::TRANSFER_ENCODING);
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let length = HeaderValue::from(body.len());
+        parts.headers.insert(header::CONTENT_LENGTH, length);
         let request = Request::from_parts(parts, Full::new(body));
         match self.client.request(request).await {
             Ok(response) => {
-                let response = json_reply::buffered(Service::DynamoDb, response).await;
+                let response = json_response::buffered(Service::DynamoDb, response).await;
                 let (parts, body) = response.into_parts();
-                let Ok(answer) = body.collect().await;
-                let answer = answer.to_bytes();
+                let Ok(body) = body.collect().await;
+                let body = body.to_bytes();
                 self.meter
-                    .note(operation, parts.status.is_success(), &answer);
-                JsonResponse::from_parts(parts, Full::new(answer))
+                    .record(operation, parts.status.is_success(), &body);
+                JsonResponse::from_parts(parts, Full::new(body))
             }
             Err(error) => {
-                tracing::error!(%error, "DynamoDB engine does not answer");
-                json_reply::error(
+                tracing::error!(%error, "DynamoDB engine did not respond");
+                json_response::error(
                     Service::DynamoDb,
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "InternalServerError",
-                    "the engine does not answer",
+                    "the engine did not respond",
                 )
             }
         }
     }
 
-    /// Deletes items whose time to live is over; returns how many.
-    pub(crate) fn sweep_expired(&self) -> Result<usize, String> {
+    /// Deletes items whose time to live has passed and returns their number.
+    pub(crate) fn delete_expired_items(&self) -> Result<usize, String> {
         self.database.sweep_ttl().map_err(|error| error.to_string())
     }
 }

@@ -1,17 +1,13 @@
-//! Faults on demand and a count of calls, for every service and operation.
+//! Fault injection and call counts, for every service and operation.
 //!
-//! A test that claims "nothing is lost when SQS is down" needs an SQS that is down on command. The front
-//! of the engines asks [`Faults`] about each call before it runs one, so that a fault looks to a client
-//! exactly like the real thing: an HTTP status with the service's own error shape, or a connection that
-//! is cut.
+//! The HTTP services ask [`Faults`] before each call. To a client an injected fault looks like a real one:
+//! an HTTP status with the service's error format, or a closed connection.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
-/// The services that are embedded.
+use parking_lot::Mutex;
+
+/// Embedded services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     /// Amazon DynamoDB.
@@ -28,28 +24,51 @@ pub enum Service {
     Sqs,
 }
 
-/// What a call gets instead of its answer.
+impl Service {
+    /// Services with a JSON protocol.
+    pub(crate) const JSON: [Self; 5] = [
+        Self::DynamoDb,
+        Self::EventBridge,
+        Self::Kms,
+        Self::SecretsManager,
+        Self::Sqs,
+    ];
+
+    /// The part of `x-amz-target` before the dot. S3 has no such header.
+    pub(crate) fn target_prefix(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "DynamoDB_20120810",
+            Self::EventBridge => "AWSEvents",
+            Self::Kms => "TrentService",
+            Self::S3 => "",
+            Self::SecretsManager => "secretsmanager",
+            Self::Sqs => "AmazonSQS",
+        }
+    }
+}
+
+/// A fault that replaces the response of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    pub(crate) reply: Reply,
+    pub(crate) effect: Effect,
     pub(crate) after_effect: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub(crate) enum Effect {
     Error {
         status: u16,
         code: String,
         message: String,
     },
-    ConnectionCut,
+    CloseConnection,
 }
 
 impl Fault {
-    /// An error answer with this HTTP status and AWS error code, e.g. `(503, "ServiceUnavailable")`.
+    /// An error response with this HTTP status and AWS error code, e.g. `(503, "ServiceUnavailable")`.
     pub fn error(status: u16, code: impl Into<String>) -> Self {
         Self {
-            reply: Reply::Error {
+            effect: Effect::Error {
                 status,
                 code: code.into(),
                 message: "injected fault".to_owned(),
@@ -58,17 +77,16 @@ impl Fault {
         }
     }
 
-    /// No answer at all: the connection is closed.
+    /// A closed connection without a response.
     #[must_use]
-    pub fn connection_cut() -> Self {
+    pub fn connection_closed() -> Self {
         Self {
-            reply: Reply::ConnectionCut,
+            effect: Effect::CloseConnection,
             after_effect: false,
         }
     }
 
-    /// Lets the call take effect first and spoils only its answer: the case of a lost reply, in which a
-    /// client cannot know what happened.
+    /// Runs the call and replaces only its response: the client cannot know that the call took effect.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
         self.after_effect = true;
@@ -77,16 +95,16 @@ impl Fault {
 }
 
 type Decide = dyn Fn(Service, &str) -> Option<Fault> + Send + Sync;
-type Watch = dyn Fn(Done<'_>) + Send + Sync;
+type Observe = dyn Fn(CompletedCall<'_>) + Send + Sync;
 
-/// A call that an engine has carried out, whatever its client was told of it.
+/// A call that took effect, even if a fault replaced its response.
 #[derive(Debug, Clone, Copy)]
-pub struct Done<'a> {
-    /// Whose call.
+pub struct CompletedCall<'a> {
+    /// Called service.
     pub service: Service,
-    /// AWS's name of it.
+    /// AWS's name of the operation.
     pub operation: &'a str,
-    /// The request's body: JSON.
+    /// Request body: JSON.
     pub request: &'a [u8],
 }
 
@@ -95,19 +113,19 @@ struct State {
     rules: HashMap<(Service, String), Rule>,
     calls: HashMap<(Service, String), u64>,
     decide: Option<Arc<Decide>>,
-    watch: Option<Arc<Watch>>,
+    observe: Option<Arc<Observe>>,
 }
 
 struct Rule {
     fault: Fault,
-    /// `None`: until cleared.
+    /// `None`: unlimited.
     remaining: Option<u64>,
 }
 
-/// The handle by which tests and demos break the engines. Clones share one state.
+/// Handle that injects faults. Clones share one state.
 ///
-/// `operation` is AWS's name of it (`SendMessage`, `UploadPart`, `TransactWriteItems`), or `*` in a rule
-/// for every operation of the service that has no rule of its own.
+/// `operation` is AWS's name (`SendMessage`, `UploadPart`, `TransactWriteItems`). In a rule, `*` stands for
+/// every operation of the service without a rule.
 #[derive(Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
@@ -120,7 +138,7 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    /// Fails the next `calls` calls of the operation. Mind that the AWS SDKs retry by themselves.
+    /// Fails the next `calls` calls of the operation. Retries of the AWS SDKs count.
     pub fn fail_next(&self, service: Service, operation: &str, calls: u64, fault: Fault) {
         self.put_rule(service, operation, Some(calls), fault);
     }
@@ -130,52 +148,56 @@ impl Faults {
         self.put_rule(service, operation, None, fault);
     }
 
-    /// Asks `decide` about every call for which no rule is set: for faults drawn from a seed.
+    /// Calls `decide` for every call without a rule, e.g. to draw faults from a seed.
     pub fn decide_with(
         &self,
         decide: impl Fn(Service, &str) -> Option<Fault> + Send + Sync + 'static,
     ) {
-        self.lock().decide = Some(Arc::new(decide));
+        self.state.lock().decide = Some(Arc::new(decide));
     }
 
-    /// Shows `watch` each call from now on that took effect, before its answer goes out: what a client
-    /// that died over it can no longer tell. S3 is not watched, for its bodies are streams.
-    pub fn watch_with(&self, watch: impl Fn(Done<'_>) + Send + Sync + 'static) {
-        self.lock().watch = Some(Arc::new(watch));
+    /// Calls `observe` with each call that took effect, before its response is sent. Calls to S3 are not
+    /// observed because their bodies are streams.
+    pub fn observe_with(&self, observe: impl Fn(CompletedCall<'_>) + Send + Sync + 'static) {
+        self.state.lock().observe = Some(Arc::new(observe));
     }
 
     /// Removes the rule for the operation.
     pub fn clear(&self, service: Service, operation: &str) {
-        self.lock().rules.remove(&(service, operation.to_owned()));
+        self.state
+            .lock()
+            .rules
+            .remove(&(service, operation.to_owned()));
     }
 
-    /// Removes all rules and the function given to [`decide_with`](Self::decide_with).
+    /// Removes all rules and the function of [`decide_with`](Self::decide_with).
     pub fn clear_all(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.rules.clear();
         state.decide = None;
     }
 
-    /// How often the operation was called since the start or the last [`reset_calls`](Self::reset_calls),
-    /// failed calls and the SDK's retries included.
+    /// Number of calls since the start or the last [`reset_calls`](Self::reset_calls), failed calls and
+    /// retries included.
     #[must_use]
     pub fn calls(&self, service: Service, operation: &str) -> u64 {
-        self.lock()
+        self.state
+            .lock()
             .calls
             .get(&(service, operation.to_owned()))
             .copied()
             .unwrap_or(0)
     }
 
-    /// Sets all counts back to zero.
+    /// Sets all counts to zero.
     pub fn reset_calls(&self) {
-        self.lock().calls.clear();
+        self.state.lock().calls.clear();
     }
 
-    /// Counts the call and says what is to go wrong with it.
+    /// Counts the call and returns its fault, if any.
     pub(crate) fn admit(&self, service: Service, operation: &str) -> Option<Fault> {
         let decide = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             *state
                 .calls
                 .entry((service, operation.to_owned()))
@@ -187,28 +209,24 @@ impl Faults {
             }
             state.decide.clone()
         };
-        // Called without the lock, for it may use this handle.
+        // Called without the lock: it may use this handle.
         decide.and_then(|decide| decide(service, operation))
     }
 
-    /// Shows a call that was carried out to whoever watches.
-    pub(crate) fn carried_out(&self, done: Done<'_>) {
-        let watch = self.lock().watch.clone();
-        // Called without the lock, for it may use this handle.
-        if let Some(watch) = watch {
-            watch(done);
+    /// Passes a call that took effect to the observer.
+    pub(crate) fn notify(&self, call: CompletedCall<'_>) {
+        let observe = self.state.lock().observe.clone();
+        // Called without the lock: it may use this handle.
+        if let Some(observe) = observe {
+            observe(call);
         }
     }
 
     fn put_rule(&self, service: Service, operation: &str, remaining: Option<u64>, fault: Fault) {
-        self.lock()
+        self.state
+            .lock()
             .rules
             .insert((service, operation.to_owned()), Rule { fault, remaining });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The maps are valid after any panic: no update of them spans two statements.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -231,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counted_rule_ends_by_itself() {
+    fn counted_rule_ends() {
         let faults = Faults::default();
         let fault = Fault::error(503, "ServiceUnavailable");
         faults.fail_next(Service::Sqs, "SendMessage", 2, fault.clone());
@@ -246,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_all_operations_holds_until_cleared() {
+    fn wildcard_rule_holds_until_cleared() {
         let faults = Faults::default();
-        faults.fail_until_cleared(Service::Kms, "*", Fault::connection_cut());
+        faults.fail_until_cleared(Service::Kms, "*", Fault::connection_closed());
         assert!(faults.admit(Service::Kms, "Decrypt").is_some());
         assert!(faults.admit(Service::S3, "GetObject").is_none());
         faults.clear(Service::Kms, "*");
@@ -256,11 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_may_use_the_handle() {
+    fn decision_may_use_the_handle() {
         let faults = Faults::default();
         let inner = faults.clone();
         faults.decide_with(move |service, operation| {
-            (inner.calls(service, operation) == 2).then(Fault::connection_cut)
+            (inner.calls(service, operation) == 2).then(Fault::connection_closed)
         });
         assert!(faults.admit(Service::S3, "PutObject").is_none());
         assert!(faults.admit(Service::S3, "PutObject").is_some());

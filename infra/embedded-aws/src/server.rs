@@ -1,4 +1,4 @@
-//! The HTTP server below both fronts: loopback, HTTP/1.1, and a shutdown that ends.
+//! HTTP/1.1 server on loopback with a bounded shutdown.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,38 +12,37 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// How long requests under way may take to end at shutdown. A long poll lasts 20 s, which nobody wants
-/// to wait for.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Time that running requests have to end at shutdown. A long poll of 20 s is cut off.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Told to hyper when a call is to get no answer: hyper then closes the connection.
+/// Makes hyper close the connection without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is cut on purpose")]
-pub(crate) struct ConnectionCut;
+#[error("connection closed on purpose")]
+pub(crate) struct ConnectionClosed;
 
-/// What answers requests. Its clones are cheap.
-pub(crate) trait Answer: Clone + Send + Sync + 'static {
+/// Handler of requests with cheap clones.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
     type Body: http_body_util::BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
-    fn answer(
+    fn handle(
         &self,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Self::Body>, ConnectionCut>> + Send;
+    ) -> impl Future<Output = Result<Response<Self::Body>, ConnectionClosed>> + Send;
 }
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A port of this machine that the system chose.
+/// Binds a free port of 127.0.0.1.
 pub(crate) async fn bind() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// Serves until `stop` becomes true; the task ends when all connections have.
+/// Serves until `stop` becomes true; the task ends after the last connection.
 pub(crate) fn serve(
     listener: TcpListener,
-    answer: impl Answer,
+    handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -53,10 +52,10 @@ pub(crate) fn serve(
                 () = stopped(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(serve_connection(stream, answer.clone(), stop.clone()));
+                        connections.spawn(serve_connection(stream, handler.clone(), stop.clone()));
                     }
                     Err(error) => {
-                        // Out of file descriptors, most likely: wait for some to come back.
+                        // Most likely out of file descriptors: retry after a pause.
                         tracing::warn!(%error, "accept failed");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
@@ -65,7 +64,7 @@ pub(crate) fn serve(
             }
         }
         drop(listener);
-        let drained = tokio::time::timeout(DRAIN, async {
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
             while connections.join_next().await.is_some() {}
         });
         if drained.await.is_err() {
@@ -74,14 +73,18 @@ pub(crate) fn serve(
     })
 }
 
-async fn serve_connection(stream: TcpStream, answer: impl Answer, mut stop: watch::Receiver<bool>) {
-    // Without this a small answer waits up to 40 ms for an acknowledgement.
+async fn serve_connection(
+    stream: TcpStream,
+    handler: impl Handler,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Otherwise a small response waits up to 40 ms for an acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY refused");
+        tracing::debug!(%error, "TCP_NODELAY not set");
     }
     let service = hyper::service::service_fn(move |request| {
-        let answer = answer.clone();
-        async move { answer.answer(request).await }
+        let handler = handler.clone();
+        async move { handler.handle(request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -99,8 +102,8 @@ async fn serve_connection(stream: TcpStream, answer: impl Answer, mut stop: watc
     }
 }
 
-/// Ends when the server is to stop, which it is as well when its owner is gone.
+/// Completes when `stop` becomes true or its sender is dropped.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // The guard that is returned must not live over another await.
+    // The returned guard must not be held across an await.
     let _ = stop.wait_for(|stop| *stop).await;
 }

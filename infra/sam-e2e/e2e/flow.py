@@ -180,9 +180,9 @@ class Flow:
         big = {"host_id": "UserUnknown0000000001", "uuid": "big==", "id": 2, "topic": "x" * (300 << 10)}
         self.raw(event("recording.completed", "AccountElsewhere00001", big))
         # Events about many recordings name meetings and no host.
-        self.zoom.control("batch", {"recordings": [made["key"]], "disposal": "trash"})
+        self.zoom.control("batch", {"recordings": [made["key"]], "change": "trash"})
         until("recording.changed", lambda: self.inbox.told("recording.changed", made["uuid"]))
-        self.zoom.control("batch", {"recordings": [made["key"]], "disposal": "recover"})
+        self.zoom.control("batch", {"recordings": [made["key"]], "change": "recover"})
         until("recording.changed", lambda: len(self.inbox.told("recording.changed", made["uuid"])) == 2)
 
     def raw(self, event):
@@ -201,7 +201,7 @@ class Flow:
         page = self.app.v1(USER, "GET", f"/recordings?limit=1&cursor={page['next_cursor']}").expect(200).json()
         assert len(page["recordings"]) == 1, page
         # One that no event told of.
-        missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "send": False})
+        missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "silent": True})
         day = missed["recording"]["start_time"][:10]
         self.app.v1(USER, "POST", "/backfill", {"from": day, "to": day}).expect(202)
         self.stored(missed["recording"], 1)
@@ -244,7 +244,7 @@ class Flow:
         assert self.app.links(USER) == []
 
     def live_grant(self):
-        return [one for one in self.zoom.look("grants")["grants"] if one["user_id"] == ADA and not one.get("death")]
+        return [one for one in self.zoom.look("grants")["grants"] if one["user_id"] == ADA and not one.get("end_reason")]
 
     def queues(self):
         for name in ("Events", "Downloads", "Notifications", "Jobs"):

@@ -64,7 +64,7 @@ impl Grants {
                     self.tell_rest(zoom_user, &holding.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
-                GrantStatus::Revoking => return Err(GrantError::Ending),
+                GrantStatus::Revoking => return Err(GrantError::Revoking),
             }
             if self.is_fresh(&grant) && refused != Some(grant.version) {
                 let tokens = self.open(zoom_user, &grant).await?;

@@ -233,7 +233,7 @@ impl Case<'_> {
         let spent: u32 = grants
             .iter()
             .filter(|grant| ours.contains(grant.user_id.as_str()))
-            .map(|grant| grant.spent_refreshes)
+            .map(|grant| grant.refresh_token_reuses)
             .sum();
         if spent > 0 && !self.disturbed {
             self.violation(format!(

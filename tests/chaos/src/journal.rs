@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_devstack::Queues;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{Notification, NotificationMessage};
-use reelay_embedded_aws::{Done, Service};
+use reelay_embedded_aws::{CompletedCall, Service};
 use reelay_runtime::environment::Clock;
 use reelay_store::vault::{EncryptedTokens, TokenOwner};
 use serde_json::{Value, json};
@@ -147,7 +147,7 @@ impl Journal {
     }
 
     /// Takes note of a call that was carried out.
-    pub(crate) fn note(&self, done: Done<'_>) {
+    pub(crate) fn note(&self, done: CompletedCall<'_>) {
         match (done.service, done.operation) {
             (Service::Sqs, "SendMessage" | "SendMessageBatch") => {
                 let call = read(done.request);

@@ -73,7 +73,7 @@ fn because(error: &GrantError) -> Used {
     match error {
         GrantError::NotFound => Used::Over("none"),
         GrantError::ReauthorizationRequired => Used::Over("reauthorization required"),
-        GrantError::Ending => Used::Over("ending"),
+        GrantError::Revoking => Used::Over("ending"),
         error => Used::Later(error.to_string()),
     }
 }
@@ -146,7 +146,9 @@ impl World {
             zoom.change_settings(|config| config.deauthorize_url = None);
         }
         let delivery = zoom.deauthorize(zoom_user)?;
-        zoom.attempted(delivery, 1).await.context("no delivery")?;
+        zoom.wait_for_attempts(delivery, 1)
+            .await
+            .context("no delivery")?;
         zoom.change_settings(|config| config.deauthorize_url = address);
         Ok(())
     }
@@ -157,8 +159,10 @@ impl World {
     /// If there is no such user.
     pub(crate) async fn tell_of_removal(&self, zoom_user: &str) -> anyhow::Result<()> {
         let zoom = self.zoom()?;
-        let delivery = zoom.send_deauthorized_only(zoom_user)?;
-        zoom.attempted(delivery, 1).await.context("no delivery")?;
+        let delivery = zoom.send_deauthorized_event(zoom_user)?;
+        zoom.wait_for_attempts(delivery, 1)
+            .await
+            .context("no delivery")?;
         Ok(())
     }
 }

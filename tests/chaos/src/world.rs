@@ -71,7 +71,7 @@ impl Spoiling {
         let fault = if dice.percent(50) {
             Fault::error(400, "AccessDeniedException")
         } else {
-            Fault::connection_cut()
+            Fault::connection_closed()
         };
         Some(if dice.percent(50) {
             fault.after_effect()
@@ -112,7 +112,7 @@ impl World {
         let spoiling = Arc::new(Spoiling::default());
         let faults = stack.engines().faults();
         let noted = Arc::clone(&journal);
-        faults.watch_with(move |done| noted.note(done));
+        faults.observe_with(move |done| noted.note(done));
         let decides = Arc::clone(&spoiling);
         faults.decide_with(move |service, _| {
             // The simulation itself never calls SQS, and S3 has no part in this.

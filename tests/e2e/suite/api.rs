@@ -59,7 +59,7 @@ fn meeting(system: &System, zoom_user: &str, start: Timestamp) -> String {
 }
 
 async fn arrive(system: &System) {
-    system.zoom().settled().await;
+    system.zoom().wait_until_settled().await;
     system.work().await;
 }
 

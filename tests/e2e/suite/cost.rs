@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use reelay_devstack::FunctionChange;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{Notification, NotificationMessage};
-use reelay_embedded_aws::{Done, Service};
+use reelay_embedded_aws::{CompletedCall, Service};
 use reelay_grants::Grants;
 use reelay_zoom_sim::{NewFile, NewRecording};
 use serde_json::{Value, json};
@@ -40,23 +40,23 @@ impl<'a> Counted<'a> {
             None
         });
         let noted = Arc::clone(&calls);
-        engines.faults().watch_with(move |done| {
+        engines.faults().observe_with(move |done| {
             let messages = messages(done);
             if messages > 0.0 {
                 let row = "messages queued".to_owned();
                 *noted.lock().unwrap().entry(row).or_default() += messages;
             }
         });
-        engines.meter().begin();
+        engines.capacity_meter().start();
         Self { system, calls }
     }
 
     fn end(self) -> Row {
         let engines = self.system.stack.engines();
         engines.faults().clear_all();
-        engines.faults().watch_with(|_| {});
+        engines.faults().observe_with(|_| {});
         let mut row = self.calls.lock().unwrap().clone();
-        let units = engines.meter().units();
+        let units = engines.capacity_meter().consumed();
         row.insert("DynamoDB read units".to_owned(), units.read);
         row.insert("DynamoDB write units".to_owned(), units.written);
         let due = units.by_index.iter().filter(|(index, _)| {
@@ -94,7 +94,7 @@ fn name(service: Service) -> &'static str {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "ten messages a batch at most")]
-fn messages(done: Done<'_>) -> f64 {
+fn messages(done: CompletedCall<'_>) -> f64 {
     match (done.service, done.operation) {
         (Service::Sqs, "SendMessage") => 1.0,
         (Service::Sqs, "SendMessageBatch") => {

@@ -30,7 +30,7 @@ fn one(kind: &str, size: u64) -> NewRecording {
 }
 
 fn page(status: u16, content_type: &str) -> Fault {
-    Fault::Answer {
+    Fault::Respond {
         status,
         content_type: content_type.to_owned(),
         body: "\n<!DOCTYPE html>\n<html><body>Please sign in, this recording is protected.</body></html>"
@@ -92,7 +92,7 @@ async fn in_the_middle_of_a_large_file_each_failure_is_mended_where_the_table_sa
         (status(416), Here),
         // Zoom has named a time, or it is nothing that passes in a moment.
         (
-            Fault::ComeBack {
+            Fault::RetryAfter {
                 status: 503,
                 retry_after: "1".to_owned(),
             },
@@ -103,11 +103,11 @@ async fn in_the_middle_of_a_large_file_each_failure_is_mended_where_the_table_sa
     ] {
         let case = format!("{fault:?}");
         // The first range passes: the upload has begun.
-        let armed = NewFault::times(Point::Content, fault, 1).after(1);
+        let armed = NewFault::times(Point::Content, fault, 1).skip_first(1);
         system.zoom().arm(armed).unwrap();
         let recording = zoom::complete(&system, one("MP4", 9 * MIB)).await;
         let drained = system.stack.drain_without_pauses().await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         let by = if drained.failed == 0 {
             Here
         } else {
@@ -131,7 +131,7 @@ async fn whatever_fails_for_good_in_the_middle_of_a_large_file_leaves_no_upload_
         (Fault::Status { status: 418 }, "unexpected_answer"),
     ] {
         let case = format!("{fault:?}");
-        let armed = NewFault::always(Point::Content, fault).after(1);
+        let armed = NewFault::always(Point::Content, fault).skip_first(1);
         let armed = system.zoom().arm(armed).unwrap();
         let recording = zoom::complete(&system, one("MP4", 9 * MIB)).await;
         system.work().await;
@@ -229,7 +229,7 @@ async fn the_manifest_says_whether_a_file_begins_as_its_type_does() {
         assert_eq!(file["type_recognised"], expected, "{file}");
     }
 
-    let odd = Fault::Answer {
+    let odd = Fault::Respond {
         status: 200,
         content_type: "video/mp4".to_owned(),
         body: "no such box".to_owned(),

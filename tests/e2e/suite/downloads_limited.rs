@@ -58,7 +58,7 @@ async fn while_zoom_has_an_account_wait_none_of_its_files_is_asked_for() {
         let then = jiff::Timestamp::now() + SignedDuration::from_hours(1);
         then.strftime(format).to_string()
     };
-    let come_back = |retry_after: String| Fault::ComeBack {
+    let come_back = |retry_after: String| Fault::RetryAfter {
         status: 429,
         retry_after,
     };
@@ -109,7 +109,7 @@ async fn a_limit_of_which_nothing_is_known_holds_for_ten_seconds() {
             retry_after_seconds: None,
         },
         Fault::Status { status: 429 },
-        Fault::ComeBack {
+        Fault::RetryAfter {
             status: 429,
             retry_after: "soon".to_owned(),
         },
@@ -163,7 +163,7 @@ async fn a_limit_of_hours_is_outlasted_with_all_tries_but_one_left() {
 async fn a_limit_that_never_passes_is_told_after_the_last_try_and_can_be_asked_for_again() {
     let (system, inbox) = linked().await;
     let delayed = Delayed::watch(&system);
-    let limit = Fault::ComeBack {
+    let limit = Fault::RetryAfter {
         status: 429,
         retry_after: "800".to_owned(),
     };
@@ -225,7 +225,7 @@ async fn a_limit_in_mid_file_or_at_the_api_is_waited_for_and_nothing_is_fetched_
             Point::Content
         };
         let skip = u32::from(!at_the_api);
-        let armed = NewFault::times(point, limit, 1).after(skip);
+        let armed = NewFault::times(point, limit, 1).skip_first(skip);
         system.zoom().arm(armed).unwrap();
         system.zoom().clear_requests();
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 9 * MIB)]);

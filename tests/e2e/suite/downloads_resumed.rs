@@ -89,7 +89,7 @@ async fn half_done(
     parts: u32,
 ) -> (Downloader, reelay_zoom_sim::Recording) {
     let (downloader, recording) = Downloader::of(system, "alice", video(size)).await;
-    let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(parts);
+    let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(parts);
     let armed = system.zoom().arm(stalled).unwrap();
     // What is refused lets those in flight come to their end.
     assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
@@ -141,7 +141,7 @@ async fn a_file_that_has_changed_meanwhile_starts_over() {
         // Of inexact length, so that another is no failure of its own.
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
         let (downloader, recording) = Downloader::of(&system, "alice", new).await;
-        let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(3);
+        let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(3);
         let armed = system.zoom().arm(refused).unwrap();
         assert_eq!(
             downloader.deliver("m", PLENTY).await,
@@ -344,7 +344,7 @@ async fn an_object_that_s3_does_not_show_counts_as_missing_and_the_file_is_fetch
     let (downloader, recording) = Downloader::of(&system, "alice", video(9 * MIB)).await;
     let faults = system.stack.engines().faults();
     // The upload is completed, and nobody learns of it: the repeat meets none.
-    let lost = AwsFault::connection_cut().after_effect();
+    let lost = AwsFault::connection_closed().after_effect();
     faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
     let hidden = AwsFault::error(403, "AccessDenied");
     faults.fail_until_cleared(Service::S3, "HeadObject", hidden);

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{
-    Disposal, Fault, NewFault, NewFile, NewRecording, Point, Recording, Selection,
+    Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn ask_for(system: &System, recording: &Recording) {
 #[tokio::test]
 async fn an_api_that_is_down_while_a_token_is_refused_is_asked_again_by_the_queue() {
     let (system, _inbox) = linked().await;
-    let nonsense = Fault::Answer {
+    let nonsense = Fault::Respond {
         status: 200,
         content_type: "application/json".into(),
         body: "<oops>".into(),
@@ -134,7 +134,7 @@ async fn what_neither_event_nor_api_can_open_ends_when_the_user_has_left() {
         .zoom()
         .change_settings(|config| config.deauthorize_url = None);
     let id = system.zoom().deauthorize(ADA).unwrap();
-    system.zoom().attempted(id, 1).await.unwrap();
+    system.zoom().wait_for_attempts(id, 1).await.unwrap();
     system
         .zoom()
         .change_settings(|config| config.deauthorize_url = url);
@@ -187,16 +187,20 @@ async fn where_a_token_is_refused_and_nothing_is_listed_the_token_has_the_last_w
 
 #[tokio::test]
 async fn what_zoom_has_told_of_a_recording_explains_why_its_files_are_not_found() {
-    for (disposal, reason) in [(Disposal::Trash, "trashed"), (Disposal::Delete, "deleted")] {
+    for (disposal, reason) in [
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Delete, "deleted"),
+    ] {
         // The address answers as Zoom's does, by a page; or with a plain 404.
         for plain in [false, true] {
             let case = format!("{reason}, plain: {plain}");
             let (system, inbox) = linked_in("on-demand").await;
             let recording = zoom::complete(&system, video(1_000)).await;
             system.work().await;
-            let told = system
-                .zoom()
-                .dispose(&recording.key, disposal, &Selection::default());
+            let told =
+                system
+                    .zoom()
+                    .change_recording(&recording.key, disposal, &Selection::default());
             zoom::arrived(&system, &told.unwrap()).await;
             system.work().await;
             if plain {
@@ -243,7 +247,7 @@ fn shorter_each_time(system: &System, uploads: u32) {
     for upload in 1..=uploads {
         // Of each upload one range passes, and what strikes before is not counted.
         let armed = NewFault::times(Point::Content, Fault::Status { status: 416 }, 1);
-        system.zoom().arm(armed.after(upload)).unwrap();
+        system.zoom().arm(armed.skip_first(upload)).unwrap();
     }
 }
 
@@ -268,7 +272,7 @@ async fn a_file_that_keeps_changing_is_left_to_the_queue_after_three_uploads() {
 async fn a_server_that_gives_no_more_ranges_in_mid_file_is_read_in_one_stream_by_the_next_delivery()
 {
     let (system, _inbox) = linked().await;
-    let armed = NewFault::always(Point::Content, Fault::IgnoreRange).after(1);
+    let armed = NewFault::always(Point::Content, Fault::IgnoreRange).skip_first(1);
     system.zoom().arm(armed).unwrap();
     let recording = zoom::complete(&system, video(17 * MIB)).await;
     let drained = system.stack.drain_without_pauses().await;
@@ -285,7 +289,7 @@ async fn a_small_body_that_is_reset_or_cut_is_fetched_again() {
         system.zoom().arm(armed).unwrap();
         let recording = zoom::complete(&system, video(1_000)).await;
         system.work().await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         landed::assert_whole(&system, &recording, &case).await;
     }
 }

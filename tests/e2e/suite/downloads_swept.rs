@@ -177,7 +177,7 @@ async fn uploads_that_nobody_goes_on_with_are_aborted_after_a_day_and_no_others(
     let (system, inbox) = linked("on-demand").await;
     // One that waits to be gone on with: two of five parts are done.
     let (downloader, recording) = Downloader::of(&system, "alice", video(33 * MIB)).await;
-    let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).after(2);
+    let refused = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
     let armed = system.zoom().arm(refused).unwrap();
     assert_eq!(downloader.deliver("m", PLENTY).await, Ended::Again);
     system.zoom().clear_faults(Some(armed));

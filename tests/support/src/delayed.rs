@@ -29,7 +29,7 @@ impl Delayed {
         let queue = system.stack.config().queues.downloads.clone();
         let sent: Arc<Mutex<Vec<Later>>> = Arc::default();
         let (noted, watched) = (Arc::clone(&sent), queue.clone());
-        system.stack.engines().faults().watch_with(move |done| {
+        system.stack.engines().faults().observe_with(move |done| {
             if done.service != Service::Sqs || done.operation != "SendMessage" {
                 return;
             }

@@ -18,7 +18,7 @@ pub async fn complete(system: &System, new: NewRecording) -> Recording {
 /// Waits until these deliveries were taken.
 pub async fn arrived(system: &System, created: &Created) {
     for id in &created.deliveries {
-        let delivery = system.zoom().attempted(*id, 1).await.unwrap();
+        let delivery = system.zoom().wait_for_attempts(*id, 1).await.unwrap();
         assert_eq!(
             delivery.state,
             DeliveryState::Delivered,

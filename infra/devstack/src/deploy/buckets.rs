@@ -3,7 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 
-use super::error::{DeployError, has_code};
+use super::error::DeployError;
 use crate::names;
 use crate::template::{Bucket, Physical};
 
@@ -12,11 +12,8 @@ pub(super) async fn create(
     name: &str,
     bucket: &Bucket,
 ) -> Result<Physical, DeployError> {
-    match client.create_bucket().bucket(name).send().await {
-        Ok(_) => {}
-        Err(error) if has_code(&error, "BucketAlreadyOwnedByYou") => {}
-        Err(error) => return Err(DeployError::engine(name, &error)),
-    }
+    let created = client.create_bucket().bucket(name).send().await;
+    created.map_err(|error| DeployError::engine(name, &error))?;
     if let Some(block) = bucket.public_access_block_configuration {
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(block.block_public_acls)

@@ -1,6 +1,6 @@
 //! Errors of creating resources.
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sqs::error::DisplayErrorContext;
 
 use crate::template::TemplateError;
 
@@ -41,15 +41,4 @@ impl DeployError {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// Whether a service rejected the request with this error code.
-pub(super) fn has_code<E, R>(error: &aws_sdk_sqs::error::SdkError<E, R>, code: &str) -> bool
-where
-    E: ProvideErrorMetadata,
-{
-    error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-        .is_some_and(|found| found.ends_with(code))
 }

@@ -1,4 +1,4 @@
-//! Creates the template's resources in the engines, each after the resources that it names. Existing resources stay.
+//! Creates the template's resources in the engines, each after the resources that it names.
 
 mod buckets;
 mod error;
@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use reelay_runtime::environment::Environment;
 
 pub use self::error::DeployError;
-use self::error::has_code;
 pub(crate) use self::queues::queue_attributes;
 pub(crate) use self::secrets::{current_secret, put_secret};
 use crate::names;
@@ -89,11 +88,8 @@ async fn event_bus(
     client: &aws_sdk_eventbridge::Client,
     name: &str,
 ) -> Result<Physical, DeployError> {
-    match client.create_event_bus().name(name).send().await {
-        Ok(_) => {}
-        Err(error) if has_code(&error, "ResourceAlreadyExistsException") => {}
-        Err(error) => return Err(DeployError::engine(name, &error)),
-    }
+    let created = client.create_event_bus().name(name).send().await;
+    created.map_err(|error| DeployError::engine(name, &error))?;
     let arn = format!(
         "arn:aws:events:{}:{}:event-bus/{name}",
         names::REGION,

@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
-use super::error::{DeployError, has_code};
+use super::error::DeployError;
 use crate::template::{Physical, Queue};
 
 pub(super) async fn create(
@@ -14,34 +14,16 @@ pub(super) async fn create(
     name: &str,
     queue: &Queue,
 ) -> Result<Physical, DeployError> {
-    let attributes = attributes(queue);
-    // SQS does not create an existing queue with other attributes. An earlier run may have had another template.
-    let url = match client.get_queue_url().queue_name(name).send().await {
-        Ok(found) => found.queue_url,
-        Err(error)
-            if has_code(&error, "QueueDoesNotExist") || has_code(&error, "NonExistentQueue") =>
-        {
-            let made = client
-                .create_queue()
-                .queue_name(name)
-                .set_attributes(Some(attributes.clone()))
-                .send()
-                .await;
-            made.map_err(|error| DeployError::engine(name, &error))?
-                .queue_url
-        }
-        Err(error) => return Err(DeployError::engine(name, &error)),
-    };
-    let url = url.ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
-    if !attributes.is_empty() {
-        let set = client
-            .set_queue_attributes()
-            .queue_url(&url)
-            .set_attributes(Some(attributes))
-            .send()
-            .await;
-        set.map_err(|error| DeployError::engine(name, &error))?;
-    }
+    let created = client
+        .create_queue()
+        .queue_name(name)
+        .set_attributes(Some(attributes(queue)))
+        .send()
+        .await
+        .map_err(|error| DeployError::engine(name, &error))?;
+    let url = created
+        .queue_url
+        .ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
     let known = queue_attributes(client, &url)
         .await
         .map_err(|reason| DeployError::response(name, &reason))?;

@@ -1,8 +1,8 @@
-//! Creates secrets. An existing secret keeps its value, which may have been rotated.
+//! Creates secrets.
 
 use aws_sdk_secretsmanager::Client;
 
-use super::error::{DeployError, has_code};
+use super::error::DeployError;
 use crate::template::{GeneratedSecret, Physical, Secret};
 
 pub(super) async fn create(
@@ -10,23 +10,18 @@ pub(super) async fn create(
     name: &str,
     secret: &Secret,
 ) -> Result<Physical, DeployError> {
-    let arn = match client.describe_secret().secret_id(name).send().await {
-        Ok(known) => known.arn,
-        Err(error) if has_code(&error, "ResourceNotFoundException") => {
-            let value = match (&secret.generate_secret_string, &secret.secret_string) {
-                (Some(rule), _) => Some(generate(client, name, rule).await?),
-                (None, value) => value.clone(),
-            };
-            let made = client
-                .create_secret()
-                .name(name)
-                .set_secret_string(value)
-                .send()
-                .await;
-            made.map_err(|error| DeployError::engine(name, &error))?.arn
-        }
-        Err(error) => return Err(DeployError::engine(name, &error)),
+    let value = match (&secret.generate_secret_string, &secret.secret_string) {
+        (Some(rule), _) => Some(generate(client, name, rule).await?),
+        (None, value) => value.clone(),
     };
+    let created = client
+        .create_secret()
+        .name(name)
+        .set_secret_string(value)
+        .send()
+        .await
+        .map_err(|error| DeployError::engine(name, &error))?;
+    let arn = created.arn;
     let arn = arn.ok_or_else(|| DeployError::response(name, "the secret has no ARN"))?;
     // A secret's `Ref` is its ARN.
     Ok(Physical::new(&arn, &arn).with("Id", &arn))

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
-use super::error::{DeployError, has_code};
+use super::error::DeployError;
 use crate::names;
 use crate::template::{KeyElement, Physical, Table};
 
@@ -48,11 +48,8 @@ pub(super) async fn create(
         request = request
             .global_secondary_indexes(index.map_err(|error| DeployError::engine(name, &error))?);
     }
-    match request.send().await {
-        Ok(_) => {}
-        Err(error) if has_code(&error, "ResourceInUseException") => {}
-        Err(error) => return Err(DeployError::engine(name, &error)),
-    }
+    let created = request.send().await;
+    created.map_err(|error| DeployError::engine(name, &error))?;
     wait_until_active(client, name).await?;
     if let Some(ttl) = table
         .time_to_live_specification
@@ -96,15 +93,6 @@ async fn wait_until_active(client: &Client, name: &str) -> Result<(), DeployErro
 }
 
 async fn enable_ttl(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
-    let known = client.describe_time_to_live().table_name(name).send().await;
-    let known = known.map_err(|error| DeployError::engine(name, &error))?;
-    let known = known
-        .time_to_live_description()
-        .and_then(|ttl| ttl.attribute_name());
-    // DynamoDB rejects a request that changes nothing.
-    if known == Some(attribute) {
-        return Ok(());
-    }
     let wanted = TimeToLiveSpecification::builder()
         .enabled(true)
         .attribute_name(attribute)

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
-use super::credentials::{self, ZoomCredentials};
+use super::credentials::ZoomCredentials;
 use super::environment;
 use super::error::StartError;
 use super::host::{self, Hosted};
@@ -40,7 +40,6 @@ impl Stack {
         })?;
         let url = format!("http://{address}");
         let engines = reelay_embedded_aws::start(reelay_embedded_aws::Options {
-            data: options.data.map(|data| data.join("aws")),
             region: names::REGION.to_owned(),
             account_id: names::ACCOUNT_ID.to_owned(),
             access_key_id: names::ACCESS_KEY_ID.to_owned(),
@@ -53,16 +52,16 @@ impl Stack {
             true => Some(reelay_demo_app::Bound::bind(loopback(0)).await?),
             false => None,
         };
-        let (simulator, zoom_url, offered) = match options.zoom {
+        let (simulator, zoom_url, zoom_credentials) = match options.zoom {
             ZoomChoice::Simulator(config) => {
-                let offered = ZoomCredentials {
+                let credentials = ZoomCredentials {
                     client_id: config.client_id.clone(),
                     client_secret: config.client_secret.clone(),
                     webhook_secret: config.webhook_secret.clone(),
                 };
                 let simulator = reelay_zoom_sim::start(*config).await?;
                 let url = simulator.url().clone();
-                (Some(simulator), url, offered)
+                (Some(simulator), url, credentials)
             }
             ZoomChoice::External(url) => (None, url, ZoomCredentials::generated()),
         };
@@ -78,7 +77,8 @@ impl Stack {
         deploy::deploy(&environment, &template, &mut resolver).await?;
         let secrets = environment.secretsmanager();
         let zoom_secret = physical_id(&resolver, "ZoomSecret")?;
-        let zoom_credentials = credentials::settle(&secrets, &zoom_secret, offered).await?;
+        let value = serde_json::json!(zoom_credentials).to_string();
+        deploy::put_secret(&secrets, &zoom_secret, &value).await?;
         let stack = describe(&template, &parameters, &resolver)?;
         let config = dev_config(&engines, &environment, &resolver, &zoom_credentials, stack);
         let config = Arc::new(config.await?);

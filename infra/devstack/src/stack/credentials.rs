@@ -1,14 +1,10 @@
 //! The value of `ZoomSecret`, which the operator enters on AWS.
 
-use aws_sdk_secretsmanager::Client;
 use reelay_runtime::random;
-use serde::{Deserialize, Serialize};
-
-use crate::deploy::{self, DeployError};
+use serde::Serialize;
 
 /// Credentials of the Zoom app.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Serialize)]
 pub(super) struct ZoomCredentials {
     pub(super) client_id: String,
     pub(super) client_secret: String,
@@ -24,28 +20,6 @@ impl ZoomCredentials {
             webhook_secret: letters::<22>(),
         }
     }
-
-    fn is_complete(&self) -> bool {
-        ![&self.client_id, &self.client_secret, &self.webhook_secret]
-            .iter()
-            .any(|part| part.is_empty())
-    }
-}
-
-/// What the secret holds, from an earlier run; `offered` if it holds nothing yet.
-pub(super) async fn settle(
-    client: &Client,
-    secret: &str,
-    offered: ZoomCredentials,
-) -> Result<ZoomCredentials, DeployError> {
-    let held = deploy::current_secret(client, secret).await?;
-    let held: ZoomCredentials = serde_json::from_str(&held).unwrap_or_default();
-    if held.is_complete() {
-        return Ok(held);
-    }
-    let value = serde_json::json!(offered).to_string();
-    deploy::put_secret(client, secret, &value).await?;
-    Ok(offered)
 }
 
 fn letters<const N: usize>() -> String {

@@ -1,6 +1,5 @@
 //! Options of a stack.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reelay_runtime::environment::Clock;
@@ -11,8 +10,6 @@ use url::Url;
 pub struct Options {
     /// Port of the HTTP API; 0 selects a free port.
     pub port: u16,
-    /// Where state is kept over restarts; absent: nowhere.
-    pub data: Option<PathBuf>,
     /// Template parameters. They override the devstack's own values.
     pub parameters: Vec<(String, String)>,
     /// The Zoom that the stack uses.
@@ -59,7 +56,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             port: 0,
-            data: None,
             parameters: Vec::new(),
             zoom: ZoomChoice::default(),
             demo_app: true,

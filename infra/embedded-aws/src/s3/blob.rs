@@ -1,79 +1,34 @@
-//! Bytes on disk: files with random names, written once.
+//! Immutable bytes in temporary files.
 //!
-//! A file belongs to nothing until an object or a part names it. Whoever gives up a file marks it, and
-//! it goes when its last reader does: a download is never cut by an overwrite.
+//! A file is removed with the last handle to it, so an overwrite does not interrupt a running download.
 
 use std::{
-    collections::VecDeque,
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::Path,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use md5::{Digest, Md5};
 use s3s::{S3Error, S3Result, dto::StreamingBlob, s3_error};
+use tempfile::TempPath;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::checksum::{Algorithm, Hasher, Sums};
-use crate::random;
+use super::checksum::{Algorithm, Checksums, Hasher};
 
-/// Handed to the disk, or taken from it, at a time.
-const CHUNK: usize = 256 * 1024;
+/// Bytes in one read from or write to a file.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-#[derive(Debug)]
-pub(super) struct Blob {
-    path: PathBuf,
-    doomed: AtomicBool,
-}
+pub(super) type Blob = TempPath;
 
-impl Blob {
-    /// A file that is already there and wanted.
-    pub(super) fn existing(directory: &Path, name: &str) -> Arc<Self> {
-        Arc::new(Self {
-            path: directory.join(name),
-            doomed: AtomicBool::new(false),
-        })
-    }
-
-    pub(super) fn name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    }
-
-    /// From now on the file stays.
-    pub(super) fn keep(&self) {
-        self.doomed.store(false, Ordering::Release);
-    }
-
-    /// The file goes with the last handle to it.
-    pub(super) fn discard(&self) {
-        self.doomed.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Blob {
-    fn drop(&mut self) {
-        if self.doomed.load(Ordering::Acquire)
-            && let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %self.path.display(), "file not removed");
-        }
-    }
-}
-
-/// What arrived: a file that goes unless it is kept, and all that was computed on the way.
+/// A received body and its checksums.
 pub(super) struct Received {
     pub(super) blob: Arc<Blob>,
     pub(super) size: u64,
     pub(super) md5: [u8; 16],
-    pub(super) sums: Sums,
+    pub(super) checksums: Checksums,
 }
 
 struct Sink {
@@ -97,33 +52,30 @@ impl Sink {
     }
 }
 
-/// Writes a body to a new file in `directory`. Never more than two chunks of it are in memory.
+/// Writes a body to a new file in `directory`. At most two chunks of it are in memory.
 pub(super) async fn receive(
     directory: &Path,
     body: Option<StreamingBlob>,
-    algorithms: impl IntoIterator<Item = Algorithm>,
+    algorithms: Vec<Algorithm>,
 ) -> S3Result<Received> {
-    let name = hex::encode(random::bytes::<16>().map_err(internal)?);
-    let blob = Arc::new(Blob {
-        path: directory.join(name),
-        doomed: AtomicBool::new(true),
-    });
+    let file = tempfile::NamedTempFile::new_in(directory).map_err(S3Error::internal_error)?;
+    let (file, path) = file.into_parts();
     let sink = Sink {
-        file: File::create_new(&blob.path).map_err(S3Error::internal_error)?,
+        file,
         md5: Md5::new(),
         hashers: algorithms.into_iter().map(Hasher::new).collect(),
         size: 0,
     };
-    // One chunk is written, and hashed, while the next arrives.
+    // One chunk is written and hashed while the next arrives.
     let mut writing = spawn_blocking(move || Ok(sink));
     if let Some(mut body) = body {
         let mut chunks = Vec::new();
         let mut pending = 0;
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(broken_off)?;
+            let chunk = chunk.map_err(read_error)?;
             pending += chunk.len();
             chunks.push(chunk);
-            if pending >= CHUNK {
+            if pending >= CHUNK_BYTES {
                 let sink = written(writing).await?;
                 let full = std::mem::take(&mut chunks);
                 pending = 0;
@@ -134,15 +86,15 @@ pub(super) async fn receive(
         writing = spawn_blocking(move || sink.write(chunks));
     }
     let sink = written(writing).await?;
-    let mut sums = Sums::default();
+    let mut checksums = Checksums::default();
     for hasher in sink.hashers {
-        sums.set(hasher.algorithm(), hasher.finish());
+        checksums.set(hasher.algorithm(), hasher.finish());
     }
     Ok(Received {
-        blob,
+        blob: Arc::new(path),
         size: sink.size,
         md5: sink.md5.finalize().into(),
-        sums,
+        checksums,
     })
 }
 
@@ -153,8 +105,8 @@ async fn written(writing: JoinHandle<io::Result<Sink>>) -> S3Result<Sink> {
         .map_err(S3Error::internal_error)
 }
 
-/// A body that ends early is the client's fault, unless s3s found what is wrong with it.
-fn broken_off(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+/// The error that s3s found in the body, or `IncompleteBody`.
+fn read_error(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     match cause.downcast::<S3Error>() {
         Ok(error) => *error,
         Err(cause) => {
@@ -168,45 +120,41 @@ fn broken_off(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     }
 }
 
-fn internal(error: getrandom::Error) -> S3Error {
-    S3Error::internal_error(io::Error::other(error.to_string()))
-}
-
-/// A stretch of a file.
-pub(super) struct Stretch {
+/// Consecutive bytes of a blob.
+pub(super) struct Slice {
     pub(super) blob: Arc<Blob>,
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
-/// The bytes of `stretches`, one after another.
+/// Streams the bytes of `slices` in order.
 pub(super) fn read(
-    stretches: VecDeque<Stretch>,
+    slices: Vec<Slice>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static {
-    let start: (VecDeque<Stretch>, Option<File>) = (stretches, None);
-    stream::try_unfold(start, |(mut stretches, mut file)| async move {
+    let start = (slices.into_iter(), None::<(Slice, File)>);
+    stream::try_unfold(start, |(mut slices, mut open)| async move {
         let step = spawn_blocking(move || {
-            while let Some(stretch) = stretches.front_mut() {
-                if stretch.length == 0 {
-                    stretches.pop_front();
-                    file = None;
-                    continue;
-                }
-                let mut source = match file.take() {
-                    Some(source) => source,
+            loop {
+                let (mut slice, mut file) = match open.take() {
+                    Some(open) => open,
                     None => {
-                        let mut source = File::open(&stretch.blob.path)?;
-                        source.seek(SeekFrom::Start(stretch.offset))?;
-                        source
+                        let Some(slice) = slices.next() else {
+                            return Ok(None);
+                        };
+                        let mut file = File::open(&*slice.blob)?;
+                        file.seek(SeekFrom::Start(slice.offset))?;
+                        (slice, file)
                     }
                 };
-                let length = stretch.length.min(CHUNK as u64);
+                if slice.length == 0 {
+                    continue;
+                }
+                let length = slice.length.min(CHUNK_BYTES as u64);
                 let mut chunk = vec![0; length as usize];
-                source.read_exact(&mut chunk)?;
-                stretch.length -= length;
-                return Ok(Some((Bytes::from(chunk), (stretches, Some(source)))));
+                file.read_exact(&mut chunk)?;
+                slice.length -= length;
+                return Ok(Some((Bytes::from(chunk), (slices, Some((slice, file))))));
             }
-            Ok(None)
         });
         step.await.map_err(io::Error::other)?
     })

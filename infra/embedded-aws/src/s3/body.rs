@@ -1,4 +1,6 @@
-//! The body of a write: which checksums to compute, and whether the client's claims hold.
+//! The body of a write, verified against the length and checksums that the client sent.
+
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
@@ -10,14 +12,14 @@ use s3s::{
 
 use super::{
     blob::{self, Received},
-    checksum::{Algorithm, Sums},
+    checksum::{Algorithm, Checksums},
 };
 
-/// What a client says of a body.
-pub(super) struct Claims<'a> {
-    pub(super) sums: Sums,
+/// Length and checksums that the client sent with a body.
+pub(super) struct Expected<'a> {
+    pub(super) checksums: Checksums,
     /// `x-amz-sdk-checksum-algorithm`.
-    pub(super) announced: Option<&'a ChecksumAlgorithm>,
+    pub(super) sdk_algorithm: Option<&'a ChecksumAlgorithm>,
     pub(super) content_md5: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) trailers: Option<&'a TrailingHeaders>,
@@ -25,29 +27,29 @@ pub(super) struct Claims<'a> {
 
 pub(super) struct Verified {
     pub(super) received: Received,
-    /// The algorithm of the client's checksum, if it gave one.
-    pub(super) claimed: Option<Algorithm>,
+    /// The algorithm of the checksum that the client sent.
+    pub(super) algorithm: Option<Algorithm>,
 }
 
-/// Receives a body and computes CRC64NVME, the client's algorithm and `also`. On a mismatch nothing is
-/// left.
+/// Receives a body and computes CRC64NVME, the client's algorithm and `upload_algorithm`. Nothing is stored
+/// after a mismatch.
 pub(super) async fn receive(
-    directory: &std::path::Path,
+    directory: &Path,
     body: Option<StreamingBlob>,
-    claims: Claims<'_>,
-    also: Option<Algorithm>,
+    expected: Expected<'_>,
+    upload_algorithm: Option<Algorithm>,
 ) -> S3Result<Verified> {
-    let trailing = claims.algorithm_in_trailer();
-    let mut in_headers = claims.sums.algorithms();
+    let in_trailer = expected.trailer_algorithm()?;
+    let mut in_headers = expected.checksums.algorithms();
     let (in_header, second) = (in_headers.next(), in_headers.next());
-    if second.is_some() || (in_header.is_some() && trailing.is_some()) {
+    if second.is_some() || (in_header.is_some() && in_trailer.is_some()) {
         return Err(s3_error!(
             InvalidRequest,
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         ));
     }
-    let claimed = in_header.or(trailing);
-    if claims.announced.is_some() && claimed.is_none() {
+    let algorithm = in_header.or(in_trailer);
+    if expected.sdk_algorithm.is_some() && algorithm.is_none() {
         return Err(s3_error!(
             InvalidRequest,
             "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer \
@@ -55,41 +57,39 @@ pub(super) async fn receive(
         ));
     }
     if let Some(algorithm) = in_header
-        && let Some(sum) = claims.sums.get(algorithm)
+        && let Some(checksum) = expected.checksums.get(algorithm)
     {
-        algorithm.decode(sum)?;
+        algorithm.decode(checksum)?;
     }
-    let content_md5 = claims.content_md5()?;
+    let content_md5 = expected.content_md5()?;
 
     let mut algorithms = vec![Algorithm::Crc64Nvme];
-    for algorithm in claimed.into_iter().chain(also) {
+    for algorithm in algorithm.into_iter().chain(upload_algorithm) {
         if !algorithms.contains(&algorithm) {
             algorithms.push(algorithm);
         }
     }
     let received = blob::receive(directory, body, algorithms).await?;
 
-    if claims
-        .length()
-        .is_some_and(|length| length != received.size)
-    {
+    let length = expected.length();
+    if length.is_some_and(|length| length != received.size) {
         return Err(s3_error!(
             IncompleteBody,
             "You did not provide the number of bytes specified by the Content-Length HTTP header"
         ));
     }
-    if content_md5.is_some_and(|claimed| claimed != received.md5) {
+    if content_md5.is_some_and(|expected| expected != received.md5) {
         return Err(s3_error!(
             BadDigest,
             "The Content-MD5 you specified did not match what we received."
         ));
     }
-    if let Some(algorithm) = claimed {
-        let wanted = match trailing {
-            Some(algorithm) => Some(claims.trailer(algorithm)?),
-            None => claims.sums.get(algorithm).map(str::to_owned),
+    if let Some(algorithm) = algorithm {
+        let checksum = match in_trailer {
+            Some(algorithm) => Some(expected.trailer(algorithm)?),
+            None => expected.checksums.get(algorithm).map(str::to_owned),
         };
-        if wanted.as_deref() != received.sums.get(algorithm) {
+        if checksum.as_deref() != received.checksums.get(algorithm) {
             return Err(s3_error!(
                 BadDigest,
                 "The {} you specified did not match the calculated checksum.",
@@ -97,41 +97,50 @@ pub(super) async fn receive(
             ));
         }
     }
-    Ok(Verified { received, claimed })
+    Ok(Verified {
+        received,
+        algorithm,
+    })
 }
 
-impl Claims<'_> {
-    /// Of the object's bytes: in a body that is `aws-chunked`, Content-Length counts the wrapping too.
+impl Expected<'_> {
+    /// Length of the content. In an `aws-chunked` body Content-Length includes the chunk headers.
     fn length(&self) -> Option<u64> {
         let decoded = self.headers.get("x-amz-decoded-content-length");
         let length = decoded.or_else(|| self.headers.get(http::header::CONTENT_LENGTH))?;
         length.to_str().ok()?.parse().ok()
     }
 
-    fn algorithm_in_trailer(&self) -> Option<Algorithm> {
-        let announced = self.headers.get("x-amz-trailer")?.to_str().ok()?;
-        Algorithm::ALL.into_iter().find(|algorithm| {
-            announced
-                .split(',')
-                .any(|name| name.trim() == algorithm.header())
-        })
+    fn trailer_algorithm(&self) -> S3Result<Option<Algorithm>> {
+        let names = self.headers.get("x-amz-trailer");
+        let names = names.and_then(|names| names.to_str().ok());
+        for name in names.into_iter().flat_map(|names| names.split(',')) {
+            let is = |algorithm: &Algorithm| algorithm.header() == name.trim();
+            if let Some(algorithm) = Algorithm::ALL.into_iter().find(is) {
+                return Ok(Some(algorithm));
+            }
+            if name.trim().starts_with("x-amz-checksum-") {
+                return Err(s3_error!(NotImplemented, "Only CRC checksums are emulated"));
+            }
+        }
+        Ok(None)
     }
 
     fn trailer(&self, algorithm: Algorithm) -> S3Result<String> {
-        let sum = self.trailers.and_then(|trailers| {
+        let checksum = self.trailers.and_then(|trailers| {
             trailers.read(|headers| {
                 let value = headers.get(algorithm.header())?;
                 value.to_str().ok().map(|value| value.trim().to_owned())
             })
         });
-        let sum = sum.flatten().ok_or_else(|| {
+        let checksum = checksum.flatten().ok_or_else(|| {
             s3_error!(
                 InvalidRequest,
-                "The trailer announced is not in the request"
+                "The announced trailer is not in the request"
             )
         })?;
-        algorithm.decode(&sum)?;
-        Ok(sum)
+        algorithm.decode(&checksum)?;
+        Ok(checksum)
     }
 
     fn content_md5(&self) -> S3Result<Option<[u8; 16]>> {

@@ -1,4 +1,4 @@
-//! `If-Match` and its relatives.
+//! Conditional requests: `If-Match`, `If-None-Match`, `If-Modified-Since` and `If-Unmodified-Since`.
 
 use s3s::{
     S3Result,
@@ -6,9 +6,9 @@ use s3s::{
     s3_error,
 };
 
-use super::object::{Facts, timestamp};
+use super::object::Object;
 
-/// Whether a write may replace what is there.
+/// Condition of a write on the existing object.
 #[derive(Debug, Default)]
 pub(super) struct WriteCondition {
     if_match: Option<ETagCondition>,
@@ -23,7 +23,7 @@ impl WriteCondition {
         if if_none_match.is_some_and(|condition| !condition.is_any()) {
             return Err(s3_error!(
                 NotImplemented,
-                "A write with If-None-Match takes only the value *"
+                "A write accepts If-None-Match only with the value *"
             ));
         }
         Ok(Self {
@@ -39,7 +39,7 @@ impl WriteCondition {
         match (&self.if_match, current) {
             (None, _) | (Some(ETagCondition::Any), Some(_)) => Ok(()),
             (Some(_), None) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
-            (Some(ETagCondition::ETag(wanted)), Some(current)) if wanted.value() == current => {
+            (Some(ETagCondition::ETag(expected)), Some(current)) if expected.value() == current => {
                 Ok(())
             }
             _ => Err(failed()),
@@ -47,7 +47,7 @@ impl WriteCondition {
     }
 }
 
-/// Whether a reader wants what is there.
+/// Condition of a read on the existing object.
 pub(super) struct ReadCondition<'a> {
     pub(super) if_match: Option<&'a ETagCondition>,
     pub(super) if_none_match: Option<&'a ETagCondition>,
@@ -56,21 +56,21 @@ pub(super) struct ReadCondition<'a> {
 }
 
 impl ReadCondition<'_> {
-    /// In the order of RFC 9110, section 13.2.2: tags count for more than times.
-    pub(super) fn check(&self, facts: &Facts) -> S3Result<()> {
-        let modified = timestamp(facts.modified);
-        let names = |condition: &ETagCondition| match condition {
+    /// Checks in the order of RFC 9110, section 13.2.2: entity tags before times.
+    pub(super) fn check(&self, object: &Object) -> S3Result<()> {
+        let modified = &object.modified_at;
+        let matches = |condition: &ETagCondition| match condition {
             ETagCondition::Any => true,
-            ETagCondition::ETag(tag) => tag.value() == facts.etag,
+            ETagCondition::ETag(tag) => tag.value() == object.etag,
         };
         match (self.if_match, self.if_unmodified_since) {
-            (Some(condition), _) if !names(condition) => return Err(failed()),
-            (None, Some(time)) if modified > *time => return Err(failed()),
+            (Some(condition), _) if !matches(condition) => return Err(failed()),
+            (None, Some(time)) if modified > time => return Err(failed()),
             _ => {}
         }
         match (self.if_none_match, self.if_modified_since) {
-            (Some(condition), _) if names(condition) => Err(s3_error!(NotModified)),
-            (None, Some(time)) if modified <= *time => Err(s3_error!(NotModified)),
+            (Some(condition), _) if matches(condition) => Err(s3_error!(NotModified)),
+            (None, Some(time)) if modified <= time => Err(s3_error!(NotModified)),
             _ => Ok(()),
         }
     }

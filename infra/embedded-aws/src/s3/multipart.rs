@@ -1,56 +1,67 @@
-//! The calls of a multipart upload.
+//! CreateMultipartUpload, UploadPart, ListParts, ListMultipartUploads, CompleteMultipartUpload and
+//! AbortMultipartUpload.
 
 use std::ops::Bound;
 
-use s3s::{S3Error, S3Request, S3Response, S3Result, dto::*, s3_error};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    Store,
-    body::{self, Claims},
-    bucket::Contents,
-    checksum::{Algorithm, put_sums, sums_of},
+    body::{self, Expected},
+    checksum::{Algorithm, checksums_of, set_checksums},
     conditions::WriteCondition,
-    object::{checksum_type, description_of, now, timestamp},
-    operations::{count, encoded, page_size, size},
-    upload::{self, Demand, MAX_PARTS, Upload},
+    object::{description_of, now},
+    store::Store,
+    upload::{ExpectedObject, MAX_PARTS, Upload},
 };
-use crate::random;
+
+/// Maximal entries on a page of a list.
+const MAX_PAGE: i32 = 1000;
+
+pub(super) fn page_size(requested: Option<i32>) -> S3Result<usize> {
+    let requested = requested.unwrap_or(MAX_PAGE).min(MAX_PAGE);
+    usize::try_from(requested)
+        .map_err(|_| s3_error!(InvalidArgument, "The page size must not be negative"))
+}
+
+pub(super) fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+pub(super) fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
 
 impl Store {
-    pub(super) fn begin_upload(
+    pub(super) fn create_upload(
         &self,
         input: CreateMultipartUploadInput,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let bucket = self.bucket(&input.bucket)?;
-        let algorithm = input
-            .checksum_algorithm
-            .as_ref()
-            .map(Algorithm::parse)
-            .transpose()?;
-        let id = random::bytes::<24>()
-            .map_err(|error| S3Error::internal_error(std::io::Error::other(error.to_string())))?;
-        let upload = Upload {
-            id: hex::encode(id),
-            key: input.key.clone(),
-            initiated: now(),
-            algorithm,
-            composite: composite(algorithm, input.checksum_type.as_ref())?,
-            description: description_of!(input),
-            parts: Default::default(),
-        };
+        let algorithm = input.checksum_algorithm.as_ref();
+        let algorithm = algorithm.map(Algorithm::parse).transpose()?;
+        let checksum_type = checksum_type(algorithm, input.checksum_type.as_ref())?;
+        let id = uuid::Uuid::new_v4().simple().to_string();
         let output = CreateMultipartUploadOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            upload_id: Some(upload.id.clone()),
+            bucket: Some(input.bucket.clone()),
+            key: Some(input.key.clone()),
+            upload_id: Some(id.clone()),
             checksum_algorithm: algorithm.map(Algorithm::dto),
-            checksum_type: algorithm.map(|_| checksum_type(upload.composite)),
+            checksum_type: algorithm.map(|_| checksum_type.clone()),
             ..Default::default()
         };
         let mut contents = bucket.contents();
-        upload
-            .save(&bucket.upload_directory(&upload.id))
-            .map_err(S3Error::internal_error)?;
-        contents.uploads.insert(upload.id.clone(), upload);
+        contents.created_uploads += 1;
+        let upload = Upload {
+            id: id.clone(),
+            initiated_at: now(),
+            sequence: contents.created_uploads,
+            algorithm,
+            checksum_type,
+            description: description_of!(input),
+            key: input.key,
+            parts: Default::default(),
+        };
+        contents.uploads.insert(id, upload);
         Ok(S3Response::new(output))
     }
 
@@ -71,20 +82,20 @@ impl Store {
             ));
         }
         let bucket = self.bucket(&input.bucket)?;
-        // Found before the bytes are taken, and again after: the upload may end in between.
+        // Looked up before and after the transfer: the upload may end meanwhile.
         let algorithm = bucket
             .contents()
             .upload(&input.upload_id, &input.key)?
             .algorithm;
-        let claims = Claims {
-            sums: sums_of!(input),
-            announced: input.checksum_algorithm.as_ref(),
+        let expected = Expected {
+            checksums: checksums_of!(input),
+            sdk_algorithm: input.checksum_algorithm.as_ref(),
             content_md5: input.content_md5.as_deref(),
             headers: &headers,
             trailers: trailing_headers.as_ref(),
         };
-        let verified = body::receive(&bucket.blobs(), input.body, claims, algorithm).await?;
-        if let (Some(expected), Some(actual)) = (algorithm, verified.claimed)
+        let verified = body::receive(&self.directory, input.body, expected, algorithm).await?;
+        if let (Some(expected), Some(actual)) = (algorithm, verified.algorithm)
             && expected != actual
         {
             return Err(s3_error!(
@@ -94,21 +105,18 @@ impl Store {
                 actual.name().to_lowercase()
             ));
         }
-        let shown = verified
-            .claimed
-            .or(algorithm)
-            .unwrap_or(Algorithm::Crc64Nvme);
+        let shown = verified.algorithm.or(algorithm);
+        let shown = shown.unwrap_or(Algorithm::Crc64Nvme);
         let mut output = UploadPartOutput {
             e_tag: Some(ETag::Strong(hex::encode(verified.received.md5))),
             ..Default::default()
         };
-        put_sums!(output, &verified.received.sums.only(shown));
-        let directory = bucket.upload_directory(&input.upload_id);
+        set_checksums!(output, &verified.received.checksums.only(shown));
         let mut contents = bucket.contents();
-        contents
-            .upload_mut(&input.upload_id, &input.key)?
-            .put_part(&directory, input.part_number, verified.received)
-            .map_err(S3Error::internal_error)?;
+        let upload = contents.upload_mut(&input.upload_id, &input.key)?;
+        upload
+            .parts
+            .insert(input.part_number, verified.received.into());
         Ok(S3Response::new(output))
     }
 
@@ -127,17 +135,16 @@ impl Store {
             .peekable();
         let mut parts = Vec::new();
         for (number, part) in rest.by_ref().take(limit) {
-            let mut shown = Part {
+            let mut listed = Part {
                 part_number: Some(*number),
-                e_tag: Some(ETag::Strong(part.facts.etag())),
+                e_tag: Some(ETag::Strong(part.etag())),
                 size: Some(size(part.segment.size)),
-                last_modified: Some(timestamp(part.facts.modified)),
+                last_modified: Some(part.modified_at.clone()),
                 ..Default::default()
             };
-            put_sums!(shown, &part.facts.sums.only(upload.shown_algorithm()));
-            parts.push(shown);
+            set_checksums!(listed, &part.checksums.only(upload.object_algorithm()));
+            parts.push(listed);
         }
-        let truncated = rest.peek().is_some();
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -145,10 +152,10 @@ impl Store {
             part_number_marker: Some(marker),
             next_part_number_marker: parts.last().and_then(|part: &Part| part.part_number),
             max_parts: Some(count(limit)),
-            is_truncated: Some(truncated),
+            is_truncated: Some(rest.peek().is_some()),
             parts: Some(parts),
-            checksum_algorithm: Some(upload.shown_algorithm().dto()),
-            checksum_type: Some(checksum_type(upload.composite)),
+            checksum_algorithm: Some(upload.object_algorithm().dto()),
+            checksum_type: Some(upload.checksum_type.clone()),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             ..Default::default()
         }))
@@ -158,14 +165,10 @@ impl Store {
         &self,
         input: ListMultipartUploadsInput,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        if input
-            .delimiter
-            .as_deref()
-            .is_some_and(|delimiter| !delimiter.is_empty())
-        {
+        if input.delimiter.is_some() || input.encoding_type.is_some() {
             return Err(s3_error!(
                 NotImplemented,
-                "Uploads are listed without a delimiter"
+                "Lists with delimiter or encoding are not emulated"
             ));
         }
         let bucket = self.bucket(&input.bucket)?;
@@ -173,97 +176,80 @@ impl Store {
         let limit = page_size(input.max_uploads)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let key_marker = input.key_marker.clone().unwrap_or_default();
-        // Without a marker for the id, all uploads of the marked key are passed over.
-        let after = |upload: &Upload| match &input.upload_id_marker {
-            Some(id) if !key_marker.is_empty() => {
-                (&upload.key, upload.initiated, &upload.id)
-                    > (
-                        &key_marker,
-                        contents.uploads.get(id).map_or(0, |u| u.initiated),
-                        id,
-                    )
+        // Without an id marker all uploads of the marked key are skipped.
+        let is_after_markers = |upload: &Upload| match &input.upload_id_marker {
+            Some(id) if upload.key == key_marker => {
+                let marked = contents.uploads.get(id);
+                marked.is_none_or(|marked| upload.sequence > marked.sequence)
             }
             _ => upload.key > key_marker,
         };
         let mut uploads: Vec<&Upload> = contents
             .uploads
             .values()
-            .filter(|upload| upload.key.starts_with(&prefix) && after(upload))
+            .filter(|upload| upload.key.starts_with(&prefix) && is_after_markers(upload))
             .collect();
-        uploads.sort_by_key(|upload| (&upload.key, upload.initiated, &upload.id));
-        let truncated = uploads.len() > limit;
+        uploads.sort_by_key(|upload| (&upload.key, upload.sequence));
+        let is_truncated = uploads.len() > limit;
         uploads.truncate(limit);
-        let last = uploads.last().filter(|_| truncated);
-        let encoding = input.encoding_type.as_ref();
-        let shown = uploads.iter().map(|upload| MultipartUpload {
-            key: Some(encoded(encoding, &upload.key)),
+        let last = uploads.last().filter(|_| is_truncated);
+        let listed = uploads.iter().map(|upload| MultipartUpload {
+            key: Some(upload.key.clone()),
             upload_id: Some(upload.id.clone()),
-            initiated: Some(timestamp(upload.initiated)),
-            checksum_algorithm: Some(upload.shown_algorithm().dto()),
-            checksum_type: Some(checksum_type(upload.composite)),
+            initiated: Some(upload.initiated_at.clone()),
+            checksum_algorithm: Some(upload.object_algorithm().dto()),
+            checksum_type: Some(upload.checksum_type.clone()),
             ..Default::default()
         });
         Ok(S3Response::new(ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
-            uploads: Some(shown.collect()),
-            is_truncated: Some(truncated),
+            uploads: Some(listed.collect()),
+            is_truncated: Some(is_truncated),
             max_uploads: Some(count(limit)),
-            next_key_marker: last.map(|upload| encoded(encoding, &upload.key)),
+            next_key_marker: last.map(|upload| upload.key.clone()),
             next_upload_id_marker: last.map(|upload| upload.id.clone()),
-            prefix: Some(encoded(encoding, &prefix)),
+            prefix: Some(prefix),
             key_marker: input.key_marker,
             upload_id_marker: input.upload_id_marker,
-            encoding_type: input.encoding_type.clone(),
             ..Default::default()
         }))
     }
 
-    pub(super) fn finish_upload(
+    pub(super) fn complete_upload(
         &self,
         input: CompleteMultipartUploadInput,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let bucket = self.bucket(&input.bucket)?;
         let condition = WriteCondition::new(input.if_match.clone(), input.if_none_match.as_ref())?;
-        let listed = input
-            .multipart_upload
-            .as_ref()
-            .and_then(|upload| upload.parts.as_deref())
-            .unwrap_or_default();
-        let demand = Demand {
-            sums: sums_of!(input),
+        let listed = input.multipart_upload.as_ref();
+        let listed = listed.and_then(|upload| upload.parts.as_deref());
+        let expected = ExpectedObject {
+            checksums: checksums_of!(input),
             size: input
                 .mpu_object_size
                 .and_then(|size| u64::try_from(size).ok()),
         };
         let mut contents = bucket.contents();
         let upload = contents.upload(&input.upload_id, &input.key)?;
-        if let Some(wanted) = &input.checksum_type
-            && wanted.as_str() != checksum_type(upload.composite).as_str()
-        {
+        let checksum_type = input.checksum_type.as_ref();
+        if checksum_type.is_some_and(|given| given.as_str() != upload.checksum_type.as_str()) {
             return Err(s3_error!(
                 InvalidRequest,
                 "The checksum type differs from the one that the upload was created with"
             ));
         }
-        let object = upload.assemble(listed, &demand)?;
+        let object = upload.assemble(listed.unwrap_or_default(), &expected)?;
         let mut output = CompleteMultipartUploadOutput {
-            e_tag: Some(object.facts.etag_dto()),
-            checksum_type: Some(object.facts.checksum_type()),
+            e_tag: Some(object.etag_dto()),
+            checksum_type: Some(object.checksum_type.clone()),
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),
-            key: Some(input.key.clone()),
+            key: Some(input.key),
             ..Default::default()
         };
-        put_sums!(output, &object.facts.sums);
-        bucket.commit(&mut contents, object, &condition)?;
-        if let Some(upload) = contents.uploads.remove(&input.upload_id) {
-            let object = contents.objects.get(&input.key).map(AsRef::as_ref);
-            let directory = bucket.upload_directory(&input.upload_id);
-            // The object is there already, which is what counts.
-            if let Err(error) = upload::remove(&directory, &upload, object) {
-                tracing::warn!(%error, "record of a finished upload not removed");
-            }
-        }
+        set_checksums!(output, &object.checksums);
+        contents.put(object, &condition)?;
+        contents.uploads.remove(&input.upload_id);
         Ok(S3Response::new(output))
     }
 
@@ -273,49 +259,30 @@ impl Store {
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let bucket = self.bucket(&input.bucket)?;
         let mut contents = bucket.contents();
-        let upload = contents.upload(&input.upload_id, &input.key)?;
-        upload::remove(&bucket.upload_directory(&input.upload_id), upload, None)
-            .map_err(S3Error::internal_error)?;
+        contents.upload(&input.upload_id, &input.key)?;
         contents.uploads.remove(&input.upload_id);
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }
 
-impl Contents {
-    fn upload(&self, id: &str, key: &str) -> S3Result<&Upload> {
-        let upload = self.uploads.get(id).filter(|upload| upload.key == key);
-        upload.ok_or_else(no_such_upload)
-    }
-
-    fn upload_mut(&mut self, id: &str, key: &str) -> S3Result<&mut Upload> {
-        let upload = self.uploads.get_mut(id).filter(|upload| upload.key == key);
-        upload.ok_or_else(no_such_upload)
-    }
-}
-
-fn no_such_upload() -> S3Error {
-    s3_error!(
-        NoSuchUpload,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been \
-         aborted or completed."
-    )
-}
-
-/// Which kind of checksum the object is to have; not every algorithm knows both.
-fn composite(algorithm: Option<Algorithm>, wanted: Option<&ChecksumType>) -> S3Result<bool> {
-    let wanted = wanted.map(|wanted| wanted.as_str() == ChecksumType::COMPOSITE);
-    let (composite, possible) = match algorithm {
-        None => (false, wanted != Some(true)),
-        Some(Algorithm::Crc64Nvme) => (false, wanted != Some(true)),
-        Some(Algorithm::Crc32 | Algorithm::Crc32c) => (wanted.unwrap_or(true), true),
-        Some(Algorithm::Sha1 | Algorithm::Sha256) => (true, wanted != Some(false)),
+/// The checksum type of the object. CRC64NVME has no composite type; it is the default algorithm.
+fn checksum_type(
+    algorithm: Option<Algorithm>,
+    requested: Option<&ChecksumType>,
+) -> S3Result<ChecksumType> {
+    let default = match algorithm {
+        None | Some(Algorithm::Crc64Nvme) => ChecksumType::FULL_OBJECT,
+        Some(Algorithm::Crc32 | Algorithm::Crc32c) => ChecksumType::COMPOSITE,
     };
-    if possible {
-        Ok(composite)
-    } else {
-        Err(s3_error!(
+    let requested = requested.map_or(default, ChecksumType::as_str);
+    match (default, requested) {
+        (_, ChecksumType::FULL_OBJECT) => Ok(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+        (ChecksumType::COMPOSITE, ChecksumType::COMPOSITE) => {
+            Ok(ChecksumType::from_static(ChecksumType::COMPOSITE))
+        }
+        _ => Err(s3_error!(
             InvalidRequest,
             "The checksum type cannot be used with the checksum algorithm"
-        ))
+        )),
     }
 }

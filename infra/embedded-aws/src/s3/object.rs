@@ -1,34 +1,28 @@
-//! What the store knows of an object, and how that is written down.
+//! An object and its metadata.
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use s3s::dto::{ChecksumType, ETag, Metadata, Timestamp};
-use serde::{Deserialize, Serialize};
 
-use super::{blob::Blob, checksum::Sums};
+use super::{
+    blob::{Blob, Slice},
+    checksum::Checksums,
+};
 
-/// Milliseconds since 1970.
-pub(super) type Millis = u64;
-
-pub(super) fn now() -> Millis {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+/// The time now in whole seconds, the resolution of S3.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    (UNIX_EPOCH + Duration::from_secs(seconds)).into()
 }
 
-/// S3 tells times in whole seconds.
-pub(super) fn timestamp(millis: Millis) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_secs(millis / 1000)).into()
-}
-
-/// What a client says about an object when it makes one.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Metadata that the client sets when it creates an object.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Description {
     pub(super) content_type: Option<String>,
     pub(super) content_disposition: Option<String>,
@@ -38,13 +32,13 @@ pub(super) struct Description {
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// The fields that the inputs of PutObject, CopyObject and CreateMultipartUpload share.
+/// The [`Description`] in the input of PutObject or CreateMultipartUpload.
 macro_rules! description_of {
     ($input:expr) => {
         $crate::s3::object::Description {
             content_type: $input.content_type.clone(),
             content_disposition: $input.content_disposition.clone(),
-            content_encoding: $crate::s3::object::lasting_encoding(
+            content_encoding: $crate::s3::object::stored_encoding(
                 $input.content_encoding.as_deref(),
             ),
             content_language: $input.content_language.clone(),
@@ -60,11 +54,11 @@ macro_rules! description_of {
 }
 pub(super) use description_of;
 
-/// `aws-chunked` describes the request and not the object.
-pub(super) fn lasting_encoding(encoding: Option<&str>) -> Option<String> {
+/// Content codings without `aws-chunked`, which describes the request and not the object.
+pub(super) fn stored_encoding(encoding: Option<&str>) -> Option<String> {
     let codings = encoding?.split(',').map(str::trim);
-    let lasting: Vec<_> = codings.filter(|coding| *coding != "aws-chunked").collect();
-    (!lasting.is_empty()).then(|| lasting.join(","))
+    let stored: Vec<_> = codings.filter(|coding| *coding != "aws-chunked").collect();
+    (!stored.is_empty()).then(|| stored.join(","))
 }
 
 impl Description {
@@ -83,64 +77,39 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) key: String,
-    /// One, or one for each part of an upload.
+    /// One segment, or one for each part of a multipart upload.
     pub(super) segments: Vec<Segment>,
-    pub(super) facts: Facts,
-}
-
-/// The part of an object that is data rather than files.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Facts {
     pub(super) size: u64,
     /// Without quotation marks.
     pub(super) etag: String,
-    pub(super) sums: Sums,
-    /// Whether `sums` are sums of the parts' sums.
-    pub(super) composite: bool,
-    pub(super) modified: Millis,
+    pub(super) checksums: Checksums,
+    pub(super) checksum_type: ChecksumType,
+    pub(super) modified_at: Timestamp,
     pub(super) description: Description,
-    /// The upload that made the object: if the process dies before it removes the upload, the next start
-    /// does.
-    pub(super) upload_id: Option<String>,
 }
 
-impl Facts {
+impl Object {
     pub(super) fn etag_dto(&self) -> ETag {
         ETag::Strong(self.etag.clone())
     }
 
-    pub(super) fn checksum_type(&self) -> ChecksumType {
-        checksum_type(self.composite)
-    }
-}
-
-pub(super) fn checksum_type(composite: bool) -> ChecksumType {
-    ChecksumType::from_static(if composite {
-        ChecksumType::COMPOSITE
-    } else {
-        ChecksumType::FULL_OBJECT
-    })
-}
-
-/// The file beside the bytes.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Sidecar {
-    pub(super) key: String,
-    /// (name of the file, its size)
-    pub(super) segments: Vec<(String, u64)>,
-    pub(super) facts: Facts,
-}
-
-impl Object {
-    pub(super) fn sidecar(&self) -> Sidecar {
-        Sidecar {
-            key: self.key.clone(),
-            segments: self
-                .segments
-                .iter()
-                .map(|s| (s.blob.name(), s.size))
-                .collect(),
-            facts: self.facts.clone(),
+    /// The slices of blobs that hold the bytes of `range`.
+    pub(super) fn slices(&self, range: Range<u64>) -> Vec<Slice> {
+        let mut slices = Vec::new();
+        let mut start = 0;
+        for segment in &self.segments {
+            let end = start + segment.size;
+            let from = range.start.max(start);
+            let to = range.end.min(end);
+            if from < to {
+                slices.push(Slice {
+                    blob: Arc::clone(&segment.blob),
+                    offset: from - start,
+                    length: to - from,
+                });
+            }
+            start = end;
         }
+        slices
     }
 }

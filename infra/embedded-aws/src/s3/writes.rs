@@ -1,14 +1,13 @@
-//! PutObject, CopyObject, DeleteObject and DeleteObjects.
+//! PutObject, DeleteObject and DeleteObjects.
 
 use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    Store, blob,
-    body::{self, Claims, Verified},
-    checksum::{Algorithm, put_sums, sums_of},
-    conditions::{ReadCondition, WriteCondition},
-    object::{self, Facts, Segment, description_of, now, timestamp},
-    reads::stretches,
+    body::{self, Expected},
+    checksum::{Algorithm, checksums_of, set_checksums},
+    conditions::WriteCondition,
+    object::{self, Segment, description_of, now},
+    store::Store,
 };
 
 impl Store {
@@ -24,112 +23,53 @@ impl Store {
         } = request;
         let bucket = self.bucket(&input.bucket)?;
         let condition = WriteCondition::new(input.if_match.clone(), input.if_none_match.as_ref())?;
-        let claims = Claims {
-            sums: sums_of!(input),
-            announced: input.checksum_algorithm.as_ref(),
+        let expected = Expected {
+            checksums: checksums_of!(input),
+            sdk_algorithm: input.checksum_algorithm.as_ref(),
             content_md5: input.content_md5.as_deref(),
             headers: &headers,
             trailers: trailing_headers.as_ref(),
         };
         let description = description_of!(input);
-        let verified = body::receive(&bucket.blobs(), input.body, claims, None).await?;
-        let object = whole_object(input.key, verified, description);
+        let verified = body::receive(&self.directory, input.body, expected, None).await?;
+        let received = verified.received;
+        // S3 stores the client's checksum, or else its own CRC64NVME.
+        let algorithm = verified.algorithm.unwrap_or(Algorithm::Crc64Nvme);
+        let object = object::Object {
+            key: input.key,
+            size: received.size,
+            etag: hex::encode(received.md5),
+            checksums: received.checksums.only(algorithm),
+            checksum_type: ChecksumType::from_static(ChecksumType::FULL_OBJECT),
+            modified_at: now(),
+            description,
+            segments: vec![Segment {
+                size: received.size,
+                blob: received.blob,
+            }],
+        };
         let mut output = PutObjectOutput {
-            e_tag: Some(object.facts.etag_dto()),
-            checksum_type: Some(object.facts.checksum_type()),
+            e_tag: Some(object.etag_dto()),
+            checksum_type: Some(object.checksum_type.clone()),
             ..Default::default()
         };
-        put_sums!(output, &object.facts.sums);
-        bucket.commit(&mut bucket.contents(), object, &condition)?;
+        set_checksums!(output, &object.checksums);
+        bucket.contents().put(object, &condition)?;
         Ok(S3Response::new(output))
-    }
-
-    pub(super) async fn duplicate_object(
-        &self,
-        input: CopyObjectInput,
-    ) -> S3Result<S3Response<CopyObjectOutput>> {
-        let CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } = &input.copy_source
-        else {
-            return Err(s3_error!(
-                NotImplemented,
-                "Only objects in buckets can be copied"
-            ));
-        };
-        if version_id.is_some() {
-            return Err(s3_error!(NotImplemented, "Versions are not emulated"));
-        }
-        let source = self.bucket(bucket)?.object(key)?;
-        ReadCondition {
-            if_match: input.copy_source_if_match.as_ref(),
-            if_none_match: input.copy_source_if_none_match.as_ref(),
-            if_modified_since: input.copy_source_if_modified_since.as_ref(),
-            if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-        }
-        .check(&source.facts)
-        // A reader is told 304, but who copies did not ask for a body.
-        .map_err(|error| match error.code() {
-            s3s::S3ErrorCode::NotModified => s3_error!(PreconditionFailed),
-            _ => error,
-        })?;
-        let target = self.bucket(&input.bucket)?;
-        let replaces = input
-            .metadata_directive
-            .as_ref()
-            .is_some_and(|directive| directive.as_str() == MetadataDirective::REPLACE);
-        let description = if replaces {
-            description_of!(input)
-        } else {
-            source.facts.description.clone()
-        };
-        let wanted = input
-            .checksum_algorithm
-            .as_ref()
-            .map(Algorithm::parse)
-            .transpose()?;
-        let kept = source
-            .facts
-            .sums
-            .algorithms()
-            .next()
-            .filter(|_| !source.facts.composite);
-        let algorithm = wanted.or(kept).unwrap_or(Algorithm::Crc64Nvme);
-        let bytes = StreamingBlob::wrap(blob::read(stretches(&source, 0..source.facts.size)));
-        let received = blob::receive(&target.blobs(), Some(bytes), [algorithm]).await?;
-        let verified = Verified {
-            received,
-            claimed: Some(algorithm),
-        };
-        let object = whole_object(input.key, verified, description);
-        let mut result = CopyObjectResult {
-            e_tag: Some(object.facts.etag_dto()),
-            last_modified: Some(timestamp(object.facts.modified)),
-            checksum_type: Some(object.facts.checksum_type()),
-            ..Default::default()
-        };
-        put_sums!(result, &object.facts.sums);
-        target.commit(&mut target.contents(), object, &WriteCondition::default())?;
-        Ok(S3Response::new(CopyObjectOutput {
-            copy_object_result: Some(result),
-            ..Default::default()
-        }))
     }
 
     pub(super) fn remove_object(
         &self,
-        input: DeleteObjectInput,
+        input: &DeleteObjectInput,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let bucket = self.bucket(&input.bucket)?;
-        let mut contents = bucket.contents();
         if input.if_match.is_some() {
-            let current = contents.objects.get(&input.key);
-            WriteCondition::new(input.if_match, None)?
-                .check(current.map(|object| object.facts.etag.as_str()))?;
+            return Err(s3_error!(
+                NotImplemented,
+                "Conditional deletes are not emulated"
+            ));
         }
-        bucket.delete(&mut contents, &input.key)?;
+        let bucket = self.bucket(&input.bucket)?;
+        bucket.contents().objects.remove(&input.key);
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -139,52 +79,18 @@ impl Store {
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let bucket = self.bucket(&input.bucket)?;
         let mut contents = bucket.contents();
-        let mut deleted = Vec::new();
-        let mut errors = Vec::new();
-        for wanted in input.delete.objects {
-            match bucket.delete(&mut contents, &wanted.key) {
-                Ok(()) => deleted.push(DeletedObject {
-                    key: Some(wanted.key),
-                    ..Default::default()
-                }),
-                Err(error) => errors.push(Error {
-                    code: Some(error.code().as_str().to_owned()),
-                    key: Some(wanted.key),
-                    message: error.message().map(str::to_owned),
-                    ..Default::default()
-                }),
+        let deleted = input.delete.objects.into_iter().map(|object| {
+            contents.objects.remove(&object.key);
+            DeletedObject {
+                key: Some(object.key),
+                ..Default::default()
             }
-        }
-        let quiet = input.delete.quiet.unwrap_or(false);
+        });
+        let deleted = deleted.collect();
+        let is_quiet = input.delete.quiet.unwrap_or(false);
         Ok(S3Response::new(DeleteObjectsOutput {
-            deleted: (!quiet).then_some(deleted),
-            errors: (!errors.is_empty()).then_some(errors),
+            deleted: (!is_quiet).then_some(deleted),
             ..Default::default()
         }))
-    }
-}
-
-/// An object that arrived in one piece. S3 keeps the client's checksum, or its own CRC64NVME.
-fn whole_object(
-    key: String,
-    verified: Verified,
-    description: object::Description,
-) -> object::Object {
-    let Verified { received, claimed } = verified;
-    object::Object {
-        key,
-        facts: Facts {
-            size: received.size,
-            etag: hex::encode(received.md5),
-            sums: received.sums.only(claimed.unwrap_or(Algorithm::Crc64Nvme)),
-            composite: false,
-            modified: now(),
-            description,
-            upload_id: None,
-        },
-        segments: vec![Segment {
-            size: received.size,
-            blob: received.blob,
-        }],
     }
 }

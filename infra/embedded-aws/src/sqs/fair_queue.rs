@@ -1,18 +1,18 @@
 //! Fair queues: `MessageGroupId` on a standard queue.
 //!
-//! AWS takes it there since 2025, rustack refuses it. It is taken out of messages for queues whose name
-//! does not end in `.fifo`.
+//! AWS accepts it, rustack rejects it. It is removed from messages for queues whose name does not end in
+//! `.fifo`.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-/// The call as the engine takes it.
-pub(super) fn without_group_of_standard_queue(operation: &str, body: Bytes) -> Bytes {
+/// The request body as rustack accepts it.
+pub(super) fn without_standard_queue_group(operation: &str, body: Bytes) -> Bytes {
     const FIELD: &str = "MessageGroupId";
     let sends = matches!(operation, "SendMessage" | "SendMessageBatch");
-    // Parsing every message would be waste: most carry no group.
+    // Most messages have no group and need no parsing.
     if !sends || !String::from_utf8_lossy(&body).contains(FIELD) {
         return body;
     }
@@ -42,12 +42,12 @@ mod tests {
     use super::*;
 
     fn stripped(operation: &str, body: &Value) -> Value {
-        let body = without_group_of_standard_queue(operation, body.to_string().into());
+        let body = without_standard_queue_group(operation, body.to_string().into());
         serde_json::from_slice(&body).unwrap()
     }
 
     #[test]
-    fn group_leaves_standard_queues_only() {
+    fn group_is_removed_on_standard_queues_only() {
         let call =
             |queue: &str| json!({"QueueUrl": queue, "MessageBody": "b", "MessageGroupId": "g"});
         assert_eq!(
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_speaks_of_groups_is_kept() {
+    fn message_body_is_unchanged() {
         let call = json!({"QueueUrl": "q", "MessageBody": "{\"MessageGroupId\":1}"});
         assert_eq!(stripped("SendMessage", &call), call);
     }

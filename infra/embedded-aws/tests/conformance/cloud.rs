@@ -2,68 +2,99 @@
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::{
+    config::{Credentials, http::HttpResponse, retry::RetryConfig},
+    error::{ProvideErrorMetadata, SdkError},
+};
 use reelay_embedded_aws::{Engines, Options};
 
 pub(crate) struct Cloud {
     pub(crate) engines: Engines,
+    retry: RetryConfig,
+    credentials: Credentials,
+    ignores_variables: bool,
 }
 
 impl Cloud {
     pub(crate) async fn start() -> Self {
-        Self::with(Options::default()).await
-    }
-
-    pub(crate) async fn with(options: Options) -> Self {
         Self {
-            engines: reelay_embedded_aws::start(options).await.unwrap(),
+            engines: reelay_embedded_aws::start(Options::default())
+                .await
+                .unwrap(),
+            retry: RetryConfig::standard(),
+            credentials: Credentials::new("test", "test", None, None, "test"),
+            ignores_variables: false,
         }
     }
 
-    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
-        aws_sdk_s3::Client::from_conf(self.s3_config().build())
+    /// Uses the embedded engines for all services, and clients with so many attempts.
+    pub(crate) async fn embedded(max_attempts: u32) -> Self {
+        Self {
+            retry: RetryConfig::standard()
+                .with_max_attempts(max_attempts)
+                .with_initial_backoff(Duration::from_millis(1)),
+            ignores_variables: true,
+            ..Self::start().await
+        }
     }
 
-    pub(crate) fn s3_config(&self) -> aws_sdk_s3::config::Builder {
-        use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-        aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(endpoint("S3", &self.engines.endpoints().s3))
-            .force_path_style(true)
+    pub(crate) fn with_secret_access_key(self, secret: &str) -> Self {
+        Self {
+            credentials: Credentials::new("test", secret, None, None, "test"),
+            ..self
+        }
     }
-}
 
-fn endpoint(service: &str, embedded: &str) -> String {
-    std::env::var(format!("EMBEDDED_AWS_TEST_{service}_ENDPOINT"))
-        .unwrap_or_else(|_| embedded.to_owned())
+    fn endpoint(&self, service: &str, embedded: &str) -> String {
+        let variable = std::env::var(format!("EMBEDDED_AWS_TEST_{service}_ENDPOINT"));
+        match variable {
+            Ok(url) if !self.ignores_variables => url,
+            _ => embedded.to_owned(),
+        }
+    }
 }
 
 macro_rules! client {
-    ($name:ident, $sdk:ident, $variable:literal) => {
+    ($name:ident, $config:ident, $field:ident, $sdk:ident, $variable:literal $(, $option:ident)?) => {
         impl Cloud {
             pub(crate) fn $name(&self) -> $sdk::Client {
-                use $sdk::config::{BehaviorVersion, Credentials, Region};
-                let config = $sdk::Config::builder()
+                $sdk::Client::from_conf(self.$config().build())
+            }
+
+            pub(crate) fn $config(&self) -> $sdk::config::Builder {
+                use $sdk::config::{BehaviorVersion, Region};
+                $sdk::Config::builder()
                     .behavior_version(BehaviorVersion::latest())
                     .region(Region::new("us-east-1"))
-                    .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                    .endpoint_url(endpoint($variable, &self.engines.endpoints().$name))
-                    .build();
-                $sdk::Client::from_conf(config)
+                    .credentials_provider(self.credentials.clone())
+                    .retry_config(self.retry.clone())
+                    .endpoint_url(self.endpoint($variable, &self.engines.endpoints().$field))
+                    $(.$option(true))?
             }
         }
     };
 }
-client!(dynamodb, aws_sdk_dynamodb, "DYNAMODB");
-client!(sqs, aws_sdk_sqs, "SQS");
-client!(kms, aws_sdk_kms, "KMS");
-client!(secretsmanager, aws_sdk_secretsmanager, "SECRETSMANAGER");
-client!(events, aws_sdk_eventbridge, "EVENTS");
+client!(
+    dynamodb,
+    dynamodb_config,
+    dynamodb,
+    aws_sdk_dynamodb,
+    "DYNAMODB"
+);
+client!(s3, s3_config, s3, aws_sdk_s3, "S3", force_path_style);
+client!(sqs, sqs_config, sqs, aws_sdk_sqs, "SQS");
+client!(kms, kms_config, kms, aws_sdk_kms, "KMS");
+client!(
+    secretsmanager,
+    secretsmanager_config,
+    secretsmanager,
+    aws_sdk_secretsmanager,
+    "SECRETSMANAGER"
+);
+client!(events, events_config, events, aws_sdk_eventbridge, "EVENTS");
 
 /// A name that no other test, and no earlier run on a shared endpoint, has used.
 pub(crate) fn fresh(prefix: &str) -> String {
@@ -81,22 +112,19 @@ where
     R: std::fmt::Debug,
 {
     let error = result.unwrap_err();
-    match error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-    {
+    let service_error = error.as_service_error();
+    match service_error.and_then(ProvideErrorMetadata::code) {
         Some(code) => code.to_owned(),
-        None => panic!("no service error: {error:?}"),
+        None => panic!("not an error response: {error:?}"),
     }
 }
 
 /// The HTTP status of a call that must fail.
-pub(crate) fn status<T: std::fmt::Debug, E: std::fmt::Debug>(
-    result: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
-) -> u16 {
+pub(crate) fn status<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> u16
+where
+    T: std::fmt::Debug,
+    E: std::fmt::Debug,
+{
     let error = result.unwrap_err();
-    error
-        .raw_response()
-        .map(|response| response.status().as_u16())
-        .unwrap()
+    error.raw_response().unwrap().status().as_u16()
 }

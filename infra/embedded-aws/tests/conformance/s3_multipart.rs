@@ -1,9 +1,11 @@
-use std::collections::BTreeSet;
-
 use aws_sdk_s3::{
     Client,
     config::RequestChecksumCalculation,
-    operation::upload_part::UploadPartOutput,
+    operation::{
+        complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder,
+        list_parts::builders::ListPartsFluentBuilder, upload_part::UploadPartOutput,
+        upload_part::builders::UploadPartFluentBuilder,
+    },
     primitives::ByteStream,
     types::{
         ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
@@ -12,11 +14,12 @@ use aws_sdk_s3::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    cloud::{Cloud, code, fresh},
-    s3_objects::bucket,
+    cloud::{Cloud, code, status},
+    s3_objects::Bucket,
 };
 
-const MIN: usize = 5 * 1024 * 1024;
+const MIN_PART_BYTES: usize = 5 * 1024 * 1024;
+const KEY: &str = "folder/key";
 
 fn bytes(seed: u8, length: usize) -> Vec<u8> {
     (0..length)
@@ -25,324 +28,251 @@ fn bytes(seed: u8, length: usize) -> Vec<u8> {
 }
 
 fn crc64(bytes: &[u8]) -> String {
-    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes);
-    STANDARD.encode(sum.to_be_bytes())
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes);
+    STANDARD.encode(crc.to_be_bytes())
 }
 
 struct Upload {
-    s3: Client,
-    bucket: String,
-    key: String,
+    bucket: Bucket,
     id: String,
 }
 
 impl Upload {
-    /// As a downloader makes it: CRC64NVME of the full object, sent for each part.
-    async fn begin(cloud: &Cloud) -> Self {
+    /// Creates an upload like the downloader's: CRC64NVME of the full object, sent for each part.
+    async fn create(cloud: &Cloud) -> Self {
+        let checksums = Some((ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject));
+        Self::with_checksums(cloud, checksums).await
+    }
+
+    async fn with_checksums(
+        cloud: &Cloud,
+        checksums: Option<(ChecksumAlgorithm, ChecksumType)>,
+    ) -> Self {
         let config = cloud
             .s3_config()
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-        let s3 = Client::from_conf(config.build());
-        let bucket = bucket(&s3).await;
-        let key = fresh("key");
-        let created = s3
-            .create_multipart_upload()
-            .bucket(&bucket)
-            .key(&key)
-            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
-            .checksum_type(ChecksumType::FullObject)
+        let bucket = Bucket::create(&Client::from_conf(config.build())).await;
+        let create = bucket.s3.create_multipart_upload().bucket(&bucket.name);
+        let (algorithm, checksum_type) = checksums.unzip();
+        let created = create
+            .key(KEY)
+            .set_checksum_algorithm(algorithm)
+            .set_checksum_type(checksum_type)
             .content_type("video/mp4")
             .metadata("m", "1")
             .send()
             .await
             .unwrap();
-        let id = created.upload_id().unwrap().to_owned();
         Self {
-            s3,
             bucket,
-            key,
-            id,
+            id: created.upload_id.unwrap(),
         }
     }
 
+    fn upload_part(&self, number: i32) -> UploadPartFluentBuilder {
+        let part = self.bucket.s3.upload_part().bucket(&self.bucket.name);
+        part.key(KEY).upload_id(&self.id).part_number(number)
+    }
+
     async fn part(&self, number: i32, bytes: &[u8]) -> CompletedPart {
-        let put = self
-            .s3
-            .upload_part()
-            .bucket(&self.bucket)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .part_number(number)
+        let part = self
+            .upload_part(number)
             .checksum_crc64_nvme(crc64(bytes))
             .body(ByteStream::from(bytes.to_vec()));
-        completed(number, &put.send().await.unwrap())
+        completed(number, &part.send().await.unwrap())
     }
 
-    fn complete(
-        &self,
-        parts: &[&CompletedPart],
-    ) -> aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder
-    {
+    fn complete(&self, parts: &[&CompletedPart]) -> CompleteMultipartUploadFluentBuilder {
         let parts = parts.iter().map(|part| (*part).clone()).collect();
-        self.s3
-            .complete_multipart_upload()
-            .bucket(&self.bucket)
-            .key(&self.key)
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts));
+        let complete = self.bucket.s3.complete_multipart_upload();
+        complete
+            .bucket(&self.bucket.name)
+            .key(KEY)
             .upload_id(&self.id)
-            .multipart_upload(
-                CompletedMultipartUpload::builder()
-                    .set_parts(Some(parts))
-                    .build(),
-            )
+            .multipart_upload(parts.build())
     }
 
-    async fn is_absent(&self) -> bool {
-        let head = self.s3.head_object().bucket(&self.bucket).key(&self.key);
-        head.send()
-            .await
-            .is_err_and(|error| error.into_service_error().is_not_found())
+    fn list_parts(&self) -> ListPartsFluentBuilder {
+        let list = self.bucket.s3.list_parts().bucket(&self.bucket.name);
+        list.key(KEY).upload_id(&self.id)
+    }
+
+    async fn uploads(&self) -> usize {
+        let list = self.bucket.s3.list_multipart_uploads();
+        let listed = list.bucket(&self.bucket.name).send().await.unwrap();
+        listed.uploads().len()
+    }
+
+    async fn assert_no_object(&self) {
+        assert_eq!(status(self.bucket.head_object(KEY).send().await), 404);
     }
 }
 
-fn completed(number: i32, put: &UploadPartOutput) -> CompletedPart {
+fn completed(number: i32, part: &UploadPartOutput) -> CompletedPart {
     CompletedPart::builder()
         .part_number(number)
-        .set_e_tag(put.e_tag().map(str::to_owned))
-        .set_checksum_crc64_nvme(put.checksum_crc64_nvme().map(str::to_owned))
+        .set_e_tag(part.e_tag().map(str::to_owned))
+        .set_checksum_crc32(part.checksum_crc32().map(str::to_owned))
+        .set_checksum_crc64_nvme(part.checksum_crc64_nvme().map(str::to_owned))
         .build()
 }
 
 #[tokio::test]
-async fn parts_in_any_order_become_the_proven_whole() {
+async fn parts_in_any_order_become_one_verified_object() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
-    let (one, two, three) = (bytes(1, MIN), bytes(2, MIN + 7), bytes(3, 99));
-    let third = upload.part(3, &three).await;
-    let first = upload.part(1, &one).await;
-    let second = upload.part(2, &two).await;
-    assert!(upload.is_absent().await, "a key appears when it is whole");
-    let whole = [one, two, three].concat();
-    let done = upload
-        .complete(&[&first, &second, &third])
+    let upload = Upload::create(&cloud).await;
+    let contents = [
+        bytes(1, MIN_PART_BYTES),
+        bytes(2, MIN_PART_BYTES + 7),
+        bytes(3, 99),
+    ];
+    let third = upload.part(3, &contents[2]).await;
+    let first = upload.part(1, &contents[0]).await;
+    let second = upload.part(2, &contents[1]).await;
+    upload.assert_no_object().await;
+    let whole = contents.concat();
+    let size = whole.len() as i64;
+    let complete = || upload.complete(&[&first, &second, &third]);
+    let done = complete()
         .checksum_crc64_nvme(crc64(&whole))
         .checksum_type(ChecksumType::FullObject)
-        .mpu_object_size(whole.len() as i64)
+        .mpu_object_size(size)
         .send()
         .await
         .unwrap();
     assert_eq!(done.checksum_crc64_nvme(), Some(crc64(&whole).as_str()));
     assert!(done.e_tag().unwrap().ends_with("-3\""));
-    let head = upload
-        .s3
-        .head_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key);
-    let head = head
-        .checksum_mode(ChecksumMode::Enabled)
-        .send()
-        .await
-        .unwrap();
+    let head = upload.bucket.head_object(KEY);
+    let head = head.checksum_mode(ChecksumMode::Enabled);
+    let head = head.send().await.unwrap();
     assert_eq!(head.checksum_crc64_nvme(), Some(crc64(&whole).as_str()));
     assert_eq!(head.checksum_type(), Some(&ChecksumType::FullObject));
-    assert_eq!(head.content_length(), Some(whole.len() as i64));
+    assert_eq!(head.content_length(), Some(size));
     assert_eq!(head.content_type(), Some("video/mp4"));
     assert_eq!(head.metadata().unwrap()["m"], "1");
-    let got = upload
-        .s3
-        .get_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key);
-    let got = got
-        .clone()
-        .send()
-        .await
-        .unwrap()
-        .body
-        .collect()
-        .await
-        .unwrap()
-        .to_vec();
-    assert!(got == whole);
-    // A range over the border of two parts.
-    let range = format!("bytes={}-{}", MIN - 10, MIN + 9);
-    let got = upload
-        .s3
-        .get_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key)
-        .range(range);
-    let got = got
-        .send()
-        .await
-        .unwrap()
-        .body
-        .collect()
-        .await
-        .unwrap()
-        .to_vec();
-    assert_eq!(got, whole[MIN - 10..MIN + 10]);
-    // The upload is over.
-    assert_eq!(
-        code(upload.complete(&[&first, &second, &third]).send().await),
-        "NoSuchUpload"
-    );
-    let uploads = upload
-        .s3
-        .list_multipart_uploads()
-        .bucket(&upload.bucket)
+    assert!(upload.bucket.read(KEY).await == whole);
+    // A range across two parts.
+    let (from, to) = (MIN_PART_BYTES - 10, MIN_PART_BYTES + 9);
+    let get = upload.bucket.get_object(KEY);
+    let got = get
+        .range(format!("bytes={from}-{to}"))
         .send()
         .await
         .unwrap();
-    assert_eq!(uploads.uploads().len(), 0);
+    let got = got.body.collect().await.unwrap().to_vec();
+    assert_eq!(got, whole[from..=to]);
+    assert_eq!(code(complete().send().await), "NoSuchUpload");
+    assert_eq!(upload.uploads().await, 0);
 }
 
 #[tokio::test]
-async fn completion_fails_closed() {
+async fn invalid_completions_change_nothing() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
-    let (one, two) = (bytes(1, MIN), bytes(2, 10));
-    let first = upload.part(1, &one).await;
-    let second = upload.part(2, &two).await;
-    let altered = |part: &CompletedPart, etag: Option<&str>, sum: Option<&str>| {
+    let upload = Upload::create(&cloud).await;
+    let first = upload.part(1, &bytes(1, MIN_PART_BYTES)).await;
+    let second = upload.part(2, &bytes(2, 10)).await;
+    let part = |number: i32, etag: &str, checksum: &str| {
         CompletedPart::builder()
-            .part_number(part.part_number().unwrap())
-            .e_tag(etag.unwrap_or(part.e_tag().unwrap()))
-            .checksum_crc64_nvme(sum.unwrap_or(part.checksum_crc64_nvme().unwrap()))
+            .part_number(number)
+            .e_tag(etag)
+            .checksum_crc64_nvme(checksum)
             .build()
     };
-    let absent = CompletedPart::builder()
-        .part_number(3)
-        .e_tag("\"x\"")
-        .build();
-    let wrong_etag = altered(&second, Some("\"00000000000000000000000000000000\""), None);
-    let wrong_sum = altered(&second, None, Some("AAAAAAAAAAA="));
-    assert_eq!(
-        code(upload.complete(&[&first, &wrong_etag]).send().await),
-        "InvalidPart"
+    let (etag, checksum) = (
+        second.e_tag().unwrap(),
+        second.checksum_crc64_nvme().unwrap(),
     );
-    assert_eq!(
-        code(upload.complete(&[&first, &wrong_sum]).send().await),
-        "InvalidPart"
-    );
-    assert_eq!(
-        code(upload.complete(&[&first, &second, &absent]).send().await),
-        "InvalidPart"
-    );
-    assert_eq!(
-        code(upload.complete(&[&second, &first]).send().await),
-        "InvalidPartOrder"
-    );
-    assert_eq!(
-        code(upload.complete(&[&first, &first]).send().await),
-        "InvalidPartOrder"
-    );
-    assert_eq!(code(upload.complete(&[]).send().await), "MalformedXML");
-    let both = || upload.complete(&[&first, &second]);
-    let wrong_whole = both().checksum_crc64_nvme("AAAAAAAAAAA=");
-    assert_eq!(code(wrong_whole.send().await), "BadDigest");
-    assert_eq!(
-        code(both().mpu_object_size(1).send().await),
-        "InvalidRequest"
-    );
-    let stranger = both().upload_id("0000");
-    assert_eq!(code(stranger.send().await), "NoSuchUpload");
-    let elsewhere = both().key("another");
-    assert_eq!(code(elsewhere.send().await), "NoSuchUpload");
-    assert!(upload.is_absent().await);
-    // After all that the upload still stands.
+    let wrong_etag = part(2, "\"00000000000000000000000000000000\"", checksum);
+    let wrong_checksum = part(2, etag, "AAAAAAAAAAA=");
+    let absent = part(3, etag, checksum);
+    let complete = |parts: &[&CompletedPart]| upload.complete(parts);
+    let both = || complete(&[&first, &second]);
+    for (row, (complete, expected)) in [
+        (complete(&[&first, &wrong_etag]), "InvalidPart"),
+        (complete(&[&first, &wrong_checksum]), "InvalidPart"),
+        (complete(&[&first, &second, &absent]), "InvalidPart"),
+        (complete(&[&second, &first]), "InvalidPartOrder"),
+        (complete(&[&first, &first]), "InvalidPartOrder"),
+        (complete(&[]), "MalformedXML"),
+        (both().checksum_crc64_nvme("AAAAAAAAAAA="), "BadDigest"),
+        (both().mpu_object_size(1), "InvalidRequest"),
+        (
+            both().checksum_type(ChecksumType::Composite),
+            "InvalidRequest",
+        ),
+        (both().upload_id("0000"), "NoSuchUpload"),
+        (both().key("another"), "NoSuchUpload"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(code(complete.send().await), expected, "row {row}");
+    }
+    upload.assert_no_object().await;
     both().send().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_part_that_is_too_small_or_missing_is_noticed_at_completion() {
+async fn small_and_missing_parts_fail_the_completion() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
-    let first = upload.part(1, &bytes(1, MIN - 1)).await;
+    let upload = Upload::create(&cloud).await;
+    let small = upload.part(1, &bytes(1, MIN_PART_BYTES - 1)).await;
     let second = upload.part(2, &bytes(2, 10)).await;
-    let both = upload.complete(&[&first, &second]);
-    assert_eq!(code(both.send().await), "EntityTooSmall");
-    // Left out at the start: numbers of an upload with checksums have no gaps.
-    assert!(upload.complete(&[&second]).send().await.is_err());
-    assert!(upload.is_absent().await);
-    let first = upload.part(1, &bytes(1, MIN)).await;
+    let complete = upload.complete(&[&small, &second]).send().await;
+    assert_eq!(code(complete), "EntityTooSmall");
+    // Part numbers of an upload with checksums are consecutive from 1. AWS returns 500, these engines 400.
+    upload.complete(&[&second]).send().await.unwrap_err();
+    upload.assert_no_object().await;
+    let first = upload.part(1, &bytes(1, MIN_PART_BYTES)).await;
     upload.complete(&[&first, &second]).send().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_part_sent_again_replaces_the_first() {
+async fn repeated_part_replaces_the_first() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
+    let upload = Upload::create(&cloud).await;
     let old = upload.part(1, b"old").await;
     let new = upload.part(1, b"new").await;
-    assert_eq!(code(upload.complete(&[&old]).send().await), "InvalidPart");
+    let complete = upload.complete(&[&old]).send().await;
+    assert_eq!(code(complete), "InvalidPart");
     upload.complete(&[&new]).send().await.unwrap();
-    let got = upload
-        .s3
-        .get_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(got.body.collect().await.unwrap().to_vec(), b"new");
+    assert_eq!(upload.bucket.read(KEY).await, b"new");
 }
 
 #[tokio::test]
-async fn a_part_with_a_wrong_checksum_is_not_taken() {
+async fn invalid_parts_are_rejected() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
+    let upload = Upload::create(&cloud).await;
     let part = |number| {
-        let part = upload
-            .s3
-            .upload_part()
-            .bucket(&upload.bucket)
-            .key(&upload.key);
-        part.upload_id(&upload.id)
-            .part_number(number)
-            .body(ByteStream::from_static(b"hello"))
+        let part = upload.upload_part(number);
+        part.body(ByteStream::from_static(b"hello"))
     };
-    assert_eq!(
-        code(part(1).checksum_crc64_nvme("AAAAAAAAAAA=").send().await),
-        "BadDigest"
-    );
-    let other_kind = part(1).checksum_crc32("NhCmhg==");
-    assert_eq!(code(other_kind.send().await), "InvalidRequest");
-    assert_eq!(code(part(0).send().await), "InvalidArgument");
-    assert_eq!(code(part(10_001).send().await), "InvalidArgument");
-    assert_eq!(code(part(1).upload_id("0000").send().await), "NoSuchUpload");
-    let listed = upload
-        .s3
-        .list_parts()
-        .bucket(&upload.bucket)
-        .key(&upload.key)
-        .upload_id(&upload.id);
-    assert_eq!(listed.send().await.unwrap().parts().len(), 0);
+    for (part, expected) in [
+        (part(1).checksum_crc64_nvme("AAAAAAAAAAA="), "BadDigest"),
+        (part(1).checksum_crc32("NhCmhg=="), "InvalidRequest"),
+        (part(0), "InvalidArgument"),
+        (part(10_001), "InvalidArgument"),
+        (part(1).upload_id("0000"), "NoSuchUpload"),
+    ] {
+        assert_eq!(code(part.send().await), expected);
+    }
+    let listed = upload.list_parts().send().await.unwrap();
+    assert_eq!(listed.parts().len(), 0);
 }
 
 #[tokio::test]
 async fn parts_are_listed_in_order_and_pages() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
+    let upload = Upload::create(&cloud).await;
     for number in [10, 2, 1, 7, 100] {
         upload.part(number, &bytes(1, number as usize)).await;
     }
-    let list = || {
-        upload
-            .s3
-            .list_parts()
-            .bucket(&upload.bucket)
-            .key(&upload.key)
-            .upload_id(&upload.id)
-    };
     let mut marker = None;
     let mut numbers = Vec::new();
     loop {
-        let page = list()
-            .max_parts(2)
-            .set_part_number_marker(marker)
-            .send()
-            .await
-            .unwrap();
+        let list = upload.list_parts().max_parts(2);
+        let page = list.set_part_number_marker(marker).send().await.unwrap();
         for part in page.parts() {
             let number = part.part_number().unwrap();
             let content = bytes(1, number as usize);
@@ -357,193 +287,131 @@ async fn parts_are_listed_in_order_and_pages() {
         marker = page.next_part_number_marker().map(str::to_owned);
     }
     assert_eq!(numbers, [1, 2, 7, 10, 100]);
-    assert_eq!(code(list().upload_id("0000").send().await), "NoSuchUpload");
+    let absent = upload.list_parts().upload_id("0000").send().await;
+    assert_eq!(code(absent), "NoSuchUpload");
 }
 
 #[tokio::test]
-async fn an_aborted_upload_is_gone_with_its_parts() {
+async fn uploads_are_listed_in_order_and_pages() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
+    let bucket = Bucket::create(&cloud.s3()).await;
+    let mut expected = Vec::new();
+    for key in ["a", "b/1", "b/1", "b/2", "c"] {
+        let create = bucket.s3.create_multipart_upload().bucket(&bucket.name);
+        let created = create.key(key).send().await.unwrap();
+        expected.push((key.to_owned(), created.upload_id.unwrap()));
+    }
+    for (prefix, expected) in [("", expected.as_slice()), ("b/", &expected[1..4])] {
+        let mut markers = (None, None);
+        let mut seen = Vec::new();
+        loop {
+            let list = bucket.s3.list_multipart_uploads().bucket(&bucket.name);
+            let page = list
+                .prefix(prefix)
+                .max_uploads(1)
+                .set_key_marker(markers.0)
+                .set_upload_id_marker(markers.1);
+            let page = page.send().await.unwrap();
+            for upload in page.uploads() {
+                assert!(upload.initiated().is_some());
+                let (key, id) = (upload.key().unwrap(), upload.upload_id().unwrap());
+                seen.push((key.to_owned(), id.to_owned()));
+            }
+            if page.is_truncated() != Some(true) {
+                break;
+            }
+            markers = (page.next_key_marker, page.next_upload_id_marker);
+        }
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test]
+async fn aborted_upload_is_gone() {
+    let cloud = Cloud::start().await;
+    let upload = Upload::create(&cloud).await;
     let part = upload.part(1, b"x").await;
-    let listed = upload
-        .s3
-        .list_multipart_uploads()
-        .bucket(&upload.bucket)
-        .send()
-        .await
-        .unwrap();
-    let ids: BTreeSet<_> = listed
-        .uploads()
-        .iter()
-        .map(|listed| listed.upload_id().unwrap())
-        .collect();
-    assert_eq!(ids, BTreeSet::from([upload.id.as_str()]));
+    assert_eq!(upload.uploads().await, 1);
     let abort = || {
-        upload
-            .s3
-            .abort_multipart_upload()
-            .bucket(&upload.bucket)
-            .key(&upload.key)
+        let abort = upload.bucket.s3.abort_multipart_upload();
+        let abort = abort.bucket(&upload.bucket.name).key(KEY);
+        abort.upload_id(&upload.id).send()
     };
-    abort().upload_id(&upload.id).send().await.unwrap();
-    assert_eq!(
-        code(abort().upload_id(&upload.id).send().await),
-        "NoSuchUpload"
-    );
-    assert_eq!(code(upload.complete(&[&part]).send().await), "NoSuchUpload");
-    upload
-        .s3
-        .delete_bucket()
-        .bucket(&upload.bucket)
-        .send()
-        .await
-        .unwrap();
+    abort().await.unwrap();
+    assert_eq!(code(abort().await), "NoSuchUpload");
+    let complete = upload.complete(&[&part]).send().await;
+    assert_eq!(code(complete), "NoSuchUpload");
+    assert_eq!(upload.uploads().await, 0);
 }
 
 #[tokio::test]
-async fn completion_can_insist_on_being_first() {
+async fn conditional_completion_checks_the_existing_object() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
+    let upload = Upload::create(&cloud).await;
     let part = upload.part(1, b"x").await;
-    let put = upload
-        .s3
-        .put_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key);
-    put.body(ByteStream::from_static(b"first"))
-        .send()
-        .await
-        .unwrap();
-    let late = upload.complete(&[&part]).if_none_match("*");
-    assert_eq!(code(late.send().await), "PreconditionFailed");
-    let delete = upload
-        .s3
-        .delete_object()
-        .bucket(&upload.bucket)
-        .key(&upload.key);
-    delete.send().await.unwrap();
-    upload
-        .complete(&[&part])
-        .if_none_match("*")
-        .send()
-        .await
-        .unwrap();
+    upload.bucket.put(KEY, "first").await;
+    let complete = || upload.complete(&[&part]).if_none_match("*").send();
+    assert_eq!(code(complete().await), "PreconditionFailed");
+    upload.bucket.delete(KEY).await;
+    complete().await.unwrap();
 }
 
 #[tokio::test]
-async fn an_upload_by_default_ends_with_a_full_object_checksum() {
+async fn default_checksum_is_crc64nvme_of_the_full_object() {
     let cloud = Cloud::start().await;
-    let config = cloud
-        .s3_config()
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-    let s3 = Client::from_conf(config.build());
-    let bucket = bucket(&s3).await;
-    let created = s3
-        .create_multipart_upload()
-        .bucket(&bucket)
-        .key("k")
-        .send()
-        .await
-        .unwrap();
-    let id = created.upload_id().unwrap();
-    let part = s3
-        .upload_part()
-        .bucket(&bucket)
-        .key("k")
-        .upload_id(id)
-        .part_number(1);
-    let part = part
-        .body(ByteStream::from_static(b"123456789"))
-        .send()
-        .await
-        .unwrap();
+    let upload = Upload::with_checksums(&cloud, None).await;
+    let part = upload.upload_part(1);
+    let part = part.body(ByteStream::from_static(b"123456789"));
+    let part = part.send().await.unwrap();
     let part = CompletedPart::builder()
         .part_number(1)
         .e_tag(part.e_tag().unwrap())
         .build();
-    let done = s3
-        .complete_multipart_upload()
-        .bucket(&bucket)
-        .key("k")
-        .upload_id(id);
-    let parts = CompletedMultipartUpload::builder().parts(part).build();
-    done.multipart_upload(parts).send().await.unwrap();
-    let head = s3
-        .head_object()
-        .bucket(&bucket)
-        .key("k")
-        .checksum_mode(ChecksumMode::Enabled);
+    upload.complete(&[&part]).send().await.unwrap();
+    let head = upload.bucket.head_object(KEY);
+    let head = head.checksum_mode(ChecksumMode::Enabled);
     let head = head.send().await.unwrap();
     assert_eq!(head.checksum_crc64_nvme(), Some("rosUhgp5mIg="));
 }
 
 #[tokio::test]
-async fn composite_checksums_are_sums_of_sums_and_demanded_at_completion() {
+async fn composite_checksum_needs_the_checksum_of_each_part() {
     let cloud = Cloud::start().await;
-    let s3 = cloud.s3();
-    let bucket = bucket(&s3).await;
-    let created = s3.create_multipart_upload().bucket(&bucket).key("k");
-    let created = created
-        .checksum_algorithm(ChecksumAlgorithm::Sha256)
-        .send()
-        .await
-        .unwrap();
-    let id = created.upload_id().unwrap();
-    // The SDK sends the sum in a trailer here.
-    let part = s3
-        .upload_part()
-        .bucket(&bucket)
-        .key("k")
-        .upload_id(id)
-        .part_number(1);
-    let part = part
-        .checksum_algorithm(ChecksumAlgorithm::Sha256)
+    let checksums = (ChecksumAlgorithm::Crc32, ChecksumType::Composite);
+    let upload = Upload::with_checksums(&cloud, Some(checksums)).await;
+    // The SDK sends the checksum in a trailer.
+    let part = upload
+        .upload_part(1)
+        .checksum_algorithm(ChecksumAlgorithm::Crc32)
         .body(ByteStream::from_static(b"hello"));
-    let part = part.send().await.unwrap();
-    assert_eq!(
-        part.checksum_sha256(),
-        Some("LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=")
-    );
-    let listed = CompletedPart::builder()
+    let part = completed(1, &part.send().await.unwrap());
+    assert_eq!(part.checksum_crc32(), Some("NhCmhg=="));
+    let without = CompletedPart::builder()
         .part_number(1)
-        .e_tag(part.e_tag().unwrap());
-    let complete = |part: CompletedPart| {
-        let parts = CompletedMultipartUpload::builder().parts(part).build();
-        s3.complete_multipart_upload()
-            .bucket(&bucket)
-            .key("k")
-            .upload_id(id)
-            .multipart_upload(parts)
-    };
-    assert_eq!(
-        code(complete(listed.clone().build()).send().await),
-        "InvalidRequest"
-    );
-    let listed = listed
-        .checksum_sha256(part.checksum_sha256().unwrap())
+        .e_tag(part.e_tag().unwrap())
         .build();
-    let done = complete(listed).send().await.unwrap();
+    let complete = upload.complete(&[&without]).send().await;
+    assert_eq!(code(complete), "InvalidRequest");
+    let done = upload.complete(&[&part]).send().await.unwrap();
     assert_eq!(done.checksum_type(), Some(&ChecksumType::Composite));
-    assert!(done.checksum_sha256().unwrap().ends_with("-1"));
+    assert!(done.checksum_crc32().unwrap().ends_with("-1"));
 }
 
 #[tokio::test]
-async fn big_parts_travel_in_parallel() {
+async fn parts_are_received_in_parallel() {
     let cloud = Cloud::start().await;
-    let upload = Upload::begin(&cloud).await;
-    let contents: Vec<_> = (0..8).map(|n| bytes(n, MIN + usize::from(n))).collect();
+    let upload = Upload::create(&cloud).await;
+    let contents: Vec<_> = (0..8)
+        .map(|n| bytes(n, MIN_PART_BYTES + usize::from(n)))
+        .collect();
     let parts = contents
         .iter()
         .zip(1..)
         .map(|(content, number)| upload.part(number, content));
     let parts = futures_util::future::join_all(parts).await;
     let parts: Vec<_> = parts.iter().collect();
-    let whole = contents.concat();
-    let done = upload
-        .complete(&parts)
-        .checksum_crc64_nvme(crc64(&whole))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(done.checksum_crc64_nvme(), Some(crc64(&whole).as_str()));
+    let checksum = crc64(&contents.concat());
+    let complete = upload.complete(&parts).checksum_crc64_nvme(&checksum);
+    let done = complete.send().await.unwrap();
+    assert_eq!(done.checksum_crc64_nvme(), Some(checksum.as_str()));
 }

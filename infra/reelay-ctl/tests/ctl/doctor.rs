@@ -380,7 +380,7 @@ async fn a_users_link_that_does_not_work_is_told() {
     system.link("alice", ADA).await;
     system
         .zoom()
-        .change_settings(|settings| settings.webhooks_on = false);
+        .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     // Two hours later the token has to be refreshed, and Zoom refuses.
     system.stack.advance(SignedDuration::from_hours(2));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use reelay_zoom_sim::{
-    Disposal, Fault, FileSpec, NewFault, NewFile, NewRecording, Point, Recording, Selection,
+    Fault, FileSpec, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
     Simulator,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE};
@@ -33,7 +33,7 @@ async fn ready(kind: &str, size: u64) -> Ready {
         .control()
         .create_recording(NewRecording::of(ADA).with_files(vec![file]))
         .expect("created");
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let event = receiver.last().json();
     let url = event["payload"]["object"]["recording_files"][0]["download_url"]
         .as_str()
@@ -149,7 +149,7 @@ async fn one_redirect_to_another_host_drops_the_token() {
     ready
         .sim
         .control()
-        .change_settings(|config| config.refuse_authorization_at_content = false);
+        .change_settings(|config| config.reject_authorization_at_content = false);
     let leaking = client()
         .get(ready.behind().await)
         .bearer_auth(&ready.token)
@@ -278,13 +278,13 @@ async fn trashed_files_become_pages_and_recover() {
         ..Selection::default()
     };
     for (disposal, expected) in [
-        (Disposal::Trash, 200),
-        (Disposal::Recover, 302),
-        (Disposal::Delete, 200),
-        (Disposal::Recover, 200),
+        (RecordingChange::Trash, 200),
+        (RecordingChange::Recover, 302),
+        (RecordingChange::Delete, 200),
+        (RecordingChange::Recover, 200),
     ] {
         control
-            .dispose(&ready.recording.key, disposal, &all)
+            .change_recording(&ready.recording.key, disposal, &all)
             .expect("known");
         assert_eq!(
             ready.get(&ready.token).await.status(),
@@ -540,7 +540,7 @@ async fn a_hanging_request_does_not_stop_the_shutdown() {
         .arm(NewFault::times(Point::Download, Fault::Hang, 1))
         .expect("armed");
     let hanging = tokio::spawn(client().get(&ready.url).send());
-    while ready.sim.control().faults()[0].struck == 0 {
+    while ready.sim.control().faults()[0].hits == 0 {
         tokio::task::yield_now().await;
     }
     ready.sim.shutdown().await;

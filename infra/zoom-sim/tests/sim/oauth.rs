@@ -1,4 +1,4 @@
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, NewUser, Point, Simulator};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, NewUser, Point, Simulator};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -333,7 +333,7 @@ async fn a_second_authorization_kills_the_first() {
         .iter()
         .map(|grant| grant.death)
         .collect();
-    assert_eq!(deaths, [Some(DeathCause::AuthorizedAgain), None, None]);
+    assert_eq!(deaths, [Some(GrantEndReason::AuthorizedAgain), None, None]);
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn revoking_uninstalls() {
     );
     assert_eq!(me(&sim, text(&tokens, "access_token")).await, 401);
     assert_eq!(refresh(&sim, text(&tokens, "refresh_token")).await.0, 400);
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let event = receiver.last();
     assert!(event.is_signed());
     assert_eq!(event.json()["event"], "app_deauthorized");
@@ -381,7 +381,7 @@ async fn a_lost_answer_has_rotated_all_the_same() {
     let sim = sim().await;
     let grant = sim.control().authorize(ADA).expect("user");
     sim.control()
-        .arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1))
+        .arm(NewFault::times(Point::TokenRefresh, Fault::LoseResponse, 1))
         .expect("armed");
     let config = sim.control().settings();
     let form = [

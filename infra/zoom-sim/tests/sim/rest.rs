@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use reelay_zoom_sim::{
-    Disposal, Fault, NewFault, NewFile, NewRecording, Point, Selection, Simulator,
+    Fault, NewFault, NewFile, NewRecording, Point, RecordingChange, Selection, Simulator,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -238,7 +238,11 @@ async fn what_is_missing_is_3301() {
     control.complete(&processing.key).expect("known");
     assert_eq!(code(&processing.meeting_id.to_string()).await, Value::Null);
     control
-        .dispose(&processing.key, Disposal::Trash, &Selection::default())
+        .change_recording(
+            &processing.key,
+            RecordingChange::Trash,
+            &Selection::default(),
+        )
         .expect("known");
     assert_eq!(code(&processing.meeting_id.to_string()).await, 3301);
     let colleagues = control
@@ -267,14 +271,14 @@ async fn the_trash_is_a_list_of_its_own() {
         .expect("created")
         .recording;
     control
-        .dispose(&whole.key, Disposal::Trash, &Selection::default())
+        .change_recording(&whole.key, RecordingChange::Trash, &Selection::default())
         .expect("known");
     let one = Selection {
         files: Some(vec![part.files[0].id.clone()]),
         ..Selection::default()
     };
     control
-        .dispose(&part.key, Disposal::Trash, &one)
+        .change_recording(&part.key, RecordingChange::Trash, &one)
         .expect("known");
     let list = async |query: &str| {
         let (_, list) = get_json(&sim, &format!("v2/users/me/recordings?{query}"), &token).await;

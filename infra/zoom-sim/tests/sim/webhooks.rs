@@ -1,6 +1,6 @@
 use jiff::SignedDuration;
 use reelay_zoom_sim::{
-    DeliveryState, Disposal, Forgery, NewFile, NewRecording, Progress, RawEvent, Selection,
+    DeliveryState, Forgery, NewFile, NewRecording, Progress, RawEvent, RecordingChange, Selection,
     Simulator, Target, UserChange,
 };
 use serde_json::Value;
@@ -21,7 +21,7 @@ fn in_order(body: &str, keys: &[&str]) {
 
 async fn created(sim: &Simulator, receiver: &Receiver, new: NewRecording) -> (String, Arrived) {
     let created = sim.control().create_recording(new).expect("created");
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     (created.recording.key, receiver.last())
 }
 
@@ -196,7 +196,11 @@ async fn retries_are_signed_anew_and_keep_body_and_id() {
         .expect("created")
         .deliveries[0];
     for (number, minutes) in [(1, 5), (2, 20), (3, 60)] {
-        let delivery = sim.control().attempted(id, number).await.expect("known");
+        let delivery = sim
+            .control()
+            .wait_for_attempts(id, number)
+            .await
+            .expect("known");
         let attempt = &delivery.attempts[number - 1];
         let wait = attempt
             .retry_at
@@ -212,7 +216,7 @@ async fn retries_are_signed_anew_and_keep_body_and_id() {
             .clock()
             .advance(due + SignedDuration::from_secs(1));
     }
-    let delivery = sim.control().attempted(id, 4).await.expect("known");
+    let delivery = sim.control().wait_for_attempts(id, 4).await.expect("known");
     assert_eq!(
         delivery.state,
         DeliveryState::Delivered,
@@ -259,7 +263,7 @@ async fn what_zoom_does_not_retry() {
             body: "{\"event\":\"some.event\"}".into(),
             ..RawEvent::default()
         });
-        sim.control().settled().await;
+        sim.control().wait_until_settled().await;
         let delivery = sim.control().delivery(id).expect("known");
         assert_eq!(
             (delivery.state, delivery.attempts.len()),
@@ -272,7 +276,7 @@ async fn what_zoom_does_not_retry() {
         body: "{\"event\":\"some.event\"}".into(),
         ..RawEvent::default()
     });
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let delivery = sim.control().delivery(id).expect("known");
     assert_eq!(
         (delivery.state, delivery.attempts.len()),
@@ -284,7 +288,7 @@ async fn what_zoom_does_not_retry() {
         body: "{}".into(),
         ..RawEvent::default()
     });
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let delivery = sim.control().delivery(id).expect("known");
     assert_eq!(
         (
@@ -300,13 +304,13 @@ async fn switched_off_means_dropped() {
     let sim = sim().await;
     let receiver = Receiver::of(&sim).await;
     sim.control()
-        .change_settings(|config| config.webhooks_on = false);
+        .change_settings(|config| config.webhooks_enabled = false);
     let id = sim
         .control()
         .create_recording(NewRecording::of(ADA))
         .expect("created")
         .deliveries[0];
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     assert_eq!(
         sim.control().delivery(id).map(|delivery| delivery.state),
         Some(DeliveryState::Dropped)
@@ -321,7 +325,7 @@ async fn twins_differ_in_urls_and_token_alone() {
     let (key, first) = created(&sim, &receiver, NewRecording::of(ADA)).await;
     sim.control().advance(2);
     sim.control().complete(&key).expect("known");
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let (first, twin) = (first.json(), receiver.last().json());
     assert_ne!(first["download_token"], twin["download_token"]);
     let ids = |event: &Value| -> Vec<Value> {
@@ -338,7 +342,7 @@ async fn twins_differ_in_urls_and_token_alone() {
     assert_ne!(url(&first), url(&twin));
 
     sim.control().duplicate(1, true).expect("known");
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     let all = receiver.all();
     assert_eq!(all[2].body, all[0].body);
     assert_eq!(
@@ -346,7 +350,7 @@ async fn twins_differ_in_urls_and_token_alone() {
         all[0].header("x-zm-request-id")
     );
     sim.control().duplicate(1, false).expect("known");
-    sim.control().settled().await;
+    sim.control().wait_until_settled().await;
     assert_ne!(
         receiver.last().header("x-zm-request-id"),
         all[0].header("x-zm-request-id")
@@ -374,7 +378,7 @@ async fn progress_and_late_transcripts() {
         (Progress::Stopped, "recording.stopped", true),
     ] {
         control.progress(&key, progress).expect("known");
-        control.settled().await;
+        control.wait_until_settled().await;
         let event = receiver.last();
         in_order(
             &event.text(),
@@ -407,7 +411,7 @@ async fn progress_and_late_transcripts() {
     }
     control.complete(&key).expect("known");
     control.add_transcript(&key, None).expect("known");
-    control.settled().await;
+    control.wait_until_settled().await;
     let event = receiver
         .all()
         .into_iter()
@@ -457,7 +461,7 @@ async fn renaming_trashing_and_batches() {
     };
 
     control.rename(&key, "New topic", &by_ben).expect("known");
-    control.settled().await;
+    control.wait_until_settled().await;
     let event = receiver.last();
     in_order(
         &event.text(),
@@ -484,12 +488,14 @@ async fn renaming_trashing_and_batches() {
     );
 
     for (disposal, name, token) in [
-        (Disposal::Trash, "recording.trashed", true),
-        (Disposal::Recover, "recording.recovered", true),
-        (Disposal::Delete, "recording.deleted", false),
+        (RecordingChange::Trash, "recording.trashed", true),
+        (RecordingChange::Recover, "recording.recovered", true),
+        (RecordingChange::Delete, "recording.deleted", false),
     ] {
-        control.dispose(&key, disposal, &by_ben).expect("known");
-        control.settled().await;
+        control
+            .change_recording(&key, disposal, &by_ben)
+            .expect("known");
+        control.wait_until_settled().await;
         let body = receiver.last().json();
         assert_eq!(
             (&body["event"], body.get("download_token").is_some()),
@@ -504,9 +510,9 @@ async fn renaming_trashing_and_batches() {
 
     let both = [key.clone(), second.clone()];
     control
-        .dispose_batch(&both, Disposal::Trash)
+        .change_recordings(&both, RecordingChange::Trash)
         .expect("one account");
-    control.settled().await;
+    control.wait_until_settled().await;
     let trashed = receiver.last().json();
     assert_eq!(
         (&trashed["event"], &trashed["payload"]["operation"]),
@@ -523,9 +529,9 @@ async fn renaming_trashing_and_batches() {
     );
     assert!(!receiver.last().text().contains("host_id"));
     control
-        .dispose_batch(&both, Disposal::Delete)
+        .change_recordings(&both, RecordingChange::Delete)
         .expect("one account");
-    control.settled().await;
+    control.wait_until_settled().await;
     let deleted = receiver.last().json();
     assert_eq!(deleted["event"], "recording.batch_deleted");
     assert_eq!(
@@ -538,7 +544,7 @@ async fn renaming_trashing_and_batches() {
     let (elsewhere, _) = created(&sim, &receiver, NewRecording::of(CEM)).await;
     assert!(
         control
-            .dispose_batch(&[key, elsewhere], Disposal::Trash)
+            .change_recordings(&[key, elsewhere], RecordingChange::Trash)
             .is_err()
     );
 }
@@ -550,7 +556,7 @@ async fn leaving_the_app_and_the_account() {
     let control = sim.control();
     control.authorize(ADA).expect("user");
     control.deauthorize(ADA).expect("user");
-    control.settled().await;
+    control.wait_until_settled().await;
     let event = receiver.last();
     in_order(
         &event.text(),
@@ -568,15 +574,15 @@ async fn leaving_the_app_and_the_account() {
     assert!(event.is_signed() && control.live_grant(ADA).is_none());
 
     control.authorize(BEN).expect("user");
-    control.send_deauthorized_only(BEN).expect("user");
-    control.settled().await;
+    control.send_deauthorized_event(BEN).expect("user");
+    control.wait_until_settled().await;
     assert_eq!(receiver.last().json()["payload"]["user_id"], BEN);
     assert!(control.live_grant(BEN).is_some(), "only said so");
 
     control
         .send_user_event(BEN, UserChange::Deactivated)
         .expect("user");
-    control.settled().await;
+    control.wait_until_settled().await;
     let body = receiver.last().json();
     assert_eq!(
         (&body["event"], &body["payload"]["object"]["id"]),
@@ -614,7 +620,7 @@ async fn forgeries_can_be_sent() {
             forgery,
             ..RawEvent::default()
         });
-        sim.control().attempted(id, 1).await;
+        sim.control().wait_for_attempts(id, 1).await;
         receiver.last()
     };
     assert!(send(Forgery::default()).await.is_signed());

@@ -50,7 +50,7 @@ pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
     for delivery in &created.deliveries {
         world
             .zoom()?
-            .attempted(*delivery, 1)
+            .wait_for_attempts(*delivery, 1)
             .await
             .context("no delivery")?;
     }

@@ -91,5 +91,7 @@ async fn one_use(grants: &Grants, user: &ZoomUser, refused: Option<&AccessToken>
 /// How often the live grant was refreshed, and how often somebody tried with a token that was spent.
 fn refreshes(world: &World, user: &ZoomUser) -> anyhow::Result<(u32, u32)> {
     let grant = world.zoom()?.live_grant(user.user_id.as_str());
-    Ok(grant.map_or((0, 0), |grant| (grant.refreshes, grant.spent_refreshes)))
+    Ok(grant.map_or((0, 0), |grant| {
+        (grant.refreshes, grant.refresh_token_reuses)
+    }))
 }

@@ -259,7 +259,7 @@ fn zoom_fails(dice: &mut Dice) -> NewFault {
     let faults = [
         Fault::Status { status: 500 },
         Fault::Close,
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::Html,
     ];
     let point = points[dice.below(points.len())];

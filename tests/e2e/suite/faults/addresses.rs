@@ -146,7 +146,7 @@ async fn redirects_in_a_circle_come_to_an_end() {
 #[tokio::test]
 async fn the_token_goes_to_zooms_host_and_not_along_with_the_redirect() {
     let system = linked().await;
-    assert!(system.zoom().settings().refuse_authorization_at_content);
+    assert!(system.zoom().settings().reject_authorization_at_content);
     let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", 100)])).await;
     system.zoom().clear_requests();
     system.work().await;

@@ -19,8 +19,8 @@ fn mishaps() -> [(&'static str, AwsFault); 4] {
     [
         ("refused", refused()),
         ("done and said to be refused", refused().after_effect()),
-        ("cut", AwsFault::connection_cut()),
-        ("done and cut", AwsFault::connection_cut().after_effect()),
+        ("cut", AwsFault::connection_closed()),
+        ("done and cut", AwsFault::connection_closed().after_effect()),
     ]
 }
 

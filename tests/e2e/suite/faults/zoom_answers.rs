@@ -11,7 +11,7 @@ use super::{MIB, assert_whole, failures, linked, of_ada, recording_id, view};
 #[tokio::test]
 async fn whatever_zoom_answers_once_the_file_is_right_in_the_end() {
     let system = linked().await;
-    let page = |status| Fault::Answer {
+    let page = |status| Fault::Respond {
         status,
         content_type: "text/html; charset=utf-8".into(),
         body: "<html>".into(),
@@ -41,7 +41,7 @@ async fn whatever_zoom_answers_once_the_file_is_right_in_the_end() {
         system.zoom().arm(NewFault::times(point, fault, 1)).unwrap();
         let recording = zoom::complete(&system, of_ada(vec![NewFile::new("MP4", size)])).await;
         system.work().await;
-        assert_eq!(system.zoom().faults().last().unwrap().struck, 1, "{case}");
+        assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         assert_whole(&system, &recording, &case).await;
         assert_eq!(
             view(&system, &recording.uuid).await["status"],
@@ -150,7 +150,7 @@ async fn what_fails_for_good_is_told_once_and_can_be_asked_for_again() {
         ];
         let armed = system
             .zoom()
-            .arm(NewFault::always(point, fault).about(bad))
+            .arm(NewFault::always(point, fault).only_for(bad))
             .unwrap();
         let recording = zoom::complete(&system, of_ada(files)).await;
         system.work().await;
@@ -225,7 +225,7 @@ async fn a_fresh_event_has_a_failed_file_fetched_again() {
     system.zoom().clear_faults(Some(armed));
     system.stack.advance(SignedDuration::from_secs(1));
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     system.work().await;
     assert_whole(&system, &recording, "").await;
 }

@@ -77,7 +77,6 @@ async fn an_event_that_claims_a_move_moves_nobody() {
         body: String::from_utf8(body).unwrap(),
         target: Target::Webhook,
         request_id: None,
-        forgery: reelay_zoom_sim::Forgery::default(),
     });
     scene.delivered(id).await;
     scene.settle().await;

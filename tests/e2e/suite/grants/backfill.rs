@@ -17,7 +17,7 @@ async fn a_new_link_brings_what_completed_in_the_two_days_before_it_once() {
     let missed = [hours(1), hours(47)].map(|age| unannounced(&scene, age));
     let too_old = unannounced(&scene, hours(24 * 5));
     let others = NewRecording {
-        send: false,
+        silent: true,
         ..small(BEN)
     };
     scene.system.zoom().create_recording(others).unwrap();

@@ -170,7 +170,7 @@ async fn an_app_that_zoom_disabled_for_all_condemns_nobody() {
 
 /// A refusal of the token endpoint as Zoom's list of errors numbers it.
 fn numbered(code: i64) -> NewFault {
-    let answer = Fault::Answer {
+    let answer = Fault::Respond {
         status: 400,
         content_type: "application/json".to_owned(),
         body: format!(r#"{{"error":"invalid_request","code":{code},"reason":"…"}}"#),

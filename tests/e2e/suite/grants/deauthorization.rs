@@ -129,7 +129,7 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
     scene.remove_silently(ADA).await;
     let link = scene.system.link("alice", ADA).await;
     let late = async || {
-        let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+        let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
         scene.delivered(id).await;
         assert_eq!(
             scene.system.app.links("alice").await.as_slice(),
@@ -150,7 +150,7 @@ async fn a_late_or_forged_deauthorization_does_not_end_a_grant_that_zoom_honours
     assert_eq!(scene.refreshes(), 2);
     // Of a Zoom user whom nobody linked nothing is asked.
     scene.system.zoom().clear_requests();
-    let id = scene.system.zoom().send_deauthorized_only(BEN).unwrap();
+    let id = scene.system.zoom().send_deauthorized_event(BEN).unwrap();
     scene.delivered(id).await;
     assert!(scene.system.zoom().requests().is_empty());
     assert_eq!(scene.dead_jobs().await, [""; 0]);
@@ -200,7 +200,7 @@ async fn a_deauthorization_that_our_client_secret_cannot_check_ends_nothing() {
     let link = scene.system.app.links("alice").await;
     scene.set_client_secret("wrong").await;
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let id = scene.system.zoom().send_deauthorized_only(ADA).unwrap();
+    let id = scene.system.zoom().send_deauthorized_event(ADA).unwrap();
     scene.delivered(id).await;
     assert_eq!(scene.system.app.links("alice").await, link);
     scene.assert_told("alice", [("activated", 1)]).await;

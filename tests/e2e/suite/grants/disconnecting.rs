@@ -2,7 +2,7 @@
 
 use reelay_domain::link::GrantStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use reqwest::Method;
 use serde_json::json;
 use support::people::{ADA, CEM};
@@ -22,8 +22,8 @@ async fn giving_up_the_last_link_revokes_the_grant_and_leaves_nothing_of_it() {
 
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
     scene
         .assert_told("alice", [("activated", 1), ("removed", 1)])

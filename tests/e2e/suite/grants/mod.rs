@@ -158,7 +158,7 @@ impl Scene {
     /// Works off the queues, and what Zoom says of that, too.
     async fn settle(&self) {
         self.system.work().await;
-        self.system.zoom().settled().await;
+        self.system.zoom().wait_until_settled().await;
         self.system.work().await;
     }
 
@@ -231,14 +231,14 @@ impl Scene {
         let url = zoom.settings().deauthorize_url;
         zoom.change_settings(|config| config.deauthorize_url = None);
         let id = zoom.deauthorize(zoom_user).unwrap();
-        let delivery = zoom.attempted(id, 1).await.unwrap();
+        let delivery = zoom.wait_for_attempts(id, 1).await.unwrap();
         assert_eq!(delivery.state, DeliveryState::Dropped);
         zoom.change_settings(|config| config.deauthorize_url = url);
     }
 
     /// Waits until Zoom's delivery is taken, and works it off.
     async fn delivered(&self, id: u64) {
-        let delivery = self.system.zoom().attempted(id, 1).await.unwrap();
+        let delivery = self.system.zoom().wait_for_attempts(id, 1).await.unwrap();
         assert_eq!(
             delivery.state,
             DeliveryState::Delivered,
@@ -269,7 +269,7 @@ fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
     let start_time = Some(scene.system.app.now() - age);
     let new = NewRecording {
         start_time,
-        send: false,
+        silent: true,
         ..small(ADA)
     };
     scene.system.zoom().create_recording(new).unwrap().recording

@@ -42,7 +42,7 @@ async fn a_removed_link_is_told_although_the_call_that_gave_it_up_died_before() 
 #[tokio::test]
 async fn whichever_aws_call_of_giving_up_a_link_is_spoiled_it_ends_all_the_same() {
     let error = || reelay_embedded_aws::Fault::error(500, "InternalServerError");
-    let cut = reelay_embedded_aws::Fault::connection_cut;
+    let cut = reelay_embedded_aws::Fault::connection_closed;
     for (service, operation) in [
         (Service::DynamoDb, "Query"),
         (Service::Sqs, "SendMessage"),

@@ -224,7 +224,7 @@ async fn a_refresh_whose_answer_is_lost_is_reported_by_the_next_use() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseAnswer, 1));
+    scene.arm(NewFault::times(Point::TokenRefresh, Fault::LoseResponse, 1));
     let error = scene.grants().access_token(&user).await.unwrap_err();
     assert!(matches!(error, GrantError::Transient(_)), "{error}");
     scene.assert_status("alice", &["active"]).await;
@@ -354,7 +354,7 @@ async fn a_refresh_that_is_saved_between_a_consents_exchange_and_its_end_does_no
 async fn a_pair_that_is_saved_though_the_answer_is_lost_is_used() {
     let scene = Scene::linked(&["alice"]).await;
     scene.system.stack.advance(ACCESS_TOKEN_ENDS);
-    let cut = reelay_embedded_aws::Fault::connection_cut().after_effect();
+    let cut = reelay_embedded_aws::Fault::connection_closed().after_effect();
     spoil_updates(&scene, 2..=2, cut);
     let user = scene.zoom_user(ADA);
     let token = scene.grants().access_token(&user).await.unwrap();

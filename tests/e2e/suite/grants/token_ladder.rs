@@ -65,7 +65,7 @@ async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
         .zoom()
         .change_settings(|config| config.download_token_seconds = -1);
     let new = NewRecording {
-        send: false,
+        silent: true,
         ..small(ADA)
     };
     let recording = scene.system.zoom().create_recording(new).unwrap().recording;
@@ -81,7 +81,7 @@ async fn an_api_that_gives_no_download_token_leaves_the_access_token() {
     assert!(listed.download_access_token.is_some());
     scene.arm(NewFault::times(
         Point::MeetingRecordings,
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: listed.object.to_string(),

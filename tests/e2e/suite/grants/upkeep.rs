@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use reelay_domain::link::LinkStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{DeathCause, Fault, NewFault, Point};
+use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
 use serde_json::json;
 use support::people::{ADA, CEM};
 use support::store;
@@ -146,8 +146,8 @@ async fn a_grant_whose_last_order_was_lost_is_revoked_by_the_clock() {
     scene.sweep().await;
     scene.assert_gone(ADA).await;
     assert_eq!(
-        scene.system.zoom().grants()[0].death,
-        Some(DeathCause::Revoked)
+        scene.system.zoom().grants()[0].end_reason,
+        Some(GrantEndReason::Revoked)
     );
 }
 

@@ -15,7 +15,7 @@ use crate::linking::exchanges;
 async fn record(system: &System, zoom_user: &str) {
     let new = NewRecording::of(zoom_user).with_files(vec![NewFile::new("CHAT", 200)]);
     system.zoom().create_recording(new).unwrap();
-    system.zoom().settled().await;
+    system.zoom().wait_until_settled().await;
     system.work().await;
 }
 

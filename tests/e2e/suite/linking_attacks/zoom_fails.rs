@@ -74,7 +74,7 @@ async fn an_exchange_that_zoom_refuses_or_cannot_serve_is_told_to_the_app_and_le
     let pair = live_pair(&system, ADA);
     assert_served(&system, ADA).await;
     let status = |status| Fault::Status { status };
-    let odd = |body: &str| Fault::Answer {
+    let odd = |body: &str| Fault::Respond {
         status: 200,
         content_type: "application/json".into(),
         body: body.into(),
@@ -169,14 +169,14 @@ async fn when_users_me_fails_the_exchanged_pair_is_safe_and_links_go_on() {
             retry_after_seconds: None,
         },
         Fault::Close,
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::Html,
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: "{}".into(),
         },
-        Fault::Answer {
+        Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
             body: json!({"id": "a#b", "account_id": "a/b"}).to_string(),
@@ -232,7 +232,11 @@ async fn an_exchange_whose_answer_is_lost_leaves_the_link_to_the_next_flow() {
     let back = system.callback(&mut browser, "alice", ADA).await;
     system
         .zoom()
-        .arm(NewFault::times(Point::TokenExchange, Fault::LoseAnswer, 1))
+        .arm(NewFault::times(
+            Point::TokenExchange,
+            Fault::LoseResponse,
+            1,
+        ))
         .unwrap();
     assert_eq!(browser.visit(&back).await.zoom_error(), "zoom_unavailable");
     assert_eq!(exchanges(&system), 2, "a code is handed in once");

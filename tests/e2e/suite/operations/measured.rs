@@ -174,7 +174,7 @@ async fn a_refresh_that_zoom_does_not_grant_is_counted_with_the_links_that_it_co
     }
     system
         .zoom()
-        .change_settings(|settings| settings.webhooks_on = false);
+        .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     system.stack.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();

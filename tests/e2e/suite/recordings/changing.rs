@@ -1,6 +1,6 @@
 //! Recordings that are renamed, trashed, recovered or deleted at Zoom: the app is told, the bucket keeps.
 
-use reelay_zoom_sim::{Created, Disposal, NewRecording, RawEvent, Selection, Target};
+use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selection, Target};
 use serde_json::{Value, json};
 use support::people::{ADA, BEN, CEM};
 use support::{store, zoom};
@@ -39,13 +39,17 @@ async fn renamed_trashed_recovered_and_deleted_are_told_in_their_order() {
     later(&system);
     delivered(&system, &zoom.rename(key, "New", &all).unwrap()).await;
     for disposal in [
-        Disposal::Trash,
-        Disposal::Recover,
-        Disposal::Trash,
-        Disposal::Delete,
+        RecordingChange::Trash,
+        RecordingChange::Recover,
+        RecordingChange::Trash,
+        RecordingChange::Delete,
     ] {
         later(&system);
-        delivered(&system, &zoom.dispose(key, disposal, &all).unwrap()).await;
+        delivered(
+            &system,
+            &zoom.change_recording(key, disposal, &all).unwrap(),
+        )
+        .await;
     }
     let told = changes(&system);
     let names: Vec<_> = told
@@ -82,18 +86,22 @@ async fn an_event_that_comes_twice_or_late_changes_and_tells_nothing_more() {
     let recording = stored(&system, NewRecording::of(ADA).with_files(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
-    let trashed = zoom.dispose(key, Disposal::Trash, &all).unwrap();
+    let trashed = zoom
+        .change_recording(key, RecordingChange::Trash, &all)
+        .unwrap();
     delivered(&system, &trashed).await;
     later(&system);
     delivered(
         &system,
-        &zoom.dispose(key, Disposal::Recover, &all).unwrap(),
+        &zoom
+            .change_recording(key, RecordingChange::Recover, &all)
+            .unwrap(),
     )
     .await;
 
     // The first once more, under another request id, after the second.
     let again = zoom.duplicate(trashed.deliveries[0], false).unwrap();
-    assert!(zoom.attempted(again, 1).await.is_some());
+    assert!(zoom.wait_for_attempts(again, 1).await.is_some());
     system.work().await;
     assert_eq!(
         view(&system, "alice", &recording).await["zoom_state"],
@@ -113,15 +121,15 @@ async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_o
     let bens = stored(&system, NewRecording::of(BEN).with_files(three())).await;
     let cems = stored(&system, NewRecording::of(CEM).with_files(three())).await;
     for (disposal, state) in [
-        (Disposal::Trash, "trashed"),
-        (Disposal::Recover, "present"),
-        (Disposal::Trash, "trashed"),
-        (Disposal::Delete, "deleted"),
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Recover, "present"),
+        (RecordingChange::Trash, "trashed"),
+        (RecordingChange::Delete, "deleted"),
     ] {
         later(&system);
         let names = [adas.key.clone(), bens.key.clone()];
-        let id = system.zoom().dispose_batch(&names, disposal).unwrap();
-        assert!(system.zoom().attempted(id, 1).await.is_some());
+        let id = system.zoom().change_recordings(&names, disposal).unwrap();
+        assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
         system.work().await;
         assert_eq!(view(&system, "alice", &adas).await["zoom_state"], state);
         assert_eq!(view(&system, "bob", &bens).await["zoom_state"], state);
@@ -142,9 +150,8 @@ async fn a_batch_that_names_no_host_finds_each_recording_of_the_account_and_no_o
         body: body.to_string(),
         target: Target::Webhook,
         request_id: None,
-        forgery: reelay_zoom_sim::Forgery::default(),
     });
-    assert!(system.zoom().attempted(id, 1).await.is_some());
+    assert!(system.zoom().wait_for_attempts(id, 1).await.is_some());
     system.work().await;
     assert_eq!(view(&system, "cem", &cems).await["zoom_state"], "present");
 }
@@ -161,7 +168,7 @@ async fn a_file_that_is_trashed_alone_does_not_trash_its_recording() {
     later(&system);
     let trashed = system
         .zoom()
-        .dispose(&recording.key, Disposal::Trash, &selection)
+        .change_recording(&recording.key, RecordingChange::Trash, &selection)
         .unwrap();
     delivered(&system, &trashed).await;
     assert_eq!(
@@ -175,18 +182,20 @@ async fn a_file_that_is_trashed_alone_does_not_trash_its_recording() {
 async fn a_recording_that_nobody_knows_is_changed_without_a_trace() {
     let system = linked().await;
     let unknown = NewRecording {
-        send: false,
+        silent: true,
         ..NewRecording::of(ADA).with_files(three())
     };
     let recording = system.zoom().create_recording(unknown).unwrap().recording;
     let all = Selection::default();
     later(&system);
-    let trashed = system.zoom().dispose(&recording.key, Disposal::Trash, &all);
+    let trashed = system
+        .zoom()
+        .change_recording(&recording.key, RecordingChange::Trash, &all);
     delivered(&system, &trashed.unwrap()).await;
     later(&system);
     let recovered = system
         .zoom()
-        .dispose(&recording.key, Disposal::Recover, &all);
+        .change_recording(&recording.key, RecordingChange::Recover, &all);
     delivered(&system, &recovered.unwrap()).await;
     let table = &system.stack.config().tables.recordings;
     assert_eq!(store::items(&system.stack, table).await, [""; 0]);
@@ -203,16 +212,18 @@ async fn what_is_trashed_before_it_was_fetched_is_fetched_when_it_is_recovered()
     };
     system
         .zoom()
-        .dispose(&recording.key, Disposal::Trash, &all)
+        .change_recording(&recording.key, RecordingChange::Trash, &all)
         .unwrap();
     system.work().await;
     assert_eq!(view(&system, "alice", &recording).await["status"], "failed");
     assert!(store::files(&system.stack).await.is_empty());
 
     later(&system);
-    let recovered = system
-        .zoom()
-        .dispose(&recording.key, Disposal::Recover, &Selection::default());
+    let recovered = system.zoom().change_recording(
+        &recording.key,
+        RecordingChange::Recover,
+        &Selection::default(),
+    );
     delivered(&system, &recovered.unwrap()).await;
     assert_eq!(view(&system, "alice", &recording).await["status"], "stored");
     assert_bucket_holds(&system, &[&recording]).await;

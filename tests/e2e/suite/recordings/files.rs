@@ -30,7 +30,7 @@ async fn a_transcript_may_come_before_the_video() {
         [key(&recording, transcript)]
     );
     let id = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(id, 1).await;
+    system.zoom().wait_for_attempts(id, 1).await;
     system.work().await;
     assert_bucket_holds(&system, &[&recording]).await;
     for file in latest(&system, &recording).all_files() {
@@ -99,7 +99,7 @@ async fn a_thousand_participants_audio_files_in_one_event_are_all_stored() {
     let system = linked().await;
     let new = NewRecording {
         participant_audio: 1_000,
-        participant_audio_size: 40,
+        participant_audio_size: Some(40),
         ..NewRecording::of(ADA).with_files(vec![])
     };
     let recording = stored(&system, new).await;
@@ -170,7 +170,7 @@ async fn a_file_without_an_id_gets_one_from_its_place() {
     }
     // A twin finds the same ids.
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     system.work().await;
     assert_eq!(store::files(&system.stack).await, found);
 }
@@ -257,7 +257,7 @@ async fn what_zoom_still_processes_is_fetched_once_it_is_completed() {
         body,
         ..RawEvent::default()
     });
-    system.zoom().attempted(id, 1).await;
+    system.zoom().wait_for_attempts(id, 1).await;
     system.work().await;
     assert_bucket_holds(&system, &[&recording]).await;
 }

@@ -18,7 +18,7 @@ async fn a_duplicate_event_changes_nothing() {
     );
     for same_request_id in [true, false] {
         let id = system.zoom().duplicate(first, same_request_id).unwrap();
-        system.zoom().attempted(id, 1).await;
+        system.zoom().wait_for_attempts(id, 1).await;
         system.work().await;
     }
     assert_eq!(writes(&system), before, "nothing was written again");
@@ -32,7 +32,7 @@ async fn a_twin_event_with_other_urls_and_another_token_changes_nothing() {
     let before = writes(&system);
     system.stack.advance(SignedDuration::from_secs(5));
     let twin = system.zoom().complete(&recording.key).unwrap();
-    system.zoom().attempted(twin, 1).await;
+    system.zoom().wait_for_attempts(twin, 1).await;
     let bodies: Vec<Value> = system
         .zoom()
         .deliveries()
@@ -57,7 +57,7 @@ async fn duplicates_and_twins_that_wait_together_are_fetched_once() {
         system.zoom().complete(&recording.key).unwrap(),
     ];
     for id in more {
-        system.zoom().attempted(id, 1).await;
+        system.zoom().wait_for_attempts(id, 1).await;
     }
     system.work().await;
     assert_once(&system, &recording).await;

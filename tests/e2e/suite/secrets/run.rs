@@ -131,7 +131,7 @@ impl Run {
     pub(super) async fn begin(log: Log) -> Self {
         let inbox = Inbox::open().await;
         let system = System::with(&[("AppWebhookUrl", &inbox.url)]).await;
-        system.stack.engines().wire().keep();
+        system.stack.engines().request_log().start();
         let bus = store::listen_to_bus(&system.stack).await;
         let mut needles = Needles::default();
         let secrets = &system.stack.config().secrets;
@@ -302,7 +302,7 @@ impl Run {
     pub(super) async fn work(&mut self) {
         self.keep_objects().await;
         self.system.work().await;
-        self.system.zoom().settled().await;
+        self.system.zoom().wait_until_settled().await;
         self.keep_objects().await;
         self.system.work().await;
         self.learn();
@@ -353,7 +353,7 @@ impl Run {
             let text = format!("{}\n{}\n{}", told.id, told.signature, told.body);
             written.push(("a notification".to_owned(), text.into_bytes()));
         }
-        for sent in stack.engines().wire().sent() {
+        for sent in stack.engines().request_log().requests() {
             // Secrets Manager and KMS are where secrets belong; neither keeps what it is asked.
             if !matches!(sent.service, Service::SecretsManager | Service::Kms) {
                 let place = format!("{:?} {}", sent.service, sent.operation);

@@ -175,7 +175,7 @@ async fn linking(run: &mut Run) {
     // Zoom refuses the code, and repeats it in the refusal; then it does not say whose consent it was.
     let back = run.callback(&mut browser, "alice", ADA).await;
     let body = json!({"reason": format!("Invalid authorization code {}", parameter(&back, "code")), "error": "invalid_request"});
-    let refusal = Fault::Answer {
+    let refusal = Fault::Respond {
         status: 400,
         content_type: "application/json".into(),
         body: body.to_string(),
@@ -305,7 +305,7 @@ async fn failing(run: &mut Run) {
         body: broken.to_string(),
         ..RawEvent::default()
     });
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
 
     // A download that fails until it is given up, at Zoom, where the bytes are, and by a redirect to elsewhere.
     for (point, fault) in [
@@ -415,7 +415,7 @@ async fn ending(run: &mut Run) {
     assert!(run.system.zoom().live_grant(ADA).is_none());
 
     let id = zoom.deauthorize(BEN).unwrap();
-    zoom.attempted(id, 1).await;
+    zoom.wait_for_attempts(id, 1).await;
     run.work().await;
     let left = run.call(Method::GET, "/v1/links", "bob", None).await.json();
     assert_eq!(left["links"], json!([]));

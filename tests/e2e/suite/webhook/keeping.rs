@@ -14,7 +14,7 @@ async fn when_sqs_refuses_zoom_is_told_so_and_its_retry_is_stored() {
     for fault in [
         Fault::error(503, "ServiceUnavailable"),
         Fault::error(400, "AccessDeniedException"),
-        Fault::connection_cut(),
+        Fault::connection_closed(),
     ] {
         let system = System::start().await;
         system.link("alice", ADA).await;
@@ -26,7 +26,7 @@ async fn when_sqs_refuses_zoom_is_told_so_and_its_retry_is_stored() {
             .unwrap();
         let delivery = system
             .zoom()
-            .attempted(created.deliveries[0], 1)
+            .wait_for_attempts(created.deliveries[0], 1)
             .await
             .unwrap();
         assert_eq!(
@@ -46,7 +46,7 @@ async fn when_sqs_refuses_zoom_is_told_so_and_its_retry_is_stored() {
         system.stack.advance(SignedDuration::from_mins(5));
         let delivery = system
             .zoom()
-            .attempted(created.deliveries[0], 2)
+            .wait_for_attempts(created.deliveries[0], 2)
             .await
             .unwrap();
         assert_eq!(
@@ -123,19 +123,19 @@ async fn a_large_event_goes_by_the_bucket_and_leaves_nothing_there() {
     // The simulator's own event, dropped on its way and made larger than a message may be.
     system
         .zoom()
-        .change_settings(|config| config.webhooks_on = false);
+        .change_settings(|config| config.webhooks_enabled = false);
     let created = system
         .zoom()
         .create_recording(NewRecording::of(ADA))
         .unwrap();
     let dropped = system
         .zoom()
-        .attempted(created.deliveries[0], 1)
+        .wait_for_attempts(created.deliveries[0], 1)
         .await
         .unwrap();
     system
         .zoom()
-        .change_settings(|config| config.webhooks_on = true);
+        .change_settings(|config| config.webhooks_enabled = true);
     let mut event: Value = serde_json::from_str(&dropped.body).unwrap();
     event["payload"]["object"]["unknown_field"] = json!("x".repeat(250 * 1024));
     let id = system.zoom().send_raw(RawEvent {
@@ -143,7 +143,7 @@ async fn a_large_event_goes_by_the_bucket_and_leaves_nothing_there() {
         ..RawEvent::default()
     });
     assert_eq!(
-        system.zoom().attempted(id, 1).await.unwrap().state,
+        system.zoom().wait_for_attempts(id, 1).await.unwrap().state,
         DeliveryState::Delivered
     );
     let beside = store::objects(&system.stack, "events/").await;
@@ -227,7 +227,7 @@ async fn nothing_secret_rests_in_any_queue_or_table_before_the_download() {
         body: broken.to_string(),
         ..RawEvent::default()
     });
-    system.zoom().attempted(id, 1).await;
+    system.zoom().wait_for_attempts(id, 1).await;
 
     let (config, stack) = (system.stack.config(), &system.stack);
     let credentials = zoom::credentials(&system);

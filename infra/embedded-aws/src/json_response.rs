@@ -1,4 +1,4 @@
-//! Answers in the shape of the AWS JSON protocols.
+//! Responses in the AWS JSON protocols.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -6,26 +6,27 @@ use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
 use crate::{
-    faults::{Reply, Service},
-    server::{BoxError, ConnectionCut},
+    faults::{Effect, Service},
+    server::{BoxError, ConnectionClosed},
 };
 
 pub(crate) type JsonResponse = Response<Full<Bytes>>;
 
-/// DynamoDB and SQS speak version 1.0 of the protocol, the others 1.1.
-fn content_type(service: Service) -> HeaderValue {
-    HeaderValue::from_static(match service {
-        Service::DynamoDb | Service::Sqs => "application/x-amz-json-1.0",
-        _ => "application/x-amz-json-1.1",
-    })
-}
-
-pub(crate) fn reply(service: Service, status: StatusCode, body: Vec<u8>) -> JsonResponse {
+fn response(service: Service, status: StatusCode, body: String) -> JsonResponse {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
+    // DynamoDB and SQS use version 1.0 of the protocol, the others 1.1.
+    let content_type = HeaderValue::from_static(match service {
+        Service::DynamoDb | Service::Sqs => "application/x-amz-json-1.0",
+        _ => "application/x-amz-json-1.1",
+    });
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type(service));
+    headers.insert(header::CONTENT_TYPE, content_type);
     response
+}
+
+pub(crate) fn success(service: Service, body: String) -> JsonResponse {
+    response(service, StatusCode::OK, body)
 }
 
 pub(crate) fn error(
@@ -35,9 +36,9 @@ pub(crate) fn error(
     message: &str,
 ) -> JsonResponse {
     let body = json!({ "__type": code, "message": message });
-    let mut response = reply(service, status, body.to_string().into_bytes());
+    let mut response = response(service, status, body.to_string());
     if service == Service::Sqs {
-        // SQS was a query protocol once: SDKs take the error code from here.
+        // SDKs read the error code from this header for compatibility with the former query protocol.
         let fault = if status.is_server_error() {
             "Receiver"
         } else {
@@ -50,11 +51,11 @@ pub(crate) fn error(
     response
 }
 
-/// The answer that an injected fault demands.
-pub(crate) fn injected(service: Service, reply: Reply) -> Result<JsonResponse, ConnectionCut> {
-    match reply {
-        Reply::ConnectionCut => Err(ConnectionCut),
-        Reply::Error {
+/// The response of an injected fault.
+pub(crate) fn injected(service: Service, effect: Effect) -> Result<JsonResponse, ConnectionClosed> {
+    match effect {
+        Effect::CloseConnection => Err(ConnectionClosed),
+        Effect::Error {
             status,
             code,
             message,
@@ -65,7 +66,7 @@ pub(crate) fn injected(service: Service, reply: Reply) -> Result<JsonResponse, C
     }
 }
 
-/// An engine's answer with its body read, whatever type the engine has for it.
+/// Reads the body of an engine's response.
 pub(crate) async fn buffered<B>(service: Service, response: Response<B>) -> JsonResponse
 where
     B: http_body_util::BodyExt<Data = Bytes>,
@@ -76,13 +77,9 @@ where
         Ok(body) => Response::from_parts(parts, Full::new(body.to_bytes())),
         Err(cause) => {
             let cause: BoxError = cause.into();
-            tracing::error!(error = %cause, ?service, "engine broke off its answer");
-            error(
-                service,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalFailure",
-                "engine failed",
-            )
+            tracing::error!(error = %cause, ?service, "embedded engine aborted its response");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            error(service, status, "InternalFailure", "engine failed")
         }
     }
 }

@@ -1,12 +1,12 @@
-//! S3's port: s3s, with faults in front and a count of calls.
+//! HTTP service of S3: s3s with fault injection and call counts.
 //!
-//! Which operation a request means is known only to s3s, after routing. It asks for access then, and that
-//! is where a call is counted and an injected fault takes hold.
+//! Only s3s knows the operation of a request, after routing. It then calls the access check, which counts the
+//! call and injects the fault.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use s3s::{
     Body, HttpError, S3Error, S3ErrorCode, S3Result,
     access::{S3Access, S3AccessContext},
@@ -24,42 +25,42 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-use super::Store;
+use super::store::Store;
 use crate::{
-    faults::{Fault, Faults, Reply, Service},
-    server::{Answer, ConnectionCut},
+    faults::{Effect, Fault, Faults, Service},
+    server::{ConnectionClosed, Handler},
 };
 
-/// How much of a refused body is read, so that the client sees the refusal and not a broken pipe.
-const DRAIN_BYTES: u64 = 256 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a rejected body that are read, so that the client gets the response and not a broken pipe.
+const MAX_DRAIN_BYTES: u64 = 256 * 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(crate) struct S3Front {
+pub(crate) struct S3HttpService {
     service: S3Service,
 }
 
-impl S3Front {
+impl S3HttpService {
     pub(crate) fn new(store: Store, faults: Faults, access_key_id: &str, secret: &str) -> Self {
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret));
-        builder.set_access(Gate { faults });
+        builder.set_access(FaultInjection { faults });
         Self {
             service: builder.build(),
         }
     }
 }
 
-/// What is to become of one call; filled by [`Gate`], which sees the request's extensions only.
+/// The injected fault of one request, set by [`FaultInjection`] through the request's extensions.
 #[derive(Clone, Default)]
-struct Fate(Arc<OnceLock<Fault>>);
+struct InjectedFault(Arc<OnceLock<Fault>>);
 
-struct Gate {
+struct FaultInjection {
     faults: Faults,
 }
 
 #[async_trait]
-impl S3Access for Gate {
+impl S3Access for FaultInjection {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         if context.credentials().is_none() {
             return Err(s3_error!(AccessDenied, "Access Denied"));
@@ -68,48 +69,48 @@ impl S3Access for Gate {
         let Some(fault) = self.faults.admit(Service::S3, &operation) else {
             return Ok(());
         };
-        let refused = !fault.after_effect;
-        if let Some(fate) = context.extensions_mut().get::<Fate>() {
-            // A call is asked about once.
-            let _ = fate.0.set(fault);
+        let after_effect = fault.after_effect;
+        if let Some(injected) = context.extensions_mut().get::<InjectedFault>() {
+            // s3s checks each request once.
+            let _ = injected.0.set(fault);
         }
-        // Any error stops s3s here; `answer` replaces it.
-        if refused {
-            Err(s3_error!(InternalError))
-        } else {
+        if after_effect {
             Ok(())
+        } else {
+            // Stops s3s. `handle` replaces the error.
+            Err(s3_error!(InternalError))
         }
     }
 }
 
-impl Answer for S3Front {
+impl Handler for S3HttpService {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionCut> {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, ConnectionClosed> {
         let (mut parts, body) = request.into_parts();
-        let fate = Fate::default();
-        parts.extensions.insert(fate.clone());
+        let fault = InjectedFault::default();
+        parts.extensions.insert(fault.clone());
         let body = SharedBody(Arc::new(Mutex::new(body)));
         let request = Request::from_parts(parts, Body::http_body(body.clone()));
         let response = self.service.call(request).await;
-        let response = match fate.0.get() {
-            Some(fault) => injected(&fault.reply),
-            None => response.map_err(|error| broken(&error)),
+        let response = match fault.0.get() {
+            Some(fault) => injected(&fault.effect),
+            None => response.map_err(|error| failed(&error)),
         };
         body.drain().await;
         response
     }
 }
 
-fn broken(error: &HttpError) -> ConnectionCut {
+fn failed(error: &HttpError) -> ConnectionClosed {
     tracing::error!(?error, "S3 engine failed");
-    ConnectionCut
+    ConnectionClosed
 }
 
-fn injected(reply: &Reply) -> Result<Response<Body>, ConnectionCut> {
-    match reply {
-        Reply::ConnectionCut => Err(ConnectionCut),
-        Reply::Error {
+fn injected(effect: &Effect) -> Result<Response<Body>, ConnectionClosed> {
+    match effect {
+        Effect::CloseConnection => Err(ConnectionClosed),
+        Effect::Error {
             status,
             code,
             message,
@@ -120,21 +121,20 @@ fn injected(reply: &Reply) -> Result<Response<Body>, ConnectionCut> {
             let status = StatusCode::from_u16(*status);
             error.set_status_code(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
             error.to_http_response().map_err(|error| {
-                tracing::error!(%error, "fault cannot be told");
-                ConnectionCut
+                tracing::error!(%error, "injected S3 error not serialized");
+                ConnectionClosed
             })
         }
     }
 }
 
-/// A request body that can still be read after s3s has lost interest in it.
+/// A request body that can be drained after s3s has dropped it.
 #[derive(Clone)]
 struct SharedBody(Arc<Mutex<Incoming>>);
 
 impl SharedBody {
     fn with<T>(&self, read: impl FnOnce(Pin<&mut Incoming>) -> T) -> T {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        read(Pin::new(&mut body))
+        read(Pin::new(&mut *self.0.lock()))
     }
 
     async fn drain(&self) {
@@ -145,13 +145,13 @@ impl SharedBody {
             let mut read = 0;
             while let Some(Ok(frame)) = poll_fn(|cx| self.with(|body| body.poll_frame(cx))).await {
                 read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if read > DRAIN_BYTES {
+                if read > MAX_DRAIN_BYTES {
                     break;
                 }
             }
         };
-        // A client that sends no more is cut off; there is nobody to tell.
-        let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
+        // A client that stops sending is disconnected.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain).await;
     }
 }
 

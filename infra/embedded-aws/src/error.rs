@@ -1,0 +1,22 @@
+//! Errors of the public API.
+
+use std::io;
+
+/// The engines failed to start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No port on 127.0.0.1 is available.
+    #[error("failed to bind a port on 127.0.0.1")]
+    Bind(#[source] io::Error),
+    /// The directory for S3's bytes was not created.
+    #[error("failed to create a temporary directory")]
+    TemporaryDirectory(#[source] io::Error),
+    /// The DynamoDB engine did not start.
+    #[error("failed to start the DynamoDB engine: {0}")]
+    DynamoDb(String),
+}
+
+/// Expired DynamoDB items were not deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to delete expired DynamoDB items: {0}")]
+pub struct DeleteExpiredError(pub(crate) String);
