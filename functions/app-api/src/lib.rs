@@ -1,7 +1,8 @@
-//! `/v1`: what the app's server asks. Confirm a claim, see links and recordings, have files fetched.
+//! `/v1`: the API for the app's server. Confirms claims, lists and removes links, lists recordings, and
+//! starts downloads and backfills.
 //!
 //! The app user is always the API token's `sub`; no path and no body names one. Another user's link,
-//! recording or cursor is simply not there.
+//! recording or cursor is not found.
 
 mod links;
 mod recordings;
@@ -12,13 +13,13 @@ use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
 use reelay_domain::link::LinkView;
 use reelay_domain::message::{DownloadMessage, JobMessage, NotificationMessage};
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens, bearer};
 use reelay_runtime::http::query::Query;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::Secret;
+use reelay_runtime::{AwsError, Chain};
 use reelay_store::bucket::Bucket;
 use reelay_store::links::{LinkError, LinkTable};
 use reelay_store::queue::Queue;
@@ -39,14 +40,14 @@ pub struct AppApi {
     recordings: RecordingTable,
     notifications: Queue<NotificationMessage>,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<JobMessage>,
+    jobs: Queue<JobMessage>,
     backfill_days: i64,
     bucket: Bucket,
     verification_code: Option<String>,
     clock: Clock,
 }
 
-/// A problem of the caller's, or trouble of ours.
+/// Error of a request: a problem of the caller's, or an internal failure (503).
 #[derive(Debug, thiserror::Error)]
 enum ApiError {
     #[error("{0:?}")]
@@ -55,7 +56,7 @@ enum ApiError {
     Aws(#[from] AwsError),
     #[error(transparent)]
     Link(#[from] LinkError),
-    #[error("the app's tokens can't be checked: {0}")]
+    #[error("the app's keys are unavailable: {0}")]
     Tokens(String),
 }
 
@@ -71,7 +72,10 @@ struct Links {
 }
 
 impl AppApi {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             app_tokens: AppTokens::new(environment)?,
@@ -81,7 +85,7 @@ impl AppApi {
             recordings: RecordingTable::new(environment)?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
-            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+            jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             backfill_days: environment.variables.parsed("BACKFILL_DAYS")?,
             bucket: Bucket::new(environment)?,
             verification_code: environment
@@ -92,7 +96,7 @@ impl AppApi {
         })
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let route = match Route::parse(request.method(), request.uri().path()) {
             Ok(Route::Health) => return response::json(StatusCode::OK, &json!({"status": "ok"})),
@@ -107,20 +111,20 @@ impl AppApi {
                 return response;
             }
         };
-        match self.answer(route, &request).await {
+        match self.respond(route, &request).await {
             Ok(response) => response,
             Err(ApiError::Problem(problem)) => {
-                tracing::info!(?problem, "request refused");
+                tracing::info!(?problem, "request rejected");
                 problem.into_response()
             }
             Err(error) => {
-                tracing::error!(error = %error, "request failed");
+                tracing::error!(error = %Chain(&error), "request failed");
                 Problem::Unavailable.into_response()
             }
         }
     }
 
-    /// Zoom's proof that whoever registers the app has the domain. It is public.
+    /// Zoom's domain verification file, which is public.
     fn verification(&self) -> Response<Body> {
         match &self.verification_code {
             Some(code) => response::html(StatusCode::OK, code.clone()),
@@ -128,10 +132,10 @@ impl AppApi {
         }
     }
 
-    async fn answer(&self, route: Route, request: &Request) -> Result<Response<Body>, ApiError> {
+    async fn respond(&self, route: Route, request: &Request) -> Result<Response<Body>, ApiError> {
         let user = self.authenticate(request).await?;
         match route {
-            // Answered before anybody is asked who they are.
+            // `handle` responds to these without authentication.
             Route::Health => Ok(response::empty(StatusCode::OK)),
             Route::Verification => Ok(self.verification()),
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
@@ -162,7 +166,7 @@ impl AppApi {
             Err(AppTokenError::Rejected(error)) => {
                 Err(Problem::TokenInvalid(error.public_message()).into())
             }
-            Err(AppTokenError::Unavailable(why)) => Err(ApiError::Tokens(why)),
+            Err(AppTokenError::Unavailable(reason)) => Err(ApiError::Tokens(reason)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Links: confirmed, given up, and what they bring with them.
+//! Confirmation and removal of links, and backfills.
 
 use http::StatusCode;
 use jiff::civil::Date;
@@ -16,15 +16,16 @@ use serde_json::json;
 
 use crate::{ApiError, AppApi};
 
-/// What completed this long before the consent may have been announced to nobody: Zoom's events about
-/// hosts who are not linked are not kept.
-const BEFORE_CONSENT: SignedDuration = SignedDuration::from_hours(48);
+/// Minimum time that the backfill of a new link reaches back. Zoom's earlier events about the host were not
+/// stored, because the host was not linked.
+const MIN_ACTIVATION_BACKFILL: SignedDuration = SignedDuration::from_hours(48);
 
-/// Zoom keeps no more than this in its lists, as far as is known; it bounds what one call can order.
-const LONGEST_BACKFILL: SignedDuration = SignedDuration::from_hours(24 * 366);
+/// Maximum range of one backfill request.
+const MAX_BACKFILL: SignedDuration = SignedDuration::from_hours(24 * 366);
 
-/// The order that is sent before a link is given up, so that no crash leaves a grant without an end.
-const END_AFTER_SECONDS: i32 = 60;
+/// Delay of the revocation job that is enqueued before a link is removed, so that a crash in between
+/// leaves no grant behind.
+const REVOKE_DELAY_SECONDS: i32 = 60;
 
 #[derive(Deserialize)]
 struct ConfirmRequest {
@@ -38,8 +39,8 @@ struct BackfillRequest {
 }
 
 impl AppApi {
-    /// The last step of linking, and the one that proves who sits there: the app vouches, by the token of
-    /// the user in whose session the claim arrived.
+    /// Confirms a claim, the last step of linking. The API token proves in which app user's session the
+    /// claim arrived.
     pub(crate) async fn confirm_link(
         &self,
         user: &AppUserId,
@@ -47,7 +48,6 @@ impl AppApi {
     ) -> Result<Response<Body>, ApiError> {
         let request: ConfirmRequest = serde_json::from_slice(body.as_ref())
             .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
-        // A text that can't be a claim is as unknown as one that is none.
         let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
         let now = self.clock.now();
         let item = self
@@ -56,7 +56,7 @@ impl AppApi {
             .await?
             .ok_or(Problem::ClaimExpired)?;
         if item.app_user != *user {
-            // Whoever brought it here, it is in the wrong hands: nobody shall use it.
+            // The claim has leaked to another user.
             self.sessions.invalidate_claim(&claim).await?;
             return Err(Problem::ClaimBelongsToAnotherUser.into());
         }
@@ -71,22 +71,28 @@ impl AppApi {
                 self.links
                     .publish_outbox(&self.notifications, &zoom_user, &outbox)
                     .await?;
-                self.order_what_was_missed(&link, now).await?;
+                self.backfill_activation_window(&link, now).await?;
                 Ok(response::json(StatusCode::OK, &link.view()))
             }
         }
     }
 
-    /// What completed before anybody listened, read from Zoom.
-    async fn order_what_was_missed(&self, link: &Link, now: Timestamp) -> Result<(), ApiError> {
+    /// Enqueues a backfill of the recordings that completed before the link was active.
+    async fn backfill_activation_window(
+        &self,
+        link: &Link,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
         let days = SignedDuration::from_hours(24)
             .saturating_mul(i32::try_from(self.backfill_days).unwrap_or(i32::MAX));
-        let since = now.checked_sub(days.max(BEFORE_CONSENT)).unwrap_or(now);
-        self.order_backfill(&link.zoom_user, utc_date(since), utc_date(now))
+        let since = now
+            .checked_sub(days.max(MIN_ACTIVATION_BACKFILL))
+            .unwrap_or(now);
+        self.enqueue_backfill(&link.zoom_user, utc_date(since), utc_date(now))
             .await
     }
 
-    /// Gives up a link. `204` also when it is gone already; another user's is not found.
+    /// Removes a link. 204 also if it has been removed before; another user's link is not found.
     pub(crate) async fn disconnect(
         &self,
         user: &AppUserId,
@@ -97,15 +103,15 @@ impl AppApi {
             .ok_or(Problem::LinkNotFound)?;
         let links = self.links.visible_links(user).await?;
         if let Some(link) = links.into_iter().find(|link| link.id == id) {
-            let end = JobMessage {
+            let revoke = JobMessage {
                 v: SchemaV1,
                 job: Job::RevokeGrant {
                     zoom_user: link.zoom_user.clone(),
                 },
             };
             let tenant = link.zoom_user.account_id.as_str();
-            self.orders
-                .send_delayed(&end, tenant, END_AFTER_SECONDS)
+            self.jobs
+                .send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS)
                 .await?;
             let change = GrantChange::Disconnect {
                 app_user: user.clone(),
@@ -115,7 +121,7 @@ impl AppApi {
                 .change(&link.zoom_user, &change, self.clock.now())
                 .await?;
             if changed.after.grant == Some(GrantStatus::Revoking) {
-                self.orders.send(&end, tenant).await?;
+                self.jobs.send(&revoke, tenant).await?;
             }
             self.links
                 .publish_outbox(&self.notifications, &link.zoom_user, &changed.outbox)
@@ -124,7 +130,7 @@ impl AppApi {
         Ok(response::empty(StatusCode::NO_CONTENT))
     }
 
-    /// Has the recordings of a time read from Zoom, for every Zoom user whom this user has linked.
+    /// Enqueues a backfill of a date range for every linked Zoom user of this user.
     pub(crate) async fn backfill(
         &self,
         user: &AppUserId,
@@ -139,11 +145,11 @@ impl AppApi {
         if from > to {
             return Err(Problem::RequestInvalid("`from` must not be after `to`.").into());
         }
-        if to.duration_since(from) > LONGEST_BACKFILL {
-            return Err(Problem::RequestInvalid("At most 366 days can be read at once.").into());
+        if to.duration_since(from) > MAX_BACKFILL {
+            return Err(Problem::RequestInvalid("The range must be at most 366 days.").into());
         }
         for link in self.links.visible_links(user).await? {
-            self.order_backfill(&link.zoom_user, from, to).await?;
+            self.enqueue_backfill(&link.zoom_user, from, to).await?;
         }
         Ok(response::json(
             StatusCode::ACCEPTED,
@@ -151,7 +157,7 @@ impl AppApi {
         ))
     }
 
-    async fn order_backfill(
+    async fn enqueue_backfill(
         &self,
         zoom_user: &ZoomUser,
         from: Date,
@@ -164,7 +170,7 @@ impl AppApi {
         };
         let message = JobMessage { v: SchemaV1, job };
         Ok(self
-            .orders
+            .jobs
             .send(&message, zoom_user.account_id.as_str())
             .await?)
     }

@@ -1,4 +1,4 @@
-//! Recordings of all Zoom users whom an app user has linked.
+//! Recordings of all linked Zoom users of an app user.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{ApiError, AppApi};
 
-/// A page without `limit`.
+/// Page size without `limit`.
 const DEFAULT_LIMIT: usize = 25;
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct Page {
 }
 
 impl AppApi {
-    /// One page, newest first, merged over all linked Zoom users.
+    /// Lists one page, newest first, merged over all linked Zoom users.
     pub(crate) async fn list_recordings(
         &self,
         user: &AppUserId,
@@ -44,7 +44,7 @@ impl AppApi {
         };
 
         let zoom_users = self.zoom_users(user).await?;
-        // One more than the page holds tells whether there is a next one.
+        // One more item than the page shows whether there is a next page.
         let pages = zoom_users
             .into_iter()
             .map(|zoom_user| self.newest(zoom_user, after.as_ref(), limit + 1));
@@ -74,7 +74,7 @@ impl AppApi {
         ))
     }
 
-    /// A recording with URLs for its stored files.
+    /// Shows a recording, with presigned URLs for its stored files.
     pub(crate) async fn recording(
         &self,
         user: &AppUserId,
@@ -89,14 +89,14 @@ impl AppApi {
             .filter(|file| file.status == FileStatus::Stored)
         {
             let Some(key) = &file.key else { continue };
-            // The answer to the app's server is the one place where this URL may stand.
+            // Presigned URLs appear only in this response, never in logs or notifications.
             file.url = Some((&self.bucket.presigned_url(key).await?).into());
             file.url_expires_at = Some(expires_at);
         }
         Ok(response::json(StatusCode::OK, &view))
     }
 
-    /// Has the files of a recording fetched that are not stored: again, or for the first time.
+    /// Enqueues downloads of the files of a recording that are not stored.
     pub(crate) async fn download(
         &self,
         user: &AppUserId,
@@ -118,7 +118,7 @@ impl AppApi {
             let wanted = match file.status {
                 FileStatus::Queued => true,
                 FileStatus::Failed => self.recordings.requeue_failed(&key, None, now).await?,
-                // Whoever worked on it is gone, and perhaps its message with them.
+                // With an expired lease its message may be lost.
                 FileStatus::Transferring => file
                     .lease_until
                     .is_none_or(|until| until < now.as_millisecond()),
@@ -146,7 +146,7 @@ impl AppApi {
         ))
     }
 
-    /// The recording, if one of this user's linked Zoom users has it.
+    /// Finds a recording among those of the user's linked Zoom users.
     async fn find(
         &self,
         user: &AppUserId,
@@ -166,7 +166,7 @@ impl AppApi {
         Ok(links.iter().flat_map(Link::zoom_users).cloned().collect())
     }
 
-    /// Where this Zoom user's newest recordings stand in the common order.
+    /// The positions of a Zoom user's newest recordings in the common order.
     async fn newest(
         &self,
         zoom_user: ZoomUser,
@@ -198,17 +198,11 @@ impl AppApi {
     }
 
     async fn open_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
-        let opened = cursor::decode(&self.state_key.versions().await?, user, text);
-        match opened {
-            Ok(position) => Ok(position),
-            // It may have been made under a key that is newer than the one we know.
-            Err(_) => match self.state_key.reread().await? {
-                Some(keys) => {
-                    Ok(cursor::decode(&keys, user, text).map_err(|_| Problem::CursorInvalid)?)
-                }
-                None => Err(Problem::CursorInvalid.into()),
-            },
-        }
+        let decoded = self
+            .state_key
+            .verify_with_reread(|keys| cursor::decode(keys, user, text), |_| true)
+            .await?;
+        Ok(decoded.map_err(|_| Problem::CursorInvalid)?)
     }
 
     fn url_expiry(&self) -> Timestamp {

@@ -1,16 +1,16 @@
-//! The routes of `/v1`, told apart from method and path.
+//! The routes of the API.
 
 use http::Method;
 use reelay_domain::ids::{LinkId, RecordingId};
 
-/// What is asked for.
+/// A route with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Health,
     Verification,
     ConfirmLink,
     Links,
-    /// An id that is not well-formed is one that nobody has.
+    /// `None`: the id is malformed, so no link has it.
     Link(Option<LinkId>),
     Recordings,
     Backfill,
@@ -18,12 +18,12 @@ pub(crate) enum Route {
     Download(Option<RecordingId>),
 }
 
-/// There is no such route.
+/// Error of an unknown route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoute {
-    /// Not for any method.
+    /// Unknown path.
     Path,
-    /// For these methods only.
+    /// Known path, with these methods.
     Method(&'static str),
 }
 
@@ -33,7 +33,7 @@ impl Route {
         let (route, allowed) = match segments.as_slice() {
             ["healthz"] => (Self::Health, Method::GET),
             ["zoomverify", "verifyzoom.html"] => (Self::Verification, Method::GET),
-            // A link's id may be any text; its own method tells the two apart.
+            // `DELETE` is for a link with the id "confirm".
             ["v1", "links", "confirm"] if method != Method::DELETE => {
                 (Self::ConfirmLink, Method::POST)
             }
@@ -65,34 +65,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes_are_told_apart() {
+    fn routes_parse_from_method_and_path() {
         let parse = |method: Method, path: &str| Route::parse(&method, path);
-        assert_eq!(parse(Method::GET, "/v1/links"), Ok(Route::Links));
-        assert_eq!(
-            parse(Method::GET, "/zoomverify/verifyzoom.html"),
-            Ok(Route::Verification)
-        );
-        assert_eq!(
-            parse(Method::POST, "/v1/links"),
-            Err(NoRoute::Method("GET"))
-        );
-        assert_eq!(
-            parse(Method::GET, "/v1/links/x"),
-            Err(NoRoute::Method("DELETE"))
-        );
-        assert_eq!(
-            parse(Method::GET, "/v1/backfill"),
-            Err(NoRoute::Method("POST"))
-        );
-        assert_eq!(
-            parse(Method::POST, "/v1/links/confirm"),
-            Ok(Route::ConfirmLink)
-        );
-        assert_eq!(
-            parse(Method::GET, "/v1/recordings/a%2Fb"),
-            Ok(Route::Recording(None))
-        );
-        for nowhere in [
+        for (method, path, route) in [
+            (Method::GET, "/v1/links", Ok(Route::Links)),
+            (
+                Method::GET,
+                "/zoomverify/verifyzoom.html",
+                Ok(Route::Verification),
+            ),
+            (Method::POST, "/v1/links", Err(NoRoute::Method("GET"))),
+            (Method::GET, "/v1/links/x", Err(NoRoute::Method("DELETE"))),
+            (Method::GET, "/v1/backfill", Err(NoRoute::Method("POST"))),
+            (Method::POST, "/v1/links/confirm", Ok(Route::ConfirmLink)),
+            (
+                Method::GET,
+                "/v1/recordings/a%2Fb",
+                Ok(Route::Recording(None)),
+            ),
+        ] {
+            assert_eq!(parse(method, path), route, "{path}");
+        }
+        for path in [
             "/v1",
             "/v1/",
             "/v1/links/",
@@ -102,7 +96,7 @@ mod tests {
             "",
             "/v1/recordings//download",
         ] {
-            assert_eq!(parse(Method::GET, nowhere), Err(NoRoute::Path), "{nowhere}");
+            assert_eq!(parse(Method::GET, path), Err(NoRoute::Path), "{path}");
         }
     }
 }

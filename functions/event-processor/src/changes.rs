@@ -1,4 +1,4 @@
-//! What happens at Zoom to recordings that are known: the app is told, and what is in the bucket stays.
+//! Changes of known recordings at Zoom. The app is notified; stored files stay.
 
 use jiff::Timestamp;
 use reelay_domain::ids::{RecordingId, ZoomUser};
@@ -25,7 +25,7 @@ impl EventProcessor {
                     account_id: changed.account_id.clone(),
                     user_id: user_id.clone(),
                 }],
-                // Batch events name no host; the meeting tells, if we know it.
+                // Batch events name no host; the table knows the hosts of a known meeting.
                 None => {
                     self.recordings
                         .hosts_of_meeting(&changed.account_id, &meeting.uuid)
@@ -36,7 +36,7 @@ impl EventProcessor {
                 known |= self.change(host, meeting, &changed).await?;
             }
         }
-        // What is back can be fetched again, with the event's own URLs and token.
+        // A recovery event carries new URLs and a token, so its files can be downloaded again.
         if known
             && changed.change == RecordingChange::Recovered
             && changed.host.is_some()
@@ -47,7 +47,7 @@ impl EventProcessor {
         Ok(())
     }
 
-    /// `false` if the recording is not known, or the event not about all of it.
+    /// Returns whether the recording is known and the event is about all of its files.
     async fn change(
         &self,
         host: &ZoomUser,
@@ -59,11 +59,11 @@ impl EventProcessor {
             metrics::count(Metric::EventsIgnored, "unknown_recording");
             return Ok(false);
         };
-        let takes_away = matches!(
+        let is_removal = matches!(
             changed.change,
             RecordingChange::Trashed | RecordingChange::Deleted
         );
-        if takes_away
+        if is_removal
             && loaded
                 .files
                 .iter()
@@ -80,8 +80,8 @@ impl EventProcessor {
             metrics::count(Metric::EventsIgnored, "older_change");
             return Ok(true);
         }
-        let holding = self.links.snapshot(host).await?;
-        let app_users: Vec<_> = holding.app_users().cloned().collect();
+        let snapshot = self.links.snapshot(host).await?;
+        let app_users: Vec<_> = snapshot.app_users().cloned().collect();
         let fact = RecordingNotification::Changed {
             change: changed.change.clone(),
             event_ts: changed.event_ts,

@@ -1,8 +1,8 @@
-//! Events queue: from an event of Zoom's to files that are to be fetched.
+//! Processes the events queue: writes recordings and files from Zoom's events, and enqueues downloads.
 //!
-//! Routes by (account, host), writes what is new, and sends one message for each wanted file. State
-//! first, then send: a redelivery finds the state and sends what was not sent. Events may come twice,
-//! as twins with other URLs and tokens, and in any order; what counts is meeting UUID and file id.
+//! Events are routed by (account, host). State is written before messages are sent, so a redelivery finds
+//! the state and sends what is missing. Events may arrive twice, with other URLs and tokens, and in any
+//! order; meeting UUID and file id identify a file.
 
 mod changes;
 
@@ -27,8 +27,8 @@ use reelay_store::recordings::{
 };
 use serde_json::Value;
 
-/// Files of one event that are written side by side: an event may hold a thousand.
-const AT_ONCE: usize = 16;
+/// Number of files of one event that are written concurrently. An event may contain a thousand files.
+const CONCURRENCY: usize = 16;
 
 /// The function.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct EventProcessor {
     links: LinkTable,
     recordings: RecordingTable,
     downloads: Queue<DownloadMessage>,
-    orders: Queue<JobMessage>,
+    jobs: Queue<JobMessage>,
     outbox: NotificationOutbox,
     bucket: Bucket,
     filter: FileFilter,
@@ -51,22 +51,25 @@ enum ProcessError {
     Aws(#[from] AwsError),
     #[error(transparent)]
     Event(#[from] EventError),
-    #[error("the stored event is not JSON")]
+    #[error("failed to deserialize the stored event")]
     NotJson,
 }
 
 impl EventProcessor {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
         let automatic = match variables.required("DOWNLOAD_MODE")? {
             "automatic" => true,
             "on-demand" => false,
             _ => {
-                return Err(ConfigError::Invalid {
-                    name: "DOWNLOAD_MODE".to_owned(),
-                    reason: "neither automatic nor on-demand".to_owned(),
-                });
+                return Err(ConfigError::invalid(
+                    "DOWNLOAD_MODE",
+                    "neither automatic nor on-demand",
+                ));
             }
         };
         Ok(Self {
@@ -74,7 +77,7 @@ impl EventProcessor {
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
-            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+            jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             outbox: NotificationOutbox::new(environment)?,
             bucket: Bucket::new(environment)?,
             filter: FileFilter::new(
@@ -86,7 +89,7 @@ impl EventProcessor {
         })
     }
 
-    /// Works off a batch of events.
+    /// Processes a batch of events.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<EventMessage>| async move {
@@ -102,16 +105,16 @@ impl EventProcessor {
         match body {
             EventBody::Event(event) => self.process_event(event, received_at).await,
             EventBody::ObjectKey(key) => {
-                // It is removed once processed: a redelivery that finds it gone has nothing to do.
+                // The object is deleted after processing, so a redelivery without it has nothing to do.
                 let Some(bytes) = self.bucket.read(key).await? else {
                     return Ok(());
                 };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
                 self.process_event(&event, received_at).await?;
-                // If this fails the lifecycle rule removes it.
+                // If this fails, the lifecycle rule deletes it.
                 if let Err(failure) = self.bucket.delete(key).await {
-                    tracing::warn!(error = %failure, "processed event not removed from the bucket");
+                    tracing::warn!(error = %failure, "processed event not deleted from the bucket");
                 }
                 Ok(())
             }
@@ -141,8 +144,8 @@ impl EventProcessor {
         }
     }
 
-    /// An order to check, no more: a deauthorization may be late, and concern an earlier grant. Who holds
-    /// the tokens asks Zoom.
+    /// Enqueues a job that asks Zoom whether the grant still works: the event may be late and concern an
+    /// earlier grant.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
         let job = Job::VerifyDeauthorization {
@@ -150,7 +153,7 @@ impl EventProcessor {
             client_id: event.client_id,
         };
         Ok(self
-            .orders
+            .jobs
             .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
             .await?)
     }
@@ -160,19 +163,18 @@ impl EventProcessor {
         event: FilesCompleted,
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
-        let holding = self.links.snapshot(&event.host).await?;
-        let app_users: Vec<AppUserId> = holding.app_users().cloned().collect();
+        let snapshot = self.links.snapshot(&event.host).await?;
+        let app_users: Vec<AppUserId> = snapshot.app_users().cloned().collect();
         if app_users.is_empty() {
-            // Somebody of the same company who never linked, or has not been confirmed yet. When a
-            // link becomes active, what was missed is read from Zoom; nothing of it is kept here.
+            // An unlinked host of the same account. Nothing is stored; when a link becomes active, a
+            // backfill reads what was missed.
             metrics::count(Metric::EventsIgnored, "unknown_host");
-            return self.look_elsewhere(&event.host).await;
+            return self.check_account_move(&event.host).await;
         }
 
         let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
         let known = self.write_recording(&event).await?;
-        // A list that is read has no time of its own, and a year of recordings takes what it takes; what waits
-        // for the app's call waits for the app. Neither says how fast we are.
+        // Backfills (without an event time) and on-demand downloads say nothing about latency.
         let is_measured = self.automatic && event.event_ts != 0;
         let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
@@ -207,12 +209,12 @@ impl EventProcessor {
                 };
                 self.write_file(key, item)
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(CONCURRENCY)
             .try_filter_map(|key| async move { Ok(key) })
             .try_collect()
             .await?;
 
-        // Files are sent for after this, so where some were, it was told.
+        // Downloads are enqueued after this notification, so `sent` shows that it was published.
         if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
             self.outbox
                 .publish(
@@ -230,25 +232,26 @@ impl EventProcessor {
                 .into_iter()
                 .filter(|key| !sent.contains(&key.file))
                 .collect();
-            self.send(&event.host, &recording_id, &unsent).await?;
+            self.enqueue_downloads(&event.host, &recording_id, &unsent)
+                .await?;
         }
         Ok(())
     }
 
-    /// Somebody whom we know may have changed accounts. An event is no proof of that: whoever holds their
-    /// tokens asks Zoom, and if it is so, what is missed here is read from Zoom's list.
-    async fn look_elsewhere(&self, host: &ZoomUser) -> Result<(), ProcessError> {
+    /// Enqueues maintenance of grants with the same user id in other accounts: the user may have changed
+    /// accounts. The job asks Zoom, and reads from Zoom's list what was missed.
+    async fn check_account_move(&self, host: &ZoomUser) -> Result<(), ProcessError> {
         for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
             let job = Job::MaintainGrant { zoom_user };
-            self.orders
+            self.jobs
                 .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
                 .await?;
         }
         Ok(())
     }
 
-    /// What was known of the recording before this event.
+    /// Writes the recording. Returns its item from before this event, if it is known.
     async fn write_recording(
         &self,
         event: &FilesCompleted,
@@ -275,7 +278,7 @@ impl EventProcessor {
         }
     }
 
-    /// The file's key, if it is still to be fetched.
+    /// Writes a file. Returns its key if it is still to be downloaded.
     async fn write_file(
         &self,
         key: FileKey,
@@ -285,8 +288,7 @@ impl EventProcessor {
         let event_ts = item.last_event_ts;
         let source = item.source.clone();
         let is_wanted = item.status != FileStatus::Skipped;
-        // What is not fetched needs no address, and nobody to look after it. Should it be known as one that
-        // is, the fresher address serves.
+        // A skipped file needs neither a source nor maintenance.
         if is_wanted {
             item.source_saved_at = source.as_ref().map(|_| now.as_millisecond());
             item.next_check = Some(NextCheck::first(now));
@@ -319,9 +321,13 @@ impl EventProcessor {
                     .requeue_failed(&key, Some((source, event_ts)), now)
                     .await?;
                 if queued {
-                    // It was sent before it failed, so this time it is sent here and now.
-                    self.send(&key.zoom_user, &key.recording, std::slice::from_ref(&key))
-                        .await?;
+                    // Its id is in `sent` already, so the caller would not send it.
+                    self.enqueue_downloads(
+                        &key.zoom_user,
+                        &key.recording,
+                        std::slice::from_ref(&key),
+                    )
+                    .await?;
                 }
                 Ok(None)
             }
@@ -335,7 +341,7 @@ impl EventProcessor {
         }
     }
 
-    async fn send(
+    async fn enqueue_downloads(
         &self,
         host: &ZoomUser,
         recording: &RecordingId,

@@ -1,8 +1,7 @@
-//! Notifications queue: telling the app.
+//! Processes the notifications queue: delivers notifications to the event bus and the app's webhook.
 //!
-//! Each notification goes to the event bus and to the app's webhook, as far as they are configured. The
-//! two fail separately: when the webhook does not answer, what remains is a message for the webhook
-//! alone, repeated by the queue's own count, and the bus is not told twice.
+//! The two destinations fail separately: after a failed webhook delivery, a message for the webhook alone
+//! is enqueued and retried, and the event bus does not receive the notification again.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,11 +21,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 
-/// `source` of our events on the bus.
+/// `source` of the events on the bus.
 const SOURCE: &str = "reelay";
 
-/// How long the app may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// Timeout of one webhook request.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The function.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub struct Notifier {
     clock: Clock,
 }
 
-/// Its address may hold a credential of the app's, so `Debug` shows the host only.
+/// The app's webhook. `Debug` shows only the host of the URL, which may contain a credential.
 struct AppWebhook {
     http: Client,
     url: Url,
@@ -63,11 +62,11 @@ struct EventBus {
 enum NotifyError {
     #[error(transparent)]
     Aws(#[from] AwsError),
-    #[error("PutEvents did not take the event: {0}")]
+    #[error("PutEvents rejected the event: {0}")]
     Bus(String),
-    #[error("the app's webhook answered {0}")]
+    #[error("the app's webhook responded {0}")]
     Status(StatusCode),
-    #[error("the app's webhook can't be reached: {0}")]
+    #[error("the request to the app's webhook failed: {0}")]
     Unreachable(&'static str),
     #[error(transparent)]
     Secret(#[from] notification::InvalidSecret),
@@ -75,19 +74,22 @@ enum NotifyError {
 
 impl NotifyError {
     fn unreachable(error: &reqwest::Error) -> Self {
-        // The error itself repeats the URL, which may hold a credential of the app's.
+        // reqwest's own message repeats the URL, which may contain a credential.
         Self::Unreachable(if error.is_timeout() {
-            "no answer in time"
+            "timeout"
         } else if error.is_connect() {
-            "no connection"
+            "connection failed"
         } else {
-            "the connection broke off"
+            "connection interrupted"
         })
     }
 }
 
 impl Notifier {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
         let webhook = variables
@@ -108,7 +110,7 @@ impl Notifier {
         })
     }
 
-    /// Works off a batch of notifications.
+    /// Processes a batch of notifications.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery| self.notify(delivery))
@@ -134,13 +136,16 @@ impl Notifier {
         metrics::count(Metric::NotificationsFailed, "webhook");
         match (destination, &self.bus) {
             (Destination::All, Some(_)) => {
-                tracing::warn!(id = notification.id, error = %error, "webhook not delivered, to be repeated");
-                let rest = NotificationMessage {
+                tracing::warn!(id = notification.id, error = %error, "webhook delivery failed, retry enqueued");
+                let retry = NotificationMessage {
                     v: SchemaV1,
                     notification,
                     destination: Destination::Webhook,
                 };
-                self.own_queue.send(&rest, SOURCE).await.map_err(Retry::new)
+                self.own_queue
+                    .send(&retry, SOURCE)
+                    .await
+                    .map_err(Retry::new)
             }
             _ => Err(Retry::new(error)),
         }
@@ -155,7 +160,7 @@ impl Notifier {
         let timestamp = self.clock.now().as_second();
         let signature =
             notification::signature(&secrets, &notification.id, timestamp, &notification.body)?;
-        let answer = webhook
+        let response = webhook
             .http
             .post(webhook.url.clone())
             .header(CONTENT_TYPE, "application/json")
@@ -166,35 +171,32 @@ impl Notifier {
             .send()
             .await
             .map_err(|error| NotifyError::unreachable(&error))?;
-        // Redirects are not followed: what is signed goes to the configured address and nowhere else.
-        if answer.status().is_success() {
+        // Redirects are not followed, so signed bodies go only to the configured URL.
+        if response.status().is_success() {
             Ok(())
         } else {
-            Err(NotifyError::Status(answer.status()))
+            Err(NotifyError::Status(response.status()))
         }
     }
 }
 
 impl AppWebhook {
     fn new(url: &str) -> Result<Self, ConfigError> {
-        let unusable = |reason: &str| ConfigError::Invalid {
-            name: "APP_WEBHOOK_URL".to_owned(),
-            reason: reason.to_owned(),
-        };
-        let url = operator_url::parse(url).map_err(|error| unusable(&error.to_string()))?;
+        let invalid = |reason: &dyn fmt::Display| ConfigError::invalid("APP_WEBHOOK_URL", reason);
+        let url = operator_url::parse(url).map_err(|error| invalid(&error))?;
         let http = Client::builder()
             .redirect(Policy::none())
-            .timeout(ANSWER_WITHIN)
+            .timeout(WEBHOOK_TIMEOUT)
             .user_agent(concat!("Reelay/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|_| unusable("no HTTP client can be made"))?;
+            .map_err(|_| invalid(&"failed to build the HTTP client"))?;
         Ok(Self { http, url })
     }
 }
 
 impl EventBus {
     async fn put(&self, notification: &Notification) -> Result<(), NotifyError> {
-        // `detail` is the webhook's body with the id that the webhook has in a header.
+        // `detail` is the webhook's body, plus the id that the webhook carries in a header.
         let detail = notification.body_with_id();
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
@@ -202,15 +204,19 @@ impl EventBus {
             .detail_type(&notification.event_type)
             .detail(detail)
             .build();
-        let answer = self
+        let response = self
             .client
             .put_events()
             .entries(entry)
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("PutEvents", &error))?;
-        // The call succeeds even if the event was refused.
-        match answer.entries().iter().find_map(|entry| entry.error_code()) {
+        // The call succeeds even if the event was rejected.
+        match response
+            .entries()
+            .iter()
+            .find_map(|entry| entry.error_code())
+        {
             None => Ok(()),
             Some(code) => Err(NotifyError::Bus(code.to_owned())),
         }

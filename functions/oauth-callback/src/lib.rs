@@ -1,8 +1,8 @@
-//! `GET /zoom/callback`: from Zoom's consent page back to the app.
+//! `GET /zoom/callback`: redirects the browser from Zoom's consent page back to the app.
 //!
-//! Everything up to the exchange can be refused without a trace. The exchange itself is final at Zoom:
-//! it ends that Zoom user's older tokens. So from there on the new pair is saved before anything else
-//! is tried with it, and always serves the links that the grant has already.
+//! A failure before the code exchange changes nothing. The exchange is final at Zoom: it invalidates the
+//! Zoom user's older tokens. The new pair is therefore saved before any other use, and serves the grant's
+//! existing links in any case.
 
 mod linking;
 
@@ -13,12 +13,12 @@ use reelay_domain::keys::SecretVersions;
 use reelay_domain::message::{JobMessage, NotificationMessage};
 use reelay_domain::return_url::{LinkOutcome, ReturnUrl};
 use reelay_domain::signed_state::{self, Nonce, StateError};
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
 use reelay_runtime::http::query::{Query, RepeatedParameter};
 use reelay_runtime::http::response::{self, ErrorPage};
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::{Secret, ZoomSecret};
+use reelay_runtime::{AwsError, Chain};
 use reelay_store::links::LinkTable;
 use reelay_store::queue::Queue;
 use reelay_store::sessions::{ConsumeOutcome, Session, SessionTable};
@@ -36,62 +36,62 @@ pub struct OauthCallback {
     sessions: SessionTable,
     links: LinkTable,
     notifications: Queue<NotificationMessage>,
-    orders: Queue<JobMessage>,
+    jobs: Queue<JobMessage>,
     vault: Vault,
     zoom: ZoomClient,
     variables: Variables,
     clock: Clock,
 }
 
-/// Why the browser sees a page instead of being sent back to the app. Nothing was exchanged.
+/// Error that the browser sees as a page, instead of a redirect to the app. No code was exchanged.
 #[derive(Debug, thiserror::Error)]
 enum CallbackError {
-    #[error("there is nothing to read in the query, or a parameter is repeated")]
-    Unreadable,
-    #[error("Zoom reported an error, and there is no session of this browser to report it to")]
+    #[error("the query has no known parameter, or repeats one")]
+    InvalidQuery,
+    #[error("Zoom reported an error without a valid session of this browser")]
     Denied,
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the session is gone")]
-    Gone,
+    #[error("the session has been consumed or has expired")]
+    SessionNotFound,
     #[error("the session belongs to another browser")]
     WrongBrowser,
-    #[error("the install began at the Marketplace, and there is no InstallUrl to send it to")]
+    #[error("the install started at the Marketplace, and InstallUrl is not configured")]
     InstallRestart,
     #[error(transparent)]
     Aws(#[from] AwsError),
-    #[error("the session does not read: {0}")]
-    Session(&'static str),
+    #[error("the session has an invalid return_to")]
+    InvalidReturnTo,
 }
 
 impl CallbackError {
     fn page(&self) -> ErrorPage {
         match self {
-            Self::Unreadable | Self::State(StateError::Invalid) => ErrorPage::StateInvalid,
+            Self::InvalidQuery | Self::State(StateError::Invalid) => ErrorPage::StateInvalid,
             Self::State(StateError::Expired) => ErrorPage::SessionExpired,
             Self::Denied => ErrorPage::AccessDenied,
-            Self::Gone => ErrorPage::SessionSpent,
+            Self::SessionNotFound => ErrorPage::SessionSpent,
             Self::WrongBrowser => ErrorPage::WrongBrowser,
             Self::InstallRestart => ErrorPage::InstallRestart,
-            Self::Aws(_) | Self::Session(_) => ErrorPage::Unavailable,
+            Self::Aws(_) | Self::InvalidReturnTo => ErrorPage::Unavailable,
         }
     }
 }
 
 impl From<RepeatedParameter> for CallbackError {
     fn from(_: RepeatedParameter) -> Self {
-        Self::Unreadable
+        Self::InvalidQuery
     }
 }
 
-/// What Zoom sent, as far as it can be told without looking at the state.
-enum Answer<'a> {
+/// Zoom's authorization response, before the state is verified.
+enum AuthorizationResponse<'a> {
     Code { code: SecretString, state: &'a str },
     Error { state: Option<&'a str> },
     Install,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> AuthorizationResponse<'a> {
     fn parse(query: &'a Query) -> Result<Self, CallbackError> {
         let (code, state, error) = (
             query.single("code")?,
@@ -105,45 +105,40 @@ impl<'a> Answer<'a> {
                 state,
             }),
             (None, Some(_), None) => Ok(Self::Install),
-            (None, None, _) => Err(CallbackError::Unreadable),
+            (None, None, _) => Err(CallbackError::InvalidQuery),
         }
     }
 }
 
 impl OauthCallback {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |name: &str, reason: String| ConfigError::Invalid {
-            name: name.to_owned(),
-            reason,
-        };
-        let endpoints = Endpoints::parse(
-            variables.required("ZOOM_OAUTH_URL")?,
-            variables.required("ZOOM_API_URL")?,
-        )
-        .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?;
+        let endpoints = variables.zoom_endpoints(Endpoints::parse)?;
         Ok(Self {
             state_key: Secret::from_env(environment, "STATE_KEY")?,
             zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
-            orders: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+            jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
             zoom: ZoomClient::new(endpoints, Timeouts::default())
-                .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
+                .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
             variables: variables.clone(),
             clock: environment.clock.clone(),
         })
     }
 
-    /// Answers a request: a redirect to the app, or a page that says what is wrong.
+    /// Responds to a request: a redirect to the app, or a page that explains the error.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         match self.callback(&request).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::info!(code = error.page().code(), error = %error, "callback refused");
+                tracing::info!(code = error.page().code(), error = %Chain(&error), "callback rejected");
                 error.page().into_response()
             }
         }
@@ -158,66 +153,67 @@ impl OauthCallback {
                 .iter()
                 .filter_map(|value| value.to_str().ok()),
         );
-        match Answer::parse(&query)? {
-            Answer::Install => match self.variables.optional("INSTALL_URL") {
-                // The code is not exchanged: it came without anybody having been asked who they are.
+        match AuthorizationResponse::parse(&query)? {
+            AuthorizationResponse::Install => match self.variables.optional("INSTALL_URL") {
+                // The code is not exchanged: no app user has signed in.
                 Some(url) => Ok(response::redirect(url)),
                 None => Err(CallbackError::InstallRestart),
             },
-            Answer::Error { state } => {
-                let spent = match state {
-                    Some(state) => self.spend(state, browser.as_ref()).await,
+            AuthorizationResponse::Error { state } => {
+                let consumed = match state {
+                    Some(state) => self.consume_session(state, browser.as_ref()).await,
                     None => Err(CallbackError::Denied),
                 };
-                match spent {
-                    Ok((_, session, _)) => Self::back(&session, Err(LinkingError::Denied)),
+                match consumed {
+                    Ok((_, session, _)) => Self::redirect_back(&session, Err(LinkingError::Denied)),
                     Err(CallbackError::Aws(failure)) => Err(failure.into()),
                     Err(_) => Err(CallbackError::Denied),
                 }
             }
-            Answer::Code { code, state } => {
-                let (nonce, session, keys) = self.spend(state, browser.as_ref()).await?;
+            AuthorizationResponse::Code { code, state } => {
+                let (nonce, session, keys) = self.consume_session(state, browser.as_ref()).await?;
                 let linked = self.link(&nonce, &session, &keys, &code).await;
-                Self::back(&session, linked)
+                Self::redirect_back(&session, linked)
             }
         }
     }
 
-    /// Verifies the state and spends the session that it names, for this browser alone.
-    async fn spend(
+    /// Verifies the state and consumes its session, if the session belongs to this browser.
+    async fn consume_session(
         &self,
         state: &str,
         browser: Option<&BrowserSecret>,
     ) -> Result<(Nonce, Session, SecretVersions), CallbackError> {
         let now = self.clock.now();
-        let mut keys = self.state_key.versions().await?;
-        let mut verified = signed_state::verify(&keys, state, now);
-        if matches!(verified, Err(StateError::Invalid))
-            && let Some(fresh) = self.state_key.reread().await?
-        {
-            keys = fresh;
-            verified = signed_state::verify(&keys, state, now);
-        }
-        let nonce = verified?.nonce;
+        let (nonce, keys) = self
+            .state_key
+            .verify_with_reread(
+                |keys| {
+                    let verified = signed_state::verify(keys, state, now)?;
+                    Ok((verified.nonce, keys.clone()))
+                },
+                |error| matches!(error, StateError::Invalid),
+            )
+            .await??;
         let hash = browser.map(BrowserSecret::hash);
         match self.sessions.consume(&nonce, hash.as_deref(), now).await? {
             ConsumeOutcome::Consumed(session) => Ok((nonce, session, keys)),
-            ConsumeOutcome::NotFound => Err(CallbackError::Gone),
+            ConsumeOutcome::NotFound => Err(CallbackError::SessionNotFound),
             ConsumeOutcome::WrongBrowser => Err(CallbackError::WrongBrowser),
         }
     }
 
-    /// Sends the browser back to the app, with a claim or with the reason why there is none.
-    fn back(
+    /// Redirects the browser to the app, with a claim or an error code.
+    fn redirect_back(
         session: &Session,
         linked: Result<Claim, LinkingError>,
     ) -> Result<Response<Body>, CallbackError> {
-        let return_to = ReturnUrl::from_stored(&session.return_to)
-            .ok_or(CallbackError::Session("return_to is no URL"))?;
+        let return_to =
+            ReturnUrl::from_stored(&session.return_to).ok_or(CallbackError::InvalidReturnTo)?;
         let location = match &linked {
             Ok(claim) => return_to.with_outcome(LinkOutcome::Claim(claim.expose())),
             Err(error) => {
-                tracing::warn!(code = error.code(), error = %error, "not linked");
+                tracing::warn!(code = error.code(), error = %Chain(error), "linking failed");
                 return_to.with_outcome(LinkOutcome::Error(error.code()))
             }
         };

@@ -1,7 +1,4 @@
-//! From the code to a pending link and its claim.
-//!
-//! The exchange is final at Zoom: it ends that Zoom user's older tokens. So from there on the new pair is
-//! saved before anything else is tried with it, and always serves the links that the grant has already.
+//! From the authorization code to a pending link and its claim.
 
 use jiff::Timestamp;
 use reelay_domain::claim::{self, Claim};
@@ -25,23 +22,23 @@ use secrecy::SecretString;
 
 use crate::OauthCallback;
 
-/// SQS's longest delay; by then the claim, good for ten minutes, has expired.
-const FINISH_AFTER_SECONDS: i32 = 900;
+/// Delay of the finish job: SQS's maximum. By then the claim has expired, after ten minutes.
+const FINISH_DELAY_SECONDS: i32 = 900;
 
-/// Why there is no link, told to the app by `zoom_error`. The session is spent.
+/// Error of linking. The app receives its code as `zoom_error`; the session is consumed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkingError {
     #[error("the consent was declined at Zoom")]
     Denied,
-    #[error("the Zoom credentials can't be read: {0}")]
+    #[error("the Zoom credentials are unavailable")]
     Secret(#[from] SecretError),
-    #[error("the key that the session began under is no longer live")]
+    #[error("the session's signing key is no longer live")]
     NoVerifier,
-    #[error("exchange: {0}")]
+    #[error("code exchange failed")]
     Exchange(#[from] ExchangeError),
-    #[error("users/me: {0}")]
+    #[error("users/me failed")]
     UsersMe(#[from] ApiError),
-    #[error("the grant lacks the scopes {0}")]
+    #[error("the grant lacks the scopes: {0}")]
     Scope(String),
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -69,7 +66,7 @@ impl LinkingError {
     }
 }
 
-/// What Zoom gave for a code.
+/// The result of a code exchange.
 struct Obtained {
     tokens: Tokens,
     scope: Option<String>,
@@ -93,8 +90,8 @@ impl Obtained {
 }
 
 impl OauthCallback {
-    /// Links the session's app user to whoever consented at Zoom, as far as that can be done here: the app
-    /// has the last word.
+    /// Exchanges the code and stores a pending link between the session's app user and the Zoom user who
+    /// consented. The app confirms it with the returned claim.
     pub(crate) async fn link(
         &self,
         nonce: &Nonce,
@@ -108,19 +105,18 @@ impl OauthCallback {
         let exchange = exchange_key(nonce);
         let begun = self.exchange_item(session, ExchangeStage::Begun {});
         tokio::try_join!(
-            self.order_to_finish(&exchange),
+            self.schedule_finish(&exchange),
             self.sessions.save_exchange(&exchange, &begun)
         )?;
-        let mut answer = self
+        let mut response = self
             .zoom
             .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
             .await;
-        // Who is not known as a client has not been heard: the code is not spent. The secret may have been
-        // turned over since it was read.
-        if is_about_us(&answer)
+        // A rejected client leaves the code unused. The client secret may have been rotated since its read.
+        if is_invalid_client(&response)
             && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
-            answer = self
+            response = self
                 .zoom
                 .exchange_code(
                     &client_credentials(fresh),
@@ -130,26 +126,26 @@ impl OauthCallback {
                 )
                 .await;
         }
-        if let Err(ExchangeError::Rejected { .. }) = answer
+        if let Err(ExchangeError::Rejected { .. }) = response
             && let Err(failure) = self.sessions.delete_exchange(&exchange).await
         {
-            tracing::warn!(error = %failure, "a refused exchange is forgotten later, by order");
+            tracing::warn!(error = %failure, "exchange not deleted; the delayed finish job will delete it");
         }
 
-        // From here on the pair is the only one that Zoom honours for this user.
-        let obtained = Obtained::new(answer?, self.clock.now());
-        self.save(&exchange, session, &obtained).await?;
-        let linked = self.take_in(session, &exchange, &obtained).await;
+        // From here on this pair is the only valid one of the Zoom user.
+        let obtained = Obtained::new(response?, self.clock.now());
+        self.save_tokens(&exchange, session, &obtained).await?;
+        let linked = self.adopt_tokens(session, &exchange, &obtained).await;
         if linked.is_err() {
-            // The pair waits under the exchange's key; the links that exist need it soon.
-            if let Err(failure) = self.orders.send(&finish(&exchange), "connect").await {
-                tracing::warn!(error = %failure, "the order sent ahead has to do");
+            // The pair stays under the exchange's key, but existing links need it soon.
+            if let Err(failure) = self.jobs.send(&finish_job(&exchange), "connect").await {
+                tracing::warn!(error = %failure, "immediate finish job not enqueued; the delayed job will run");
             }
         }
         linked
     }
 
-    async fn take_in(
+    async fn adopt_tokens(
         &self,
         session: &Session,
         exchange: &str,
@@ -161,10 +157,11 @@ impl OauthCallback {
             .await?;
         let missing = scope::missing(obtained.scope.as_deref());
         if !missing.is_empty() {
-            // Without its scopes the pair makes no link. Links that exist get it all the same; where there
-            // are none it is revoked, by the order to finish.
+            // A pair without the needed scopes makes no link. It replaces the tokens of existing links; if
+            // there are none, the finish job revokes it.
             if !self.links.snapshot(&me.user).await?.links.is_empty() {
-                self.store(&me, obtained, exchange, session, None).await?;
+                self.store_consent(&me, obtained, exchange, session, None)
+                    .await?;
             }
             return Err(LinkingError::Scope(missing.join(" ")));
         }
@@ -180,13 +177,13 @@ impl OauthCallback {
             claim: &claim,
             claim_item: &claim_item,
         };
-        self.store(&me, obtained, exchange, session, Some(link))
+        self.store_consent(&me, obtained, exchange, session, Some(link))
             .await?;
         Ok(claim)
     }
 
-    /// Saves the pair under the exchange's own key: whose it is, only `users/me` will tell.
-    async fn save(
+    /// Saves the pair under the exchange's key. Its Zoom user is unknown until `users/me` responds.
+    async fn save_tokens(
         &self,
         exchange: &str,
         session: &Session,
@@ -213,7 +210,7 @@ impl OauthCallback {
         }
     }
 
-    async fn store(
+    async fn store_consent(
         &self,
         me: &CurrentUser,
         obtained: &Obtained,
@@ -239,37 +236,36 @@ impl OauthCallback {
             .links
             .store_consent(&self.sessions, &consent, self.clock.now())
             .await?;
-        // The browser must not wait for this: what is not told now stays in the outbox, and the order to
-        // finish comes by.
+        // A failure does not fail the request: the finish job publishes what stays in the outbox.
         if let Err(failure) = self
             .links
             .publish_outbox(&self.notifications, &me.user, &changed.outbox)
             .await
         {
-            tracing::warn!(error = %failure, "what the app is to be told stays in the outbox");
+            tracing::warn!(error = %failure, "notifications not published; they stay in the outbox");
         }
         Ok(())
     }
 
-    /// Whatever becomes of this attempt, somebody looks after it: sent before the exchange, delivered
-    /// when the claim has expired.
-    async fn order_to_finish(&self, exchange: &str) -> Result<(), AwsError> {
-        self.orders
-            .send_delayed(&finish(exchange), "connect", FINISH_AFTER_SECONDS)
+    /// Enqueues a delayed finish job before the exchange, so that an interrupted attempt is completed or
+    /// cleaned up.
+    async fn schedule_finish(&self, exchange: &str) -> Result<(), AwsError> {
+        self.jobs
+            .send_delayed(&finish_job(exchange), "connect", FINISH_DELAY_SECONDS)
             .await
     }
 }
 
-fn finish(exchange: &str) -> JobMessage {
+fn finish_job(exchange: &str) -> JobMessage {
     let job = Job::FinishConnect {
         exchange: exchange.to_owned(),
     };
     JobMessage { v: SchemaV1, job }
 }
 
-fn is_about_us(answer: &Result<TokenPair, ExchangeError>) -> bool {
+fn is_invalid_client(response: &Result<TokenPair, ExchangeError>) -> bool {
     matches!(
-        answer,
+        response,
         Err(ExchangeError::Rejected {
             code: OAuthErrorCode::InvalidClient,
             ..

@@ -1,6 +1,6 @@
-//! `GET /zoom/connect`: from the app's button to Zoom's consent page.
+//! `GET /zoom/connect`: redirects the browser from the app's button to Zoom's consent page.
 //!
-//! Checks the app's connect token, opens a session for this browser, and redirects to Zoom with a
+//! Verifies the app's connect token, opens a session for this browser, and redirects to Zoom with a
 //! signed state and a PKCE challenge.
 
 use http::HeaderValue;
@@ -10,7 +10,6 @@ use reelay_domain::jwt::{Audience, TokenError};
 use reelay_domain::return_url::{ReturnUrl, ReturnUrls};
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_domain::{jwt::AppToken, pkce};
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens};
 use reelay_runtime::http::query::Query;
@@ -18,6 +17,7 @@ use reelay_runtime::http::response::{self, ErrorPage};
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::random;
 use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
+use reelay_runtime::{AwsError, Chain};
 use reelay_store::sessions::{Session, SessionTable, SingleUseJti};
 use reelay_zoom::Endpoints;
 use secrecy::ExposeSecret as _;
@@ -37,19 +37,19 @@ pub struct OauthStart {
 
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    #[error("the connect token is refused: {0}")]
-    Token(TokenError),
-    #[error("the connect token was used for a link already")]
-    Spent,
+    #[error("connect token rejected")]
+    Token(#[source] TokenError),
+    #[error("the connect token has already been used for a link")]
+    TokenConsumed,
     #[error("return_to is not listed")]
     ReturnTo,
     #[error(transparent)]
     Aws(#[from] AwsError),
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("the app's tokens can't be checked: {0}")]
+    #[error("the app's keys are unavailable: {0}")]
     Unavailable(String),
-    #[error("the request does not say under which domain it came in")]
+    #[error("the request context has no domain name")]
     NoPublicUrl,
 }
 
@@ -58,7 +58,7 @@ impl ConnectError {
         match self {
             Self::Token(TokenError::Expired) => ErrorPage::ConnectTokenExpired,
             Self::Token(_) => ErrorPage::ConnectTokenInvalid,
-            Self::Spent => ErrorPage::ConnectTokenSpent,
+            Self::TokenConsumed => ErrorPage::ConnectTokenSpent,
             Self::ReturnTo => ErrorPage::ReturnToNotAllowed,
             Self::Aws(_) | Self::Secret(_) | Self::Unavailable(_) | Self::NoPublicUrl => {
                 ErrorPage::Unavailable
@@ -71,42 +71,37 @@ impl From<AppTokenError> for ConnectError {
     fn from(error: AppTokenError) -> Self {
         match error {
             AppTokenError::Rejected(error) => Self::Token(error),
-            AppTokenError::Unavailable(why) => Self::Unavailable(why),
+            AppTokenError::Unavailable(reason) => Self::Unavailable(reason),
         }
     }
 }
 
 impl OauthStart {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |name: &str, reason: String| ConfigError::Invalid {
-            name: name.to_owned(),
-            reason,
-        };
         Ok(Self {
             app_tokens: AppTokens::new(environment)?,
             state_key: Secret::from_env(environment, "STATE_KEY")?,
             zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             return_urls: ReturnUrls::parse(variables.required("RETURN_URLS")?)
-                .map_err(|error| unusable("RETURN_URLS", error.to_string()))?,
-            zoom: Endpoints::parse(
-                variables.required("ZOOM_OAUTH_URL")?,
-                variables.required("ZOOM_API_URL")?,
-            )
-            .map_err(|error| unusable("ZOOM_OAUTH_URL", error.to_string()))?,
+                .map_err(|error| ConfigError::invalid("RETURN_URLS", error))?,
+            zoom: variables.zoom_endpoints(Endpoints::parse)?,
             variables: variables.clone(),
             clock: environment.clock.clone(),
         })
     }
 
-    /// Answers a request: a redirect to Zoom, or a page that says what is wrong.
+    /// Responds to a request: a redirect to Zoom, or a page that explains the error.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         match self.connect(&request).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::info!(code = error.page().code(), error = %error, "connect refused");
+                tracing::info!(code = error.page().code(), error = %Chain(&error), "connect request rejected");
                 error.page().into_response()
             }
         }
@@ -125,23 +120,23 @@ impl OauthStart {
             .jti
             .as_deref()
             .map(|jti| SingleUseJti::new(&token.app_user, jti, token.expires_at));
-        let is_spent = async {
+        let is_consumed = async {
             match &jti {
                 Some(jti) => self.sessions.is_jti_consumed(jti).await,
                 None => Ok(false),
             }
         };
-        let (spent, state_keys, credentials) = tokio::join!(
-            is_spent,
+        let (consumed, state_keys, credentials) = tokio::join!(
+            is_consumed,
             self.state_key.versions(),
             self.zoom_secret.credentials()
         );
-        if spent? {
-            return Err(ConnectError::Spent);
+        if consumed? {
+            return Err(ConnectError::TokenConsumed);
         }
         let (state_keys, credentials) = (state_keys?, credentials?);
 
-        // A browser that has our cookie keeps it, so that two tabs do not break each other.
+        // A browser keeps an existing cookie, so that two tabs do not break each other.
         let cookies = request
             .headers()
             .get_all(COOKIE)

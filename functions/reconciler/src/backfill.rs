@@ -1,4 +1,4 @@
-//! Recordings that Zoom has and we were not told of: read from its list, and treated like events.
+//! Backfill: reads recordings from Zoom's list and queues them like events.
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -12,26 +12,25 @@ use reelay_runtime::random;
 use reelay_zoom::{ApiError, RecordingsPage};
 use serde_json::{Value, json};
 
-use crate::{OrderError, Reconciler};
+use crate::{JobError, Reconciler};
 
-/// Zoom lists a month at most, and trims wider windows without a word.
+/// Days per list request. Zoom lists one month at most and silently truncates wider windows.
 const WINDOW_DAYS: i32 = 28;
 
 impl Reconciler {
-    /// Reads all pages of all windows. Dying in between costs reading again: files that are known are
-    /// not fetched twice.
+    /// Reads all pages of all windows. Safe to repeat: known files are not downloaded again.
     pub(crate) async fn backfill(
         &self,
         zoom_user: &ZoomUser,
         from: Date,
         to: Date,
-    ) -> Result<(), OrderError> {
+    ) -> Result<(), JobError> {
         let mut first = from;
         while first <= to {
             let last = first.saturating_add((WINDOW_DAYS - 1).days()).min(to);
             match self.window(zoom_user, first, last).await {
-                // The link ended meanwhile; there is nothing to be read, and nobody to read it for.
-                Err(OrderError::Grant(
+                // The grant ended meanwhile.
+                Err(JobError::Grant(
                     GrantError::NotFound
                     | GrantError::Revoking
                     | GrantError::ReauthorizationRequired,
@@ -46,7 +45,7 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn window(&self, zoom_user: &ZoomUser, from: Date, to: Date) -> Result<(), OrderError> {
+    async fn window(&self, zoom_user: &ZoomUser, from: Date, to: Date) -> Result<(), JobError> {
         let mut next = None;
         loop {
             let page = self.page(zoom_user, from, to, next.as_deref()).await?;
@@ -66,7 +65,7 @@ impl Reconciler {
         from: Date,
         to: Date,
         next: Option<&str>,
-    ) -> Result<RecordingsPage, OrderError> {
+    ) -> Result<RecordingsPage, JobError> {
         let token = self.grants.access_token(zoom_user).await?;
         match self
             .grants
@@ -86,10 +85,9 @@ impl Reconciler {
         }
     }
 
-    /// Puts a meeting of the list where an event of it would be. It carries no time of its own, so
-    /// whatever an event said counts more.
-    async fn queue(&self, zoom_user: &ZoomUser, mut meeting: Value) -> Result<(), OrderError> {
-        // The list of a user is about that user, whatever it leaves out.
+    /// Queues a meeting of the list as an event. It has no event time, so any real event takes precedence.
+    async fn queue(&self, zoom_user: &ZoomUser, mut meeting: Value) -> Result<(), JobError> {
+        // The list is the user's own, but its meetings may omit the host.
         meeting["host_id"] = json!(zoom_user.user_id);
         let mut event = json!({
             "event": event::RECORDING_COMPLETED,

@@ -1,22 +1,22 @@
-//! What became of an authorization that was begun a quarter of an hour ago, or failed just now.
+//! Completion of an interrupted authorization: 15 minutes after its start, or right after its failure.
 
-use crate::{OrderError, Reconciler};
+use crate::{JobError, Reconciler};
 
 impl Reconciler {
-    pub(crate) async fn finish_connect(&self, exchange: &str) -> Result<(), OrderError> {
-        // No exchange: Zoom refused, or somebody else was here.
+    pub(crate) async fn finish_connect(&self, exchange: &str) -> Result<(), JobError> {
+        // No exchange: Zoom rejected the code, or another job completed it.
         let Some(item) = self.sessions.exchange(exchange).await? else {
             return Ok(());
         };
         let app_user = item.app_user.clone();
         if let Some(zoom_user) = self.grants.finish_exchange(exchange, item).await? {
-            let waits = self
+            let is_pending = self
                 .grants
                 .expire_pending_link(&zoom_user, app_user)
                 .await?;
-            if waits {
-                // This order was sent because something had failed. The one that was sent ahead comes when
-                // the claim has expired, and has to find whose link it is.
+            if is_pending {
+                // This is the immediate job after a failure. The delayed one runs when the claim has expired,
+                // and needs the exchange to find the link.
                 return Ok(());
             }
         }

@@ -1,5 +1,4 @@
-//! By the clock: files for which no message is on its way any more, credentials that rest too long, and
-//! uploads that nobody goes on with.
+//! Maintenance of files whose download message is lost, of old encrypted sources, and of orphaned uploads.
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
@@ -14,29 +13,26 @@ use reelay_store::recordings::{DueCheck, FileItem, FileKey};
 
 use crate::Reconciler;
 
-/// Items that are looked at side by side. An outage may leave thousands.
-const AT_ONCE: usize = 16;
+/// Number of items that are checked concurrently. An outage may leave thousands.
+const CONCURRENCY: usize = 16;
 
 impl Reconciler {
-    /// Looks after every file that is due. One that cannot be looked after holds up no other; the first
-    /// failure is the answer.
-    pub(crate) async fn look_after_files(&self, now: Timestamp) -> Result<(), AwsError> {
+    /// Checks every due file and recording. A failure does not stop the others; the first one is returned.
+    pub(crate) async fn check_files(&self, now: Timestamp) -> Result<(), AwsError> {
         let due = self.recordings.due_checks(now).await?;
-        let looks = stream::iter(due).map(|due| self.look_after_one(due, now));
-        first_failure(looks.buffer_unordered(AT_ONCE)).await
+        let checks = stream::iter(due).map(|due| self.check_item(due, now));
+        first_failure(checks.buffer_unordered(CONCURRENCY)).await
     }
 
-    async fn look_after_one(&self, due: DueCheck, now: Timestamp) -> Result<(), AwsError> {
+    async fn check_item(&self, due: DueCheck, now: Timestamp) -> Result<(), AwsError> {
         match due {
-            DueCheck::File(key) => self.look_after_file(key, now).await,
-            DueCheck::Recording(zoom_user, id) => {
-                self.look_after_recording(&zoom_user, &id, now).await
-            }
+            DueCheck::File(key) => self.check_file(key, now).await,
+            DueCheck::Recording(zoom_user, id) => self.check_recording(&zoom_user, &id, now).await,
         }
     }
 
-    async fn look_after_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsError> {
-        // What the index shows may be past.
+    async fn check_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsError> {
+        // The index is eventually consistent; the item decides.
         let Some(item) = self.recordings.file(&key).await? else {
             return Ok(());
         };
@@ -45,12 +41,12 @@ impl Reconciler {
         }
         let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
         let requested = recording.is_some_and(|recording| recording.requested);
-        self.keep_up(key, item, requested, now).await
+        self.maintain_file(key, item, requested, now).await
     }
 
-    /// The app has asked for a recording. Its files have times of their own, unless the clock had forgotten
-    /// them before, because nobody wanted them.
-    async fn look_after_recording(
+    /// Checks the files of a requested recording that have no check of their own, because they were not
+    /// wanted before the request.
+    async fn check_recording(
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
@@ -60,11 +56,11 @@ impl Reconciler {
             return Ok(());
         };
         let requested = loaded.item.requested;
-        let forgotten = loaded
+        let unscheduled = loaded
             .files
             .into_iter()
             .filter(|item| item.next_check.is_none());
-        let forgotten = forgotten.map(|item| {
+        let unscheduled = unscheduled.map(|item| {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
                 recording: id.clone(),
@@ -72,18 +68,18 @@ impl Reconciler {
             };
             (key, item)
         });
-        let forgotten: Vec<(FileKey, FileItem)> = forgotten.collect();
-        let looks =
-            stream::iter(forgotten).map(|(key, item)| self.keep_up(key, item, requested, now));
-        first_failure(looks.buffer_unordered(AT_ONCE)).await?;
+        let unscheduled: Vec<(FileKey, FileItem)> = unscheduled.collect();
+        let checks = stream::iter(unscheduled)
+            .map(|(key, item)| self.maintain_file(key, item, requested, now));
+        first_failure(checks.buffer_unordered(CONCURRENCY)).await?;
         self.recordings
             .mark_recording_checked(zoom_user, id, now)
             .await
     }
 
-    /// Does what is to be done about a file, and notes when to look again: in this order, so that dying in
-    /// between has it done again.
-    async fn keep_up(
+    /// Maintains a file, then schedules its next check. In this order, a crash in between repeats the
+    /// maintenance.
+    async fn maintain_file(
         &self,
         key: FileKey,
         item: FileItem,
@@ -91,15 +87,15 @@ impl Reconciler {
         now: Timestamp,
     ) -> Result<(), AwsError> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
-        let watched = MaintainedFile {
+        let file = MaintainedFile {
             status: item.status,
             requested,
             lease_until: item.lease_until.and_then(time),
             source_saved_at: item.source_saved_at.and_then(time),
         };
-        let upkeep = watched.check(now);
-        if upkeep.enqueue {
-            metrics::count(Metric::DownloadsRequeued, "nobody_works_on_it");
+        let maintenance = file.check(now);
+        if maintenance.enqueue {
+            metrics::count(Metric::DownloadsRequeued, "no_active_lease");
             let message = DownloadMessage::new(
                 key.zoom_user.clone(),
                 key.recording.clone(),
@@ -109,18 +105,20 @@ impl Reconciler {
                 .send(&message, key.zoom_user.account_id.as_str())
                 .await?;
         }
-        if upkeep.delete_source {
+        if maintenance.delete_source {
             metrics::count(Metric::SourcesExpired, "too_old");
         }
-        if item.next_check.is_none() && upkeep.next_check_at.is_none() {
+        if item.next_check.is_none() && maintenance.next_check_at.is_none() {
             return Ok(());
         }
-        self.recordings.mark_checked(&key, &item, &upkeep).await
+        self.recordings
+            .mark_checked(&key, &item, &maintenance)
+            .await
     }
 
-    /// Aborts the uploads that are a day old, but for those that their files' transfers will go on with. The
-    /// bucket's lifecycle rule would, too, some days later.
-    pub(crate) async fn abort_stray_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
+    /// Aborts uploads older than [`ORPHANED_UPLOAD_AGE`] that no transfer will resume. The bucket's lifecycle
+    /// rule would do so some days later.
+    pub(crate) async fn abort_orphaned_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
         let before = now
             .checked_sub(ORPHANED_UPLOAD_AGE)
             .unwrap_or(Timestamp::MIN);
@@ -136,12 +134,12 @@ impl Reconciler {
                 }
                 None => None,
             };
-            let goes_on = item.is_some_and(|item| {
+            let is_resumable = item.is_some_and(|item| {
                 matches!(item.status, FileStatus::Queued | FileStatus::Transferring)
                     && item.upload.is_some_and(|kept| kept.id == upload.id)
             });
-            if !goes_on {
-                metrics::count(Metric::UploadsAborted, "stray");
+            if !is_resumable {
+                metrics::count(Metric::UploadsAborted, "orphaned");
                 self.bucket.abort_upload(&upload).await?;
             }
         }
@@ -149,11 +147,11 @@ impl Reconciler {
     }
 }
 
-/// Waits for all, and gives the first failure.
+/// Runs all checks and returns the first failure.
 async fn first_failure(
-    looks: impl futures_util::Stream<Item = Result<(), AwsError>>,
+    checks: impl futures_util::Stream<Item = Result<(), AwsError>>,
 ) -> Result<(), AwsError> {
-    looks
-        .fold(Ok(()), |first, look| async move { first.and(look) })
+    checks
+        .fold(Ok(()), |first, check| async move { first.and(check) })
         .await
 }

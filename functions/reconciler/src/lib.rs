@@ -1,10 +1,10 @@
-//! Orders queue: what is to be done with Zoom apart from events. Grants are ended, checked and kept alive,
-//! begun authorizations finished, recordings read that were made before anybody listened.
+//! Processes the jobs queue: revokes, verifies and maintains grants, completes interrupted authorizations,
+//! runs backfills, and the hourly maintenance run.
 
 mod backfill;
 mod connect;
 mod files;
-mod sweep;
+mod maintenance;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::ToSpan as _;
@@ -23,8 +23,9 @@ use reelay_store::recordings::RecordingTable;
 use reelay_store::sessions::SessionTable;
 use reelay_zoom::ApiError;
 
-/// Days. The first recording after a move brings us here at once, if any is made.
-const BEFORE_MOVE_DAYS: i32 = 2;
+/// Days that the backfill after an account move reaches back. The first recording after the move triggers
+/// the maintenance job that finds it.
+const MOVE_BACKFILL_DAYS: i32 = 2;
 
 /// The function.
 #[derive(Debug)]
@@ -34,26 +35,29 @@ pub struct Reconciler {
     sessions: SessionTable,
     recordings: RecordingTable,
     events: Queue<EventMessage>,
-    orders: Queue<JobMessage>,
+    jobs: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
     bucket: Bucket,
     queue_key: Secret,
     clock: Clock,
 }
 
-/// Why an order was not carried out. All of them are tried again.
+/// Error of a job. Every failed job is retried.
 #[derive(Debug, thiserror::Error)]
-enum OrderError {
+enum JobError {
     #[error(transparent)]
     Grant(#[from] GrantError),
     #[error(transparent)]
     Aws(#[from] AwsError),
-    #[error("Zoom's API: {0}")]
+    #[error("Zoom's API request failed: {0}")]
     Zoom(#[from] ApiError),
 }
 
 impl Reconciler {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             consumer: Consumer::new(environment)?,
@@ -62,35 +66,36 @@ impl Reconciler {
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
             events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
-            // The queue that it works off.
-            orders: Queue::from_env(environment, "QUEUE_URL")?,
+            // The function's own queue.
+            jobs: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
             queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
         })
     }
 
-    /// Works off a batch of orders.
+    /// Processes a batch of jobs.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<JobMessage>| async move {
-                self.carry_out(delivery.message.job)
-                    .await
-                    .map_err(Retry::new)
+                self.run_job(delivery.message.job).await.map_err(Retry::new)
             })
             .await
     }
 
-    async fn carry_out(&self, job: Job) -> Result<(), OrderError> {
+    async fn run_job(&self, job: Job) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::VerifyDeauthorization {
                 zoom_user,
                 client_id,
-            } => self.check(&zoom_user, client_id.as_deref()).await,
+            } => {
+                self.verify_deauthorization(&zoom_user, client_id.as_deref())
+                    .await
+            }
             Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
-            Job::MaintainGrant { zoom_user } => self.look_after(&zoom_user).await,
-            Job::RunMaintenance => self.sweep().await,
+            Job::MaintainGrant { zoom_user } => self.maintain_grant(&zoom_user).await,
+            Job::RunMaintenance => self.run_maintenance().await,
             Job::Backfill {
                 zoom_user,
                 from,
@@ -99,19 +104,23 @@ impl Reconciler {
         }
     }
 
-    async fn look_after(&self, zoom_user: &ZoomUser) -> Result<(), OrderError> {
+    async fn maintain_grant(&self, zoom_user: &ZoomUser) -> Result<(), JobError> {
         match self.grants.run_maintenance(zoom_user).await? {
             MaintenanceOutcome::Done => Ok(()),
-            // What completed while Zoom's events named somebody we did not know.
+            // Meanwhile Zoom's events named an unknown user.
             MaintenanceOutcome::MovedTo(zoom_user) => {
                 let today = self.clock.now().to_zoned_datetime(TimeZone::UTC).date();
-                let since = today.saturating_sub(BEFORE_MOVE_DAYS.days());
+                let since = today.saturating_sub(MOVE_BACKFILL_DAYS.days());
                 self.backfill(&zoom_user, since, today).await
             }
         }
     }
 
-    async fn check(&self, zoom_user: &ZoomUser, client_id: Option<&str>) -> Result<(), OrderError> {
+    async fn verify_deauthorization(
+        &self,
+        zoom_user: &ZoomUser,
+        client_id: Option<&str>,
+    ) -> Result<(), JobError> {
         if let Some(client_id) = client_id
             && self
                 .grants
@@ -129,7 +138,7 @@ impl Reconciler {
                 metrics::count(Metric::GrantsEnded, "deauthorized")
             }
             DeauthorizationOutcome::StillAuthorized => {
-                metrics::count(Metric::DeauthorizationsIgnored, "grant_still_good")
+                metrics::count(Metric::DeauthorizationsIgnored, "grant_valid")
             }
             DeauthorizationOutcome::NoGrant => {
                 metrics::count(Metric::DeauthorizationsIgnored, "no_grant")

@@ -1,9 +1,8 @@
-//! `POST /zoom/webhook` and `POST /zoom/deauthorize`: Zoom's events, taken in.
+//! `POST /zoom/webhook` and `POST /zoom/deauthorize`: accepts Zoom's events.
 //!
-//! Verifies the signature over the raw bytes, stores the event in the queue, and answers. Zoom gives
-//! three seconds, never repeats what was answered with 3xx or 4xx, and gives up after three repeats of
-//! what was answered with 5xx. So nothing else happens here: no table is touched, and an event is
-//! acknowledged only once SQS has it.
+//! Verifies the signature over the raw bytes, stores the event in the events queue, and responds. Zoom
+//! waits three seconds, never repeats a delivery after 3xx or 4xx, and repeats it at most three times
+//! after 5xx. The function therefore reads no table, and acknowledges an event only when SQS has it.
 
 use std::time::Duration;
 
@@ -13,22 +12,22 @@ use reelay_domain::message::{EventMessage, SchemaV1};
 use reelay_domain::webhook::event::{self, EventKind, InvalidEnvelope};
 use reelay_domain::webhook::signature::{self, SignatureError, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::{Body, Request, Response, response};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
+use reelay_runtime::{AwsError, Chain};
 use reelay_store::bucket::Bucket;
 use reelay_store::queue::Queue;
 use serde_json::Value;
 
-/// An instance may be put to sleep right after its start, with a question under way whose answer then never
-/// comes. Whoever waits for that answer asks again after this, which leaves most of Zoom's three seconds.
-const READ_AHEAD_WITHIN: Duration = Duration::from_secs(1);
+/// Timeout of reading the secrets at startup. Lambda may freeze an instance with a request in flight; the
+/// next caller then repeats that request, and still has most of Zoom's three seconds.
+const PRELOAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Of Zoom's three seconds, some belong to the network.
-const STORE_WITHIN: Duration = Duration::from_millis(2500);
+/// Timeout of storing an event: Zoom's three seconds minus network time.
+const STORE_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// The function.
 #[derive(Debug)]
@@ -46,21 +45,23 @@ enum WebhookError {
     Signature(#[from] SignatureError),
     #[error(transparent)]
     InvalidEnvelope(#[from] InvalidEnvelope),
-    #[error("the webhook secret can't be had: {0}")]
+    #[error("the webhook secret is unavailable")]
     Secret(#[from] SecretError),
-    #[error("the event could not be stored: {0}")]
+    #[error("failed to store the event")]
     Store(#[from] AwsError),
-    #[error("the event could not be stored in time")]
-    TooSlow,
+    #[error("storing the event timed out")]
+    StoreTimeout,
 }
 
 impl WebhookError {
-    /// Every refused signature looks the same from outside.
+    /// All signature errors have the same status, so that a sender learns nothing from it.
     fn status(&self) -> StatusCode {
         match self {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::InvalidEnvelope(_) => StatusCode::BAD_REQUEST,
-            Self::Secret(_) | Self::Store(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Secret(_) | Self::Store(_) | Self::StoreTimeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -72,13 +73,16 @@ impl WebhookError {
             Self::InvalidEnvelope(_) => "not_an_event",
             Self::Secret(_) => "secret_unavailable",
             Self::Store(_) => "not_stored",
-            Self::TooSlow => "too_slow",
+            Self::StoreTimeout => "store_timeout",
         }
     }
 }
 
 impl Webhook {
-    /// Reads the configuration and makes the clients, once per instance.
+    /// Reads the configuration and creates the clients, once per instance.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
@@ -89,54 +93,54 @@ impl Webhook {
         })
     }
 
-    /// Reads the secrets before there is an event that needs them: both at once, while the runtime asks for the
-    /// first event. What cannot be read now is read, or reported, with that event.
-    pub async fn read_ahead(&self) {
+    /// Reads both secrets while the runtime fetches the first event. A failure is reported with the event
+    /// that needs the secret.
+    pub async fn preload_secrets(&self) {
         let secrets = async {
             tokio::join!(
                 self.zoom_secret.webhook_secrets(),
                 self.queue_key.versions()
             )
         };
-        if tokio::time::timeout(READ_AHEAD_WITHIN, secrets)
+        if tokio::time::timeout(PRELOAD_TIMEOUT, secrets)
             .await
             .is_err()
         {
-            tracing::info!("secrets not read ahead of the first event");
+            tracing::info!("secret preload timed out");
         }
     }
 
-    /// Answers a delivery.
+    /// Responds to a delivery.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         match self.receive(&request).await {
             Ok(response) => response,
             Err(error) => {
                 metrics::count(Metric::WebhooksRejected, error.metric());
-                tracing::warn!(status = error.status().as_u16(), error = %error, "webhook not accepted");
+                tracing::warn!(
+                    status = error.status().as_u16(),
+                    error = %Chain(&error),
+                    "webhook rejected"
+                );
                 response::empty(error.status())
             }
         }
     }
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, WebhookError> {
-        // API Gateway may have sent the body base64-encoded; these are the bytes that Zoom signed.
+        // The bytes that Zoom signed; `lambda_http` has decoded base64.
         let body: &[u8] = request.body().as_ref();
         let headers = SignatureHeaders {
             timestamp: single(request, "x-zm-request-timestamp")?,
             signature: single(request, "x-zm-signature")?,
         };
         let now = self.clock.now();
-        let secrets = self.zoom_secret.webhook_secrets().await?;
-        let refreshed;
-        let signed_by = match signature::verify(&secrets, headers, body, now) {
-            Err(SignatureError::Mismatch) => {
-                // The secret may have been turned over since it was read.
-                refreshed = self.zoom_secret.webhook_secrets_reread().await?;
-                let secrets = refreshed.as_ref().ok_or(SignatureError::Mismatch)?;
-                signature::verify(secrets, headers, body, now)?
-            }
-            verified => verified?,
-        };
+        let signed_by = self
+            .zoom_secret
+            .verify_webhook_with_reread(
+                |secrets| signature::verify(secrets, headers, body, now).cloned(),
+                |error| *error == SignatureError::Mismatch,
+            )
+            .await??;
 
         let (name, event) = event::parse_envelope(body)?;
         match EventKind::from_name(&name) {
@@ -150,13 +154,13 @@ impl Webhook {
                 }
                 Ok(response::json(
                     StatusCode::OK,
-                    &endpoint_validation::respond(signed_by, plain_token),
+                    &endpoint_validation::respond(&signed_by, plain_token),
                 ))
             }
             EventKind::FilesCompleted | EventKind::RecordingsChanged | EventKind::Deauthorized => {
-                tokio::time::timeout(STORE_WITHIN, self.store(event))
+                tokio::time::timeout(STORE_TIMEOUT, self.store(event))
                     .await
-                    .map_err(|_| WebhookError::TooSlow)??;
+                    .map_err(|_| WebhookError::StoreTimeout)??;
                 metrics::count(Metric::EventsAccepted, "webhook");
                 Ok(response::empty(StatusCode::OK))
             }
@@ -167,7 +171,7 @@ impl Webhook {
         }
     }
 
-    /// Puts the event into the queue, without what must not rest there.
+    /// Sends the event to the events queue, with its credentials encrypted.
     async fn store(&self, mut event: Value) -> Result<(), AwsError> {
         let keys = self.queue_key.versions().await?;
         redact::redact(&mut event, &keys, random::bytes);
@@ -185,7 +189,7 @@ impl Webhook {
     }
 }
 
-/// A header that must be there once.
+/// Returns a header that must be present exactly once.
 fn single<'a>(request: &'a Request, name: &str) -> Result<&'a str, SignatureError> {
     let mut values = request.headers().get_all(name).iter();
     let value = values

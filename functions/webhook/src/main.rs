@@ -9,11 +9,11 @@ use webhook::Webhook;
 async fn main() -> Result<(), lambda_http::Error> {
     reelay_runtime::metrics::init();
     let function = Arc::new(Webhook::new(&Environment::from_process_env()?)?);
-    let ahead = Arc::clone(&function);
+    let preloading = Arc::clone(&function);
     tokio::spawn(async move {
-        // On a thread of its own, so that the question for the first event does not wait for it.
+        // On a separate thread, so that it does not delay the request for the first event.
         let _ = tokio::task::spawn_blocking(preload_tls_roots).await;
-        ahead.read_ahead().await;
+        preloading.preload_secrets().await;
     });
     reelay_runtime::http::run(move |request| {
         let function = Arc::clone(&function);

@@ -1,4 +1,4 @@
-//! The simulator's time: the system's, plus an offset that can be changed at will.
+//! The simulator's clock: the system's time plus an adjustable offset.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-/// A clock that can be moved. Everything here that expires, retries or carries a date reads it, so a
-/// test lets an hour pass by saying so; whoever waits on it wakes at once.
+/// An adjustable clock. Expiry, retries and dates all read it, and waiting tasks wake when it moves.
 #[derive(Debug, Clone)]
 pub struct Clock {
     offset: Arc<watch::Sender<SignedDuration>>,
@@ -22,14 +21,14 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();
         now.saturating_add(*self.offset.borrow()).unwrap_or(now)
     }
 
-    /// How far this clock is ahead of the system's.
+    /// Returns how far this clock is ahead of the system's.
     #[must_use]
     pub fn offset(&self) -> SignedDuration {
         *self.offset.borrow()
@@ -41,13 +40,13 @@ impl Clock {
             .send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
-    /// Sets the clock to a date, from which it goes on.
+    /// Sets the clock, which runs on from there.
     pub fn set(&self, to: Timestamp) {
         self.offset
             .send_replace(to.duration_since(Timestamp::now()));
     }
 
-    /// Waits until this clock shows `due`, by time passing or by being moved.
+    /// Waits until this clock reaches `due`, because time passes or because the clock is moved.
     pub async fn sleep_until(&self, due: Timestamp) {
         let mut moved = self.offset.subscribe();
         loop {
@@ -66,12 +65,12 @@ impl Clock {
     }
 }
 
-/// Date and time as Zoom writes them: UTC, whole seconds.
+/// Formats a time as Zoom does: UTC, whole seconds.
 pub(crate) fn iso(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// `at` moved by whole seconds; at the end of time it stays.
+/// Adds seconds to `at`, which stays as it is at the end of the range of timestamps.
 pub(crate) fn later(at: Timestamp, seconds: i64) -> Timestamp {
     at.saturating_add(SignedDuration::from_secs(seconds))
         .unwrap_or(at)

@@ -1,7 +1,7 @@
-//! Connections that a handler can cut.
+//! Connections that a handler can close or reset.
 //!
-//! HTTP frameworks always answer; a Zoom that goes away does not. So each connection carries a switch
-//! that handlers can reach: once it is thrown, the next write fails and the connection is gone.
+//! An HTTP framework always sends a response. To lose one, a handler sets the state of its connection, in
+//! which the next write or flush fails.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,41 +20,41 @@ const CLOSE: u8 = 1;
 const CLOSE_ONCE_SENT: u8 = 2;
 const RESET_ONCE_SENT: u8 = 3;
 
-/// The switch of one connection.
+/// The state of one connection, shared with its handlers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conn(Arc<AtomicU8>);
 
 impl Conn {
-    /// Closes it before another byte is written.
+    /// Closes it before the next byte is written.
     pub(crate) fn close(&self) {
         self.0.store(CLOSE, Ordering::Relaxed);
     }
 
-    /// Closes it as soon as all that is written has been handed to the system.
+    /// Closes it as soon as the kernel has everything that was written.
     pub(crate) fn close_once_sent(&self) {
         self.0.store(CLOSE_ONCE_SENT, Ordering::Relaxed);
     }
 
-    /// The same, with a TCP reset.
+    /// Resets it as soon as the kernel has everything that was written.
     pub(crate) fn reset_once_sent(&self) {
         self.0.store(RESET_ONCE_SENT, Ordering::Relaxed);
     }
 }
 
-pub(crate) struct CutListener(pub(crate) TcpListener);
+pub(crate) struct FaultListener(pub(crate) TcpListener);
 
-impl Listener for CutListener {
-    type Io = CutStream;
+impl Listener for FaultListener {
+    type Io = FaultStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (CutStream, SocketAddr) {
-        // axum's own implementation logs and retries failed accepts.
+    async fn accept(&mut self) -> (FaultStream, SocketAddr) {
+        // axum's implementation logs and retries failed accepts.
         let (stream, addr) = <TcpListener as Listener>::accept(&mut self.0).await;
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY refused");
+            tracing::debug!(%error, "TCP_NODELAY not set");
         }
         (
-            CutStream {
+            FaultStream {
                 stream,
                 conn: Conn::default(),
             },
@@ -67,26 +67,19 @@ impl Listener for CutListener {
     }
 }
 
-impl Connected<IncomingStream<'_, CutListener>> for Conn {
-    fn connect_info(stream: IncomingStream<'_, CutListener>) -> Self {
+impl Connected<IncomingStream<'_, FaultListener>> for Conn {
+    fn connect_info(stream: IncomingStream<'_, FaultListener>) -> Self {
         stream.io().conn.clone()
     }
 }
 
-pub(crate) struct CutStream {
+pub(crate) struct FaultStream {
     stream: TcpStream,
     conn: Conn,
 }
 
-impl CutStream {
-    fn check_write(&self) -> io::Result<()> {
-        match self.conn.0.load(Ordering::Relaxed) {
-            CLOSE => Err(io::ErrorKind::ConnectionAborted.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// hyper flushes its stream only when its own buffer is empty, so here everything has been sent.
+impl FaultStream {
+    /// hyper flushes its stream only when its own buffer is empty.
     fn check_flush(&self) -> io::Result<()> {
         match self.conn.0.load(Ordering::Relaxed) {
             OPEN => Ok(()),
@@ -99,7 +92,7 @@ impl CutStream {
     }
 }
 
-impl AsyncRead for CutStream {
+impl AsyncRead for FaultStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,27 +102,16 @@ impl AsyncRead for CutStream {
     }
 }
 
-impl AsyncWrite for CutStream {
+impl AsyncWrite for FaultStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check_write()?;
+        if self.conn.0.load(Ordering::Relaxed) == CLOSE {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check_write()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,14 +1,13 @@
-//! What can be made to go wrong, where, and how often.
+//! Faults: their kinds, their places, and the table of active ones.
 //!
-//! One table of armed faults. A request that reaches a point takes the first fault armed there that
-//! fits it; faults with a count disarm themselves.
+//! A request takes the first active fault that matches it. A fault with a count deactivates itself.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lock;
+use crate::sync::lock;
 
 /// A place where requests can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,23 +25,23 @@ pub enum Point {
     ListRecordings,
     /// `GET /v2/meetings/{uuid}/recordings`.
     MeetingRecordings,
-    /// The download URL that events and REST name, before its redirect.
+    /// The download URL of events and REST, before its redirect.
     Download,
-    /// Where the redirect leads and the bytes are.
+    /// The content host, to which the redirect leads.
     Content,
 }
 
-/// What happens instead of, or to, the right answer.
+/// What happens to a request or its response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// This status, with the body that Zoom sends along with it.
+    /// Responds with this status and Zoom's body for it.
     Status {
         /// HTTP status.
         status: u16,
     },
-    /// Exactly this answer.
-    Answer {
+    /// Responds with exactly this.
+    Respond {
         /// HTTP status.
         status: u16,
         /// `Content-Type`.
@@ -50,67 +49,67 @@ pub enum Fault {
         /// Body.
         body: String,
     },
-    /// The rate limit: the daily one with `retry_after_seconds`, whose `Retry-After` is a date, else the
-    /// one per second, which has none.
+    /// Responds with 429: the daily limit if `retry_after_seconds` is set, with a date in `Retry-After`;
+    /// otherwise the limit per second, which has no `Retry-After`.
     RateLimited {
-        /// When the daily limit ends, from now.
+        /// Seconds until the daily limit ends.
         #[serde(default)]
         retry_after_seconds: Option<i64>,
     },
-    /// The daily rate limit as the other headers tell of it, without a `Retry-After`.
+    /// Responds with 429 and the headers of the daily limit, without `Retry-After`.
     DailyLimit,
-    /// This status, with this very `Retry-After`.
-    ComeBack {
+    /// Responds with this status and this `Retry-After`.
+    RetryAfter {
         /// HTTP status.
         status: u16,
-        /// The header: seconds, an ISO 8601 date-time, an HTTP date, or nonsense.
+        /// The header: seconds, an ISO 8601 date-time, an HTTP date, or an invalid value.
         retry_after: String,
     },
-    /// 200 with a login page.
+    /// Responds with 200 and a sign-in page.
     Html,
-    /// Accepts the request and never answers.
+    /// Never responds.
     Hang,
-    /// Closes the connection instead of answering; nothing has happened.
+    /// Closes the connection and does nothing else.
     Close,
-    /// Does all it should and closes the connection instead of saying so. For a token call: the old
-    /// tokens are dead, and the new ones are lost.
-    LoseAnswer,
-    /// 302 to any URL.
+    /// Processes the request and closes the connection instead of responding. After a token request the
+    /// old tokens are invalid and the new ones are lost.
+    LoseResponse,
+    /// Responds with 302.
     Redirect {
-        /// The `Location`.
+        /// `Location`.
         to: String,
     },
-    /// Ends the body early; `Content-Length` promised more.
+    /// Closes the connection before the body is complete.
     Truncate {
-        /// Bytes of this answer's body that are sent.
+        /// Bytes of this response's body that are sent.
         after: u64,
     },
-    /// Resets the connection in the middle of the body.
+    /// Resets the connection before the body is complete.
     Reset {
-        /// Bytes of this answer's body that are sent.
+        /// Bytes of this response's body that are sent.
         after: u64,
     },
-    /// Stops sending in the middle of the body and holds the connection.
+    /// Stops sending before the body is complete and keeps the connection open.
     Stall {
-        /// Bytes of this answer's body that are sent.
+        /// Bytes of this response's body that are sent.
         after: u64,
     },
-    /// Sends `Content-Length: length`, whatever the file's is. A shorter one makes a whole but shorter
-    /// answer, a longer one an answer that never becomes whole.
+    /// Sends this `Content-Length` instead of the file's. A smaller one makes a complete, shorter body;
+    /// after a larger one the connection closes before the body is complete.
     ContentLength {
-        /// The length that is claimed.
+        /// The declared length.
         length: u64,
     },
-    /// No `Content-Length`: chunked.
+    /// Sends no `Content-Length`: the body is chunked.
     OmitLength,
-    /// Ignores `Range` and sends it all with 200.
+    /// Ignores `Range` and responds with 200 and the whole file.
     IgnoreRange,
-    /// Sends slowly, as seen in real time.
+    /// Sends slowly, in real time.
     Slow {
         /// Bytes per second.
         bytes_per_second: u64,
     },
-    /// Sends slowly, and ignores `Range`.
+    /// Sends slowly and ignores `Range`.
     SlowStream {
         /// Bytes per second.
         bytes_per_second: u64,
@@ -118,7 +117,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn fits(&self, point: Point) -> bool {
+    fn is_possible_at(&self, point: Point) -> bool {
         match self {
             Self::Truncate { .. }
             | Self::Reset { .. }
@@ -129,46 +128,43 @@ impl Fault {
             | Self::Slow { .. }
             | Self::SlowStream { .. } => point == Point::Content,
             Self::Status { status }
-            | Self::Answer { status, .. }
-            | Self::ComeBack { status, .. } => (200..=599).contains(status),
+            | Self::Respond { status, .. }
+            | Self::RetryAfter { status, .. } => (200..=599).contains(status),
             _ => true,
         }
     }
 }
 
-/// A fault to arm.
+/// A fault to activate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFault {
-    /// Where.
+    /// Where it happens.
     pub at: Point,
-    /// What.
+    /// What happens.
     #[serde(flatten)]
     pub fault: Fault,
-    /// How often; without it until cleared.
+    /// Number of requests that fail; `None` means all until it is cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// How many fitting requests pass unharmed first.
+    /// Number of matching requests that succeed first.
     #[serde(default)]
     pub skip: u32,
-    /// Only for requests about this user id, file id or meeting UUID.
+    /// Limits it to requests about this user id, file id or meeting UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub about: Option<String>,
+    pub only_for: Option<String>,
 }
 
 impl NewFault {
-    /// `fault` at `at`, for the next `times` requests.
+    /// Returns `fault` at `at` for the next `times` requests.
     #[must_use]
     pub fn times(at: Point, fault: Fault, times: u32) -> Self {
         Self {
-            at,
-            fault,
             times: Some(times),
-            skip: 0,
-            about: None,
+            ..Self::always(at, fault)
         }
     }
 
-    /// `fault` at `at`, until cleared.
+    /// Returns `fault` at `at` until it is cleared.
     #[must_use]
     pub fn always(at: Point, fault: Fault) -> Self {
         Self {
@@ -176,55 +172,51 @@ impl NewFault {
             fault,
             times: None,
             skip: 0,
-            about: None,
+            only_for: None,
         }
     }
 
-    /// Restricts it to one user, file or meeting.
+    /// Limits it to a user id, file id or meeting UUID.
     #[must_use]
-    pub fn about(mut self, subject: impl Into<String>) -> Self {
-        self.about = Some(subject.into());
+    pub fn only_for(mut self, subject: impl Into<String>) -> Self {
+        self.only_for = Some(subject.into());
         self
     }
 
-    /// Lets some requests pass first.
+    /// Lets `count` matching requests succeed first.
     #[must_use]
-    pub fn after(mut self, skip: u32) -> Self {
-        self.skip = skip;
+    pub fn skip_first(mut self, count: u32) -> Self {
+        self.skip = count;
         self
     }
 }
 
-/// A fault in the table.
+/// An active or used-up fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArmedFault {
-    /// Its number.
+    /// Number of the fault.
     pub id: u64,
     /// The fault; `times` counts down.
     #[serde(flatten)]
     pub fault: NewFault,
-    /// How often it has struck.
-    pub struck: u32,
+    /// Number of requests that failed.
+    pub hits: u32,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     table: Mutex<Vec<ArmedFault>>,
-    next: AtomicU64,
+    last_id: AtomicU64,
 }
 
 impl Faults {
-    /// `None` if such a fault has no meaning there.
+    /// `None` if the fault is not possible at its point.
     pub(crate) fn arm(&self, fault: NewFault) -> Option<u64> {
-        if !fault.fault.fits(fault.at) {
+        if !fault.fault.is_possible_at(fault.at) {
             return None;
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.table).push(ArmedFault {
-            id,
-            fault,
-            struck: 0,
-        });
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        lock(&self.table).push(ArmedFault { id, fault, hits: 0 });
         Some(id)
     }
 
@@ -232,66 +224,32 @@ impl Faults {
         lock(&self.table).clone()
     }
 
-    /// Disarms one, or all.
+    /// Removes one fault, or all.
     pub(crate) fn clear(&self, id: Option<u64>) {
         lock(&self.table).retain(|armed| id.is_some_and(|id| armed.id != id));
     }
 
-    /// The fault that strikes a request at `at` about `subjects`, if any.
+    /// The fault for a request at `at` about `subjects`.
     pub(crate) fn take(&self, at: Point, subjects: &[&str]) -> Option<Fault> {
         let mut table = lock(&self.table);
-        for armed in table.iter_mut() {
-            let about = armed.fault.about.as_deref();
-            if armed.fault.at != at
-                || armed.fault.times == Some(0)
-                || about.is_some_and(|about| !subjects.contains(&about))
+        for ArmedFault { fault, hits, .. } in table.iter_mut() {
+            let only_for = fault.only_for.as_deref();
+            if fault.at != at
+                || fault.times == Some(0)
+                || only_for.is_some_and(|subject| !subjects.contains(&subject))
             {
                 continue;
             }
-            if armed.fault.skip > 0 {
-                armed.fault.skip -= 1;
+            if fault.skip > 0 {
+                fault.skip -= 1;
                 continue;
             }
-            armed.struck += 1;
-            if let Some(times) = &mut armed.fault.times {
+            *hits += 1;
+            if let Some(times) = &mut fault.times {
                 *times -= 1;
             }
-            return Some(armed.fault.fault.clone());
+            return Some(fault.fault.clone());
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_count_down_skip_and_match() {
-        let faults = Faults::default();
-        faults.arm(NewFault::times(Point::UsersMe, Fault::Html, 1).after(1));
-        faults.arm(NewFault::always(Point::Download, Fault::Close).about("file"));
-        assert_eq!(faults.take(Point::UsersMe, &[]), None);
-        assert_eq!(faults.take(Point::UsersMe, &[]), Some(Fault::Html));
-        assert_eq!(faults.take(Point::UsersMe, &[]), None);
-        assert_eq!(faults.take(Point::Download, &["other"]), None);
-        assert_eq!(faults.take(Point::Download, &["file"]), Some(Fault::Close));
-        faults.clear(None);
-        assert!(faults.list().is_empty());
-        assert!(
-            faults
-                .arm(NewFault::always(Point::UsersMe, Fault::OmitLength))
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn json_form() {
-        let json = r#"{"at":"content","kind":"truncate","after":10,"times":2}"#;
-        let fault: NewFault = serde_json::from_str(json).expect("valid");
-        assert_eq!(
-            fault,
-            NewFault::times(Point::Content, Fault::Truncate { after: 10 }, 2)
-        );
     }
 }

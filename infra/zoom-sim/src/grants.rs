@@ -1,9 +1,12 @@
-//! Authorization codes, grants and their tokens, by the rules of rotation.
+//! Authorization codes, grants, and the rotation of their tokens.
 
 use std::collections::{HashMap, VecDeque};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::clock::later;
 use crate::config::Config;
@@ -11,82 +14,135 @@ use crate::ids::Ids;
 use crate::tokens::Signer;
 use crate::users::User;
 
-/// Why a grant no longer serves.
+/// Lifetime of a refresh token.
+pub(crate) const REFRESH_TOKEN_SECONDS: i64 = 90 * 86_400;
+/// Number of access tokens that stay valid: the newest and the one before it.
+const VALID_ACCESS_TOKENS: usize = 2;
+
+/// Reason why a grant is no longer valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeathCause {
+pub enum GrantEndReason {
     /// The same user authorized the app again.
     AuthorizedAgain,
     /// The app called `/oauth/revoke`.
     Revoked,
     /// The user removed the app.
     Deauthorized,
-    /// The user left the account.
+    /// The user was removed from the account.
     UserRemoved,
 }
 
 /// One user's authorization of the app.
 #[derive(Debug, Clone, Serialize)]
 pub struct Grant {
-    /// Its number.
+    /// Number of the grant.
     pub id: u64,
-    /// Who authorized.
+    /// The user who authorized.
     pub user_id: String,
     /// The user's account.
     pub account_id: String,
-    /// What was granted.
+    /// Granted scopes.
     pub scopes: Vec<String>,
-    /// When.
+    /// Time of the authorization.
     pub created_at: Timestamp,
-    /// `None` while it lives.
-    pub death: Option<DeathCause>,
-    /// How often it was refreshed.
+    /// `None` while the grant is valid.
+    pub end_reason: Option<GrantEndReason>,
+    /// Number of refreshes.
     pub refreshes: u32,
-    /// How often a refresh token came that had been used already, while the grant lived: whoever sent it
-    /// had lost an answer, or was not alone.
-    pub spent_refreshes: u32,
-    /// The newest access token; all of this is synthetic, so tests may look for leaks of it.
+    /// Number of refreshes with a refresh token that was used already, while the grant was valid. The
+    /// client then lost a response, or two clients refreshed at the same time.
+    pub refresh_token_reuses: u32,
+    /// The newest access token. All tokens are synthetic, so tests may search output for them.
     pub access_token: String,
-    /// The one refresh token that works.
+    /// The only valid refresh token.
     pub refresh_token: String,
-    /// When that refresh token ends.
+    /// Expiry of the refresh token.
     pub refresh_expires_at: Timestamp,
     #[serde(skip)]
-    access: VecDeque<(String, Timestamp)>,
+    access_tokens: VecDeque<(String, Timestamp)>,
 }
 
 impl Grant {
-    /// Whether its tokens still work.
+    /// Returns whether the grant has not ended.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.death.is_none()
+        self.end_reason.is_none()
     }
 }
 
-/// What the consent page handed out.
+/// An authorization code of the consent page.
 #[derive(Debug, Clone)]
 pub(crate) struct Code {
     pub(crate) user_id: String,
     pub(crate) redirect_uri: String,
-    pub(crate) challenge: Option<crate::oauth::Challenge>,
+    pub(crate) challenge: Option<Challenge>,
     pub(crate) expires_at: Timestamp,
     pub(crate) used: bool,
 }
 
-/// What minting tokens needs to know.
-pub(crate) struct Mint<'a> {
+/// A PKCE `code_challenge` (RFC 7636).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Plain(String),
+    S256(String),
+}
+
+impl Challenge {
+    /// Parses the two parameters. Without a method it is `plain`, as at Zoom.
+    ///
+    /// # Errors
+    /// For a method that does not exist.
+    pub(crate) fn parse(challenge: Option<&str>, method: Option<&str>) -> Result<Option<Self>, ()> {
+        match (challenge, method) {
+            (None, _) => Ok(None),
+            (Some(challenge), None | Some("plain")) => Ok(Some(Self::Plain(challenge.into()))),
+            (Some(challenge), Some("S256")) => Ok(Some(Self::S256(challenge.into()))),
+            _ => Err(()),
+        }
+    }
+
+    pub(crate) fn matches(&self, verifier: &str) -> bool {
+        let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if !(43..=128).contains(&verifier.len()) || !verifier.bytes().all(is_unreserved) {
+            return false;
+        }
+        match self {
+            Self::Plain(challenge) => challenge == verifier,
+            Self::S256(challenge) => *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
+        }
+    }
+}
+
+/// Everything that issuing tokens needs.
+pub(crate) struct Issuer<'a> {
     pub(crate) config: &'a Config,
     pub(crate) ids: &'a Ids,
     pub(crate) signer: &'a Signer,
     pub(crate) now: Timestamp,
 }
 
+impl Issuer<'_> {
+    fn token(&self, grant: &Grant, seconds: i64) -> String {
+        let (client_id, now) = (&self.config.client_id, self.now);
+        self.signer.oauth(
+            self.ids,
+            client_id,
+            &grant.account_id,
+            &grant.user_id,
+            now,
+            seconds,
+        )
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     pub(crate) codes: HashMap<String, Code>,
     all: Vec<Grant>,
-    /// Every token ever issued leads to its grant's place in `all`.
+    /// Index in `all` by every access token ever issued.
     by_access: HashMap<String, usize>,
+    /// Index in `all` by every refresh token ever issued.
     by_refresh: HashMap<String, usize>,
 }
 
@@ -96,114 +152,95 @@ impl Grants {
     }
 
     pub(crate) fn live_of(&self, user_id: &str) -> Option<&Grant> {
-        self.all
-            .iter()
-            .rev()
-            .find(|grant| grant.is_live() && grant.user_id == user_id)
+        let mut newest_first = self.all.iter().rev();
+        newest_first.find(|grant| grant.is_live() && grant.user_id == user_id)
     }
 
-    /// A new grant for `user`; an older one dies of it.
-    pub(crate) fn authorize(&mut self, user: &User, mint: &Mint<'_>) -> &Grant {
-        self.kill(&user.id, DeathCause::AuthorizedAgain);
-        let place = self.all.len();
+    /// Creates a grant for `user` and ends an older one.
+    pub(crate) fn authorize(&mut self, user: &User, issuer: &Issuer<'_>) -> &Grant {
+        self.end(&user.id, GrantEndReason::AuthorizedAgain);
+        let index = self.all.len();
+        let scopes = user.scopes.as_ref().unwrap_or(&issuer.config.scopes);
         self.all.push(Grant {
-            id: place as u64 + 1,
+            id: index as u64 + 1,
             user_id: user.id.clone(),
             account_id: user.account_id.clone(),
-            scopes: user
-                .scopes
-                .clone()
-                .unwrap_or_else(|| mint.config.scopes.clone()),
-            created_at: mint.now,
-            death: None,
+            scopes: scopes.clone(),
+            created_at: issuer.now,
+            end_reason: None,
             refreshes: 0,
-            spent_refreshes: 0,
+            refresh_token_reuses: 0,
             access_token: String::new(),
             refresh_token: String::new(),
-            refresh_expires_at: mint.now,
-            access: VecDeque::new(),
+            refresh_expires_at: issuer.now,
+            access_tokens: VecDeque::new(),
         });
-        self.issue(place, mint);
-        &self.all[place]
+        self.issue(index, issuer);
+        &self.all[index]
     }
 
-    /// Rotates: `None` for a token that is unknown, superseded, expired or dead.
-    pub(crate) fn refresh(&mut self, refresh_token: &str, mint: &Mint<'_>) -> Option<&Grant> {
-        let place = *self.by_refresh.get(refresh_token)?;
-        let grant = &mut self.all[place];
-        if !grant.is_live() || grant.refresh_expires_at <= mint.now {
+    /// Rotates the tokens. `None` if the token is unknown, used or expired, or the grant has ended.
+    pub(crate) fn refresh(&mut self, refresh_token: &str, issuer: &Issuer<'_>) -> Option<&Grant> {
+        let index = *self.by_refresh.get(refresh_token)?;
+        let grant = &mut self.all[index];
+        if !grant.is_live() || grant.refresh_expires_at <= issuer.now {
             return None;
         }
         if grant.refresh_token != refresh_token {
-            grant.spent_refreshes += 1;
+            grant.refresh_token_reuses += 1;
             return None;
         }
         grant.refreshes += 1;
-        self.issue(place, mint);
-        Some(&self.all[place])
+        self.issue(index, issuer);
+        Some(&self.all[index])
     }
 
-    fn issue(&mut self, place: usize, mint: &Mint<'_>) {
-        let grant = &mut self.all[place];
-        let token = |seconds| {
-            mint.signer.oauth(
-                mint.ids,
-                &mint.config.client_id,
-                &grant.account_id,
-                &grant.user_id,
-                mint.now,
-                seconds,
-            )
-        };
-        let (access, refresh) = (
-            token(mint.config.access_token_seconds),
-            token(mint.config.refresh_token_seconds),
-        );
-        grant.access.push_front((
-            access.clone(),
-            later(mint.now, mint.config.access_token_seconds),
-        ));
+    fn issue(&mut self, index: usize, issuer: &Issuer<'_>) {
+        let grant = &mut self.all[index];
+        let access_seconds = issuer.config.access_token_seconds;
+        let access = issuer.token(grant, access_seconds);
+        let refresh = issuer.token(grant, REFRESH_TOKEN_SECONDS);
+        let access_expires_at = later(issuer.now, access_seconds);
         grant
-            .access
-            .truncate(mint.config.access_token_tolerance + 1);
-        grant.refresh_expires_at = later(mint.now, mint.config.refresh_token_seconds);
+            .access_tokens
+            .push_front((access.clone(), access_expires_at));
+        grant.access_tokens.truncate(VALID_ACCESS_TOKENS);
+        grant.refresh_expires_at = later(issuer.now, REFRESH_TOKEN_SECONDS);
         grant.access_token.clone_from(&access);
         grant.refresh_token.clone_from(&refresh);
-        self.by_access.insert(access, place);
-        self.by_refresh.insert(refresh, place);
+        self.by_access.insert(access, index);
+        self.by_refresh.insert(refresh, index);
     }
 
-    /// The live grant behind a valid access token.
+    /// The live grant of a valid access token.
     pub(crate) fn by_access(&self, token: &str, now: Timestamp) -> Option<&Grant> {
         let grant = &self.all[*self.by_access.get(token)?];
-        let valid = grant
-            .access
-            .iter()
-            .any(|(held, expires_at)| held == token && now < *expires_at);
-        (grant.is_live() && valid).then_some(grant)
+        let mut valid = grant.access_tokens.iter();
+        let is_valid = valid.any(|(held, expires_at)| held == token && now < *expires_at);
+        (grant.is_live() && is_valid).then_some(grant)
     }
 
-    /// Whether this was an access token of ours once.
-    pub(crate) fn knew_access(&self, token: &str) -> bool {
+    /// Whether this simulator issued `token` as an access token.
+    pub(crate) fn issued_access(&self, token: &str) -> bool {
         self.by_access.contains_key(token)
     }
 
-    /// The user whose live grant this token, of either kind, belongs to, expired or not.
-    pub(crate) fn owner_of(&self, token: &str) -> Option<String> {
-        let place = self
+    /// The user of the live grant to which a token of either kind belongs, expired or not.
+    pub(crate) fn user_of(&self, token: &str) -> Option<String> {
+        let index = self
             .by_access
             .get(token)
             .or_else(|| self.by_refresh.get(token))?;
-        let grant = &self.all[*place];
+        let grant = &self.all[*index];
         grant.is_live().then(|| grant.user_id.clone())
     }
 
-    /// Ends the user's live grant; false if there was none.
-    pub(crate) fn kill(&mut self, user_id: &str, cause: DeathCause) -> bool {
-        let live = self
-            .all
-            .iter_mut()
-            .filter(|grant| grant.is_live() && grant.user_id == user_id);
-        live.map(|grant| grant.death = Some(cause)).count() > 0
+    /// Ends the user's live grant, if there is one.
+    pub(crate) fn end(&mut self, user_id: &str, reason: GrantEndReason) {
+        for grant in &mut self.all {
+            if grant.is_live() && grant.user_id == user_id {
+                grant.end_reason = Some(reason);
+            }
+        }
     }
 }

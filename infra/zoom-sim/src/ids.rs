@@ -1,4 +1,4 @@
-//! Identifiers in the forms Zoom uses.
+//! Identifiers in Zoom's formats.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-/// Makes ids from a key and a counter. With the same key and the same calls come the same ids, which is
-/// what makes a seeded run repeatable; with a random key they are as good as random.
+/// Derives ids from a key and a counter: the same key and calls yield the same ids, which makes a seeded
+/// run reproducible. With a random key the ids are unpredictable.
 #[derive(Debug)]
 pub(crate) struct Ids {
     key: [u8; 32],
@@ -35,7 +35,7 @@ impl Ids {
         out
     }
 
-    /// base64url text, as in URLs, codes and padding claims.
+    /// base64url text of `N` bytes, for URLs, codes and claims.
     pub(crate) fn opaque<const N: usize>(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes::<N>())
     }
@@ -45,7 +45,7 @@ impl Ids {
         self.opaque::<16>()
     }
 
-    /// A meeting UUID: padded base64, so it may hold `/` and `+`.
+    /// A meeting UUID: padded base64, so it may contain `/` and `+`.
     pub(crate) fn meeting_uuid(&self) -> String {
         STANDARD.encode(self.bytes::<16>())
     }
@@ -68,6 +68,11 @@ impl Ids {
         grouped(&self.bytes(), '_')
     }
 
+    /// `x-zm-trackingid`.
+    pub(crate) fn tracking(&self) -> String {
+        format!("v=2.0;clid=us06;rid=WEB_{}", self.hex::<16>())
+    }
+
     pub(crate) fn hex<const N: usize>(&self) -> String {
         hex::encode(self.bytes::<N>())
     }
@@ -75,25 +80,8 @@ impl Ids {
 
 fn grouped(bytes: &[u8; 16], separator: char) -> String {
     let mut text = hex::encode(bytes);
-    for at in [20, 16, 12, 8] {
-        text.insert(at, separator);
+    for index in [20, 16, 12, 8] {
+        text.insert(index, separator);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms() {
-        let ids = Ids::new([7; 32]);
-        assert_eq!(ids.zoom().len(), 22);
-        assert!(ids.meeting_uuid().ends_with("=="));
-        let groups: Vec<usize> = ids.request().split('_').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12]);
-        assert_eq!(ids.file().as_bytes()[14], b'4');
-        assert_ne!(ids.bytes::<64>(), ids.bytes::<64>());
-        assert_eq!(Ids::new([7; 32]).zoom(), Ids::new([7; 32]).zoom());
-    }
 }

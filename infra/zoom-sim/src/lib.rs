@@ -1,11 +1,10 @@
 //! An offline Zoom.
 //!
-//! It speaks the server side of what an app meets at Zoom when its users connect and their cloud
-//! recordings complete: the OAuth consent page and token endpoints, the REST API for recordings,
-//! downloads with their redirect to another host, and signed webhooks with Zoom's retries. It exists so
-//! that such an app can be run, shown and tested without a Zoom account, and above all so that what
-//! never happens when one looks (a lost token answer, a twin event, a cut download, an hour passing)
-//! happens on demand. See the README for what it imitates, and how exactly.
+//! It implements Zoom's side of what an app uses when its users connect and their cloud recordings
+//! complete: the consent page and the token endpoints, the REST API for recordings, downloads with their
+//! redirect to another host, and signed webhooks with Zoom's retries. An app can be developed, demonstrated
+//! and tested with it without a Zoom account, and rare failures (a lost token response, a duplicate event,
+//! a truncated download, an expired token) happen on demand. The README lists what it implements.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,54 +13,50 @@
 //! let sim = reelay_zoom_sim::start(Config::default()).await?;
 //! sim.control().set_webhook_url("http://127.0.0.1:9000/zoom/webhook");
 //! sim.control().create_recording(NewRecording::of("UserAdaBerg00000000001"))?;
-//! sim.control().settled().await;
+//! sim.control().wait_until_settled().await;
 //! sim.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 
+mod call;
 mod clock;
 mod config;
 mod conn;
 mod control;
-mod delivery;
+mod deliveries;
 mod download;
 mod events;
 mod faults;
-pub mod files;
+mod files;
 mod grants;
-mod guard;
 mod ids;
+mod json;
 mod oauth;
-mod ordered;
 mod pages;
 mod recordings;
 mod request_log;
+mod responses;
 mod rest;
+mod sender;
 mod server;
 mod signature;
-mod sim;
+mod state;
+mod sync;
 mod tokens;
 mod users;
 mod world;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use clock::Clock;
 pub use config::Config;
 pub use control::{Control, ControlError, Created, FileView, RawEvent, Selection};
-pub use delivery::{Attempt, Delivery, DeliveryState, Forgery, Target, Validation};
-pub use events::{Disposal, Progress, UserChange};
+pub use deliveries::{Attempt, Delivery, DeliveryState, Target, Validation};
+pub use events::RecordingChange;
 pub use faults::{ArmedFault, Fault, NewFault, Point};
-pub use files::{ContentKind, FileSpec};
-pub use grants::{DeathCause, Grant};
+pub use files::FileSpec;
+pub use grants::{Grant, GrantEndReason};
 pub use recordings::{NewFile, NewRecording, Presence, Recording, RecordingFile};
 pub use request_log::ReceivedRequest;
 pub use server::{Simulator, StartError, start};
 pub use signature::{hmac_hex, sign};
 pub use users::{NewUser, User};
-
-/// Locks. A panic elsewhere while the lock was held leaves data that is still whole enough to look at.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

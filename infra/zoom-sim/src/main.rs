@@ -1,4 +1,4 @@
-//! `zoom-sim`: the simulator as a program.
+//! The `zoom-sim` command.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,38 +6,38 @@ use anyhow::Context;
 use clap::Parser;
 use reelay_zoom_sim::Config;
 
-/// An offline Zoom: OAuth, cloud recordings, downloads and webhooks on loopback.
+/// An offline Zoom: OAuth, cloud recordings, downloads and webhooks on loopback
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Port, on both loopback addresses; 0 takes a free one.
+    /// Port on both loopback addresses; 0 takes a free one
     #[arg(long, default_value_t = 4200)]
     port: u16,
-    /// Loopback address that download URLs name.
+    /// Loopback address in download URLs
     #[arg(long, default_value = "127.0.0.1")]
     address: IpAddr,
-    /// The app's client id.
+    /// The app's client id
     #[arg(long)]
     client_id: Option<String>,
-    /// The app's client secret.
+    /// The app's client secret
     #[arg(long)]
     client_secret: Option<String>,
-    /// The app's secret token, which signs events.
+    /// The app's secret token, which signs events
     #[arg(long)]
     webhook_secret: Option<String>,
-    /// Where events go.
+    /// Endpoint for events
     #[arg(long)]
     webhook_url: Option<String>,
-    /// Where `app_deauthorized` goes.
+    /// Endpoint for `app_deauthorized`
     #[arg(long)]
     deauthorize_url: Option<String>,
-    /// An allowed redirect URI; may be repeated.
+    /// Allowed redirect URI; repeatable
     #[arg(long)]
     redirect_uri: Vec<String>,
-    /// Multiplies the retry delays of 5, 20 and 60 minutes.
+    /// Factor for the retry delays of 5, 20 and 60 minutes
     #[arg(long, default_value_t = 1.0)]
     retry_scale: f64,
-    /// Makes ids repeatable.
+    /// Makes ids reproducible
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -63,11 +63,11 @@ async fn main() -> anyhow::Result<()> {
     };
     let sim = reelay_zoom_sim::start(config)
         .await
-        .context("the simulator does not start")?;
-    tracing::info!(url = %sim.url(), "ready; open it in a browser for the control page");
+        .context("failed to start the simulator")?;
+    tracing::info!(url = %sim.url(), "simulator started; the control page is at this URL");
     tokio::signal::ctrl_c()
         .await
-        .context("Ctrl-C cannot be waited for")?;
+        .context("failed to wait for Ctrl-C")?;
     sim.shutdown().await;
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! How Zoom signs what it sends.
+//! Signatures of webhooks.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// HMAC-SHA256 in lower-case hex: `encryptedToken` of the URL validation, and the core of signatures.
+/// Returns the HMAC-SHA256 of the concatenated `parts` in lower-case hex, as in `encryptedToken`.
 #[must_use]
 pub fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
     hex::encode(hmac_bytes(secret.as_bytes(), parts))
 }
 
-/// The value of `x-zm-signature` for the raw `body` sent at `timestamp` (seconds).
+/// Returns `x-zm-signature` for the raw `body` and `x-zm-request-timestamp` (seconds).
 #[must_use]
 pub fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
     format!(
@@ -19,9 +19,8 @@ pub fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
 }
 
 pub(crate) fn hmac_bytes(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // HMAC takes keys of any length: longer ones are hashed, shorter ones padded (RFC 2104).
     let mut mac =
-        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC accepts keys of any length");
     for part in parts {
         mac.update(part);
     }
@@ -32,9 +31,8 @@ pub(crate) fn hmac_bytes(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    /// Synthetic: key, timestamp and the 277 bytes of this body give this signature.
     #[test]
-    fn signature_vector() {
+    fn signature_matches_vector() {
         let body = r#"{"event":"recording.completed","event_ts":1767225600123,"payload":{"account_id":"AcctAAAAAAAAAAAAAAAAAA","object":{"id":81234567890,"uuid":"Zm9v+bar/bazQUJDREVGRw==","host_id":"UserBBBBBBBBBBBBBBBBBB","topic":"Synthetic — été"}},"download_token":"synthetic.download.token"}"#;
         assert_eq!(body.len(), 277);
         assert_eq!(
@@ -44,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn validation_vector() {
+    fn hmac_matches_vector() {
         assert_eq!(
             hmac_hex("test-secret-token-000", &[b"synthPlainToken0000001"]),
             "a2dd0d59791cec43a9f4f3d0af9f0e18aaac9f8d4179afbe2547e0e44c2245a8"

@@ -1,4 +1,4 @@
-//! Everything this Zoom knows, behind one lock.
+//! The state of this Zoom, behind one lock.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(crate) struct World {
     file_keys: u64,
 }
 
-/// A page of a list that was promised by `next_page_token`.
+/// The page of a list to which a `next_page_token` leads.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) user_id: String,
@@ -27,16 +27,16 @@ pub(crate) struct Page {
     pub(crate) expires_at: Timestamp,
 }
 
-/// What a download URL names.
+/// The file to which a download URL leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UrlTarget {
     pub(crate) uuid: String,
     pub(crate) file_key: u64,
-    /// From an event, or from REST.
-    pub(crate) from_event: bool,
+    /// Whether the URL comes from an event instead of REST.
+    pub(crate) is_from_event: bool,
 }
 
-/// Download URLs handed out. Each event gets its own, as at Zoom; REST's stay as they are.
+/// Download URLs. Each event has URLs of its own, as at Zoom; those of REST stay the same.
 #[derive(Debug, Default)]
 pub(crate) struct Urls {
     targets: HashMap<String, UrlTarget>,
@@ -51,13 +51,8 @@ impl Urls {
         recording: &Recording,
         file: &RecordingFile,
     ) -> String {
-        let id = format!("{}.{}", ids.opaque::<48>(), ids.opaque::<9>());
-        let target = UrlTarget {
-            uuid: recording.uuid.clone(),
-            file_key: file.key,
-            from_event: true,
-        };
-        self.targets.insert(id.clone(), target);
+        let id = url_id(ids);
+        self.insert(&id, recording, file, true);
         format!("{base}/rec/webhook_download/{id}/{}", ids.opaque::<12>())
     }
 
@@ -68,17 +63,25 @@ impl Urls {
         recording: &Recording,
         file: &RecordingFile,
     ) -> String {
-        let id = self
-            .rest
-            .entry(file.key)
-            .or_insert_with(|| format!("{}.{}", ids.opaque::<48>(), ids.opaque::<9>()));
+        let id = self.rest.entry(file.key).or_insert_with(|| url_id(ids));
+        let id = id.clone();
+        self.insert(&id, recording, file, false);
+        format!("{base}/rec/download/{id}")
+    }
+
+    fn insert(
+        &mut self,
+        id: &str,
+        recording: &Recording,
+        file: &RecordingFile,
+        is_from_event: bool,
+    ) {
         let target = UrlTarget {
             uuid: recording.uuid.clone(),
             file_key: file.key,
-            from_event: false,
+            is_from_event,
         };
-        self.targets.insert(id.clone(), target);
-        format!("{base}/rec/download/{id}")
+        self.targets.insert(id.into(), target);
     }
 
     pub(crate) fn target(&self, id: &str) -> Option<&UrlTarget> {
@@ -86,8 +89,12 @@ impl Urls {
     }
 }
 
+fn url_id(ids: &Ids) -> String {
+    format!("{}.{}", ids.opaque::<48>(), ids.opaque::<9>())
+}
+
 impl World {
-    pub(crate) fn of(users: Vec<User>) -> Self {
+    pub(crate) fn new(users: Vec<User>) -> Self {
         Self {
             users,
             ..Self::default()
@@ -98,32 +105,27 @@ impl World {
         self.users.iter().find(|user| user.id == id)
     }
 
-    /// By handle, meeting UUID or meeting number; a number means its latest meeting.
+    /// Finds a recording by key, meeting UUID or meeting number; a number means its latest meeting.
     pub(crate) fn recording(&self, name: &str) -> Option<&Recording> {
-        let place = self.place(name)?;
-        self.recordings.get(place)
+        self.recordings.get(self.recording_index(name)?)
     }
 
-    /// Where it is in `recordings`, for callers that need other fields at the same time.
-    pub(crate) fn place(&self, name: &str) -> Option<usize> {
-        let fits = |recording: &Recording| recording.key == name || recording.uuid == name;
-        self.recordings.iter().position(fits).or_else(|| {
-            let number: u64 = name.parse().ok()?;
-            self.recordings
-                .iter()
-                .rposition(|recording| recording.meeting_id == number)
-        })
+    /// Its index in `recordings`, for callers that borrow other fields at the same time.
+    pub(crate) fn recording_index(&self, name: &str) -> Option<usize> {
+        let mut all = self.recordings.iter();
+        all.position(|recording| recording.key == name || recording.uuid == name)
+            .or_else(|| {
+                let number: u64 = name.parse().ok()?;
+                let mut all = self.recordings.iter();
+                all.rposition(|recording| recording.meeting_id == number)
+            })
     }
 
     pub(crate) fn file(&self, target: &UrlTarget) -> Option<(&Recording, &RecordingFile)> {
-        let recording = self
-            .recordings
-            .iter()
-            .find(|recording| recording.uuid == target.uuid)?;
-        let file = recording
-            .all_files()
-            .find(|file| file.key == target.file_key)?;
-        Some((recording, file))
+        let mut recordings = self.recordings.iter();
+        let recording = recordings.find(|recording| recording.uuid == target.uuid)?;
+        let mut files = recording.all_files();
+        Some((recording, files.find(|file| file.key == target.file_key)?))
     }
 
     pub(crate) fn next_file_key(&mut self) -> u64 {

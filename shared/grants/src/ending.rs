@@ -1,42 +1,43 @@
-//! The end of a grant: revoked by us because no link needs it, or at Zoom by the user.
+//! End of a grant: revocation by Reelay when no link needs it, or deauthorization by the user at Zoom.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
-use crate::{GrantError, Grants, LEASE};
+use crate::{GrantError, Grants, LEASE_TTL};
 
-/// What a check found.
+/// Result of [`Grants::verify_deauthorization`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeauthorizationOutcome {
-    /// Zoom honours the grant: what was said concerned an earlier one.
+    /// Zoom accepts the stored tokens; the event concerned an earlier grant.
     StillAuthorized,
-    /// The grant has ended; tokens and links are gone.
+    /// The grant has ended; its tokens and links are deleted.
     Deauthorized,
-    /// There was nothing to check.
+    /// There was no grant to verify.
     NoGrant,
 }
 
-/// What Zoom says to a revocation.
-enum Revoked {
-    Done,
-    Refused(GrantError),
+/// Response to a revocation request.
+enum RevokeResponse {
+    Revoked,
+    Rejected(GrantError),
 }
 
 impl Grants {
-    /// Revokes a grant that is ending and has no links, then erases it. Nothing happens to any other.
-    /// Revoking uninstalls the app for that Zoom user, whichever token is sent, so it is done only after
-    /// the table says that nobody needs it, by one at a time, and nobody can begin anew until it is done.
+    /// Revokes and then deletes a grant whose status is [`GrantStatus::Revoking`]; leaves other grants unchanged.
+    ///
+    /// Revocation uninstalls the app for that Zoom user, whichever of its tokens is sent. The status therefore
+    /// blocks new links until the grant is deleted, and a lease admits one invocation at a time.
     ///
     /// # Errors
-    /// [`GrantError`]; trying again is safe.
+    /// [`GrantError`]. The operation is idempotent.
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
-        let (mut token_refused, mut refreshed) = (false, false);
+        let (mut is_token_rejected, mut is_refreshed) = (false, false);
         loop {
-            let holding = self.links().snapshot(zoom_user).await?;
-            self.tell_rest(zoom_user, &holding.outbox).await?;
-            let Some(grant) = holding
+            let snapshot = self.links().snapshot(zoom_user).await?;
+            self.publish_pending(zoom_user, &snapshot.outbox).await?;
+            let Some(grant) = snapshot
                 .grant
                 .filter(|grant| grant.status == GrantStatus::Revoking)
             else {
@@ -44,69 +45,71 @@ impl Grants {
             };
             let lease = self
                 .links()
-                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
+                .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE_TTL)
                 .await?;
-            if !self.is_fresh(&grant) || token_refused {
+            if !self.is_fresh(&grant) || is_token_rejected {
                 match self
                     .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
                     .await
                 {
-                    Ok(_) => refreshed = true,
-                    // There is nothing left at Zoom that could be revoked.
+                    Ok(_) => is_refreshed = true,
+                    // Zoom has already revoked the grant.
                     Err(GrantError::ReauthorizationRequired) => {
-                        return self.erase(zoom_user, grant.version).await;
+                        return self.delete_revoked(zoom_user, grant.version).await;
                     }
                     Err(error) => return Err(error),
                 }
-                // The next round takes the lease on the new pair.
-                token_refused = false;
+                // The next iteration acquires a lease on the new pair.
+                is_token_rejected = false;
                 continue;
             }
-            match self.ask_to_revoke(zoom_user, &grant).await {
-                Ok(Revoked::Done) => return self.erase(zoom_user, grant.version).await,
-                // The token may be dead though the grant is not: the refresh token tells.
-                Ok(Revoked::Refused(_)) if !refreshed => {
-                    self.still_good(zoom_user, &lease).await?;
-                    token_refused = true;
+            match self.send_revocation(zoom_user, &grant).await {
+                Ok(RevokeResponse::Revoked) => {
+                    return self.delete_revoked(zoom_user, grant.version).await;
                 }
-                Ok(Revoked::Refused(error)) | Err(error) => {
-                    self.still_good(zoom_user, &lease).await?;
+                // The access token may be invalid while the grant is valid; a refresh decides.
+                Ok(RevokeResponse::Rejected(_)) if !is_refreshed => {
+                    self.release_authorized(zoom_user, &lease).await?;
+                    is_token_rejected = true;
+                }
+                Ok(RevokeResponse::Rejected(error)) | Err(error) => {
+                    self.release_authorized(zoom_user, &lease).await?;
                     return Err(error);
                 }
             }
         }
     }
 
-    async fn ask_to_revoke(
+    async fn send_revocation(
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
-    ) -> Result<Revoked, GrantError> {
-        let tokens = self.open(zoom_user, grant).await?;
+    ) -> Result<RevokeResponse, GrantError> {
+        let tokens = self.decrypt_tokens(zoom_user, grant).await?;
         let credentials = self.credentials().await?;
-        let mut answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
-        if matches!(answer, Err(RevokeError::InvalidClient))
+        let mut response = self.zoom().revoke(&credentials, &tokens.access_token).await;
+        if matches!(response, Err(RevokeError::InvalidClient))
             && let Some(credentials) = self.credentials_reread().await?
         {
-            answer = self.zoom().revoke(&credentials, &tokens.access_token).await;
+            response = self.zoom().revoke(&credentials, &tokens.access_token).await;
         }
-        match answer {
-            Ok(()) => Ok(Revoked::Done),
-            Err(error @ RevokeError::Rejected { .. }) => Ok(Revoked::Refused(error.into())),
+        match response {
+            Ok(()) => Ok(RevokeResponse::Revoked),
+            Err(error @ RevokeError::Rejected { .. }) => Ok(RevokeResponse::Rejected(error.into())),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Erases what was revoked. If a consent has brought other tokens meanwhile, those are to be revoked as
-    /// well, and the order comes again.
-    async fn erase(&self, zoom_user: &ZoomUser, version: u64) -> Result<(), GrantError> {
+    /// Deletes the revoked grant. Returns [`GrantError::Busy`] if a concurrent consent replaced the tokens,
+    /// so that the retried job revokes those as well.
+    async fn delete_revoked(&self, zoom_user: &ZoomUser, version: u64) -> Result<(), GrantError> {
         let now = self.clock.now();
         let changed = self
             .links()
             .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
             .await?;
         match changed {
-            Some(changed) => Ok(self.tell(zoom_user, &changed).await?),
+            Some(changed) => Ok(self.publish(zoom_user, &changed).await?),
             None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
                 _ => Ok(()),
@@ -114,32 +117,32 @@ impl Grants {
         }
     }
 
-    /// Zoom says that the user removed the app. That may be late, and concern an earlier grant; so Zoom is
-    /// asked whether it honours the tokens that are in the table now.
+    /// Processes Zoom's event that the user deauthorized the app. The event may be late and concern an
+    /// earlier grant, so the stored tokens are verified with Zoom first.
     ///
     /// # Errors
-    /// [`GrantError`]; trying again is safe.
+    /// [`GrantError`]. The operation is idempotent.
     pub async fn verify_deauthorization(
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<DeauthorizationOutcome, GrantError> {
-        let holding = self.links().snapshot(zoom_user).await?;
-        self.tell_rest(zoom_user, &holding.outbox).await?;
-        let Some(grant) = holding.grant else {
+        let snapshot = self.links().snapshot(zoom_user).await?;
+        self.publish_pending(zoom_user, &snapshot.outbox).await?;
+        let Some(grant) = snapshot.grant else {
             return Ok(DeauthorizationOutcome::NoGrant);
         };
         match grant.status {
             GrantStatus::Live => {}
-            // It was dead already; now it is certain that nobody will revive it by itself.
+            // Zoom had rejected its tokens before; the event confirms that it has ended.
             GrantStatus::ReauthorizationRequired => {
-                return self.end(zoom_user, grant.version).await;
+                return self.delete_deauthorized(zoom_user, grant.version).await;
             }
-            // Our own revocation comes back as a deauthorization; whoever revokes also erases.
+            // Zoom's event for Reelay's own revocation; the revoking invocation deletes the grant.
             GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
         }
         let lease = match self
             .links()
-            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE)
+            .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE_TTL)
             .await
         {
             Ok(lease) => lease,
@@ -147,12 +150,12 @@ impl Grants {
             Err(LeaseError::Table(failure)) => return Err(failure.into()),
         };
         if self.is_fresh(&grant) {
-            match self.asked_who(zoom_user, &grant).await {
-                Ok(Some(_)) => return self.still_good(zoom_user, &lease).await,
-                // Only the refresh token can tell whether the grant is gone or just this token.
+            match self.read_owner(zoom_user, &grant).await {
+                Ok(Some(_)) => return self.release_authorized(zoom_user, &lease).await,
+                // Only a refresh shows whether the grant or just this access token is invalid.
                 Ok(None) => {}
                 Err(error) => {
-                    self.still_good(zoom_user, &lease).await?;
+                    self.release_authorized(zoom_user, &lease).await?;
                     return Err(error);
                 }
             }
@@ -162,7 +165,7 @@ impl Grants {
             .await?
         {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
-            // Ended with that, or replaced by a consent.
+            // Deauthorized by that change, or replaced by a consent.
             None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
                 None => Ok(DeauthorizationOutcome::Deauthorized),
@@ -170,21 +173,21 @@ impl Grants {
         }
     }
 
-    /// Whose Zoom says that the tokens are; `None` if it does not take them.
-    async fn asked_who(
+    /// Returns the owner of the stored tokens; `None` if Zoom rejects the access token.
+    async fn read_owner(
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
     ) -> Result<Option<CurrentUser>, GrantError> {
-        let tokens = self.open(zoom_user, grant).await?;
+        let tokens = self.decrypt_tokens(zoom_user, grant).await?;
         match self.zoom().get_current_user(&tokens.access_token).await {
-            Ok(me) => Ok(Some(me)),
+            Ok(user) => Ok(Some(user)),
             Err(ApiError::Unauthorized) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn still_good(
+    async fn release_authorized(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
@@ -195,7 +198,7 @@ impl Grants {
         }
     }
 
-    async fn end(
+    async fn delete_deauthorized(
         &self,
         zoom_user: &ZoomUser,
         version: u64,
@@ -207,7 +210,7 @@ impl Grants {
             .await?
         {
             Some(changed) => {
-                self.tell(zoom_user, &changed).await?;
+                self.publish(zoom_user, &changed).await?;
                 Ok(DeauthorizationOutcome::Deauthorized)
             }
             None => Ok(DeauthorizationOutcome::StillAuthorized),

@@ -1,8 +1,8 @@
-//! Exchanges that were interrupted between Zoom's answer and the grant.
+//! Code exchanges that were interrupted after Zoom's response and before the grant was updated.
 //!
-//! At Zoom an exchange is final: from then on its pair is the only one that Zoom honours for that user.
-//! So whatever was saved of it is given to the grant, by whoever comes by first: the order that was sent
-//! ahead of it, or somebody who is told that the grant's older tokens are invalid.
+//! An exchange invalidates the user's older tokens at Zoom. The first invocation that finds a saved exchange
+//! therefore moves its tokens to the grant: the delayed finish job, or a refresh whose older token Zoom
+//! rejects.
 
 use std::collections::HashSet;
 
@@ -15,35 +15,34 @@ use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
 use reelay_store::vault::{EncryptedTokens, TokenOwner, Tokens};
 use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError};
 
-use crate::refresh::pause;
-use crate::{GrantError, Grants, LEASE};
+use crate::refresh::poll_delay;
+use crate::{GrantError, Grants, LEASE_TTL};
 
-/// Zoom answers an exchange within 8 s or not at all. Whatever is still at its beginning after this
-/// time was interrupted, and its tokens, if there were any, are lost.
-const ANSWERED_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+/// Age after which an exchange without tokens counts as interrupted. The call itself times out after 8 s.
+const EXCHANGE_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
-/// How often to look whether exchanges under way have come to tokens. With the pauses, some ten seconds.
-const MOST_LOOKS: u32 = 40;
+/// Maximum number of polls for the tokens of exchanges in progress, about ten seconds with the delays.
+const MAX_POLLS: u32 = 40;
 
-/// An exchange that has its tokens.
-struct Saved {
+/// A saved exchange with its tokens.
+struct SavedExchange {
     key: String,
     begun_by: AppUserId,
     begun_at: i64,
     expires_at: i64,
     tokens: Tokens,
-    sealed: EncryptedTokens,
+    encrypted: EncryptedTokens,
     obtained_at: i64,
     access_expires_at: i64,
     scope: Option<String>,
 }
 
 impl Grants {
-    /// Finishes an exchange: gives its tokens to the grant that they belong to. If no link needs them,
-    /// the grant begins to end with that. Tells whose they were; `None` if they are nobody's any more.
+    /// Finishes an exchange: moves its tokens to the owner's grant and returns the owner. A grant that no
+    /// link needs is then revoked. Returns `None` if the tokens are missing or no longer valid.
     ///
     /// # Errors
-    /// [`GrantError`]; trying again is safe.
+    /// [`GrantError`]. The operation is idempotent.
     pub async fn finish_exchange(
         &self,
         key: &str,
@@ -51,19 +50,19 @@ impl Grants {
     ) -> Result<Option<ZoomUser>, GrantError> {
         match item.stage {
             ExchangeStage::Linked { zoom_user } => Ok(Some(zoom_user)),
-            // Zoom was never asked, or its answer is lost. If it had processed the code, the grant's next
-            // refresh is refused, and that is told.
+            // No request was sent, or its response is lost. If Zoom processed the code, it rejects the
+            // grant's next refresh, and the app is notified then.
             ExchangeStage::Begun {} => {
                 metrics::count(Metric::ExchangesFinished, "never_answered");
                 Ok(None)
             }
             ExchangeStage::Tokens { .. } => {
                 metrics::count(Metric::ExchangesFinished, "interrupted");
-                let Some(mut saved) = self.opened(key, item).await? else {
+                let Some(mut saved) = self.decrypt_exchange(key, item).await? else {
                     return Ok(None);
                 };
                 if saved.access_expires_at <= self.clock.now().as_second()
-                    && !self.refresh_saved(&mut saved).await?
+                    && !self.refresh_exchange(&mut saved).await?
                 {
                     return Ok(None);
                 }
@@ -73,68 +72,71 @@ impl Grants {
                     .await
                 {
                     Ok(me) => me,
-                    // Replaced by a later authorization, or deauthorized: nobody's any more.
+                    // Replaced by a later authorization, or deauthorized.
                     Err(ApiError::Unauthorized) => return Ok(None),
-                    // Whose they are can't be asked. They make no link, and have ended all older ones.
+                    // Without the scope the owner is unknown, so the tokens cannot become a link.
                     Err(ApiError::MissingScope) => {
-                        return self.give_up(&saved.tokens).await.map(|()| None);
+                        return self.revoke_tokens(&saved.tokens).await.map(|()| None);
                     }
                     Err(error) => return Err(error.into()),
                 };
-                self.take_in(&saved, &me).await?;
+                self.adopt(&saved, &me).await?;
                 Ok(Some(me.user))
             }
         }
     }
 
-    /// Before a grant is condemned: whether an exchange has brought it other tokens, which just have not
-    /// found their way to it. `true` if so; they are the grant's now.
+    /// Moves the tokens of a saved exchange of this Zoom user to the grant. Returns whether there was one.
+    /// Called before a grant is marked as requiring reauthorization.
     ///
     /// # Errors
-    /// [`GrantError::Busy`] if an exchange is under way that may be this Zoom user's, and others if it
-    /// can't be told whose one is. Then nobody is to be condemned yet.
-    pub(crate) async fn adopt_exchange_of(&self, zoom_user: &ZoomUser) -> Result<bool, GrantError> {
-        let mut tried = HashSet::new();
+    /// [`GrantError::Busy`] if an exchange in progress may be this Zoom user's; other variants if the owner
+    /// of an exchange cannot be determined. The grant must not be marked then.
+    pub(crate) async fn adopt_saved_exchange(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<bool, GrantError> {
+        let mut checked = HashSet::new();
         let mut awaited: Option<HashSet<String>> = None;
-        for look in 0..MOST_LOOKS {
+        for poll in 0..MAX_POLLS {
             let now = self.clock.now();
             let open = self.sessions.open_exchanges().await?;
-            let under_way: HashSet<String> = open
+            let in_progress: HashSet<String> = open
                 .iter()
-                .filter(|open| is_under_way(open, now))
+                .filter(|open| is_in_progress(open, now))
                 .map(|open| open.key.clone())
                 .collect();
             for OpenExchange { key, item } in open {
                 if matches!(item.stage, ExchangeStage::Tokens { .. })
-                    && tried.insert(key.clone())
-                    && self.is_of(zoom_user, &key, item).await?
+                    && checked.insert(key.clone())
+                    && self.adopt_if_owned_by(zoom_user, &key, item).await?
                 {
                     return Ok(true);
                 }
             }
-            // Those that begin from now on are not waited for: there would be no end to it, and Zoom had
-            // given its word on the older tokens before.
-            let awaited = awaited.get_or_insert_with(|| under_way.clone());
-            awaited.retain(|key| under_way.contains(key));
+            // Wait only for exchanges that were in progress at the first poll. Zoom rejected the older tokens
+            // before any later exchange started.
+            let awaited = awaited.get_or_insert_with(|| in_progress.clone());
+            awaited.retain(|key| in_progress.contains(key));
             if awaited.is_empty() {
                 return Ok(false);
             }
-            pause(look).await;
+            poll_delay(poll).await;
         }
         Err(GrantError::Busy)
     }
 
-    /// Whether an exchange's tokens are this Zoom user's; then they are taken in.
-    async fn is_of(
+    /// Adopts an exchange if its tokens belong to this Zoom user. Returns whether they do.
+    async fn adopt_if_owned_by(
         &self,
         zoom_user: &ZoomUser,
         key: &str,
         item: ExchangeItem,
     ) -> Result<bool, GrantError> {
-        let Some(saved) = self.opened(key, item).await? else {
+        let Some(saved) = self.decrypt_exchange(key, item).await? else {
             return Ok(false);
         };
-        // To refresh it is the business of the order, which is long overdue then.
+        // The finish job refreshes expired exchanges.
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
@@ -145,16 +147,20 @@ impl Grants {
         {
             Ok(me) if me.user == *zoom_user => {
                 metrics::count(Metric::ExchangesFinished, "needed_at_once");
-                self.take_in(&saved, &me).await.map(|()| true)
+                self.adopt(&saved, &me).await.map(|()| true)
             }
             Ok(_) | Err(ApiError::Unauthorized | ApiError::MissingScope) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn opened(&self, key: &str, item: ExchangeItem) -> Result<Option<Saved>, GrantError> {
+    async fn decrypt_exchange(
+        &self,
+        key: &str,
+        item: ExchangeItem,
+    ) -> Result<Option<SavedExchange>, GrantError> {
         let ExchangeStage::Tokens {
-            sealed,
+            sealed: encrypted,
             obtained_at,
             access_expires_at,
             scope,
@@ -163,26 +169,26 @@ impl Grants {
             return Ok(None);
         };
         let owner = TokenOwner::Exchange(key.to_owned());
-        Ok(Some(Saved {
+        Ok(Some(SavedExchange {
             key: key.to_owned(),
             begun_by: item.app_user,
             begun_at: item.begun_at,
             expires_at: item.expires_at,
-            tokens: self.vault().decrypt(&owner, &sealed).await?,
-            sealed,
+            tokens: self.vault().decrypt(&owner, &encrypted).await?,
+            encrypted,
             obtained_at,
             access_expires_at,
             scope,
         }))
     }
 
-    /// Refreshes a pair where it lies, saved before it is used. `false` if Zoom does not honour it.
-    async fn refresh_saved(&self, saved: &mut Saved) -> Result<bool, GrantError> {
-        let alone = self
+    /// Refreshes the tokens of an exchange and saves them before use. Returns `false` if Zoom rejects them.
+    async fn refresh_exchange(&self, saved: &mut SavedExchange) -> Result<bool, GrantError> {
+        let is_acquired = self
             .sessions
-            .acquire_exchange_lease(&saved.key, self.clock.now(), LEASE)
+            .acquire_exchange_lease(&saved.key, self.clock.now(), LEASE_TTL)
             .await?;
-        if !alone {
+        if !is_acquired {
             return Err(GrantError::Busy);
         }
         let credentials = self.credentials().await?;
@@ -195,18 +201,18 @@ impl Grants {
             Err(RefreshError::InvalidGrant) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let ends = i64::try_from(pair.expires_in).unwrap_or(3600);
-        saved.access_expires_at = self.clock.now().as_second() + ends;
+        let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
+        saved.access_expires_at = self.clock.now().as_second() + expires_in;
         saved.tokens = Tokens {
             access_token: pair.access_token,
             refresh_token: pair.refresh_token,
         };
         let owner = TokenOwner::Exchange(saved.key.clone());
-        saved.sealed = self.vault().encrypt(&owner, &saved.tokens).await?;
+        saved.encrypted = self.vault().encrypt(&owner, &saved.tokens).await?;
         let item = ExchangeItem {
             app_user: saved.begun_by.clone(),
             stage: ExchangeStage::Tokens {
-                sealed: saved.sealed.clone(),
+                sealed: saved.encrypted.clone(),
                 obtained_at: saved.obtained_at,
                 access_expires_at: saved.access_expires_at,
                 scope: saved.scope.clone(),
@@ -218,7 +224,7 @@ impl Grants {
         Ok(true)
     }
 
-    async fn take_in(&self, saved: &Saved, me: &CurrentUser) -> Result<(), GrantError> {
+    async fn adopt(&self, saved: &SavedExchange, me: &CurrentUser) -> Result<(), GrantError> {
         let owner = TokenOwner::Grant(me.user.clone());
         let consent = Consent {
             zoom_user: &me.user,
@@ -238,7 +244,7 @@ impl Grants {
             .store_consent(&self.sessions, &consent, self.clock.now())
             .await
         {
-            Ok(changed) => Ok(self.tell(&me.user, &changed).await?),
+            Ok(changed) => Ok(self.publish(&me.user, &changed).await?),
             Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {
                 Ok(())
             }
@@ -246,7 +252,7 @@ impl Grants {
         }
     }
 
-    async fn give_up(&self, tokens: &Tokens) -> Result<(), GrantError> {
+    async fn revoke_tokens(&self, tokens: &Tokens) -> Result<(), GrantError> {
         let credentials = self.credentials().await?;
         match self.zoom().revoke(&credentials, &tokens.access_token).await {
             Ok(()) | Err(RevokeError::Rejected { .. }) => Ok(()),
@@ -255,7 +261,7 @@ impl Grants {
     }
 }
 
-fn is_under_way(open: &OpenExchange, now: Timestamp) -> bool {
+fn is_in_progress(open: &OpenExchange, now: Timestamp) -> bool {
     matches!(open.item.stage, ExchangeStage::Begun {})
-        && open.item.begun_at > (now - ANSWERED_WITHIN).as_millisecond()
+        && open.item.begun_at > (now - EXCHANGE_TIMEOUT).as_millisecond()
 }

@@ -1,9 +1,9 @@
-//! Zoom users' grants: tokens that work, and their end.
+//! GrantState of Zoom users' grants: valid access tokens, maintenance, revocation.
 //!
-//! A refresh token is good once, and whoever loses the answer to a refresh loses the grant. So over all
-//! instances of all functions at most one refreshes a grant at a time, under a lease in the table; the
-//! new pair is saved before it is used; the others wait and take what the winner saved. Only Zoom's
-//! word that the grant is invalid, about the very tokens that are in the table, condemns it.
+//! Refresh tokens are single-use, and losing a refresh response loses the grant. Therefore one invocation at
+//! a time refreshes a grant, under a lease in DynamoDB, and saves the new pair before using it. Other
+//! invocations wait for the saved pair. A grant requires reauthorization only if Zoom rejects the tokens
+//! that are stored at that time.
 
 mod ending;
 mod exchange;
@@ -29,74 +29,74 @@ use secrecy::SecretString;
 pub use ending::DeauthorizationOutcome;
 pub use maintenance::MaintenanceOutcome;
 
-/// A lease outlives the slowest call to Zoom (8 s) with everything around it.
-const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// Lifetime of a lease. Exceeds the slowest Zoom call (8 s) and the AWS calls around it.
+const LEASE_TTL: SignedDuration = SignedDuration::from_secs(30);
 
-/// An access token that ends within this time is refreshed first.
-const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// Remaining lifetime below which an access token is refreshed before use.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// A token that works, as far as we know.
+/// An access token that Zoom accepts, as far as known.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
-    /// For `Authorization: Bearer`.
+    /// Bearer token.
     pub token: SecretString,
-    /// Which pair it is of: to say which one Zoom refused.
+    /// Version of its token pair; identifies a rejected token in [`Grants::replace_token`].
     pub version: u64,
 }
 
-/// Why there is no token, or why a grant was not brought to its end.
+/// A failed operation on a grant.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// There is no grant.
-    #[error("there is no grant")]
+    /// The Zoom user has no grant.
+    #[error("no grant for this zoom user")]
     NotFound,
-    /// Zoom does not honour it any more; the user must connect again.
-    #[error("the grant needs a new authorization")]
+    /// Zoom revoked the grant; the user has to authorize the app again.
+    #[error("grant requires reauthorization")]
     ReauthorizationRequired,
-    /// It is being revoked.
-    #[error("the grant is being revoked")]
-    Ending,
-    /// Somebody else has been working on it for too long; try again.
-    #[error("somebody else works on the grant")]
+    /// Reelay is revoking the grant.
+    #[error("grant is being revoked")]
+    Revoking,
+    /// Another invocation holds the lease or has changed the grant; retry later.
+    #[error("grant is in use by another invocation")]
     Busy,
-    /// Our own client id or secret is wrong. That condemns nobody's grant.
-    #[error("Zoom refuses the app's client id or secret")]
+    /// The client credentials are wrong. The grant is not affected.
+    #[error("zoom rejected the client credentials")]
     InvalidClient,
-    /// Zoom refused otherwise; try again.
-    #[error("Zoom refused with {status}, {code:?}")]
+    /// Zoom rejected the OAuth request for another reason; retry later.
+    #[error("zoom rejected the oauth request with status {status}: {code}")]
     Rejected {
         /// HTTP status.
         status: u16,
-        /// OAuth error.
+        /// OAuth error code.
         code: OAuthErrorCode,
     },
-    /// Zoom did not answer; try again.
-    #[error("Zoom is not available: {0}")]
+    /// Zoom is unavailable; retry later.
+    #[error(transparent)]
     Transient(TransientError),
-    /// A call of Zoom's API failed otherwise; try again.
-    #[error("users/me: {0}")]
+    /// `users/me` failed; retry later.
+    #[error("failed to read users/me: {0}")]
     Api(ApiError),
-    /// AWS did not do something.
+    /// An AWS call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The vault did not.
+    /// Encryption or decryption failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The client credentials can't be had.
+    /// The client credentials are unavailable.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// A change could not be made.
+    /// A change of links or grant failed.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
 
 impl GrantError {
-    /// The kind of failure, for counting.
+    /// Metric reason.
     fn reason(&self) -> &'static str {
         match self {
             Self::NotFound => "no_grant",
             Self::ReauthorizationRequired => "invalid_grant",
-            Self::Ending => "ending",
+            Self::Revoking => "ending",
             Self::Busy => "busy",
             Self::InvalidClient => "invalid_client",
             Self::Rejected { .. } => "rejected",
@@ -124,7 +124,7 @@ impl From<RefreshError> for GrantError {
             RefreshError::InvalidGrant => Self::ReauthorizationRequired,
             RefreshError::InvalidClient => Self::InvalidClient,
             RefreshError::Rejected { status, code } => Self::Rejected { status, code },
-            RefreshError::Transient(outage) => Self::Transient(outage),
+            RefreshError::Transient(error) => Self::Transient(error),
         }
     }
 }
@@ -134,7 +134,7 @@ impl From<RevokeError> for GrantError {
         match error {
             RevokeError::InvalidClient => Self::InvalidClient,
             RevokeError::Rejected { status, code } => Self::Rejected { status, code },
-            RevokeError::Transient(outage) => Self::Transient(outage),
+            RevokeError::Transient(error) => Self::Transient(error),
         }
     }
 }
@@ -142,13 +142,13 @@ impl From<RevokeError> for GrantError {
 impl From<ApiError> for GrantError {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Transient(outage) => Self::Transient(outage),
+            ApiError::Transient(error) => Self::Transient(error),
             error => Self::Api(error),
         }
     }
 }
 
-/// All grants.
+/// Operations on grants.
 #[derive(Debug)]
 pub struct Grants {
     links: LinkTable,
@@ -161,11 +161,14 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Uses `LINKS_TABLE`, `SESSIONS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
+    /// Reads `LINKS_TABLE`, `SESSIONS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
     /// `NOTIFICATIONS_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let unusable = |reason: String| ConfigError::Invalid {
+        let invalid = |reason: String| ConfigError::Invalid {
             name: "ZOOM_OAUTH_URL".to_owned(),
             reason,
         };
@@ -173,62 +176,60 @@ impl Grants {
             variables.required("ZOOM_OAUTH_URL")?,
             variables.required("ZOOM_API_URL")?,
         )
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
             links: LinkTable::new(environment)?,
             sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
             zoom: ZoomClient::new(endpoints, Timeouts::default())
-                .map_err(|error| unusable(error.to_string()))?,
+                .map_err(|error| invalid(error.to_string()))?,
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             clock: environment.clock.clone(),
         })
     }
 
-    /// The Links table.
+    /// Links table.
     pub fn links(&self) -> &LinkTable {
         &self.links
     }
 
-    /// The vault.
+    /// Token vault.
     pub fn vault(&self) -> &Vault {
         &self.vault
     }
 
-    /// Zoom over HTTP.
+    /// Zoom client.
     pub fn zoom(&self) -> &ZoomClient {
         &self.zoom
     }
 
-    /// The Zoom app's credentials.
+    /// Returns the Zoom app's client credentials.
     ///
     /// # Errors
-    /// If they can't be read or are not filled in.
+    /// [`SecretError`] if the secret is unavailable or incomplete.
     pub async fn credentials(&self) -> Result<ClientCredentials, SecretError> {
-        self.secret.credentials().await.map(client)
+        self.secret.credentials().await.map(client_credentials)
     }
 
-    /// The credentials once more, if they may have been turned over since they were read.
+    /// Reads the credentials again in case they were rotated; `None` if they were read within the last 60 s.
     async fn credentials_reread(&self) -> Result<Option<ClientCredentials>, SecretError> {
-        Ok(self.secret.credentials_reread().await?.map(client))
+        Ok(self
+            .secret
+            .credentials_reread()
+            .await?
+            .map(client_credentials))
     }
 
-    /// Tells the app what a change brought.
-    ///
-    /// # Errors
-    /// If SQS or DynamoDB did not; what was not told stays in the outbox.
-    pub async fn tell(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsError> {
+    /// Publishes the notifications of a change. Unpublished ones stay in the outbox.
+    async fn publish(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsError> {
         self.links
             .publish_outbox(&self.notifications, zoom_user, &changed.outbox)
             .await
     }
 
-    /// Tells the app what somebody else was to tell, and perhaps died before.
-    ///
-    /// # Errors
-    /// If SQS or DynamoDB did not; what was not told stays in the outbox.
-    pub async fn tell_rest(
+    /// Publishes notifications that an interrupted invocation left in the outbox.
+    async fn publish_pending(
         &self,
         zoom_user: &ZoomUser,
         outbox: &[OutboxEntry],
@@ -241,19 +242,23 @@ impl Grants {
             .await
     }
 
-    async fn open(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<Tokens, GrantError> {
-        let sealed = grant
+    async fn decrypt_tokens(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+    ) -> Result<Tokens, GrantError> {
+        let encrypted = grant
             .tokens
             .as_ref()
             .ok_or(GrantError::ReauthorizationRequired)?;
         Ok(self
             .vault
-            .decrypt(&TokenOwner::Grant(zoom_user.clone()), sealed)
+            .decrypt(&TokenOwner::Grant(zoom_user.clone()), encrypted)
             .await?)
     }
 }
 
-fn client(credentials: ZoomCredentials) -> ClientCredentials {
+fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
     ClientCredentials {
         client_id: credentials.client_id,
         client_secret: credentials.client_secret,

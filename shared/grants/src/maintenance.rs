@@ -1,5 +1,4 @@
-//! What no event and no order came for: grants that nobody uses, work whose order died, and Zoom users
-//! who have changed accounts.
+//! Scheduled maintenance of grants: idle refresh tokens, lost jobs, and Zoom users who changed accounts.
 
 use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
@@ -10,32 +9,32 @@ use reelay_zoom::{ApiError, CurrentUser};
 
 use crate::{AccessToken, GrantError, Grants};
 
-/// What came of looking after a Zoom user.
+/// Result of [`Grants::run_maintenance`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MaintenanceOutcome {
-    /// All is as it should be.
+    /// Maintenance is complete.
     Done,
-    /// Zoom has moved the user to another account; what we know of them is there now.
+    /// Zoom moved the user to another account; links and grant moved to this key.
     MovedTo(ZoomUser),
 }
 
 impl Grants {
-    /// Does for a Zoom user whatever is due: tells what was not told, drops links that were never
-    /// confirmed, revokes what is to end, refreshes what is idle, follows to another account.
+    /// Runs the maintenance of a Zoom user: publishes pending notifications, expires unconfirmed links,
+    /// finishes a revocation, refreshes an idle grant, and moves the grant after a change of account.
     ///
     /// # Errors
-    /// [`GrantError`]; trying again is safe.
+    /// [`GrantError`]. The operation is idempotent.
     pub async fn run_maintenance(
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<MaintenanceOutcome, GrantError> {
-        let holding = self.links().snapshot(zoom_user).await?;
-        self.tell_rest(zoom_user, &holding.outbox).await?;
+        let snapshot = self.links().snapshot(zoom_user).await?;
+        self.publish_pending(zoom_user, &snapshot.outbox).await?;
         let now = self.clock.now();
-        for link in &holding.links {
-            let expired = link.status == LinkStatus::Pending
+        for link in &snapshot.links {
+            let is_expired = link.status == LinkStatus::Pending
                 && link.pending_until.is_none_or(|until| until <= now);
-            if expired {
+            if is_expired {
                 self.expire_pending_link(zoom_user, link.app_user.clone())
                     .await?;
             }
@@ -47,15 +46,15 @@ impl Grants {
                 .revoke(zoom_user)
                 .await
                 .map(|()| MaintenanceOutcome::Done),
-            Some(GrantStatus::Live) => self.keep(zoom_user).await,
+            Some(GrantStatus::Live) => self.maintain_live(zoom_user).await,
         }
     }
 
-    /// Drops a link whose claim has expired unconfirmed, and the grant with it if nobody else needs it.
-    /// Tells whether the link still waits for its claim.
+    /// Deletes a pending link whose claim has expired, and revokes the grant if no other link needs it.
+    /// Returns whether the link is still pending.
     ///
     /// # Errors
-    /// [`GrantError`]; trying again is safe.
+    /// [`GrantError`]. The operation is idempotent.
     pub async fn expire_pending_link(
         &self,
         zoom_user: &ZoomUser,
@@ -71,19 +70,19 @@ impl Grants {
         if changed.before.links.len() > changed.after.links.len() {
             metrics::count(Metric::LinksExpired, "never_confirmed");
         }
-        self.tell(zoom_user, &changed).await?;
+        self.publish(zoom_user, &changed).await?;
         self.revoke(zoom_user).await?;
-        let mut kept = changed.after.links.iter();
-        Ok(kept.any(|link| link.app_user == app_user && link.status == LinkStatus::Pending))
+        let mut links = changed.after.links.iter();
+        Ok(links.any(|link| link.app_user == app_user && link.status == LinkStatus::Pending))
     }
 
-    /// Sees that a live grant stays alive, and is where Zoom says that its user is.
-    async fn keep(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
-        // A token that has not expired is used as it is: what lasts is the refresh token, whose 90 days
-        // began with the last refresh.
-        let (token, me) = match self.whose_token(zoom_user).await {
-            Ok(found) => found,
-            // That is told, and nothing is left to keep.
+    /// Verifies a live grant with Zoom, which also refreshes expired tokens, and follows a change of account.
+    async fn maintain_live(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
+        // A valid access token is used without a refresh. The refresh token's 90 days started with the last
+        // refresh.
+        let (token, me) = match self.token_and_owner(zoom_user).await {
+            Ok(token_and_owner) => token_and_owner,
+            // The app is notified; there is no live grant to maintain.
             Err(GrantError::ReauthorizationRequired | GrantError::NotFound) => {
                 return Ok(MaintenanceOutcome::Done);
             }
@@ -95,7 +94,7 @@ impl Grants {
         if grant.version != token.version {
             return Err(GrantError::Busy);
         }
-        if let Some(to) = self.follow(zoom_user, &grant, &me).await? {
+        if let Some(to) = self.move_if_account_changed(zoom_user, &grant, &me).await? {
             return Ok(MaintenanceOutcome::MovedTo(to));
         }
         if !grant.is_idle(self.clock.now()) {
@@ -104,9 +103,9 @@ impl Grants {
         Ok(MaintenanceOutcome::Done)
     }
 
-    /// A token that Zoom takes, and whose it says that it is. A grant may end before its access token does;
-    /// then the refresh token tells, so that nobody waits for the hour to be over.
-    async fn whose_token(
+    /// Returns an access token that Zoom accepts, and its owner. A grant can end before its access token
+    /// expires; the refresh after a rejection detects that at once.
+    async fn token_and_owner(
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<(AccessToken, CurrentUser), GrantError> {
@@ -121,9 +120,9 @@ impl Grants {
         }
     }
 
-    /// Follows a Zoom user to another account. That is certain only by Zoom's answer to the grant's own
-    /// token, and only if it is the same user.
-    pub(crate) async fn follow(
+    /// Moves links and grant to the owner's current account, if it changed. `me` must come from a request
+    /// with the grant's own token.
+    pub(crate) async fn move_if_account_changed(
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
@@ -132,7 +131,7 @@ impl Grants {
         if me.user == *zoom_user || me.user.user_id != zoom_user.user_id {
             return Ok(None);
         }
-        let tokens = self.open(zoom_user, grant).await?;
+        let tokens = self.decrypt_tokens(zoom_user, grant).await?;
         let owner = TokenOwner::Grant(me.user.clone());
         let new = NewTokens {
             tokens: self.vault().encrypt(&owner, &tokens).await?,
@@ -147,7 +146,7 @@ impl Grants {
             .await?
             .ok_or(GrantError::Busy)?;
         metrics::count(Metric::GrantsMoved, "account_changed");
-        self.tell(&me.user, &moved).await?;
+        self.publish(&me.user, &moved).await?;
         Ok(Some(me.user.clone()))
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens that work.
+//! Access tokens and their refresh.
 
 use std::time::Duration;
 
@@ -10,64 +10,64 @@ use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
 use reelay_store::vault::{TokenOwner, Tokens};
 use reelay_zoom::{RefreshError, TokenPair};
 
-use crate::{AccessToken, GrantError, Grants, LEASE, MARGIN};
+use crate::{AccessToken, EXPIRY_MARGIN, GrantError, Grants, LEASE_TTL};
 
-/// How often to look whether the winner has saved its pair. With the pauses below, some ten seconds.
-const MOST_LOOKS: u32 = 60;
+/// Maximum number of polls for the pair of the lease holder, about ten seconds with the delays below.
+const MAX_POLLS: u32 = 60;
 
-/// The longest pause between two looks.
-const LONGEST_PAUSE_MILLISECONDS: u64 = 300;
+/// Maximum delay between two polls.
+const MAX_POLL_DELAY_MILLISECONDS: u64 = 300;
 
-/// What Zoom says to a refresh token.
-enum Answer {
-    /// The next pair.
+/// Response to a refresh request.
+enum RefreshResponse {
+    /// New token pair.
     Pair(TokenPair),
-    /// It is invalid, and so is the grant.
+    /// `invalid_grant`: Zoom revoked the grant.
     Invalid,
-    /// It is invalid because of a consent, whose tokens are the grant's now.
+    /// `invalid_grant` because of a newer consent, whose tokens were adopted.
     Replaced,
 }
 
 impl Grants {
-    /// A token of the grant that has not ended, refreshed if need be.
+    /// Returns a valid access token and refreshes it first if necessary.
     ///
     /// # Errors
-    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are for good.
+    /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are permanent.
     pub async fn access_token(&self, zoom_user: &ZoomUser) -> Result<AccessToken, GrantError> {
         self.token(zoom_user, None).await
     }
 
-    /// A token other than one that Zoom refused.
+    /// Returns an access token that is newer than `rejected`, which Zoom rejected.
     ///
     /// # Errors
     /// As [`Self::access_token`].
     pub async fn replace_token(
         &self,
         zoom_user: &ZoomUser,
-        refused: &AccessToken,
+        rejected: &AccessToken,
     ) -> Result<AccessToken, GrantError> {
-        self.token(zoom_user, Some(refused.version)).await
+        self.token(zoom_user, Some(rejected.version)).await
     }
 
     async fn token(
         &self,
         zoom_user: &ZoomUser,
-        refused: Option<u64>,
+        rejected: Option<u64>,
     ) -> Result<AccessToken, GrantError> {
-        for look in 0..MOST_LOOKS {
-            let holding = self.links().snapshot(zoom_user).await?;
-            let grant = holding.grant.ok_or(GrantError::NotFound)?;
+        for poll in 0..MAX_POLLS {
+            let snapshot = self.links().snapshot(zoom_user).await?;
+            let grant = snapshot.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
                 GrantStatus::ReauthorizationRequired => {
-                    // Whoever condemned it may have died before it had told so.
-                    self.tell_rest(zoom_user, &holding.outbox).await?;
+                    // The marking invocation may have been interrupted before it published.
+                    self.publish_pending(zoom_user, &snapshot.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
                 GrantStatus::Revoking => return Err(GrantError::Revoking),
             }
-            if self.is_fresh(&grant) && refused != Some(grant.version) {
-                let tokens = self.open(zoom_user, &grant).await?;
+            if self.is_fresh(&grant) && rejected != Some(grant.version) {
+                let tokens = self.decrypt_tokens(zoom_user, &grant).await?;
                 return Ok(AccessToken {
                     token: tokens.access_token,
                     version: grant.version,
@@ -76,7 +76,7 @@ impl Grants {
             let now = self.clock.now();
             match self
                 .links()
-                .acquire_lease(zoom_user, grant.version, now, LEASE)
+                .acquire_lease(zoom_user, grant.version, now, LEASE_TTL)
                 .await
             {
                 Ok(lease) => {
@@ -87,7 +87,7 @@ impl Grants {
                         return Ok(token);
                     }
                 }
-                Err(LeaseError::Taken) => pause(look).await,
+                Err(LeaseError::Taken) => poll_delay(poll).await,
                 Err(LeaseError::Table(failure)) => return Err(failure.into()),
             }
         }
@@ -95,74 +95,78 @@ impl Grants {
     }
 
     pub(crate) fn is_fresh(&self, grant: &Grant) -> bool {
-        grant.access_expires_at > (self.clock.now() + MARGIN).as_second()
+        grant.access_expires_at > (self.clock.now() + EXPIRY_MARGIN).as_second()
     }
 
-    /// Refreshes under a lease. `None` if a consent brought other tokens meanwhile: then those count; or if
-    /// Zoom says that the grant is invalid: then what follows from that was done.
+    /// Refreshes the grant under a lease. Returns `None` if a concurrent consent replaced the tokens, or if
+    /// Zoom responded `invalid_grant` and `if_invalid` was applied.
     ///
     /// # Errors
-    /// [`GrantError::ReauthorizationRequired`] only of a grant that is being revoked. After an error the
-    /// lease is given back, unless Zoom has given a pair: then nobody is to try with the older one.
+    /// [`GrantError::ReauthorizationRequired`] only for a grant that is being revoked. Releases the lease on
+    /// errors, unless Zoom issued a new pair: the old one must not be used again then.
     pub(crate) async fn refresh(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
         if_invalid: &GrantChange,
     ) -> Result<Option<AccessToken>, GrantError> {
-        let answer = self.ask(zoom_user, lease).await;
-        match &answer {
-            // The refresh of a grant that is being revoked concerns nobody but ourselves.
-            Ok(Answer::Invalid) if lease.grant.status != GrantStatus::Revoking => {
+        let response = self.request_refresh(zoom_user, lease).await;
+        match &response {
+            // Not counted for a grant that is being revoked: no link is affected.
+            Ok(RefreshResponse::Invalid) if lease.grant.status != GrantStatus::Revoking => {
                 metrics::count(Metric::RefreshesFailed, "invalid_grant");
             }
             Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
             Ok(_) => {}
         }
-        match answer {
-            Ok(Answer::Pair(pair)) => self.save(zoom_user, lease, pair).await,
-            Ok(Answer::Replaced) => Ok(None),
-            // What is being revoked is gone already: there is nobody left to tell.
-            Ok(Answer::Invalid) if lease.grant.status == GrantStatus::Revoking => {
+        match response {
+            Ok(RefreshResponse::Pair(pair)) => self.save(zoom_user, lease, pair).await,
+            Ok(RefreshResponse::Replaced) => Ok(None),
+            // The revocation is complete; there is no link to notify about.
+            Ok(RefreshResponse::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Ok(Answer::Invalid) => self
-                .invalid(zoom_user, lease, if_invalid)
+            Ok(RefreshResponse::Invalid) => self
+                .apply_invalid_grant(zoom_user, lease, if_invalid)
                 .await
                 .map(|()| None),
             Err(error) => {
-                // Nobody is condemned for an outage, or for a mistake of our own. If Zoom had processed
-                // the refresh and the answer was lost, the next attempt will be told so.
+                // Neither an outage nor wrong credentials invalidate the grant. If Zoom processed this
+                // refresh, it responds invalid_grant to the next attempt.
                 if let Err(error) = self.links().release_lease(zoom_user, lease).await {
-                    tracing::warn!(error = %error, "lease not given back; it runs out");
+                    tracing::warn!(error = %error, "lease release failed");
                 }
                 Err(error)
             }
         }
     }
 
-    async fn ask(&self, zoom_user: &ZoomUser, lease: &Lease) -> Result<Answer, GrantError> {
-        let tokens = self.open(zoom_user, &lease.grant).await?;
+    async fn request_refresh(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<RefreshResponse, GrantError> {
+        let tokens = self.decrypt_tokens(zoom_user, &lease.grant).await?;
         let credentials = self.credentials().await?;
         let zoom = self.zoom();
-        let mut answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
-        // Who is not known as a client has not been heard: the refresh token is not spent.
-        if matches!(answer, Err(RefreshError::InvalidClient))
+        let mut response = zoom.refresh(&credentials, &tokens.refresh_token).await;
+        // Zoom rejects an unknown client before it consumes the refresh token.
+        if matches!(response, Err(RefreshError::InvalidClient))
             && let Some(credentials) = self.credentials_reread().await?
         {
-            answer = zoom.refresh(&credentials, &tokens.refresh_token).await;
+            response = zoom.refresh(&credentials, &tokens.refresh_token).await;
         }
-        match answer {
-            Ok(pair) => Ok(Answer::Pair(pair)),
-            Err(RefreshError::InvalidGrant) if self.adopt_exchange_of(zoom_user).await? => {
-                Ok(Answer::Replaced)
+        match response {
+            Ok(pair) => Ok(RefreshResponse::Pair(pair)),
+            Err(RefreshError::InvalidGrant) if self.adopt_saved_exchange(zoom_user).await? => {
+                Ok(RefreshResponse::Replaced)
             }
-            Err(RefreshError::InvalidGrant) => Ok(Answer::Invalid),
+            Err(RefreshError::InvalidGrant) => Ok(RefreshResponse::Invalid),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Saves the pair, then lets it be used: in this order.
+    /// Saves the pair and then returns its access token.
     async fn save(
         &self,
         zoom_user: &ZoomUser,
@@ -190,57 +194,50 @@ impl Grants {
                 token: pair.access_token,
                 version: lease.grant.version + 1,
             })),
-            // A consent came in between. It ended at Zoom whatever we got.
+            // A concurrent consent invalidated this pair at Zoom.
             Err(LeaseError::Taken) => Ok(None),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }
     }
 
-    /// Zoom says that the grant is invalid. If it said so of the tokens that are in the table still, that has
-    /// its consequences, and the app is told; else others have come and deserve their own try.
-    async fn invalid(
+    /// Applies `change` after `invalid_grant` and publishes it, if the stored tokens are still the rejected ones.
+    async fn apply_invalid_grant(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        then: &GrantChange,
+        change: &GrantChange,
     ) -> Result<(), GrantError> {
         let now = self.clock.now();
         let changed = self
             .links()
-            .change_of_version(zoom_user, lease.grant.version, then, now)
+            .change_of_version(zoom_user, lease.grant.version, change, now)
             .await?;
         if let Some(changed) = changed {
-            tracing::warn!(
-                zoom_user = zoom_user.key(),
-                "grant no longer honoured by Zoom"
-            );
+            tracing::warn!(zoom_user = zoom_user.key(), "grant invalidated by Zoom");
             metrics::count_many(
                 Metric::LinksReauthorizationRequired,
                 "refused_by_zoom",
-                newly_refused(&changed),
+                count_newly_invalid(&changed),
             );
-            self.tell(zoom_user, &changed).await?;
+            self.publish(zoom_user, &changed).await?;
         }
         Ok(())
     }
 }
 
-/// How many links wait for a new consent that did not before.
-fn newly_refused(changed: &Changed) -> u64 {
-    let waiting = |state: &GrantState| {
-        let refused = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
-        state.links.iter().filter(refused).count()
+/// Number of links that require reauthorization since this change.
+fn count_newly_invalid(changed: &Changed) -> u64 {
+    let count = |state: &GrantState| {
+        let is_waiting = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
+        state.links.iter().filter(is_waiting).count()
     };
-    let newly = waiting(&changed.after).saturating_sub(waiting(&changed.before));
+    let newly = count(&changed.after).saturating_sub(count(&changed.before));
     u64::try_from(newly).unwrap_or(u64::MAX)
 }
 
-/// Short at first, for a winner takes about as long as Zoom's answer; never in step with others.
-pub(crate) async fn pause(look: u32) {
-    let longest = (20u64 << look.min(4)).min(LONGEST_PAUSE_MILLISECONDS);
+/// Sleeps before the next poll: exponential backoff with jitter, starting near Zoom's response time.
+pub(crate) async fn poll_delay(poll: u32) {
+    let max = (20u64 << poll.min(4)).min(MAX_POLL_DELAY_MILLISECONDS);
     let [byte] = random::bytes::<1>();
-    tokio::time::sleep(Duration::from_millis(
-        longest / 2 + longest * u64::from(byte) / 510,
-    ))
-    .await;
+    tokio::time::sleep(Duration::from_millis(max / 2 + max * u64::from(byte) / 510)).await;
 }

@@ -1,4 +1,4 @@
-//! What a function finds around it: environment variables, AWS configuration, the clock.
+//! The environment of a function: variables, AWS configuration, the clock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,24 +14,35 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
 
-/// A setting that is missing or unusable. Seen once, when a function starts.
+/// A missing or invalid setting. A function reports it once, when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The variable is not set, or empty.
     #[error("the environment variable {0} is not set")]
     Missing(String),
-    /// The variable is set to something that can't be used.
-    #[error("the environment variable {name} can't be used: {reason}")]
+    /// The variable has an invalid value.
+    #[error("the environment variable {name} is invalid: {reason}")]
     Invalid {
-        /// Which one.
+        /// Name of the variable.
         name: String,
-        /// Why, without its value.
+        /// Reason, without the value.
         reason: String,
     },
 }
 
-/// Environment variables, as `template.yaml` sets them for one function. In Lambda the function's own AWS
-/// credentials are among them, so `Debug` shows their names only.
+impl ConfigError {
+    /// An invalid variable. `reason` must not repeat the value.
+    pub fn invalid(name: &str, reason: impl fmt::Display) -> Self {
+        Self::Invalid {
+            name: name.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// Environment variables, as `template.yaml` sets them for one function.
+///
+/// `Debug` shows only names: in Lambda the variables include the function's AWS credentials.
 #[derive(Clone, Default)]
 pub struct Variables(HashMap<String, String>);
 
@@ -42,22 +53,22 @@ impl fmt::Debug for Variables {
 }
 
 impl Variables {
-    /// Those of this process.
+    /// The variables of this process.
     pub fn from_process_env() -> Self {
         Self(std::env::vars().collect())
     }
 
-    /// Given ones, where several functions live in one process.
+    /// Given variables, for a process that hosts several functions.
     pub fn new(variables: HashMap<String, String>) -> Self {
         Self(variables)
     }
 
-    /// All of them, for a process that is to have the same. Among them may be credentials.
+    /// All variables, to pass them to another process. They may include credentials.
     pub fn all(&self) -> &HashMap<String, String> {
         &self.0
     }
 
-    /// A variable that may be absent; empty counts as absent, as template parameters default to it.
+    /// An optional variable. Empty counts as absent, because template parameters default to empty.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
@@ -65,40 +76,57 @@ impl Variables {
             .filter(|value| !value.is_empty())
     }
 
-    /// A variable that must be set.
+    /// A required variable.
+    ///
+    /// # Errors
+    /// If it is absent or empty.
     pub fn required(&self, name: &str) -> Result<&str, ConfigError> {
         self.optional(name)
             .ok_or_else(|| ConfigError::Missing(name.to_owned()))
     }
 
-    /// A variable that must be set and parse.
+    /// A required variable, parsed.
+    ///
+    /// # Errors
+    /// If it is absent, empty, or does not parse.
     pub fn parsed<T: FromStr>(&self, name: &str) -> Result<T, ConfigError>
     where
-        T::Err: std::fmt::Display,
+        T::Err: fmt::Display,
     {
         self.required(name)?
             .parse()
-            .map_err(|error: T::Err| ConfigError::Invalid {
-                name: name.to_owned(),
-                reason: error.to_string(),
-            })
+            .map_err(|error| ConfigError::invalid(name, error))
+    }
+
+    /// Zoom's endpoints: applies `parse` to `ZOOM_OAUTH_URL` and `ZOOM_API_URL`.
+    ///
+    /// # Errors
+    /// If one of them is absent or `parse` fails.
+    pub fn zoom_endpoints<T, E: fmt::Display>(
+        &self,
+        parse: impl FnOnce(&str, &str) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        let oauth = self.required("ZOOM_OAUTH_URL")?;
+        let api = self.required("ZOOM_API_URL")?;
+        parse(oauth, api)
+            .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL or ZOOM_API_URL", error))
     }
 }
 
-/// The clock. Tests move it; nothing in Reelay sleeps to see time pass.
+/// The clock. Tests advance it instead of sleeping.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     ahead_milliseconds: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The time.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         Timestamp::now()
             + SignedDuration::from_millis(self.ahead_milliseconds.load(Ordering::Relaxed))
     }
 
-    /// Moves this clock, and all of its clones, forward.
+    /// Moves this clock and all its clones forward.
     pub fn advance(&self, by: SignedDuration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.ahead_milliseconds
@@ -106,8 +134,8 @@ impl Clock {
     }
 }
 
-/// The SDK's HTTP client, made when a request needs it. Made earlier, it reads the system's trusted roots at
-/// once, which on some systems are hundreds of files, and keeps Lambda waiting for the function to be ready.
+/// The SDK's HTTP client, built on the first request. Building it reads the system's TLS roots, which may
+/// be hundreds of files and would delay the function's initialization.
 #[derive(Debug, Default)]
 struct Https(OnceLock<SharedHttpClient>);
 
@@ -131,10 +159,11 @@ fn https() -> SharedHttpClient {
         .build_https()
 }
 
-/// Reads the system's trusted roots, which stay in memory for the SDK's HTTP clients. It takes milliseconds and
-/// blocks: something to be done beside Lambda's question for the first event, on a thread of its own.
+/// Loads the system's TLS roots into the cache of the SDK's HTTP clients.
+///
+/// This blocks for some milliseconds. Call it on a separate thread while Lambda fetches the first event.
 pub fn preload_tls_roots() {
-    // A client that is made with the SDK's own HTTP client has it read them, and keeps them for the process.
+    // Building any client with this HTTP client loads the roots; the SDK caches them for the process.
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(https())
@@ -142,7 +171,7 @@ pub fn preload_tls_roots() {
     drop(aws_sdk_sqs::Client::from_conf(config));
 }
 
-/// All of it together.
+/// Variables, AWS configuration and clock of one function.
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// The function's variables.
@@ -154,12 +183,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of a Lambda function. Lambda puts region and credentials into variables, and nowhere
-    /// else: so nothing is looked for in files or asked of other services, and none of the code that would do
-    /// it is deployed. All clients share one HTTP client, so that the TLS stack is set up once.
+    /// The environment of a Lambda function. All clients share one HTTP client.
+    ///
+    /// Lambda sets region and credentials as variables, so the function contains no code that looks for
+    /// them in files or other services.
     ///
     /// # Errors
-    /// If one of Lambda's own variables is not set.
+    /// If one of Lambda's own variables is absent.
     pub fn from_process_env() -> Result<Self, ConfigError> {
         let variables = Variables::from_process_env();
         let credentials = Credentials::new(
@@ -182,100 +212,86 @@ impl Environment {
         })
     }
 
-    /// An endpoint that overrides AWS's own: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`.
-    /// The SDK reads these of a process by itself; here they may be per function.
+    /// The endpoint override of a service: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`. The SDK
+    /// reads these variables per process; here they are per function.
     fn endpoint(&self, service: &str) -> Option<String> {
-        let name = format!("AWS_ENDPOINT_URL_{service}");
         let url = self
             .variables
-            .optional(&name)
+            .optional(&format!("AWS_ENDPOINT_URL_{service}"))
             .or_else(|| self.variables.optional("AWS_ENDPOINT_URL"));
         url.map(str::to_owned)
     }
 
-    /// A DynamoDB client.
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.endpoint("DYNAMODB"));
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    }
-
-    /// An SQS client.
-    pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.endpoint("SQS"));
-        aws_sdk_sqs::Client::from_conf(config.build())
-    }
-
-    /// A KMS client.
-    pub fn kms(&self) -> aws_sdk_kms::Client {
-        let mut config = aws_sdk_kms::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.endpoint("KMS"));
-        aws_sdk_kms::Client::from_conf(config.build())
-    }
-
-    /// A Secrets Manager client.
-    pub fn secretsmanager(&self) -> aws_sdk_secretsmanager::Client {
-        let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.endpoint("SECRETS_MANAGER"));
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
-    }
-
-    /// An S3 client. With an endpoint of its own it addresses buckets by path: a loopback name has no
-    /// subdomains.
+    /// An S3 client. With an endpoint override it addresses buckets by path, because loopback hosts have
+    /// no subdomains.
     pub fn s3(&self) -> aws_sdk_s3::Client {
         let endpoint = self.endpoint("S3");
         let mut config =
             aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
-        // Whatever the process's settings say: without it a streamed part would announce a checksum and
-        // carry none.
+        // Set explicitly: with `WhenRequired` a streamed part would announce a checksum and carry none.
         config.set_request_checksum_calculation(Some(
             aws_sdk_s3::config::RequestChecksumCalculation::WhenSupported,
         ));
         config.set_endpoint_url(endpoint);
         aws_sdk_s3::Client::from_conf(config.build())
     }
+}
 
+macro_rules! clients {
+    ($($(#[doc = $doc:literal])+ $name:ident: $sdk:ident at $service:literal;)+) => {
+        impl Environment {
+            $($(#[doc = $doc])+
+            pub fn $name(&self) -> $sdk::Client {
+                let mut config = $sdk::config::Builder::from(&self.sdk);
+                config.set_endpoint_url(self.endpoint($service));
+                $sdk::Client::from_conf(config.build())
+            })+
+        }
+    };
+}
+
+clients! {
+    /// A DynamoDB client.
+    dynamodb: aws_sdk_dynamodb at "DYNAMODB";
+    /// An SQS client.
+    sqs: aws_sdk_sqs at "SQS";
+    /// A KMS client.
+    kms: aws_sdk_kms at "KMS";
+    /// A Secrets Manager client.
+    secretsmanager: aws_sdk_secretsmanager at "SECRETS_MANAGER";
     /// An EventBridge client.
-    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
-        let mut config = aws_sdk_eventbridge::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.endpoint("EVENTBRIDGE"));
-        aws_sdk_eventbridge::Client::from_conf(config.build())
-    }
+    eventbridge: aws_sdk_eventbridge at "EVENTBRIDGE";
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_missing_variable_is_named_and_an_empty_one_is_missing() {
-        let variables = Variables::new(HashMap::from([("EMPTY".to_owned(), String::new())]));
-        assert_eq!(
-            variables.required("EMPTY"),
-            Err(ConfigError::Missing("EMPTY".to_owned()))
-        );
-        assert!(
-            variables
-                .parsed::<u64>("NONE")
-                .unwrap_err()
-                .to_string()
-                .contains("NONE")
-        );
+    fn variables(name: &str, value: &str) -> Variables {
+        Variables::new(HashMap::from([(name.to_owned(), value.to_owned())]))
     }
 
     #[test]
-    fn an_unusable_value_is_not_repeated() {
-        let variables = Variables::new(HashMap::from([("N".to_owned(), "secret-text".to_owned())]));
-        let error = variables.parsed::<u64>("N").unwrap_err();
+    fn missing_variable_is_named() {
+        let variables = variables("EMPTY", "");
+        let missing = |name: &str| Err(ConfigError::Missing(name.to_owned()));
+        assert_eq!(variables.required("EMPTY"), missing("EMPTY").map(|()| ""));
+        assert_eq!(variables.parsed::<u64>("NONE"), missing("NONE").map(|()| 0));
+    }
+
+    #[test]
+    fn invalid_value_is_not_repeated() {
+        let error = variables("N", "secret-text")
+            .parsed::<u64>("N")
+            .unwrap_err();
         assert!(!error.to_string().contains("secret-text"), "{error}");
     }
 
     #[test]
-    fn clones_of_a_clock_move_together() {
+    fn cloned_clocks_advance_together() {
         let clock = Clock::default();
-        let other = clock.clone();
+        let clone = clock.clone();
         clock.advance(SignedDuration::from_hours(1));
-        assert!(other.now().duration_since(Timestamp::now()) > SignedDuration::from_mins(59));
+        assert!(clone.now().duration_since(Timestamp::now()) > SignedDuration::from_mins(59));
     }
 }

@@ -1,12 +1,13 @@
-//! What every function stands on: environment variables and AWS clients, the clock, secrets, randomness,
-//! metrics, and the entry points for HTTP requests and SQS batches.
+//! The runtime of every Lambda function: environment variables and AWS clients, the clock, secrets,
+//! randomness, metrics, and the entry points for HTTP requests and SQS batches.
 
+mod cache;
 pub mod environment;
-mod failure;
+mod error;
 pub mod http;
 pub mod metrics;
 pub mod random;
 pub mod secrets;
 pub mod sqs;
 
-pub use failure::AwsError;
+pub use error::{AwsError, Chain};

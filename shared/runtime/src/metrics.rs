@@ -1,10 +1,10 @@
-//! Counters and durations as CloudWatch metrics, and the logs that carry them.
+//! CloudWatch metrics, and the logs that carry them.
 //!
-//! A metric is a log event of target `metric`; in Lambda it is written in CloudWatch's Embedded
-//! Metric Format, so measuring costs no call. Elsewhere it is a log line like any other.
+//! A metric is a log event of target `metric`. In Lambda it is written in CloudWatch's Embedded Metric
+//! Format, so it costs no API call; elsewhere it is an ordinary log line.
 //!
-//! Each value stands under the stack alone, which is what alarms watch, and, where there is one, under its
-//! reason as well, which is what explains them. `docs/runbook.md` says what to do about which.
+//! Each value has the dimension `Stack`, which alarms use, and a second time, if it has a reason, `Stack`
+//! and `Reason`, which the dashboard uses. `docs/runbook.md` explains the alarms.
 
 use std::io::Write as _;
 
@@ -18,22 +18,22 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// The CloudWatch namespace.
 pub const NAMESPACE: &str = "Reelay";
 
-/// The sets of dimensions under which a value can be found.
+/// The dimension sets of a value.
 pub const DIMENSIONS: [&[&str]; 2] = [&["Stack"], &["Stack", "Reason"]];
 
-/// The variable that names the stack.
+/// Variable with the name of the stack.
 const STACK_VARIABLE: &str = "STACK_NAME";
 
 macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $name:ident in $unit:ident,)+) => {
-        /// What is measured.
+        /// A metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Metric {
-            /// All of them.
+            /// All metrics.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// Its name in CloudWatch.
@@ -54,90 +54,90 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Orders to read recordings from Zoom's list for which there was no grant.
+    /// Backfill jobs for which there is no grant.
     BackfillsIgnored in Count,
-    /// Deauthorizations after which the grant was kept.
+    /// Deauthorization events after which the grant was kept.
     DeauthorizationsIgnored in Count,
-    /// Downloads that the clock ordered anew, because nobody had a message for them.
-    DownloadsRequeued in Count,
-    /// Transfers that went on in a fresh invocation.
+    /// Transfers continued in a new invocation.
     DownloadsContinued in Count,
-    /// Deliveries of download orders that had nothing to do.
-    DownloadsIgnored in Count,
-    /// Attempts that ran into one of Zoom's limits.
-    DownloadsRateLimited in Count,
-    /// Attempts that were put off without a try, because Zoom had asked the account to wait.
+    /// Download attempts deferred because Zoom rate-limits the account.
     DownloadsDeferred in Count,
-    /// Attempts that failed and are repeated.
+    /// Deliveries of download messages that had nothing to do.
+    DownloadsIgnored in Count,
+    /// Download attempts that hit a rate limit of Zoom.
+    DownloadsRateLimited in Count,
+    /// Downloads enqueued again by a maintenance run, because no message for them was left.
+    DownloadsRequeued in Count,
+    /// Failed download attempts that are retried.
     DownloadsRetried in Count,
-    /// Events of Zoom's, and meetings of its lists, that were queued.
+    /// Zoom events, and meetings of Zoom's lists, that were queued.
     EventsAccepted in Count,
-    /// Events that concern nobody here.
+    /// Events about unlinked hosts or unknown recordings, and events of other types.
     EventsIgnored in Count,
-    /// Authorizations that were finished after their callback had died.
+    /// Authorizations completed after their callback was interrupted.
     ExchangesFinished in Count,
-    /// Files that were given up.
+    /// Files whose download failed for good.
     FilesFailed in Count,
-    /// Download orders for files that are not known.
+    /// Download messages for unknown files.
     FilesIgnored in Count,
-    /// Stored files that do not begin as their type does.
+    /// Stored files whose first bytes do not match their type.
     FilesNotRecognised in Count,
-    /// Files whose bytes are in the bucket, whole and proven.
+    /// Files stored and verified.
     FilesStored in Count,
-    /// Grants that ended because a user removed the app at Zoom.
+    /// Grants ended because a user removed the app at Zoom.
     GrantsEnded in Count,
-    /// Grants that followed their Zoom user to another account.
+    /// Grants moved with their Zoom user to another account.
     GrantsMoved in Count,
+    /// Jobs enqueued by a maintenance run.
+    JobsEnqueuedByMaintenance in Count,
     /// Links that were never confirmed.
     LinksExpired in Count,
-    /// Links whose user must connect again, because Zoom does not honour the grant any more.
+    /// Links that require reauthorization, because Zoom revoked the grant.
     LinksReauthorizationRequired in Count,
-    /// Notifications that the app has taken.
+    /// Notifications that the app accepted.
     NotificationsDelivered in Count,
-    /// Notifications that the app has refused.
+    /// Failed deliveries of notifications to the app.
     NotificationsFailed in Count,
-    /// Orders that were made up for by the clock.
-    JobsEnqueuedByMaintenance in Count,
-    /// Refreshes that Zoom did not grant, for whatever reason. Each is tried again, but for grants that are
-    /// dead.
+    /// Failed token refreshes, for any reason. Unless Zoom revoked the grant, they are retried.
     RefreshesFailed in Count,
-    /// Sealed sources that were dropped because of their age.
+    /// Encrypted sources deleted because of their age.
     SourcesExpired in Count,
-    /// Uploads that nobody went on with, and that were aborted.
+    /// Orphaned multipart uploads that were aborted.
     UploadsAborted in Count,
-    /// Uploads that began anew because the file at Zoom had changed.
+    /// Uploads restarted because the file changed at Zoom.
     UploadsRestarted in Count,
-    /// Uploads that went on where an earlier invocation had left them.
+    /// Uploads resumed after an earlier invocation.
     UploadsResumed in Count,
-    /// `endpoint.url_validation`, answered. Zoom sends it every 72 hours, and switches off what fails.
+    /// Responses to `endpoint.url_validation`. Zoom sends it every 72 hours and disables an endpoint that
+    /// fails.
     UrlValidations in Count,
-    /// Requests to Zoom's two routes that were refused.
+    /// Rejected requests to Zoom's two routes.
     WebhooksRejected in Count,
-    /// From the acceptance of a file's event to its bytes in the bucket. Of files that wait for the app's call, and
-    /// of those that failed in between, there is none.
+    /// Time from the acceptance of a file's event until its bytes are in the bucket. Not measured for
+    /// on-demand downloads and for files that failed in between.
     WebhookToBucketSeconds in Seconds,
 }
 
-/// Counts one occurrence, and for which reason: `metrics::count(Metric::EventsIgnored, "unknown_host")`.
+/// Counts one occurrence with its reason: `metrics::count(Metric::EventsIgnored, "unknown_host")`.
 pub fn count(metric: Metric, reason: &str) {
     count_many(metric, reason, 1);
 }
 
-/// Counts several occurrences at once.
+/// Counts several occurrences.
 pub fn count_many(metric: Metric, reason: &str, value: u64) {
     let (name, unit) = (metric.name(), metric.unit());
     tracing::info!(target: "metric", name, unit, reason, value);
 }
 
-/// Tells how many seconds something took.
+/// Records a duration.
 pub fn seconds(metric: Metric, value: f64) {
     let (name, unit) = (metric.name(), metric.unit());
     tracing::info!(target: "metric", name, unit, value);
 }
 
-/// Sets up logs for a Lambda function: JSON lines, `RUST_LOG` or `info`, metrics in EMF.
+/// Initializes logging in a Lambda function: JSON lines at level `RUST_LOG` or `info`, metrics in EMF.
 pub fn init() {
-    // Not `EnvFilter`: what it can do more needs a regex engine, which every function would carry.
+    // `EnvFilter` would add a regex engine to every function.
     let filter = std::env::var("RUST_LOG")
         .ok()
         .and_then(|levels| levels.parse::<Targets>().ok())
@@ -149,7 +149,7 @@ pub fn init() {
                 .json()
                 .flatten_event(true)
                 .with_current_span(false)
-                // Lambda stamps each line itself.
+                // Lambda adds timestamps.
                 .without_time()
                 .with_filter(tracing_subscriber::filter::filter_fn(|meta| {
                     meta.target() != "metric"
@@ -207,7 +207,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EmbeddedMetri
         event.record(&mut measured);
         let now = jiff::Timestamp::now().as_millisecond();
         let line = line(&self.stack, &measured, now);
-        // A log line that can't be written has nowhere to be reported.
+        // A failed write to stdout cannot be reported anywhere.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_declared_with_its_reason_and_without() {
+    fn count_has_dimensions_with_and_without_reason() {
         let counted = measured(Metric::EventsIgnored, Some("unknown_host"), json!(2));
         assert_eq!(
             line("reelay-prod", &counted, 1),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_in_seconds_and_has_no_reason() {
+    fn duration_is_in_seconds_without_reason() {
         let took = measured(Metric::WebhookToBucketSeconds, None, json!(1.25));
         let line = line("s", &took, 1);
         let declared = &line["_aws"]["CloudWatchMetrics"][0];
@@ -278,29 +278,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_reaches_the_line_as_it_was_told() {
+    fn metric_events_carry_unit_reason_and_value() {
         use std::sync::{Arc, Mutex};
 
-        type Told = (String, Option<String>, serde_json::Value);
+        type Recorded = (String, Option<String>, serde_json::Value);
         #[derive(Clone, Default)]
-        struct Kept(Arc<Mutex<Vec<Told>>>);
-        impl<S: tracing::Subscriber> Layer<S> for Kept {
+        struct Recorder(Arc<Mutex<Vec<Recorded>>>);
+        impl<S: tracing::Subscriber> Layer<S> for Recorder {
             fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
                 let mut measured = Measured::default();
                 event.record(&mut measured);
-                let told = (measured.unit, measured.reason, measured.value);
-                self.0.lock().unwrap().push(told);
+                let recorded = (measured.unit, measured.reason, measured.value);
+                self.0.lock().unwrap().push(recorded);
             }
         }
-        let kept = Kept::default();
-        let subscriber = tracing_subscriber::registry().with(kept.clone());
+        let recorder = Recorder::default();
+        let subscriber = tracing_subscriber::registry().with(recorder.clone());
         tracing::subscriber::with_default(subscriber, || {
             count_many(Metric::FilesStored, "ok", 3);
             seconds(Metric::WebhookToBucketSeconds, 0.5);
         });
-        let told = kept.0.lock().unwrap();
         assert_eq!(
-            *told,
+            *recorder.0.lock().unwrap(),
             [
                 ("Count".to_owned(), Some("ok".to_owned()), json!(3)),
                 ("Seconds".to_owned(), None, json!(0.5)),

@@ -1,9 +1,11 @@
-//! Randomness from the operating system. `domain` takes the bytes as arguments.
+//! Randomness from the operating system. `reelay_domain` takes random bytes as arguments.
 
-/// `N` bytes fit for keys and nonces.
+/// Returns `N` random bytes, suitable for keys and nonces.
+///
+/// # Panics
+/// If the operating system has no random source. Nothing may run without one.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0u8; N];
-    // Fails only where the system call itself is missing; then nothing here may go on.
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    getrandom::fill(&mut bytes).expect("the operating system has a random source");
     bytes
 }

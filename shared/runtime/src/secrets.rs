@@ -1,106 +1,76 @@
-//! Secrets Manager: each secret fetched once per instance, kept for five minutes, and turned over by
-//! version stage. AWSCURRENT signs, AWSPREVIOUS still verifies.
+//! Secrets in Secrets Manager, cached and rotated by version stage: AWSCURRENT signs, AWSPREVIOUS still
+//! verifies.
 
 use aws_sdk_secretsmanager::Client;
-use jiff::{SignedDuration, Timestamp};
 use reelay_domain::keys::SecretVersions;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use crate::AwsError;
-use crate::environment::{Clock, ConfigError, Environment};
+use crate::cache::{Cache, verify_with_reread};
+use crate::environment::{ConfigError, Environment};
 
-/// A secret read so long ago is read again, if it can be.
-const KEPT: SignedDuration = SignedDuration::from_mins(5);
-
-/// However often verification fails, it makes us read a secret again only once within this time:
-/// forgeries are free for those who send them, and must be nearly free for us.
-const AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(60);
-
-/// Why there is no secret.
+/// Error of reading a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager did not give it.
+    /// Secrets Manager did not return the secret.
     #[error(transparent)]
     Unavailable(#[from] AwsError),
-    /// It was read, and is not what it should be: not filled in yet, as a rule.
+    /// The secret has no usable value. Usually the operator has not filled it in yet.
     #[error("the secret {0} is not configured")]
     NotConfigured(&'static str),
 }
 
-/// One secret of Secrets Manager.
+/// One secret, read once per instance and cached for five minutes.
 #[derive(Debug)]
 pub struct Secret {
     client: Client,
     id: String,
-    clock: Clock,
-    kept: Mutex<Option<Kept>>,
-}
-
-#[derive(Debug, Clone)]
-struct Kept {
-    versions: SecretVersions,
-    read_at: Timestamp,
-    /// When something that did not verify last made us read.
-    forced_at: Option<Timestamp>,
+    cache: Cache<SecretVersions>,
 }
 
 impl Secret {
-    /// The secret whose name or ARN the variable holds.
+    /// The secret whose name or ARN is in the given variable.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.secretsmanager(),
             id: environment.variables.required(variable)?.to_owned(),
-            clock: environment.clock.clone(),
-            kept: Mutex::new(None),
+            cache: Cache::new("secret", environment.clock.clone()),
         })
     }
 
-    /// The live versions. What was read within five minutes is not read again; if a later read
-    /// fails, what was read before still serves.
+    /// Returns the live versions, at most five minutes old; older while reads fail.
+    ///
+    /// # Errors
+    /// If the first read fails.
     pub async fn versions(&self) -> Result<SecretVersions, AwsError> {
-        let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        match kept.as_ref() {
-            Some(known) if now.duration_since(known.read_at) < KEPT => Ok(known.versions.clone()),
-            known => match self.read().await {
-                Ok(versions) => {
-                    let forced_at = known.and_then(|known| known.forced_at);
-                    *kept = Some(Kept {
-                        versions: versions.clone(),
-                        read_at: now,
-                        forced_at,
-                    });
-                    Ok(versions)
-                }
-                Err(failure) => match known {
-                    Some(known) => {
-                        tracing::warn!(error = %failure, "secret not refreshed, the one read before serves on");
-                        Ok(known.versions.clone())
-                    }
-                    None => Err(failure),
-                },
-            },
-        }
+        self.cache.get(self.read()).await
     }
 
-    /// Reads the secret again because something did not verify with it. `None` if that was done within
-    /// the last 60 s: then what did not verify is simply wrong.
+    /// Reads the secret again after a failed verification. `None` if that happened within the last 60 s;
+    /// then the verification failed for another reason than a rotation.
+    ///
+    /// # Errors
+    /// If the read fails.
     pub async fn reread(&self) -> Result<Option<SecretVersions>, AwsError> {
-        let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        let forced_at = kept.as_ref().and_then(|known| known.forced_at);
-        if forced_at.is_some_and(|at| now.duration_since(at) < AT_MOST_EVERY) {
-            return Ok(None);
-        }
-        let versions = self.read().await?;
-        *kept = Some(Kept {
-            versions: versions.clone(),
-            read_at: now,
-            forced_at: Some(now),
-        });
-        Ok(Some(versions))
+        self.cache.reread(self.read()).await
+    }
+
+    /// Verifies something with the live versions. If the error is one that a rotation explains, reads the
+    /// secret again (at most once a minute) and verifies once more.
+    ///
+    /// # Errors
+    /// The outer error is a failed read, the inner one the verification's.
+    pub async fn verify_with_reread<T, E>(
+        &self,
+        verify: impl Fn(&SecretVersions) -> Result<T, E>,
+        is_explained_by_rotation: impl Fn(&E) -> bool,
+    ) -> Result<Result<T, E>, AwsError> {
+        let known = self.versions().await?;
+        verify_with_reread(known, verify, is_explained_by_rotation, self.reread()).await
     }
 
     async fn read(&self) -> Result<SecretVersions, AwsError> {
@@ -115,16 +85,16 @@ impl Secret {
     }
 
     async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsError> {
-        let answer = self
+        let response = self
             .client
             .get_secret_value()
             .secret_id(&self.id)
             .version_stage(stage)
             .send()
             .await;
-        match answer {
+        match response {
             Ok(value) => Ok(value.secret_string.map(SecretString::from)),
-            // Before the first turn-over there is no previous version.
+            // Before the first rotation there is no previous version.
             Err(error)
                 if stage == "AWSPREVIOUS"
                     && error
@@ -138,11 +108,11 @@ impl Secret {
     }
 }
 
-/// `ZoomSecret`: what the operator fills in after registering the app at Zoom.
+/// `ZoomSecret`, which the operator fills in after the registration of the Zoom app.
 #[derive(Debug)]
 pub struct ZoomSecret(Secret);
 
-/// The Zoom app's credentials, current version.
+/// The client credentials of the Zoom app.
 #[derive(Debug, Clone)]
 pub struct ZoomCredentials {
     /// `client_id`.
@@ -162,18 +132,27 @@ struct ZoomSecretJson {
 }
 
 impl ZoomSecret {
-    /// The secret whose name or ARN the variable holds.
+    /// The secret whose name or ARN is in the given variable.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
         Secret::from_env(environment, variable).map(Self)
     }
 
-    /// The client credentials.
+    /// Returns the client credentials.
+    ///
+    /// # Errors
+    /// [`SecretError`].
     pub async fn credentials(&self) -> Result<ZoomCredentials, SecretError> {
         credentials(&self.0.versions().await?)
     }
 
-    /// The client credentials, read anew, unless that was done within the last 60 s: for whoever was told
-    /// that those at hand are wrong.
+    /// Reads the client credentials again, after Zoom rejected the client. `None` if that happened within
+    /// the last 60 s.
+    ///
+    /// # Errors
+    /// [`SecretError`].
     pub async fn credentials_reread(&self) -> Result<Option<ZoomCredentials>, SecretError> {
         self.0
             .reread()
@@ -182,18 +161,30 @@ impl ZoomSecret {
             .transpose()
     }
 
-    /// The live webhook secrets.
+    /// Returns the live webhook secrets.
+    ///
+    /// # Errors
+    /// [`SecretError`].
     pub async fn webhook_secrets(&self) -> Result<SecretVersions, SecretError> {
         webhook_secrets(&self.0.versions().await?)
     }
 
-    /// The live webhook secrets, read anew, unless that was done within the last 60 s.
-    pub async fn webhook_secrets_reread(&self) -> Result<Option<SecretVersions>, SecretError> {
-        self.0
-            .reread()
-            .await?
-            .map(|versions| webhook_secrets(&versions))
-            .transpose()
+    /// Verifies something with the live webhook secrets. If the error is one that a rotation explains,
+    /// reads them again (at most once a minute) and verifies once more.
+    ///
+    /// # Errors
+    /// The outer error is a failed read, the inner one the verification's.
+    pub async fn verify_webhook_with_reread<T, E>(
+        &self,
+        verify: impl Fn(&SecretVersions) -> Result<T, E>,
+        is_explained_by_rotation: impl Fn(&E) -> bool,
+    ) -> Result<Result<T, E>, SecretError> {
+        let known = self.webhook_secrets().await?;
+        let reread = async {
+            let versions = self.0.reread().await?;
+            versions.as_ref().map(webhook_secrets).transpose()
+        };
+        verify_with_reread(known, verify, is_explained_by_rotation, reread).await
     }
 }
 
@@ -201,7 +192,7 @@ fn parse(version: &SecretString) -> Option<ZoomSecretJson> {
     serde_json::from_str(version.expose_secret()).ok()
 }
 
-/// Zoom has one client secret, or for an hour two; ours is the current one.
+/// Always the current version: an old client secret works at Zoom for one hour after its rotation.
 fn credentials(versions: &SecretVersions) -> Result<ZoomCredentials, SecretError> {
     parse(&versions.current)
         .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
@@ -212,8 +203,8 @@ fn credentials(versions: &SecretVersions) -> Result<ZoomCredentials, SecretError
         .ok_or(SecretError::NotConfigured("ZoomSecret"))
 }
 
-/// The versions that hold a webhook secret. The placeholder that a deployment begins with holds none,
-/// and must never verify anything.
+/// The versions that contain a webhook secret. A deployment begins with an empty placeholder, which must
+/// never verify anything.
 fn webhook_secrets(versions: &SecretVersions) -> Result<SecretVersions, SecretError> {
     let mut found = versions
         .iter()
@@ -235,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_placeholder_of_a_deployment_never_becomes_a_webhook_secret() {
+    fn placeholder_is_not_a_webhook_secret() {
         let placeholder = r#"{"client_id":"","client_secret":"","webhook_secret":""}"#;
         assert!(webhook_secrets(&SecretVersions::single(placeholder)).is_err());
         assert!(webhook_secrets(&SecretVersions::single("not json")).is_err());

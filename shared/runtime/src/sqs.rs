@@ -1,32 +1,33 @@
-//! The edge towards SQS: functions that work off a queue, message by message.
+//! SQS functions, which process a queue message by message.
 //!
-//! Each message ends in one of three ways: done, to be tried again after a while, or given up. What is
-//! given up goes to the dead-letter queue by SQS's own count; its reason is in the log, and with the
-//! item that it is about. One bad message never fails its neighbours.
+//! A processed message succeeds or is retried after a delay. After the maximum number of receives SQS
+//! moves it to the dead-letter queue; the reason stands in the log and in the table item that the message
+//! is about. A failed message does not affect the others of its batch.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::environment::{ConfigError, Environment, preload_tls_roots};
-use crate::random;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 
-/// SQS hides a message for 12 hours at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
+use crate::environment::{ConfigError, Environment, preload_tls_roots};
+use crate::random;
 
-/// How a message ended that was not done.
+/// Maximum visibility timeout of SQS.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(12 * 3600);
+
+/// A message that was not processed, to be retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// Why, in words that may be logged.
+    /// Reason, safe to log.
     pub reason: String,
-    /// When to try again; absent: by the number of tries so far.
+    /// Delay until the retry; absent: backoff by the number of receives.
     pub after: Option<Duration>,
 }
 
 impl Retry {
-    /// Tries again when it suits the number of tries so far.
+    /// A retry with backoff.
     pub fn new(reason: impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
@@ -35,59 +36,57 @@ impl Retry {
     }
 }
 
-/// One message, parsed.
+/// One delivery of a message, deserialized.
 #[derive(Debug, Clone)]
 pub struct Delivery<M> {
-    /// What it says.
+    /// The message.
     pub message: M,
-    /// SQS's id of it: the same for every delivery of one message.
+    /// SQS's message id, the same for every delivery of a message.
     pub message_id: String,
-    /// How often SQS has delivered it, this time included. More than once means that an earlier
-    /// delivery did not end, however far it came.
+    /// Number of deliveries so far, this one included. Above 1, an earlier delivery failed or was
+    /// interrupted at any point.
     pub receive_count: u32,
-    /// How often SQS delivers it at most, before it moves it to the dead-letter queue.
+    /// Number of deliveries after which SQS moves the message to the dead-letter queue.
     pub max_receives: u32,
-    /// Whether SQS will move it to the dead-letter queue if it is not done now.
+    /// Whether SQS moves the message to the dead-letter queue if this delivery fails.
     pub is_last_attempt: bool,
 }
 
-/// The function's own queue.
+/// Consumer of a function's own queue.
 #[derive(Debug, Clone)]
 pub struct Consumer {
     client: aws_sdk_sqs::Client,
     url: String,
     max_receives: u32,
-    first_wait: Duration,
+    first_retry_delay: Duration,
 }
 
 impl Consumer {
     /// Uses `QUEUE_URL`, `QUEUE_MAX_RECEIVES` (as in the redrive policy), and `RETRY_FIRST_SECONDS`.
+    ///
+    /// # Errors
+    /// If one of them is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
         Ok(Self {
             client: environment.sqs(),
-            url: environment.variables.required("QUEUE_URL")?.to_owned(),
-            max_receives: environment.variables.parsed("QUEUE_MAX_RECEIVES")?,
-            first_wait: Duration::from_secs(environment.variables.parsed("RETRY_FIRST_SECONDS")?),
+            url: variables.required("QUEUE_URL")?.to_owned(),
+            max_receives: variables.parsed("QUEUE_MAX_RECEIVES")?,
+            first_retry_delay: Duration::from_secs(variables.parsed("RETRY_FIRST_SECONDS")?),
         })
     }
 
-    /// Works off a batch. Messages are handled side by side; the answer names those that were not
-    /// done.
+    /// Processes the messages of a batch concurrently. The response lists those that failed.
     pub async fn process<M, F, Fut>(&self, event: SqsEvent, handle: F) -> SqsBatchResponse
     where
         M: DeserializeOwned,
         F: Fn(Delivery<M>) -> Fut,
         Fut: Future<Output = Result<(), Retry>>,
     {
-        let ends = join_all(
-            event
-                .records
-                .into_iter()
-                .map(|message| self.process_message(message, &handle)),
-        )
-        .await;
+        let messages = event.records.into_iter();
+        let failed = join_all(messages.map(|message| self.process_message(message, &handle))).await;
         let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = ends
+        response.batch_item_failures = failed
             .into_iter()
             .flatten()
             .map(|message_id| {
@@ -99,7 +98,7 @@ impl Consumer {
         response
     }
 
-    /// The id of the message if it was not done.
+    /// Returns the id of the message if it failed.
     async fn process_message<M, F, Fut>(&self, message: SqsMessage, handle: &F) -> Option<String>
     where
         M: DeserializeOwned,
@@ -112,57 +111,51 @@ impl Consumer {
             .get("ApproximateReceiveCount")
             .and_then(|count| count.parse().ok())
             .unwrap_or(1);
-        let parsed = serde_json::from_str::<M>(message.body.as_deref().unwrap_or_default());
-        let ended = match parsed {
+        let body = message.body.as_deref().unwrap_or_default();
+        let result = match serde_json::from_str::<M>(body) {
             Ok(parsed) => {
-                let is_last_attempt = receive_count >= self.max_receives;
                 handle(Delivery {
                     message: parsed,
                     message_id: message_id.clone(),
                     receive_count,
                     max_receives: self.max_receives,
-                    is_last_attempt,
+                    is_last_attempt: receive_count >= self.max_receives,
                 })
                 .await
             }
-            // The category alone: the text may repeat what the message holds.
+            // Only the category: the error's text may repeat content of the message.
             Err(error) => Err(Retry::new(format!(
-                "the message does not read ({:?} error)",
+                "failed to deserialize the message ({:?} error)",
                 error.classify()
             ))),
         };
-        match ended {
-            Ok(()) => None,
-            Err(retry) => {
-                let wait = retry
-                    .after
-                    .unwrap_or_else(|| self.backoff(receive_count))
-                    .min(LONGEST_WAIT);
-                tracing::warn!(
-                    message_id,
-                    receive_count,
-                    reason = retry.reason,
-                    wait_seconds = wait.as_secs(),
-                    "message not done"
-                );
-                self.hide(&message, wait).await;
-                Some(message_id)
-            }
-        }
+        let retry = result.err()?;
+        let delay = retry
+            .after
+            .unwrap_or_else(|| self.backoff(receive_count))
+            .min(MAX_RETRY_DELAY);
+        tracing::warn!(
+            message_id,
+            receive_count,
+            reason = retry.reason,
+            wait_seconds = delay.as_secs(),
+            "message processing failed"
+        );
+        self.hide(&message, delay).await;
+        Some(message_id)
     }
 
-    /// Doubles with every try, with jitter, so that what failed together does not come back together.
+    /// Doubles with every receive. Jitter spreads messages that failed at the same time.
     fn backoff(&self, receive_count: u32) -> Duration {
         let doubled = self
-            .first_wait
+            .first_retry_delay
             .saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
         let [byte] = random::bytes::<1>();
         doubled.mul_f64(0.5 + f64::from(byte) / 510.0)
     }
 
-    /// Hides the message until it is to be tried again. If that fails, the queue's own visibility
-    /// timeout decides.
-    async fn hide(&self, message: &SqsMessage, wait: Duration) {
+    /// Hides the message until its retry. If the call fails, the queue's visibility timeout applies.
+    async fn hide(&self, message: &SqsMessage, delay: Duration) {
         let Some(handle) = &message.receipt_handle else {
             return;
         };
@@ -171,19 +164,20 @@ impl Consumer {
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(handle)
-            .visibility_timeout(i32::try_from(wait.as_secs()).unwrap_or(i32::MAX))
+            .visibility_timeout(i32::try_from(delay.as_secs()).unwrap_or(i32::MAX))
             .send()
             .await;
         if hidden.is_err() {
-            tracing::warn!(
-                "message could not be hidden; it comes back after the queue's visibility timeout"
-            );
+            tracing::warn!("visibility change failed; the queue's visibility timeout applies");
         }
     }
 }
 
-/// Runs a function of SQS batches in Lambda until the instance is retired. `handle` is told when its time is
-/// up: at that moment Lambda ends it, whatever it is at.
+/// Runs an SQS function in Lambda until the instance is retired. `handle` receives the deadline at which
+/// Lambda kills the invocation.
+///
+/// # Errors
+/// If the Lambda runtime API fails.
 pub async fn run<H, F>(handle: H) -> Result<(), Error>
 where
     H: Fn(SqsEvent, Instant) -> F,
@@ -197,7 +191,7 @@ where
     .await
 }
 
-/// Lambda names the deadline by the clock on the wall, in epoch milliseconds.
+/// Converts Lambda's deadline from epoch milliseconds.
 fn deadline(milliseconds: u64) -> Instant {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
     let left = at.duration_since(SystemTime::now()).unwrap_or_default();

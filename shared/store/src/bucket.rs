@@ -1,5 +1,4 @@
-//! The bucket: presigned URLs for the app, small objects of our own. Recordings' bytes are the
-//! downloader's business.
+//! The bucket: presigned URLs and small objects. The downloader transfers recordings itself.
 
 use std::time::Duration;
 
@@ -15,18 +14,18 @@ use serde_json::Value;
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_runtime::{AwsError, random};
 
-/// Events above this size go to the bucket.
-const LARGEST_INLINE: usize = 200 * 1024;
+/// Maximum size in bytes of an event in a message. Larger ones are stored in the bucket.
+const MAX_INLINE_EVENT: usize = 200 * 1024;
 
-/// How long a presigned URL is good for.
+/// Validity of a presigned URL.
 pub const PRESIGNED_URL_TTL: Duration = Duration::from_secs(3600);
 
-/// A multipart upload that was begun.
+/// An incomplete multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUpload {
-    /// The key under which it would lie.
+    /// Object key.
     pub key: String,
-    /// S3's id of it.
+    /// Upload id.
     pub id: String,
 }
 
@@ -39,6 +38,9 @@ pub struct Bucket {
 
 impl Bucket {
     /// The bucket that `BUCKET` names.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.s3(),
@@ -46,17 +48,20 @@ impl Bucket {
         })
     }
 
-    /// Its name.
+    /// The name of the bucket.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The client, for the downloader's transfers.
+    /// The S3 client, for the downloader.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The multipart uploads of recordings that were begun before a time and neither completed nor aborted.
+    /// Lists incomplete multipart uploads of recordings that started before the given time.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn uploads_started_before(
         &self,
         before: Timestamp,
@@ -73,23 +78,26 @@ impl Bucket {
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
-            let more = page.is_truncated == Some(true);
+            let is_truncated = page.is_truncated == Some(true);
             for upload in page.uploads.unwrap_or_default() {
                 let old = upload
                     .initiated
-                    .is_some_and(|begun| begun.secs() < before.as_second());
+                    .is_some_and(|started| started.secs() < before.as_second());
                 if let (true, Some(key), Some(id)) = (old, upload.key, upload.upload_id) {
                     found.push(OpenUpload { key, id });
                 }
             }
             (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
-            if !more || key_marker.is_none() {
+            if !is_truncated || key_marker.is_none() {
                 return Ok(found);
             }
         }
     }
 
-    /// Gives an upload's parts back. That it is gone already is as good.
+    /// Aborts an upload. Succeeds also if it no longer exists.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), AwsError> {
         let aborted = self
             .client
@@ -106,11 +114,14 @@ impl Bucket {
         }
     }
 
-    /// A URL by which anybody who has it can read the object for an hour.
+    /// Presigns a GET URL, valid for [`PRESIGNED_URL_TTL`].
+    ///
+    /// # Errors
+    /// If presigning fails.
     pub async fn presigned_url(&self, key: &str) -> Result<SecretString, AwsError> {
         let call = "presigned GetObject";
         let config = PresigningConfig::expires_in(PRESIGNED_URL_TTL)
-            .map_err(|_| AwsError::unexpected_response(call, "lifetime not possible"))?;
+            .map_err(|_| AwsError::unexpected_response(call, "invalid expiry"))?;
         let request = self
             .client
             .get_object()
@@ -122,7 +133,10 @@ impl Bucket {
         Ok(SecretString::from(request.uri()))
     }
 
-    /// Writes a small object.
+    /// Writes a JSON object.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn put_json(&self, key: &str, body: Vec<u8>) -> Result<(), AwsError> {
         self.client
             .put_object()
@@ -136,11 +150,14 @@ impl Bucket {
             .map_err(|error| AwsError::from_sdk("PutObject", &error))
     }
 
-    /// What of an event goes into its message: the event, or, above 200 KiB, the name of the object in
-    /// which it is put first. SQS takes 1 MiB, with what surrounds it.
+    /// Returns the event as a message body. Above 200 KiB, stores the event as an object first, because SQS
+    /// allows 1 MiB per message.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn event_body(&self, event: Value) -> Result<EventBody, AwsError> {
         let text = event.to_string();
-        if text.len() <= LARGEST_INLINE {
+        if text.len() <= MAX_INLINE_EVENT {
             return Ok(EventBody::Event(event));
         }
         let key = format!("events/{:032x}.json", u128::from_be_bytes(random::bytes()));
@@ -148,31 +165,37 @@ impl Bucket {
         Ok(EventBody::ObjectKey(key))
     }
 
-    /// Reads a small object that we wrote. `None` if it is not there.
+    /// Reads a small object. `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsError> {
-        let answer = self
+        let response = self
             .client
             .get_object()
             .bucket(&self.name)
             .key(key)
             .send()
             .await;
-        let answer = match answer {
-            Ok(answer) => answer,
+        let response = match response {
+            Ok(response) => response,
             Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
                 return Ok(None);
             }
             Err(error) => return Err(AwsError::from_sdk("GetObject", &error)),
         };
-        let body = answer
+        let body = response
             .body
             .collect()
             .await
-            .map_err(|_| AwsError::unexpected_response("GetObject", "body broke off"))?;
+            .map_err(|_| AwsError::unexpected_response("GetObject", "body was interrupted"))?;
         Ok(Some(body.to_vec()))
     }
 
-    /// Removes an object that is no longer needed.
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
     pub async fn delete(&self, key: &str) -> Result<(), AwsError> {
         self.client
             .delete_object()

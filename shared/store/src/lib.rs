@@ -1,10 +1,11 @@
-//! Reelay's state on AWS, each resource as a concrete type over its SDK client: tables, queues, bucket,
-//! token vault, notification outbox.
+//! Reelay's state on AWS: tables, queues, bucket, token vault, notification outbox. Each is a concrete struct
+//! over its SDK client.
 //!
-//! Nothing here decides; it reads, writes and sends what `reelay_domain` says. There are no traits over the
-//! clients: tests run the same code against real engines over HTTP.
+//! This crate decides nothing; `reelay_domain` does. There are no traits over the clients: tests run the same
+//! code against real engines over HTTP.
 
 pub mod bucket;
+mod item;
 pub mod links;
 pub mod outbox;
 pub mod queue;

@@ -1,8 +1,8 @@
-//! Facts about recordings, made once and told to every app user whom they concern.
+//! Notifications about recordings, published to every app user concerned.
 //!
-//! A fact's sequence number is drawn before the state for its body is read, so the fact with the
-//! highest number always shows the latest state, however many are made at the same time. The body is
-//! frozen in the table; whoever comes again, after a crash or a redelivery, sends what was frozen.
+//! The sequence number is drawn before the recording is read, so the notification with the highest number
+//! shows the latest state. The rendered body is saved in the table; a repetition after a crash or a
+//! redelivery sends the saved body.
 
 use jiff::SignedDuration;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
@@ -14,10 +14,10 @@ use crate::recordings::{RecordingTable, RecordingWithFiles};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 
-/// How long a frozen fact is kept: as long as SQS can redeliver what led to it.
-const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Retention of a saved notification: as long as SQS can redeliver the message that caused it.
+const RETENTION: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Makes facts and sends them to the notifications queue.
+/// Creates notifications about recordings and sends them to the notifications queue.
 #[derive(Debug)]
 pub struct NotificationOutbox {
     notifications: Queue<NotificationMessage>,
@@ -27,6 +27,9 @@ pub struct NotificationOutbox {
 
 impl NotificationOutbox {
     /// Uses `NOTIFICATIONS_QUEUE_URL` and `BUCKET`.
+    ///
+    /// # Errors
+    /// If one of them is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
@@ -35,33 +38,37 @@ impl NotificationOutbox {
         })
     }
 
-    /// Tells a fact to these app users. Safe to repeat. Gives the overview that was read for the fact, or `None` if it is gone, erased together with its user.
+    /// Publishes a notification to the given app users. Safe to repeat. Returns the overview that was read for
+    /// it, or `None` if the recording has been erased.
+    ///
+    /// # Errors
+    /// If an AWS call fails.
     pub async fn publish(
         &self,
         table: &RecordingTable,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-        fact: &RecordingNotification,
+        notification: &RecordingNotification,
         app_users: &[AppUserId],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
         let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
             return Ok(None);
         };
-        let Some(loaded) = table.overview(zoom_user, id, fact.file()).await? else {
+        let Some(loaded) = table.overview(zoom_user, id, notification.file()).await? else {
             return Ok(None);
         };
         let recording = loaded.recording();
         let now = self.clock.now();
-        let mut frozen = Vec::with_capacity(app_users.len());
+        let mut saved = Vec::with_capacity(app_users.len());
         for app_user in app_users {
-            let notification = fact.render(app_user, &recording, sequence, &self.bucket, now);
-            frozen.push(
+            let rendered = notification.render(app_user, &recording, sequence, &self.bucket, now);
+            saved.push(
                 table
-                    .freeze(zoom_user, notification, (now + KEPT).as_second())
+                    .save_notification(zoom_user, rendered, (now + RETENTION).as_second())
                     .await?,
             );
         }
-        let messages: Vec<_> = frozen.into_iter().map(NotificationMessage::new).collect();
+        let messages: Vec<_> = saved.into_iter().map(NotificationMessage::new).collect();
         self.notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;

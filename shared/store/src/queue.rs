@@ -9,11 +9,11 @@ use serde::Serialize;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 
-/// SQS takes at most ten messages in a call.
-const MOST_MESSAGES: usize = 10;
+/// Maximum messages of a batch (SQS).
+const MAX_BATCH_MESSAGES: usize = 10;
 
-/// And at most 1 MiB in all; we stay far below, so that a batch of large messages is split.
-const MOST_BYTES: usize = 200 * 1024;
+/// Maximum bytes of a batch, well below SQS's 1 MiB.
+const MAX_BATCH_BYTES: usize = 200 * 1024;
 
 /// A queue to which messages of type `M` are sent.
 #[derive(Debug)]
@@ -24,7 +24,10 @@ pub struct Queue<M> {
 }
 
 impl<M: Serialize> Queue<M> {
-    /// The queue whose URL the variable holds.
+    /// The queue whose URL is in the given variable.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn from_env(environment: &Environment, variable: &str) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.sqs(),
@@ -33,51 +36,48 @@ impl<M: Serialize> Queue<M> {
         })
     }
 
-    /// Sends one message. `tenant` is the fair queue's group: one Zoom account's backlog does not
-    /// starve the others (SQS, "Fair queues").
+    /// Sends one message. `tenant` is the message group of the fair queue: a backlog of one Zoom account does
+    /// not delay the others (SQS, "Fair queues").
+    ///
+    /// # Errors
+    /// If the SQS call fails.
     pub async fn send(&self, message: &M, tenant: &str) -> Result<(), AwsError> {
-        let body = json(message)?;
-        let sent = self
-            .client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body)
-            .message_group_id(tenant);
-        sent.send()
-            .await
-            .map(|_| ())
-            .map_err(|error| AwsError::from_sdk("SendMessage", &error))
+        self.send_delayed(message, tenant, 0).await
     }
 
-    /// Sends one message that is delivered only after a while: at most 15 minutes (SQS, "Delay queues").
+    /// Sends one message with a delay of at most 900 seconds (SQS, "Delay queues").
+    ///
+    /// # Errors
+    /// If the SQS call fails.
     pub async fn send_delayed(
         &self,
         message: &M,
         tenant: &str,
         seconds: i32,
     ) -> Result<(), AwsError> {
-        let body = json(message)?;
         self.client
             .send_message()
             .queue_url(&self.url)
-            .message_body(body)
+            .message_body(json(message)?)
             .message_group_id(tenant)
-            .delay_seconds(seconds)
+            .set_delay_seconds(Some(seconds).filter(|seconds| *seconds > 0))
             .send()
             .await
             .map(|_| ())
             .map_err(|error| AwsError::from_sdk("SendMessage", &error))
     }
 
-    /// Sends any number of messages in batches. An error means that some were not sent: the caller
-    /// repeats all, since receivers take repeats for what they are.
+    /// Sends messages in batches.
+    ///
+    /// # Errors
+    /// If some messages were not sent. The caller may send all of them again, because consumers are idempotent.
     pub async fn send_all(&self, messages: &[M], tenant: &str) -> Result<(), AwsError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for message in messages {
             let body = json(message)?;
-            if batch.len() == MOST_MESSAGES
-                || (bytes + body.len() > MOST_BYTES && !batch.is_empty())
+            if batch.len() == MAX_BATCH_MESSAGES
+                || (bytes + body.len() > MAX_BATCH_BYTES && !batch.is_empty())
             {
                 self.send_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
@@ -89,7 +89,7 @@ impl<M: Serialize> Queue<M> {
                 .message_group_id(tenant)
                 .build()
                 .map_err(|_| {
-                    AwsError::unexpected_response("SendMessageBatch", "entry could not be built")
+                    AwsError::unexpected_response("SendMessageBatch", "failed to build an entry")
                 })?;
             batch.push(entry);
         }
@@ -101,7 +101,7 @@ impl<M: Serialize> Queue<M> {
     }
 
     async fn send_batch(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), AwsError> {
-        let answer = self
+        let response = self
             .client
             .send_message_batch()
             .queue_url(&self.url)
@@ -109,8 +109,8 @@ impl<M: Serialize> Queue<M> {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("SendMessageBatch", &error))?;
-        // The call succeeds even if single messages were refused.
-        match answer.failed.first() {
+        // The call succeeds even if single messages were rejected.
+        match response.failed.first() {
             None => Ok(()),
             Some(failed) => Err(AwsError::unexpected_response(
                 "SendMessageBatch",
@@ -122,6 +122,6 @@ impl<M: Serialize> Queue<M> {
 
 fn json<M: Serialize>(message: &M) -> Result<String, AwsError> {
     serde_json::to_string(message).map_err(|_| {
-        AwsError::unexpected_response("SendMessage", "message can't be written as JSON")
+        AwsError::unexpected_response("SendMessage", "failed to serialize the message")
     })
 }

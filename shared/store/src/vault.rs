@@ -1,10 +1,9 @@
-//! The token vault: OAuth tokens under a KMS key.
+//! The token vault: OAuth tokens, encrypted under a KMS key.
 //!
-//! Envelope encryption: KMS makes a data key bound to an encryption context (whose tokens, and what
-//! for), the tokens are sealed with AES-256-GCM under it, and only the encrypted data key is kept. One
-//! KMS call a write and one a read, for tokens of any length; KMS itself takes 4 KiB at most. What was
-//! sealed for one owner does not open for another: KMS refuses the data key, and the MAC covers the
-//! owner too.
+//! Envelope encryption: KMS generates a data key bound to an encryption context (owner and purpose),
+//! AES-256-GCM encrypts the tokens with it, and only the encrypted data key is stored. This costs one KMS
+//! call per write or read for tokens of any length; KMS itself encrypts at most 4 KiB. Another owner cannot
+//! decrypt the tokens: KMS rejects the data key, and the authenticated data contains the owner.
 
 use std::fmt;
 
@@ -23,12 +22,12 @@ use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_runtime::random;
 
-/// Whose tokens they are. It becomes KMS's encryption context, so it can't be changed afterwards.
+/// The owner of tokens. It is KMS's encryption context, so it is fixed at encryption.
 #[derive(Debug, Clone)]
 pub enum TokenOwner {
-    /// A grant's tokens.
+    /// A grant.
     Grant(ZoomUser),
-    /// The tokens of an exchange whose Zoom user is not known yet, by the exchange's key.
+    /// An exchange whose Zoom user is not known yet, by its key.
     Exchange(String),
 }
 
@@ -44,18 +43,18 @@ impl TokenOwner {
 /// A pair of OAuth tokens.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Good for an hour.
+    /// Valid for an hour.
     pub access_token: SecretString,
-    /// Good for one refresh within 90 days.
+    /// Valid for one refresh within 90 days.
     pub refresh_token: SecretString,
 }
 
-/// Tokens that may rest in a table.
+/// Encrypted tokens, as a table stores them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncryptedTokens {
     /// Data key, encrypted by KMS.
     key: String,
-    /// AES-GCM nonce, then the sealed pair.
+    /// AES-GCM nonce, followed by the ciphertext.
     text: String,
 }
 
@@ -65,14 +64,14 @@ impl fmt::Debug for EncryptedTokens {
     }
 }
 
-/// Why tokens could not be sealed or opened.
+/// Error of encryption or decryption.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// KMS did not answer, or refused.
+    /// A KMS call failed.
     #[error(transparent)]
     Kms(#[from] AwsError),
-    /// They are another owner's, or were altered.
-    #[error("the sealed tokens do not open")]
+    /// The tokens belong to another owner or were altered.
+    #[error("failed to decrypt stored tokens")]
     DecryptionFailed,
 }
 
@@ -85,7 +84,7 @@ struct Plain {
 const PURPOSE: &str = "oauth-tokens";
 const NONCE: usize = 12;
 
-/// The vault.
+/// The token vault.
 #[derive(Debug)]
 pub struct Vault {
     client: Client,
@@ -93,7 +92,10 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// The vault under the KMS key that `TOKEN_KEY_ID` names.
+    /// The vault with the KMS key that `TOKEN_KEY_ID` names.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.kms(),
@@ -101,14 +103,17 @@ impl Vault {
         })
     }
 
-    /// Seals a pair for its owner.
+    /// Encrypts a pair for its owner.
+    ///
+    /// # Errors
+    /// [`VaultError`].
     pub async fn encrypt(
         &self,
         owner: &TokenOwner,
         tokens: &Tokens,
     ) -> Result<EncryptedTokens, VaultError> {
         let (kind, id) = owner.context();
-        let made = self
+        let generated = self
             .client
             .generate_data_key()
             .key_id(&self.key_id)
@@ -118,10 +123,13 @@ impl Vault {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("GenerateDataKey", &error))?;
-        let (Some(data_key), Some(encrypted)) = (made.plaintext, made.ciphertext_blob) else {
-            return Err(
-                AwsError::unexpected_response("GenerateDataKey", "no key in the answer").into(),
-            );
+        let (Some(data_key), Some(encrypted)) = (generated.plaintext, generated.ciphertext_blob)
+        else {
+            return Err(AwsError::unexpected_response(
+                "GenerateDataKey",
+                "the response has no key",
+            )
+            .into());
         };
         let plain = serde_json::to_vec(&Plain {
             a: tokens.access_token.expose_secret().to_owned(),
@@ -135,27 +143,30 @@ impl Vault {
             msg: &plain,
             aad: owner.as_bytes(),
         };
-        let sealed = cipher
+        let ciphertext = cipher
             .encrypt(&nonce.into(), payload)
             .map_err(|_| VaultError::DecryptionFailed)?;
         Ok(EncryptedTokens {
             key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
-            text: STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()),
+            text: STANDARD_NO_PAD.encode([&nonce[..], &ciphertext].concat()),
         })
     }
 
-    /// Opens a pair for the owner that it was sealed for.
+    /// Decrypts a pair of the given owner.
+    ///
+    /// # Errors
+    /// [`VaultError`].
     pub async fn decrypt(
         &self,
         owner: &TokenOwner,
-        sealed: &EncryptedTokens,
+        encrypted_tokens: &EncryptedTokens,
     ) -> Result<Tokens, VaultError> {
         let (kind, id) = owner.context();
         let encrypted = STANDARD_NO_PAD
-            .decode(&sealed.key)
+            .decode(&encrypted_tokens.key)
             .map_err(|_| VaultError::DecryptionFailed)?;
         let text = STANDARD_NO_PAD
-            .decode(&sealed.text)
+            .decode(&encrypted_tokens.text)
             .map_err(|_| VaultError::DecryptionFailed)?;
         let (nonce, text) = text
             .split_first_chunk::<NONCE>()

@@ -1,4 +1,4 @@
-//! The one HTTP client, and what can go wrong below HTTP.
+//! The HTTP client, its timeouts, and the errors that are common to all calls.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,41 +11,43 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::endpoints::Endpoints;
 
-/// The longest JSON answer that is read, in bytes. A full page of 300 meetings is well below 2 MiB.
-const LONGEST_JSON: usize = 8 * 1024 * 1024;
+/// Maximum size of a JSON response body, in bytes. A full page of 300 meetings is below 2 MiB.
+const MAX_JSON_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long to wait for Zoom.
+/// Timeouts of the calls to Zoom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Name, TCP and TLS together.
+    /// Limit for DNS, TCP and TLS together.
     pub connect: Duration,
-    /// A whole call of those that a waiting browser depends on: the token endpoint and `users/me`.
+    /// Limit for a whole token-endpoint or `users/me` call. A browser waits for these.
     pub oauth: Duration,
-    /// A whole call of the other REST calls.
+    /// Limit for a whole call of the other REST endpoints.
     pub rest: Duration,
-    /// The longest silence within a download: until the answer begins, and between two reads of it.
-    /// A download as a whole has no limit.
-    pub stall: Duration,
+    /// Limit for each read of a download, the response header included. A download as a whole has no
+    /// limit.
+    pub read: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            // An exchange and `users/me`, one after the other, stay below the 30 s of API Gateway.
+            // An exchange followed by `users/me` must fit into API Gateway's 30 s.
             oauth: Duration::from_secs(8),
             rest: Duration::from_secs(20),
-            stall: Duration::from_secs(30),
+            read: Duration::from_secs(30),
         }
     }
 }
 
-/// The HTTP client could not be made: no usable TLS roots, as a rule.
+/// The HTTP client could not be built, usually because no TLS root certificates are available.
 #[derive(Debug, thiserror::Error)]
-#[error("could not set up the http client")]
+#[error("failed to build the http client")]
 pub struct ClientBuildError(#[source] reqwest::Error);
 
-/// Zoom, over HTTP. Make it once and clone it: clones share connections and the TLS configuration.
+/// Client for Zoom's OAuth, REST and download endpoints.
+///
+/// Create one per process. Clones share the connection pool and the TLS configuration.
 #[derive(Clone)]
 pub struct ZoomClient {
     pub(crate) http: Client,
@@ -54,23 +56,25 @@ pub struct ZoomClient {
 }
 
 impl ZoomClient {
-    /// Sets up the client; connects to nothing.
+    /// Builds the client without opening a connection.
+    ///
+    /// # Errors
+    /// [`ClientBuildError`] if the TLS backend cannot be initialized.
     pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientBuildError> {
         let mut builder = Client::builder()
             .user_agent(concat!("reelay/", env!("CARGO_PKG_VERSION")))
-            // Tokens must not follow a redirect that nobody looked at.
+            // An automatic redirect could forward a token to an unchecked host.
             .redirect(redirect::Policy::none())
-            // A refresh token works once, so a request that may have arrived is never repeated here.
+            // Refresh tokens are single-use, so a request that Zoom may have received is never resent.
             .retry(reqwest::retry::never())
             .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.stall)
-            // The ranges of one file shall run over several connections; HTTP/2 would press them
-            // through one, with one congestion window.
+            .read_timeout(timeouts.read)
+            // HTTP/2 would multiplex parallel ranges over one connection and one congestion window.
             .http1_only()
-            // A frozen function wakes to connections that the other side has closed meanwhile.
+            // After a freeze, Lambda resumes with pooled connections that the server has closed.
             .pool_idle_timeout(Duration::from_secs(15));
         if endpoints.is_loopback() {
-            // A proxy from the environment is for the world outside.
+            // A proxy from the environment cannot reach this machine's loopback.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(ClientBuildError)?;
@@ -91,109 +95,108 @@ impl fmt::Debug for ZoomClient {
     }
 }
 
-/// A connection that failed. It keeps the kind only: the cause's own text names the URL.
+/// A connection-level failure. Keeps the kind only, because reqwest's message contains the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NetworkError {
-    /// The host's name could not be resolved. Nothing was sent.
-    #[error("the host name could not be resolved")]
+    /// DNS resolution failed. No request was sent.
+    #[error("dns resolution failed")]
     Dns,
-    /// No connection: refused, unreachable, or not in time. Nothing was sent.
-    #[error("no connection")]
+    /// The connection was refused, unreachable or timed out. No request was sent.
+    #[error("connection failed")]
     Connect,
-    /// The TLS handshake failed. Nothing was sent.
-    #[error("no secure connection")]
+    /// The TLS handshake failed. No request was sent.
+    #[error("tls handshake failed")]
     Tls,
-    /// Silence, for longer than the [`Timeouts`] allow.
-    #[error("no answer in time")]
+    /// A limit of [`Timeouts`] expired after the connection was established.
+    #[error("request timed out")]
     Timeout,
-    /// The connection was reset or closed before an answer was complete.
-    #[error("the connection broke off")]
-    Broken,
-    /// The other side does not speak HTTP properly, or something else below it failed.
-    #[error("the connection failed")]
+    /// The connection was reset or closed before the response was complete.
+    #[error("connection closed before the response was complete")]
+    ConnectionClosed,
+    /// Another failure, for example a response that is not HTTP.
+    #[error("http protocol error")]
     Other,
 }
 
 impl NetworkError {
-    /// Whether it is certain that the request never left.
+    /// Whether the failure happened before any byte of the request was sent.
     pub fn is_before_send(self) -> bool {
         matches!(self, Self::Dns | Self::Connect | Self::Tls)
     }
 
-    pub(crate) fn of(error: &reqwest::Error) -> Self {
+    pub(crate) fn from_reqwest(error: &reqwest::Error) -> Self {
         let mut kinds = Vec::new();
-        let mut broke_off = false;
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-        while let Some(error) = cause {
+        let mut is_incomplete = false;
+        let mut source: Option<&(dyn StdError + 'static)> = Some(error);
+        while let Some(error) = source {
             if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
-                broke_off |= hyper.is_incomplete_message();
+                is_incomplete |= hyper.is_incomplete_message();
             }
             if let Some(io) = error.downcast_ref::<io::Error>() {
-                io_kinds(io, &mut kinds);
+                collect_io_kinds(io, &mut kinds);
             }
-            cause = error.source();
+            source = error.source();
         }
-        let any = |wanted: &[io::ErrorKind]| kinds.iter().any(|kind| wanted.contains(kind));
+        let has_any = |wanted: &[io::ErrorKind]| kinds.iter().any(|kind| wanted.contains(kind));
         if error.is_dns() {
             Self::Dns
         } else if error.is_connect() {
-            // rustls reports what it dislikes as invalid data, and a peer that hangs up in the middle
-            // of the handshake as an early end; TCP's own connect knows neither.
-            if any(&[io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof]) {
+            // rustls reports protocol errors as InvalidData and a peer that closes during the handshake
+            // as UnexpectedEof. TCP's connect reports neither.
+            if has_any(&[io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof]) {
                 Self::Tls
             } else {
                 Self::Connect
             }
         } else if error.is_timeout() {
             Self::Timeout
-        } else if any(&[
+        } else if has_any(&[
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::ConnectionAborted,
             io::ErrorKind::BrokenPipe,
             io::ErrorKind::NotConnected,
             io::ErrorKind::UnexpectedEof,
-        ]) || broke_off
+        ]) || is_incomplete
         {
-            Self::Broken
+            Self::ConnectionClosed
         } else {
             Self::Other
         }
     }
 }
 
-/// The kinds of an I/O error and of those inside it. `source()` steps over an error that was boxed
-/// into an I/O error, so these are looked at by hand.
-fn io_kinds(error: &io::Error, kinds: &mut Vec<io::ErrorKind>) {
+/// Collects the kinds of an I/O error and of the errors boxed inside it, which `source()` skips.
+fn collect_io_kinds(error: &io::Error, kinds: &mut Vec<io::ErrorKind>) {
     kinds.push(error.kind());
     if let Some(inner) = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<io::Error>())
     {
-        io_kinds(inner, kinds);
+        collect_io_kinds(inner, kinds);
     }
 }
 
-/// A call that Zoom could not serve: worth another attempt later.
+/// A failure that says nothing about the token or the resource. The caller can retry later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransientError {
     /// The connection failed.
-    #[error("zoom could not be reached: {0}")]
+    #[error("request to zoom failed: {0}")]
     Network(NetworkError),
-    /// Zoom answered 5xx.
-    #[error("zoom answered {status}")]
+    /// Zoom responded with 5xx.
+    #[error("zoom responded with status {status}")]
     ServerError {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
     },
-    /// Zoom answered something that is not what it documents: a redirect, no JSON, needed fields
-    /// missing, or more than 8 MiB.
-    #[error("the answer of zoom could not be read")]
+    /// The response is not what Zoom documents: a redirect, invalid JSON, a missing required field, or
+    /// a body of more than 8 MiB.
+    #[error("zoom sent a malformed response")]
     MalformedResponse,
 }
 
 impl TransientError {
-    /// Whether Zoom may have carried out the call all the same. After such a refresh the old refresh
-    /// token may be spent.
+    /// Whether Zoom may have processed the request despite the error. A refresh token that was sent in
+    /// such a request may be consumed.
     pub fn is_outcome_unknown(self) -> bool {
         match self {
             Self::Network(error) => !error.is_before_send(),
@@ -201,20 +204,20 @@ impl TransientError {
         }
     }
 
-    pub(crate) fn of(error: &reqwest::Error) -> Self {
-        Self::Network(NetworkError::of(error))
+    pub(crate) fn from_reqwest(error: &reqwest::Error) -> Self {
+        Self::Network(NetworkError::from_reqwest(error))
     }
 }
 
-/// Reads an answer that should be JSON, but never more than fits.
+/// Reads a response body of at most [`MAX_JSON_BYTES`].
 pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, TransientError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| TransientError::of(&error))?
+        .map_err(|error| TransientError::from_reqwest(&error))?
     {
-        if bytes.len() + chunk.len() > LONGEST_JSON {
+        if bytes.len() + chunk.len() > MAX_JSON_BYTES {
             return Err(TransientError::MalformedResponse);
         }
         bytes.extend_from_slice(&chunk);
@@ -222,8 +225,8 @@ pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, T
     Ok(bytes)
 }
 
-/// `Authorization: Bearer`, kept out of logs and of HPACK tables. `None` if the token cannot stand in
-/// a header, hence is none of Zoom's.
+/// Formats the `Authorization: Bearer` value and marks it sensitive. Returns `None` if the token contains
+/// a character that header values forbid; Zoom issues no such token.
 pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
     value.set_sensitive(true);

@@ -1,15 +1,13 @@
-//! Downloads: one request at a time, whole or a range, with the body as a stream.
+//! Downloads of whole files and byte ranges, with a streaming body.
 //!
-//! What an answer means, by status:
-//!
-//! | answer | result |
+//! | response | result |
 //! |---|---|
-//! | 200, 206 for the range that was asked | [`Download`] |
-//! | 200, 206 with an HTML page | [`DownloadError::HtmlInsteadOfFile`]: Zoom's way of saying "gone" or "not with this token" |
-//! | 206 for another range, or unasked | [`DownloadError::RangeMismatch`] |
+//! | 200, or 206 with the requested range | [`Download`] |
+//! | 200 or 206 with an HTML page | [`DownloadError::HtmlInsteadOfFile`]: Zoom's page for a deleted file or a rejected token |
+//! | 206 with another range, or without a range request | [`DownloadError::RangeMismatch`] |
 //! | 301, 302, 303, 307, 308 | followed, see [`ZoomClient::download`] |
-//! | 401, 403, 404, 410, 416, 429, 5xx | the variant of that name |
-//! | any other | [`DownloadError::UnexpectedStatus`] |
+//! | 401, 403, 404, 410, 416, 429, 5xx | the variant for that status |
+//! | any other status | [`DownloadError::UnexpectedStatus`] |
 
 use std::fmt;
 use std::future::poll_fn;
@@ -29,10 +27,10 @@ use crate::client::{NetworkError, ZoomClient, bearer};
 use crate::hosts::{AllowedUrl, DisallowedUrl, DownloadHosts};
 use crate::rate_limit::{RateLimit, RetryAfter};
 
-/// How many redirects one download follows. Zoom makes one.
+/// Maximum number of redirects that one download follows. Zoom sends one.
 pub const MAX_REDIRECTS: usize = 5;
 
-/// Bytes of a file, counted from 0, both ends included as in HTTP. Never empty.
+/// A non-empty byte range with zero-based, inclusive positions (RFC 9110, section 14.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     first: u64,
@@ -40,7 +38,7 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// From `first` to `last`, both included; `None` if `last` comes before `first`.
+    /// Returns the range from `first` to `last`, or `None` if `last` is less than `first`.
     pub fn new(first: u64, last: u64) -> Option<Self> {
         (first <= last).then_some(Self {
             first,
@@ -48,17 +46,17 @@ impl ByteRange {
         })
     }
 
-    /// From `first` to the end of the file.
+    /// Returns the range from `first` to the end of the file.
     pub fn starting_at(first: u64) -> Self {
         Self { first, last: None }
     }
 
-    /// The first byte.
+    /// Position of the first byte.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// The last byte, `None` for the end of the file.
+    /// Position of the last byte; `None` means the end of the file.
     pub fn last(&self) -> Option<u64> {
         self.last
     }
@@ -70,29 +68,28 @@ impl ByteRange {
         }
     }
 
-    /// Whether `got` is what was asked: from the same byte, and as far as asked or to the end of the
-    /// file.
-    fn is_satisfied_by(&self, got: &ContentRange) -> bool {
-        let end = got.total.map(|total| total.saturating_sub(1));
+    /// Whether `received` covers this range, cut at the end of the file.
+    fn is_satisfied_by(&self, received: &ContentRange) -> bool {
+        let end = received.total.map(|total| total.saturating_sub(1));
         let last = match (self.last, end) {
-            (Some(asked), Some(end)) => asked.min(end),
-            (Some(asked), None) => asked,
+            (Some(last), Some(end)) => last.min(end),
+            (Some(last), None) => last,
             (None, Some(end)) => end,
-            // To the end of a file whose length the server does not tell: nothing to hold it against.
-            (None, None) => got.last,
+            // The file length is unknown, so any last position is accepted.
+            (None, None) => received.last,
         };
-        got.first == self.first && got.last == last
+        received.first == self.first && received.last == last
     }
 }
 
-/// `Content-Range` of a 206.
+/// Parsed `Content-Range` header of a 206 response (RFC 9110, section 14.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRange {
-    /// The first byte of the body.
+    /// Position of the first byte in the body.
     pub first: u64,
-    /// The last byte of the body.
+    /// Position of the last byte in the body.
     pub last: u64,
-    /// Bytes of the whole file, if the server tells.
+    /// Size of the whole file in bytes, if the server sends it.
     pub total: Option<u64>,
 }
 
@@ -100,10 +97,10 @@ impl ContentRange {
     fn parse(text: &str) -> Option<Self> {
         let (range, total) = after_unit(text)?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let (first, last) = (number(first)?, number(last)?);
+        let (first, last) = (parse_digits(first)?, parse_digits(last)?);
         let total = match total.trim() {
             "*" => None,
-            total => Some(number(total)?),
+            total => Some(parse_digits(total)?),
         };
         (first <= last && total.is_none_or(|total| last < total)).then_some(Self {
             first,
@@ -112,130 +109,133 @@ impl ContentRange {
         })
     }
 
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub fn length(&self) -> u64 {
-        // `first <= last` is checked where this is made; both at their limits would be 2^64 bytes.
+        // `parse` guarantees first <= last. Saturate because 0..=u64::MAX has 2^64 bytes.
         (self.last - self.first).saturating_add(1)
     }
 }
 
-/// The part of a `Content-Range` after its unit, which is `bytes` or nothing we understand.
+/// Returns the part of a `Content-Range` value after the unit `bytes`; `None` for any other unit.
 fn after_unit(text: &str) -> Option<&str> {
     let (unit, rest) = text.trim().split_once(' ')?;
     unit.eq_ignore_ascii_case("bytes").then(|| rest.trim())
 }
 
-/// Digits and nothing else: `parse` alone would let a `+` pass.
-fn number(text: &str) -> Option<u64> {
+/// Parses decimal digits. `str::parse` alone would also accept a leading `+`.
+fn parse_digits(text: &str) -> Option<u64> {
     let text = text.trim();
     text.bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| text.parse().ok())?
 }
 
-/// A download that gave no bytes. It never shows more of a URL than a host.
+/// A download that returned no body. Shows at most the host of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DownloadError {
-    /// The URL, or one that it was redirected to, is not among the admitted ones. Nothing was sent
-    /// there.
-    #[error("not downloaded: {0}")]
+    /// [`DownloadHosts`] rejected the URL or a redirect target. No request was sent to it.
+    #[error("download url rejected: {0}")]
     DisallowedUrl(DisallowedUrl),
-    /// More than [`MAX_REDIRECTS`].
+    /// More than [`MAX_REDIRECTS`] redirects.
     #[error("too many redirects")]
     TooManyRedirects,
-    /// A redirect to nowhere.
-    #[error("a redirect without a readable target")]
+    /// A redirect without a valid `Location` header.
+    #[error("redirect without a valid location")]
     InvalidRedirect,
-    /// 401: the token is expired or was never good.
-    #[error("the download token is not accepted")]
+    /// 401: the token is expired or invalid.
+    #[error("download token rejected")]
     Unauthorized,
     /// 403.
-    #[error("the download is forbidden")]
+    #[error("download forbidden")]
     Forbidden,
     /// 404.
-    #[error("the file is not found")]
+    #[error("file not found")]
     NotFound,
     /// 410.
-    #[error("the file is gone")]
+    #[error("file gone")]
     Gone,
-    /// 416: the file ends before the range begins, so it is not the file that was expected.
-    #[error("the range is not within the file")]
+    /// 416: the range starts after the end of the file, so the file is not the expected one.
+    #[error("range not satisfiable")]
     RangeNotSatisfiable {
-        /// Bytes of the whole file, if the server tells.
+        /// Size of the whole file in bytes, if the server sends it.
         total: Option<u64>,
     },
-    /// 206 with other bytes than asked for, or unasked.
-    #[error("the answer is for another range")]
+    /// 206 with other bytes than requested, or without a range request.
+    #[error("response range differs from the requested range")]
     RangeMismatch,
     /// 429.
-    #[error("too many requests")]
+    #[error("download rate limited")]
     RateLimited(RateLimit),
-    /// An HTML page in place of the file: deleted, or not with this token.
-    #[error("an html page in place of the file")]
+    /// An HTML page instead of the file: the file is deleted or the token is rejected.
+    #[error("html page instead of the file")]
     HtmlInsteadOfFile,
-    /// Compressed, though that was declined: neither length nor ranges would mean the file's bytes.
-    #[error("the answer is compressed")]
+    /// A `Content-Encoding` despite `Accept-Encoding: identity`. Length and ranges would refer to
+    /// encoded bytes.
+    #[error("unexpected content encoding")]
     UnexpectedEncoding,
     /// 5xx.
-    #[error("the download host answered {status}")]
+    #[error("download host responded with status {status}")]
     ServerError {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// When to come back, if the answer says so.
+        /// `Retry-After`, if present.
         retry_after: Option<RetryAfter>,
     },
-    /// The connection failed before there was an answer.
-    #[error("the download host could not be reached: {0}")]
+    /// The connection failed before the response header was complete.
+    #[error("request to the download host failed: {0}")]
     Network(NetworkError),
-    /// Any other answer.
-    #[error("the download host answered {status}")]
+    /// Any other status.
+    #[error("download host responded with unexpected status {status}")]
     UnexpectedStatus {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
     },
 }
 
-/// A file, or a range of it, that has begun to arrive.
+/// A response whose header was accepted and whose body has not been read yet.
 ///
-/// The server may answer 200 with the whole file to a request for a range; `content_range` is `None`
-/// then. Before ranges of several answers are put together, compare their `etag`, `last_modified` and
-/// total length.
+/// A server may respond to a range request with 200 and the whole file; `content_range` is `None` then.
+/// Before combining ranges of several responses, compare their `etag`, `last_modified` and total size.
 #[derive(Debug)]
 pub struct Download {
     /// 200, or 206 for a range.
     pub status: u16,
-    /// Bytes of this body. Zoom's hosts do not always tell.
+    /// Length of this body in bytes, if the server sends it.
     pub content_length: Option<u64>,
-    /// Which bytes these are; present exactly with 206, and checked against the range that was asked.
+    /// Range of this body. Present exactly with 206, and equal to the requested range.
     pub content_range: Option<ContentRange>,
-    /// `Content-Type` as sent.
+    /// `Content-Type` header.
     pub content_type: Option<String>,
-    /// `ETag` as sent, quotes included.
+    /// `ETag` header, including quotes.
     pub etag: Option<String>,
-    /// `Last-Modified` as sent.
+    /// `Last-Modified` header.
     pub last_modified: Option<String>,
-    /// Whether the server says that it takes ranges (`Accept-Ranges: bytes`). A 206 proves it.
+    /// Whether the server sends `Accept-Ranges: bytes`. A 206 proves range support without it.
     pub accept_ranges: bool,
-    /// Where the bytes come from after all redirects: a credential. Further ranges may be asked of it
-    /// directly, while it lives.
+    /// URL after all redirects. It is a credential; further ranges can be requested from it directly
+    /// until it expires.
     pub final_url: SecretString,
-    /// Whether `final_url` was asked with `Authorization`. If not, later requests to it must not have
-    /// it either: pass no bearer.
+    /// Whether the request to `final_url` carried `Authorization`. If not, later requests to it must
+    /// not carry it either: pass no bearer token.
     pub is_authorized: bool,
-    /// The bytes.
+    /// Body.
     pub body: DownloadBody,
 }
 
-/// The bytes of a [`Download`], as an [`http_body::Body`] or chunk by chunk. Never decompressed. A body
-/// that ends before its declared length ends in [`NetworkError::Broken`], one that stands still in
-/// [`NetworkError::Timeout`].
+/// Body of a [`Download`], readable as an [`http_body::Body`] or chunk by chunk.
+///
+/// The bytes are never decompressed. A body that ends before its declared length fails with
+/// [`NetworkError::ConnectionClosed`], a stalled one with [`NetworkError::Timeout`].
 pub struct DownloadBody(reqwest::Body);
 
 impl DownloadBody {
-    /// The next bytes, `None` at the end.
+    /// Reads the next chunk; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// [`NetworkError`] if the connection fails before the body is complete.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetworkError> {
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
-            // Trailers, which are the other kind of frame, say nothing to us.
+            // The other kind of frame is trailers, which are ignored.
             if let Ok(data) = frame?.into_data() {
                 return Ok(Some(data));
             }
@@ -252,9 +252,9 @@ impl Body for DownloadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, NetworkError>>> {
-        Pin::new(&mut self.0)
-            .poll_frame(cx)
-            .map(|frame| frame.map(|frame| frame.map_err(|error| NetworkError::of(&error))))
+        Pin::new(&mut self.0).poll_frame(cx).map(|frame| {
+            frame.map(|frame| frame.map_err(|error| NetworkError::from_reqwest(&error)))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -273,11 +273,15 @@ impl fmt::Debug for DownloadBody {
 }
 
 impl ZoomClient {
-    /// Starts a download of `url`, with `Authorization: Bearer` if a `bearer` is given.
+    /// Requests `url`, with `Authorization: Bearer` if `bearer_token` is given, and returns the response
+    /// once its header is accepted.
     ///
-    /// Redirects are followed by hand, at most [`MAX_REDIRECTS`], each checked by `hosts` before a
-    /// request leaves. `Authorization` goes along only while scheme, host and port are those of `url`;
-    /// once dropped it does not come back, even if a redirect leads home.
+    /// Follows at most [`MAX_REDIRECTS`] redirects and checks each target with `hosts` before sending a
+    /// request. `Authorization` is dropped at the first target whose scheme, host or port differ from
+    /// `url`, and is not sent again even if a later redirect returns to that origin.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; the module documentation maps each response to its variant.
     pub async fn download(
         &self,
         hosts: &DownloadHosts,
@@ -292,7 +296,7 @@ impl ZoomClient {
             Some(token) => Some(bearer(token).ok_or(DownloadError::Unauthorized)?),
             None => None,
         };
-        let first = target.clone();
+        let origin = target.clone();
         let mut redirects = 0;
         loop {
             let mut request = self
@@ -308,9 +312,9 @@ impl ZoomClient {
             let response = request
                 .send()
                 .await
-                .map_err(|error| DownloadError::Network(NetworkError::of(&error)))?;
+                .map_err(|error| DownloadError::Network(NetworkError::from_reqwest(&error)))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return accept(response, range, &target, authorization.is_some());
+                return check_response(response, range, &target, authorization.is_some());
             }
             if redirects == MAX_REDIRECTS {
                 return Err(DownloadError::TooManyRedirects);
@@ -321,19 +325,19 @@ impl ZoomClient {
             target = hosts
                 .parse_location(&target, &location)
                 .map_err(DownloadError::DisallowedUrl)?;
-            if !target.same_origin(&first) {
+            if !target.has_same_origin(&origin) {
                 authorization = None;
             }
         }
     }
 }
 
-/// The table of answers.
-fn accept(
+/// Maps a response to a [`Download`] or to its error, as in the module documentation.
+fn check_response(
     response: Response,
-    range: Option<ByteRange>,
+    requested: Option<ByteRange>,
     target: &AllowedUrl,
-    authorized: bool,
+    is_authorized: bool,
 ) -> Result<Download, DownloadError> {
     let status = response.status();
     let headers = response.headers();
@@ -345,16 +349,16 @@ fn accept(
         StatusCode::GONE => return Err(DownloadError::Gone),
         StatusCode::RANGE_NOT_SATISFIABLE => {
             let total = text(headers, CONTENT_RANGE)
-                .and_then(|text| number(after_unit(&text)?.strip_prefix("*/")?));
+                .and_then(|text| parse_digits(after_unit(&text)?.strip_prefix("*/")?));
             return Err(DownloadError::RangeNotSatisfiable { total });
         }
         StatusCode::TOO_MANY_REQUESTS => {
-            return Err(DownloadError::RateLimited(RateLimit::read(headers)));
+            return Err(DownloadError::RateLimited(RateLimit::from_headers(headers)));
         }
         status if status.is_server_error() => {
             return Err(DownloadError::ServerError {
                 status: status.as_u16(),
-                retry_after: RetryAfter::read(headers),
+                retry_after: RetryAfter::from_headers(headers),
             });
         }
         status => {
@@ -364,7 +368,7 @@ fn accept(
         }
     }
 
-    // Bytes that are no text must not hide what stands beside them.
+    // Lossy: a non-UTF-8 byte in the value must not bypass these checks.
     let lossy = |name| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned());
     let content_type = lossy(CONTENT_TYPE);
     if content_type.as_deref().is_some_and(is_html) {
@@ -373,14 +377,14 @@ fn accept(
     if lossy(CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
         return Err(DownloadError::UnexpectedEncoding);
     }
-    let content_length = text(headers, CONTENT_LENGTH).and_then(|text| number(&text));
+    let content_length = text(headers, CONTENT_LENGTH).and_then(|text| parse_digits(&text));
     let content_range = if status == StatusCode::PARTIAL_CONTENT {
-        let got = text(headers, CONTENT_RANGE)
+        let received = text(headers, CONTENT_RANGE)
             .and_then(|text| ContentRange::parse(&text))
-            .filter(|got| range.is_some_and(|asked| asked.is_satisfied_by(got)))
-            .filter(|got| content_length.is_none_or(|length| length == got.length()))
+            .filter(|received| requested.is_some_and(|range| range.is_satisfied_by(received)))
+            .filter(|received| content_length.is_none_or(|length| length == received.length()))
             .ok_or(DownloadError::RangeMismatch)?;
-        Some(got)
+        Some(received)
     } else {
         None
     };
@@ -394,13 +398,13 @@ fn accept(
         accept_ranges: text(headers, ACCEPT_RANGES)
             .is_some_and(|unit| unit.trim().eq_ignore_ascii_case("bytes")),
         final_url: SecretString::from(target.url().as_str()),
-        is_authorized: authorized,
+        is_authorized,
         body: DownloadBody(response.into()),
     })
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    // Not `to_str`, which refuses UTF-8: a file name in a `Location` may have it.
+    // `to_str` accepts ASCII only, but a `Location` may contain a UTF-8 file name.
     std::str::from_utf8(headers.get(name)?.as_bytes())
         .ok()
         .map(str::to_owned)
@@ -422,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn content_ranges_are_read_strictly() {
+    fn content_range_is_parsed_strictly() {
         for (text, range) in [
             ("bytes 0-9/100", Some(content_range(0, 9, Some(100)))),
             ("Bytes 0-9/*", Some(content_range(0, 9, None))),
@@ -439,39 +443,39 @@ mod tests {
         ] {
             assert_eq!(ContentRange::parse(text), range, "{text}");
         }
-    }
-
-    #[test]
-    fn an_answer_must_be_what_was_asked() {
-        let tenth = ByteRange::new(10, 19).unwrap();
-        assert!(tenth.is_satisfied_by(&content_range(10, 19, Some(100))));
-        assert!(tenth.is_satisfied_by(&content_range(10, 19, None)));
-        assert!(
-            tenth.is_satisfied_by(&content_range(10, 14, Some(15))),
-            "the file ends before"
-        );
-        assert!(
-            !tenth.is_satisfied_by(&content_range(10, 14, Some(100))),
-            "short"
-        );
-        assert!(
-            !tenth.is_satisfied_by(&content_range(10, 14, None)),
-            "short"
-        );
-        assert!(!tenth.is_satisfied_by(&content_range(0, 19, Some(100))));
-        assert!(!tenth.is_satisfied_by(&content_range(10, 29, Some(100))));
-        let rest = ByteRange::starting_at(10);
-        assert!(rest.is_satisfied_by(&content_range(10, 99, Some(100))));
-        assert!(rest.is_satisfied_by(&content_range(10, 99, None)));
-        assert!(!rest.is_satisfied_by(&content_range(10, 98, Some(100))));
-        assert_eq!(ByteRange::new(1, 0), None);
         assert_eq!(content_range(0, u64::MAX, None).length(), u64::MAX);
     }
 
     #[test]
-    fn a_body_can_go_into_an_sdk_body() {
-        fn sendable<T: Send + Sync + 'static>() {}
-        sendable::<DownloadBody>();
-        sendable::<Download>();
+    fn response_range_must_match_request() {
+        let bounded = ByteRange::new(10, 19).unwrap();
+        let open = ByteRange::starting_at(10);
+        for (requested, (first, last, total), is_satisfied) in [
+            (bounded, (10, 19, Some(100)), true),
+            (bounded, (10, 19, None), true),
+            // The file ends inside the requested range.
+            (bounded, (10, 14, Some(15)), true),
+            (bounded, (10, 14, Some(100)), false),
+            (bounded, (10, 14, None), false),
+            (bounded, (0, 19, Some(100)), false),
+            (bounded, (10, 29, Some(100)), false),
+            (open, (10, 99, Some(100)), true),
+            (open, (10, 99, None), true),
+            (open, (10, 98, Some(100)), false),
+        ] {
+            let received = content_range(first, last, total);
+            assert_eq!(
+                requested.is_satisfied_by(&received),
+                is_satisfied,
+                "{requested:?} {received:?}"
+            );
+        }
+        assert_eq!(ByteRange::new(1, 0), None);
+    }
+
+    #[test]
+    fn download_is_send_and_sync() {
+        fn assert_send_sync<T: Send + Sync + 'static>() {}
+        assert_send_sync::<Download>();
     }
 }

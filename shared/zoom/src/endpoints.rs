@@ -1,23 +1,23 @@
-//! Where Zoom is.
+//! Base URLs of Zoom.
 
 use url::{Host, Url};
 
-/// A base URL of Zoom that cannot be used. It names the parameter's fault, not its text.
+/// An invalid base URL. The message names the fault, not the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// Not a URL with a host.
     #[error("not a url with a host")]
     InvalidUrl,
-    /// Plain http to a host other than this machine: secrets would travel in the clear.
+    /// Plain http to a host that is not loopback, which would expose credentials.
     #[error("must be https, or http to a loopback host")]
-    NotHttps,
-    /// A base URL carries neither credentials nor a query nor a fragment.
+    InsecureScheme,
+    /// The URL has credentials, a query or a fragment.
     #[error("must have no credentials, query or fragment")]
-    NotABase,
+    UnexpectedComponent,
 }
 
-/// The two base URLs of Zoom: `https://zoom.us` for OAuth, `https://api.zoom.us` for REST. Either may
-/// have a path, below which Zoom's own paths are appended.
+/// Base URLs of Zoom: `https://zoom.us` for OAuth and `https://api.zoom.us` for REST. Either may have a
+/// path; request paths are appended to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     oauth: Url,
@@ -25,36 +25,38 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Parses both base URLs. Only https, or http to a loopback host (127.0.0.0/8, `::1`,
-    /// `localhost`).
+    /// Parses both base URLs.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`] unless each is https, or http to a loopback host (127.0.0.0/8, `::1`,
+    /// `localhost`), without credentials, query and fragment.
     pub fn parse(oauth: &str, api: &str) -> Result<Self, InvalidEndpoint> {
         Ok(Self {
-            oauth: base(oauth)?,
-            api: base(api)?,
+            oauth: parse_base(oauth)?,
+            api: parse_base(api)?,
         })
     }
 
-    /// Whether both are on this machine. Only then may downloads be plain http or go to other ports,
-    /// see [`DownloadHosts`](crate::DownloadHosts).
+    /// Whether both hosts are loopback. Only then does [`DownloadHosts`](crate::DownloadHosts) allow
+    /// plain http and other ports.
     pub fn is_loopback(&self) -> bool {
         [&self.oauth, &self.api]
             .iter()
             .all(|url| url.host().is_some_and(|host| is_loopback(&host)))
     }
 
-    /// `path` (without a leading slash) below the OAuth base.
+    /// Appends `path` (without a leading slash) to the OAuth base URL.
     pub(crate) fn oauth(&self, path: &str) -> Url {
-        below(&self.oauth, path)
+        append(&self.oauth, path)
     }
 
-    /// `path` (without a leading slash, already percent-encoded) below the REST base.
+    /// Appends `path` (percent-encoded, without a leading slash) to the REST base URL.
     pub(crate) fn api(&self, path: &str) -> Url {
-        below(&self.api, path)
+        append(&self.api, path)
     }
 }
 
-/// This machine, by name or by number. An IPv4 address inside an IPv6 one does not count: nobody
-/// writes one in good faith.
+/// Whether the host is loopback, by name or address. IPv4-mapped IPv6 addresses do not count.
 pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
     match host {
         Host::Domain(name) => name.as_ref() == "localhost",
@@ -63,27 +65,27 @@ pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
     }
 }
 
-fn base(text: &str) -> Result<Url, InvalidEndpoint> {
+fn parse_base(text: &str) -> Result<Url, InvalidEndpoint> {
     let mut url = Url::parse(text.trim()).map_err(|_| InvalidEndpoint::InvalidUrl)?;
     let host = url.host().ok_or(InvalidEndpoint::InvalidUrl)?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&host) => {}
-        _ => return Err(InvalidEndpoint::NotHttps),
+        _ => return Err(InvalidEndpoint::InsecureScheme),
     }
-    let credentials = !url.username().is_empty() || url.password().is_some();
-    if credentials || url.query().is_some() || url.fragment().is_some() {
-        return Err(InvalidEndpoint::NotABase);
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    if has_credentials || url.query().is_some() || url.fragment().is_some() {
+        return Err(InvalidEndpoint::UnexpectedComponent);
     }
-    // One slash at the end, so that appending is appending.
+    // A trailing slash, so that `append` can concatenate.
     let path = format!("{}/", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(url)
 }
 
-fn below(base: &Url, path: &str) -> Url {
+fn append(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
-    // `set_path` keeps `%25` as it is, so a doubly encoded segment stays doubly encoded.
+    // `set_path` does not decode `%25`, so double-encoded segments stay double-encoded.
     url.set_path(&format!("{}{path}", base.path()));
     url
 }
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_appended_to_the_base() {
+    fn path_is_appended_to_base_url() {
         let zoom = Endpoints::parse("https://zoom.us", "https://api.zoom.us/").unwrap();
         assert_eq!(
             zoom.oauth("oauth/token").as_str(),
@@ -117,8 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn is_loopback_means_both() {
-        for (oauth, api, both) in [
+    fn is_loopback_requires_both_hosts() {
+        for (oauth, api, expected) in [
             ("http://[::1]:1", "https://localhost:2", true),
             ("http://127.8.9.1:1", "http://127.0.0.1", true),
             ("http://127.0.0.1:1", "https://api.zoom.us", false),
@@ -126,35 +128,41 @@ mod tests {
         ] {
             assert_eq!(
                 Endpoints::parse(oauth, api).unwrap().is_loopback(),
-                both,
+                expected,
                 "{oauth} {api}"
             );
         }
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused() {
-        for (text, why) in [
+    fn invalid_base_url_is_rejected() {
+        for (text, error) in [
             ("", InvalidEndpoint::InvalidUrl),
             ("zoom.us", InvalidEndpoint::InvalidUrl),
             ("data:text/plain,x", InvalidEndpoint::InvalidUrl),
-            ("http://zoom.us", InvalidEndpoint::NotHttps),
-            ("http://localhost.evil.test", InvalidEndpoint::NotHttps),
-            ("http://[::ffff:127.0.0.1]", InvalidEndpoint::NotHttps),
-            ("ftp://127.0.0.1", InvalidEndpoint::NotHttps),
-            ("https://user@zoom.us", InvalidEndpoint::NotABase),
-            ("https://:secret@zoom.us", InvalidEndpoint::NotABase),
-            ("https://zoom.us/?a=b", InvalidEndpoint::NotABase),
-            ("https://zoom.us/#f", InvalidEndpoint::NotABase),
+            ("http://zoom.us", InvalidEndpoint::InsecureScheme),
+            (
+                "http://localhost.evil.test",
+                InvalidEndpoint::InsecureScheme,
+            ),
+            ("http://[::ffff:127.0.0.1]", InvalidEndpoint::InsecureScheme),
+            ("ftp://127.0.0.1", InvalidEndpoint::InsecureScheme),
+            ("https://user@zoom.us", InvalidEndpoint::UnexpectedComponent),
+            (
+                "https://:secret@zoom.us",
+                InvalidEndpoint::UnexpectedComponent,
+            ),
+            ("https://zoom.us/?a=b", InvalidEndpoint::UnexpectedComponent),
+            ("https://zoom.us/#f", InvalidEndpoint::UnexpectedComponent),
         ] {
             assert_eq!(
                 Endpoints::parse(text, "https://api.zoom.us"),
-                Err(why),
+                Err(error),
                 "{text}"
             );
             assert_eq!(
                 Endpoints::parse("https://zoom.us", text),
-                Err(why),
+                Err(error),
                 "{text}"
             );
         }

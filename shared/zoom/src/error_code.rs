@@ -1,20 +1,20 @@
-//! Zoom's numeric codes in answers.
+//! Extraction of Zoom's numeric `code` from response bodies.
 
 use serde_json::Value;
 
-/// The top-level `code` of an answer, if it has one: a number, or digits in a string.
-pub(crate) fn code_of(answer: &Value) -> Option<i64> {
-    match answer.get("code")? {
+/// Returns the top-level `code`: a number, or a string of digits.
+pub(crate) fn parse_code(response: &Value) -> Option<i64> {
+    match response.get("code")? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
 
-/// The same for an answer that is no valid JSON: some of Zoom's errors have unescaped quotes in their
-/// message. Looks for the first `"code":` with a number after it.
-pub(crate) fn code_in_broken_json(answer: &[u8]) -> Option<i64> {
-    let text = String::from_utf8_lossy(answer);
+/// Finds the first `"code":` followed by a number in a body that is not valid JSON. Some of Zoom's error
+/// messages contain unescaped quotes.
+pub(crate) fn find_code(body: &[u8]) -> Option<i64> {
+    let text = String::from_utf8_lossy(body);
     let mut rest = text.as_ref();
     while let Some(at) = rest.find("\"code\"") {
         rest = &rest[at + "\"code\"".len()..];
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_found_in_whatever_form() {
+    fn code_is_parsed_from_number_or_string() {
         for (text, code) in [
             (
                 r#"{"code":124,"message":"Invalid access token."}"#,
@@ -51,7 +51,7 @@ mod tests {
             ("[]", None),
         ] {
             assert_eq!(
-                code_of(&serde_json::from_str(text).unwrap()),
+                parse_code(&serde_json::from_str(text).unwrap()),
                 code,
                 "{text}"
             );
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_found_in_broken_json() {
+    fn code_is_found_in_invalid_json() {
         for (text, code) in [
             (
                 r#"{"code":4711,"message":"does not contain scopes:["a:b"]"}"#,
@@ -75,7 +75,7 @@ mod tests {
             ("<html>", None),
             ("", None),
         ] {
-            assert_eq!(code_in_broken_json(text.as_bytes()), code, "{text}");
+            assert_eq!(find_code(text.as_bytes()), code, "{text}");
         }
     }
 }

@@ -1,13 +1,12 @@
-//! Zoom over HTTP, as a client: OAuth, the REST calls Reelay needs, and downloads.
+//! HTTP client for Zoom: OAuth, the REST calls that Reelay needs, and recording downloads.
 //!
-//! - [`authorize_url`] needs no connection; everything else hangs on [`ZoomClient`], one client made once.
-//! - Errors are told apart by status and by Zoom's numeric `code`, never by a message: Zoom localises
-//!   its messages to the language of the account. Each operation has an enum of its own.
-//! - Nothing that formats (`Debug`, `Display`) holds a token, a code or the query of a URL. A download
-//!   URL is itself a credential, and so are parts of what Zoom answers; they come as
-//!   [`secrecy::SecretString`].
-//! - Redirects are followed nowhere but in [`ZoomClient::download`], and there each hop is checked by
-//!   [`DownloadHosts`] before a request leaves.
+//! - [`ZoomClient`] performs every call. [`authorize_url`] needs no connection.
+//! - Errors are classified by HTTP status and by Zoom's numeric `code`, never by message text: ZoomClient
+//!   localizes its messages. Each operation has its own error enum.
+//! - No `Debug` or `Display` output contains a token, an authorization code or a URL query. Download
+//!   URLs and some response fields are credentials; they have the type [`secrecy::SecretString`].
+//! - Only [`ZoomClient::download`] follows redirects. [`DownloadHosts`] checks every hop before a
+//!   request is sent to it.
 
 mod client;
 mod download;

@@ -1,4 +1,4 @@
-//! OAuth 2.0 at Zoom: the authorize URL, and the token endpoint.
+//! OAuth 2.0 (RFC 6749): authorization URL, token endpoint and revocation.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,32 +18,31 @@ use crate::client::{TransientError, ZoomClient, read_json_bytes};
 use crate::endpoints::Endpoints;
 use crate::error_code;
 
-/// What an access token lives if Zoom does not say so, in seconds: Zoom documents one hour.
-const DOCUMENTED_LIFETIME: u64 = 3600;
+/// Assumed `expires_in` of a response without one, in seconds. Zoom documents one hour.
+const DEFAULT_TOKEN_TTL: u64 = 3600;
 
-/// What an access token lives at most for us, in seconds: a day. A number without an end must not become
-/// a moment that no clock reaches.
-const LONGEST_LIFETIME: u64 = 24 * 3600;
+/// Upper bound for `expires_in`, in seconds, so that computing the expiry time cannot overflow.
+const MAX_TOKEN_TTL: u64 = 24 * 3600;
 
-/// Who we are at Zoom.
+/// Client credentials of the Zoom app (RFC 6749, section 2.3.1).
 #[derive(Debug, Clone)]
 pub struct ClientCredentials {
-    /// The app's client id.
+    /// Client id.
     pub client_id: String,
-    /// The app's client secret.
+    /// Client secret.
     pub client_secret: SecretString,
 }
 
-/// What the token endpoint gives. A refresh token works once: save the pair before using it.
+/// Access token response (RFC 6749, section 5.1). Refresh tokens are single-use: save the pair before using it.
 #[derive(Clone)]
 pub struct TokenPair {
-    /// For the REST calls and downloads.
+    /// Access token for REST calls and downloads.
     pub access_token: SecretString,
-    /// For the next pair. 90 days, by Zoom's documentation.
+    /// Refresh token for the next pair. Zoom documents a lifetime of 90 days.
     pub refresh_token: SecretString,
-    /// Seconds that the access token lives from the answer on; a day at most.
+    /// Lifetime of the access token from the response on, in seconds; at most one day.
     pub expires_in: u64,
-    /// The granted scopes, separated by spaces; `None` if the answer does not name them.
+    /// Granted scopes, separated by spaces; `None` if the response omits them.
     pub scope: Option<String>,
 }
 
@@ -56,16 +55,16 @@ impl fmt::Debug for TokenPair {
     }
 }
 
-/// The `error` of a refusal (RFC 6749 §5.2). The human-readable `reason` beside it is never kept:
-/// Zoom repeats the authorization code in it.
+/// The `error` of an error response (RFC 6749, section 5.2). Zoom's `reason` is discarded because it
+/// repeats the authorization code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OAuthErrorCode {
-    /// `invalid_request`: malformed, or (formerly) a bad code.
+    /// `invalid_request`: a malformed request or, formerly, an invalid code.
     InvalidRequest,
-    /// `invalid_client`: client id or secret are wrong, hence the operator's to repair. It says
-    /// nothing about a user's grant.
+    /// `invalid_client`: the client id or secret is wrong. The user's grant is not affected; the operator
+    /// has to correct the secret.
     InvalidClient,
-    /// `invalid_grant`: the code or the refresh token is used, expired, revoked or never was.
+    /// `invalid_grant`: the code or refresh token is consumed, expired, revoked or unknown.
     InvalidGrant,
     /// `unauthorized_client`.
     UnauthorizedClient,
@@ -73,22 +72,22 @@ pub enum OAuthErrorCode {
     UnsupportedGrantType,
     /// `invalid_scope`.
     InvalidScope,
-    /// Another code, or none that could be read.
+    /// An unlisted `error`, or a body without one.
     Unknown,
 }
 
 impl OAuthErrorCode {
-    /// Reads the body of a refusal: `error`, or one of the numbers that Zoom documents for OAuth.
-    fn read(body: &[u8]) -> Self {
-        let Ok(answer) = serde_json::from_slice::<Value>(body) else {
-            return Self::of_number(error_code::code_in_broken_json(body));
+    /// Parses an error body: `error`, or a numeric `code` that Zoom documents for OAuth.
+    fn parse(body: &[u8]) -> Self {
+        let Ok(response) = serde_json::from_slice::<Value>(body) else {
+            return Self::from_number(error_code::find_code(body));
         };
-        // The number says more than the name beside it, where there is one that we know.
-        match Self::of_number(error_code::code_of(&answer)) {
+        // A documented number is more specific than `error`.
+        match Self::from_number(error_code::parse_code(&response)) {
             Self::Unknown => {}
             known => return known,
         }
-        match answer.get("error").and_then(Value::as_str) {
+        match response.get("error").and_then(Value::as_str) {
             Some("invalid_request") => Self::InvalidRequest,
             Some("invalid_client") => Self::InvalidClient,
             Some("invalid_grant") => Self::InvalidGrant,
@@ -99,12 +98,12 @@ impl OAuthErrorCode {
         }
     }
 
-    fn of_number(code: Option<i64>) -> Self {
+    fn from_number(code: Option<i64>) -> Self {
         match code {
-            // 4717: the app is disabled, for everybody.
+            // 4717: the app is disabled for all users.
             Some(4702 | 4704 | 4717) => Self::InvalidClient,
-            // Refresh token of other scopes, code expired or invalid, owner gone, token not found, app
-            // disabled by the account's admin, too old, revoked by a newer one.
+            // In order: scopes changed, code expired, code invalid, user deleted, token not found, app
+            // disabled by the account's admin, token expired, token replaced by a newer one.
             Some(4711 | 4733 | 4734 | 4735 | 4737 | 4738 | 4740 | 4741) => Self::InvalidGrant,
             Some(4705) => Self::UnsupportedGrantType,
             Some(4706 | 4709) => Self::InvalidRequest,
@@ -122,72 +121,74 @@ impl fmt::Display for OAuthErrorCode {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
-            Self::Unknown => "an unknown code",
+            Self::Unknown => "unknown error code",
         })
     }
 }
 
-/// A code that gave no tokens.
+/// A failed code exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
-    /// Zoom refused (4xx). The code is worthless now.
-    #[error("zoom refused the code with {status}: {code}")]
+    /// 4xx. The code is no longer usable.
+    #[error("zoom rejected the authorization code with status {status}: {code}")]
     Rejected {
-        /// The HTTP status, 400 as a rule.
+        /// HTTP status, usually 400.
         status: u16,
-        /// The kind of refusal.
+        /// OAuth error code.
         code: OAuthErrorCode,
     },
-    /// Zoom could not be reached or not be understood. The code may be spent all the same.
+    /// The call failed without an OAuth response. The code may be consumed.
     #[error(transparent)]
     Transient(TransientError),
 }
 
-/// A refresh token that gave no new pair.
+/// A failed refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
-    /// The grant is dead, unless another refresh token of it was issued later.
-    #[error("zoom no longer accepts the refresh token")]
+    /// Zoom revoked the grant, or issued a newer refresh token for it.
+    #[error("zoom rejected the refresh token")]
     InvalidGrant,
-    /// Our own credentials are wrong; no user's grant is to blame.
-    #[error("zoom does not accept the client credentials")]
+    /// The client credentials are wrong. The grant is not affected.
+    #[error("zoom rejected the client credentials")]
     InvalidClient,
-    /// Another refusal (4xx), 429 included: the refresh token was not spent.
-    #[error("zoom refused the refresh with {status}: {code}")]
+    /// Any other 4xx, including 429. The refresh token was not consumed.
+    #[error("zoom rejected the refresh with status {status}: {code}")]
     Rejected {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The kind of refusal.
+        /// OAuth error code.
         code: OAuthErrorCode,
     },
-    /// Zoom could not be reached or not be understood;
-    /// [`TransientError::is_outcome_unknown`] says whether the refresh token may be spent.
+    /// The call failed without an OAuth response. [`TransientError::is_outcome_unknown`] says whether the
+    /// refresh token may be consumed.
     #[error(transparent)]
     Transient(TransientError),
 }
 
-/// A token that could not be revoked.
+/// A failed revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
-    /// Our own credentials are wrong.
-    #[error("zoom does not accept the client credentials")]
+    /// The client credentials are wrong.
+    #[error("zoom rejected the client credentials")]
     InvalidClient,
-    /// Zoom refused (4xx), as for a token that is dead already.
-    #[error("zoom refused the revocation with {status}: {code}")]
+    /// Any other 4xx, for example for a token that is already revoked.
+    #[error("zoom rejected the revocation with status {status}: {code}")]
     Rejected {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The kind of refusal.
+        /// OAuth error code.
         code: OAuthErrorCode,
     },
-    /// Zoom could not be reached or not be understood. Revoking again does no harm.
+    /// The call failed without an OAuth response. Revocation is idempotent.
     #[error(transparent)]
     Transient(TransientError),
 }
 
-/// The page at Zoom where a user consents. `redirect_uri` must equal, byte for byte, the one that is
-/// registered with the app and the one of the exchange; `code_challenge` is base64url(SHA-256) of the
-/// PKCE verifier, 43 characters. No scopes: the app's own apply.
+/// Builds the authorization request URL (RFC 6749, section 4.1.1) with PKCE (RFC 7636).
+///
+/// `redirect_uri` must equal the one registered with the app and the one of the exchange, byte for byte.
+/// `code_challenge` is base64url(SHA-256) of the verifier, 43 characters. The URL has no `scope`: Zoom
+/// applies the app's scopes.
 pub fn authorize_url(
     endpoints: &Endpoints,
     client_id: &str,
@@ -197,8 +198,8 @@ pub fn authorize_url(
 ) -> Url {
     let client = BasicClient::new(ClientId::new(client_id.to_owned()))
         .set_auth_uri(AuthUrl::from_url(endpoints.oauth("oauth/authorize")));
-    // The redirect URI goes as the text it is (`RedirectUrl` would parse it once more), and the
-    // challenge alone is known here, from which no `PkceCodeChallenge` can be made.
+    // `RedirectUrl` would normalize the redirect URI, and `PkceCodeChallenge` can only be built from a
+    // verifier, which is not known here.
     let (url, _state) = client
         .authorize_url(|| CsrfToken::new(state.to_owned()))
         .add_extra_param("redirect_uri", redirect_uri)
@@ -208,18 +209,22 @@ pub fn authorize_url(
     url
 }
 
-/// What the token endpoint answered instead of tokens.
+/// A failed call of an OAuth endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum CallError {
-    #[error("refused")]
-    Refused { status: u16, code: OAuthErrorCode },
-    #[error("unavailable")]
+    #[error("rejected")]
+    Rejected { status: u16, code: OAuthErrorCode },
+    #[error("transient")]
     Transient(TransientError),
 }
 
 impl ZoomClient {
-    /// Exchanges the code of a callback. Final at Zoom: it kills this user's older tokens, so save the
-    /// pair before anything else is tried with it. `redirect_uri` as given to [`authorize_url`].
+    /// Exchanges an authorization code for tokens. `redirect_uri` is the one given to [`authorize_url`].
+    ///
+    /// Zoom invalidates the user's older tokens, so save the pair before using it.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
     pub async fn exchange_code(
         &self,
         credentials: &ClientCredentials,
@@ -228,19 +233,23 @@ impl ZoomClient {
         redirect_uri: &str,
     ) -> Result<TokenPair, ExchangeError> {
         let client = self.oauth_client(credentials);
-        let answer = client
+        let response = client
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()))
             .add_extra_param("redirect_uri", redirect_uri)
-            .request_async(&self.token_call())
+            .request_async(&self.token_http_client())
             .await;
-        token_pair(answer).map_err(|error| match error {
-            CallError::Refused { status, code } => ExchangeError::Rejected { status, code },
-            CallError::Transient(outage) => ExchangeError::Transient(outage),
+        parse_token_pair(response).map_err(|error| match error {
+            CallError::Rejected { status, code } => ExchangeError::Rejected { status, code },
+            CallError::Transient(error) => ExchangeError::Transient(error),
         })
     }
 
-    /// Trades a refresh token for the next pair. The old one is spent: save the pair before using it.
+    /// Exchanges a refresh token for the next pair. Zoom consumes the old token, so save the pair before
+    /// using it.
+    ///
+    /// # Errors
+    /// [`RefreshError`].
     pub async fn refresh(
         &self,
         credentials: &ClientCredentials,
@@ -248,33 +257,36 @@ impl ZoomClient {
     ) -> Result<TokenPair, RefreshError> {
         let client = self.oauth_client(credentials);
         let refresh_token = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let answer = client
+        let response = client
             .exchange_refresh_token(&refresh_token)
-            .request_async(&self.token_call())
+            .request_async(&self.token_http_client())
             .await;
-        token_pair(answer).map_err(|error| match error {
-            CallError::Refused {
+        parse_token_pair(response).map_err(|error| match error {
+            CallError::Rejected {
                 code: OAuthErrorCode::InvalidGrant,
                 ..
             } => RefreshError::InvalidGrant,
-            CallError::Refused {
+            CallError::Rejected {
                 code: OAuthErrorCode::InvalidClient,
                 ..
             } => RefreshError::InvalidClient,
-            CallError::Refused { status, code } => RefreshError::Rejected { status, code },
-            CallError::Transient(outage) => RefreshError::Transient(outage),
+            CallError::Rejected { status, code } => RefreshError::Rejected { status, code },
+            CallError::Transient(error) => RefreshError::Transient(error),
         })
     }
 
-    /// Revokes a grant, whichever of its access tokens is given. Zoom uninstalls the app for that user
-    /// and sends `app_deauthorized`.
+    /// Revokes the grant of `access_token` (RFC 7009). Zoom uninstalls the app for that user and sends
+    /// `app_deauthorized`.
+    ///
+    /// # Errors
+    /// [`RevokeError`].
     pub async fn revoke(
         &self,
         credentials: &ClientCredentials,
         access_token: &SecretString,
     ) -> Result<(), RevokeError> {
-        // By hand: oauth2 revokes over https only, and a simulator has none. Ids and secrets are
-        // alphanumeric, so Basic needs no percent-encoding.
+        // Not through oauth2, which revokes over https only; the simulator has no TLS. Zoom's client ids
+        // and secrets are alphanumeric, so Basic needs no percent-encoding.
         let request = self
             .http
             .post(self.endpoints.oauth("oauth/revoke"))
@@ -285,15 +297,17 @@ impl ZoomClient {
             )
             .form(&[("token", access_token.expose_secret())])
             .build()
-            .map_err(|error| RevokeError::Transient(TransientError::of(&error)))?;
-        match oauth_call(&self.http, request).await {
+            .map_err(|error| RevokeError::Transient(TransientError::from_reqwest(&error)))?;
+        match call(&self.http, request).await {
             Ok(_) => Ok(()),
-            Err(CallError::Refused {
+            Err(CallError::Rejected {
                 code: OAuthErrorCode::InvalidClient,
                 ..
             }) => Err(RevokeError::InvalidClient),
-            Err(CallError::Refused { status, code }) => Err(RevokeError::Rejected { status, code }),
-            Err(CallError::Transient(outage)) => Err(RevokeError::Transient(outage)),
+            Err(CallError::Rejected { status, code }) => {
+                Err(RevokeError::Rejected { status, code })
+            }
+            Err(CallError::Transient(error)) => Err(RevokeError::Transient(error)),
         }
     }
 
@@ -308,12 +322,12 @@ impl ZoomClient {
             .set_token_uri(TokenUrl::from_url(self.endpoints.oauth("oauth/token")))
     }
 
-    /// oauth2's requests over our client. Answers other than 200 stop here: oauth2 would drop their
-    /// status and keep their text.
+    /// Adapts the HTTP client to oauth2. Maps error responses here, because oauth2 drops their status and
+    /// keeps their text.
     ///
-    /// The future owns its client: one that borrows it is not `Send` for every lifetime, which the
-    /// compiler demands of it inside oauth2's.
-    fn token_call(
+    /// The future owns the client: a future that borrows it is not `Send` for every lifetime, as oauth2's
+    /// bounds require.
+    fn token_http_client(
         &self,
     ) -> impl Fn(HttpRequest) -> BoxFuture<Result<HttpResponse, CallError>> + use<> {
         let (http, timeout) = (self.http.clone(), self.timeouts.oauth);
@@ -321,9 +335,9 @@ impl ZoomClient {
             let http = http.clone();
             Box::pin(async move {
                 let mut request = Request::try_from(request)
-                    .map_err(|error| CallError::Transient(TransientError::of(&error)))?;
+                    .map_err(|error| CallError::Transient(TransientError::from_reqwest(&error)))?;
                 *request.timeout_mut() = Some(timeout);
-                oauth_call(&http, request).await.map(HttpResponse::new)
+                call(&http, request).await.map(HttpResponse::new)
             })
         }
     }
@@ -331,11 +345,11 @@ impl ZoomClient {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-async fn oauth_call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
+async fn call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
     let response = http
         .execute(request)
         .await
-        .map_err(|error| CallError::Transient(TransientError::of(&error)))?;
+        .map_err(|error| CallError::Transient(TransientError::from_reqwest(&error)))?;
     let status = response.status();
     if status.is_server_error() {
         return Err(CallError::Transient(TransientError::ServerError {
@@ -344,9 +358,9 @@ async fn oauth_call(http: &Client, request: Request) -> Result<Vec<u8>, CallErro
     }
     let body = read_json_bytes(response).await;
     if status.is_client_error() {
-        // The status decides; a body that breaks off only leaves the kind unknown.
-        let code = body.map_or(OAuthErrorCode::Unknown, |body| OAuthErrorCode::read(&body));
-        return Err(CallError::Refused {
+        // The status classifies the response; an incomplete body only leaves the code unknown.
+        let code = body.map_or(OAuthErrorCode::Unknown, |body| OAuthErrorCode::parse(&body));
+        return Err(CallError::Rejected {
             status: status.as_u16(),
             code,
         });
@@ -357,23 +371,23 @@ async fn oauth_call(http: &Client, request: Request) -> Result<Vec<u8>, CallErro
     body.map_err(CallError::Transient)
 }
 
-fn token_pair(
-    answer: Result<BasicTokenResponse, RequestTokenError<CallError, BasicErrorResponse>>,
+fn parse_token_pair(
+    response: Result<BasicTokenResponse, RequestTokenError<CallError, BasicErrorResponse>>,
 ) -> Result<TokenPair, CallError> {
-    let unreadable = CallError::Transient(TransientError::MalformedResponse);
-    // All but `Request` hold raw text of the answer, so they are replaced, not wrapped.
-    let answer = answer.map_err(|error| match error {
+    let malformed = CallError::Transient(TransientError::MalformedResponse);
+    // All variants but `Request` contain raw response text, so they are replaced, not wrapped.
+    let response = response.map_err(|error| match error {
         RequestTokenError::Request(error) => error,
         RequestTokenError::ServerResponse(_)
         | RequestTokenError::Parse(..)
-        | RequestTokenError::Other(_) => unreadable,
+        | RequestTokenError::Other(_) => malformed,
     })?;
-    let access_token = answer.access_token().secret();
-    let refresh_token = answer.refresh_token().ok_or(unreadable)?.secret();
+    let access_token = response.access_token().secret();
+    let refresh_token = response.refresh_token().ok_or(malformed)?.secret();
     if access_token.is_empty() || refresh_token.is_empty() {
-        return Err(unreadable);
+        return Err(malformed);
     }
-    let scope = answer.scopes().map(|scopes| {
+    let scope = response.scopes().map(|scopes| {
         scopes
             .iter()
             .map(|scope| scope.as_str())
@@ -383,10 +397,10 @@ fn token_pair(
     Ok(TokenPair {
         access_token: SecretString::from(access_token.clone()),
         refresh_token: SecretString::from(refresh_token.clone()),
-        expires_in: answer
+        expires_in: response
             .expires_in()
-            .map_or(DOCUMENTED_LIFETIME, |time| time.as_secs())
-            .min(LONGEST_LIFETIME),
+            .map_or(DEFAULT_TOKEN_TTL, |time| time.as_secs())
+            .min(MAX_TOKEN_TTL),
         scope,
     })
 }
@@ -396,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_read_by_code_alone() {
+    fn error_code_is_parsed_from_body() {
         use OAuthErrorCode as Code;
         for (body, code) in [
             (
@@ -434,7 +448,7 @@ mod tests {
             ("<html>invalid_grant</html>", Code::Unknown),
             ("", Code::Unknown),
         ] {
-            assert_eq!(Code::read(body.as_bytes()), code, "{body}");
+            assert_eq!(Code::parse(body.as_bytes()), code, "{body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long Zoom asks us to wait.
+//! Parsing of `Retry-After` (RFC 9110, section 10.2.3) and of Zoom's `X-RateLimit-*` headers.
 
 use std::time::Duration;
 
@@ -9,93 +9,90 @@ const RATE_LIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
 const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
-/// Zoom's limits of a day begin at this number of requests; its limits of a second or a minute end far below
-/// (Zoom, "Rate limits").
-const SMALLEST_DAILY_LIMIT: u64 = 1_000;
+/// Smallest daily limit in requests. Zoom's limits per second and per minute are far below it (Zoom,
+/// "Rate limits").
+const MIN_DAILY_LIMIT: u64 = 1_000;
 
-/// A wait that an answer asked for.
+/// Parsed `Retry-After` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// Until a moment: Zoom's daily limits name one as an ISO 8601 date-time, HTTP at large as a date.
+    /// A point in time: an HTTP-date, or the ISO 8601 date-time that Zoom sends for daily limits.
     Date(Timestamp),
-    /// For so long from the answer on.
+    /// A delay from the time of the response.
     Delay(Duration),
 }
 
 impl RetryAfter {
-    /// The moment from which a retry makes sense, for an answer that came at `now`; never before it.
+    /// Returns the earliest time for a retry of a request whose response arrived at `now`. Never before `now`.
     pub fn retry_at(&self, now: Timestamp) -> Timestamp {
         match *self {
-            Self::Date(at) => at.max(now),
-            Self::Delay(wait) => SignedDuration::try_from(wait)
+            Self::Date(date) => date.max(now),
+            Self::Delay(delay) => SignedDuration::try_from(delay)
                 .ok()
-                .and_then(|wait| now.checked_add(wait).ok())
+                .and_then(|delay| now.checked_add(delay).ok())
                 .unwrap_or(Timestamp::MAX),
         }
     }
 
-    /// Reads `Retry-After`: seconds, an ISO 8601 date-time (UTC if it names no offset) or an HTTP
-    /// date. Anything else counts as absent.
-    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+    /// Parses `Retry-After`: seconds, an ISO 8601 date-time (UTC unless it has an offset) or an
+    /// HTTP-date. Any other value counts as absent.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse::<u64>() {
             return Some(Self::Delay(Duration::from_secs(seconds)));
         }
-        let at = text.parse::<Timestamp>().ok();
-        let at = at.or_else(|| format!("{text}Z").parse().ok());
-        let at = at.or_else(|| {
-            jiff::fmt::rfc2822::DateTimeParser::new()
-                .parse_timestamp(text)
-                .ok()
-        });
-        at.map(Self::Date)
+        text.parse::<Timestamp>()
+            .or_else(|_| format!("{text}Z").parse())
+            .or_else(|_| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text))
+            .ok()
+            .map(Self::Date)
     }
 }
 
-/// Which of Zoom's limits was hit. All are per Zoom account, shared by all its users and all apps.
+/// Kind of the exceeded limit. Every limit applies to a Zoom account and is shared by its users and apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimitKind {
-    /// Requests per second (`QPS`), or at the same time: over in a moment.
+    /// Requests per second (`QPS`) or concurrent requests. Ends within seconds.
     PerSecond,
-    /// Requests per day (`Daily-limit`): over at midnight UTC.
+    /// Requests per day (`Daily-limit`). Ends at midnight UTC.
     Daily,
 }
 
-/// An answer 429.
+/// Headers of a 429 response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimit {
-    /// When to come back, if the answer says so; Zoom says it for daily limits only.
+    /// `Retry-After`, if present. Zoom sends it for daily limits only.
     pub retry_after: Option<RetryAfter>,
-    /// Which limit, if the answer says so.
+    /// Kind of limit, if the headers identify it.
     pub kind: Option<RateLimitKind>,
 }
 
 impl RateLimit {
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         Self {
-            retry_after: RetryAfter::read(headers),
-            kind: RateLimitKind::read(headers),
+            retry_after: RetryAfter::from_headers(headers),
+            kind: RateLimitKind::from_headers(headers),
         }
     }
 }
 
 impl RateLimitKind {
-    /// `X-RateLimit-Type` says which limit the other headers are about. Where it is missing, the limit's size
-    /// says it; a limit of the day of which something remains is not the one that was hit.
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    /// Reads the kind from `X-RateLimit-Type`, or infers it from the size of `X-RateLimit-Limit`. A daily
+    /// limit with remaining requests is not the exceeded one.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
         let number = |name| text(name)?.parse::<u64>().ok();
-        let daily = match text(RATE_LIMIT_TYPE)
+        let is_daily = match text(RATE_LIMIT_TYPE)
             .map(str::to_ascii_lowercase)
             .as_deref()
         {
             Some("qps") => return Some(Self::PerSecond),
             Some("daily-limit") => true,
             Some(_) => return None,
-            None => number(RATE_LIMIT_LIMIT)? >= SMALLEST_DAILY_LIMIT,
+            None => number(RATE_LIMIT_LIMIT)? >= MIN_DAILY_LIMIT,
         };
-        let exhausted = number(RATE_LIMIT_REMAINING).is_none_or(|remaining| remaining == 0);
-        Some(if daily && exhausted {
+        let is_exhausted = number(RATE_LIMIT_REMAINING).is_none_or(|remaining| remaining == 0);
+        Some(if is_daily && is_exhausted {
             Self::Daily
         } else {
             Self::PerSecond
@@ -107,14 +104,14 @@ impl RateLimitKind {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<RetryAfter> {
+    fn parse(text: &str) -> Option<RetryAfter> {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, text.parse().unwrap());
-        RetryAfter::read(&headers)
+        RetryAfter::from_headers(&headers)
     }
 
     #[test]
-    fn all_forms_of_retry_after_are_read() {
+    fn retry_after_formats_are_parsed() {
         let midnight: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for text in [
             "2026-01-02T00:00:00Z",
@@ -123,16 +120,19 @@ mod tests {
             "2026-01-02T00:00:00",
             "Fri, 02 Jan 2026 00:00:00 GMT",
         ] {
-            assert_eq!(read(text), Some(RetryAfter::Date(midnight)), "{text}");
+            assert_eq!(parse(text), Some(RetryAfter::Date(midnight)), "{text}");
         }
-        assert_eq!(read(" 7 "), Some(RetryAfter::Delay(Duration::from_secs(7))));
+        assert_eq!(
+            parse(" 7 "),
+            Some(RetryAfter::Delay(Duration::from_secs(7)))
+        );
         for text in ["", "soon", "-1", "1.5", "2026-13-01T00:00:00Z"] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn which_limit_was_hit_is_read_from_what_the_headers_say_of_it() {
+    fn limit_kind_is_read_from_headers() {
         use RateLimitKind::{Daily, PerSecond};
         for (kind, limit, remaining, expected) in [
             ("QPS", "", "", Some(PerSecond)),
@@ -156,13 +156,13 @@ mod tests {
             for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
                 headers.insert(name, value.parse().unwrap());
             }
-            let read = RateLimit::read(&headers);
-            assert_eq!(read.kind, expected, "{kind} {limit} {remaining}");
+            let parsed = RateLimit::from_headers(&headers);
+            assert_eq!(parsed.kind, expected, "{kind} {limit} {remaining}");
         }
     }
 
     #[test]
-    fn a_moment_is_never_past_nor_out_of_range() {
+    fn retry_at_is_clamped_to_valid_range() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let past: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(RetryAfter::Date(past).retry_at(now), now);

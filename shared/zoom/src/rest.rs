@@ -1,5 +1,4 @@
-//! The REST calls that Reelay needs. All are reads, on paths with `me`: a user's own token opens no
-//! others.
+//! REST calls that Reelay needs. All are GET requests with a user-level token.
 
 use std::fmt;
 
@@ -13,60 +12,60 @@ use serde_json::Value;
 use url::Url;
 
 use crate::client::{TransientError, ZoomClient, bearer, read_json_bytes};
-use crate::error_code::{code_in_broken_json, code_of};
+use crate::error_code::{find_code, parse_code};
 use crate::rate_limit::RateLimit;
 
-/// Zoom's code for "no recording for this meeting" **or** "still being processed": only its message,
-/// which is localised, tells these apart. Found in [`ApiError::NotFound`].
+/// Zoom's code in [`ApiError::NotFound`] for a meeting without a recording **or** with a recording that is
+/// still being processed. Only the localized message distinguishes the two.
 pub const CODE_RECORDING_NOT_FOUND: i64 = 3301;
 
-/// The longest life that Zoom gives a `download_access_token`, in seconds (7 days).
+/// Maximum lifetime of a `download_access_token`, in seconds (7 days).
 pub const MAX_DOWNLOAD_TOKEN_TTL: u32 = 604_800;
 
-/// Meetings per page; Zoom's maximum.
+/// Meetings per page, Zoom's maximum.
 const PAGE_SIZE: &str = "300";
 
-/// What a path segment may hold as it stands (RFC 3986's unreserved characters).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters to encode in a path segment: all but RFC 3986's unreserved characters.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// A REST call that gave nothing.
+/// A failed REST call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// 401, or code 124: the access token is expired or dead. Refresh once, try once more.
-    #[error("zoom does not accept the access token")]
+    /// 401 or code 124: the access token is expired or revoked. Refresh it and retry once.
+    #[error("zoom rejected the access token")]
     Unauthorized,
-    /// Codes 4711, 4700, 104: the user did not grant a scope that is needed.
-    #[error("a scope is missing")]
+    /// Codes 4711, 4700, 104: the user did not grant a required scope.
+    #[error("access token lacks a required scope")]
     MissingScope,
     /// 404, or codes 1001, 1010 (user), 3001 (meeting), 3301 (see [`CODE_RECORDING_NOT_FOUND`]).
-    #[error("zoom does not find it ({})", Code(*code))]
+    #[error("zoom did not find the resource ({})", Code(*code))]
     NotFound {
         /// Zoom's code.
         code: Option<i64>,
     },
-    /// 403, or code 200, which may come with HTTP 200: a role or a setting forbids it.
-    #[error("no permission ({})", Code(*code))]
+    /// 403 or code 200, which can arrive with HTTP 200: a role or an account setting forbids the call.
+    #[error("zoom denied permission ({})", Code(*code))]
     Forbidden {
         /// Zoom's code.
         code: Option<i64>,
     },
     /// 429.
-    #[error("too many requests")]
+    #[error("zoom rate limit exceeded")]
     RateLimited(RateLimit),
-    /// Code 300 to a request with a page token: it is good for 15 minutes. Start the list over.
-    #[error("the page token is no longer valid")]
+    /// Code 300 for a request with a page token: the token expired after 15 minutes. Restart the list.
+    #[error("page token expired")]
     InvalidPageToken,
-    /// Zoom could not be reached or not be understood.
+    /// The call failed without a verdict on the token or the resource.
     #[error(transparent)]
     Transient(TransientError),
-    /// Any other refusal.
-    #[error("zoom answered {status} ({})", Code(*code))]
+    /// Any other error response.
+    #[error("zoom responded with status {status} ({})", Code(*code))]
     Rejected {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
         /// Zoom's code.
         code: Option<i64>,
@@ -84,21 +83,21 @@ impl fmt::Display for Code {
     }
 }
 
-/// The user that a token belongs to. The e-mail address is not kept: it changes, and is no key.
+/// Owner of an access token. Omits the e-mail address, which can change and is not a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentUser {
-    /// Account and user.
+    /// Account id and user id.
     pub user: ZoomUser,
-    /// `display_name`, else first and last name, else empty.
+    /// `display_name`, or first and last name, or empty.
     pub display_name: String,
 }
 
 /// One page of a user's cloud recordings.
 pub struct RecordingsPage {
-    /// Zoom's objects as they came, one a meeting instance. They hold passcodes, play and share URLs
-    /// and download URLs: do not store or log them whole.
+    /// Zoom's objects, one per meeting instance. They contain passcodes and play, share and download
+    /// URLs: do not store or log them whole.
     pub meetings: Vec<Value>,
-    /// For the next page, good for 15 minutes; `None` on the last page.
+    /// Token for the next page, valid for 15 minutes; `None` on the last page.
     pub next_page_token: Option<String>,
 }
 
@@ -111,12 +110,12 @@ impl fmt::Debug for RecordingsPage {
     }
 }
 
-/// One meeting instance's recordings.
+/// Recordings of one meeting instance.
 pub struct MeetingRecordings {
     /// Zoom's object without its `download_access_token`. See [`RecordingsPage::meetings`].
     pub object: Value,
-    /// Opens the object's download URLs. Zoom leaves it out without a word if a role or setting
-    /// forbids viewing.
+    /// Token for the object's download URLs. Zoom omits it without an error if a role or an account
+    /// setting forbids viewing.
     pub download_access_token: Option<SecretString>,
 }
 
@@ -132,27 +131,30 @@ impl fmt::Debug for MeetingRecordings {
 }
 
 impl ZoomClient {
-    /// `GET /users/me`: whose token this is. Within [`Timeouts::oauth`](crate::Timeouts::oauth), for a
-    /// browser waits. An answer without usable ids is [`TransientError::MalformedResponse`].
+    /// Returns the token's owner (`GET /users/me`), within
+    /// [`Timeouts::oauth`](crate::Timeouts::oauth) because a browser waits.
+    ///
+    /// # Errors
+    /// [`ApiError`]; a response without valid ids is [`TransientError::MalformedResponse`].
     pub async fn get_current_user(
         &self,
         access_token: &SecretString,
     ) -> Result<CurrentUser, ApiError> {
         let url = self.endpoints.api("v2/users/me");
-        let answer = self
+        let response = self
             .get(url, access_token, self.timeouts.oauth, false)
             .await?;
         let text = |key: &str| {
-            answer
+            response
                 .get(key)
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .trim()
         };
-        let unreadable = ApiError::Transient(TransientError::MalformedResponse);
+        let malformed = ApiError::Transient(TransientError::MalformedResponse);
         let user = ZoomUser {
-            account_id: text("account_id").parse().map_err(|_| unreadable)?,
-            user_id: text("id").parse().map_err(|_| unreadable)?,
+            account_id: text("account_id").parse().map_err(|_| malformed)?,
+            user_id: text("id").parse().map_err(|_| malformed)?,
         };
         let display_name = match text("display_name") {
             "" => format!("{} {}", text("first_name"), text("last_name"))
@@ -163,8 +165,11 @@ impl ZoomClient {
         Ok(CurrentUser { user, display_name })
     }
 
-    /// `GET /users/me/recordings`: a page of what was recorded from `from` to `to`, both in UTC and
-    /// included. Zoom takes at most a month; a wider span it may silently trim.
+    /// Returns one page of the recordings from `from` to `to`, UTC dates, both inclusive
+    /// (`GET /users/me/recordings`). Zoom accepts at most one month and may silently trim a wider range.
+    ///
+    /// # Errors
+    /// [`ApiError`].
     pub async fn list_recordings(
         &self,
         access_token: &SecretString,
@@ -178,15 +183,15 @@ impl ZoomClient {
             .append_pair("to", &to.to_string())
             .append_pair("page_size", PAGE_SIZE)
             .extend_pairs(next_page_token.map(|token| ("next_page_token", token)));
-        let paged = next_page_token.is_some();
-        let mut answer = self
-            .get(url, access_token, self.timeouts.rest, paged)
+        let has_page_token = next_page_token.is_some();
+        let mut response = self
+            .get(url, access_token, self.timeouts.rest, has_page_token)
             .await?;
-        // A list that cannot be found is not an empty list: nobody would look again.
-        let Some(Value::Array(meetings)) = answer.get_mut("meetings").map(Value::take) else {
+        // A missing list must not pass as an empty one, which the caller would not request again.
+        let Some(Value::Array(meetings)) = response.get_mut("meetings").map(Value::take) else {
             return Err(ApiError::Transient(TransientError::MalformedResponse));
         };
-        let next_page_token = answer
+        let next_page_token = response
             .get("next_page_token")
             .and_then(Value::as_str)
             .filter(|token| !token.is_empty())
@@ -197,8 +202,11 @@ impl ZoomClient {
         })
     }
 
-    /// `GET /meetings/{uuid}/recordings` with a `download_access_token` that lives `ttl_seconds`, at
-    /// most [`MAX_DOWNLOAD_TOKEN_TTL`].
+    /// Returns a meeting's recordings with a `download_access_token` that expires after `ttl_seconds`, at
+    /// most [`MAX_DOWNLOAD_TOKEN_TTL`] (`GET /meetings/{uuid}/recordings`).
+    ///
+    /// # Errors
+    /// [`ApiError`].
     pub async fn get_meeting_recordings(
         &self,
         access_token: &SecretString,
@@ -231,9 +239,10 @@ impl ZoomClient {
         url: Url,
         access_token: &SecretString,
         timeout: std::time::Duration,
-        paged: bool,
+        has_page_token: bool,
     ) -> Result<Value, ApiError> {
-        let unavailable = |error: reqwest::Error| ApiError::Transient(TransientError::of(&error));
+        let transient =
+            |error: reqwest::Error| ApiError::Transient(TransientError::from_reqwest(&error));
         let response = self
             .http
             .get(url)
@@ -244,62 +253,66 @@ impl ZoomClient {
             )
             .send()
             .await
-            .map_err(unavailable)?;
+            .map_err(transient)?;
         let status = response.status();
         if status.is_server_error() {
             return Err(ApiError::Transient(TransientError::ServerError {
                 status: status.as_u16(),
             }));
         }
-        let limit = RateLimit::read(response.headers());
+        let limit = RateLimit::from_headers(response.headers());
         let body = match read_json_bytes(response).await {
             Ok(body) => body,
-            Err(outage) if status.is_success() => return Err(ApiError::Transient(outage)),
-            // The status says enough.
+            Err(error) if status.is_success() => return Err(ApiError::Transient(error)),
+            // The status alone classifies the error.
             Err(_) => Vec::new(),
         };
-        let answer: Option<Value> = serde_json::from_slice(&body).ok();
-        let code = match &answer {
-            Some(answer) => code_of(answer),
-            None => code_in_broken_json(&body),
+        let parsed: Option<Value> = serde_json::from_slice(&body).ok();
+        let code = match &parsed {
+            Some(parsed) => parse_code(parsed),
+            None => find_code(&body),
         };
         if !status.is_success() || code.is_some() {
-            return Err(refusal(status, code, limit, paged));
+            return Err(classify(status, code, limit, has_page_token));
         }
-        answer
+        parsed
             .filter(Value::is_object)
             .ok_or(ApiError::Transient(TransientError::MalformedResponse))
     }
 }
 
-/// The table of refusals. `code` may come with HTTP 200.
-fn refusal(status: StatusCode, code: Option<i64>, limit: RateLimit, paged: bool) -> ApiError {
+/// Maps status and code of an error response to [`ApiError`]. A code can arrive with HTTP 200.
+fn classify(
+    status: StatusCode,
+    code: Option<i64>,
+    limit: RateLimit,
+    has_page_token: bool,
+) -> ApiError {
     match (status.as_u16(), code) {
         (429, _) | (_, Some(429)) => ApiError::RateLimited(limit),
         (_, Some(4711)) => ApiError::MissingScope,
-        // With 401, 4700 and 104 may as well mean a dead token, and a refresh shows.
+        // With 401, codes 4700 and 104 can also mean an expired token; a refresh decides.
         (401, _) | (_, Some(124)) => ApiError::Unauthorized,
         (_, Some(4700 | 104)) => ApiError::MissingScope,
         (_, Some(1001 | 1010 | 3001 | CODE_RECORDING_NOT_FOUND)) => ApiError::NotFound { code },
         (403, _) | (_, Some(200)) => ApiError::Forbidden { code },
         (404, _) => ApiError::NotFound { code },
-        (_, Some(300)) if paged => ApiError::InvalidPageToken,
-        // A redirect, which no call of ours has a use for.
+        (_, Some(300)) if has_page_token => ApiError::InvalidPageToken,
+        // The REST API documents no redirects.
         (300..=399, None) => ApiError::Transient(TransientError::MalformedResponse),
         (status, _) => ApiError::Rejected { status, code },
     }
 }
 
-/// A meeting's UUID as a path segment: encoded twice if it has a slash, which Zoom asks for at least
-/// where it begins with `/` or has `//`. Twice also for `.` and `..`, which would otherwise vanish from
-/// the path, encoded once or not.
+/// Encodes a meeting UUID as a path segment. Encodes twice if it contains a slash (Zoom requires that for a
+/// leading `/` and for `//`), and for `.` and `..`, which URL parsers remove even if encoded once.
 fn uuid_segment(uuid: &MeetingUuid) -> String {
     let uuid = uuid.as_str();
-    let once = utf8_percent_encode(uuid, SEGMENT).to_string();
+    let once = utf8_percent_encode(uuid, PATH_SEGMENT).to_string();
     match uuid {
         "." => "%252E".to_owned(),
         ".." => "%252E%252E".to_owned(),
-        _ if uuid.contains('/') => utf8_percent_encode(&once, SEGMENT).to_string(),
+        _ if uuid.contains('/') => utf8_percent_encode(&once, PATH_SEGMENT).to_string(),
         _ => once,
     }
 }
@@ -310,7 +323,7 @@ mod tests {
     use crate::endpoints::Endpoints;
 
     #[test]
-    fn uuids_become_one_path_segment() {
+    fn uuid_is_encoded_as_one_path_segment() {
         let endpoints = Endpoints::parse("https://zoom.us", "https://api.zoom.us").unwrap();
         for (uuid, segment) in [
             (
@@ -334,11 +347,7 @@ mod tests {
             let uuid: MeetingUuid = uuid.parse().unwrap();
             assert_eq!(uuid_segment(&uuid), segment);
             let url = endpoints.api(&format!("v2/meetings/{segment}/recordings"));
-            assert_eq!(
-                url.path(),
-                format!("/v2/meetings/{segment}/recordings"),
-                "left alone"
-            );
+            assert_eq!(url.path(), format!("/v2/meetings/{segment}/recordings"));
         }
     }
 }

@@ -256,8 +256,7 @@ fn register_at_zoom(
     public_url: &str,
     credentials: &ZoomCredentials,
 ) {
-    let control = simulator.control();
-    control.change_settings(|settings| {
+    simulator.control().change_settings(|settings| {
         settings.client_id.clone_from(&credentials.client_id);
         settings
             .client_secret
@@ -265,12 +264,11 @@ fn register_at_zoom(
         settings
             .webhook_secret
             .clone_from(&credentials.webhook_secret);
+        settings.webhook_url = Some(format!("{url}/zoom/webhook"));
+        settings.deauthorize_url = Some(format!("{url}/zoom/deauthorize"));
+        let bases = [url, public_url.trim_end_matches('/')];
+        let bases = bases.into_iter().filter(|base| !base.is_empty());
+        let callbacks = bases.map(|base| format!("{base}/zoom/callback"));
+        settings.redirect_uris.extend(callbacks);
     });
-    control.set_webhook_url(format!("{url}/zoom/webhook"));
-    control.set_deauthorize_url(format!("{url}/zoom/deauthorize"));
-    for base in [url, public_url.trim_end_matches('/')] {
-        if !base.is_empty() {
-            control.allow_redirect_uri(format!("{base}/zoom/callback"));
-        }
-    }
 }

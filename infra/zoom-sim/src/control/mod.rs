@@ -1,8 +1,5 @@
-//! Everything that can be done to this Zoom, from inside the process.
-//!
-//! The HTTP API below `/_sim/` is a thin cover over the same methods.
+//! Control of the simulator from inside the process. `http` exposes the same methods below `/_sim/`.
 
-pub(crate) mod departures;
 pub(crate) mod http;
 mod recordings;
 
@@ -14,127 +11,142 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::{self, Delivery, DeliveryState, Forgery, Target, Validation};
-use crate::events::{self, UserChange};
+use crate::deliveries::{Delivery, Target, Validation};
 use crate::faults::{ArmedFault, NewFault};
-use crate::grants::{DeathCause, Grant, Mint};
-use crate::lock;
+use crate::grants::{Grant, GrantEndReason};
+use crate::recordings::{Recording, RecordingFile};
 use crate::request_log::ReceivedRequest;
-use crate::sim::Shared;
+use crate::sender;
+use crate::state::Shared;
+use crate::sync::lock;
 use crate::users::{NewUser, User};
 
-pub use recordings::{Created, FileView, Selection};
-
-/// Why something could not be done.
+/// Reason why a control operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// No such user.
-    #[error("there is no user {0:?}")]
+    /// The user does not exist.
+    #[error("user {0:?} does not exist")]
     UnknownUser(String),
-    /// No such recording.
-    #[error("there is no recording {0:?}")]
+    /// The recording does not exist.
+    #[error("recording {0:?} does not exist")]
     UnknownRecording(String),
-    /// No such file.
-    #[error("there is no file {0:?}")]
+    /// The file does not exist.
+    #[error("file {0:?} does not exist")]
     UnknownFile(String),
-    /// No such delivery.
-    #[error("there is no delivery {0}")]
+    /// The delivery does not exist.
+    #[error("delivery {0} does not exist")]
     UnknownDelivery(u64),
-    /// The id is taken.
+    /// The id is in use.
     #[error("{0:?} exists already")]
     Exists(String),
-    /// It makes no sense.
+    /// The arguments are not valid.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// The handle by which a simulator is steered. Cheap to clone.
+/// Handle that controls a simulator. Cheap to clone.
 ///
-/// Methods that send events spawn tasks, so they are called within a Tokio runtime.
+/// Methods that send events spawn tasks and must be called within a Tokio runtime.
 #[derive(Clone)]
 pub struct Control {
-    pub(crate) sim: Shared,
+    sim: Shared,
 }
 
-/// An event written by the caller.
+/// A recording after a change, and the deliveries that the change started.
+#[derive(Debug, Clone, Serialize)]
+pub struct Created {
+    /// The recording.
+    pub recording: Recording,
+    /// Numbers of the deliveries.
+    pub deliveries: Vec<u64>,
+}
+
+/// The files that a change concerns, and the user who makes it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// File ids; `None` means all files.
+    pub files: Option<Vec<String>>,
+    /// The user who makes the change; `None` means the host.
+    pub operator_id: Option<String>,
+    /// Makes the change without an event.
+    pub silent: bool,
+}
+
+/// A file with its checksum.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileView {
+    /// The file.
+    #[serde(flatten)]
+    pub file: RecordingFile,
+    /// The meeting it belongs to.
+    pub uuid: String,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// An event with an arbitrary body.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawEvent {
-    /// The very body.
+    /// The raw body.
     pub body: String,
-    /// Which endpoint.
+    /// The endpoint.
     pub target: Target,
-    /// `x-zm-request-id`, if not a new one.
+    /// `x-zm-request-id`; `None` means a new one.
     pub request_id: Option<String>,
-    /// How to sign it wrongly.
-    pub forgery: Forgery,
 }
 
 impl Control {
-    /// `http://127.0.0.1:port/`.
+    pub(crate) fn new(sim: &Shared) -> Self {
+        let sim = Arc::clone(sim);
+        Self { sim }
+    }
+
+    /// Returns `http://127.0.0.1:port/`.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.sim.url
     }
 
-    // --- configuration and time --------------------------------------------------------------------
-
-    /// The configuration as it is now.
+    /// Returns the current configuration.
     #[must_use]
     pub fn settings(&self) -> Config {
         self.sim.config()
     }
 
-    /// Changes the configuration; `bind` and `seed` have had their effect already.
+    /// Changes the configuration; `bind` and `seed` no longer have an effect.
     pub fn change_settings(&self, change: impl FnOnce(&mut Config)) {
         change(&mut lock(&self.sim.config));
     }
 
-    /// Where events go from now on.
+    /// Sets the endpoint for events.
     pub fn set_webhook_url(&self, url: impl Into<String>) {
         let url = url.into();
         self.change_settings(|config| config.webhook_url = Some(url));
     }
 
-    /// Where `app_deauthorized` goes from now on.
-    pub fn set_deauthorize_url(&self, url: impl Into<String>) {
-        let url = url.into();
-        self.change_settings(|config| config.deauthorize_url = Some(url));
-    }
-
-    /// Allows one more redirect URI.
-    pub fn allow_redirect_uri(&self, uri: impl Into<String>) {
-        let uri = uri.into();
-        self.change_settings(|config| {
-            if !config.redirect_uris.contains(&uri) {
-                config.redirect_uris.push(uri);
-            }
-        });
-    }
-
-    /// The clock; move it to let tokens expire and retries come due.
+    /// Returns the clock, by which tokens expire and retries become due.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.sim.clock
     }
 
-    /// Moves the clock by seconds.
+    /// Advances the clock by seconds.
     pub fn advance(&self, seconds: i64) {
         self.sim.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    // --- users and grants --------------------------------------------------------------------------
-
-    /// All users, removed ones included.
+    /// Returns all users, removed ones included.
     #[must_use]
     pub fn users(&self) -> Vec<User> {
         lock(&self.sim.world).users.clone()
     }
 
-    /// Adds a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// If the id is taken.
+    /// If the id is in use.
     pub fn create_user(&self, new: NewUser) -> Result<User, ControlError> {
         let user = User::new(new, &self.sim.ids, self.sim.clock.now());
         let mut world = lock(&self.sim.world);
@@ -145,233 +157,192 @@ impl Control {
         Ok(user)
     }
 
-    /// Sets what the user grants from the next authorization on; `None` means the configured scopes.
+    fn change_user(
+        &self,
+        user_id: &str,
+        change: impl FnOnce(&mut User),
+    ) -> Result<(), ControlError> {
+        let mut world = lock(&self.sim.world);
+        let user = world.users.iter_mut().find(|user| user.id == user_id);
+        user.map(change).ok_or_else(|| unknown_user(user_id))
+    }
+
+    /// Sets the scopes that the user grants in future authorizations; `None` means those of the
+    /// configuration.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If the user does not exist.
     pub fn set_scopes(
         &self,
         user_id: &str,
         scopes: Option<Vec<String>>,
     ) -> Result<(), ControlError> {
-        let mut world = lock(&self.sim.world);
-        let user = world.users.iter_mut().find(|user| user.id == user_id);
-        user.ok_or_else(|| ControlError::UnknownUser(user_id.into()))?
-            .scopes = scopes;
-        Ok(())
+        self.change_user(user_id, |user| user.scopes = scopes)
     }
 
-    /// All grants, live or dead, oldest first.
+    /// Returns all grants, ended ones included, oldest first.
     #[must_use]
     pub fn grants(&self) -> Vec<Grant> {
         lock(&self.sim.world).grants.all().to_vec()
     }
 
-    /// The user's live grant.
+    /// Returns the user's live grant.
     #[must_use]
     pub fn live_grant(&self, user_id: &str) -> Option<Grant> {
         lock(&self.sim.world).grants.live_of(user_id).cloned()
     }
 
-    /// Authorizes the app without a browser; kills an older grant as any authorization does.
+    /// Authorizes the app without a browser. As any authorization, it ends an older grant.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If the user does not exist or was removed.
     pub fn authorize(&self, user_id: &str) -> Result<Grant, ControlError> {
         let config = self.sim.config();
-        let mint = Mint {
-            config: &config,
-            ids: &self.sim.ids,
-            signer: &self.sim.signer,
-            now: self.sim.clock.now(),
-        };
+        let issuer = self.sim.issuer(&config);
         let mut world = lock(&self.sim.world);
         let world = &mut *world;
-        let user = world
-            .users
-            .iter()
-            .find(|user| user.id == user_id && !user.removed);
-        let user = user.ok_or_else(|| ControlError::UnknownUser(user_id.into()))?;
-        Ok(world.grants.authorize(user, &mint).clone())
+        let mut users = world.users.iter();
+        let user = users.find(|user| user.id == user_id && !user.removed);
+        let user = user.ok_or_else(|| unknown_user(user_id))?;
+        Ok(world.grants.authorize(user, &issuer).clone())
     }
 
-    /// The user removes the app: the grant dies and `app_deauthorized` is sent, also when there is none.
+    /// The user removes the app: ends the grant, if there is one, and sends `app_deauthorized`.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If the user does not exist.
     pub fn deauthorize(&self, user_id: &str) -> Result<u64, ControlError> {
-        departures::end_grant(&self.sim, user_id, DeathCause::Deauthorized)
-            .ok_or_else(|| ControlError::UnknownUser(user_id.into()))
+        let reason = Some(GrantEndReason::Deauthorized);
+        sender::send_deauthorized(&self.sim, user_id, reason).ok_or_else(|| unknown_user(user_id))
     }
 
-    /// Sends `app_deauthorized` although the grant goes on: a forged or belated one.
+    /// Sends `app_deauthorized` and keeps the grant: a late or wrong event.
     ///
     /// # Errors
-    /// If there is no such user.
-    pub fn send_deauthorized_only(&self, user_id: &str) -> Result<u64, ControlError> {
-        departures::notify(&self.sim, user_id)
-            .ok_or_else(|| ControlError::UnknownUser(user_id.into()))
+    /// If the user does not exist.
+    pub fn send_deauthorized_event(&self, user_id: &str) -> Result<u64, ControlError> {
+        sender::send_deauthorized(&self.sim, user_id, None).ok_or_else(|| unknown_user(user_id))
     }
 
-    /// The user leaves the account: tokens no longer refresh, and the API knows the user no more. No event.
+    /// Removes the user from the account, without an event: tokens no longer refresh, and the API no
+    /// longer knows the user.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If the user does not exist.
     pub fn remove_user(&self, user_id: &str) -> Result<(), ControlError> {
+        self.change_user(user_id, |user| user.removed = true)?;
         let mut world = lock(&self.sim.world);
-        let user = world.users.iter_mut().find(|user| user.id == user_id);
-        user.ok_or_else(|| ControlError::UnknownUser(user_id.into()))?
-            .removed = true;
-        world.grants.kill(user_id, DeathCause::UserRemoved);
+        world.grants.end(user_id, GrantEndReason::UserRemoved);
         Ok(())
     }
 
-    /// The user changes to another account and keeps the user id; grants go along. Events, recordings and
+    /// Moves the user to another account; the user id and the grants stay. Events, recordings and
     /// `users/me` name the new account from then on.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If the user does not exist.
     pub fn move_user(&self, user_id: &str, account_id: &str) -> Result<(), ControlError> {
-        let mut world = lock(&self.sim.world);
-        let user = world.users.iter_mut().find(|user| user.id == user_id);
-        account_id.clone_into(
-            &mut user
-                .ok_or_else(|| ControlError::UnknownUser(user_id.into()))?
-                .account_id,
-        );
-        Ok(())
+        self.change_user(user_id, |user| account_id.clone_into(&mut user.account_id))
     }
 
-    /// Sends `user.deactivated`, `.deleted` or `.disassociated`; changes nothing else.
-    ///
-    /// # Errors
-    /// If there is no such user.
-    pub fn send_user_event(&self, user_id: &str, change: UserChange) -> Result<u64, ControlError> {
-        let user = lock(&self.sim.world)
-            .user(user_id)
-            .cloned()
-            .ok_or_else(|| ControlError::UnknownUser(user_id.into()))?;
-        let body = events::user_changed(&user, change, &user, self.sim.clock.now());
-        Ok(self.send_body(body))
+    fn send_event(&self, body: String) -> u64 {
+        sender::send(&self.sim, Target::Webhook, body, None)
     }
 
-    // --- deliveries --------------------------------------------------------------------------------
-
-    fn send_body(&self, body: String) -> u64 {
-        delivery::send(&self.sim, Target::Webhook, body, None, Forgery::default())
-    }
-
-    /// Sends an event of the caller's own making, with retries.
+    /// Sends an event with an arbitrary body, with retries.
     #[must_use]
     pub fn send_raw(&self, event: RawEvent) -> u64 {
-        delivery::send(
-            &self.sim,
-            event.target,
-            event.body,
-            event.request_id,
-            event.forgery,
-        )
+        let RawEvent {
+            body,
+            target,
+            request_id,
+        } = event;
+        sender::send(&self.sim, target, body, request_id)
     }
 
-    /// Delivers the same body once more. With `same_request_id` as a repeat of one delivery, else as
+    /// Sends the body of a delivery again: with the same request id as a repetition, with a new one as
     /// through a second subscription.
     ///
     /// # Errors
-    /// If there is no such delivery.
+    /// If the delivery does not exist.
     pub fn duplicate(&self, delivery_id: u64, same_request_id: bool) -> Result<u64, ControlError> {
-        let first = self
-            .delivery(delivery_id)
-            .ok_or(ControlError::UnknownDelivery(delivery_id))?;
-        let request_id = same_request_id.then_some(first.request_id);
-        Ok(delivery::send(
-            &self.sim,
-            first.target,
-            first.body,
-            request_id,
-            Forgery::default(),
-        ))
+        let first = self.delivery(delivery_id);
+        let first = first.ok_or(ControlError::UnknownDelivery(delivery_id))?;
+        Ok(self.send_raw(RawEvent {
+            body: first.body,
+            target: first.target,
+            request_id: same_request_id.then_some(first.request_id),
+        }))
     }
 
-    /// Validates an endpoint as Zoom does when it is saved, and every 72 hours.
+    /// Validates an endpoint, as Zoom does when the endpoint is saved and every 72 hours.
     pub async fn validate(&self, target: Target) -> Validation {
-        delivery::validate(&self.sim, target).await
+        sender::validate(&self.sim, target).await
     }
 
-    /// The delivery log, oldest first.
+    /// Returns the delivery log, oldest first.
     #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.sim.deliveries.list()
     }
 
-    /// One delivery.
+    /// Returns one delivery.
     #[must_use]
     pub fn delivery(&self, id: u64) -> Option<Delivery> {
         self.sim.deliveries.get(id)
     }
 
-    /// Waits until `number` attempts of a delivery have come to an end, or it is settled.
-    pub async fn attempted(&self, id: u64, number: usize) -> Option<Delivery> {
-        let place = usize::try_from(id.checked_sub(1)?).ok()?;
-        let done = |delivery: &Delivery| {
-            let ended = delivery
-                .attempts
-                .iter()
-                .filter(|attempt| attempt.status.is_some() || attempt.error.is_some())
-                .count();
-            ended >= number || delivery.state != DeliveryState::Pending
+    /// Waits until `count` attempts of a delivery are complete, or the delivery is settled.
+    pub async fn wait_for_attempts(&self, id: u64, count: usize) -> Option<Delivery> {
+        let is_done = |delivery: &Delivery| {
+            let attempts = delivery.attempts.iter();
+            let complete =
+                attempts.filter(|attempt| attempt.status.is_some() || attempt.error.is_some());
+            delivery.id != id || delivery.is_settled() || complete.count() >= count
         };
-        self.sim
-            .deliveries
-            .wait(|list| list.get(place).is_none_or(done))
-            .await;
+        self.sim.deliveries.wait_for_all(is_done).await;
         self.delivery(id)
     }
 
-    /// Waits until no delivery is under way or waiting for a retry.
-    pub async fn settled(&self) {
-        self.sim
-            .deliveries
-            .wait(|list| {
-                list.iter()
-                    .all(|delivery| delivery.state != DeliveryState::Pending)
-            })
-            .await;
+    /// Waits until no delivery is in flight or waits for a retry.
+    pub async fn wait_until_settled(&self) {
+        self.sim.deliveries.wait_for_all(Delivery::is_settled).await;
     }
 
-    // --- faults and the request log ----------------------------------------------------------------
-
-    /// Arms a fault; the number can be used to clear it.
+    /// Activates a fault and returns its number.
     ///
     /// # Errors
-    /// If it has no meaning at that point.
+    /// If the fault is not possible at its point.
     pub fn arm(&self, fault: NewFault) -> Result<u64, ControlError> {
-        self.sim
-            .faults
-            .arm(fault)
-            .ok_or_else(|| ControlError::Invalid("this fault has no meaning at that point".into()))
+        let id = self.sim.faults.arm(fault);
+        id.ok_or_else(|| ControlError::Invalid("this fault is not possible at this point".into()))
     }
 
-    /// The faults armed, spent ones included.
+    /// Returns the faults, used-up ones included.
     #[must_use]
     pub fn faults(&self) -> Vec<ArmedFault> {
         self.sim.faults.list()
     }
 
-    /// Disarms one fault, or all.
+    /// Removes one fault, or all.
     pub fn clear_faults(&self, id: Option<u64>) {
         self.sim.faults.clear(id);
     }
 
-    /// What was received, oldest first; control requests are not in it.
+    /// Returns the received requests, oldest first, without those of the control API.
     #[must_use]
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.sim.requests.list()
     }
 
-    /// Forgets what was received.
+    /// Clears the log of received requests.
     pub fn clear_requests(&self) {
         self.sim.requests.clear();
     }
+}
+
+fn unknown_user(user_id: &str) -> ControlError {
+    ControlError::UnknownUser(user_id.into())
 }
 
 impl std::fmt::Debug for Control {
@@ -379,12 +350,5 @@ impl std::fmt::Debug for Control {
         f.debug_struct("Control")
             .field("url", &self.sim.url.as_str())
             .finish_non_exhaustive()
-    }
-}
-
-/// Keeps `Arc` out of the signatures of the modules below.
-pub(crate) fn of(sim: &Shared) -> Control {
-    Control {
-        sim: Arc::clone(sim),
     }
 }

@@ -1,81 +1,38 @@
-//! What happens to recordings, and the events that tell of it.
+//! Changes of recordings, and the events about them.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Control, ControlError};
-use crate::events::{self, Disposal, Progress};
+use super::{Control, ControlError, Created, FileView, Selection};
+use crate::events::{self, FileUrl, RecordingChange};
 use crate::files::FileSpec;
-use crate::lock;
 use crate::recordings::{NewFile, NewRecording, Presence, Recording, RecordingFile};
-use crate::sim::Sim;
-use crate::tokens::{DownloadToken, Meeting};
+use crate::state::Sim;
+use crate::sync::lock;
+use crate::tokens::DownloadToken;
 use crate::users::User;
 use crate::world::{Urls, World};
 
-/// A recording as it is after a call, and the deliveries that the call began.
-#[derive(Debug, Clone, Serialize)]
-pub struct Created {
-    /// The recording.
-    pub recording: Recording,
-    /// Numbers of deliveries.
-    pub deliveries: Vec<u64>,
-}
-
-/// Which files, and who does it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Selection {
-    /// File ids; all if left out.
-    pub files: Option<Vec<String>>,
-    /// The user who does it; the host if left out.
-    pub operator_id: Option<String>,
-    /// Change the state without an event.
-    pub silent: bool,
-}
-
-/// What can be known of a file's bytes without downloading them.
-#[derive(Debug, Clone, Serialize)]
-pub struct FileView {
-    /// The file.
-    #[serde(flatten)]
-    pub file: RecordingFile,
-    /// The meeting it belongs to.
-    pub uuid: String,
-    /// SHA-256 in hex.
-    pub sha256: String,
-    /// CRC-64/NVME in hex.
-    pub crc64_nvme: String,
-}
-
 impl Selection {
-    fn has(&self, file: &RecordingFile) -> bool {
+    fn includes(&self, file: &RecordingFile) -> bool {
         self.files.as_ref().is_none_or(|ids| ids.contains(&file.id))
     }
 }
 
-/// Borrowed apart, so that URLs can be made while a recording is read.
-fn parts<'a>(
+/// The recording `name`, and what its events are made from.
+fn find<'a>(
     world: &'a mut World,
     name: &str,
 ) -> Result<(&'a mut Recording, &'a mut Urls, &'a [User]), ControlError> {
-    let place = world
-        .place(name)
-        .ok_or_else(|| ControlError::UnknownRecording(name.into()))?;
-    Ok((&mut world.recordings[place], &mut world.urls, &world.users))
+    let index = world.recording_index(name).ok_or_else(|| unknown(name))?;
+    Ok((&mut world.recordings[index], &mut world.urls, &world.users))
 }
 
-fn token(sim: &Sim, recording: &Recording) -> String {
-    let meeting = Meeting {
-        account_id: &recording.account_id,
-        user_id: &recording.host_id,
-        uuid: &recording.uuid,
-    };
-    sim.signer.download(
-        DownloadToken::Webhook,
-        meeting,
-        sim.clock.now(),
-        sim.config().download_token_seconds,
-    )
+fn unknown(name: &str) -> ControlError {
+    ControlError::UnknownRecording(name.into())
+}
+
+fn download_token(sim: &Sim, recording: &Recording) -> String {
+    let (now, seconds) = (sim.clock.now(), sim.config().download_token_seconds);
+    sim.signer
+        .download(DownloadToken::Webhook, recording, now, seconds)
 }
 
 fn with_urls<'a>(
@@ -83,93 +40,77 @@ fn with_urls<'a>(
     urls: &mut Urls,
     recording: &Recording,
     files: impl Iterator<Item = &'a RecordingFile>,
-) -> Vec<(&'a RecordingFile, String)> {
+) -> Vec<FileUrl<'a>> {
     files
         .map(|file| (file, urls.for_event(&sim.base, &sim.ids, recording, file)))
         .collect()
 }
 
-/// `recording.completed`, for one segment or for all.
+/// The body of `recording.completed`, for one segment or for all.
 fn completed(sim: &Sim, urls: &mut Urls, recording: &Recording, segment: Option<u32>) -> String {
-    let wanted = |file: &&RecordingFile| {
+    let is_included = |file: &&RecordingFile| {
         file.is_present() && segment.is_none_or(|segment| file.segment == segment)
     };
-    let files = with_urls(sim, urls, recording, recording.files.iter().filter(wanted));
-    let audio = with_urls(
-        sim,
-        urls,
-        recording,
-        recording.participant_audio.iter().filter(wanted),
-    );
-    events::completed(
-        recording,
-        &files,
-        &audio,
-        &token(sim, recording),
-        sim.clock.now(),
-    )
+    let files = recording.files.iter().filter(is_included);
+    let files = with_urls(sim, urls, recording, files);
+    let audio = recording.participant_audio.iter().filter(is_included);
+    let audio = with_urls(sim, urls, recording, audio);
+    let token = download_token(sim, recording);
+    events::completed(recording, &files, &audio, &token, sim.clock.now())
 }
 
 fn operator(users: &[User], id: Option<&str>, recording: &Recording) -> Result<User, ControlError> {
     let id = id.unwrap_or(&recording.host_id);
-    users
-        .iter()
-        .find(|user| user.id == id)
-        .cloned()
+    let user = users.iter().find(|user| user.id == id);
+    user.cloned()
         .ok_or_else(|| ControlError::UnknownUser(id.into()))
 }
 
-fn dispose(file: &mut RecordingFile, disposal: Disposal, now: jiff::Timestamp) {
-    file.presence = match (disposal, file.presence) {
-        (_, Presence::Deleted) | (Disposal::Delete, _) => Presence::Deleted,
-        (Disposal::Trash, _) => Presence::Trashed(now),
-        (Disposal::Recover, _) => Presence::Present,
+fn change_file(file: &mut RecordingFile, change: RecordingChange, now: jiff::Timestamp) {
+    file.presence = match (change, file.presence) {
+        (_, Presence::Deleted) | (RecordingChange::Delete, _) => Presence::Deleted,
+        (RecordingChange::Trash, _) => Presence::Trashed(now),
+        (RecordingChange::Recover, _) => Presence::Present,
     };
 }
 
 impl Control {
-    /// All recordings, oldest first.
+    /// Returns all recordings, oldest first.
     #[must_use]
     pub fn recordings(&self) -> Vec<Recording> {
         lock(&self.sim.world).recordings.clone()
     }
 
-    /// One recording, by handle, meeting UUID or meeting number.
+    /// Returns a recording by key, meeting UUID or meeting number.
     #[must_use]
     pub fn recording(&self, name: &str) -> Option<Recording> {
         lock(&self.sim.world).recording(name).cloned()
     }
 
-    /// Creates a recording and, unless told not to, sends `recording.completed`.
+    /// Creates a recording and, by default, sends `recording.completed`.
     ///
     /// # Errors
-    /// If the host is unknown or the UUID is taken.
+    /// If the host does not exist or the UUID is in use.
     pub fn create_recording(&self, new: NewRecording) -> Result<Created, ControlError> {
         let sim = &self.sim;
-        let (send, per_segment) = (new.send && !new.processing, new.event_per_segment);
-        let mut guard = lock(&sim.world);
-        let world = &mut *guard;
-        let host = world
-            .user(&new.host_id)
-            .cloned()
-            .ok_or_else(|| ControlError::UnknownUser(new.host_id.clone()))?;
-        if let Some(uuid) = new.uuid.as_ref().filter(|uuid| {
-            world
-                .recordings
-                .iter()
-                .any(|recording| recording.uuid == **uuid)
-        }) {
-            return Err(ControlError::Exists(uuid.clone()));
-        }
-        let number = world.recordings.len() as u64 + 1;
-        let recording = Recording::new(new, number, &host, &sim.ids, sim.clock.now(), || {
-            world.next_file_key()
-        });
-        let key = recording.key.clone();
-        world.recordings.push(recording.clone());
-        drop(guard);
+        let (send, per_segment) = (!new.silent && !new.processing, new.event_per_segment);
+        let recording = {
+            let mut guard = lock(&sim.world);
+            let world = &mut *guard;
+            let host = world.user(&new.host_id).cloned();
+            let host = host.ok_or_else(|| ControlError::UnknownUser(new.host_id.clone()))?;
+            let mut taken = world.recordings.iter().map(|recording| &recording.uuid);
+            if let Some(uuid) = taken.find(|uuid| new.uuid.as_ref() == Some(uuid)) {
+                return Err(ControlError::Exists(uuid.clone()));
+            }
+            let number = world.recordings.len() as u64 + 1;
+            let next_key = || world.next_file_key();
+            let recording = Recording::new(new, number, &host, &sim.ids, sim.clock.now(), next_key);
+            world.recordings.push(recording.clone());
+            recording
+        };
         let deliveries = if send {
-            self.send_completed(&key, per_segment)?
+            self.send_completed(&recording.key, per_segment)?
         } else {
             Vec::new()
         };
@@ -182,50 +123,37 @@ impl Control {
     fn send_completed(&self, name: &str, per_segment: bool) -> Result<Vec<u64>, ControlError> {
         let bodies: Vec<String> = {
             let mut world = lock(&self.sim.world);
-            let (recording, urls, _) = parts(&mut world, name)?;
+            let (recording, urls, _) = find(&mut world, name)?;
             let last = recording.files.last().map_or(0, |file| file.segment);
-            if per_segment {
-                (0..=last)
-                    .map(|segment| completed(&self.sim, urls, recording, Some(segment)))
-                    .collect()
+            let segments: Vec<_> = if per_segment {
+                (0..=last).map(Some).collect()
             } else {
-                vec![completed(&self.sim, urls, recording, None)]
-            }
+                vec![None]
+            };
+            segments
+                .into_iter()
+                .map(|segment| completed(&self.sim, urls, recording, segment))
+                .collect()
         };
-        Ok(bodies
-            .into_iter()
-            .map(|body| self.send_body(body))
-            .collect())
+        let sent = bodies.into_iter().map(|body| self.send_event(body));
+        Ok(sent.collect())
     }
 
-    /// Ends processing and sends `recording.completed`. Once more on a finished recording it sends a twin:
-    /// the same files under other URLs and with another token.
+    /// Ends processing and sends `recording.completed`. A second call sends a second event about the same
+    /// files, with other URLs and another token.
     ///
     /// # Errors
-    /// If there is no such recording.
+    /// If the recording does not exist.
     pub fn complete(&self, name: &str) -> Result<u64, ControlError> {
-        parts(&mut lock(&self.sim.world), name)?.0.processing = false;
-        self.send_completed(name, false)?
-            .pop()
-            .ok_or_else(|| ControlError::UnknownRecording(name.into()))
+        find(&mut lock(&self.sim.world), name)?.0.processing = false;
+        let mut sent = self.send_completed(name, false)?;
+        sent.pop().ok_or_else(|| unknown(name))
     }
 
-    /// Sends `recording.started`, `.paused`, `.resumed` or `.stopped`.
+    /// Adds a file, by default a transcript, and sends `recording.transcript_completed`.
     ///
     /// # Errors
-    /// If there is no such recording.
-    pub fn progress(&self, name: &str, progress: Progress) -> Result<u64, ControlError> {
-        let body = {
-            let mut world = lock(&self.sim.world);
-            events::progress(parts(&mut world, name)?.0, progress, self.sim.clock.now())
-        };
-        Ok(self.send_body(body))
-    }
-
-    /// Adds a file later, by default a transcript, and sends `recording.transcript_completed`.
-    ///
-    /// # Errors
-    /// If there is no such recording.
+    /// If the recording does not exist.
     pub fn add_transcript(
         &self,
         name: &str,
@@ -235,7 +163,7 @@ impl Control {
         let (recording, body) = {
             let mut world = lock(&sim.world);
             let key = world.next_file_key();
-            let (recording, urls, _) = parts(&mut world, name)?;
+            let (recording, urls, _) = find(&mut world, name)?;
             let new = file.unwrap_or_else(|| NewFile {
                 file_type: "TRANSCRIPT".into(),
                 ..NewFile::default()
@@ -243,24 +171,30 @@ impl Control {
             let file = RecordingFile::new(new, key, &sim.ids, recording);
             recording.files.push(file.clone());
             let files = with_urls(sim, urls, recording, std::iter::once(&file));
-            let body = events::transcript_completed(
-                recording,
-                &files,
-                &token(sim, recording),
-                sim.clock.now(),
-            );
+            let (token, now) = (download_token(sim, recording), sim.clock.now());
+            let body = events::transcript_completed(recording, &files, &token, now);
             (recording.clone(), body)
         };
-        Ok(Created {
+        Ok(self.publish(recording, body, false))
+    }
+
+    /// Sends the event about a change of `recording`, unless the change is silent.
+    fn publish(&self, recording: Recording, body: String, silent: bool) -> Created {
+        let deliveries = if silent {
+            Vec::new()
+        } else {
+            vec![self.send_event(body)]
+        };
+        Created {
             recording,
-            deliveries: vec![self.send_body(body)],
-        })
+            deliveries,
+        }
     }
 
     /// Renames the meeting and sends `recording.renamed`.
     ///
     /// # Errors
-    /// If there is no such recording or operator.
+    /// If the recording or the operator does not exist.
     pub fn rename(
         &self,
         name: &str,
@@ -269,133 +203,98 @@ impl Control {
     ) -> Result<Created, ControlError> {
         let (recording, body) = {
             let mut world = lock(&self.sim.world);
-            let (recording, _, users) = parts(&mut world, name)?;
+            let (recording, _, users) = find(&mut world, name)?;
             let operator = operator(users, selection.operator_id.as_deref(), recording)?;
             let old = std::mem::replace(&mut recording.topic, topic.into());
-            (
-                recording.clone(),
-                events::renamed(recording, &old, &operator, self.sim.clock.now()),
-            )
+            let body = events::renamed(recording, &old, &operator, self.sim.clock.now());
+            (recording.clone(), body)
         };
-        let deliveries = if selection.silent {
-            Vec::new()
-        } else {
-            vec![self.send_body(body)]
-        };
-        Ok(Created {
-            recording,
-            deliveries,
-        })
+        Ok(self.publish(recording, body, selection.silent))
     }
 
     /// Trashes, deletes or recovers files and sends the event.
     ///
     /// # Errors
-    /// If there is no such recording, file or operator.
-    pub fn dispose(
+    /// If the recording, a file or the operator does not exist.
+    pub fn change_recording(
         &self,
         name: &str,
-        disposal: Disposal,
+        change: RecordingChange,
         selection: &Selection,
     ) -> Result<Created, ControlError> {
         let sim = &self.sim;
         let now = sim.clock.now();
         let (recording, body) = {
             let mut world = lock(&sim.world);
-            let (recording, urls, users) = parts(&mut world, name)?;
-            if let Some(id) = selection
-                .files
-                .iter()
-                .flatten()
-                .find(|id| recording.all_files().all(|file| file.id != **id))
-            {
+            let (recording, urls, users) = find(&mut world, name)?;
+            let mut ids = selection.files.iter().flatten();
+            if let Some(id) = ids.find(|id| recording.all_files().all(|file| file.id != **id)) {
                 return Err(ControlError::UnknownFile(id.clone()));
             }
             let operator = operator(users, selection.operator_id.as_deref(), recording)?;
-            for file in recording.all_files_mut().filter(|file| selection.has(file)) {
-                dispose(file, disposal, now);
-            }
-            let files = with_urls(
-                sim,
-                urls,
-                recording,
-                recording.files.iter().filter(|file| selection.has(file)),
-            );
-            (
-                recording.clone(),
-                events::disposed(
-                    recording,
-                    disposal,
-                    &files,
-                    &token(sim, recording),
-                    &operator,
-                    now,
-                ),
-            )
+            let selected = recording.all_files_mut();
+            selected
+                .filter(|file| selection.includes(file))
+                .for_each(|file| change_file(file, change, now));
+            let changed = recording.files.iter();
+            let changed = changed.filter(|file| selection.includes(file));
+            let files = with_urls(sim, urls, recording, changed);
+            let token = download_token(sim, recording);
+            let body = events::changed(recording, change, &files, &token, &operator, now);
+            (recording.clone(), body)
         };
-        let deliveries = if selection.silent {
-            Vec::new()
-        } else {
-            vec![self.send_body(body)]
-        };
-        Ok(Created {
-            recording,
-            deliveries,
-        })
+        Ok(self.publish(recording, body, selection.silent))
     }
 
-    /// Trashes, deletes or recovers several recordings of one account with one event, which names no host.
+    /// Trashes, deletes or recovers recordings of one account and sends one event, which names no host.
     ///
     /// # Errors
-    /// If a recording is unknown, there is none, or they belong to different accounts.
-    pub fn dispose_batch(&self, names: &[String], disposal: Disposal) -> Result<u64, ControlError> {
+    /// If `names` is empty, a recording does not exist, or the recordings belong to different accounts.
+    pub fn change_recordings(
+        &self,
+        names: &[String],
+        change: RecordingChange,
+    ) -> Result<u64, ControlError> {
         let now = self.sim.clock.now();
         let body = {
             let mut world = lock(&self.sim.world);
             let first = names
                 .first()
-                .ok_or_else(|| ControlError::Invalid("name at least one recording".into()))?;
-            let (recording, _, users) = parts(&mut world, first)?;
+                .ok_or_else(|| ControlError::Invalid("a batch needs a recording".into()))?;
+            let (recording, _, users) = find(&mut world, first)?;
             let account = recording.account_id.clone();
             let operator = operator(users, None, recording)?;
             for name in names {
-                if parts(&mut world, name)?.0.account_id != account {
-                    return Err(ControlError::Invalid("a batch is about one account".into()));
+                if find(&mut world, name)?.0.account_id != account {
+                    let reason = "the recordings belong to different accounts";
+                    return Err(ControlError::Invalid(reason.into()));
                 }
             }
             let mut meetings = Vec::new();
             for name in names {
-                let recording = parts(&mut world, name)?.0;
-                recording
-                    .all_files_mut()
-                    .for_each(|file| dispose(file, disposal, now));
-                meetings.push((
-                    recording.uuid.clone(),
-                    recording.files.iter().map(|file| file.id.clone()).collect(),
-                ));
+                let recording = find(&mut world, name)?.0;
+                let files = recording.all_files_mut();
+                files.for_each(|file| change_file(file, change, now));
+                let ids = recording.files.iter().map(|file| file.id.clone());
+                meetings.push((recording.uuid.clone(), ids.collect()));
             }
-            events::batch(disposal, &account, &meetings, &operator, now)
+            events::batch_changed(change, &account, &meetings, &operator, now)
         };
-        Ok(self.send_body(body))
+        Ok(self.send_event(body))
     }
 
-    /// The rule for the bytes of a file, by its id; of several the first.
+    /// Returns the rule for the bytes of a file, by its id; of several files the first.
     #[must_use]
     pub fn file(&self, id: &str) -> Option<FileSpec> {
         self.find_file(id).map(|(_, file)| file.spec())
     }
 
-    /// A file with its checksums. Computes the whole file: think twice for a huge one.
+    /// Returns a file with its checksum. The cost grows with its size.
     #[must_use]
     pub fn file_view(&self, id: &str) -> Option<FileView> {
         let (uuid, file) = self.find_file(id)?;
-        let spec = file.spec();
-        Some(FileView {
-            sha256: spec.sha256(),
-            crc64_nvme: format!("{:016x}", spec.crc64_nvme()),
-            uuid,
-            file,
-        })
+        let sha256 = file.spec().sha256();
+        Some(FileView { file, uuid, sha256 })
     }
 
     fn find_file(&self, id: &str) -> Option<(String, RecordingFile)> {
@@ -406,16 +305,14 @@ impl Control {
         })
     }
 
-    /// Replaces the bytes of a file: other content, another `ETag`, the same size unless one is given.
+    /// Replaces the bytes of a file: other content, another `ETag`, and another size if one is given.
     ///
     /// # Errors
-    /// If there is no such file.
+    /// If the file does not exist.
     pub fn replace_file(&self, id: &str, size: Option<u64>) -> Result<FileSpec, ControlError> {
         let mut world = lock(&self.sim.world);
-        let mut files = world
-            .recordings
-            .iter_mut()
-            .flat_map(Recording::all_files_mut);
+        let recordings = world.recordings.iter_mut();
+        let mut files = recordings.flat_map(Recording::all_files_mut);
         let file = files
             .find(|file| file.id == id)
             .ok_or_else(|| ControlError::UnknownFile(id.into()))?;
@@ -424,25 +321,5 @@ impl Control {
             (file.size, file.declared_size) = (size, size);
         }
         Ok(file.spec())
-    }
-
-    /// A token for a recording's `webhook_download` URLs that lives as long as told; negative: expired.
-    ///
-    /// # Errors
-    /// If there is no such recording.
-    pub fn download_token(&self, name: &str, seconds: i64) -> Result<String, ControlError> {
-        let mut world = lock(&self.sim.world);
-        let recording = parts(&mut world, name)?.0;
-        let meeting = Meeting {
-            account_id: &recording.account_id,
-            user_id: &recording.host_id,
-            uuid: &recording.uuid,
-        };
-        Ok(self.sim.signer.download(
-            DownloadToken::Webhook,
-            meeting,
-            self.sim.clock.now(),
-            seconds,
-        ))
     }
 }

@@ -1,196 +1,160 @@
-//! Where the bytes are: `/ssrweb/replay/{id}/{name}`, with ranges, and all that can go wrong on the wire.
+//! `/ssrweb/replay/{id}/{name}` at the content host, with ranges (RFC 9110, 14).
 
-use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream;
 
-use super::range::{Asked, read};
-use super::{names, signed_url};
-use crate::conn::Conn;
+use super::{body, signed_url};
+use crate::call::Call;
 use crate::faults::{Fault, Point};
-use crate::files::{FileSpec, PIECE};
-use crate::guard::guarded;
-use crate::lock;
-use crate::oauth::Params;
-use crate::request_log::Detail;
-use crate::sim::Shared;
+use crate::recordings::RecordingFile;
+use crate::responses::set_header;
+use crate::sync::lock;
 
-/// Serves a file to whoever has the signed URL.
-pub(crate) async fn content(
-    State(sim): State<Shared>,
-    ConnectInfo(conn): ConnectInfo<Conn>,
-    method: Method,
-    Path((id, _name)): Path<(String, String)>,
-    Query(params): Query<Params>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let target = lock(&sim.world).urls.target(&id).cloned();
-    let (file_id, uuid) = names(&sim, target.as_ref());
-    let handler = |fault: Option<Fault>| {
-        if sim.config().refuse_authorization_at_content
-            && headers.contains_key(header::AUTHORIZATION)
-        {
-            return (StatusCode::BAD_REQUEST, "Only one auth mechanism allowed").into_response();
-        }
-        if !signed_url::opens(&sim, uri.path(), &params) {
-            return denied();
-        }
-        let world = lock(&sim.world);
-        match target.as_ref().and_then(|target| world.file(target)) {
-            Some((_, file)) if file.is_present() => serve(
-                &sim,
-                &conn,
-                &file.spec(),
-                &file.download_name(),
-                &method,
-                &headers,
-                fault,
-            ),
-            _ => StatusCode::NOT_FOUND.into_response(),
-        }
+const DENIED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>";
+
+/// Serves a file to the holder of its signed URL.
+pub(crate) async fn content(call: Call) -> Response {
+    let file = {
+        let world = lock(&call.sim.world);
+        let target = world.urls.target(call.segment(2));
+        let found = target.and_then(|target| world.file(target));
+        found.map(|(recording, file)| (recording.uuid.clone(), file.clone()))
     };
-    let mut response = guarded(&sim, &conn, Point::Content, &[&file_id, &uuid], handler).await;
-    response.extensions_mut().insert(Detail(file_id));
-    response
+    let (uuid, file) = file.unzip();
+    let file_id = file.as_ref().map_or("", |file| &file.id);
+    let subjects = [file_id, uuid.as_deref().unwrap_or_default()];
+    let handler = |fault| authorized(&call, file.as_ref(), fault);
+    call.respond(Point::Content, &subjects, file_id, handler)
+        .await
 }
 
-fn denied() -> Response {
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>";
-    (
-        StatusCode::FORBIDDEN,
-        [(header::CONTENT_TYPE, "text/xml")],
-        body,
-    )
-        .into_response()
-}
-
-fn serve(
-    sim: &Shared,
-    conn: &Conn,
-    file: &FileSpec,
-    name: &str,
-    method: &Method,
-    headers: &HeaderMap,
-    fault: Option<Fault>,
-) -> Response {
-    let etag = file.etag();
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    // With another validator the client's part is of another file, so it gets the whole.
-    let stale = text(header::IF_RANGE).is_some_and(|validator| validator != etag);
-    let asked = match (text(header::RANGE), &fault) {
-        (_, Some(Fault::IgnoreRange | Fault::SlowStream { .. })) => Asked::Whole,
-        (range, _) if !stale => read(range, file.size()),
-        _ => Asked::Whole,
-    };
-    let mut response = Response::new(Body::empty());
-    let out = response.headers_mut();
-    let mut put = |name, value: String| {
-        // Sizes, our own names and hex: always valid in a header.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            out.insert(name, value);
-        }
-    };
-    put(header::ETAG, etag);
-    put(header::CONTENT_TYPE, file.kind().content_type().into());
-    put(
-        header::CONTENT_DISPOSITION,
-        format!("attachment; filename=\"{name}\""),
-    );
-    if !matches!(fault, Some(Fault::IgnoreRange | Fault::SlowStream { .. })) {
-        put(header::ACCEPT_RANGES, "bytes".into());
+fn authorized(call: &Call, file: Option<&RecordingFile>, fault: Option<Fault>) -> Response {
+    let rejects = call.sim.config().reject_authorization_at_content;
+    if rejects && call.headers.contains_key(header::AUTHORIZATION) {
+        return (StatusCode::BAD_REQUEST, "Only one auth mechanism allowed").into_response();
     }
-    let (status, range) = match asked {
-        Asked::Whole => (StatusCode::OK, 0..file.size()),
-        Asked::Part(range) => {
-            put(
+    if !signed_url::is_valid(call) {
+        let content_type = [(header::CONTENT_TYPE, "text/xml")];
+        return (StatusCode::FORBIDDEN, content_type, DENIED).into_response();
+    }
+    match file {
+        Some(file) if file.is_present() => serve(call, file, fault),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn serve(call: &Call, file: &RecordingFile, fault: Option<Fault>) -> Response {
+    let spec = file.spec();
+    let (size, etag) = (spec.size(), spec.etag());
+    let has_ranges = !matches!(fault, Some(Fault::IgnoreRange | Fault::SlowStream { .. }));
+    // After a change of the file, the client's partial copy is useless: it gets the whole file.
+    let is_current = call
+        .header(header::IF_RANGE)
+        .is_none_or(|validator| validator == etag);
+    let range = call
+        .header(header::RANGE)
+        .filter(|_| has_ranges && is_current);
+    let requested = range.map_or(Requested::Whole, |header| parse_range(header, size));
+
+    let mut response = Response::default();
+    let mut set = |name, value: String| set_header(&mut response, name, value);
+    set(header::ETAG, etag);
+    set(header::CONTENT_TYPE, spec.kind().content_type().into());
+    let disposition = format!("attachment; filename=\"{}\"", file.download_name());
+    set(header::CONTENT_DISPOSITION, disposition);
+    if has_ranges {
+        set(header::ACCEPT_RANGES, "bytes".into());
+    }
+    let (status, range) = match requested {
+        Requested::Whole => (StatusCode::OK, 0..size),
+        Requested::Part(range) => {
+            let (first, last) = (range.start, range.end - 1);
+            set(
                 header::CONTENT_RANGE,
-                format!("bytes {}-{}/{}", range.start, range.end - 1, file.size()),
+                format!("bytes {first}-{last}/{size}"),
             );
             (StatusCode::PARTIAL_CONTENT, range)
         }
-        Asked::Nothing => {
-            put(header::CONTENT_RANGE, format!("bytes */{}", file.size()));
+        Requested::Unsatisfiable => {
+            set(header::CONTENT_RANGE, format!("bytes */{size}"));
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return response;
         }
     };
     match &fault {
         Some(Fault::OmitLength) => {}
-        Some(Fault::ContentLength { length }) => put(header::CONTENT_LENGTH, length.to_string()),
-        _ => put(
+        Some(Fault::ContentLength { length }) => set(header::CONTENT_LENGTH, length.to_string()),
+        _ => set(
             header::CONTENT_LENGTH,
             (range.end - range.start).to_string(),
         ),
     }
     *response.status_mut() = status;
-    if method != Method::HEAD {
-        *response.body_mut() = body(Arc::clone(sim), conn.clone(), file, range, fault);
+    if call.method != Method::HEAD {
+        *response.body_mut() = body::stream(call, &spec, range, fault);
     }
     response
 }
 
-/// How the body ends.
-#[derive(Clone, Copy)]
-enum End {
-    Well,
-    Cut,
-    Reset,
-    Stall,
+/// The part of a file that a request is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Requested {
+    /// All of it: no header, another unit, several ranges, or an invalid one, which may all be ignored.
+    Whole,
+    Part(Range<u64>),
+    /// No byte of the file: 416.
+    Unsatisfiable,
 }
 
-fn body(sim: Shared, conn: Conn, file: &FileSpec, range: Range<u64>, fault: Option<Fault>) -> Body {
-    let (after, end) = match fault {
-        Some(Fault::Truncate { after }) => (after, End::Cut),
-        Some(Fault::Reset { after }) => (after, End::Reset),
-        Some(Fault::Stall { after }) => (after, End::Stall),
-        Some(Fault::ContentLength { length }) if length > range.end - range.start => {
-            (u64::MAX, End::Cut)
-        }
-        Some(Fault::ContentLength { length }) => (length, End::Well),
-        _ => (u64::MAX, End::Well),
+fn parse_range(header: &str, size: u64) -> Requested {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let range = header.trim().strip_prefix("bytes=");
+    let Some((first, last)) = range
+        .and_then(|range| range.split_once('-'))
+        .filter(|(first, last)| is_number(first) && is_number(last))
+    else {
+        return Requested::Whole;
     };
-    let per_second = match fault {
-        Some(Fault::Slow { bytes_per_second } | Fault::SlowStream { bytes_per_second }) => {
-            Some(bytes_per_second.max(1))
-        }
-        _ => None,
+    // Numbers too large for 64 bits are beyond the end of any file.
+    let number = |text: &str| text.parse().unwrap_or(u64::MAX);
+    let range = match (first, last) {
+        ("", "") => return Requested::Whole,
+        ("", count) => size.saturating_sub(number(count))..size,
+        (first, "") => number(first)..size,
+        (first, last) if number(last) < number(first) => return Requested::Whole,
+        (first, last) => number(first)..number(last).saturating_add(1).min(size),
     };
-    // Ten pieces a second when slow, so that progress can be seen.
-    let piece = per_second.map_or(PIECE, |rate| (rate / 10).clamp(1, PIECE));
-    let sent = range.start..range.end.min(range.start.saturating_add(after));
-    let pieces = file.pieces(sent, piece);
-    Body::from_stream(stream::unfold(pieces, move |mut pieces| {
-        let (sim, conn) = (Arc::clone(&sim), conn.clone());
-        async move {
-            if let Some(bytes) = pieces.next() {
-                if let Some(rate) = per_second {
-                    let pause = Duration::from_secs_f64(bytes.len() as f64 / rate as f64);
-                    tokio::time::sleep(pause).await;
-                }
-                return Some((Ok::<Bytes, Infallible>(bytes), pieces));
-            }
-            // A cut connection goes by itself once all is sent; until then its body has no end.
-            match end {
-                End::Well => return None,
-                End::Cut => conn.close_once_sent(),
-                End::Reset => conn.reset_once_sent(),
-                End::Stall => {}
-            }
-            sim.stopped().await;
-            None
+    if range.is_empty() {
+        return Requested::Unsatisfiable;
+    }
+    Requested::Part(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_parsed_or_ignored() {
+        for (header, expected) in [
+            ("bytes=0-4", Requested::Part(0..5)),
+            ("bytes=5-", Requested::Part(5..10)),
+            ("bytes=-3", Requested::Part(7..10)),
+            ("bytes=-30", Requested::Part(0..10)),
+            ("bytes=5-99999999999999999999999", Requested::Part(5..10)),
+            ("bytes=10-", Requested::Unsatisfiable),
+            ("bytes=-0", Requested::Unsatisfiable),
+            ("bytes=0-1,4-5", Requested::Whole),
+            ("lines=0-4", Requested::Whole),
+            ("bytes=4-2", Requested::Whole),
+            ("bytes=a-b", Requested::Whole),
+            ("bytes=-", Requested::Whole),
+            ("0-4", Requested::Whole),
+        ] {
+            assert_eq!(parse_range(header, 10), expected, "{header}");
         }
-    }))
+        assert_eq!(parse_range("bytes=0-", 0), Requested::Unsatisfiable);
+    }
 }

@@ -1,250 +1,130 @@
-//! Text files of an exact size that stay valid: transcripts, chats, poll reports, timelines.
+//! Text files of an exact size: transcripts, chats, poll reports, timelines.
 //!
-//! Lines are of one length within a file, so that the line at any offset is found by division. What is
-//! left over at the end is filled with whatever the format allows there. Below the size of the smallest
-//! valid file the text is simply cut.
+//! All lines of a format have the same length, so the line at any offset is found by division. Filler
+//! that the format allows takes up the rest. A file smaller than its first line is cut.
 
-use super::layout::{Layout, Text, mix};
+use super::kind::ContentKind;
 
 const SECONDS_PER_LINE: u64 = 4;
 
-struct Format {
-    head: &'static str,
-    render: fn(Text) -> String,
-    /// The shortest ending; the rest of the padding goes in front of it.
-    foot: &'static str,
-    pad: fn(usize) -> String,
+/// The lines of one file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text {
+    kind: ContentKind,
+    seed: u64,
 }
 
-pub(super) fn vtt(seed: u64, size: u64) -> Layout {
-    let pad = |len: usize| match len {
-        0..7 => "\n".repeat(len),
-        _ => format!("NOTE {}\n", "x".repeat(len - 6)),
-    };
-    exact(
-        seed,
-        size,
-        &Format {
-            head: "WEBVTT\n\n",
-            render: cue,
-            foot: "",
-            pad,
-        },
-    )
-}
-
-pub(super) fn chat(seed: u64, size: u64) -> Layout {
-    exact(
-        seed,
-        size,
-        &Format {
-            head: "",
-            render: message,
-            foot: "",
-            pad: filler_line,
-        },
-    )
-}
-
-pub(super) fn poll(seed: u64, size: u64) -> Layout {
-    let pad = |len: usize| match len {
-        0..5 => "\n".repeat(len),
-        _ => format!("{},,,\n", "x".repeat(len - 4)),
-    };
-    exact(
-        seed,
-        size,
-        &Format {
-            head: "Number,User Name,Answer,Submitted\n",
-            render: answer,
-            foot: "",
-            pad,
-        },
-    )
-}
-
-pub(super) fn timeline(seed: u64, size: u64) -> Layout {
-    const FOOT: &str = "{}]}";
-    let head = "{\"timeline\":[\n";
-    if size < (head.len() + FOOT.len()) as u64 {
-        let text = match size {
-            0 | 1 => "0".repeat(usize::try_from(size).unwrap_or_default()),
-            _ => format!(
-                "{{{}}}",
-                " ".repeat(usize::try_from(size - 2).unwrap_or_default())
-            ),
-        };
-        let no_line = Text {
-            seed,
-            number: 0,
-            hour_digits: 2,
-        };
-        return Layout::text(text.into_bytes(), moment, no_line, 1, 0, Vec::new());
+impl Text {
+    pub(super) fn new(kind: ContentKind, seed: u64) -> Self {
+        Self { kind, seed }
     }
-    exact(
-        seed,
-        size,
-        &Format {
-            head,
-            render: moment,
-            foot: FOOT,
-            pad: |len| " ".repeat(len),
-        },
-    )
-}
 
-fn exact(seed: u64, size: u64, format: &Format) -> Layout {
-    let mut text = Text {
-        seed,
-        number: 0,
-        hour_digits: 2,
-    };
-    let fixed = (format.head.len() + format.foot.len()) as u64;
-    let Some(room) = size.checked_sub(fixed) else {
-        let cut = usize::try_from(size).unwrap_or_default();
-        return Layout::text(
-            format.head.as_bytes()[..cut].to_vec(),
-            format.render,
-            text,
-            1,
-            0,
-            Vec::new(),
-        );
-    };
-    // Hours get as many digits as the last line needs; more digits make fewer lines, never more.
-    let lines = loop {
-        let lines = room / (format.render)(text).len() as u64;
-        if lines * SECONDS_PER_LINE / 3600
-            < 10_u64.saturating_pow(u32::try_from(text.hour_digits).unwrap_or(u32::MAX))
-        {
-            break lines;
+    /// What stands before and after the lines in a file of `size` bytes.
+    pub(super) fn head_and_tail(self, size: u64) -> (Vec<u8>, Vec<u8>) {
+        let (head, foot) = match self.kind {
+            ContentKind::Vtt => ("WEBVTT\n\n", ""),
+            ContentKind::Csv => ("Number,User Name,Answer,Submitted\n", ""),
+            ContentKind::Json => ("{\"timeline\":[\n", "{}]}"),
+            _ => ("", ""),
+        };
+        let Some(rest) = size.checked_sub((head.len() + foot.len()) as u64) else {
+            let size = usize::try_from(size).unwrap_or_default();
+            let cut = match self.kind {
+                ContentKind::Json if size < 2 => "0".repeat(size),
+                ContentKind::Json => format!("{{{}}}", " ".repeat(size - 2)),
+                _ => head[..size].to_owned(),
+            };
+            return (cut.into_bytes(), Vec::new());
+        };
+        let filler = usize::try_from(rest % self.line_length()).unwrap_or_default();
+        let tail = format!("{}{foot}", self.filler(filler));
+        (head.into(), tail.into_bytes())
+    }
+
+    fn filler(self, length: usize) -> String {
+        match (self.kind, length) {
+            (ContentKind::Json, _) => " ".repeat(length),
+            (_, 0) => String::new(),
+            (ContentKind::Vtt, 7..) => format!("NOTE {}\n", "x".repeat(length - 6)),
+            (ContentKind::Csv, 5..) => format!("{},,,\n", "x".repeat(length - 4)),
+            (ContentKind::Txt, _) => format!("{}\n", "x".repeat(length - 1)),
+            _ => "\n".repeat(length),
         }
-        text.hour_digits += 1;
-    };
-    let line_len = (format.render)(text).len() as u64;
-    let rest = usize::try_from(room - lines * line_len).unwrap_or_default();
-    let tail = format!("{}{}", (format.pad)(rest), format.foot);
-    Layout::text(
-        format.head.as_bytes().to_vec(),
-        format.render,
-        text,
-        line_len,
-        lines,
-        tail.into_bytes(),
-    )
-}
+    }
 
-fn filler_line(len: usize) -> String {
-    match len {
-        0 => String::new(),
-        _ => format!("{}\n", "x".repeat(len - 1)),
+    pub(super) fn line_length(self) -> u64 {
+        self.line(0).len() as u64
+    }
+
+    pub(super) fn line(self, number: u64) -> String {
+        const SPEAKERS: [&str; 4] = ["Ada Berg", "Ben Cole", "Cem Diaz", "Eva Falk"];
+        let random = mix(self.seed.wrapping_add(number));
+        let speaker = SPEAKERS[(random % 4) as usize];
+        let seconds = number * SECONDS_PER_LINE;
+        let (start, end) = (clock(seconds), clock(seconds + SECONDS_PER_LINE - 1));
+        match self.kind {
+            ContentKind::Vtt => format!(
+                "{start}.000 --> {end}.500\n{speaker}: Point {random:016x} of the agenda.\n\n"
+            ),
+            ContentKind::Csv => format!("{number:012},{speaker},Option {random:016x},{start}\n"),
+            ContentKind::Json => format!(
+                "{{\"ts\":\"{start}.000\",\"users\":[{{\"username\":\"{speaker}\",\"zoom_userid\":\"{random:016x}\"}}]}},\n"
+            ),
+            _ => format!("{start}\t{speaker}:\tNote {random:016x}\n"),
+        }
     }
 }
 
-fn clock(text: Text, seconds: u64) -> String {
-    let width = text.hour_digits;
+/// `HH:MM:SS`; begins again after 100 hours, for all lines must have the same length.
+fn clock(seconds: u64) -> String {
     format!(
-        "{:0width$}:{:02}:{:02}",
-        seconds / 3600,
+        "{:02}:{:02}:{:02}",
+        seconds / 3600 % 100,
         seconds / 60 % 60,
         seconds % 60
     )
 }
 
-fn speaker(text: Text) -> &'static str {
-    const NAMES: [&str; 4] = ["Ada Berg", "Ben Cole", "Cem Diaz", "Eva Falk"];
-    NAMES[(mix(text.seed ^ text.number) % 4) as usize]
-}
-
-fn words(text: Text) -> String {
-    format!("{:016x}", mix(text.seed.wrapping_add(text.number)))
-}
-
-fn cue(text: Text) -> String {
-    let start = text.number * SECONDS_PER_LINE;
-    let (from, to) = (
-        clock(text, start),
-        clock(text, start + SECONDS_PER_LINE - 1),
-    );
-    format!(
-        "{from}.000 --> {to}.500\n{}: Point {} of the agenda.\n\n",
-        speaker(text),
-        words(text)
-    )
-}
-
-fn message(text: Text) -> String {
-    format!(
-        "{}\t{}:\tNote {}\n",
-        clock(text, text.number * SECONDS_PER_LINE),
-        speaker(text),
-        words(text)
-    )
-}
-
-fn answer(text: Text) -> String {
-    format!(
-        "{:012},{},Option {},{}\n",
-        text.number,
-        speaker(text),
-        words(text),
-        clock(text, text.number * SECONDS_PER_LINE)
-    )
-}
-
-fn moment(text: Text) -> String {
-    let at = clock(text, text.number * SECONDS_PER_LINE);
-    format!(
-        "{{\"ts\":\"{at}.000\",\"users\":[{{\"username\":\"{}\",\"zoom_userid\":\"{}\"}}]}},\n",
-        speaker(text),
-        words(text)
-    )
+/// The finalizer of SplitMix64: cheap, and every input bit changes about half of the output bits.
+pub(super) fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::files::{ContentKind, FileSpec};
-
-    fn text(kind: ContentKind, size: u64) -> String {
-        String::from_utf8(FileSpec::new("t", kind, size).bytes(0..size).to_vec()).expect("UTF-8")
-    }
+    use super::*;
 
     #[test]
-    fn timelines_are_json_at_any_size() {
-        for size in (2..400).chain([93, 100_000]) {
-            let text = text(ContentKind::Json, size);
-            assert!(
-                serde_json::from_str::<serde_json::Value>(&text).is_ok(),
-                "{size}: {text}"
-            );
+    fn every_size_is_valid() {
+        let is_json = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
+        let is_vtt = |text: &str| text.starts_with("WEBVTT\n\n") && text.ends_with('\n');
+        let is_row = |line: &str| line.is_empty() || line.matches(',').count() == 3;
+        for (kind, min_size) in [
+            (ContentKind::Json, 2),
+            (ContentKind::Vtt, 8),
+            (ContentKind::Csv, 34),
+            (ContentKind::Txt, 1),
+        ] {
+            let text = Text::new(kind, 7);
+            assert_eq!(text.line(10_000_000).len() as u64, text.line_length());
+            for size in (min_size..400).chain([100_000]) {
+                let (head, tail) = text.head_and_tail(size);
+                let count = (size - (head.len() + tail.len()) as u64) / text.line_length();
+                let lines: String = (0..count).map(|number| text.line(number)).collect();
+                let file = [head, lines.into_bytes(), tail].concat();
+                assert_eq!(file.len() as u64, size);
+                let file = String::from_utf8(file).expect("UTF-8");
+                let is_valid = match kind {
+                    ContentKind::Json => is_json(&file),
+                    ContentKind::Vtt => is_vtt(&file),
+                    ContentKind::Csv => file.lines().all(is_row),
+                    _ => file.ends_with('\n'),
+                };
+                assert!(is_valid, "{file}");
+            }
         }
-    }
-
-    #[test]
-    fn transcripts_and_reports_keep_their_form() {
-        for size in 8..400 {
-            let vtt = text(ContentKind::Vtt, size);
-            assert!(
-                vtt.starts_with("WEBVTT\n\n") && vtt.ends_with('\n'),
-                "{vtt:?}"
-            );
-        }
-        for size in 40..400 {
-            let csv = text(ContentKind::Csv, size);
-            assert!(
-                csv.lines()
-                    .all(|line| line.is_empty() || line.matches(',').count() == 3),
-                "{csv:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn long_transcripts_widen_their_hours() {
-        let size = 40_000_000;
-        let file = FileSpec::new("t", ContentKind::Vtt, size);
-        let end = String::from_utf8(file.bytes(size - 400..size).to_vec()).expect("UTF-8");
-        assert!(end.contains(" --> "), "{end}");
-        assert!(String::from_utf8_lossy(&file.bytes(8..20)).starts_with("000:00:00"));
     }
 }

@@ -1,107 +1,84 @@
-//! `GET /oauth/authorize`: the consent page and what its buttons do.
+//! `GET /oauth/authorize`: the consent page.
 
-use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use url::Url;
 
-use super::{Challenge, Params, param};
+use crate::call::Call;
 use crate::clock::later;
-use crate::grants::Code;
-use crate::lock;
+use crate::grants::{Challenge, Code};
 use crate::pages::{self, page};
-use crate::sim::Shared;
+use crate::responses::redirect;
+use crate::sync::lock;
 
-/// Shows the page, or, with `sim_user` and `sim_decision`, decides at once as the page's buttons would.
-pub(crate) async fn authorize(State(sim): State<Shared>, Query(params): Query<Params>) -> Response {
+const CODE_SECONDS: i64 = 300;
+
+/// Shows the page. With `sim_decision` (and `sim_user`) it decides at once, as the page's buttons do.
+pub(crate) async fn authorize(call: Call) -> Response {
+    let response = decide(&call);
+    response.unwrap_or_else(|(message, code)| {
+        page(
+            StatusCode::BAD_REQUEST,
+            &pages::authorize_error(message, code),
+        )
+    })
+}
+
+/// An error has a message and Zoom's code. None of them redirects: the redirect URI is not verified yet.
+fn decide(call: &Call) -> Result<Response, (&'static str, u32)> {
+    let sim = &call.sim;
     let config = sim.config();
-    // None of these may redirect: an unproven redirect URI would make this an open redirector.
-    if param(&params, "client_id") != Some(config.client_id.as_str()) {
-        return refuse("Invalid client id", 4702);
+    if call.param("client_id") != Some(&config.client_id) {
+        return Err(("Invalid client id", 4702));
     }
-    let Some(redirect_uri) = param(&params, "redirect_uri") else {
-        return refuse("Invalid redirect", 4700);
-    };
+    let redirect_uri = call
+        .param("redirect_uri")
+        .ok_or(("Invalid redirect", 4700))?;
     if !config
         .redirect_uris
         .iter()
         .any(|allowed| allowed == redirect_uri)
     {
-        return refuse("Invalid redirect", 4709);
+        return Err(("Invalid redirect", 4709));
     }
-    let Ok(target) = Url::parse(redirect_uri) else {
-        return refuse("Invalid redirect", 4700);
-    };
-    if param(&params, "response_type") != Some("code") {
-        return refuse("Invalid response type", 4700);
+    let mut location = Url::parse(redirect_uri).map_err(|_| ("Invalid redirect", 4700))?;
+    if call.param("response_type") != Some("code") {
+        return Err(("Invalid response type", 4700));
     }
-    let Ok(challenge) = Challenge::read(
-        param(&params, "code_challenge"),
-        param(&params, "code_challenge_method"),
-    ) else {
-        return refuse("Invalid code challenge method", 4700);
-    };
-    let state = param(&params, "state");
+    let method = call.param("code_challenge_method");
+    let challenge = Challenge::parse(call.param("code_challenge"), method)
+        .map_err(|()| ("Invalid code challenge method", 4700))?;
 
-    match param(&params, "sim_decision") {
+    let mut world = lock(&sim.world);
+    let (name, value) = match call.param("sim_decision") {
         Some("allow") => {
-            let mut world = lock(&sim.world);
-            let user = match param(&params, "sim_user") {
+            let user = match call.param("sim_user") {
                 Some(id) => world.user(id),
                 None => world.users.first(),
             };
-            let Some(user_id) = user
-                .filter(|user| !user.removed)
-                .map(|user| user.id.clone())
-            else {
-                return refuse("There is no such user", 1001);
-            };
-            let code = sim.ids.opaque::<32>();
-            let expires_at = later(sim.clock.now(), config.code_seconds);
-            let held = Code {
-                user_id,
+            let user = user.filter(|user| !user.removed);
+            let code = Code {
+                user_id: user.ok_or(("User does not exist", 1001))?.id.clone(),
                 redirect_uri: redirect_uri.into(),
                 challenge,
-                expires_at,
+                expires_at: later(sim.clock.now(), CODE_SECONDS),
                 used: false,
             };
-            world.grants.codes.insert(code.clone(), held);
-            go_back(target, &[("code", Some(&code)), ("state", state)])
+            let text = sim.ids.opaque::<32>();
+            world.grants.codes.insert(text.clone(), code);
+            ("code", text)
         }
-        Some("deny") => {
-            let state = state.filter(|_| config.denial_carries_state);
-            go_back(
-                target,
-                &[("error", Some("access_denied")), ("state", state)],
-            )
-        }
+        // Zoom does not document its response to a denial; this is that of RFC 6749, 4.1.2.1.
+        Some("deny") => ("error", "access_denied".to_owned()),
         _ => {
-            let world = lock(&sim.world);
             let users: Vec<_> = world.users.iter().filter(|user| !user.removed).collect();
-            page(StatusCode::OK, &pages::consent(&users, &config, &params))
+            let consent = pages::consent(&users, &config, &call.params);
+            return Ok(page(StatusCode::OK, &consent));
         }
+    };
+    location.query_pairs_mut().append_pair(name, &value);
+    if let Some(state) = call.param("state") {
+        location.query_pairs_mut().append_pair("state", state);
     }
-}
-
-fn refuse(what: &str, code: u32) -> Response {
-    page(StatusCode::BAD_REQUEST, &pages::authorize_error(what, code))
-}
-
-fn go_back(mut target: Url, add: &[(&str, Option<&str>)]) -> Response {
-    for (name, value) in add {
-        if let Some(value) = value {
-            target.query_pairs_mut().append_pair(name, value);
-        }
-    }
-    match HeaderValue::try_from(target.as_str()) {
-        Ok(location) => (
-            StatusCode::FOUND,
-            [
-                (header::LOCATION, location),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            ],
-        )
-            .into_response(),
-        Err(_) => refuse("Invalid redirect", 4700),
-    }
+    Ok(redirect(location.as_str()))
 }

@@ -1,201 +1,157 @@
 //! `POST /oauth/token` and `POST /oauth/revoke`.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
-use super::{Params, is_the_app, param, token_error};
+use crate::call::Call;
 use crate::config::Config;
-use crate::conn::Conn;
-use crate::control::departures;
 use crate::faults::Point;
-use crate::grants::{DeathCause, Grant, Mint};
-use crate::guard::guarded;
-use crate::lock;
-use crate::ordered::Object;
-use crate::request_log::Detail;
-use crate::sim::{Shared, Sim};
+use crate::grants::{Grant, GrantEndReason};
+use crate::json::object;
+use crate::responses::TokenError;
+use crate::sender;
+use crate::sync::lock;
 
-/// The parameters of body and query together; the body comes first.
-fn merge(query: Params, body: &[u8]) -> Params {
-    url::form_urlencoded::parse(body)
-        .into_owned()
-        .chain(query)
-        .collect()
-}
-
-/// Exchanges a code or a refresh token.
-pub(crate) async fn token(
-    State(sim): State<Shared>,
-    ConnectInfo(conn): ConnectInfo<Conn>,
-    Query(query): Query<Params>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let params = merge(query, &body);
-    let (point, name) = match param(&params, "grant_type") {
+/// Exchanges an authorization code or a refresh token.
+pub(crate) async fn token(call: Call) -> Response {
+    let (point, detail) = match call.param("grant_type") {
         Some("refresh_token") => (Point::TokenRefresh, "refresh"),
         _ => (Point::TokenExchange, "exchange"),
     };
-    let subject = subject(&sim, &params);
-    let subjects = [subject.as_str()];
-    let handler = |_| answer(&sim, &headers, &params);
-    let mut response = guarded(&sim, &conn, point, &subjects, handler).await;
-    response.extensions_mut().insert(Detail(name.into()));
-    response
+    let user = user_id(&call);
+    call.respond(point, &[&user], detail, |_| issue(&call).into_response())
+        .await
 }
 
-/// The user whom a call is about; faults can be restricted to one.
-fn subject(sim: &Sim, params: &Params) -> String {
-    let world = lock(&sim.world);
-    let by_code = param(params, "code").and_then(|code| world.grants.codes.get(code));
-    let by_token = ["refresh_token", "token"]
-        .iter()
-        .find_map(|name| param(params, name));
-    match by_code {
+/// Revokes the grant of a token. Zoom then uninstalls the app and sends `app_deauthorized`.
+pub(crate) async fn revoke(call: Call) -> Response {
+    let user = user_id(&call);
+    call.respond(Point::Revoke, &[&user], "", |_| {
+        end_grant(&call).into_response()
+    })
+    .await
+}
+
+/// The user whom a request is about, or an empty string.
+fn user_id(call: &Call) -> String {
+    let world = lock(&call.sim.world);
+    let code = call
+        .param("code")
+        .and_then(|code| world.grants.codes.get(code));
+    let token = call.param("refresh_token").or(call.param("token"));
+    match code {
         Some(code) => code.user_id.clone(),
-        None => by_token
-            .and_then(|token| world.grants.owner_of(token))
+        None => token
+            .and_then(|token| world.grants.user_of(token))
             .unwrap_or_default(),
     }
 }
 
-fn answer(sim: &Sim, headers: &HeaderMap, params: &Params) -> Response {
-    let config = sim.config();
-    let bad = StatusCode::BAD_REQUEST;
-    if !is_the_app(&config, headers, params) {
-        return token_error(
-            bad,
-            Some("Invalid client_id or client_secret"),
-            "invalid_client",
-        );
-    }
-    match param(params, "grant_type") {
-        Some("authorization_code") => exchange(sim, &config, params),
-        Some("refresh_token") => refresh(sim, &config, params),
-        Some(_) => token_error(
-            bad,
-            Some("Unsupported grant type"),
+fn issue(call: &Call) -> Result<Response, TokenError> {
+    let config = call.sim.config();
+    authenticate(call, &config)?;
+    match call.param("grant_type") {
+        Some("authorization_code") => exchange(call, &config),
+        Some("refresh_token") => refresh(call, &config),
+        Some(_) => Err(TokenError::new(
             "unsupported_grant_type",
-        ),
-        None => token_error(bad, Some("Bad Request"), "invalid_request"),
+            "Unsupported grant type",
+        )),
+        None => Err(TokenError::new("invalid_request", "Bad Request")),
     }
 }
 
-fn exchange(sim: &Sim, config: &Config, params: &Params) -> Response {
-    let bad = StatusCode::BAD_REQUEST;
-    let Some(code) = param(params, "code").filter(|code| !code.is_empty()) else {
-        return token_error(bad, Some("Bad Request"), "invalid_request");
+/// Checks the client by Basic authentication, or by client id and secret among the parameters.
+fn authenticate(call: &Call, config: &Config) -> Result<(), TokenError> {
+    let authorization = call.header(header::AUTHORIZATION);
+    let basic = authorization.and_then(|value| value.strip_prefix("Basic "));
+    let (id, secret) = match basic {
+        Some(encoded) => {
+            let decoded = STANDARD.decode(encoded).unwrap_or_default();
+            let text = String::from_utf8(decoded).unwrap_or_default();
+            let (id, secret) = text.split_once(':').unwrap_or_default();
+            (Some(id.to_owned()), Some(secret.to_owned()))
+        }
+        None => (
+            call.param("client_id").map(Into::into),
+            call.param("client_secret").map(Into::into),
+        ),
     };
-    // As at Zoom, this reason repeats the code: whoever logs it logs a credential.
+    // Both are form-encoded in Basic authentication (RFC 6749, 2.3.1), which many clients omit.
+    let is_equal = |given: Option<String>, expected: &str| {
+        given.is_some_and(|given| {
+            let decoded = percent_encoding::percent_decode_str(&given).decode_utf8_lossy();
+            given == expected || decoded == expected
+        })
+    };
+    if is_equal(id, &config.client_id) && is_equal(secret, &config.client_secret) {
+        return Ok(());
+    }
+    let reason = "Invalid client_id or client_secret";
+    Err(TokenError::new("invalid_client", reason))
+}
+
+fn exchange(call: &Call, config: &Config) -> Result<Response, TokenError> {
+    let code = call.param("code").filter(|code| !code.is_empty());
+    let code = code.ok_or_else(|| TokenError::new("invalid_request", "Bad Request"))?;
+    // As at Zoom, this reason repeats the code: a client that logs it logs a credential.
     let invalid = || {
-        token_error(
-            bad,
-            Some(&format!("Invalid authorization code {code}")),
+        TokenError::new(
             "invalid_grant",
+            format!("Invalid authorization code {code}"),
         )
     };
-    let now = sim.clock.now();
-    let mut world = lock(&sim.world);
+    let issuer = call.sim.issuer(config);
+    let mut world = lock(&call.sim.world);
     let world = &mut *world;
-    let Some(held) = world.grants.codes.get_mut(code) else {
-        return invalid();
-    };
-    if held.used || held.expires_at <= now {
-        return invalid();
+    let held = world.grants.codes.get_mut(code).ok_or_else(invalid)?;
+    if held.used || held.expires_at <= issuer.now {
+        return Err(invalid());
     }
-    if param(params, "redirect_uri") != Some(held.redirect_uri.as_str()) {
-        return token_error(bad, Some("Redirect URI mismatch."), "invalid_request");
+    if call.param("redirect_uri") != Some(&held.redirect_uri) {
+        return Err(TokenError::new("invalid_request", "Redirect URI mismatch."));
     }
-    let proven = match (&held.challenge, param(params, "code_verifier")) {
-        (None, _) => true,
-        (Some(challenge), Some(verifier)) => challenge.is_met_by(verifier),
-        (Some(_), None) => false,
-    };
-    if !proven {
-        return token_error(bad, Some("Invalid code verifier"), "invalid_grant");
+    let verifier = call.param("code_verifier").unwrap_or_default();
+    if held
+        .challenge
+        .as_ref()
+        .is_some_and(|challenge| !challenge.matches(verifier))
+    {
+        return Err(TokenError::new("invalid_grant", "Invalid code verifier"));
     }
     held.used = true;
-    let user_id = held.user_id.clone();
-    let Some(user) = world
-        .users
-        .iter()
-        .find(|user| user.id == user_id && !user.removed)
-    else {
-        return invalid();
-    };
-    let mint = Mint {
-        config,
-        ids: &sim.ids,
-        signer: &sim.signer,
-        now,
-    };
-    issued(config, &sim.base, world.grants.authorize(user, &mint))
+    let mut users = world.users.iter();
+    let user = users.find(|user| user.id == held.user_id && !user.removed);
+    let user = user.ok_or_else(invalid)?;
+    Ok(tokens(call, config, world.grants.authorize(user, &issuer)))
 }
 
-fn refresh(sim: &Sim, config: &Config, params: &Params) -> Response {
-    let mint = Mint {
-        config,
-        ids: &sim.ids,
-        signer: &sim.signer,
-        now: sim.clock.now(),
-    };
-    let mut world = lock(&sim.world);
-    match param(params, "refresh_token").and_then(|token| world.grants.refresh(token, &mint)) {
-        Some(grant) => issued(config, &sim.base, grant),
-        None => token_error(
-            StatusCode::BAD_REQUEST,
-            Some("Invalid Token!"),
-            "invalid_grant",
-        ),
-    }
+fn refresh(call: &Call, config: &Config) -> Result<Response, TokenError> {
+    let token = call.param("refresh_token").unwrap_or_default();
+    let issuer = call.sim.issuer(config);
+    let mut world = lock(&call.sim.world);
+    let grant = world.grants.refresh(token, &issuer);
+    let grant = grant.ok_or_else(TokenError::invalid_token)?;
+    Ok(tokens(call, config, grant))
 }
 
-/// `api_url` names this simulator: nobody is sent out to the real API from here.
-fn issued(config: &Config, base: &str, grant: &Grant) -> Response {
-    let body = Object::new()
-        .put("access_token", &grant.access_token)
-        .put("token_type", "bearer")
-        .put("refresh_token", &grant.refresh_token)
-        .put("expires_in", config.access_token_seconds)
-        .put("scope", grant.scopes.join(" "))
-        .put("api_url", base);
+/// The token response. `api_url` names this simulator, so that no client is led to the real API.
+fn tokens(call: &Call, config: &Config, grant: &Grant) -> Response {
+    let body = object! {
+        "access_token": grant.access_token, "token_type": "bearer", "refresh_token": grant.refresh_token,
+        "expires_in": config.access_token_seconds, "scope": grant.scopes.join(" "), "api_url": call.sim.base,
+    };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// Ends the grant behind a token, which at Zoom uninstalls the app, and so tells the app of it.
-pub(crate) async fn revoke(
-    State(sim): State<Shared>,
-    ConnectInfo(conn): ConnectInfo<Conn>,
-    Query(query): Query<Params>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let params = merge(query, &body);
-    let handler = |_| {
-        if !is_the_app(&sim.config(), &headers, &params) {
-            return token_error(
-                StatusCode::BAD_REQUEST,
-                Some("Invalid client_id or client_secret"),
-                "invalid_client",
-            );
-        }
-        let owner =
-            param(&params, "token").and_then(|token| lock(&sim.world).grants.owner_of(token));
-        let Some(user_id) = owner else {
-            return token_error(
-                StatusCode::BAD_REQUEST,
-                Some("Invalid Token!"),
-                "invalid_grant",
-            );
-        };
-        departures::end_grant(&Arc::clone(&sim), &user_id, DeathCause::Revoked);
-        Json(Object::new().put("status", "success")).into_response()
-    };
-    let subject = subject(&sim, &params);
-    guarded(&sim, &conn, Point::Revoke, &[&subject], handler).await
+fn end_grant(call: &Call) -> Result<Response, TokenError> {
+    authenticate(call, &call.sim.config())?;
+    let token = call.param("token").unwrap_or_default();
+    let user_id = lock(&call.sim.world).grants.user_of(token);
+    let user_id = user_id.ok_or_else(TokenError::invalid_token)?;
+    sender::send_deauthorized(&call.sim, &user_id, Some(GrantEndReason::Revoked));
+    Ok((StatusCode::OK, Json(object! { "status": "success" })).into_response())
 }

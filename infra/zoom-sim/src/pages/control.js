@@ -1,15 +1,15 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
 const call = async (method, path, body) => {
-  const answer = await fetch("/_sim/" + path, {
+  const response = await fetch("/_sim/" + path, {
     method,
     headers: body === undefined ? {} : { "content-type": "application/json" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const text = await answer.text();
+  const text = await response.text();
   let value;
   try { value = JSON.parse(text); } catch { value = { error: text }; }
-  if (!answer.ok) throw new Error(value.error || answer.statusText);
+  if (!response.ok) throw new Error(value.error || response.statusText);
   return value;
 };
 const notice = (text) => { $("notice").textContent = text; };
@@ -17,7 +17,7 @@ const act = async (name, work) => {
   try { await work(); notice(name); } catch (error) { notice(name + ": " + error.message); }
   refresh();
 };
-// All text goes through textContent: topics and names come from outside.
+// Text is set through textContent only, because topics and names are untrusted.
 const el = (tag, className, ...children) => {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -38,20 +38,20 @@ const bytes = (count) => {
 const time = (text) => new Date(text).toLocaleTimeString();
 const shown = {};
 const fill = (id, list, make, empty) => {
-  // Only what has changed is built anew: a button must not vanish between press and release.
+  // Lists that did not change stay as they are: a button must not vanish between press and release.
   const state = JSON.stringify(list);
   if (shown[id] === state) return;
   shown[id] = state;
   $(id).replaceChildren(...(list.length ? list.map(make) : [el("p", "quiet", empty)]));
 };
-const grades = { delivered: "good", pending: "wait", failed: "bad", dropped: "bad", live: "good" };
+const classes = { delivered: "good", pending: "wait", failed: "bad", dropped: "bad", live: "good" };
 
 const show = (all) => {
   const now = new Date(all.now).toLocaleString();
   const moved = all.offset_seconds ? ` (moved by ${all.offset_seconds} s)` : "";
-  $("status").textContent = `${now}${moved} · events go to ${all.webhook_url || "nowhere yet"} · retries ×${all.retry_scale}`;
-  $("webhooks").textContent = all.webhooks_on ? "Switch webhooks off" : "Switch webhooks on";
-  $("webhooks").dataset.on = all.webhooks_on;
+  $("status").textContent = `${now}${moved} · events: ${all.webhook_url || "no endpoint yet"} · retries ×${all.retry_scale}`;
+  $("webhooks").textContent = all.webhooks_enabled ? "Disable webhooks" : "Enable webhooks";
+  $("webhooks").dataset.enabled = all.webhooks_enabled;
 
   const select = $("create").elements.host_id;
   const people = all.users.filter((user) => !user.removed);
@@ -65,10 +65,10 @@ const show = (all) => {
     const acts = el("div", "acts");
     if (!user.removed) acts.append(
       button("Deauthorize", `${user.name} removes the app`, () => call("POST", `users/${user.id}/deauthorize`, {})),
-      button("Remove from account", `${user.name} leaves`, () => call("POST", `users/${user.id}/remove`)));
-    return el("div", "item", el("p", "", el("strong", "", user.name), " · ", el("span", grades[state] || "quiet", state.replaceAll("_", " "))),
+      button("Remove from account", `${user.name} removed`, () => call("POST", `users/${user.id}/remove`)));
+    return el("div", "item", el("p", "", el("strong", "", user.name), " · ", el("span", classes[state] || "quiet", state.replaceAll("_", " "))),
       el("p", "quiet mono", user.id + " in " + user.account_id), acts);
-  }, "Nobody.");
+  }, "No users.");
 
   fill("recordings", all.recordings, (one) => {
     const path = "recordings/" + one.key;
@@ -81,20 +81,20 @@ const show = (all) => {
       el("p", "quiet mono", `${one.key} ${one.uuid}`),
       el("div", "acts",
         button("Late transcript", `Transcript (${one.key})`, () => call("POST", `${path}/transcript`)),
-        button("Twin event", `Twin (${one.key})`, () => call("POST", `${path}/twin`)),
+        button("Complete again", `Second event (${one.key})`, () => call("POST", `${path}/complete`)),
         post("Trash", "Trashed", "trash"), post("Recover", "Recovered", "recover"), post("Delete", "Deleted", "delete"),
         post("Rename", "Renamed", "rename", { topic: one.topic + " (renamed)" })));
   }, "None yet.");
 
   fill("deliveries", all.deliveries, (one) => {
-    const tries = one.attempts.map((attempt) => {
+    const attempts = one.attempts.map((attempt) => {
       const outcome = attempt.status || attempt.error || "…";
-      const next = attempt.retry_at && one.state === "pending" ? `, again at ${time(attempt.retry_at)}` : "";
+      const next = attempt.retry_at && one.state === "pending" ? `, retry at ${time(attempt.retry_at)}` : "";
       return el("p", "mono quiet", `#${attempt.number} ${time(attempt.at)} → ${outcome} in ${attempt.latency_ms} ms${next}`);
     });
     return el("div", "item",
-      el("p", "", el("strong", "", one.event), " ", el("span", grades[one.state], one.state === "dropped" ? "dropped: webhooks are off, or there is no URL" : one.state)), ...tries,
-      el("div", "acts", button("Deliver again", `Duplicate of ${one.id}`, () => call("POST", `deliveries/${one.id}/duplicate`, {}))));
+      el("p", "", el("strong", "", one.event), " ", el("span", classes[one.state], one.state === "dropped" ? "dropped: webhooks are disabled, or there is no endpoint" : one.state)), ...attempts,
+      el("div", "acts", button("Send again", `Duplicate of ${one.id}`, () => call("POST", `deliveries/${one.id}/duplicate`, {}))));
   }, "None yet.");
 
   fill("requests", all.requests, (one) => el("p", "mono",
@@ -103,12 +103,12 @@ const show = (all) => {
     el("span", "quiet", `${one.authorization ? " " + one.authorization : ""}${one.range ? " " + one.range : ""}${one.detail ? " " + one.detail : ""}`)), "None yet.");
 
   fill("faults", all.faults, (one) => el("div", "item",
-    el("p", "mono", `${one.at}: ${one.kind}${one.status ? " " + one.status : ""} · ${one.times === undefined ? "always" : one.times + " left"} · struck ${one.struck}×`),
-    el("div", "acts", button("Clear", "Cleared", () => call("DELETE", "faults/" + one.id)))), "None armed.");
+    el("p", "mono", `${one.at}: ${one.kind}${one.status ? " " + one.status : ""} · ${one.times === undefined ? "always" : one.times + " left"} · ${one.hits} hits`),
+    el("div", "acts", button("Clear", "Cleared", () => call("DELETE", "faults/" + one.id)))), "No faults.");
 };
 
 const refresh = async () => {
-  try { show(await call("GET", "overview")); } catch (error) { notice("The simulator does not answer: " + error.message); }
+  try { show(await call("GET", "overview")); } catch (error) { notice("The simulator does not respond: " + error.message); }
 };
 
 $("create").addEventListener("submit", (event) => {
@@ -126,10 +126,10 @@ $("create").addEventListener("submit", (event) => {
 $("fault").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target.elements;
-  act("Armed", () => call("POST", "faults", { at: form.at.value, times: Number(form.times.value), ...JSON.parse(form.kind.value) }));
+  act("Fault activated", () => call("POST", "faults", { at: form.at.value, times: Number(form.times.value), ...JSON.parse(form.kind.value) }));
 });
 $("clear").addEventListener("click", () => act("All faults cleared", () => call("DELETE", "faults")));
-$("webhooks").addEventListener("click", (event) => act("Webhooks switched", () => call("PATCH", "settings", { webhooks_on: event.target.dataset.on !== "true" })));
+$("webhooks").addEventListener("click", (event) => act("Webhooks changed", () => call("PATCH", "settings", { webhooks_enabled: event.target.dataset.enabled !== "true" })));
 $("validate").addEventListener("click", () => act("Validated", async () => {
   const result = await call("POST", "validate");
   if (!result.ok) throw new Error(result.reason);

@@ -1,7 +1,6 @@
-//! What people see: consent, errors, the control page.
+//! HTML pages: consent, errors, the control page.
 //!
-//! One style sheet and one script, both inline and both named by their hash in the content security
-//! policy, so that nothing else on a page can run.
+//! The content security policy allows one inline style sheet and one inline script, by their hashes.
 
 use std::sync::LazyLock;
 
@@ -13,7 +12,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::oauth::Params;
 use crate::users::User;
 
 const STYLE: &str = include_str!("style.css");
@@ -21,7 +19,7 @@ const SCRIPT: &str = include_str!("control.js");
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
-    // No `form-action`: browsers apply it to every redirect after a form, and consent leads elsewhere.
+    // No `form-action`: browsers apply it to redirects too, and consent redirects to the app.
     format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
         hash(STYLE),
@@ -29,7 +27,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A page with the headers that go with it.
+/// A page with its security headers.
 pub(crate) fn page(status: StatusCode, markup: &Markup) -> Response {
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
@@ -63,13 +61,13 @@ fn initials(user: &User) -> String {
         .collect()
 }
 
-/// Who consents, to what, and the two buttons.
-pub(crate) fn consent(users: &[&User], config: &Config, params: &Params) -> Markup {
+/// The consent page: users, scopes, and two buttons.
+pub(crate) fn consent(users: &[&User], config: &Config, params: &[(String, String)]) -> Markup {
     let body = html! {
         main.card {
             p.brand { "Zoom simulator" }
             h1 { "Allow this app to use your recordings?" }
-            p.quiet { "The app " code { (config.client_id) } " asks for access. Choose the Zoom user that you are." }
+            p.quiet { "The app " code { (config.client_id) } " requests access. Choose a Zoom user." }
             form method="get" action="/oauth/authorize" {
                 @for (name, value) in params.iter().filter(|(name, _)| !name.starts_with("sim_")) {
                     input type="hidden" name=(name) value=(value);
@@ -85,7 +83,7 @@ pub(crate) fn consent(users: &[&User], config: &Config, params: &Params) -> Mark
                     }
                 }
                 details {
-                    summary { "What it will be able to do" }
+                    summary { "Requested scopes" }
                     ul { @for scope in &config.scopes { li { code { (scope) } } } }
                 }
                 p.buttons {
@@ -98,20 +96,20 @@ pub(crate) fn consent(users: &[&User], config: &Config, params: &Params) -> Mark
     document("Allow access – Zoom simulator", "narrow", &body)
 }
 
-/// Zoom's way to refuse a bad authorization request: a page, never a redirect.
-pub(crate) fn authorize_error(what: &str, code: u32) -> Markup {
+/// The error page for an invalid authorization request, which never redirects.
+pub(crate) fn authorize_error(message: &str, code: u32) -> Markup {
     let (thousands, rest) = (code / 1000, code % 1000);
     let body = html! {
         main.card {
             p.brand { "Zoom simulator" }
-            h1 { (what) " (" (thousands) "," (format!("{rest:03}")) ")" }
-            p.quiet { "The request that brought you here is not one that this app may make. Go back to the app and try again." }
+            h1 { (message) " (" (thousands) "," (format!("{rest:03}")) ")" }
+            p.quiet { "The app sent an invalid authorization request. Go back to the app and try again." }
         }
     };
     document("Error – Zoom simulator", "narrow", &body)
 }
 
-/// What a download without a good token leads to, with status 200.
+/// The response to a download without a valid token, with status 200.
 pub(crate) fn sign_in() -> Markup {
     let body = html! {
         main.card { p.brand { "Zoom simulator" } h1 { "Sign in" } p.quiet { "Only the host can download this recording." } }
@@ -119,7 +117,7 @@ pub(crate) fn sign_in() -> Markup {
     document("Sign In – Zoom simulator", "narrow", &body)
 }
 
-/// What is shown for a recording that is not there.
+/// The response for a recording that does not exist.
 pub(crate) fn no_recording() -> Markup {
     let body = html! {
         main.card { p.brand { "Zoom simulator" } h1 { "This recording does not exist." } }
@@ -178,17 +176,17 @@ pub(crate) fn control() -> Markup {
                         label { "At" select name="at" {
                             @for point in ["token_refresh", "token_exchange", "revoke", "users_me", "list_recordings", "meeting_recordings", "download", "content"] { option { (point) } }
                         } }
-                        label { "What" select name="kind" {
+                        label { "Fault" select name="kind" {
                             option value="{\"kind\":\"status\",\"status\":500}" { "500" }
                             option value="{\"kind\":\"status\",\"status\":401}" { "401" }
                             option value="{\"kind\":\"status\",\"status\":404}" { "404" }
                             option value="{\"kind\":\"rate_limited\"}" { "429 per second" }
                             option value="{\"kind\":\"rate_limited\",\"retry_after_seconds\":3600}" { "429 daily" }
-                            option value="{\"kind\":\"html\"}" { "200 with a login page" }
-                            option value="{\"kind\":\"hang\"}" { "no answer" }
+                            option value="{\"kind\":\"html\"}" { "200 with a sign-in page" }
+                            option value="{\"kind\":\"hang\"}" { "no response" }
                             option value="{\"kind\":\"close\"}" { "connection closed" }
-                            option value="{\"kind\":\"lose_answer\"}" { "done, but the answer is lost" }
-                            option value="{\"kind\":\"truncate\",\"after\":1000000}" { "content: cut after 1 MB" }
+                            option value="{\"kind\":\"lose_response\"}" { "processed, response lost" }
+                            option value="{\"kind\":\"truncate\",\"after\":1000000}" { "content: close after 1 MB" }
                             option value="{\"kind\":\"reset\",\"after\":1000000}" { "content: reset after 1 MB" }
                             option value="{\"kind\":\"stall\",\"after\":1000000}" { "content: stall after 1 MB" }
                             option value="{\"kind\":\"omit_length\"}" { "content: no length" }
@@ -197,7 +195,7 @@ pub(crate) fn control() -> Markup {
                         } }
                         label { "Times" input name="times" type="number" min="1" value="1"; }
                     }
-                    button type="submit" { "Arm" }
+                    button type="submit" { "Activate" }
                     button type="button" id="clear" { "Clear all" }
                 }
                 div id="faults" {}

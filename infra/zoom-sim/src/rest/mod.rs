@@ -1,168 +1,100 @@
 //! The REST API below `/v2`.
 
 pub(crate) mod list;
-pub(crate) mod me;
 pub(crate) mod meeting;
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::ids::Ids;
-use crate::lock;
-use crate::ordered::Object;
-use crate::recordings::{FileStyle, Recording, RecordingFile};
-use crate::sim::Sim;
+use crate::call::Call;
+use crate::clock::iso;
+use crate::faults::Point;
+use crate::json::{Object, object};
+use crate::recordings::{Presence, Recording, RecordingFile};
+use crate::responses::{ApiError, RateLimit, set_header};
+use crate::state::Sim;
+use crate::sync::lock;
 use crate::users::User;
 use crate::world::Urls;
 
-/// Zoom's rate limit categories, as far as they are met here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Category {
-    Light,
-    Medium,
+/// `GET /v2/users/me`: the user of the token.
+pub(crate) async fn me(call: Call) -> Response {
+    let subject = user_id(&call);
+    let handler = |_| profile(&call).into_response();
+    call.respond(Point::UsersMe, &[&subject], "", handler).await
 }
 
-impl Category {
-    /// Writes the headers that tell how much is left.
-    pub(crate) fn describe(self, headers: &mut HeaderMap, daily: bool, remaining: u32) {
-        let (category, limit) = match self {
-            Self::Light => ("Light", "30"),
-            Self::Medium => ("Medium", "20"),
-        };
-        let mut put = |name: &'static str, value: &'static str| {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        };
-        put("x-ratelimit-category", category);
-        put(
-            "x-ratelimit-type",
-            if daily { "Daily-limit" } else { "QPS" },
-        );
-        put("x-ratelimit-limit", limit);
-        headers.insert(
-            HeaderName::from_static("x-ratelimit-remaining"),
-            remaining.into(),
-        );
+fn profile(call: &Call) -> Result<Response, ApiError> {
+    let user = authorize(call, ["user:read:user", "user:read"])?;
+    let profile = user.profile(call.sim.clock.now());
+    Ok(ok(&call.sim, RateLimit::Light, profile))
+}
+
+/// The user of the access token, or an empty string.
+fn user_id(call: &Call) -> String {
+    let token = call.bearer().unwrap_or_default();
+    let world = lock(&call.sim.world);
+    world.grants.user_of(token).unwrap_or_default()
+}
+
+/// The user of the access token, if the grant has one of `scopes`.
+fn authorize(call: &Call, scopes: [&str; 2]) -> Result<User, ApiError> {
+    let token = call.bearer().unwrap_or_default();
+    let world = lock(&call.sim.world);
+    let grant = world.grants.by_access(token, call.sim.clock.now());
+    let grant = grant.ok_or_else(ApiError::invalid_token)?;
+    let mut granted = grant.scopes.iter();
+    if !granted.any(|scope| scopes.contains(&scope.as_str())) {
+        let scopes = scopes.join(", ");
+        let message = format!("Invalid access token, does not contain scopes:[{scopes}].");
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, 4711, message));
     }
+    let user = world.user(&grant.user_id).filter(|user| !user.removed);
+    user.cloned().ok_or_else(ApiError::no_user)
 }
 
-/// An error of the API.
-pub(crate) fn api_error(status: StatusCode, code: i32, message: &str) -> Response {
-    (
-        status,
-        Json(Object::new().put("code", code).put("message", message)),
-    )
-        .into_response()
-}
-
-/// The user behind the request's access token, if it has one of these scopes.
-fn caller(sim: &Sim, headers: &HeaderMap, scopes: [&str; 2]) -> Result<User, Box<Response>> {
-    let refuse = |response: Response| Err(Box::new(response));
-    let token = bearer(headers).unwrap_or_default();
-    let world = lock(&sim.world);
-    let Some(grant) = world.grants.by_access(token, sim.clock.now()) else {
-        return refuse(api_error(
-            StatusCode::UNAUTHORIZED,
-            124,
-            "Invalid access token.",
-        ));
-    };
-    if !grant
-        .scopes
-        .iter()
-        .any(|scope| scopes.contains(&scope.as_str()))
-    {
-        let message = format!(
-            "Invalid access token, does not contain scopes:[{}].",
-            scopes.join(", ")
-        );
-        return refuse(api_error(StatusCode::BAD_REQUEST, 4711, &message));
-    }
-    match world.user(&grant.user_id) {
-        Some(user) if !user.removed => Ok(user.clone()),
-        _ => refuse(api_error(
-            StatusCode::NOT_FOUND,
-            1001,
-            "User does not exist.",
-        )),
-    }
-}
-
-/// The token of `Authorization: Bearer`.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
-}
-
-/// A good answer with the headers that Zoom adds.
-fn ok(sim: &Sim, category: Category, body: &Object) -> Response {
+/// A 200 response with the headers that Zoom adds.
+fn ok(sim: &Sim, limit: RateLimit, body: Object) -> Response {
     let mut response = Json(body).into_response();
-    category.describe(response.headers_mut(), false, 29);
-    if let Ok(id) =
-        HeaderValue::try_from(format!("v=2.0;clid=us06;rid=WEB_{}", sim.noise.hex::<16>()))
-    {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("x-zm-trackingid"), id);
-    }
+    limit.describe(response.headers_mut(), false, 29);
+    let name = HeaderName::from_static("x-zm-trackingid");
+    set_header(&mut response, name, sim.trace_ids.tracking());
     response
 }
 
-/// A recording as REST shows it, with the files that `show` picks.
+/// A recording with those of its files for which `is_shown` holds.
 fn recording_json(
+    sim: &Sim,
     urls: &mut Urls,
-    base: &str,
-    ids: &Ids,
     recording: &Recording,
-    show: impl Fn(&RecordingFile) -> bool,
+    is_shown: impl Fn(&RecordingFile) -> bool,
 ) -> Object {
-    let shown: Vec<_> = recording.files.iter().filter(|file| show(file)).collect();
-    let size: u64 = recording
-        .all_files()
-        .filter(|file| show(file))
-        .map(|file| file.declared_size)
-        .sum();
-    let audio = recording
-        .participant_audio
+    let all = recording.all_files().filter(|file| is_shown(file));
+    let (count, size) = all.fold((0, 0), |(count, size), file| {
+        (count + 1, size + file.declared_size)
+    });
+    let files: Vec<_> = recording
+        .files
         .iter()
-        .filter(|file| show(file))
-        .count();
-    let files = shown
-        .iter()
+        .filter(|file| is_shown(file))
         .map(|file| {
-            let url = urls.for_rest(base, ids, recording, file);
-            let object = recording.file_json(file, FileStyle::Full, url);
-            match file.presence {
-                crate::recordings::Presence::Trashed(at) => {
-                    object.put("deleted_time", crate::clock::iso(at))
-                }
-                _ => object,
-            }
+            let url = urls.for_rest(&sim.base, &sim.ids, recording, file);
+            let deleted_time = match file.presence {
+                Presence::Trashed(at) => Some(iso(at)),
+                Presence::Present | Presence::Deleted => None,
+            };
+            recording
+                .file_json(file, &url)
+                .put("deleted_time", deleted_time)
         })
         .collect();
-    Object::new()
-        .put("uuid", &recording.uuid)
-        .put("id", recording.meeting_id)
-        .put("account_id", &recording.account_id)
-        .put("host_id", &recording.host_id)
-        .put("host_email", &recording.host_email)
-        .put("topic", &recording.topic)
-        .put("type", recording.kind)
-        .put("start_time", crate::clock::iso(recording.start_time))
-        .put("timezone", &recording.timezone)
-        .put("duration", recording.duration_minutes)
-        .put("total_size", size)
-        .put("recording_count", shown.len() + audio)
-        .put("share_url", recording.share_url())
-        .put("recording_play_passcode", recording.passcode())
-        .list("recording_files", files)
+    object! {
+        "uuid": recording.uuid, "id": recording.meeting_id, "account_id": recording.account_id,
+        "host_id": recording.host_id, "host_email": recording.host_email, "topic": recording.topic,
+        "type": 2, "start_time": iso(recording.start_time), "timezone": recording.timezone,
+        "duration": recording.duration_minutes, "total_size": size, "recording_count": count,
+        "share_url": recording.share_url(), "recording_play_passcode": recording.passcode(),
+        "recording_files": files,
+    }
 }

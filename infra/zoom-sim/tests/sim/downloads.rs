@@ -1,19 +1,17 @@
 use std::time::Duration;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use reelay_zoom_sim::{
-    Fault, FileSpec, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
-    Simulator,
+    Config, Fault, FileSpec, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange,
+    Selection, Simulator,
 };
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, IF_RANGE, LOCATION, RANGE};
+use reqwest::{Client, Method, Response, StatusCode};
 
 use crate::receiver::Receiver;
-use crate::{ADA, BEN, client, fresh, get_json, sim};
+use crate::{ADA, BEN, client, get, get_json, header, sim_with};
 
-struct Ready {
+/// A recording with one file, and the credentials in its event.
+struct Fixture {
     sim: Simulator,
     recording: Recording,
     file: FileSpec,
@@ -21,532 +19,348 @@ struct Ready {
     token: String,
 }
 
-/// A recording with one file, and what its event says about it.
-async fn ready(kind: &str, size: u64) -> Ready {
-    let sim = sim().await;
+async fn fixture(file_type: &str, size: u64) -> Fixture {
+    fixture_with(file_type, size, |_| {}).await
+}
+
+async fn fixture_with(file_type: &str, size: u64, change: impl FnOnce(&mut Config)) -> Fixture {
+    let sim = sim_with(change).await;
     let receiver = Receiver::of(&sim).await;
-    let file = NewFile {
-        id: Some(format!("file-{}", fresh())),
-        ..NewFile::new(kind, size)
-    };
-    let created = sim
-        .control()
-        .create_recording(NewRecording::of(ADA).with_files(vec![file]))
-        .expect("created");
+    let new = NewRecording::of(ADA).with_files(vec![NewFile::new(file_type, size)]);
+    let created = sim.control().create_recording(new).expect("created");
     sim.control().wait_until_settled().await;
     let event = receiver.last().json();
-    let url = event["payload"]["object"]["recording_files"][0]["download_url"]
-        .as_str()
-        .expect("URL")
-        .to_owned();
-    let token = event["download_token"].as_str().expect("token").to_owned();
-    let file = created.recording.files[0].spec();
-    Ready {
-        sim,
+    let url = &event["payload"]["object"]["recording_files"][0]["download_url"];
+    Fixture {
+        file: created.recording.files[0].spec(),
         recording: created.recording,
-        file,
-        url,
-        token,
+        url: url.as_str().expect("URL").into(),
+        token: event["download_token"].as_str().expect("token").into(),
+        sim,
     }
 }
 
-impl Ready {
-    async fn get(&self, token: &str) -> Response {
-        client()
-            .get(&self.url)
-            .bearer_auth(token)
-            .send()
-            .await
-            .expect("answer")
+impl Fixture {
+    fn arm(&self, point: Point, fault: Fault) {
+        let fault = NewFault::times(point, fault, 1);
+        self.sim.control().arm(fault).expect("possible");
     }
 
-    /// The signed URL behind the redirect.
-    async fn behind(&self) -> String {
-        let response = self.get(&self.token).await;
+    /// Requests the download URL.
+    async fn start(&self, token: &str) -> Response {
+        get(&self.url, token).await
+    }
+
+    /// The content URL.
+    async fn content_url(&self) -> String {
+        let response = self.start(&self.token).await;
         assert_eq!(response.status(), StatusCode::FOUND);
-        response.headers()[LOCATION]
-            .to_str()
-            .expect("text")
-            .to_owned()
+        header(&response, "location").to_owned()
     }
 
-    async fn fails_with(&self, fault: Fault) -> Result<Vec<u8>, usize> {
-        self.sim
-            .control()
-            .arm(NewFault::times(Point::Content, fault, 1))
-            .expect("armed");
-        let mut response = client()
-            .get(self.behind().await)
-            .send()
-            .await
-            .expect("head");
-        let mut got = Vec::new();
+    /// Requests the content with a header.
+    async fn content(&self, name: reqwest::header::HeaderName, value: &str) -> Response {
+        let request = client().get(self.content_url().await).header(name, value);
+        request.send().await.expect("response")
+    }
+
+    /// Downloads the content under a fault. An error has the number of bytes received.
+    async fn download(&self, fault: Fault) -> Result<Vec<u8>, usize> {
+        let url = self.content_url().await;
+        self.arm(Point::Content, fault);
+        let mut response = client().get(url).send().await.expect("response");
+        let mut received = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) => got.extend_from_slice(&chunk),
-                Ok(None) => return Ok(got),
-                Err(_) => return Err(got.len()),
+                Ok(Some(chunk)) => received.extend_from_slice(&chunk),
+                Ok(None) => return Ok(received),
+                Err(_) => return Err(received.len()),
             }
         }
     }
 }
 
-#[tokio::test]
-async fn one_redirect_to_another_host_drops_the_token() {
-    let ready = ready("MP4", 3_000_000).await;
-    let location = ready.behind().await;
-    let port = ready.sim.url().port().expect("port");
-    assert!(
-        ready
-            .url
-            .starts_with(&format!("http://127.0.0.1:{port}/rec/webhook_download/"))
-    );
-    assert!(
-        location.starts_with(&format!("http://localhost:{port}/ssrweb/")),
-        "{location}"
-    );
-    assert!(
-        location.contains("Policy=")
-            && location.contains("Signature=")
-            && location.contains("response-content-type=video%2Fmp4")
-    );
+async fn status(url: &str) -> u16 {
+    let response = client().get(url).send().await;
+    response.expect("response").status().as_u16()
+}
 
-    // A client that follows, as shipped: it strips Authorization when the host changes.
+#[tokio::test]
+async fn redirect_leads_to_another_host() {
+    let fixture = fixture("MP4", 3_000_000).await;
+    let port = fixture.sim.url().port().expect("port");
+    let start = format!("http://127.0.0.1:{port}/rec/webhook_download/");
+    assert!(fixture.url.starts_with(&start));
+    let location = fixture.content_url().await;
+    let content = format!("http://localhost:{port}/ssrweb/");
+    assert!(location.starts_with(&content), "{location}");
+    for parameter in ["Policy=", "Signature=", "response-content-type=video%2Fmp4"] {
+        assert!(location.contains(parameter), "{location}");
+    }
+
+    // reqwest drops `Authorization` when a redirect leads to another host.
     let follower = Client::builder().no_proxy().build().expect("client");
-    let response = follower
-        .get(&ready.url)
-        .bearer_auth(&ready.token)
-        .send()
-        .await
-        .expect("answer");
+    let request = follower.get(&fixture.url).bearer_auth(&fixture.token);
+    let response = request.send().await.expect("response");
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()[CONTENT_TYPE], "video/mp4");
-    assert_eq!(response.headers()[CONTENT_LENGTH], "3000000");
-    assert!(
-        response.headers()["content-disposition"]
-            .to_str()
-            .expect("text")
-            .contains("_Recording_1920x1080.mp4")
-    );
-    assert_eq!(
-        response.headers()["etag"].to_str().expect("text"),
-        ready.file.etag()
-    );
-    assert_eq!(
-        response.bytes().await.expect("body"),
-        ready.file.bytes(0..3_000_000)
-    );
-    let last = ready.sim.control().requests().pop().expect("logged");
+    assert_eq!(header(&response, "content-type"), "video/mp4");
+    assert_eq!(header(&response, "content-length"), "3000000");
+    assert_eq!(header(&response, "etag"), fixture.file.etag());
+    let disposition = header(&response, "content-disposition");
+    assert!(disposition.contains("_Recording_1920x1080.mp4"));
+    let body = response.bytes().await.expect("body");
+    assert_eq!(body, fixture.file.bytes(0..3_000_000));
+    let last = fixture.sim.control().requests().pop().expect("a request");
     assert_eq!((last.authorization, last.status), (None, Some(200)));
-
-    let leaking = client()
-        .get(ready.behind().await)
-        .bearer_auth(&ready.token)
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(leaking.status(), StatusCode::BAD_REQUEST);
-    ready
-        .sim
-        .control()
-        .change_settings(|config| config.reject_authorization_at_content = false);
-    let leaking = client()
-        .get(ready.behind().await)
-        .bearer_auth(&ready.token)
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(leaking.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn tokens_open_only_what_they_are_for() {
-    let ready = ready("MP4", 100).await;
-    let control = ready.sim.control();
-    let html = |response: &Response| {
+async fn content_host_rejects_authorization() {
+    for (reject, status) in [(true, 400), (false, 200)] {
+        let change = |config: &mut Config| config.reject_authorization_at_content = reject;
+        let fixture = fixture_with("MP4", 100, change).await;
+        let response = fixture.content(AUTHORIZATION, "Bearer token").await;
+        assert_eq!(response.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn event_url_accepts_only_its_token() {
+    let fixture = fixture("MP4", 100).await;
+    let control = fixture.sim.control();
+    let other = self::fixture("MP4", 100).await;
+    let access_token = control.authorize(ADA).expect("user").access_token;
+    for token in ["synthetic.download.token", &other.token, &access_token] {
+        let response = fixture.start(token).await;
         assert_eq!(response.status(), StatusCode::OK);
-        assert!(
-            response.headers()[CONTENT_TYPE]
-                .to_str()
-                .expect("text")
-                .starts_with("text/html")
-        );
-    };
-    html(&ready.get("synthetic.download.token").await);
-    html(&client().get(&ready.url).send().await.expect("answer"));
-    let other = control
-        .create_recording(NewRecording {
-            send: false,
-            ..NewRecording::of(ADA)
-        })
-        .expect("created")
-        .recording;
-    html(
-        &ready
-            .get(&control.download_token(&other.key, 60).expect("known"))
-            .await,
-    );
-    html(
-        &ready
-            .get(&control.authorize(ADA).expect("user").access_token)
-            .await,
-    );
-    assert_eq!(
-        ready
-            .get(
-                &control
-                    .download_token(&ready.recording.key, -1)
-                    .expect("known")
-            )
-            .await
-            .status(),
-        StatusCode::UNAUTHORIZED
-    );
-    let in_query = client()
-        .get(format!("{}?access_token={}", ready.url, ready.token))
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(in_query.status(), StatusCode::UNAUTHORIZED);
-    let unknown = ready
-        .url
-        .replace("/rec/webhook_download/", "/rec/webhook_download/x");
-    assert_eq!(
-        client()
-            .get(unknown)
-            .bearer_auth(&ready.token)
-            .send()
-            .await
-            .expect("answer")
-            .status(),
-        StatusCode::NOT_FOUND
-    );
+        assert!(header(&response, "content-type").starts_with("text/html"));
+    }
+    let in_query = format!("{}?access_token={}", fixture.url, fixture.token);
+    assert_eq!(status(&in_query).await, 401);
+    let unknown = fixture.url.replace("download/", "download/x");
+    assert_eq!(status(&unknown).await, 404);
 
-    assert_eq!(ready.get(&ready.token).await.status(), StatusCode::FOUND);
+    assert_eq!(
+        fixture.start(&fixture.token).await.status(),
+        StatusCode::FOUND
+    );
     control.advance(86_400);
-    assert_eq!(
-        ready.get(&ready.token).await.status(),
-        StatusCode::UNAUTHORIZED,
-        "24 hours"
-    );
+    let expired = fixture.start(&fixture.token).await;
+    assert_eq!(expired.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn rest_urls_take_the_rest_tokens() {
-    let ready = ready("M4A", 5_000).await;
-    let control = ready.sim.control();
+async fn rest_url_accepts_rest_tokens() {
+    let fixture = fixture("M4A", 5_000).await;
+    let control = fixture.sim.control();
     let access = control.authorize(ADA).expect("user").access_token;
+    let colleague = control.authorize(BEN).expect("user").access_token;
+    let query = "include_fields=download_access_token&ttl=60";
     let path = format!(
-        "v2/meetings/{}/recordings?include_fields=download_access_token&ttl=60",
-        ready.recording.meeting_id
+        "v2/meetings/{}/recordings?{query}",
+        fixture.recording.meeting_id
     );
-    let (_, found) = get_json(&ready.sim, &path, &access).await;
-    let url = found["recording_files"][0]["download_url"]
-        .as_str()
-        .expect("URL");
-    let download = found["download_access_token"].as_str().expect("token");
-    let status = async |token: &str| {
-        client()
-            .get(url)
-            .bearer_auth(token)
-            .send()
-            .await
-            .expect("answer")
-            .status()
-            .as_u16()
-    };
-    assert_eq!(status(&access).await, 302);
-    assert_eq!(status(download).await, 302);
-    assert_eq!(status(&ready.token).await, 200, "a login page");
-    assert_eq!(
-        status(&control.authorize(BEN).expect("user").access_token).await,
-        200,
-        "a login page"
-    );
-    control.advance(61);
-    assert_eq!(status(download).await, 401);
-    control.advance(3600);
-    assert_eq!(status(&access).await, 401);
+    let (_, meeting) = get_json(&fixture.sim, &path, &access).await;
+    let url = meeting["recording_files"][0]["download_url"].as_str();
+    let download = meeting["download_access_token"].as_str().expect("token");
+    for (seconds, token, status) in [
+        (0, access.as_str(), 302),
+        (0, download, 302),
+        (0, &fixture.token, 200),
+        (0, &colleague, 200),
+        (61, download, 401),
+        (3600, &access, 401),
+    ] {
+        control.advance(seconds);
+        let response = get(url.expect("URL"), token).await;
+        assert_eq!(response.status(), status, "after {seconds} s");
+    }
 }
 
 #[tokio::test]
-async fn trashed_files_become_pages_and_recover() {
-    let ready = ready("MP4", 100).await;
-    let control = ready.sim.control();
-    let all = Selection {
+async fn removed_file_becomes_a_page() {
+    let fixture = fixture("MP4", 100).await;
+    let silent = Selection {
         silent: true,
         ..Selection::default()
     };
-    for (disposal, expected) in [
+    for (change, status) in [
         (RecordingChange::Trash, 200),
         (RecordingChange::Recover, 302),
         (RecordingChange::Delete, 200),
         (RecordingChange::Recover, 200),
     ] {
-        control
-            .change_recording(&ready.recording.key, disposal, &all)
-            .expect("known");
-        assert_eq!(
-            ready.get(&ready.token).await.status(),
-            expected,
-            "{disposal:?}"
-        );
+        let key = &fixture.recording.key;
+        let changed = fixture.sim.control().change_recording(key, change, &silent);
+        assert!(changed.expect("recording").deliveries.is_empty());
+        let response = fixture.start(&fixture.token).await;
+        assert_eq!(response.status(), status, "{change:?}");
     }
 }
 
 #[tokio::test]
-async fn signed_urls_expire_and_cannot_be_changed() {
-    let ready = ready("MP4", 100).await;
-    let location = ready.behind().await;
-    let status = async |url: &str| {
-        client()
-            .get(url)
-            .send()
-            .await
-            .expect("answer")
-            .status()
-            .as_u16()
-    };
-    assert_eq!(status(&location).await, 200);
-    assert_eq!(
-        status(&location.replace("Signature=", "Signature=x")).await,
-        403
-    );
-    assert_eq!(status(location.split('?').next().expect("URL")).await, 403);
-    ready.sim.control().advance(3600);
-    assert_eq!(status(&location).await, 403);
+async fn content_url_is_signed_and_expires() {
+    let fixture = fixture("MP4", 100).await;
+    let url = fixture.content_url().await;
+    assert_eq!(status(&url).await, 200);
+    assert_eq!(status(&url.replace("Signature=", "Signature=x")).await, 403);
+    assert_eq!(status(url.split('?').next().expect("URL")).await, 403);
+    fixture.sim.control().advance(3600);
+    assert_eq!(status(&url).await, 403);
 }
 
 #[tokio::test]
 async fn any_range_of_a_huge_file() {
     const SIZE: u64 = 100 << 30;
-    let ready = ready("MP4", SIZE).await;
-    let location = ready.behind().await;
-    let cases = (0..SIZE, 1_u64..200_000);
-    let mut runner = TestRunner::default();
-    for _ in 0..24 {
-        let (start, len) = cases.new_tree(&mut runner).expect("case").current();
-        let end = (start + len).min(SIZE);
-        let response = client()
-            .get(&location)
-            .header(RANGE, format!("bytes={start}-{}", end - 1))
-            .send()
-            .await
-            .expect("answer");
+    let fixture = fixture("MP4", SIZE).await;
+    for (start, length) in [
+        (0, 1),
+        (0, 200_000),
+        (40_000, 10_000),
+        ((1 << 32) - 5, 10),
+        ((70 << 30) + 12_345, 150_000),
+        (SIZE - 3, 3),
+    ] {
+        let last = start + length - 1;
+        let response = fixture
+            .content(RANGE, &format!("bytes={start}-{last}"))
+            .await;
         assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
-        assert_eq!(
-            response.headers()["content-range"],
-            format!("bytes {start}-{}/{SIZE}", end - 1)
-        );
-        assert_eq!(
-            response.headers()[CONTENT_LENGTH],
-            (end - start).to_string()
-        );
-        assert_eq!(
-            response.bytes().await.expect("body"),
-            ready.file.bytes(start..end)
-        );
+        let range = format!("bytes {start}-{last}/{SIZE}");
+        assert_eq!(header(&response, "content-range"), range);
+        assert_eq!(header(&response, "content-length"), length.to_string());
+        let body = response.bytes().await.expect("body");
+        assert!(body == fixture.file.bytes(start..start + length), "{range}");
     }
-    let tail = client()
-        .get(&location)
-        .header(RANGE, "bytes=-10")
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(
-        tail.bytes().await.expect("body"),
-        ready.file.bytes(SIZE - 10..SIZE)
-    );
-    let beyond = client()
-        .get(&location)
-        .header(RANGE, format!("bytes={SIZE}-"))
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(
-        (beyond.status(), &beyond.headers()["content-range"]),
-        (
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            &format!("bytes */{SIZE}").parse().expect("value")
-        )
-    );
-    let head = client().head(&location).send().await.expect("answer");
-    assert_eq!(
-        (head.status(), &head.headers()[CONTENT_LENGTH]),
-        (StatusCode::OK, &SIZE.to_string().parse().expect("value"))
-    );
+    let beyond = fixture.content(RANGE, &format!("bytes={SIZE}-")).await;
+    assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(header(&beyond, "content-range"), format!("bytes */{SIZE}"));
+    let request = client().request(Method::HEAD, fixture.content_url().await);
+    let head = request.send().await.expect("response");
+    assert_eq!(head.status(), StatusCode::OK);
+    assert_eq!(header(&head, "content-length"), SIZE.to_string());
 }
 
 #[tokio::test]
-async fn replaced_files_have_another_validator() {
-    let ready = ready("VTT", 10_000).await;
-    let location = ready.behind().await;
+async fn replaced_file_has_another_etag() {
+    let fixture = fixture("VTT", 10_000).await;
     let part = async |etag: &str| {
-        client()
-            .get(&location)
+        let request = client()
+            .get(fixture.content_url().await)
             .header(RANGE, "bytes=100-199")
-            .header("if-range", etag)
-            .send()
-            .await
-            .expect("answer")
-            .status()
-            .as_u16()
+            .header(IF_RANGE, etag);
+        request.send().await.expect("response").status().as_u16()
     };
-    assert_eq!(part(&ready.file.etag()).await, 206);
-    let replaced = ready
-        .sim
-        .control()
-        .replace_file(&ready.recording.files[0].id, None)
-        .expect("known");
-    assert_ne!(replaced.sha256(), ready.file.sha256());
-    assert_eq!(part(&ready.file.etag()).await, 200);
+    assert_eq!(part(&fixture.file.etag()).await, 206);
+    let id = &fixture.recording.files[0].id;
+    let replaced = fixture.sim.control().replace_file(id, None).expect("file");
+    assert_ne!(replaced.sha256(), fixture.file.sha256());
+    assert_eq!(part(&fixture.file.etag()).await, 200);
     assert_eq!(part(&replaced.etag()).await, 206);
 }
 
 #[tokio::test]
-async fn bodies_that_go_wrong() {
-    let ready = ready("MP4", 2_000_000).await;
-    let whole = ready.file.bytes(0..2_000_000);
-    for fault in [
-        Fault::Truncate { after: 700_000 },
-        Fault::Reset { after: 700_000 },
+async fn content_faults_change_the_body() {
+    let fixture = fixture("MP4", 2_000_000).await;
+    let whole = fixture.file.bytes(0..2_000_000);
+    let bytes_per_second = 1 << 40;
+    for (fault, expected) in [
+        (Fault::Truncate { after: 700_000 }, Err(700_000)),
+        (Fault::ContentLength { length: 1_000 }, Ok(&whole[..1_000])),
+        (Fault::ContentLength { length: 2_000_001 }, Err(2_000_000)),
+        (Fault::OmitLength, Ok(&whole[..])),
+        (Fault::Slow { bytes_per_second }, Ok(&whole[..])),
     ] {
-        let got = ready.fails_with(fault.clone()).await.expect_err("cut");
-        // A reset may overtake what the client has not read yet.
+        let received = fixture.download(fault.clone()).await;
         assert!(
-            got <= 700_000 && (got == 700_000 || matches!(fault, Fault::Reset { .. })),
-            "{fault:?}: {got}"
+            received.as_deref() == expected.as_ref().map(|bytes| *bytes),
+            "{fault:?}"
         );
     }
-    assert_eq!(
-        ready
-            .fails_with(Fault::ContentLength { length: 1_000 })
-            .await,
-        Ok(whole[..1_000].to_vec())
-    );
-    assert_eq!(
-        ready
-            .fails_with(Fault::ContentLength { length: 2_000_001 })
-            .await,
-        Err(2_000_000)
-    );
-    assert_eq!(
-        ready.fails_with(Fault::OmitLength).await,
-        Ok(whole.to_vec())
-    );
-    assert_eq!(
-        ready
-            .fails_with(Fault::Slow {
-                bytes_per_second: 1 << 40
-            })
-            .await,
-        Ok(whole.to_vec())
-    );
-
-    ready
-        .sim
-        .control()
-        .arm(NewFault::times(Point::Content, Fault::IgnoreRange, 1))
-        .expect("armed");
-    let all = client()
-        .get(ready.behind().await)
-        .header(RANGE, "bytes=5-9")
-        .send()
-        .await
-        .expect("answer");
-    assert_eq!(
-        (all.status(), all.bytes().await.expect("body").len()),
-        (StatusCode::OK, 2_000_000)
-    );
-
-    ready
-        .sim
-        .control()
-        .arm(NewFault::times(
-            Point::Content,
-            Fault::Stall { after: 10 },
-            1,
-        ))
-        .expect("armed");
-    let mut stalled = client()
-        .get(ready.behind().await)
-        .send()
-        .await
-        .expect("head");
-    assert_eq!(
-        stalled
-            .chunk()
-            .await
-            .expect("chunk")
-            .map(|chunk| chunk.len()),
-        Some(10)
-    );
+    let reset = fixture.download(Fault::Reset { after: 700_000 }).await;
     assert!(
-        tokio::time::timeout(Duration::from_millis(30), stalled.chunk())
-            .await
-            .is_err()
+        reset.is_err_and(|received| received <= 700_000),
+        "a reset discards unread bytes"
     );
+
+    for fault in [Fault::IgnoreRange, Fault::SlowStream { bytes_per_second }] {
+        fixture.arm(Point::Content, fault);
+        let response = fixture.content(RANGE, "bytes=5-9").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.bytes().await.expect("body").len(), 2_000_000);
+    }
+
+    let url = fixture.content_url().await;
+    fixture.arm(Point::Content, Fault::Stall { after: 10 });
+    let mut stalled = client().get(url).send().await.expect("response");
+    let chunk = stalled.chunk().await.expect("chunk");
+    assert_eq!(chunk.map(|chunk| chunk.len()), Some(10));
+    let rest = tokio::time::timeout(Duration::from_millis(30), stalled.chunk());
+    assert!(rest.await.is_err());
 }
 
 #[tokio::test]
-async fn first_hops_that_go_wrong() {
-    let ready = ready("MP4", 100).await;
-    let id = ready.recording.files[0].id.clone();
-    let next = async |fault: Fault| {
-        ready
-            .sim
-            .control()
-            .arm(NewFault::times(Point::Download, fault, 1).about(&id))
-            .expect("armed");
-        client()
-            .get(&ready.url)
-            .bearer_auth(&ready.token)
-            .send()
-            .await
+async fn download_faults_replace_the_redirect() {
+    let fixture = fixture("MP4", 100).await;
+    let other = NewFault::always(Point::Download, Fault::Html).only_for("another file");
+    fixture.sim.control().arm(other).expect("possible");
+    let retry_after = |retry_after: &str| Fault::RetryAfter {
+        status: 503,
+        retry_after: retry_after.into(),
     };
-    for status in [401, 404, 429, 500] {
-        assert_eq!(
-            next(Fault::Status { status })
-                .await
-                .expect("answer")
-                .status(),
-            status
-        );
+    let respond = Fault::Respond {
+        status: 418,
+        content_type: "text/x-tea".into(),
+        body: "tea".into(),
+    };
+    let to = "https://elsewhere.example/x";
+    let redirect = Fault::Redirect { to: to.into() };
+    for (fault, status, name, value) in [
+        (Fault::Status { status: 401 }, 401, CONTENT_TYPE, ""),
+        (Fault::Status { status: 500 }, 500, CONTENT_TYPE, ""),
+        (
+            Fault::Status { status: 404 },
+            404,
+            CONTENT_TYPE,
+            "text/html; charset=utf-8",
+        ),
+        (Fault::Html, 200, CONTENT_TYPE, "text/html; charset=utf-8"),
+        (redirect, 302, LOCATION, to),
+        (respond, 418, CONTENT_TYPE, "text/x-tea"),
+        (
+            retry_after("7"),
+            503,
+            "retry-after".parse().expect("name"),
+            "7",
+        ),
+        (
+            Fault::DailyLimit,
+            429,
+            "x-ratelimit-type".parse().expect("name"),
+            "Daily-limit",
+        ),
+    ] {
+        fixture.arm(Point::Download, fault.clone());
+        let response = fixture.start(&fixture.token).await;
+        assert_eq!(response.status(), status, "{fault:?}");
+        assert_eq!(header(&response, name.as_str()), value, "{fault:?}");
     }
-    assert!(
-        next(Fault::Html).await.expect("answer").headers()[CONTENT_TYPE]
-            .to_str()
-            .expect("text")
-            .starts_with("text/html")
+    assert_eq!(
+        fixture.start(&fixture.token).await.status(),
+        StatusCode::FOUND
     );
-    let away = next(Fault::Redirect {
-        to: "https://elsewhere.example/x".into(),
-    })
-    .await
-    .expect("answer");
-    assert_eq!(away.headers()[LOCATION], "https://elsewhere.example/x");
-    assert!(next(Fault::Close).await.is_err());
-    let other = NewFault::always(Point::Download, Fault::Html).about("another file");
-    ready.sim.control().arm(other).expect("armed");
-    assert_eq!(ready.get(&ready.token).await.status(), StatusCode::FOUND);
 }
 
 #[tokio::test]
-async fn a_hanging_request_does_not_stop_the_shutdown() {
-    let ready = ready("MP4", 100).await;
-    ready
-        .sim
-        .control()
-        .arm(NewFault::times(Point::Download, Fault::Hang, 1))
-        .expect("armed");
-    let hanging = tokio::spawn(client().get(&ready.url).send());
-    while ready.sim.control().faults()[0].hits == 0 {
+async fn shutdown_ends_hanging_requests() {
+    let fixture = fixture("MP4", 100).await;
+    fixture.arm(Point::Download, Fault::Hang);
+    let hanging = tokio::spawn(client().get(&fixture.url).send());
+    while fixture.sim.control().faults()[0].hits == 0 {
         tokio::task::yield_now().await;
     }
-    ready.sim.shutdown().await;
-    let answer = hanging.await.expect("joined");
-    assert!(
-        answer.is_err()
-            || answer.is_ok_and(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE)
-    );
+    fixture.sim.shutdown().await;
+    let response = hanging.await.expect("joined");
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    assert!(response.map_or(true, |response| response.status() == unavailable));
 }

@@ -1,4 +1,4 @@
-//! The simulator over real HTTP, as an app meets it.
+//! The simulator over real HTTP, as an app uses it.
 
 mod control;
 mod downloads;
@@ -7,11 +7,9 @@ mod receiver;
 mod rest;
 mod webhooks;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use reelay_zoom_sim::{Config, Simulator};
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
 use serde_json::Value;
 
 pub(crate) const ADA: &str = "UserAdaBerg00000000001";
@@ -32,37 +30,40 @@ pub(crate) async fn sim_with(change: impl FnOnce(&mut Config)) -> Simulator {
         ..Config::default()
     };
     change(&mut config);
-    reelay_zoom_sim::start(config).await.expect("starts")
+    reelay_zoom_sim::start(config).await.expect("started")
 }
 
-/// A client that follows nothing, so that every answer can be seen.
+/// A client that follows no redirects.
 pub(crate) fn client() -> Client {
-    Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .build()
-        .expect("client")
+    let builder = Client::builder().redirect(Policy::none()).no_proxy();
+    builder.build().expect("client")
 }
 
 pub(crate) fn at(sim: &Simulator, path: &str) -> String {
     sim.url().join(path).expect("path").into()
 }
 
-pub(crate) async fn get_json(sim: &Simulator, path: &str, token: &str) -> (u16, Value) {
-    let response = client()
-        .get(at(sim, path))
-        .bearer_auth(token)
-        .send()
-        .await
-        .expect("answer");
-    (
-        response.status().as_u16(),
-        response.json().await.expect("JSON"),
-    )
+pub(crate) async fn get(url: &str, token: &str) -> Response {
+    let request = client().get(url).bearer_auth(token);
+    request.send().await.expect("response")
 }
 
-/// A different number each time, for names that must not collide.
-pub(crate) fn fresh() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+pub(crate) async fn get_json(sim: &Simulator, path: &str, token: &str) -> (u16, Value) {
+    json(get(&at(sim, path), token).await).await
+}
+
+pub(crate) async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
+}
+
+/// A response header, or an empty string.
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    let value = response.headers().get(name);
+    value.map_or("", |value| value.to_str().expect("text"))
+}
+
+/// A list within a JSON value.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("list")
 }

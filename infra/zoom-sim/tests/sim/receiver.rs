@@ -1,7 +1,6 @@
-//! An app's endpoint: keeps what arrives and answers as told.
+//! The app's endpoint: keeps what arrives, and responds as configured.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -11,92 +10,89 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reelay_zoom_sim::{Simulator, hmac_hex, sign};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::SECRET;
 
 #[derive(Clone)]
-pub(crate) struct Arrived {
-    pub(crate) headers: HeaderMap,
+pub(crate) struct Event {
+    headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Receiver {
-    arrived: Arc<Mutex<Vec<Arrived>>>,
-    /// Statuses of the next answers; then 200.
-    answers: Arc<Mutex<VecDeque<u16>>>,
+    events: Arc<Mutex<Vec<Event>>>,
+    /// Statuses of the next responses; then 200.
+    statuses: Arc<Mutex<VecDeque<u16>>>,
 }
 
 impl Receiver {
-    /// Listens, and is made the target of both kinds of events.
+    /// Listens, and becomes the target of all events of `sim`.
     pub(crate) async fn of(sim: &Simulator) -> Self {
         let receiver = Self::default();
         let app = Router::new().fallback(handle).with_state(receiver.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("port");
-        let address: SocketAddr = listener.local_addr().expect("address");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let url = format!("http://{}", listener.local_addr().expect("address"));
         tokio::spawn(async move { axum::serve(listener, app).await });
-        sim.control()
-            .set_webhook_url(format!("http://{address}/zoom/webhook"));
-        sim.control()
-            .set_deauthorize_url(format!("http://{address}/zoom/deauthorize"));
+        let control = sim.control();
+        control.change_settings(|config| {
+            config.webhook_url = Some(format!("{url}/zoom/webhook"));
+            config.deauthorize_url = Some(format!("{url}/zoom/deauthorize"));
+        });
         receiver
     }
 
-    pub(crate) fn answer_with(&self, statuses: &[u16]) {
-        self.answers.lock().expect("lock").extend(statuses);
+    pub(crate) fn respond_with(&self, statuses: &[u16]) {
+        self.statuses.lock().expect("lock").extend(statuses);
     }
 
-    pub(crate) fn all(&self) -> Vec<Arrived> {
-        self.arrived.lock().expect("lock").clone()
+    pub(crate) fn all(&self) -> Vec<Event> {
+        self.events.lock().expect("lock").clone()
     }
 
-    pub(crate) fn last(&self) -> Arrived {
-        self.all().pop().expect("something arrived")
+    pub(crate) fn last(&self) -> Event {
+        self.all().pop().expect("an event")
     }
 }
 
-impl Arrived {
+impl Event {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.body.to_vec()).expect("UTF-8")
-    }
-
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().expect("text"))
     }
 
     pub(crate) fn is_signed(&self) -> bool {
-        self.header("x-zm-signature")
-            == sign(SECRET, self.header("x-zm-request-timestamp"), &self.body)
+        let timestamp = self.header("x-zm-request-timestamp");
+        self.header("x-zm-signature") == sign(SECRET, timestamp, &self.body)
+    }
+
+    /// Asserts that `keys` (separated by spaces) occur in the body in this order.
+    pub(crate) fn assert_key_order(&self, keys: &str) {
+        let body = std::str::from_utf8(&self.body).expect("UTF-8");
+        let mut rest = body;
+        for key in keys.split_whitespace() {
+            let found = rest.split_once(&format!("\"{key}\":"));
+            rest = found.unwrap_or_else(|| panic!("{key} in {body}")).1;
+        }
     }
 }
 
 async fn handle(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
-    let arrived = Arrived { headers, body };
-    let json = arrived.json();
-    receiver.arrived.lock().expect("lock").push(arrived);
-    let status = receiver
-        .answers
-        .lock()
-        .expect("lock")
-        .pop_front()
-        .unwrap_or(200);
-    if json["event"] == "endpoint.url_validation" && status == 200 {
-        let plain = json["payload"]["plainToken"].as_str().expect("token");
-        return axum::Json(
-            json!({ "plainToken": plain, "encryptedToken": hmac_hex(SECRET, &[plain.as_bytes()]) }),
-        )
-        .into_response();
+    let event = Event { headers, body };
+    let body = event.json();
+    receiver.events.lock().expect("lock").push(event);
+    let status = receiver.statuses.lock().expect("lock").pop_front();
+    if body["event"] == "endpoint.url_validation" && status.is_none() {
+        let plain = body["payload"]["plainToken"].as_str().expect("token");
+        let encrypted = hmac_hex(SECRET, &[plain.as_bytes()]);
+        let response = json!({ "plainToken": plain, "encryptedToken": encrypted });
+        return axum::Json(response).into_response();
     }
-    StatusCode::from_u16(status)
-        .expect("status")
-        .into_response()
+    let status = StatusCode::from_u16(status.unwrap_or(200));
+    status.expect("status").into_response()
 }

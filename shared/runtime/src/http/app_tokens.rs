@@ -1,30 +1,31 @@
-//! The app's tokens at the door: `reelay_domain::jwt` with the app secret as it is now.
+//! Verification of the app's tokens: `reelay_domain::jwt` with the app's current keys.
 
-use crate::AwsError;
-use crate::environment::{Clock, ConfigError, Environment};
-use crate::secrets::Secret;
 use http::header::AUTHORIZATION;
 use lambda_http::Request;
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience, TokenError};
 use reelay_domain::keys::SecretVersions;
 use secrecy::ExposeSecret as _;
 
-use crate::http::key_set::KeySet;
+use super::key_set::KeySet;
+use crate::AwsError;
+use crate::cache::verify_with_reread;
+use crate::environment::{Clock, ConfigError, Environment};
+use crate::secrets::Secret;
 
-/// Why a token does not open the door.
+/// Error of a token verification.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppTokenError {
-    /// The token is at fault.
+    /// The token is invalid.
     #[error(transparent)]
     Rejected(#[from] TokenError),
-    /// We are: there is no secret to check it with.
-    #[error("the app's keys can't be read: {0}")]
+    /// The app's keys are unavailable.
+    #[error("the app's keys are unavailable: {0}")]
     Unavailable(String),
 }
 
 impl From<AwsError> for AppTokenError {
-    fn from(failure: AwsError) -> Self {
-        Self::Unavailable(failure.to_string())
+    fn from(error: AwsError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 
@@ -42,70 +43,63 @@ enum Keys {
 }
 
 impl AppTokens {
-    /// Uses `APP_JWKS_URL` if it is set, and then refuses what is signed with a shared secret; else
-    /// `APP_SECRET`.
+    /// Uses the key set at `APP_JWKS_URL`, and rejects HS256 then. Without that variable, uses the secret
+    /// that `APP_SECRET` names.
+    ///
+    /// # Errors
+    /// If the variables are absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let clock = environment.clock.clone();
         let keys = match environment.variables.optional("APP_JWKS_URL") {
-            Some(url) => Keys::KeySet(Box::new(KeySet::new(url, environment.clock.clone())?)),
+            Some(url) => Keys::KeySet(Box::new(KeySet::new(url, clock.clone())?)),
             None => Keys::Secret(Box::new(Secret::from_env(environment, "APP_SECRET")?)),
         };
-        Ok(Self {
-            keys,
-            clock: environment.clock.clone(),
-        })
+        Ok(Self { keys, clock })
     }
 
-    /// Checks a token. If it does not verify, the keys may have been turned over since they were read:
-    /// they are read again, at most once a minute.
+    /// Verifies a token, with keys read again if a rotation may explain a failure.
+    ///
+    /// # Errors
+    /// [`AppTokenError`].
     pub async fn verify(&self, token: &str, audience: Audience) -> Result<AppToken, AppTokenError> {
-        match self.check(self.known().await?, token, audience) {
-            Err(error) if self.may_be_outdated(error) => {
-                let keys = match self.reread().await? {
-                    Some(keys) => keys,
-                    None => self.known().await?,
-                };
-                Ok(self.check(keys, token, audience)?)
-            }
-            checked => Ok(checked?),
-        }
+        let now = self.clock.now();
+        let verified = verify_with_reread(
+            self.keys().await?,
+            |keys| jwt::verify(keys, token, audience, now),
+            |error| match self.keys {
+                Keys::Secret(_) => matches!(error, TokenError::Invalid(_)),
+                Keys::KeySet(_) => *error == TokenError::UnknownKey,
+            },
+            self.reread(),
+        );
+        Ok(verified.await??)
     }
 
-    fn may_be_outdated(&self, error: TokenError) -> bool {
-        match self.keys {
-            Keys::Secret(_) => matches!(error, TokenError::Invalid(_)),
-            Keys::KeySet(_) => error == TokenError::UnknownKey,
-        }
-    }
-
-    async fn known(&self) -> Result<AppKeys, AppTokenError> {
+    async fn keys(&self) -> Result<AppKeys, AppTokenError> {
         match &self.keys {
-            Keys::Secret(secret) => usable(secret.versions().await?),
-            Keys::KeySet(set) => match set.known().await {
+            Keys::Secret(secret) => require_nonempty(secret.versions().await?),
+            Keys::KeySet(set) => match set.get().await {
                 Ok(set) => Ok(AppKeys::KeySet(set)),
                 Err(reason) => Err(AppTokenError::Unavailable(reason.to_owned())),
             },
         }
     }
 
+    /// Within the cooldown, returns the cached keys: a concurrent request may have read them just now.
     async fn reread(&self) -> Result<Option<AppKeys>, AppTokenError> {
-        match &self.keys {
-            Keys::Secret(secret) => secret.reread().await?.map(usable).transpose(),
-            Keys::KeySet(set) => Ok(set.reread().await.map(AppKeys::KeySet)),
+        let keys = match &self.keys {
+            Keys::Secret(secret) => secret.reread().await?.map(require_nonempty).transpose()?,
+            Keys::KeySet(set) => set.reread().await.map(AppKeys::KeySet),
+        };
+        match keys {
+            Some(keys) => Ok(Some(keys)),
+            None => self.keys().await.map(Some),
         }
-    }
-
-    fn check(
-        &self,
-        keys: AppKeys,
-        token: &str,
-        audience: Audience,
-    ) -> Result<AppToken, TokenError> {
-        jwt::verify(&keys, token, audience, self.clock.now())
     }
 }
 
-/// An empty secret would let anybody sign.
-fn usable(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
+/// Rejects an empty secret, with which anybody could sign.
+fn require_nonempty(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     if versions
         .iter()
         .any(|secret| secret.expose_secret().is_empty())
@@ -117,8 +111,8 @@ fn usable(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     Ok(AppKeys::Secret(versions))
 }
 
-/// The bearer token of a request (RFC 6750 §2.1). `None` if there is no such header; a header that
-/// makes no sense gives a token that verifies nothing.
+/// Returns the bearer token of a request (RFC 6750 §2.1), or `None` without an `Authorization` header. A
+/// repeated header yields an empty token, which no key verifies.
 pub fn bearer(request: &Request) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION).iter();
     let header = headers.next()?;

@@ -1,5 +1,5 @@
-//! The edge towards HTTP: functions behind an API Gateway HTTP API (payload format 2.0), the answers
-//! that they give, and the app's tokens at the door.
+//! HTTP functions behind an API Gateway HTTP API (payload format 2.0): requests, responses, and the
+//! verification of the app's tokens.
 
 pub mod app_tokens;
 mod key_set;

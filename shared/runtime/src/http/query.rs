@@ -1,17 +1,19 @@
-//! Query strings, read from their raw form: API Gateway joins repeated parameters, and a repeated
-//! parameter of an OAuth answer must be refused (RFC 6749 §3.1).
+//! Query strings, parsed from their raw form.
+//!
+//! API Gateway joins repeated parameters, but a repeated parameter of an OAuth response must be rejected
+//! (RFC 6749 §3.1).
 
 use std::fmt;
 
 use lambda_http::Request;
 use url::form_urlencoded;
 
-/// A parameter that stands in the query more than once.
+/// A query contains a parameter more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a query parameter is repeated")]
 pub struct RepeatedParameter;
 
-/// A query's parameters. Codes, states and tokens are among them, so `Debug` shows their names only.
+/// The parameters of a query. `Debug` shows only names: values include codes, states and tokens.
 #[derive(Clone, Default)]
 pub struct Query(Vec<(String, String)>);
 
@@ -23,7 +25,7 @@ impl fmt::Debug for Query {
 }
 
 impl Query {
-    /// The parameters of a request.
+    /// Parses the query of a request.
     pub fn from_request(request: &Request) -> Self {
         let query = request.uri().query().unwrap_or_default();
         Self(
@@ -33,7 +35,10 @@ impl Query {
         )
     }
 
-    /// The value of a parameter that stands there at most once. Empty counts as absent.
+    /// Returns the value of a parameter. An empty value counts as absent.
+    ///
+    /// # Errors
+    /// If the parameter is repeated.
     pub fn single(&self, name: &str) -> Result<Option<&str>, RepeatedParameter> {
         let mut values = self
             .0

@@ -1,5 +1,5 @@
-//! Answers: pages for people, problem details for programs, redirects. All of them tell browsers not
-//! to cache, not to guess, and not to pass our address on.
+//! Responses: JSON, problem details, redirects, and pages for people. All of them forbid caching, content
+//! sniffing and referrers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
@@ -7,7 +7,7 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::json;
 
-/// Header that names a page's error code, for programs.
+/// Header with the error code of a page.
 pub const ERROR_HEADER: &str = "x-reelay-error";
 
 const HEADERS: [(&str, &str); 5] = [
@@ -21,7 +21,7 @@ const HEADERS: [(&str, &str); 5] = [
     ),
 ];
 
-fn answer(status: StatusCode, content_type: Option<&'static str>, body: Body) -> Response<Body> {
+fn respond(status: StatusCode, content_type: Option<&'static str>, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers: &mut HeaderMap = response.headers_mut();
@@ -38,29 +38,29 @@ fn answer(status: StatusCode, content_type: Option<&'static str>, body: Body) ->
     response
 }
 
-/// A status without a body.
+/// A response without a body.
 pub fn empty(status: StatusCode) -> Response<Body> {
-    answer(status, None, Body::Empty)
+    respond(status, None, Body::Empty)
 }
 
-/// A JSON body.
+/// A response with a JSON body.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     match serde_json::to_string(body) {
-        Ok(text) => answer(status, Some("application/json"), Body::Text(text)),
+        Ok(text) => respond(status, Some("application/json"), Body::Text(text)),
         Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
-/// A document as it is: whoever gives it has made sure that it holds no markup but its own.
+/// A response with an HTML document, unescaped: the caller escapes it.
 pub fn html(status: StatusCode, document: String) -> Response<Body> {
-    answer(
+    respond(
         status,
         Some("text/html; charset=utf-8"),
         Body::Text(document),
     )
 }
 
-/// A redirect of a browser. An address that can't stand in a header is our own fault.
+/// A redirect, or 500 if the location is not a valid header value.
 pub fn redirect(location: &str) -> Response<Body> {
     match HeaderValue::from_str(location) {
         Ok(location) => {
@@ -72,10 +72,9 @@ pub fn redirect(location: &str) -> Response<Body> {
     }
 }
 
-/// A page in place of a redirect: what happened, and what to do now. Nothing of the request is
-/// repeated on it.
+/// A page that explains an error to the user, in place of a redirect. It repeats nothing of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described by its own text below")]
+#[allow(missing_docs, reason = "the texts below describe them")]
 pub enum ErrorPage {
     ConnectTokenInvalid,
     ConnectTokenExpired,
@@ -91,7 +90,7 @@ pub enum ErrorPage {
 }
 
 impl ErrorPage {
-    /// The code in the `x-reelay-error` header.
+    /// The code in the [`ERROR_HEADER`].
     pub fn code(self) -> &'static str {
         match self {
             Self::ConnectTokenInvalid => "connect_token_invalid",
@@ -116,18 +115,18 @@ impl ErrorPage {
             ),
             Self::ConnectTokenExpired => (
                 "This link to connect Zoom has expired",
-                "It is good for a few minutes only. Go back to your app and press its “Connect Zoom” button again.",
+                "It is valid for a few minutes. Go back to your app and press its “Connect Zoom” button again.",
             ),
             Self::ConnectTokenSpent => (
-                "This link was used already",
-                "Your Zoom account may be connected: look at your app’s settings. To connect another one, press the “Connect Zoom” button there again.",
+                "This link has already been used",
+                "Your Zoom account may already be connected: check your app’s settings. To connect another account, press the “Connect Zoom” button there again.",
             ),
             Self::ReturnToNotAllowed => (
                 "This app asked us to send you to an address that is not on its list",
-                "Nothing was connected. Please tell the people who run the app that its return address is not among the allowed ones.",
+                "Nothing was connected. Please tell the app’s support that its return address is not allowed.",
             ),
             Self::StateInvalid => (
-                "We did not expect this answer from Zoom",
+                "This response from Zoom is not valid",
                 "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
             ),
             Self::SessionExpired => (
@@ -135,11 +134,11 @@ impl ErrorPage {
                 "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
             ),
             Self::SessionSpent => (
-                "This answer from Zoom was used already",
-                "If you reloaded the page, your Zoom account may well be connected: look at your app’s settings.",
+                "This response from Zoom has already been used",
+                "If you reloaded the page, your Zoom account is probably connected: check your app’s settings.",
             ),
             Self::WrongBrowser => (
-                "This began in another browser",
+                "You started in another browser",
                 "Nothing was connected. Open your app in this browser, sign in, and press its “Connect Zoom” button. If somebody sent you a link that led here, close this page.",
             ),
             Self::AccessDenied => (
@@ -148,16 +147,16 @@ impl ErrorPage {
             ),
             Self::InstallRestart => (
                 "One step is missing",
-                "You began at Zoom’s Marketplace. To finish, sign in to the app that you want to connect, and press “Connect Zoom” in its settings.",
+                "You started at Zoom’s Marketplace. To finish, sign in to the app that you want to connect, and press “Connect Zoom” in its settings.",
             ),
             Self::Unavailable => (
-                "This does not work at the moment",
+                "This is temporarily unavailable",
                 "Nothing was connected. Please try again in a minute.",
             ),
         }
     }
 
-    /// The page as an answer: 400, or 503 where we are at fault.
+    /// Builds the response: 400, or 503 for [`Self::Unavailable`].
     pub fn into_response(self) -> Response<Body> {
         let status = match self {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -186,12 +185,9 @@ main{max-width:30rem;margin:1rem;padding:2.5rem;border-radius:1rem;background:li
 box-shadow:0 1px 3px #0003}h1{font-size:1.4rem;line-height:1.3;margin:0 0 1rem}p{margin:0}\
 .code{margin-top:1.5rem;font:.8rem ui-monospace,monospace;opacity:.6}";
 
-/// Problem details (RFC 9457), with a code of ours.
+/// Problem details (RFC 9457), with an additional `code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the codes are those of the public API, documented there"
-)]
+#[allow(missing_docs, reason = "the public API documents these codes")]
 pub enum Problem {
     TokenMissing,
     TokenInvalid(&'static str),
@@ -207,13 +203,13 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The problem as an answer.
+    /// Builds the response.
     pub fn into_response(self) -> Response<Body> {
         let (status, code, title, detail) = match self {
             Self::TokenMissing => (
                 StatusCode::UNAUTHORIZED,
                 "token_missing",
-                "A token is needed",
+                "A token is required",
                 "Send an API token in the header `Authorization: Bearer`.",
             ),
             Self::TokenInvalid(detail) => (
@@ -232,53 +228,53 @@ impl Problem {
                 StatusCode::BAD_REQUEST,
                 "cursor_invalid",
                 "The cursor is not valid",
-                "Cursors come from `next_cursor` and are good for the same user only. Begin without one.",
+                "Use a `next_cursor` that this user received, or start without a cursor.",
             ),
             Self::LinkNotFound => (
                 StatusCode::NOT_FOUND,
                 "link_not_found",
                 "There is no such link",
-                "This user has no link of this id.",
+                "This user has no link with this id.",
             ),
             Self::RecordingNotFound => (
                 StatusCode::NOT_FOUND,
                 "recording_not_found",
                 "There is no such recording",
-                "None of this user's linked Zoom accounts has a recording of this id.",
+                "No Zoom user linked to this user has a recording with this id.",
             ),
             Self::RouteNotFound => (
                 StatusCode::NOT_FOUND,
                 "route_not_found",
                 "There is no such route",
-                "See the API's description.",
+                "Check the path against the API documentation.",
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "The method is not allowed here",
-                "The route exists for another method; see the header `Allow`.",
+                "The method is not allowed",
+                "Use a method of the `Allow` header.",
             ),
             Self::ClaimBelongsToAnotherUser => (
                 StatusCode::FORBIDDEN,
                 "claim_belongs_to_another_user",
                 "The claim belongs to another user",
-                "Another user began this connection. The claim is void now.",
+                "Another user started this connection. The claim is no longer valid.",
             ),
             Self::ClaimExpired => (
                 StatusCode::GONE,
                 "claim_expired",
                 "The claim has expired",
-                "A claim is good for ten minutes and one link. Let the user connect again.",
+                "A claim is valid for ten minutes and one link. Let the user connect again.",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
-                "This does not work at the moment",
-                "Something that the API depends on did not answer. Try again.",
+                "This is temporarily unavailable",
+                "A service that the API depends on is unavailable. Try again.",
             ),
         };
         let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
-        let mut response = answer(
+        let mut response = respond(
             status,
             Some("application/problem+json"),
             Body::Text(body.to_string()),

@@ -1,4 +1,4 @@
-//! Between Lambda's events and `http` requests.
+//! Conversion between Lambda events and `http` requests.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use lambda_http::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-/// What may not stand in a URI's path. API Gateway hands over the path decoded.
+/// Characters to encode in a path. API Gateway passes the path decoded.
 const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -29,7 +29,7 @@ const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What may not stand in a URI's query; what is encoded already stays as it is.
+/// Characters to encode in a query, which API Gateway passes encoded.
 const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -43,7 +43,10 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Runs a function of HTTP requests in Lambda until the instance is retired.
+/// Runs an HTTP function in Lambda until the instance is retired.
+///
+/// # Errors
+/// If the Lambda runtime API fails.
 pub async fn run<H, F>(handle: H) -> Result<(), lambda_http::Error>
 where
     H: Fn(Request) -> F + Send,
@@ -53,7 +56,7 @@ where
     lambda_http::lambda_runtime::run(service(handle)).await
 }
 
-/// The function as Lambda sees it: API Gateway's event in, API Gateway's answer out.
+/// The function as a Lambda service: an API Gateway event in, an API Gateway response out.
 pub fn service<'a, H, F>(
     handle: H,
 ) -> impl Service<
@@ -68,19 +71,19 @@ where
 {
     use lambda_http::tower::ServiceExt as _;
     Adapter::from(service_fn(move |request: Request| {
-        let answer = handle(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let response = handle(request);
+        async move { Ok::<_, Infallible>(response.await) }
     }))
     .map_request(|event: LambdaEvent<LambdaRequest>| LambdaEvent {
-        payload: well_formed(event.payload),
+        payload: sanitize(event.payload),
         context: event.context,
     })
 }
 
-/// Puts path and query into the form that a URI must have, and takes out the headers that would become a
-/// part of it. `lambda_http` builds a URI from all of these and takes for granted that it succeeds; a path
-/// that API Gateway has decoded may hold anything, and what those headers say is used for nothing.
-fn well_formed(request: LambdaRequest) -> LambdaRequest {
+/// Makes path and query valid parts of a URI, and removes the headers that would become its authority.
+///
+/// `lambda_http` builds a URI from these and panics if that fails; a decoded path may contain anything.
+fn sanitize(request: LambdaRequest) -> LambdaRequest {
     match request {
         LambdaRequest::ApiGatewayV2(mut event) => {
             event.headers.remove(HOST);
@@ -96,9 +99,10 @@ fn well_formed(request: LambdaRequest) -> LambdaRequest {
     }
 }
 
-/// The URL under which the outside reaches this API: `PUBLIC_URL`, else API Gateway's own word for its
-/// domain. Never a header: those are the caller's. No function is told its API's URL, which would make
-/// the template circular.
+/// The public URL of this API: `PUBLIC_URL`, else the domain name in API Gateway's request context.
+///
+/// Headers are not used, because the caller controls them. The API's URL is not a variable, because that
+/// would make the template circular.
 pub fn public_url(variables: &Variables, request: &Request) -> Option<String> {
     if let Some(url) = variables.optional("PUBLIC_URL") {
         return Some(url.trim_end_matches('/').to_owned());
@@ -148,15 +152,15 @@ mod tests {
                 request.uri().query()
             )))
         });
-        let answer = service
+        let response = service
             .call(LambdaEvent::new(request, Context::default()))
             .await
             .unwrap();
-        serde_json::to_value(answer).unwrap()
+        serde_json::to_value(response).unwrap()
     }
 
     #[tokio::test]
-    async fn hostile_paths_and_queries_do_not_bring_the_function_down() {
+    async fn hostile_paths_and_queries_do_not_panic() {
         for (path, query) in [
             ("/v1/a b", ""),
             ("/v1/\u{e9}\u{1f600}", "x=\u{e9}"),
@@ -166,13 +170,13 @@ mod tests {
             ("", "%zz"),
             ("no-slash", "?"),
         ] {
-            let answer = call(event(path, query)).await;
-            assert_eq!(answer["statusCode"], 200, "{path} {query}");
+            let response = call(event(path, query)).await;
+            assert_eq!(response["statusCode"], 200, "{path} {query}");
         }
     }
 
     #[tokio::test]
-    async fn hostile_hosts_and_schemes_do_not_bring_the_function_down() {
+    async fn hostile_hosts_and_schemes_do_not_panic() {
         for (host, proto) in [
             ("evil.test:99999", "https"),
             ("[::1", "https"),
@@ -187,10 +191,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_public_url_is_api_gateways_word_and_never_a_header() {
-        let answer = call(event("/healthz", "a=1&a=2")).await;
+    async fn public_url_comes_from_request_context() {
+        let response = call(event("/healthz", "a=1&a=2")).await;
         assert_eq!(
-            answer["body"],
+            response["body"],
             "/healthz Some(\"a=1&a=2\") https://a.execute-api.eu-central-1.amazonaws.com a=1; b=2"
         );
     }

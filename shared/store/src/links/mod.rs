@@ -1,22 +1,22 @@
 //! The Links table: grants and links.
 //!
-//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, or `outbox#<notification>`.
-//! One consistent query by the ids of a webhook gives the grant and all of its links. What may change,
-//! and into what, is [`reelay_domain::link`]'s business; every change is one transaction, conditioned on the
-//! grant's `generation`, which it raises ([`change`]).
+//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, or `outbox#<notification>`. One
+//! consistent query by the ids of a webhook returns the grant and all its links. [`reelay_domain::link`]
+//! decides which changes are valid. Every change is one transaction, conditioned on the grant's
+//! `generation`, which it increments ([`change`]).
 //!
-//! Two sparse indexes: `by-next-check`, whose key is a day, over items that somebody has to look after from that
-//! day on ([`due`]); and `by-user-id` over grants, to find a Zoom user who has changed accounts.
+//! Two sparse indexes: `by-next-check`, partitioned by day, over items with a maintenance check ([`checks`]);
+//! and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
+mod account_move;
 mod change;
-mod due;
-mod erasure;
+mod checks;
 mod lease;
-mod leaving;
-mod moved;
+mod pending_erasure;
+mod receipt;
+mod write;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::claim::Claim;
@@ -24,12 +24,12 @@ use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::{Notification, NotificationMessage};
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 pub use self::lease::{Lease, LeaseError};
-pub use self::leaving::PendingErasure;
+pub use self::pending_erasure::PendingErasure;
+use crate::item::{Item, from_item, text, text_of, to_item, zoom_user_of};
 use crate::queue::Queue;
-use crate::sessions::{ClaimItem, Item};
+use crate::sessions::ClaimItem;
 use crate::vault::EncryptedTokens;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
@@ -37,103 +37,103 @@ use reelay_runtime::environment::{ConfigError, Environment};
 /// The index over links by app user.
 const BY_APP_USER: &str = "by-app-user";
 
-/// A Zoom user's tokens, as they are stored.
+/// The item of a grant: a Zoom user's encrypted tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Where it stands.
+    /// Status.
     #[serde(default)]
     pub status: GrantStatus,
-    /// Sealed for [`crate::vault::TokenOwner::Grant`]; gone when the grant is dead.
+    /// Encrypted for [`crate::vault::TokenOwner::Grant`]; absent once Zoom has revoked the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<EncryptedTokens>,
-    /// When the access token ends, epoch seconds.
+    /// Expiry of the access token, epoch seconds.
     pub access_expires_at: i64,
-    /// Granted scopes, if Zoom named them.
+    /// Granted scopes, if Zoom returned them.
     #[serde(default)]
     pub scope: Option<String>,
-    /// When Zoom gave the tokens for a consent, epoch milliseconds; a refresh does not change it. Of two
-    /// consents the later one is the one that Zoom honours.
+    /// Time of the consent's code exchange, epoch milliseconds; a refresh does not change it. Of two consents,
+    /// the tokens of the later one are valid at Zoom.
     pub obtained_at: i64,
-    /// The exchange that brought them. Whoever finishes it once more must not put back its first pair,
-    /// which may have been refreshed since.
+    /// Key of the exchange. A job that completes it again must not restore its first pair, which may have been
+    /// refreshed since.
     pub exchange: String,
-    /// The day from which on somebody has to look after it.
+    /// Day of the next maintenance check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check_day: Option<Date>,
-    /// Zoom's user id, for the index over grants by it.
+    /// Zoom's user id, the key of the index `by-user-id`.
     pub user_id: UserId,
-    /// Rises with every new pair of tokens.
+    /// Incremented with every new pair of tokens.
     pub version: u64,
-    /// Rises with every change of the grant or its links.
+    /// Incremented with every change of the grant or its links.
     pub generation: u64,
-    /// Who is refreshing, revoking or checking the tokens.
+    /// Owner of the lease on the tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_owner: Option<String>,
-    /// Until when, epoch milliseconds.
+    /// Expiry of the lease, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<i64>,
 }
 
-/// A new pair of tokens, sealed for the grant.
+/// A new pair of tokens, encrypted for the grant.
 #[derive(Debug, Clone)]
 pub struct NewTokens {
-    /// The pair.
+    /// The encrypted pair.
     pub tokens: EncryptedTokens,
-    /// When Zoom gave the first pair of this consent, epoch milliseconds.
+    /// Time of the consent's code exchange, epoch milliseconds.
     pub obtained_at: i64,
-    /// The exchange that brought it.
+    /// Key of the exchange.
     pub exchange: String,
-    /// When the access token ends, epoch seconds.
+    /// Expiry of the access token, epoch seconds.
     pub access_expires_at: i64,
     /// Granted scopes.
     pub scope: Option<String>,
 }
 
-/// What a consent brings.
+/// A consent, to be stored.
 #[derive(Debug)]
 pub struct Consent<'a> {
-    /// Whose.
+    /// The Zoom user who consented.
     pub zoom_user: &'a ZoomUser,
-    /// As Zoom shows it.
+    /// The display name at Zoom.
     pub display_name: &'a str,
-    /// The new pair; the exchange that it names is finished by this.
+    /// The new pair. Storing the consent completes its exchange.
     pub tokens: NewTokens,
-    /// Who began it.
+    /// The app user who started it.
     pub begun_by: &'a AppUserId,
-    /// The link to make, unless the consent is good for existing links only.
+    /// The link to create; `None` if the consent only serves existing links.
     pub link: Option<PendingLink<'a>>,
 }
 
-/// A link that waits for the app's confirmation.
+/// A pending link.
 #[derive(Debug)]
 pub struct PendingLink<'a> {
-    /// What the browser carries back.
+    /// The claim that the browser carries to the app.
     pub claim: &'a Claim,
-    /// What the claim stands for.
+    /// The item of the claim.
     pub claim_item: &'a ClaimItem,
 }
 
-/// What came of a confirmation.
+/// Outcome of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmation {
-    /// The link is active, and the app is to be told these.
+    /// The link is active. The outbox entries remain to be published.
     Active(Box<Link>, Vec<OutboxEntry>),
-    /// The link is gone, or the connect token was used for another link in the meantime.
+    /// The link is gone, or the connect token has been used for another link.
     Expired,
 }
 
-/// What came of a change.
+/// A committed change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// What there was before.
+    /// State before the change.
     pub before: GrantState,
-    /// What there is now.
+    /// State after the change.
     pub after: GrantState,
-    /// What the app is still to be told, this change's facts among it: [`LinkTable::publish_outbox`].
+    /// Unpublished notifications, including those of this change. See [`LinkTable::publish_outbox`].
     pub outbox: Vec<OutboxEntry>,
 }
 
-/// What the app is to be told of one change, and was not told yet.
+/// The unpublished notifications of one change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxEntry {
     entry: String,
@@ -142,49 +142,49 @@ pub struct OutboxEntry {
 }
 
 impl OutboxEntry {
-    /// `None` if there is nothing to tell. `now` because it is to be told at once.
-    fn of(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
-        // Ids of notifications are unique, so no change takes another's place.
+    /// `None` if there are no notifications. A check is due at once, in case publishing fails.
+    fn new(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
+        // Notification ids are unique, so entries never overwrite each other.
         let entry = format!("outbox#{}", notifications.first()?.id);
         Some(Self {
             entry,
             notifications,
-            next_check_day: due::day(now),
+            next_check_day: checks::day(now),
         })
     }
 
     fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsError> {
-        keyed(zoom_user, &self.entry, self)
+        entry_item(zoom_user, &self.entry, self)
     }
 }
 
-/// Why a change was not made. Nothing was written; trying again is safe.
+/// Error of a change. Nothing was written, and a retry is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// DynamoDB did not do it.
+    /// A DynamoDB call failed.
     #[error(transparent)]
     Table(#[from] AwsError),
-    /// The rules do not allow it.
+    /// The change is not valid in the current state.
     #[error(transparent)]
     Rejected(#[from] ChangeError),
-    /// Too many others changed the same grant at the same time.
-    #[error("the grant is being changed by others")]
+    /// Too many concurrent changes of the same grant.
+    #[error("too many concurrent changes of the grant")]
     Contended,
 }
 
-/// A grant with its links, as one consistent query saw them.
+/// A grant with its links and outbox, read by one consistent query.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrantSnapshot {
-    /// The tokens, if there are any.
+    /// The grant, if there is one.
     pub grant: Option<Grant>,
     /// All links, pending ones included.
     pub links: Vec<Link>,
-    /// What the app was not told yet.
+    /// Unpublished notifications.
     pub outbox: Vec<OutboxEntry>,
 }
 
 impl GrantSnapshot {
-    /// The app users whom this Zoom user's recordings concern.
+    /// The app users who may see this Zoom user's recordings.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links
             .iter()
@@ -192,15 +192,15 @@ impl GrantSnapshot {
             .map(|link| &link.app_user)
     }
 
-    /// The grant's generation after one more change.
+    /// The generation after the next change.
     fn next_generation(&self, now: Timestamp) -> u64 {
         match &self.grant {
             Some(grant) => grant.generation + 1,
-            None => beginning(now),
+            None => initial_count(now),
         }
     }
 
-    /// What `domain` reasons about.
+    /// The state that [`reelay_domain::link`] reasons about.
     pub fn grant_state(&self) -> GrantState {
         GrantState {
             grant: self.grant.as_ref().map(|grant| grant.status),
@@ -219,14 +219,14 @@ struct LinkItem {
     activated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_until: Option<Timestamp>,
-    /// From this day on a link that is still pending is to be dropped.
+    /// Day on which a link that is still pending expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     previous_zoom_users: Vec<ZoomUser>,
 }
 
-/// The table.
+/// The Links table.
 #[derive(Debug)]
 pub struct LinkTable {
     client: Client,
@@ -235,6 +235,9 @@ pub struct LinkTable {
 
 impl LinkTable {
     /// The table that `LINKS_TABLE` names.
+    ///
+    /// # Errors
+    /// If the variable is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.dynamodb(),
@@ -242,7 +245,10 @@ impl LinkTable {
         })
     }
 
-    /// The grant and all links of a Zoom user, consistently.
+    /// Reads the grant, all links and the outbox of a Zoom user consistently.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn snapshot(&self, zoom_user: &ZoomUser) -> Result<GrantSnapshot, AwsError> {
         let mut pages = self
             .client
@@ -250,27 +256,27 @@ impl LinkTable {
             .table_name(&self.table)
             .consistent_read(true)
             .key_condition_expression("zoom_user = :user")
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
+            .expression_attribute_values(":user", text(zoom_user.key()))
             .into_paginator()
             .items()
             .send();
-        let mut holding = GrantSnapshot::default();
+        let mut snapshot = GrantSnapshot::default();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
-            let entry = item
-                .get("entry")
-                .and_then(|entry| entry.as_s().ok())
-                .map(String::as_str);
+            let entry = text_of(&item, "entry");
             match entry.and_then(|entry| entry.split('#').next()) {
-                Some("grant") => holding.grant = Some(read(item)?),
-                Some("outbox") => holding.outbox.push(read(item)?),
-                _ => holding.links.push(read_link(item)?),
+                Some("grant") => snapshot.grant = Some(from_item(TABLE, item)?),
+                Some("outbox") => snapshot.outbox.push(from_item(TABLE, item)?),
+                _ => snapshot.links.push(read_link(item)?),
             }
         }
-        Ok(holding)
+        Ok(snapshot)
     }
 
-    /// The links that the app sees of one of its users.
+    /// Reads the links of an app user that the app may see.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn visible_links(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsError> {
         let mut pages = self
             .client
@@ -278,7 +284,7 @@ impl LinkTable {
             .table_name(&self.table)
             .index_name(BY_APP_USER)
             .key_condition_expression("app_user_id = :user")
-            .expression_attribute_values(":user", AttributeValue::S(app_user.as_str().to_owned()))
+            .expression_attribute_values(":user", text(app_user.as_str()))
             .into_paginator()
             .items()
             .send();
@@ -292,8 +298,11 @@ impl LinkTable {
         Ok(links)
     }
 
-    /// Tells the app what waits in the outbox, then empties it. A crash in between tells it twice, under
-    /// the same ids.
+    /// Sends outbox entries to the notifications queue, then deletes them. A crash in between repeats the
+    /// notifications with the same ids.
+    ///
+    /// # Errors
+    /// If an SQS or DynamoDB call fails. The entries stay in the outbox.
     pub async fn publish_outbox(
         &self,
         notifications: &Queue<NotificationMessage>,
@@ -302,18 +311,18 @@ impl LinkTable {
     ) -> Result<(), AwsError> {
         let messages: Vec<_> = outbox
             .iter()
-            .flat_map(|unsent| unsent.notifications.iter().cloned())
+            .flat_map(|entry| entry.notifications.iter().cloned())
             .map(NotificationMessage::new)
             .collect();
         notifications
             .send_all(&messages, zoom_user.account_id.as_str())
             .await?;
-        for unsent in outbox {
+        for entry in outbox {
             self.client
                 .delete_item()
                 .table_name(&self.table)
-                .key("zoom_user", AttributeValue::S(zoom_user.key()))
-                .key("entry", AttributeValue::S(unsent.entry.clone()))
+                .key("zoom_user", text(zoom_user.key()))
+                .key("entry", text(entry.entry.clone()))
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))?;
@@ -322,9 +331,9 @@ impl LinkTable {
     }
 }
 
-/// Where a new grant's counts begin: above those of any grant that this Zoom user had before, so that
-/// whoever has slept over the end of one takes no other for it, and what is told of a link keeps rising.
-fn beginning(now: Timestamp) -> u64 {
+/// Initial version and generation of a new grant. Epoch milliseconds exceed those of any earlier grant of
+/// this Zoom user, so that stale readers notice the replacement and notification sequences keep rising.
+fn initial_count(now: Timestamp) -> u64 {
     u64::try_from(now.as_millisecond()).unwrap_or(1)
 }
 
@@ -332,12 +341,16 @@ fn link_entry(app_user: &AppUserId) -> String {
     format!("link#{app_user}")
 }
 
-fn keyed<T: Serialize>(zoom_user: &ZoomUser, entry: &str, value: &T) -> Result<Item, AwsError> {
-    let mut item: Item = to_item(value)
-        .map_err(|_| AwsError::unexpected_response("Links", "value can't be an item"))?;
-    item.insert("zoom_user".to_owned(), AttributeValue::S(zoom_user.key()));
-    item.insert("entry".to_owned(), AttributeValue::S(entry.to_owned()));
-    Ok(item)
+/// Name of the table in errors.
+const TABLE: &str = "Links";
+
+fn entry_item<T: Serialize>(
+    zoom_user: &ZoomUser,
+    entry: &str,
+    value: &T,
+) -> Result<Item, AwsError> {
+    let key = [("zoom_user", zoom_user.key()), ("entry", entry.to_owned())];
+    to_item(TABLE, key, value)
 }
 
 fn link_item(link: &Link) -> Result<Item, AwsError> {
@@ -349,22 +362,15 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
-        next_check_day: link.pending_until.map(due::day),
+        next_check_day: link.pending_until.map(checks::day),
         previous_zoom_users: link.previous_zoom_users.clone(),
     };
-    keyed(&link.zoom_user, &link_entry(&link.app_user), &item)
-}
-
-/// The Zoom users that a page of an index names.
-fn zoom_user_of(item: &Item) -> Result<ZoomUser, AwsError> {
-    let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
-    key.and_then(|key| ZoomUser::from_key(key).ok())
-        .ok_or_else(|| AwsError::unexpected_response("Links", "an item's zoom_user does not read"))
+    entry_item(&link.zoom_user, &link_entry(&link.app_user), &item)
 }
 
 fn read_link(item: Item) -> Result<Link, AwsError> {
-    let zoom_user = zoom_user_of(&item)?;
-    let item: LinkItem = read(item)?;
+    let zoom_user = zoom_user_of(TABLE, &item)?;
+    let item: LinkItem = from_item(TABLE, item)?;
     Ok(Link {
         id: item.link_id,
         app_user: item.app_user_id,
@@ -375,12 +381,5 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         activated_at: item.activated_at,
         pending_until: item.pending_until,
         previous_zoom_users: item.previous_zoom_users,
-    })
-}
-
-/// Stored items are input too: one that makes no sense is an error that names it.
-fn read<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, AwsError> {
-    from_item(item).map_err(|error| {
-        AwsError::unexpected_response("Links", format!("an item does not read: {error}"))
     })
 }

@@ -1,12 +1,12 @@
-//! What holds for a whole Zoom account: its rate limits are shared by all its users.
+//! Rate limits, which all users of a Zoom account share.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use reelay_domain::ids::AccountId;
 use serde::Deserialize;
 
-use super::{RecordingTable, conditional, number, read};
+use super::{RecordingTable, TABLE, conditional};
+use crate::item::{from_item, number, text};
 use reelay_runtime::AwsError;
 
 /// The sort key of an account's item.
@@ -18,31 +18,37 @@ struct AccountItem {
     not_before: i64,
 }
 
-/// The partition key of an account's item: that of a user without an id, which no user is.
+/// The partition key of an account's item: a Zoom user's key with an empty user id.
 fn key(account: &AccountId) -> String {
     format!("{account}#")
 }
 
 impl RecordingTable {
-    /// When Zoom may be asked for this account's files again; `None` if nothing is known against asking now.
+    /// The time before which Zoom must not be asked for files of this account; `None` without a limit.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn not_before(&self, account: &AccountId) -> Result<Option<Timestamp>, AwsError> {
-        let answer = self
+        let response = self
             .client
             .get_item()
             .table_name(&self.table)
-            .key("zoom_user", AttributeValue::S(key(account)))
-            .key("entry", AttributeValue::S(ENTRY.to_owned()))
+            .key("zoom_user", text(key(account)))
+            .key("entry", text(ENTRY.to_owned()))
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))?;
-        let Some(item) = answer.item else {
+        let Some(item) = response.item else {
             return Ok(None);
         };
-        let item: AccountItem = read(item)?;
+        let item: AccountItem = from_item(TABLE, item)?;
         Ok(Timestamp::from_millisecond(item.not_before).ok())
     }
 
-    /// Notes that Zoom asked us to wait until then. A later time that is known already stays.
+    /// Sets that time after a 429 response, unless a later one is set.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn set_not_before(
         &self,
         account: &AccountId,
@@ -52,12 +58,12 @@ impl RecordingTable {
             .client
             .update_item()
             .table_name(&self.table)
-            .key("zoom_user", AttributeValue::S(key(account)))
-            .key("entry", AttributeValue::S(ENTRY.to_owned()))
+            .key("zoom_user", text(key(account)))
+            .key("entry", text(ENTRY.to_owned()))
             .update_expression("SET not_before = :until, expires_at = :expires")
             .condition_expression("attribute_not_exists(not_before) OR not_before < :until")
             .expression_attribute_values(":until", number(until.as_millisecond()))
-            // Removed by the table's own time to live, some time after it has lost its meaning.
+            // Deleted by the table's TTL.
             .expression_attribute_values(":expires", number(until.as_second() + 1));
         conditional(update.send().await).map(|_| ())
     }

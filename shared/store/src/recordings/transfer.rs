@@ -1,34 +1,38 @@
-//! Transfers: one owner a file, under a lease. Whoever has lost the lease finds out at the next write.
+//! Transfers under a lease: one owner per file. An owner that has lost the lease notices at its next write.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::recording::FileStatus;
 
 use super::{
-    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, UploadState, attribute,
-    conditional, number, read, status,
+    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, TABLE, UploadState, conditional,
+    status,
 };
+use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::AwsError;
 
-/// What the item says of a stored file.
+/// A stored object, to be written to the item of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredObject<'a> {
     /// Object key.
     pub key: &'a str,
     /// Base64 CRC-64/NVME of the whole object, as S3 verified it.
     pub crc64nvme: &'a str,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Whether it begins as its type does; `None` for types of which nothing is known.
+    /// Whether its first bytes match its type; `None` for types without a known signature.
     pub recognised: Option<bool>,
-    /// The length that Zoom declares.
+    /// Length that Zoom declares.
     pub declared: Option<u64>,
 }
 
 impl RecordingTable {
-    /// Takes the transfer of a file under a lease, if it waits, was handed over, or its last owner is gone.
+    /// Acquires the lease on a file's transfer, if the file is queued, released, or its lease has expired.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn acquire_lease(
         &self,
         key: &FileKey,
@@ -36,12 +40,12 @@ impl RecordingTable {
         now: Timestamp,
         lease: SignedDuration,
     ) -> Result<LeaseOutcome, AwsError> {
-        let answer = self
+        let response = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :transferring, lease_owner = :owner, lease_until = :until ADD attempt :one",
             )
-            // The SDK repeats a call whose answer was lost, and then meets its own lease.
+            // After a lost response the SDK repeats the call and meets its own lease.
             .condition_expression(
                 "#status = :queued OR (#status = :transferring AND \
                  (attribute_not_exists(lease_until) OR lease_until < :now OR lease_owner = :owner))",
@@ -49,7 +53,7 @@ impl RecordingTable {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
             .expression_attribute_values(":transferring", status(FileStatus::Transferring))
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
+            .expression_attribute_values(":owner", text(owner.to_owned()))
             .expression_attribute_values(":until", number((now + lease).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":one", number(1))
@@ -57,8 +61,9 @@ impl RecordingTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match answer {
-            Ok(updated) => Ok(LeaseOutcome::Acquired(read(
+        match response {
+            Ok(updated) => Ok(LeaseOutcome::Acquired(from_item(
+                TABLE,
                 updated.attributes.unwrap_or_default(),
             )?)),
             Err(error) => match error.as_service_error() {
@@ -66,7 +71,7 @@ impl RecordingTable {
                     let Some(item) = failed.item().filter(|item| !item.is_empty()) else {
                         return Ok(LeaseOutcome::FileNotFound);
                     };
-                    let item: FileItem = read(item.clone())?;
+                    let item: FileItem = from_item(TABLE, item.clone())?;
                     Ok(match (item.status, item.lease_until) {
                         (FileStatus::Transferring, Some(until)) => LeaseOutcome::HeldByOther {
                             until,
@@ -80,7 +85,10 @@ impl RecordingTable {
         }
     }
 
-    /// Notes how far the owner's transfer has come.
+    /// Saves the number of bytes received.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn save_progress(
         &self,
         key: &FileKey,
@@ -90,19 +98,25 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET bytes_stored = :bytes")
-            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()));
-        self.as_owner(update, owner).await
+            .expression_attribute_values(":bytes", number(bytes));
+        self.update_as_owner(update, owner).await
     }
 
-    /// Makes sure that the transfer is still the owner's.
+    /// Verifies that the owner still holds the lease.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn verify_lease(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET lease_owner = :owner");
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    /// Notes the upload that the owner has begun, all that is needed to go on with it in one write.
+    /// Saves a started upload, with everything that is needed to resume it.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn save_upload(
         &self,
         key: &FileKey,
@@ -112,13 +126,16 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET upload = :upload, bytes_stored = :zero")
-            .expression_attribute_values(":upload", attribute(upload)?)
+            .expression_attribute_values(":upload", to_attribute(upload)?)
             .expression_attribute_values(":zero", number(0));
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    /// Notes the checksum of the whole, before the owner's upload is completed: by it the object is known
-    /// should the owner not come to say what it is.
+    /// Saves the checksum of the whole object before the upload is completed. It identifies the object if the
+    /// invocation is killed before [`Self::mark_stored`].
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn save_upload_checksum(
         &self,
         key: &FileKey,
@@ -128,20 +145,26 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET upload.crc64nvme = :crc")
-            .expression_attribute_values(":crc", AttributeValue::S(crc64nvme.to_owned()));
-        self.as_owner(update, owner).await
+            .expression_attribute_values(":crc", text(crc64nvme.to_owned()));
+        self.update_as_owner(update, owner).await
     }
 
-    /// Forgets the owner's upload, which is no more.
+    /// Removes an aborted upload.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn clear_upload(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET bytes_stored = :zero REMOVE upload")
             .expression_attribute_values(":zero", number(0));
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    /// Lets go of the owner's transfer, so that the next message goes on with it.
+    /// Releases the lease so that a new invocation continues the transfer.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn release_for_continuation(
         &self,
         key: &FileKey,
@@ -150,10 +173,13 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("REMOVE lease_until");
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    /// Ends the owner's transfer: the object is in the bucket, whole and proven.
+    /// Marks the file as stored: its object is complete and verified.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn mark_stored(
         &self,
         key: &FileKey,
@@ -175,19 +201,22 @@ impl RecordingTable {
                  REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_day, next_check_at",
             )
             .expression_attribute_names("#size", "size")
-            .expression_attribute_values(":recognised", attribute(&recognised)?)
-            .expression_attribute_values(":declared", attribute(&declared)?)
+            .expression_attribute_values(":recognised", to_attribute(&recognised)?)
+            .expression_attribute_values(":declared", to_attribute(&declared)?)
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#source", "source")
             .expression_attribute_values(":stored", status(FileStatus::Stored))
-            .expression_attribute_values(":bytes", AttributeValue::N(bytes.to_string()))
-            .expression_attribute_values(":key", AttributeValue::S(object_key.to_owned()))
-            .expression_attribute_values(":crc", AttributeValue::S(crc64nvme.to_owned()));
-        self.as_owner(update, owner).await
+            .expression_attribute_values(":bytes", number(bytes))
+            .expression_attribute_values(":key", text(object_key.to_owned()))
+            .expression_attribute_values(":crc", text(crc64nvme.to_owned()));
+        self.update_as_owner(update, owner).await
     }
 
-    /// Ends the owner's transfer for good, with a reason.
+    /// Marks the file as failed.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn mark_failed(
         &self,
         key: &FileKey,
@@ -201,29 +230,32 @@ impl RecordingTable {
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))
-            .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()))
+            .expression_attribute_values(":reason", text(reason.to_owned()))
             .expression_attribute_values(":zero", number(0));
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    /// Gives the owner's transfer back, to be tried again.
+    /// Releases the lease and queues the file for a retry.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
     pub async fn release_for_retry(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression("SET #status = :queued REMOVE lease_until")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued));
-        self.as_owner(update, owner).await
+        self.update_as_owner(update, owner).await
     }
 
-    async fn as_owner(
+    async fn update_as_owner(
         &self,
         update: UpdateItemFluentBuilder,
         owner: &str,
     ) -> Result<(), LeaseError> {
         let update = update
             .condition_expression("lease_owner = :owner AND attribute_exists(lease_until)")
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
+            .expression_attribute_values(":owner", text(owner.to_owned()));
         conditional(update.send().await)?.ok_or(LeaseError::Lost)
     }
 }

@@ -519,12 +519,12 @@ async fn refusals_name_the_part_and_no_more() {
 async fn connections_that_fail_before_an_answer() {
     for (base, network) in [
         (nobody().await, NetworkError::Connect),
-        (raw(b"", End::Close).await, NetworkError::Broken),
-        (raw(b"", End::Reset).await, NetworkError::Broken),
+        (raw(b"", End::Close).await, NetworkError::ConnectionClosed),
+        (raw(b"", End::Reset).await, NetworkError::ConnectionClosed),
         (raw(b"", End::Silence).await, NetworkError::Timeout),
         (
             raw(b"HTTP/1.1 200 OK\r\ncontent-le", End::Close).await,
-            NetworkError::Broken,
+            NetworkError::ConnectionClosed,
         ),
         (
             raw(b"S3CRET\r\n\r\n", End::Close).await,
@@ -567,9 +567,9 @@ async fn bodies_that_break_off_or_stand_still() {
     let sized = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n012".as_slice();
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n012\r\n".as_slice();
     for (bytes, end, error) in [
-        (sized, End::Close, NetworkError::Broken),
+        (sized, End::Close, NetworkError::ConnectionClosed),
         (sized, End::Silence, NetworkError::Timeout),
-        (chunked, End::Close, NetworkError::Broken),
+        (chunked, End::Close, NetworkError::ConnectionClosed),
         (chunked, End::Silence, NetworkError::Timeout),
     ] {
         let base = raw(bytes, end).await;
@@ -590,8 +590,11 @@ async fn bodies_that_break_off_or_stand_still() {
     // A reset may overtake the bytes before it, so only the end of the story is certain.
     let base = raw(sized, End::Reset).await;
     match get(&base, None).await {
-        Ok(download) => assert_eq!(bytes(download).await, Err(NetworkError::Broken)),
-        Err(error) => assert_eq!(error, DownloadError::Network(NetworkError::Broken)),
+        Ok(download) => assert_eq!(bytes(download).await, Err(NetworkError::ConnectionClosed)),
+        Err(error) => assert_eq!(
+            error,
+            DownloadError::Network(NetworkError::ConnectionClosed)
+        ),
     }
     // Without a length, a clean end is the end.
     let base = raw(b"HTTP/1.1 200 OK\r\n\r\n012", End::Close).await;

@@ -49,7 +49,7 @@ fn impatient_zoom_at(base: &str) -> ZoomClient {
     let timeouts = Timeouts {
         oauth: soon,
         rest: soon,
-        stall: soon,
+        read: soon,
         ..Timeouts::default()
     };
     ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()

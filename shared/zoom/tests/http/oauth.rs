@@ -379,10 +379,22 @@ async fn a_dead_connection_says_whether_something_was_sent() {
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
     for (base, network, sent) in [
         (nobody().await, NetworkError::Connect, false),
-        (raw(b"", End::Close).await, NetworkError::Broken, true),
-        (raw(b"", End::Reset).await, NetworkError::Broken, true),
+        (
+            raw(b"", End::Close).await,
+            NetworkError::ConnectionClosed,
+            true,
+        ),
+        (
+            raw(b"", End::Reset).await,
+            NetworkError::ConnectionClosed,
+            true,
+        ),
         (raw(b"", End::Silence).await, NetworkError::Timeout, true),
-        (raw(half, End::Close).await, NetworkError::Broken, true),
+        (
+            raw(half, End::Close).await,
+            NetworkError::ConnectionClosed,
+            true,
+        ),
         (raw(half, End::Silence).await, NetworkError::Timeout, true),
         (
             raw(b"SSH-2.0-x\r\n\r\n", End::Close).await,

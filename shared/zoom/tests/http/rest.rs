@@ -355,8 +355,8 @@ async fn outages_are_outages() {
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{";
     for (base, network) in [
         (nobody().await, NetworkError::Connect),
-        (raw(b"", End::Close).await, NetworkError::Broken),
-        (raw(half, End::Reset).await, NetworkError::Broken),
+        (raw(b"", End::Close).await, NetworkError::ConnectionClosed),
+        (raw(half, End::Reset).await, NetworkError::ConnectionClosed),
         (raw(half, End::Silence).await, NetworkError::Timeout),
         (raw(b"", End::Silence).await, NetworkError::Timeout),
     ] {

@@ -1,5 +1,5 @@
-//! Notes about app users who are being erased: whose recordings they had. Once their links are gone nothing else
-//! says so. They are made by the operator's tool, before, and deleted by it, after.
+//! Pending erasures of app users: whose recordings an app user had. After the removal of the links nothing
+//! else records that. The operator tool adds them before an erasure and removes them after it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::ids::{AppUserId, ZoomUser};
@@ -7,28 +7,31 @@ use reelay_domain::ids::{AppUserId, ZoomUser};
 use super::LinkTable;
 use reelay_runtime::AwsError;
 
-/// A Zoom user whose recordings an app user had.
+/// A Zoom user whose recordings are to be erased for an app user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingErasure {
-    /// Under this name, as the recordings are stored.
+    /// The Zoom user under which the recordings are stored.
     pub zoom_user: ZoomUser,
-    /// What Zoom called the same user last; links are kept under this.
+    /// The same person after account moves; links are stored under this one.
     pub current_zoom_user: ZoomUser,
 }
 
 impl LinkTable {
-    /// Notes that a Zoom user's recordings are to be erased for an app user's sake.
+    /// Adds a pending erasure.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn add_pending_erasure(
         &self,
         user: &AppUserId,
-        leaving: &PendingErasure,
+        erasure: &PendingErasure,
     ) -> Result<(), AwsError> {
-        let current_zoom_user = AttributeValue::S(leaving.current_zoom_user.key());
+        let current_zoom_user = AttributeValue::S(erasure.current_zoom_user.key());
         self.client
             .put_item()
             .table_name(&self.table)
             .item("zoom_user", partition(user))
-            .item("entry", AttributeValue::S(leaving.zoom_user.key()))
+            .item("entry", AttributeValue::S(erasure.zoom_user.key()))
             .item("current_zoom_user", current_zoom_user)
             .send()
             .await
@@ -36,7 +39,10 @@ impl LinkTable {
             .map_err(|error| AwsError::from_sdk("PutItem Links", &error))
     }
 
-    /// What was noted and not yet done.
+    /// Reads the pending erasures of an app user.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn pending_erasures(
         &self,
         user: &AppUserId,
@@ -58,7 +64,10 @@ impl LinkTable {
                 let key = item.get(attribute).and_then(|value| value.as_s().ok());
                 key.and_then(|key| ZoomUser::from_key(key).ok())
                     .ok_or_else(|| {
-                        AwsError::unexpected_response("Query Links", "a note does not read")
+                        AwsError::unexpected_response(
+                            "Query Links",
+                            "failed to deserialize a pending erasure",
+                        )
                     })
             };
             found.push(PendingErasure {
@@ -69,17 +78,20 @@ impl LinkTable {
         Ok(found)
     }
 
-    /// Deletes a note: it is done.
+    /// Removes a completed erasure.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn remove_pending_erasure(
         &self,
         user: &AppUserId,
-        leaving: &PendingErasure,
+        erasure: &PendingErasure,
     ) -> Result<(), AwsError> {
         self.client
             .delete_item()
             .table_name(&self.table)
             .key("zoom_user", partition(user))
-            .key("entry", AttributeValue::S(leaving.zoom_user.key()))
+            .key("entry", AttributeValue::S(erasure.zoom_user.key()))
             .send()
             .await
             .map(|_| ())
@@ -87,7 +99,7 @@ impl LinkTable {
     }
 }
 
-/// No Zoom user's key is like it: these have one `#`.
+/// Distinct from the key of any Zoom user, which contains one `#`.
 fn partition(user: &AppUserId) -> AttributeValue {
-    AttributeValue::S(format!("leaving##{user}"))
+    AttributeValue::S(format!("pending-erasures##{user}"))
 }

@@ -1,72 +1,78 @@
-//! The end of all recordings of a Zoom user: on the operator's word, when nobody holds them any more.
+//! Erasure of all recordings of a Zoom user, by the operator tool.
 
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::recording::FileStatus;
 
-use super::{FileItem, RecordingTable, read};
-use crate::sessions::Item;
+use super::{FileItem, RecordingTable, TABLE};
+use crate::item::{Item, from_item, text, text_of};
 use reelay_runtime::AwsError;
 
-/// DynamoDB deletes at most so many items in a call.
-const MOST_DELETES: usize = 25;
+/// Maximum deletes of a batch (DynamoDB).
+const MAX_BATCH_DELETES: usize = 25;
 
-/// What the table has of a Zoom user.
+/// Counts of a Zoom user's items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredInventory {
-    /// Recordings.
+    /// Number of recordings.
     pub recordings: usize,
-    /// Their files.
+    /// Number of files.
     pub files: usize,
-    /// Bytes of them that are stored.
+    /// Stored bytes.
     pub bytes: u64,
-    /// Items, those of facts among them.
+    /// Number of items, saved notifications included.
     pub rows: usize,
-    /// Until when the last lease on a file runs, if one does.
+    /// Expiry of the last active lease, if any.
     pub leased_until: Option<Timestamp>,
 }
 
 impl RecordingTable {
-    /// Counts what there is of a Zoom user.
+    /// Counts a Zoom user's items.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn inventory(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
         let mut pages = self
-            .of_zoom_user(zoom_user)
+            .query_zoom_user(zoom_user)
             .consistent_read(true)
             .into_paginator()
             .items()
             .send();
-        let mut held = StoredInventory::default();
+        let mut inventory = StoredInventory::default();
         while let Some(row) = pages.next().await {
             let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            held.rows += 1;
-            let entry = entry(&row);
+            inventory.rows += 1;
+            let entry = text_of(&row, "entry").unwrap_or_default();
             if entry.contains("#file#") {
-                let file: FileItem = read(row)?;
-                held.files += 1;
-                held.bytes += file.bytes_stored;
+                let file: FileItem = from_item(TABLE, row)?;
+                inventory.files += 1;
+                inventory.bytes += file.bytes_stored;
                 if file.status == FileStatus::Transferring {
                     let until = file
                         .lease_until
                         .and_then(|it| Timestamp::from_millisecond(it).ok());
-                    held.leased_until = held.leased_until.max(until);
+                    inventory.leased_until = inventory.leased_until.max(until);
                 }
             } else if entry.starts_with("rec#") {
-                held.recordings += 1;
+                inventory.recordings += 1;
             }
         }
-        Ok(held)
+        Ok(inventory)
     }
 
-    /// Deletes every item of a Zoom user: recordings, files, frozen facts. `deleted` is told of each step. Safe to
-    /// repeat; gives how many there were.
+    /// Deletes all items of a Zoom user and returns their number. Calls `deleted` with the size of each batch.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn erase(
         &self,
         zoom_user: &ZoomUser,
         mut deleted: impl FnMut(usize),
     ) -> Result<usize, AwsError> {
         let mut pages = self
-            .of_zoom_user(zoom_user)
+            .query_zoom_user(zoom_user)
             .projection_expression("zoom_user, entry")
             .consistent_read(true)
             .into_paginator()
@@ -80,7 +86,7 @@ impl RecordingTable {
             if let Some(row) = row {
                 batch.push(row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?);
             }
-            if batch.len() == MOST_DELETES || (is_last && !batch.is_empty()) {
+            if batch.len() == MAX_BATCH_DELETES || (is_last && !batch.is_empty()) {
                 all += batch.len();
                 let step = batch.len();
                 self.delete_all(std::mem::take(&mut batch)).await?;
@@ -103,16 +109,16 @@ impl RecordingTable {
                 Ok(WriteRequest::builder().delete_request(delete).build())
             })
             .collect::<Result<Vec<_>, AwsError>>()?;
-        // What the table had no room for comes back; the SDK has waited where it was throttled.
+        // Throttled deletes come back as unprocessed, after the SDK's backoff.
         while !requests.is_empty() {
-            let answer = self
+            let response = self
                 .client
                 .batch_write_item()
                 .request_items(&self.table, requests)
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("BatchWriteItem Recordings", &error))?;
-            requests = answer
+            requests = response
                 .unprocessed_items
                 .and_then(|mut rest| rest.remove(&self.table))
                 .unwrap_or_default();
@@ -120,7 +126,7 @@ impl RecordingTable {
         Ok(())
     }
 
-    fn of_zoom_user(
+    fn query_zoom_user(
         &self,
         zoom_user: &ZoomUser,
     ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
@@ -128,12 +134,6 @@ impl RecordingTable {
             .query()
             .table_name(&self.table)
             .key_condition_expression("zoom_user = :user")
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
+            .expression_attribute_values(":user", text(zoom_user.key()))
     }
-}
-
-fn entry(row: &Item) -> &str {
-    row.get("entry")
-        .and_then(|entry| entry.as_s().ok())
-        .map_or("", String::as_str)
 }

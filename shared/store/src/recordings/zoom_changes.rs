@@ -1,16 +1,19 @@
-//! Recordings that are renamed, trashed, recovered or deleted at Zoom. The latest event counts.
+//! Recordings renamed, trashed, recovered or deleted at Zoom. The latest event wins.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::ids::{AccountId, MeetingUuid, RecordingId, ZoomUser};
 use reelay_domain::recording::{RecordingChange, ZoomState};
 
-use super::{RecordingTable, attribute, conditional, number, recording_entry};
+use super::{RecordingTable, TABLE, conditional, recording_entry};
+use crate::item::{number, text, to_attribute, zoom_user_of};
 use reelay_runtime::AwsError;
 
 const BY_MEETING: &str = "by-meeting";
 
 impl RecordingTable {
-    /// Whose recordings of this meeting instance are known in an account. One, as a rule.
+    /// The hosts of known recordings of a meeting instance in an account, usually one.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn hosts_of_meeting(
         &self,
         account: &AccountId,
@@ -22,27 +25,23 @@ impl RecordingTable {
             .table_name(&self.table)
             .index_name(BY_MEETING)
             .key_condition_expression("account_meeting = :meeting")
-            .expression_attribute_values(
-                ":meeting",
-                AttributeValue::S(format!("{account}#{meeting}")),
-            )
+            .expression_attribute_values(":meeting", text(format!("{account}#{meeting}")))
             .into_paginator()
             .items()
             .send();
         let mut hosts = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            let key = item.get("zoom_user").and_then(|key| key.as_s().ok());
-            let host = key.and_then(|key| ZoomUser::from_key(key).ok());
-            hosts.push(host.ok_or_else(|| {
-                AwsError::unexpected_response("Recordings", "an item's zoom_user does not read")
-            })?);
+            hosts.push(zoom_user_of(TABLE, &item)?);
         }
         Ok(hosts)
     }
 
-    /// Notes a change, unless the recording is not known or a later event has been here. `true` if the
-    /// change is what counts now, also when it was noted before: then it may not have been told.
+    /// Applies a change, unless the recording is unknown or a later event has been applied. `true` also if this
+    /// change was applied before, because its notification may be missing.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn change(
         &self,
         zoom_user: &ZoomUser,
@@ -59,7 +58,7 @@ impl RecordingTable {
                 .condition_expression(
                     "last_event_ts < :ts OR (last_event_ts = :ts AND topic = :topic)",
                 )
-                .expression_attribute_values(":topic", AttributeValue::S(topic.clone())),
+                .expression_attribute_values(":topic", text(topic.clone())),
             RecordingChange::Trashed | RecordingChange::Recovered | RecordingChange::Deleted => {
                 let state = match change {
                     RecordingChange::Trashed => ZoomState::Trashed,
@@ -68,12 +67,12 @@ impl RecordingTable {
                 };
                 update
                     .update_expression("SET zoom_state = :state, zoom_state_ts = :ts")
-                    // The item is there, and what it says is older, or the same.
+                    // The item exists, and its state is older or the same.
                     .condition_expression(
                         "attribute_exists(entry) AND (attribute_not_exists(zoom_state_ts) \
                          OR zoom_state_ts < :ts OR (zoom_state_ts = :ts AND zoom_state = :state))",
                     )
-                    .expression_attribute_values(":state", attribute(&state)?)
+                    .expression_attribute_values(":state", to_attribute(&state)?)
             }
         };
         Ok(conditional(update.send().await)?.is_some())

@@ -1,4 +1,4 @@
-//! The simulator's shared state.
+//! The state that handlers, tasks and the control API share.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,29 +7,30 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::Deliveries;
+use crate::deliveries::Deliveries;
 use crate::faults::Faults;
+use crate::grants::Issuer;
 use crate::ids::Ids;
-use crate::lock;
 use crate::request_log::RequestLog;
+use crate::sync::lock;
 use crate::tokens::Signer;
 use crate::world::World;
 
 pub(crate) type Shared = Arc<Sim>;
 
 pub(crate) struct Sim {
-    /// `http://127.0.0.1:port/`: where pages, API and download URLs are.
+    /// `http://127.0.0.1:port/`: pages, API and download URLs.
     pub(crate) url: Url,
-    /// The same as text, without the last slash.
+    /// `url` without the trailing slash.
     pub(crate) base: String,
-    /// `http://localhost:port`: another host name, where the bytes are.
+    /// `http://localhost:port`: the content host, which is another host name.
     pub(crate) content_base: String,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
-    /// For tracing headers, which are drawn concurrently and so must not disturb the order of `ids`.
-    pub(crate) noise: Ids,
+    /// For tracing headers: they are drawn concurrently, which must not change the order of `ids`.
+    pub(crate) trace_ids: Ids,
     pub(crate) signer: Signer,
-    /// Signs the URLs of the bytes.
+    /// Signs content URLs.
     pub(crate) url_key: [u8; 32],
     pub(crate) config: Mutex<Config>,
     pub(crate) world: Mutex<World>,
@@ -41,15 +42,24 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
-    /// The configuration as it is now.
+    /// The current configuration.
     pub(crate) fn config(&self) -> Config {
         lock(&self.config).clone()
     }
 
-    /// Returns once the simulator shuts down, or is dropped.
+    pub(crate) fn issuer<'a>(&'a self, config: &'a Config) -> Issuer<'a> {
+        Issuer {
+            config,
+            ids: &self.ids,
+            signer: &self.signer,
+            now: self.clock.now(),
+        }
+    }
+
+    /// Returns when the simulator is shut down or dropped.
     pub(crate) async fn stopped(&self) {
         let mut stop = self.stop.clone();
-        // An error means that the sender is gone, which is the same news.
+        // An error means that the sender was dropped.
         stop.wait_for(|stop| *stop).await.ok();
     }
 }

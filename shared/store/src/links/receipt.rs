@@ -1,16 +1,15 @@
-//! Receipts: that something was erased, when, why, and how much. They are kept for the operator to show,
-//! and hold nothing of whom it was about.
+//! Erasure receipts: when, why and how much was erased. Operators can show them; they contain no personal
+//! data.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use reelay_domain::link::{GrantChange, GrantState, GrantStatus};
 
-use crate::sessions::Item;
+use crate::item::Item;
 use reelay_runtime::random;
 
-/// The receipt of what a change erases; `None` if it erases nothing. It is written in the transaction
-/// that erases, so there is none without the other.
+/// The receipt of a change, or `None` if it erases nothing. It is part of the erasing transaction.
 pub(super) fn receipt(
     change: &GrantChange,
     before: &GrantState,
@@ -25,7 +24,7 @@ pub(super) fn receipt(
         return None;
     }
     let month = strtime::format("%Y-%m", now).ok()?;
-    // The random half makes it one of a kind, and can be quoted.
+    // The random part makes the key unique.
     let entry = format!("{now}#{:016x}", u64::from_be_bytes(random::bytes()));
     let text = |value: &str| AttributeValue::S(value.to_owned());
     Some(Item::from([
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_says_what_and_why_and_nothing_of_whom() {
+    fn receipt_contains_no_personal_data() {
         let now: Timestamp = "2026-11-23T17:00:00Z".parse().unwrap();
         let before = active();
         let after = before.apply(&GrantChange::Deauthorize, now).unwrap();
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_erases_nothing_has_no_receipt() {
+    fn harmless_change_has_no_receipt() {
         let now = Timestamp::UNIX_EPOCH;
         let before = active();
         let app_user = before.links[0].app_user.clone();

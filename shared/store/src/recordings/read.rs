@@ -1,7 +1,6 @@
-//! Reading recordings: whole, in outline, or one after the other.
+//! Reads of recordings: complete, as an overview, or as a list.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::notification::MAX_INLINE_FILES;
@@ -9,15 +8,15 @@ use reelay_domain::recording::{FileMetadata, FileStatus};
 use serde::Deserialize;
 
 use super::{
-    BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, read,
+    BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, TABLE,
     recording_entry,
 };
-use crate::sessions::Item;
+use crate::item::{Item, from_item, text, text_of};
 use reelay_runtime::AwsError;
 
-/// What totals and states need of a file.
+/// The attributes of a file that totals and states need.
 #[derive(Deserialize)]
-struct SlimFile {
+struct SummaryFile {
     id: FileId,
     status: FileStatus,
     #[serde(default)]
@@ -26,19 +25,19 @@ struct SlimFile {
     bytes_stored: u64,
 }
 
-impl From<SlimFile> for FileItem {
-    fn from(slim: SlimFile) -> Self {
+impl From<SummaryFile> for FileItem {
+    fn from(summary: SummaryFile) -> Self {
         Self {
             metadata: FileMetadata {
-                id: slim.id,
+                id: summary.id,
                 file_type: String::new(),
                 recording_type: None,
                 extension: String::new(),
-                size: slim.size,
+                size: summary.size,
             },
-            status: slim.status,
+            status: summary.status,
             reason: None,
-            bytes_stored: slim.bytes_stored,
+            bytes_stored: summary.bytes_stored,
             key: None,
             crc64nvme: None,
             source: None,
@@ -55,19 +54,18 @@ impl From<SlimFile> for FileItem {
     }
 }
 
-/// A recording's own row and those of its files, told apart.
-fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<RecordingWithFiles>, AwsError> {
+/// Splits rows into the recording's item and its files.
+fn split_rows(
+    zoom_user: &ZoomUser,
+    rows: Vec<Item>,
+) -> Result<Option<RecordingWithFiles>, AwsError> {
     let mut item = None;
     let mut files = Vec::with_capacity(rows.len());
     for row in rows {
-        if row
-            .get("entry")
-            .and_then(|e| e.as_s().ok())
-            .is_some_and(|entry| entry.contains("#file#"))
-        {
-            files.push(read(row)?);
+        if text_of(&row, "entry").is_some_and(|entry| entry.contains("#file#")) {
+            files.push(from_item(TABLE, row)?);
         } else {
-            item = Some(read(row)?);
+            item = Some(from_item(TABLE, row)?);
         }
     }
     Ok(item.map(|item| RecordingWithFiles {
@@ -78,7 +76,10 @@ fn loaded(zoom_user: &ZoomUser, rows: Vec<Item>) -> Result<Option<RecordingWithF
 }
 
 impl RecordingTable {
-    /// A recording with all of its files, by one consistent query.
+    /// Reads a recording with all its files by one consistent query.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn load(
         &self,
         zoom_user: &ZoomUser,
@@ -87,11 +88,14 @@ impl RecordingTable {
         let rows = self.rows(zoom_user, id).into_paginator().items().send();
         let rows = rows.collect::<Result<Vec<Item>, _>>().await;
         let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-        loaded(zoom_user, rows)
+        split_rows(zoom_user, rows)
     }
 
-    /// A recording as a notification shows it: the first files in full, the others as far as totals and
-    /// states need them. A recording may have a thousand files, and tell of each.
+    /// Reads a recording as a notification shows it: the first files and `in_full` completely, the others as
+    /// far as totals and states need them. A recording may have a thousand files.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn overview(
         &self,
         zoom_user: &ZoomUser,
@@ -105,11 +109,11 @@ impl RecordingTable {
             .last_evaluated_key
             .clone()
             .filter(|key| !key.is_empty());
-        let overview = loaded(zoom_user, page.items.unwrap_or_default())?;
+        let overview = split_rows(zoom_user, page.items.unwrap_or_default())?;
         let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
             return Ok(overview);
         };
-        let slim = self
+        let summary = self
             .rows(zoom_user, id)
             .set_exclusive_start_key(Some(rest))
             .projection_expression("id, #status, #size, bytes_stored")
@@ -118,20 +122,20 @@ impl RecordingTable {
             .into_paginator()
             .items()
             .send();
-        let slim = slim.collect::<Result<Vec<Item>, _>>().await;
-        for row in slim.map_err(|error| AwsError::from_sdk("Query Recordings", &error))? {
-            let slim: SlimFile = read(row)?;
+        let summary = summary.collect::<Result<Vec<Item>, _>>().await;
+        for row in summary.map_err(|error| AwsError::from_sdk("Query Recordings", &error))? {
+            let summary: SummaryFile = from_item(TABLE, row)?;
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
                 recording: id.clone(),
-                file: slim.id.clone(),
+                file: summary.id.clone(),
             };
-            let full = if in_full == Some(&slim.id) {
+            let full = if in_full == Some(&summary.id) {
                 self.file(&key).await?
             } else {
                 None
             };
-            overview.files.push(full.unwrap_or_else(|| slim.into()));
+            overview.files.push(full.unwrap_or_else(|| summary.into()));
         }
         Ok(Some(overview))
     }
@@ -141,25 +145,28 @@ impl RecordingTable {
             .query()
             .table_name(&self.table)
             .consistent_read(true)
-            // Ids vary in length, so a prefix alone would find other recordings as well.
+            // Ids vary in length, so a prefix would match other recordings.
             .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()))
-            .expression_attribute_values(":first", AttributeValue::S(recording_entry(id)))
-            .expression_attribute_values(
-                ":last",
-                AttributeValue::S(format!("{}#~", recording_entry(id))),
-            )
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .expression_attribute_values(":first", text(recording_entry(id)))
+            .expression_attribute_values(":last", text(format!("{}#~", recording_entry(id))))
     }
 
-    /// A file's item.
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsError> {
         self.get(&key.zoom_user, key.entry())
             .await?
-            .map(read)
+            .map(|item| from_item(TABLE, item))
             .transpose()
     }
 
-    /// A recording's own item, without its files.
+    /// Reads a recording without its files.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn item(
         &self,
         zoom_user: &ZoomUser,
@@ -167,7 +174,7 @@ impl RecordingTable {
     ) -> Result<Option<RecordingItem>, AwsError> {
         self.get(zoom_user, recording_entry(id))
             .await?
-            .map(read)
+            .map(|item| from_item(TABLE, item))
             .transpose()
     }
 
@@ -175,24 +182,27 @@ impl RecordingTable {
         self.client
             .get_item()
             .table_name(&self.table)
-            .key("zoom_user", AttributeValue::S(zoom_user.key()))
-            .key("entry", AttributeValue::S(entry))
+            .key("zoom_user", text(zoom_user.key()))
+            .key("entry", text(entry))
             .consistent_read(true)
             .send()
             .await
-            .map(|answer| answer.item)
+            .map(|response| response.item)
             .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))
     }
 
-    /// Up to `limit` recordings of a Zoom user, newest first, after a position; without their files.
+    /// Lists up to `limit` recordings of a Zoom user without files, newest first, after a position.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
     pub async fn newest(
         &self,
         zoom_user: &ZoomUser,
         after: Option<&Position>,
         limit: usize,
     ) -> Result<Vec<RecordingItem>, AwsError> {
-        // All Zoom users share one order of (start_order, zoom_user), newest first. Start orders hold
-        // the recording id, so equal ones at another user are the same meeting instance.
+        // All Zoom users share one order of (start_order, zoom_user), newest first. `start_order` contains the
+        // recording id, so an equal value at another user is the same meeting instance.
         let bound = after.map(|position| {
             let inclusive = zoom_user.key() < position.zoom_user;
             (position.start_order.clone(), inclusive)
@@ -204,7 +214,7 @@ impl RecordingTable {
             .index_name(BY_START)
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .expression_attribute_values(":user", AttributeValue::S(zoom_user.key()));
+            .expression_attribute_values(":user", text(zoom_user.key()));
         let query = match bound {
             None => query.key_condition_expression("zoom_user = :user"),
             Some((start_order, inclusive)) => query
@@ -213,15 +223,14 @@ impl RecordingTable {
                 } else {
                     "zoom_user = :user AND start_order < :before"
                 })
-                .expression_attribute_values(":before", AttributeValue::S(start_order)),
+                .expression_attribute_values(":before", text(start_order)),
         };
         let mut pages = query.into_paginator().items().send();
         let mut found = Vec::new();
         while found.len() < limit {
             let Some(row) = pages.next().await else { break };
-            found.push(read(row.map_err(|error| {
-                AwsError::from_sdk("Query Recordings", &error)
-            })?)?);
+            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+            found.push(from_item(TABLE, row)?);
         }
         Ok(found)
     }

@@ -1,0 +1,51 @@
+//! The hourly maintenance run. It repairs what lost messages, dead letters and idle grants leave behind.
+
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_runtime::metrics::{self, Metric};
+
+use crate::{JobError, Reconciler};
+
+/// Age of an exchange whose delayed finish job (15 minutes) did not complete it.
+const OVERDUE_EXCHANGE_AGE: SignedDuration = SignedDuration::from_mins(20);
+
+impl Reconciler {
+    /// Checks files and uploads, and enqueues jobs for due grants and exchanges. Duplicate jobs find nothing
+    /// to do.
+    pub(crate) async fn run_maintenance(&self) -> Result<(), JobError> {
+        let now = self.clock.now();
+        // A failure of one part does not stop the others.
+        let (jobs, files, uploads) = (
+            self.enqueue_due_jobs(now).await,
+            self.check_files(now).await,
+            self.abort_orphaned_uploads(now).await,
+        );
+        jobs?;
+        Ok(files.and(uploads)?)
+    }
+
+    async fn enqueue_due_jobs(&self, now: Timestamp) -> Result<(), JobError> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for zoom_user in self.grants.links().due_checks(now).await? {
+            jobs.push(Job::MaintainGrant { zoom_user });
+        }
+        let before = (now - OVERDUE_EXCHANGE_AGE).as_millisecond();
+        for open in self.sessions.open_exchanges().await? {
+            if open.item.begun_at < before {
+                jobs.push(Job::FinishConnect { exchange: open.key });
+            }
+        }
+        let messages: Vec<JobMessage> = jobs
+            .into_iter()
+            .map(|job| {
+                let kind = match &job {
+                    Job::MaintainGrant { .. } => "maintain_grant",
+                    _ => "finish_connect",
+                };
+                metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
+                JobMessage { v: SchemaV1, job }
+            })
+            .collect();
+        Ok(self.jobs.send_all(&messages, "maintenance").await?)
+    }
+}

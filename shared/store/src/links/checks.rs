@@ -1,0 +1,153 @@
+//! Maintenance checks: which items are due, and when.
+//!
+//! Jobs handle everything in time. These checks are for refresh tokens that nothing uses, and for work
+//! whose job was lost. `next_check_day` is a day, and the index over it has one partition a day, so a
+//! maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
+//! sees that the grant is in use, and schedules the next one.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::GrantStatus;
+
+use super::{Grant, LinkTable, TABLE};
+use crate::item::{text, zoom_user_of};
+use reelay_runtime::AwsError;
+
+const BY_NEXT_CHECK: &str = "by-next-check";
+
+/// Time without use after which a grant is refreshed. Refresh tokens expire 90 days after their issue (Zoom,
+/// "OAuth 2.0"); the remaining month covers an outage or a paused stack.
+const MAX_IDLE_TIME: SignedDuration = SignedDuration::from_hours(60 * 24);
+
+/// Days that a maintenance run looks back. An older refresh token has expired.
+const LOOKBACK_DAYS: i32 = 100;
+
+/// The UTC day of a time.
+pub(super) fn day(at: Timestamp) -> Date {
+    at.to_zoned_datetime(TimeZone::UTC).date()
+}
+
+/// Day on which a grant unused since the given time counts as idle.
+fn idle_day(since: Timestamp) -> Date {
+    day(since.checked_add(MAX_IDLE_TIME).unwrap_or(Timestamp::MAX))
+}
+
+impl Grant {
+    /// Whether the grant has been unused for so long that it must be refreshed.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        idle_day(self.last_used()) <= day(now)
+    }
+
+    /// Expiry of the last access token, an hour after the last refresh.
+    fn last_used(&self) -> Timestamp {
+        Timestamp::from_second(self.access_expires_at).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Day of the next check of a grant after a change. `None`: unchanged.
+pub(super) fn next_check_day(
+    status: GrantStatus,
+    new_tokens: bool,
+    now: Timestamp,
+) -> Option<Date> {
+    match status {
+        GrantStatus::Revoking => Some(day(now)),
+        GrantStatus::Live if new_tokens => Some(idle_day(now)),
+        GrantStatus::Live | GrantStatus::ReauthorizationRequired => None,
+    }
+}
+
+impl LinkTable {
+    /// Schedules the next check of a grant that is in use, unless the grant has changed meanwhile.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn defer_check(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
+        let Some(due) = grant.next_check_day else {
+            return Ok(());
+        };
+        let deferred = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("zoom_user", text(zoom_user.key()))
+            .key("entry", text("grant"))
+            .update_expression("SET next_check_day = :next")
+            .condition_expression("next_check_day = :day AND #status = :live")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":next", text(idle_day(grant.last_used()).to_string()))
+            .expression_attribute_values(":day", text(due.to_string()))
+            .expression_attribute_values(":live", text("live"))
+            .send()
+            .await;
+        match deferred {
+            Err(error)
+                if !error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(AwsError::from_sdk("UpdateItem Links", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Zoom users with a due check, oldest day first, without duplicates. The index is eventually consistent,
+    /// so the check itself must read the items.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
+        let today = day(now);
+        let mut found = Vec::new();
+        for back in (0..=LOOKBACK_DAYS).rev() {
+            let mut pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_NEXT_CHECK)
+                .key_condition_expression("next_check_day = :day")
+                .expression_attribute_values(
+                    ":day",
+                    text(today.saturating_sub(back.days()).to_string()),
+                )
+                .into_paginator()
+                .items()
+                .send();
+            while let Some(item) = pages.next().await {
+                let item =
+                    item.map_err(|error| AwsError::from_sdk("Query Links by-next-check", &error))?;
+                found.push(zoom_user_of(TABLE, &item)?);
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|zoom_user| seen.insert(zoom_user.key()));
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_grant_is_due_before_refresh_token_expires() {
+        let now: Timestamp = "2026-01-01T23:59:59Z".parse().unwrap();
+        let due = next_check_day(GrantStatus::Live, true, now).unwrap();
+        assert_eq!(due.to_string(), "2026-03-02");
+        assert_eq!(
+            next_check_day(GrantStatus::Revoking, false, now)
+                .unwrap()
+                .to_string(),
+            "2026-01-01"
+        );
+        assert_eq!(next_check_day(GrantStatus::Live, false, now), None);
+        assert_eq!(
+            next_check_day(GrantStatus::ReauthorizationRequired, false, now),
+            None
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! The Sessions table: single-use items that live for minutes. Authorization sessions, claims, consumed
+//! connect tokens, and exchanges.
+//!
+//! Keys are hashes, so an item contains nothing that a browser could present. DynamoDB deletes expired items
+//! late, so this module always checks the expiry.
+
+mod exchange;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::claim::Claim;
+use reelay_domain::ids::{AppUserId, ZoomUser};
+use reelay_domain::signed_state::Nonce;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) use self::exchange::exchange_item;
+use crate::item::{Item, from_item, text, to_item};
+use crate::vault::EncryptedTokens;
+use reelay_runtime::AwsError;
+use reelay_runtime::environment::{ConfigError, Environment};
+
+/// An authorization session, from the app's button to Zoom's callback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The app user of the connect token.
+    pub app_user: AppUserId,
+    /// The validated URL to which the browser returns.
+    pub return_to: String,
+    /// `redirect_uri` of the authorization request, to be repeated at the exchange.
+    pub redirect_uri: String,
+    /// SHA-256 of the browser's cookie.
+    pub browser_hash: String,
+    /// PKCE challenge; identifies the key from which the verifier was derived.
+    pub code_challenge: String,
+    /// `jti` of the connect token, consumed when the link becomes active.
+    pub jti: Option<SingleUseJti>,
+    /// Expiry, epoch seconds.
+    pub expires_at: i64,
+}
+
+/// A `jti`, and how long its consumption is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SingleUseJti {
+    /// Key of the item that marks it as consumed.
+    pub key: String,
+    /// Expiry of the token including leeway, epoch seconds.
+    pub expires_at: i64,
+}
+
+impl SingleUseJti {
+    /// Scopes a `jti` to its app user.
+    pub fn new(app_user: &AppUserId, jti: &str, token_expires_at: Timestamp) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(app_user.as_str());
+        hash.update([0]);
+        hash.update(jti);
+        Self {
+            key: format!("jti#{}", URL_SAFE_NO_PAD.encode(hash.finalize())),
+            expires_at: (token_expires_at + reelay_domain::jwt::LEEWAY).as_second(),
+        }
+    }
+}
+
+/// The item of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimItem {
+    /// The app user who started the link.
+    pub app_user: AppUserId,
+    /// The Zoom user who consented.
+    pub zoom_user: ZoomUser,
+    /// `jti` of the connect token.
+    pub jti: Option<SingleUseJti>,
+    /// Whether it has been confirmed. Its user may repeat the confirmation until it expires.
+    pub confirmed: bool,
+    /// Expiry, epoch seconds.
+    pub expires_at: i64,
+}
+
+/// The item of a code exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeItem {
+    /// The app user who started the link.
+    pub app_user: AppUserId,
+    /// Stage.
+    #[serde(flatten)]
+    pub stage: ExchangeStage,
+    /// Time of the last stage change, epoch milliseconds.
+    pub begun_at: i64,
+    /// Expiry, epoch seconds; a maintenance run completes it before.
+    pub expires_at: i64,
+}
+
+/// Stage of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeStage {
+    /// The request to Zoom is in flight. An item that stays here has lost its response.
+    Begun {},
+    /// The tokens are saved; their Zoom user is not known yet.
+    Tokens {
+        /// Encrypted for [`crate::vault::TokenOwner::Exchange`] with this item's key.
+        sealed: EncryptedTokens,
+        /// Time of the exchange, epoch milliseconds.
+        obtained_at: i64,
+        /// Expiry of the access token, epoch seconds.
+        access_expires_at: i64,
+        /// Granted scopes.
+        scope: Option<String>,
+    },
+    /// The grant of this Zoom user has the tokens; the link may be pending.
+    Linked {
+        /// The Zoom user.
+        zoom_user: ZoomUser,
+    },
+}
+
+/// An exchange whose tokens no grant has yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExchange {
+    /// Key of the exchange.
+    pub key: String,
+    /// Item of the exchange.
+    pub item: ExchangeItem,
+}
+
+/// Outcome of consuming a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsumeOutcome {
+    /// The session belonged to this browser and is deleted now.
+    Consumed(Session),
+    /// The session has been consumed or has expired.
+    NotFound,
+    /// The session belongs to another browser, and stays.
+    WrongBrowser,
+}
+
+/// The Sessions table.
+#[derive(Debug)]
+pub struct SessionTable {
+    client: Client,
+    table: String,
+}
+
+/// Name of the table in errors.
+const TABLE: &str = "Sessions";
+
+/// Retention of an interrupted exchange, for maintenance runs.
+const EXCHANGE_TTL: SignedDuration = SignedDuration::from_hours(24);
+
+impl SessionTable {
+    /// The table that `SESSIONS_TABLE` names.
+    ///
+    /// # Errors
+    /// If the variable is absent.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: environment.dynamodb(),
+            table: environment.variables.required("SESSIONS_TABLE")?.to_owned(),
+        })
+    }
+
+    /// The table's name, for transactions that span tables.
+    pub(crate) fn name(&self) -> &str {
+        &self.table
+    }
+
+    /// Stores a session under an unused nonce.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn open_session(&self, nonce: &Nonce, session: &Session) -> Result<(), AwsError> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(with_id(session_key(nonce), session)?))
+            .condition_expression("attribute_not_exists(id)")
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsError::from_sdk("PutItem Sessions", &error))
+    }
+
+    /// Consumes a session of this browser by one conditional delete. Exactly one of two concurrent callbacks
+    /// consumes it.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn consume(
+        &self,
+        nonce: &Nonce,
+        browser_hash: Option<&str>,
+        now: Timestamp,
+    ) -> Result<ConsumeOutcome, AwsError> {
+        let response = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", text(session_key(nonce)))
+            .condition_expression("browser_hash = :browser")
+            // No hash is "-", so a request without a cookie matches no session.
+            .expression_attribute_values(":browser", text(browser_hash.unwrap_or("-").to_owned()))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match response {
+            Ok(deleted) => {
+                let session: Session = from_item(TABLE, deleted.attributes.unwrap_or_default())?;
+                Ok(if session.expires_at > now.as_second() {
+                    ConsumeOutcome::Consumed(session)
+                } else {
+                    ConsumeOutcome::NotFound
+                })
+            }
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(failed)) => {
+                    match failed.item().filter(|item| !item.is_empty()) {
+                        None => Ok(ConsumeOutcome::NotFound),
+                        Some(item) => {
+                            let session: Session = from_item(TABLE, item.clone())?;
+                            Ok(if session.expires_at > now.as_second() {
+                                ConsumeOutcome::WrongBrowser
+                            } else {
+                                ConsumeOutcome::NotFound
+                            })
+                        }
+                    }
+                }
+                _ => Err(AwsError::from_sdk("DeleteItem Sessions", &error)),
+            },
+        }
+    }
+
+    /// Whether a `jti` has been consumed.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn is_jti_consumed(&self, jti: &SingleUseJti) -> Result<bool, AwsError> {
+        Ok(self.get_item(jti.key.clone()).await?.is_some())
+    }
+
+    /// Finds an unexpired claim.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn find_claim(
+        &self,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Option<ClaimItem>, AwsError> {
+        let item = self.get_item(claim_key(claim)).await?;
+        let claim: Option<ClaimItem> = item.map(|item| from_item(TABLE, item)).transpose()?;
+        Ok(claim.filter(|claim| claim.expires_at > now.as_second()))
+    }
+
+    /// Invalidates a claim that reached another user.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn invalidate_claim(&self, claim: &Claim) -> Result<(), AwsError> {
+        self.delete(claim_key(claim)).await
+    }
+
+    async fn delete(&self, id: String) -> Result<(), AwsError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", text(id))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| AwsError::from_sdk("DeleteItem Sessions", &error))
+    }
+
+    async fn get_item(&self, id: String) -> Result<Option<Item>, AwsError> {
+        self.client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", text(id))
+            .consistent_read(true)
+            .send()
+            .await
+            .map(|response| response.item)
+            .map_err(|error| AwsError::from_sdk("GetItem Sessions", &error))
+    }
+}
+
+/// The key of an exchange, derived from the nonce of its session.
+pub fn exchange_key(nonce: &Nonce) -> String {
+    format!("exchange#{}", nonce.session_key())
+}
+
+/// Expiry of an exchange that starts now, epoch seconds.
+pub fn exchange_expiry(now: Timestamp) -> i64 {
+    (now + EXCHANGE_TTL).as_second()
+}
+
+fn session_key(nonce: &Nonce) -> String {
+    format!("session#{}", nonce.session_key())
+}
+
+pub(crate) fn claim_key(claim: &Claim) -> String {
+    format!("claim#{}", claim.session_key())
+}
+
+pub(crate) fn claim_item(claim: &Claim, item: &ClaimItem) -> Result<Item, AwsError> {
+    with_id(claim_key(claim), item)
+}
+
+fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsError> {
+    to_item(TABLE, [("id", id)], value)
+}
