@@ -125,7 +125,7 @@ async fn record(stack: &Stack, topic: &str, file_types: &[&str]) {
         ..NewRecording::of(ZOOM_USER).with_files(files)
     };
     zoom.create_recording(recording).unwrap();
-    zoom.settled().await;
+    zoom.wait_until_settled().await;
     stack.drain_without_pauses().await;
 }
 
