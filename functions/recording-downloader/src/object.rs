@@ -1,29 +1,48 @@
-//! What lies beside an object's bytes.
+//! Key, content type and metadata of a file's object.
 
 use reelay_domain::ids::MeetingUuid;
+use reelay_domain::object_key;
 use reelay_domain::recording::FileMetadata;
+use reelay_store::recordings::{FileItem, FileKey, RecordingItem};
 
-/// Object metadata is sent in headers: what is not plain ASCII is left out of it.
-pub(crate) fn metadata(file: &FileMetadata, meeting: &MeetingUuid) -> Vec<(String, String)> {
-    let mut metadata = vec![
-        ("zoom-meeting-uuid", meeting.as_str().to_owned()),
-        ("zoom-file-id", file.id.as_str().to_owned()),
-    ];
-    if let Some(recording_type) = &file.recording_type {
-        metadata.push(("zoom-recording-type", recording_type.clone()));
+use crate::transfer::ObjectSpec;
+
+/// Describes the object that a file is stored as.
+pub(crate) fn spec(key: &FileKey, item: &FileItem, recording: &RecordingItem) -> ObjectSpec {
+    let file = &item.metadata;
+    ObjectSpec {
+        key: object_key::file(
+            &key.zoom_user,
+            &key.recording,
+            recording.metadata.start_time,
+            &key.file,
+            &file.extension,
+        ),
+        content_type: content_type(&file.extension).to_owned(),
+        metadata: metadata(file, &recording.metadata.meeting_uuid),
+        extension: file.extension.clone(),
+        declared_size: file.size,
+        is_size_exact: file.size_is_exact(),
+        is_retry: item.attempt > 1,
     }
-    if let Some(size) = file.size {
-        metadata.push(("zoom-file-size", size.to_string()));
-    }
-    metadata.retain(|(_, value)| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '));
-    metadata
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
-/// By the extension, never by what Zoom's answer says: the bucket must not serve pages.
-pub(crate) fn content_type(extension: &str) -> &'static str {
+/// User-defined metadata. S3 sends it in headers, so values that are not printable ASCII are omitted.
+fn metadata(file: &FileMetadata, meeting: &MeetingUuid) -> Vec<(String, String)> {
+    [
+        ("zoom-meeting-uuid", Some(meeting.as_str().to_owned())),
+        ("zoom-file-id", Some(file.id.as_str().to_owned())),
+        ("zoom-recording-type", file.recording_type.clone()),
+        ("zoom-file-size", file.size.map(|size| size.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .filter(|(_, value)| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '))
+    .collect()
+}
+
+/// Content type by extension, never from Zoom's response: the bucket must not serve HTML.
+fn content_type(extension: &str) -> &'static str {
     match extension {
         "mp4" => "video/mp4",
         "m4a" => "audio/mp4",
@@ -42,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_extension_makes_the_bucket_serve_a_page() {
+    fn active_content_is_served_as_bytes() {
         for extension in ["html", "htm", "svg", "xml", "bin", ""] {
             assert_eq!(content_type(extension), "application/octet-stream");
         }

@@ -22,4 +22,5 @@ pub mod return_url;
 pub mod scope;
 pub mod signed_state;
 pub mod source_cipher;
+pub mod upload;
 pub mod webhook;

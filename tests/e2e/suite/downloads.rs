@@ -1,5 +1,5 @@
 //! The table of failures, row by row, and what a transfer costs when nothing fails. The table stands in
-//! `functions/recording-downloader/src/verdict.rs`.
+//! `functions/recording-downloader/src/disposition.rs`.
 
 use std::collections::BTreeMap;
 

@@ -1,240 +1,139 @@
-//! Several connections at the same time, each with one part on its way.
+//! Layout of a file in parts. No I/O.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use reelay_zoom::ByteRange;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use reelay_runtime::random;
-use reelay_store::recordings::UploadState;
-use reelay_zoom::DownloadError;
+/// Bytes in a mebibyte.
+pub(crate) const MIB: u64 = 1024 * 1024;
 
-use super::body::{Feed, FeedError};
-use super::pace::ProgressWatch;
-use super::plan::Parts;
-use super::run::{Run, halt};
-use super::source::{Answer, Identity, Mismatch};
-use super::upload::{SendError, StoredPart, Upload};
-use super::{Cause, Halt, Outcome, TransferError};
+/// Default minimum part size in bytes. A file that is not larger is stored by one `PutObject`.
+pub(crate) const MIN_PART_SIZE: u64 = 8 * MIB;
 
-impl Run<'_> {
-    /// Stores a file of which `first` is the first part.
-    pub(super) async fn in_parts(
-        &self,
-        first: Answer,
-        total: u64,
-        part_size: u64,
-    ) -> Result<Outcome, Halt> {
-        let parts = Parts::new(total, part_size).ok_or(Halt::Cause(Cause::NoRange))?;
-        let recognised = self.recognised(first.body.peeked());
-        let (upload, kept) = self
-            .begin_upload(&first, Some(total), part_size, recognised)
-            .await?;
-        self.fill(&upload, &kept, parts, BTreeMap::new(), first)
-            .await
+/// Maximum number of parts of an S3 multipart upload.
+pub(crate) const MAX_PARTS: u64 = 10_000;
+
+/// Part size in bytes for a file of unknown length: enough for 156 GiB.
+const UNKNOWN_LENGTH_PART_SIZE: u64 = 16 * MIB;
+
+/// Part size in bytes for a file of `length` bytes: at least `minimum`, and large enough for
+/// [`MAX_PARTS`] parts.
+pub(crate) fn part_size(length: Option<u64>, minimum: u64) -> u64 {
+    match length {
+        Some(length) => length
+            .div_ceil(MAX_PARTS)
+            .next_multiple_of(MIB)
+            .max(minimum),
+        None => UNKNOWN_LENGTH_PART_SIZE.max(minimum),
+    }
+}
+
+/// Division of a file into parts, numbered from 1 as in S3. All parts but the last have the same size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartLayout {
+    length: u64,
+    part_size: u64,
+}
+
+impl PartLayout {
+    /// Returns `None` if the file is empty or would need more than [`MAX_PARTS`] parts.
+    pub(crate) fn new(length: u64, part_size: u64) -> Option<Self> {
+        let is_valid = length > 0 && part_size > 0 && length.div_ceil(part_size) <= MAX_PARTS;
+        is_valid.then_some(Self { length, part_size })
     }
 
-    /// Sends all parts that are missing; `first` is the answer for the first of them.
-    pub(super) async fn fill(
-        &self,
-        upload: &Upload<'_>,
-        kept: &UploadState,
-        parts: Parts,
-        mut done: BTreeMap<u32, StoredPart>,
-        first: Answer,
-    ) -> Result<Outcome, Halt> {
-        let expected = Identity {
-            length: parts.length(),
-            validator: kept.validator.clone(),
-            kind: kept.source,
+    /// Number of parts.
+    pub(crate) fn count(&self) -> u32 {
+        // `new` limits it to 10,000.
+        u32::try_from(self.length.div_ceil(self.part_size)).unwrap_or(u32::MAX)
+    }
+
+    /// Size of the whole file in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Size of a part in bytes; 0 for a number without a part.
+    pub(crate) fn length_of(&self, number: u32) -> u64 {
+        let Some(index) = number.checked_sub(1) else {
+            return 0;
         };
-        let missing = parts.missing(|number| done.get(&number).map(|part| part.length));
-        let mut bytes: u64 = done.values().map(|part| part.length).sum();
-        let mut progress = ProgressWatch::new(self.settings.progress, Instant::now(), bytes);
-        let (mut missing, mut first) = (missing.into_iter(), Some(first));
-        let mut sending = FuturesUnordered::new();
-        let mut halted = None;
-        loop {
-            // Whenever a connection is free, and there is time.
-            while sending.len() < self.settings.connections
-                && halted.is_none()
-                && self.allowance().another_part(Instant::now())
-                && let Some(number) = missing.next()
-            {
-                sending.push(self.part(upload, parts, number, &expected, first.take()));
-            }
-            let Some(sent) = sending.next().await else {
-                break;
-            };
-            match sent {
-                Ok((number, part)) => {
-                    bytes += part.length;
-                    self.moved.fetch_add(part.length, Ordering::Relaxed);
-                    done.insert(number, part);
-                    if progress.is_due(Instant::now(), bytes, Some(parts.length())) {
-                        self.note(bytes).await?;
-                    }
-                }
-                Err(Halt::Ours(TransferError::Lost)) => return Err(TransferError::Lost.into()),
-                // What is in flight comes to its end, and need not be fetched again. That the file has
-                // changed outweighs whatever else went wrong.
-                Err(error) => {
-                    if halted.is_none() || matches!(error, Halt::Changed) {
-                        halted = Some(error);
-                    }
-                }
-            }
-        }
-        drop(sending);
-        match halted {
-            Some(Halt::Changed) => {
-                self.drop_upload(upload).await?;
-                Err(Halt::Changed)
-            }
-            Some(error) => {
-                self.note(bytes).await?;
-                Err(error)
-            }
-            None if done.len() < parts.count() as usize => {
-                self.note(bytes).await?;
-                Ok(Outcome::HandOver {
-                    moved: self.moved.load(Ordering::Relaxed),
-                    stream: false,
-                })
-            }
-            None => {
-                self.finish(upload, &done, parts.length(), kept.recognised)
-                    .await
-            }
-        }
+        let start = u64::from(index) * self.part_size;
+        self.length.saturating_sub(start).min(self.part_size)
     }
 
-    /// Notes progress. The number is for a progress bar; that the lease is ours is for correctness.
-    pub(super) async fn note(&self, bytes: u64) -> Result<(), TransferError> {
-        match self.host.progress(bytes).await {
-            Err(TransferError::Aws(failure)) => {
-                tracing::warn!(error = %failure, "progress not noted");
-                Ok(())
-            }
-            noted => noted,
-        }
+    /// Byte range of a part.
+    pub(crate) fn range_of(&self, number: u32) -> Option<ByteRange> {
+        let length = self.length_of(number);
+        let start = u64::from(number.checked_sub(1)?) * self.part_size;
+        ByteRange::new(start, (start + length).checked_sub(1)?)
     }
 
-    /// Sends one part, a few times if it must be.
-    async fn part(
-        &self,
-        upload: &Upload<'_>,
-        parts: Parts,
-        number: u32,
-        expected: &Identity,
-        mut first: Option<Answer>,
-    ) -> Result<(u32, StoredPart), Halt> {
-        let mut pause = self.settings.part_pause;
-        let mut tries = 1;
-        loop {
-            let begun = Instant::now();
-            let sent = self
-                .send(upload, parts, number, expected, first.take())
-                .await;
-            match sent {
-                Ok(part) => {
-                    self.allowance().measured(begun.elapsed());
-                    return Ok((number, part));
-                }
-                Err(Failed { halt, passes: true }) if tries < self.settings.part_tries => {
-                    tracing::info!(part = number, why = ?halt, "a part is fetched again");
-                    tokio::time::sleep(with_jitter(pause)).await;
-                    pause *= 2;
-                    tries += 1;
-                }
-                Err(Failed { halt, .. }) => return Err(halt),
-            }
-        }
-    }
-
-    async fn send(
-        &self,
-        upload: &Upload<'_>,
-        parts: Parts,
-        number: u32,
-        expected: &Identity,
-        open: Option<Answer>,
-    ) -> Result<StoredPart, Failed> {
-        let range = parts.range_of(number);
-        let answer = match open {
-            Some(answer) => answer,
-            None => match self.source.open(range).await {
-                // It has become shorter.
-                Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable {
-                    ..
-                }))) => {
-                    return Err(Halt::Changed.into());
-                }
-                answer => answer?,
-            },
-        };
-        expected.check(&answer).map_err(|mismatch| match mismatch {
-            Mismatch::Changed => Halt::Changed,
-            Mismatch::NoRange => Halt::Cause(Cause::NoRange),
-        })?;
-        let length = parts.length_of(number);
-        let feed = Feed::new(
-            self.source.way(),
-            answer,
-            range,
-            length,
-            Some(expected.clone()),
-        );
-        match upload.send(number, &feed, length).await {
-            Ok(part) => Ok(part),
-            Err(SendError::S3(failure)) if failure.code() == "NoSuchUpload" => {
-                // Somebody has ended it: whoever has the file now, or an operator.
-                self.host.hold().await?;
-                self.host.dropped().await?;
-                Err(Halt::Cause(Cause::UploadGone).into())
-            }
-            // The SDK had wanted the bytes again, and they were refused: the next try climbs the ladder.
-            Err(error @ SendError::Source(FeedError::Refused(_))) => Err(Failed {
-                halt: halt(error),
-                passes: true,
-            }),
-            Err(error) => Err(halt(error).into()),
-        }
+    /// Whether an uploaded part belongs to this layout.
+    pub(crate) fn is_part(&self, number: u32, length: u64) -> bool {
+        length > 0 && length == self.length_of(number)
     }
 }
 
-/// A part that was not sent.
-struct Failed {
-    halt: Halt,
-    /// Whether it may well be sent in a moment.
-    passes: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<E: Into<Halt>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        let halt = error.into();
-        let passes = matches!(
-            halt,
-            Halt::Cause(
-                Cause::Body(_)
-                    | Cause::NoRange
-                    | Cause::Download(
-                        DownloadError::Network(_)
-                            | DownloadError::ServerError {
-                                retry_after: None,
-                                ..
-                            }
-                            | DownloadError::RangeMismatch
-                            | DownloadError::UnexpectedEncoding
-                    )
-            )
-        );
-        Self { halt, passes }
+    #[test]
+    fn part_size_fits_part_limit() {
+        for length in [
+            1,
+            MIN_PART_SIZE,
+            80_000 * MIB,
+            80_000 * MIB + 1,
+            1024 * 1024 * MIB,
+            50 * 1024 * 1024 * MIB,
+        ] {
+            let size = part_size(Some(length), MIN_PART_SIZE);
+            assert!(size >= MIN_PART_SIZE);
+            assert!(PartLayout::new(length, size).is_some(), "{length}");
+        }
+        assert!(part_size(None, MIN_PART_SIZE) * MAX_PARTS > 150 * 1024 * MIB);
     }
-}
 
-fn with_jitter(pause: Duration) -> Duration {
-    let [byte] = random::bytes::<1>();
-    pause.mul_f64(0.5 + f64::from(byte) / 255.0)
+    #[test]
+    fn parts_cover_file_without_gap_or_overlap() {
+        for (length, size) in [(1, 8), (8, 8), (9, 8), (16, 8), (1_000_003, 997)] {
+            let layout = PartLayout::new(length, size).unwrap();
+            let mut next = 0;
+            for number in 1..=layout.count() {
+                let range = layout.range_of(number).unwrap();
+                assert_eq!(range.first(), next);
+                assert_eq!(range.last(), Some(next + layout.length_of(number) - 1));
+                next += layout.length_of(number);
+            }
+            assert_eq!(next, length);
+            assert_eq!(layout.range_of(0), None);
+            assert_eq!(layout.range_of(layout.count() + 1), None);
+        }
+    }
+
+    #[test]
+    fn part_of_other_length_is_foreign() {
+        let layout = PartLayout::new(20, 8).unwrap();
+        for (number, length, expected) in [
+            (1, 8, true),
+            (2, 7, false),
+            (3, 4, true),
+            (3, 8, false),
+            (0, 0, false),
+            (4, 0, false),
+        ] {
+            assert_eq!(
+                layout.is_part(number, length),
+                expected,
+                "{number} {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn impossible_layouts_are_rejected() {
+        for (length, size) in [(0, 8), (8, 0), (80_001, 8)] {
+            assert_eq!(PartLayout::new(length, size), None, "{length} {size}");
+        }
+    }
 }

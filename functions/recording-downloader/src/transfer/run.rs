@@ -1,423 +1,465 @@
-//! One run: begin, or go on with what an earlier run has begun.
+//! One run of a transfer: starts or resumes the upload, and completes the object.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
+use reelay_domain::upload::UploadState;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_store::recordings::UploadState;
-use reelay_zoom::{ByteRange, ContentRange, DownloadError};
+use reelay_store::bucket::Bucket;
+use reelay_zoom::{ByteRange, DownloadError};
 
-use super::body::{Feed, FeedError};
-use super::pace::Allowance;
-use super::plan::{Parts, part_size};
-use super::source::{Answer, Identity, Mismatch, Source};
-use super::upload::{Completed, SendError, StoredPart, Target, Upload};
-use super::{Cause, Halt, Host, Outcome, Settings, Stored, TransferError, proof};
+use super::body::PartReader;
+use super::error::TransferError;
+use super::journal::Journal;
+use super::object::{MultipartUpload, ObjectSpec, ObjectWriter, UploadedPart};
+use super::parallel::PartUploader;
+use super::parts::{MAX_PARTS, PartLayout, part_size};
+use super::response::{FileVersion, Layout, Response, ResponseHead};
+use super::settings::Settings;
+use super::source::SourceResolver;
+use super::timing::{ProgressThrottle, TimeBudget};
+use super::upload_body::UploadBody;
+use super::{checksum, content};
 
-/// A file that changes under our hands is begun anew so often, then left to the queue.
-const MOST_BEGINNINGS: u32 = 3;
+/// Number of times that a run starts over because the file changes.
+const MAX_STARTS: u32 = 3;
 
-/// An answer may tell us to ask otherwise; a server that does so more often is left to the queue.
-const MOST_QUESTIONS: u32 = 3;
+/// Number of times that a run repeats the first request with another range.
+const MAX_FIRST_REQUESTS: u32 = 3;
 
-/// What is common to the steps of one run.
-pub(super) struct Run<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) host: &'a dyn Host,
-    pub(super) source: Source<'a>,
-    pub(super) target: Target<'a>,
-    pub(super) allowance: Mutex<Allowance>,
-    /// Bytes of parts that this run has finished.
-    pub(super) moved: &'a AtomicU64,
-    /// Whether the file comes in one stream.
-    pub(super) stream: &'a AtomicBool,
+/// One file's transfer.
+pub struct Transfer<'a> {
+    /// Where the file is downloaded from.
+    pub source: Arc<SourceResolver>,
+    /// Bucket that receives the object.
+    pub bucket: &'a Bucket,
+    /// Object to store.
+    pub object: &'a ObjectSpec,
+    /// Settings of the engine.
+    pub settings: &'a Settings,
+    /// Where the state for the next run is saved.
+    pub journal: &'a dyn Journal,
 }
 
-/// What an answer to the first request makes of the transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// The answer is the whole file, of this length.
-    Whole(u64),
-    /// The answer is the first part of a file of this length, and others can be had.
-    Parts(u64),
-    /// The answer is the whole file, too large or too long for one request; of this length, if it is told.
-    Stream(Option<u64>),
-    /// To be asked again, with what is known of the length now; with a range, or rather without.
-    AskAgain { length: Option<u64>, range: bool },
+/// The object in the bucket, as S3 verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Base64 CRC-64/NVME of the object.
+    pub crc64nvme: String,
+    /// Whether the first bytes match the file type; `None` for types without a known signature.
+    pub recognised: Option<bool>,
+    /// Size that Zoom declares now, if it differed and was requested again.
+    pub declared_size: Option<u64>,
 }
 
-/// `asked` is how many bytes the request was for, `None` for all of them.
-fn shape(asked: Option<u64>, range: Option<ContentRange>, length: Option<u64>, part: u64) -> Shape {
-    match (range, length) {
-        (Some(range), _) => match (range.total, asked) {
-            (Some(total), _) if range.length() == total => Shape::Whole(total),
-            (Some(total), Some(asked)) if part_size(Some(total), asked) == asked => {
-                Shape::Parts(total)
-            }
-            (Some(total), _) => Shape::AskAgain {
-                length: Some(total),
-                range: true,
+/// Successful end of a run.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The object is stored.
+    Stored(StoredFile),
+    /// The deadline came first; the next run resumes the upload.
+    Unfinished {
+        /// Bytes of the parts that this run uploaded, never 0.
+        uploaded_bytes: u64,
+    },
+}
+
+impl Transfer<'_> {
+    /// Runs until the file is stored or the deadline is near: [`Settings::reserve`] before it, or a quarter of
+    /// the time if that is less. `upload` is the state that an earlier run saved. A run can be dropped at any
+    /// moment; the next one resumes from what S3 has.
+    ///
+    /// # Errors
+    /// Returns the reason why the file is not stored.
+    pub async fn run(
+        &self,
+        upload: Option<UploadState>,
+        deadline: Option<Instant>,
+    ) -> Result<Outcome, TransferError> {
+        let budget = TimeBudget::new(Instant::now(), deadline, self.settings.reserve);
+        let run = Run {
+            source: &self.source,
+            object: ObjectWriter {
+                bucket: self.bucket,
+                spec: self.object,
+                has_part_checksums: self.settings.has_part_checksums,
             },
-            (None, _) => Shape::AskAgain {
-                length: None,
-                range: false,
-            },
-        },
-        (None, Some(length)) if length <= part => Shape::Whole(length),
-        // We asked for all of it because Zoom had declared little.
-        (None, Some(length)) if asked.is_none() => Shape::AskAgain {
-            length: Some(length),
-            range: true,
-        },
-        (None, length) => Shape::Stream(length),
+            settings: self.settings,
+            journal: self.journal,
+            budget: Mutex::new(budget),
+            uploaded_bytes: AtomicU64::new(0),
+            is_stream: AtomicBool::new(false),
+        };
+        match budget.cutoff() {
+            None => run.execute(upload).await,
+            Some(cutoff) => tokio::time::timeout_at(cutoff.into(), run.execute(upload))
+                .await
+                .unwrap_or_else(|_| run.unfinished()),
+        }
     }
+}
+
+struct Run<'a> {
+    source: &'a Arc<SourceResolver>,
+    object: ObjectWriter<'a>,
+    settings: &'a Settings,
+    journal: &'a dyn Journal,
+    budget: Mutex<TimeBudget>,
+    /// Bytes of the parts that this run has uploaded.
+    uploaded_bytes: AtomicU64,
+    /// Whether the file arrives as one stream, which the next run cannot resume.
+    is_stream: AtomicBool,
 }
 
 impl Run<'_> {
-    pub(super) async fn work(&self, kept: Option<UploadState>) -> Result<Outcome, Halt> {
-        if kept.is_none() && self.target.order.strays {
-            self.target.abort_strays().await?;
+    async fn execute(&self, mut upload: Option<UploadState>) -> Result<Outcome, TransferError> {
+        self.source.require().await?;
+        if upload.is_none() && self.object.spec.is_retry {
+            self.object.abort_orphaned_uploads().await?;
         }
-        let mut kept = kept;
-        for _ in 0..MOST_BEGINNINGS {
-            let ended = match kept.take() {
-                Some(kept) => self.go_on(kept).await,
-                None => self.begin().await,
+        for _ in 0..MAX_STARTS {
+            let result = match upload.take() {
+                Some(upload) => self.resume(upload).await,
+                None => self.start().await,
             };
-            match ended {
-                Err(Halt::Changed) => self.says_over_again("source_changed"),
-                ended => return ended,
+            match result {
+                Err(TransferError::SourceChanged) => self.record_restart("source_changed"),
+                result => return result,
             }
         }
-        Err(Halt::Cause(Cause::Changing))
+        Err(TransferError::SourceChanged)
     }
 
-    fn says_over_again(&self, why: &'static str) {
-        metrics::count(Metric::UploadsRestarted, why);
-        tracing::warn!(key = self.target.order.key, why, "the upload starts over");
+    fn record_restart(&self, reason: &'static str) {
+        metrics::count(Metric::UploadsRestarted, reason);
+        tracing::warn!(key = self.object.spec.key, reason, "upload restarted");
     }
 
-    async fn begin(&self) -> Result<Outcome, Halt> {
-        let (mut length, mut ranged) = (self.target.order.declared, true);
-        for _ in 0..MOST_QUESTIONS {
-            let part = part_size(length, self.settings.part_size);
-            let asked = (ranged && length.is_none_or(|length| length > part)).then_some(part);
-            let range = asked.and_then(|asked| ByteRange::new(0, asked.checked_sub(1)?));
-            let answer = match self.source.open(range).await {
-                // No range of nothing.
-                Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable {
+    fn unfinished(&self) -> Result<Outcome, TransferError> {
+        match self.uploaded_bytes.load(Ordering::Relaxed) {
+            0 if self.is_stream.load(Ordering::Relaxed) => Err(TransferError::StreamTooSlow),
+            0 => Err(TransferError::NoProgress),
+            uploaded_bytes => Ok(Outcome::Unfinished { uploaded_bytes }),
+        }
+    }
+
+    /// Requests the first part. The response decides how the file is transferred.
+    async fn start(&self) -> Result<Outcome, TransferError> {
+        let (mut length, mut has_range) = (self.object.spec.declared_size, true);
+        for _ in 0..MAX_FIRST_REQUESTS {
+            let part_size = part_size(length, self.settings.part_size);
+            let requested =
+                (has_range && length.is_none_or(|length| length > part_size)).then_some(part_size);
+            let range = requested.and_then(|length| ByteRange::new(0, length.checked_sub(1)?));
+            let response = match self.source.open(range).await {
+                // An empty file has no satisfiable range.
+                Err(TransferError::Download(DownloadError::RangeNotSatisfiable {
                     total: Some(0),
-                }))) if asked.is_some() => {
-                    self.right_length(0)?;
-                    return self.put_bytes(Bytes::new()).await;
-                }
-                answer => answer?,
+                })) if requested.is_some() => return self.put_bytes(Bytes::new()).await,
+                response => response?,
             };
-            let (content_range, content_length) = (
-                answer.download.content_range,
-                answer.download.content_length,
-            );
-            match shape(asked, content_range, content_length, part) {
-                Shape::Whole(length) => return self.put(answer, range, length).await,
-                Shape::Parts(total) => {
-                    self.right_length(total)?;
-                    return self.in_parts(answer, total, part).await;
+            match response.head.layout(requested, part_size) {
+                Layout::Whole(length) => return self.put(response, range, length).await,
+                Layout::Parts(length) => {
+                    return self.upload_in_parts(response, length, part_size).await;
                 }
-                Shape::Stream(length) => return self.in_one_stream(answer, length).await,
-                Shape::AskAgain {
-                    length: known,
-                    range,
-                } => (length, ranged) = (known, range),
+                Layout::Stream(length) => return self.upload_stream(response, length).await,
+                Layout::Repeat {
+                    length: known_length,
+                    has_range: next_has_range,
+                } => (length, has_range) = (known_length, next_has_range),
             }
         }
-        Err(Halt::Cause(Cause::NoRange))
+        Err(TransferError::RangeIgnored)
     }
 
-    /// Refuses a length that the file must not have.
-    pub(super) fn right_length(&self, received: u64) -> Result<(), Halt> {
-        match self.target.order.declared {
-            Some(declared) if self.target.order.exact && declared != received => {
-                Err(Halt::Cause(Cause::Length { declared, received }))
+    async fn resume(&self, state: UploadState) -> Result<Outcome, TransferError> {
+        let upload = self.object.upload(state.id.clone());
+        let Some(mut parts) = upload.list_parts().await? else {
+            if let Some(outcome) = self.find_completed(&state).await? {
+                return Ok(outcome);
+            }
+            self.journal.clear_upload().await?;
+            self.record_restart("upload_gone");
+            return self.start().await;
+        };
+        let Some(layout) = state
+            .length
+            .and_then(|length| PartLayout::new(length, state.part_size))
+        else {
+            // A stream of unknown length cannot be resumed.
+            self.abort(&upload).await?;
+            self.record_restart("no_range");
+            return self.start().await;
+        };
+        parts.retain(|number, part| layout.is_part(*number, part.length));
+        let Some(missing) = (1..=layout.count()).find(|number| !parts.contains_key(number)) else {
+            return self
+                .complete(&upload, &parts, layout.length(), state.recognised)
+                .await;
+        };
+        let response = match self.source.open(layout.range_of(missing)).await {
+            Err(TransferError::Download(DownloadError::RangeNotSatisfiable { .. })) => {
+                self.abort(&upload).await?;
+                return Err(TransferError::SourceChanged);
+            }
+            response => response?,
+        };
+        match FileVersion::of_upload(&state, layout.length()).verify(&response.head) {
+            Ok(()) => {
+                metrics::count(Metric::UploadsResumed, "ok");
+                self.upload_parts(&upload, &state, layout, parts, response)
+                    .await
+            }
+            Err(TransferError::RangeIgnored) => {
+                self.abort(&upload).await?;
+                self.record_restart("no_range");
+                let length = response.head.content_length;
+                self.upload_stream(response, length).await
+            }
+            Err(error) => {
+                self.abort(&upload).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the object of an upload that an earlier run completed before it ended.
+    async fn find_completed(&self, state: &UploadState) -> Result<Option<Outcome>, TransferError> {
+        let crc = state.crc64nvme.as_deref().and_then(checksum::from_base64);
+        match (state.length, crc) {
+            (Some(length), Some(crc)) if self.object.is_stored(length, crc).await? => {
+                Ok(Some(self.stored(length, crc, state.recognised).await))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Stores a file that fits into one request, streaming its bytes.
+    async fn put(
+        &self,
+        response: Response,
+        range: Option<ByteRange>,
+        length: u64,
+    ) -> Result<Outcome, TransferError> {
+        self.verify_size(length)?;
+        if length == 0 {
+            return self.put_bytes(Bytes::new()).await;
+        }
+        let recognised = self.matches_type(response.body.peeked());
+        let version = response
+            .head
+            .content_range
+            .map(|_| FileVersion::of_response(&response.head, length));
+        let body = UploadBody::new(self.source, response, range, length, version);
+        let crc = self.object.put(&body).await?;
+        Ok(self.stored(length, crc, recognised).await)
+    }
+
+    /// Stores a file from memory.
+    async fn put_bytes(&self, bytes: Bytes) -> Result<Outcome, TransferError> {
+        let (length, recognised) = (bytes.len() as u64, self.matches_type(&bytes));
+        self.verify_size(length)?;
+        let crc = self.object.put_bytes(bytes).await?;
+        Ok(self.stored(length, crc, recognised).await)
+    }
+
+    /// Stores a file in parts; `first` is the response for the first part.
+    async fn upload_in_parts(
+        &self,
+        first: Response,
+        length: u64,
+        part_size: u64,
+    ) -> Result<Outcome, TransferError> {
+        self.verify_size(length)?;
+        let layout = PartLayout::new(length, part_size).ok_or(TransferError::RangeIgnored)?;
+        let recognised = self.matches_type(first.body.peeked());
+        let (upload, state) = self
+            .create_upload(&first.head, Some(length), part_size, recognised)
+            .await?;
+        self.upload_parts(&upload, &state, layout, BTreeMap::new(), first)
+            .await
+    }
+
+    /// Uploads the parts that are missing from `parts`, and completes the upload if none is left.
+    async fn upload_parts(
+        &self,
+        upload: &MultipartUpload<'_>,
+        state: &UploadState,
+        layout: PartLayout,
+        mut parts: BTreeMap<u32, UploadedPart>,
+        first: Response,
+    ) -> Result<Outcome, TransferError> {
+        let uploader = PartUploader {
+            source: self.source,
+            upload,
+            journal: self.journal,
+            settings: self.settings,
+            version: FileVersion::of_upload(state, layout.length()),
+            layout,
+            budget: &self.budget,
+            uploaded_bytes: &self.uploaded_bytes,
+        };
+        match uploader.upload_missing(&mut parts, first).await {
+            Ok(()) if parts.len() < layout.count() as usize => self.unfinished(),
+            Ok(()) => {
+                self.complete(upload, &parts, layout.length(), state.recognised)
+                    .await
+            }
+            Err(error @ TransferError::SourceChanged) => {
+                self.abort(upload).await?;
+                Err(error)
+            }
+            // An operator or the holder of a newer lease aborted it.
+            Err(error @ TransferError::UploadGone) => {
+                self.journal.verify_lease().await?;
+                self.journal.clear_upload().await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a file from a host without range support. A later run can resume it only if the host supports
+    /// ranges by then, so nothing counts as uploaded.
+    async fn upload_stream(
+        &self,
+        response: Response,
+        length: Option<u64>,
+    ) -> Result<Outcome, TransferError> {
+        self.is_stream.store(true, Ordering::Relaxed);
+        if let Some(length) = length {
+            self.verify_size(length)?;
+        }
+        let recognised = self.matches_type(response.body.peeked());
+        let part_size = part_size(length, self.settings.part_size);
+        let Response { head, body } = response;
+        let mut reader = PartReader::new(body, part_size);
+        let mut part = reader.next_part().await?;
+        if (part.len() as u64) < part_size {
+            return self.put_bytes(part).await;
+        }
+        let (upload, _) = self
+            .create_upload(&head, length, part_size, recognised)
+            .await?;
+        let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
+        let (mut parts, mut bytes, mut number) = (BTreeMap::new(), 0u64, 0u32);
+        let max_bytes = self.exact_size().unwrap_or(u64::MAX);
+        while !part.is_empty() {
+            number += 1;
+            bytes += part.len() as u64;
+            if u64::from(number) > MAX_PARTS || bytes > max_bytes {
+                return Err(TransferError::BodyTooLong);
+            }
+            parts.insert(number, upload.upload_part_bytes(number, part).await?);
+            if progress.should_save(Instant::now(), bytes, length) {
+                self.journal.save_progress(bytes).await?;
+            }
+            part = reader.next_part().await?;
+        }
+        self.verify_size(bytes)?;
+        self.complete(&upload, &parts, bytes, recognised).await
+    }
+
+    /// Creates a multipart upload and saves it.
+    async fn create_upload(
+        &self,
+        head: &ResponseHead,
+        length: Option<u64>,
+        part_size: u64,
+        recognised: Option<bool>,
+    ) -> Result<(MultipartUpload<'_>, UploadState), TransferError> {
+        let upload = self.object.create_upload().await?;
+        let state = UploadState {
+            id: upload.id.clone(),
+            length,
+            validator: head.validator.clone(),
+            source: head.kind,
+            part_size,
+            recognised,
+            crc64nvme: None,
+        };
+        if let Err(error) = self.journal.save_upload(&state).await {
+            // If the write succeeded after all, the next run finds that the upload is gone.
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(%error, "unsaved upload not aborted");
+            }
+            return Err(error);
+        }
+        Ok((upload, state))
+    }
+
+    /// Completes the upload and verifies that the object is stored.
+    async fn complete(
+        &self,
+        upload: &MultipartUpload<'_>,
+        parts: &BTreeMap<u32, UploadedPart>,
+        length: u64,
+        recognised: Option<bool>,
+    ) -> Result<Outcome, TransferError> {
+        let crc = checksum::combine(parts.values().map(|part| (part.crc, part.length)));
+        // The next run identifies the object by this checksum if this one ends before it saves the result.
+        // The write also verifies the lease for the last time.
+        self.journal
+            .save_checksum(&checksum::to_base64(crc))
+            .await?;
+        match upload.complete(parts, length, crc).await {
+            Ok(()) => {}
+            Err(TransferError::UploadGone) if self.object.is_stored(length, crc).await? => {}
+            Err(error) => {
+                match error {
+                    TransferError::UploadGone => self.journal.clear_upload().await?,
+                    TransferError::PartsRejected(_) => self.abort(upload).await?,
+                    _ => {}
+                }
+                return Err(error);
+            }
+        }
+        Ok(self.stored(length, crc, recognised).await)
+    }
+
+    /// Aborts an upload while the lease is held, so that a later run knows that it is gone.
+    async fn abort(&self, upload: &MultipartUpload<'_>) -> Result<(), TransferError> {
+        self.journal.verify_lease().await?;
+        upload.abort().await?;
+        self.journal.clear_upload().await
+    }
+
+    async fn stored(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
+        let declared_size = match self.object.spec.declared_size {
+            // Zoom may have corrected the size meanwhile.
+            Some(declared) if declared != bytes => self.source.declared_size().await,
+            _ => None,
+        };
+        Outcome::Stored(StoredFile {
+            bytes,
+            crc64nvme: checksum::to_base64(crc),
+            recognised,
+            declared_size,
+        })
+    }
+
+    /// Size that the file must have; `None` if the declared size is not binding.
+    fn exact_size(&self) -> Option<u64> {
+        let spec = self.object.spec;
+        spec.declared_size.filter(|_| spec.is_size_exact)
+    }
+
+    fn verify_size(&self, received: u64) -> Result<(), TransferError> {
+        match self.exact_size() {
+            Some(declared) if declared != received => {
+                Err(TransferError::SizeMismatch { declared, received })
             }
             _ => Ok(()),
         }
     }
 
-    /// What Zoom declares now of a file whose length is another than it had declared: it may have learnt.
-    async fn declared_now(&self, received: u64) -> Option<u64> {
-        match self.target.order.declared {
-            Some(declared) if declared != received => self.host.declared_now().await,
-            _ => None,
-        }
-    }
-
-    async fn put(
-        &self,
-        answer: Answer,
-        range: Option<ByteRange>,
-        length: u64,
-    ) -> Result<Outcome, Halt> {
-        self.right_length(length)?;
-        if length == 0 {
-            return self.put_bytes(Bytes::new()).await;
-        }
-        let recognised = self.recognised(answer.body.peeked());
-        let declared = self.declared_now(length).await;
-        let expected = answer.download.content_range.map(|_| Identity {
-            length,
-            validator: answer.validator.clone(),
-            kind: answer.kind,
-        });
-        let feed = Feed::new(self.source.way(), answer, range, length, expected);
-        let crc = self.target.put(&feed, length).await.map_err(halt)?;
-        Ok(Outcome::Stored(Stored {
-            bytes: length,
-            crc64nvme: proof::to_base64(crc),
-            recognised,
-            declared,
-        }))
-    }
-
-    /// Stores a file that is in memory, all of it.
-    pub(super) async fn put_bytes(&self, bytes: Bytes) -> Result<Outcome, Halt> {
-        let (length, recognised) = (bytes.len() as u64, self.recognised(&bytes));
-        let declared = self.declared_now(length).await;
-        let crc = self.target.put_bytes(bytes).await?;
-        Ok(Outcome::Stored(Stored {
-            bytes: length,
-            crc64nvme: proof::to_base64(crc),
-            recognised,
-            declared,
-        }))
-    }
-
-    pub(super) fn recognised(&self, head: &[u8]) -> Option<bool> {
-        proof::is_recognised(&self.target.order.extension, head)
-    }
-
-    /// Begins a multipart upload, and has it remembered at once.
-    pub(super) async fn begin_upload(
-        &self,
-        answer: &Answer,
-        length: Option<u64>,
-        part_size: u64,
-        recognised: Option<bool>,
-    ) -> Result<(Upload<'_>, UploadState), Halt> {
-        let upload = self.target.begin().await?;
-        let kept = UploadState {
-            id: upload.id.clone(),
-            length,
-            validator: answer.validator.clone(),
-            source: answer.kind,
-            part_size,
-            recognised,
-            crc64nvme: None,
-        };
-        if let Err(error) = self.host.begun(&kept).await {
-            // Nobody else knows of it. Should it have been noted after all, the next owner finds that it is
-            // gone.
-            if let Err(failure) = upload.abort().await {
-                tracing::warn!(error = %failure, "an upload that could not be noted is left");
-            }
-            return Err(error.into());
-        }
-        Ok((upload, kept))
-    }
-
-    async fn go_on(&self, kept: UploadState) -> Result<Outcome, Halt> {
-        let upload = Upload {
-            target: self.target,
-            id: kept.id.clone(),
-        };
-        let Some(mut done) = upload.parts().await? else {
-            if let Some(stored) = self.completed_before(&kept).await? {
-                return Ok(Outcome::Stored(stored));
-            }
-            self.host.dropped().await?;
-            self.says_over_again("upload_gone");
-            return self.begin().await;
-        };
-        let Some(parts) = kept
-            .length
-            .and_then(|length| Parts::new(length, kept.part_size))
-        else {
-            // A stream of unknown length cannot be entered in its middle.
-            self.drop_upload(&upload).await?;
-            self.says_over_again("no_range");
-            return self.begin().await;
-        };
-        done.retain(|number, part| part.length == parts.length_of(*number) && part.length > 0);
-        let missing = parts.missing(|number| done.get(&number).map(|part| part.length));
-        let Some(range) = missing.first().and_then(|first| parts.range_of(*first)) else {
-            return self
-                .finish(&upload, &done, parts.length(), kept.recognised)
-                .await;
-        };
-        let answer = match self.source.open(Some(range)).await {
-            Err(Halt::Cause(Cause::Download(DownloadError::RangeNotSatisfiable { .. }))) => {
-                self.drop_upload(&upload).await?;
-                return Err(Halt::Changed);
-            }
-            answer => answer?,
-        };
-        let expected = Identity {
-            length: parts.length(),
-            validator: kept.validator.clone(),
-            kind: kept.source,
-        };
-        match expected.check(&answer) {
-            Ok(()) => {
-                metrics::count(Metric::UploadsResumed, "ok");
-                self.fill(&upload, &kept, parts, done, answer).await
-            }
-            Err(Mismatch::Changed) => {
-                self.drop_upload(&upload).await?;
-                Err(Halt::Changed)
-            }
-            Err(Mismatch::NoRange) => {
-                self.drop_upload(&upload).await?;
-                self.says_over_again("no_range");
-                let length = answer.download.content_length;
-                self.in_one_stream(answer, length).await
-            }
-        }
-    }
-
-    /// Whether an earlier run has completed the upload, and died before it could say so.
-    async fn completed_before(&self, kept: &UploadState) -> Result<Option<Stored>, Halt> {
-        let crc = kept.crc64nvme.as_deref().and_then(proof::from_base64);
-        let (Some(length), Some(crc)) = (kept.length, crc) else {
-            return Ok(None);
-        };
-        if !self.target.holds(length, crc).await? {
-            return Ok(None);
-        }
-        Ok(Some(self.stored(length, crc, kept.recognised).await))
-    }
-
-    async fn stored(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Stored {
-        Stored {
-            bytes,
-            crc64nvme: proof::to_base64(crc),
-            recognised,
-            declared: self.declared_now(bytes).await,
-        }
-    }
-
-    /// Makes the object of all its parts.
-    pub(super) async fn finish(
-        &self,
-        upload: &Upload<'_>,
-        done: &BTreeMap<u32, StoredPart>,
-        length: u64,
-        recognised: Option<bool>,
-    ) -> Result<Outcome, Halt> {
-        let crc = proof::combined(done.values().map(|part| (part.crc, part.length)));
-        // By this an owner after us knows the object, should we not come to say what it is. It is the last
-        // look whether the file is still ours, too.
-        self.host.summed(&proof::to_base64(crc)).await?;
-        match upload.complete(done, length, crc).await? {
-            Completed::Done => {}
-            Completed::NoSuchUpload if self.target.holds(length, crc).await? => {}
-            Completed::NoSuchUpload => {
-                self.host.dropped().await?;
-                return Err(Halt::Cause(Cause::UploadGone));
-            }
-            Completed::NotProven(code) => {
-                self.drop_upload(upload).await?;
-                return Err(Halt::Cause(Cause::NotProven(code)));
-            }
-        }
-        Ok(Outcome::Stored(self.stored(length, crc, recognised).await))
-    }
-
-    /// Gives up an upload: only while the file is ours, and so that an owner after us knows it.
-    pub(super) async fn drop_upload(&self, upload: &Upload<'_>) -> Result<(), TransferError> {
-        self.host.hold().await?;
-        upload.abort().await?;
-        self.host.dropped().await
-    }
-
-    pub(super) fn allowance(&self) -> MutexGuard<'_, Allowance> {
-        // Plain values, valid after any panic.
-        self.allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What it means for the transfer that a request with Zoom's bytes in it failed.
-pub(super) fn halt(error: SendError) -> Halt {
-    match error {
-        SendError::S3(failure) => failure.into(),
-        SendError::Source(FeedError::Body(error)) => Halt::Cause(Cause::Body(error)),
-        SendError::Source(FeedError::Refused(error)) => Halt::Cause(Cause::Download(error)),
-        SendError::Source(FeedError::Mismatch(Mismatch::Changed)) => Halt::Changed,
-        SendError::Source(FeedError::Mismatch(Mismatch::NoRange)) => Halt::Cause(Cause::NoRange),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::plan::{MIB, SMALLEST_PART};
-    use super::*;
-
-    fn range(length: u64, total: Option<u64>) -> Option<ContentRange> {
-        Some(ContentRange {
-            first: 0,
-            last: length - 1,
-            total,
-        })
-    }
-
-    fn again(length: Option<u64>, range: bool) -> Shape {
-        Shape::AskAgain { length, range }
-    }
-
-    #[test]
-    fn the_first_answer_decides_how_the_file_travels() {
-        const PART: u64 = SMALLEST_PART;
-        let huge = 100_000 * MIB;
-        for (asked, content_range, content_length, expected) in [
-            (
-                Some(PART),
-                range(PART, Some(3 * PART)),
-                Some(PART),
-                Shape::Parts(3 * PART),
-            ),
-            (
-                Some(PART),
-                range(PART, Some(PART)),
-                Some(PART),
-                Shape::Whole(PART),
-            ),
-            (Some(PART), range(9, Some(9)), None, Shape::Whole(9)),
-            (Some(PART), range(PART, None), None, again(None, false)),
-            (
-                Some(PART),
-                range(PART, Some(huge)),
-                Some(PART),
-                again(Some(huge), true),
-            ),
-            (
-                Some(PART),
-                None,
-                Some(3 * PART),
-                Shape::Stream(Some(3 * PART)),
-            ),
-            (Some(PART), None, Some(5), Shape::Whole(5)),
-            (Some(PART), None, None, Shape::Stream(None)),
-            (None, None, Some(5), Shape::Whole(5)),
-            (None, None, Some(3 * PART), again(Some(3 * PART), true)),
-            (None, None, None, Shape::Stream(None)),
-        ] {
-            let found = shape(asked, content_range, content_length, PART);
-            assert_eq!(
-                found, expected,
-                "{asked:?} {content_range:?} {content_length:?}"
-            );
-        }
+    fn matches_type(&self, head: &[u8]) -> Option<bool> {
+        content::matches_type(&self.object.spec.extension, head)
     }
 }

@@ -1,97 +1,90 @@
-//! What of a transfer can be set.
+//! Settings of the transfer engine.
 
 use std::time::Duration;
 
 use reelay_runtime::environment::{ConfigError, Variables};
 
-use super::pace::{ProgressRule, StallRule};
-use super::plan::SMALLEST_PART;
+use super::parts::MIN_PART_SIZE;
+use super::timing::{ProgressInterval, StallLimit};
 
-/// How a transfer goes about it.
+/// Settings of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Ranges that are fetched at the same time, each over a connection of its own.
+    /// Number of ranges that are downloaded concurrently, each over its own connection.
     pub connections: usize,
-    /// Bytes of a part, at least. S3 takes none below 5 MiB but the last.
+    /// Minimum part size in bytes. S3 requires 5 MiB for every part but the last.
     pub part_size: u64,
-    /// Whether each streamed part carries its checksum, so that S3 refuses the part that came to harm.
-    /// Without, S3 compares the checksum of the whole alone: still nothing false lies under the key, but all
-    /// parts are sent again. Over plain HTTP the SDK signs what carries a checksum, which costs more than
-    /// all the rest; no function runs without.
-    pub part_checksums: bool,
-    /// When a source counts as stalled.
-    pub stall: StallRule,
-    /// How long a source may take to begin its answer.
-    pub answer: Duration,
-    /// How often a part is tried before the whole transfer goes back to the queue.
-    pub part_tries: u32,
-    /// The pause after a part's first failure; it doubles with each.
-    pub part_pause: Duration,
-    /// What is kept of the function's time for handing over.
+    /// Whether each streamed part carries a checksum, so that S3 rejects a corrupt part. Without it S3 compares
+    /// only the checksum of the whole file. Functions always send it; benchmarks over plain HTTP do not,
+    /// because there the SDK also signs the body.
+    pub has_part_checksums: bool,
+    /// When a response body counts as stalled.
+    pub stall: StallLimit,
+    /// Time that a download host has to send the response head.
+    pub response_timeout: Duration,
+    /// Number of attempts per part before the message is retried.
+    pub max_part_attempts: u32,
+    /// Delay after a part's first failure; it doubles with each attempt.
+    pub part_retry_delay: Duration,
+    /// Time before the deadline that is reserved for handing the file to the next invocation.
     pub reserve: Duration,
-    /// How often progress is noted.
-    pub progress: ProgressRule,
+    /// How often progress is saved.
+    pub progress: ProgressInterval,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             connections: 8,
-            part_size: SMALLEST_PART,
-            part_checksums: true,
-            // Before the SDK, which looks at the other side, loses its patience (20 s).
-            stall: StallRule {
+            part_size: MIN_PART_SIZE,
+            has_part_checksums: true,
+            // Shorter than the SDK's own stall timeout towards S3 (20 s).
+            stall: StallLimit {
                 window: Duration::from_secs(10),
-                floor: 64 * 1024,
+                min_bytes: 64 * 1024,
             },
-            answer: Duration::from_secs(20),
-            part_tries: 3,
-            part_pause: Duration::from_millis(100),
+            response_timeout: Duration::from_secs(20),
+            max_part_attempts: 3,
+            part_retry_delay: Duration::from_millis(100),
             reserve: Duration::from_secs(5),
-            progress: ProgressRule {
-                every: Duration::from_secs(3),
-                percent: 2,
+            progress: ProgressInterval {
+                min_elapsed: Duration::from_secs(3),
+                min_percent: 2,
             },
         }
     }
 }
 
 impl Settings {
-    /// Reads `DOWNLOAD_CONNECTIONS`, and `DOWNLOAD_STALL_SECONDS`, which may be a fraction; both may be
-    /// absent.
+    /// Reads `DOWNLOAD_CONNECTIONS` and `DOWNLOAD_STALL_SECONDS` (fractions allowed). Both are optional.
     ///
     /// # Errors
-    /// If one of them is no number in its range.
-    pub fn read(variables: &Variables) -> Result<Self, ConfigError> {
+    /// Returns [`ConfigError`] if a value is not a number or out of range.
+    pub fn from_env(variables: &Variables) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
-        let unusable = |name: &str, reason: &str| ConfigError::Invalid {
+        let invalid = |name: &str, reason: &str| ConfigError::Invalid {
             name: name.to_owned(),
             reason: reason.to_owned(),
         };
         if variables.optional("DOWNLOAD_CONNECTIONS").is_some() {
             settings.connections = variables.parsed("DOWNLOAD_CONNECTIONS")?;
             if !(1..=64).contains(&settings.connections) {
-                return Err(unusable("DOWNLOAD_CONNECTIONS", "not from 1 to 64"));
+                return Err(invalid("DOWNLOAD_CONNECTIONS", "not from 1 to 64"));
             }
         }
         if variables.optional("DOWNLOAD_STALL_SECONDS").is_some() {
             let seconds: f64 = variables.parsed("DOWNLOAD_STALL_SECONDS")?;
             let window = Duration::try_from_secs_f64(seconds)
                 .ok()
-                .filter(|window| !window.is_zero() && *window <= Duration::from_secs(60));
-            settings.stall.window = window
-                .ok_or_else(|| unusable("DOWNLOAD_STALL_SECONDS", "not above 0 and up to 60"))?;
-            settings.answer = settings
-                .answer
-                .min(window_of_an_answer(settings.stall.window));
+                .filter(|window| !window.is_zero() && *window <= Duration::from_secs(60))
+                .ok_or_else(|| invalid("DOWNLOAD_STALL_SECONDS", "not above 0 and up to 60"))?;
+            settings.stall.window = window;
+            // A response head may take longer than a pause within the body.
+            let response_timeout = (window * 2).max(Duration::from_secs(5));
+            settings.response_timeout = settings.response_timeout.min(response_timeout);
         }
         Ok(settings)
     }
-}
-
-/// Whoever has no patience for a body has little for its beginning, which may take longer all the same.
-fn window_of_an_answer(stall: Duration) -> Duration {
-    (stall * 2).max(Duration::from_secs(5))
 }
 
 #[cfg(test)]
@@ -101,21 +94,22 @@ mod tests {
     use super::*;
 
     fn read(name: &str, value: &str) -> Result<Settings, ConfigError> {
-        Settings::read(&Variables::new(HashMap::from([(
-            name.to_owned(),
-            value.to_owned(),
-        )])))
+        let variables = HashMap::from([(name.to_owned(), value.to_owned())]);
+        Settings::from_env(&Variables::new(variables))
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_by_name() {
-        assert_eq!(
-            Settings::read(&Variables::default()),
-            Ok(Settings::default())
-        );
+    fn variables_override_defaults() {
+        let defaults = Settings::from_env(&Variables::default());
+        assert_eq!(defaults, Ok(Settings::default()));
         assert_eq!(read("DOWNLOAD_CONNECTIONS", "16").unwrap().connections, 16);
         let short = read("DOWNLOAD_STALL_SECONDS", "0.25").unwrap();
         assert_eq!(short.stall.window, Duration::from_millis(250));
+        assert_eq!(short.response_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn invalid_values_are_rejected_by_name() {
         for (name, value) in [
             ("DOWNLOAD_CONNECTIONS", "0"),
             ("DOWNLOAD_CONNECTIONS", "65"),

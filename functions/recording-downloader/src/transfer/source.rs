@@ -1,254 +1,217 @@
-//! Opening the file, or a range of it, at Zoom: which address, which token, and what to hold an answer
-//! against.
-//!
-//! All requests of a transfer share one place on the ladder of (URL, token) pairs. Whoever is refused
-//! climbs for all; who was refused on a rung that has been left meanwhile just asks again.
+//! Download sources: the (URL, token) candidates of a file, tried in order.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reelay_store::recordings::SourceKind;
-use reelay_zoom::{ByteRange, Download, DownloadError, DownloadHosts, NetworkError, ZoomClient};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use reelay_domain::upload::SourceKind;
+use reelay_zoom::{ByteRange, DownloadError, DownloadHosts, NetworkError, ZoomClient};
 use secrecy::SecretString;
 
-use super::body::{BodyError, WatchedBody};
-use super::pace::StallRule;
-use super::{Cause, Halt, Host};
+use super::content;
+use super::error::{TransferError, tries_next_candidate};
+use super::response::{FileVersion, Response};
+use super::settings::Settings;
+use super::timing::StallLimit;
 
-/// A place to fetch the file from.
+/// A URL and the token to send with it.
 #[derive(Debug, Clone)]
-pub struct Rung {
-    /// Where; a credential.
+pub struct Candidate {
+    /// Download URL, which counts as a credential.
     pub url: SecretString,
-    /// Goes to the URL's own host only.
-    pub bearer: Option<SecretString>,
-    /// Validators are compared within one kind only.
+    /// Bearer token, sent only to the URL's own host.
+    pub token: SecretString,
+    /// Kind of the URL.
     pub kind: SourceKind,
 }
 
-/// The file as an answer describes it: later answers must describe the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) length: u64,
-    pub(crate) validator: Option<String>,
-    pub(crate) kind: SourceKind,
+/// What Zoom's API returns for a file.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Candidates in the order in which they are tried.
+    pub candidates: Vec<Candidate>,
+    /// Declared size in bytes.
+    pub declared_size: Option<u64>,
 }
 
-/// Why an answer is no further range of the same file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mismatch {
-    /// Another file lies there now.
-    Changed,
-    /// All of it came, instead of the range.
-    NoRange,
+/// Position in the list of candidates, common to all requests of a transfer.
+#[derive(Clone, Default)]
+struct Position {
+    index: usize,
+    /// Target of the candidate's redirect; requests for further ranges go there directly.
+    redirect: Option<SecretString>,
 }
 
-impl Identity {
-    /// Holds an answer to a ranged request against the file that is expected.
-    pub(crate) fn check(&self, answer: &Answer) -> Result<(), Mismatch> {
-        let range = answer.download.content_range.ok_or(Mismatch::NoRange)?;
-        let same_length = range.total.is_none_or(|total| total == self.length);
-        let validators = (&self.validator, &answer.validator);
-        let same_file = match validators {
-            (Some(expected), Some(found)) if self.kind == answer.kind => expected == found,
-            _ => true,
-        };
-        if same_length && same_file {
-            Ok(())
-        } else {
-            Err(Mismatch::Changed)
-        }
-    }
-}
-
-/// A file, or a range of it, that has begun to arrive.
-pub(crate) struct Answer {
-    /// The head; its body is in `body`.
-    pub(crate) download: Head,
-    pub(crate) validator: Option<String>,
-    pub(crate) kind: SourceKind,
-    pub(crate) body: WatchedBody,
-}
-
-/// What of a [`Download`] is still needed once its body has been taken.
-pub(crate) struct Head {
-    pub(crate) content_length: Option<u64>,
-    pub(crate) content_range: Option<reelay_zoom::ContentRange>,
-}
-
-/// Whether the next rung may do better. What is not about this URL and this token will not change by
-/// trying others.
-fn climbs(error: &DownloadError) -> bool {
-    matches!(
-        error,
-        DownloadError::Unauthorized
-            | DownloadError::Forbidden
-            | DownloadError::HtmlInsteadOfFile
-            | DownloadError::NotFound
-            | DownloadError::Gone
-            | DownloadError::DisallowedUrl(_)
-    )
-}
-
-struct Place {
-    number: usize,
-    rung: Rung,
-    /// Where the rung's URL redirected to. While it lives, asking there saves a request a range.
-    direct: Option<SecretString>,
-}
-
-/// The way to the file at the moment. It climbs no ladder by itself, so that it can be shared with bodies
-/// that outlive any borrow.
-pub(crate) struct Way {
+/// Opens a file with the first candidate that works: the URL from the event, then those from Zoom's API.
+/// The API is called at most once, and only if needed.
+pub struct SourceResolver {
     zoom: ZoomClient,
     hosts: DownloadHosts,
-    answer: Duration,
-    stall: StallRule,
-    place: Mutex<Place>,
+    response_timeout: Duration,
+    stall: StallLimit,
+    event: Option<Candidate>,
+    listing: Shared<BoxFuture<'static, Result<Listing, TransferError>>>,
+    position: Mutex<Position>,
 }
 
-impl Way {
-    /// Asks for the file, or a range of it. An error comes with the rung on which it was met.
-    pub(crate) async fn ask(
-        &self,
-        range: Option<ByteRange>,
-    ) -> Result<Answer, (usize, DownloadError)> {
-        let (number, rung, direct) = {
-            let place = self.place();
-            (place.number, place.rung.clone(), place.direct.clone())
-        };
-        let failed = |error| (number, error);
-        if let Some(direct) = direct {
-            match self.request(&direct, None, rung.kind, range).await {
-                Ok((answer, _)) => return Ok(answer),
-                // It has expired, perhaps: the rung itself says whether it still holds.
-                Err(error) if climbs(&error) => self.redirects_to(number, None),
-                Err(error) => return Err(failed(error)),
+impl SourceResolver {
+    /// Creates a resolver. `event` is the candidate from the event; `listing` calls Zoom's API.
+    pub fn new(
+        zoom: &ZoomClient,
+        hosts: &DownloadHosts,
+        settings: &Settings,
+        event: Option<Candidate>,
+        listing: impl Future<Output = Result<Listing, TransferError>> + Send + 'static,
+    ) -> Self {
+        Self {
+            zoom: zoom.clone(),
+            hosts: hosts.clone(),
+            response_timeout: settings.response_timeout,
+            stall: settings.stall,
+            event,
+            listing: listing.boxed().shared(),
+            position: Mutex::default(),
+        }
+    }
+
+    /// Checks that there is a first candidate.
+    pub(super) async fn require(&self) -> Result<(), TransferError> {
+        let first = self.candidate(0).await?;
+        first.map(|_| ()).ok_or(TransferError::NoSource)
+    }
+
+    /// Size that Zoom's API declares now, if it is available.
+    pub(super) async fn declared_size(&self) -> Option<u64> {
+        match self.listing.clone().await {
+            Ok(listing) => listing.declared_size,
+            Err(error) => {
+                tracing::info!(%error, "declared size not refreshed");
+                None
             }
         }
-        let (answer, direct) = self
-            .request(&rung.url, rung.bearer.as_ref(), rung.kind, range)
-            .await
-            .map_err(failed)?;
-        if direct.is_some() {
-            self.redirects_to(number, direct);
+    }
+
+    /// Opens a range of a known version of the file.
+    pub(super) async fn open_version(
+        &self,
+        range: Option<ByteRange>,
+        version: &FileVersion,
+    ) -> Result<Response, TransferError> {
+        let response = match self.open(range).await {
+            // The file is now shorter.
+            Err(TransferError::Download(DownloadError::RangeNotSatisfiable { .. })) => {
+                return Err(TransferError::SourceChanged);
+            }
+            response => response?,
+        };
+        version.verify(&response.head)?;
+        Ok(response)
+    }
+
+    /// Opens the file or a range of it with the first candidate, from the current one on, that is accepted.
+    pub(super) async fn open(&self, range: Option<ByteRange>) -> Result<Response, TransferError> {
+        loop {
+            let position = self.position().clone();
+            let candidate = self.candidate(position.index).await?;
+            let candidate = candidate.ok_or(TransferError::NoSource)?;
+            let error = match self.request(&candidate, &position, range).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let has_next =
+                tries_next_candidate(&error) && self.candidate(position.index + 1).await?.is_some();
+            if !has_next {
+                return Err(TransferError::Download(error));
+            }
+            self.advance(position.index);
         }
-        Ok(answer)
+    }
+
+    async fn candidate(&self, index: usize) -> Result<Option<Candidate>, TransferError> {
+        let index = match &self.event {
+            Some(event) if index == 0 => return Ok(Some(event.clone())),
+            Some(_) => index - 1,
+            None => index,
+        };
+        match self.listing.clone().await {
+            Ok(listing) => Ok(listing.candidates.get(index).cloned()),
+            Err(error) if error.is_final_lookup() && self.event.is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn request(
         &self,
+        candidate: &Candidate,
+        position: &Position,
+        range: Option<ByteRange>,
+    ) -> Result<Response, DownloadError> {
+        let Candidate { url, token, kind } = candidate;
+        if let Some(redirect) = &position.redirect {
+            match self.send(redirect, None, *kind, range).await {
+                Ok((response, _)) => return Ok(response),
+                // The redirect target may have expired while the candidate is still valid.
+                Err(error) if tries_next_candidate(&error) => {
+                    self.set_redirect(position.index, None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let (response, redirect) = self.send(url, Some(token), *kind, range).await?;
+        if redirect.is_some() {
+            self.set_redirect(position.index, redirect);
+        }
+        Ok(response)
+    }
+
+    /// Sends one request. Also returns the redirect target if it needs no token.
+    async fn send(
+        &self,
         url: &SecretString,
-        bearer: Option<&SecretString>,
+        token: Option<&SecretString>,
         kind: SourceKind,
         range: Option<ByteRange>,
-    ) -> Result<(Answer, Option<SecretString>), DownloadError> {
-        let begins = self.zoom.download(&self.hosts, url, bearer, range);
-        let download = tokio::time::timeout(self.answer, begins)
+    ) -> Result<(Response, Option<SecretString>), DownloadError> {
+        let download = self.zoom.download(&self.hosts, url, token, range);
+        let download = tokio::time::timeout(self.response_timeout, download)
             .await
             .map_err(|_| DownloadError::Network(NetworkError::Timeout))??;
-        // Only an address that wants no token can be asked without one.
-        let direct =
-            (bearer.is_some() && !download.is_authorized).then(|| download.final_url.clone());
-        let mut answer = self.answer(download, kind);
+        let redirect =
+            (token.is_some() && !download.is_authorized).then(|| download.final_url.clone());
+        let mut response = Response::new(download, kind, self.stall);
         if range.is_none_or(|range| range.first() == 0) {
-            let head = answer.body.peek().await.map_err(|error| match error {
-                BodyError::Network(error) => DownloadError::Network(error),
+            let head = response.body.peek().await.map_err(|error| match error {
+                TransferError::Network(error) => DownloadError::Network(error),
                 _ => DownloadError::Network(NetworkError::Timeout),
             })?;
-            if super::proof::is_page(head) {
+            if content::is_html(head) {
                 return Err(DownloadError::HtmlInsteadOfFile);
             }
         }
-        Ok((answer, direct))
+        Ok((response, redirect))
     }
 
-    fn answer(&self, download: Download, kind: SourceKind) -> Answer {
-        Answer {
-            validator: download.etag.or(download.last_modified),
-            kind,
-            body: WatchedBody::new(download.body, self.stall),
-            download: Head {
-                content_length: download.content_length,
-                content_range: download.content_range,
-            },
+    /// Moves to the next candidate, unless a concurrent request already did.
+    fn advance(&self, from: usize) {
+        let mut position = self.position();
+        if position.index == from {
+            *position = Position {
+                index: from + 1,
+                redirect: None,
+            };
         }
     }
 
-    fn redirects_to(&self, number: usize, direct: Option<SecretString>) {
-        let mut place = self.place();
-        if place.number == number {
-            place.direct = direct;
+    fn set_redirect(&self, index: usize, redirect: Option<SecretString>) {
+        let mut position = self.position();
+        if position.index == index {
+            position.redirect = redirect;
         }
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        // No update of it spans two statements that may panic.
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The way, and who knows the next rung.
-pub(crate) struct Source<'a> {
-    host: &'a dyn Host,
-    way: std::sync::Arc<Way>,
-    climbing: tokio::sync::Mutex<()>,
-}
-
-impl<'a> Source<'a> {
-    /// Begins on the lowest rung.
-    pub(crate) async fn new(
-        zoom: &ZoomClient,
-        hosts: &DownloadHosts,
-        settings: &super::Settings,
-        host: &'a dyn Host,
-    ) -> Result<Self, Halt> {
-        let rung = host.rung(0).await?.ok_or(Halt::Cause(Cause::NoSource))?;
-        Ok(Self {
-            host,
-            way: std::sync::Arc::new(Way {
-                zoom: zoom.clone(),
-                hosts: hosts.clone(),
-                answer: settings.answer,
-                stall: settings.stall,
-                place: Mutex::new(Place {
-                    number: 0,
-                    rung,
-                    direct: None,
-                }),
-            }),
-            climbing: tokio::sync::Mutex::new(()),
-        })
-    }
-
-    pub(crate) fn way(&self) -> &std::sync::Arc<Way> {
-        &self.way
-    }
-
-    /// Opens the file, or a range of it, on the first rung from here on that holds.
-    pub(crate) async fn open(&self, range: Option<ByteRange>) -> Result<Answer, Halt> {
-        loop {
-            match self.way.ask(range).await {
-                Ok(answer) => return Ok(answer),
-                Err((rung, error)) if climbs(&error) => self.climb(rung, error).await?,
-                Err((_, error)) => return Err(Halt::Cause(Cause::Download(error))),
-            }
-        }
-    }
-
-    async fn climb(&self, from: usize, refused: DownloadError) -> Result<(), Halt> {
-        let _alone = self.climbing.lock().await;
-        if self.way.place().number > from {
-            return Ok(());
-        }
-        let Some(rung) = self.host.rung(from + 1).await? else {
-            return Err(Halt::Cause(Cause::Download(refused)));
-        };
-        *self.way.place() = Place {
-            number: from + 1,
-            rung,
-            direct: None,
-        };
-        Ok(())
+    fn position(&self) -> MutexGuard<'_, Position> {
+        // Every update is one assignment, so a panic cannot leave it half done.
+        self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

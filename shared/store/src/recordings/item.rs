@@ -9,6 +9,7 @@ use reelay_domain::recording::{
     File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
 };
 use reelay_domain::source_cipher::EncryptedSource;
+use reelay_domain::upload::UploadState;
 use reelay_runtime::AwsError;
 use serde::{Deserialize, Serialize};
 
@@ -113,39 +114,6 @@ impl FileItem {
             .ok()
             .map(|milliseconds| f64::from(milliseconds) / 1000.0)
     }
-}
-
-/// Kind of a download URL. HTTP validators of different kinds are not comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceKind {
-    /// The URL of an event.
-    Webhook,
-    /// A URL of Zoom's API.
-    Rest,
-}
-
-/// A multipart upload and its content. S3 knows which parts are complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadState {
-    /// Upload id.
-    pub id: String,
-    /// Bytes of the file; absent if Zoom announced no length, so that the upload is not resumable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub length: Option<u64>,
-    /// `ETag` or `Last-Modified` of the file at Zoom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validator: Option<String>,
-    /// Kind of the source that returned the validator.
-    pub source: SourceKind,
-    /// Bytes of every part but the last.
-    pub part_size: u64,
-    /// Whether the file's first bytes match its type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recognised: Option<bool>,
-    /// Base64 CRC-64/NVME of the whole object, set before the completion.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crc64nvme: Option<String>,
 }
 
 impl From<FileItem> for File {

@@ -29,7 +29,6 @@ pub use self::checks::{DueCheck, NextCheck};
 pub use self::erasure::StoredInventory;
 pub use self::item::{
     AddOutcome, FileItem, FileKey, LeaseError, LeaseOutcome, RecordingItem, RecordingWithFiles,
-    SourceKind, UploadState,
 };
 pub use self::transfer::StoredObject;
 use crate::item::{from_item, text, to_item};

@@ -5,10 +5,10 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::recording::FileStatus;
+use reelay_domain::upload::UploadState;
 
 use super::{
-    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, TABLE, UploadState, conditional,
-    status,
+    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, TABLE, conditional, status,
 };
 use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::AwsError;

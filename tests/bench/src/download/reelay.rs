@@ -1,11 +1,15 @@
 //! Reelay's downloader: the engine that the function runs, as one process.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use recording_downloader::transfer::{
-    Order, Outcome, Rung, Settings, Standalone, Transfer, TransferError,
+    Candidate, Journal, Listing, ObjectSpec, Outcome, Settings, SourceResolver, Transfer,
+    TransferError,
 };
+use reelay_domain::upload::{SourceKind, UploadState};
 use reelay_runtime::environment::{ConfigError, Environment};
 use reelay_store::bucket::Bucket;
-use reelay_store::recordings::SourceKind;
 use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
@@ -44,38 +48,63 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
     let zoom = ZoomClient::new(endpoints, Timeouts::default())
         .map_err(|error| failed(error.to_string()))?;
     let size = variable("BENCH_SIZE")?.parse().ok();
-    let order = Order {
+    let object = ObjectSpec {
         key: "reelay".to_owned(),
         content_type: "video/mp4".to_owned(),
         metadata: Vec::new(),
         extension: "mp4".to_owned(),
-        declared: size,
-        exact: true,
-        strays: false,
+        declared_size: size,
+        is_size_exact: true,
+        is_retry: false,
     };
-    let host = Standalone::new(vec![Rung {
-        url: SecretString::from(variable("BENCH_SOURCE")?),
-        bearer: Some(SecretString::from("synthetic")),
-        kind: SourceKind::Webhook,
-    }]);
     let settings = Settings {
         connections,
-        part_checksums: !bare,
+        has_part_checksums: !bare,
         ..Settings::default()
     };
+    let candidate = Candidate {
+        url: SecretString::from(variable("BENCH_SOURCE")?),
+        token: SecretString::from("synthetic"),
+        kind: SourceKind::Webhook,
+    };
+    let no_listing = async { Ok(Listing::default()) };
+    let source = SourceResolver::new(&zoom, &hosts, &settings, Some(candidate), no_listing);
     let transfer = Transfer {
-        zoom: &zoom,
-        hosts: &hosts,
+        source: Arc::new(source),
         bucket: &bucket,
+        object: &object,
         settings: &settings,
-        order: &order,
-        host: &host,
+        journal: &NoJournal,
     };
     match transfer.run(None, None).await {
         Ok(Outcome::Stored(stored)) if Some(stored.bytes) == size => Ok(()),
         Ok(outcome) => Err(failed(format!("{outcome:?}"))),
-        Err(error @ (TransferError::Aws(_) | TransferError::Lost)) => {
-            Err(failed(error.to_string()))
-        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Saves nothing: a benchmark is one run that is never resumed.
+struct NoJournal;
+
+#[async_trait]
+impl Journal for NoJournal {
+    async fn save_upload(&self, _: &UploadState) -> Result<(), TransferError> {
+        Ok(())
+    }
+
+    async fn save_checksum(&self, _: &str) -> Result<(), TransferError> {
+        Ok(())
+    }
+
+    async fn save_progress(&self, _: u64) -> Result<(), TransferError> {
+        Ok(())
+    }
+
+    async fn verify_lease(&self) -> Result<(), TransferError> {
+        Ok(())
+    }
+
+    async fn clear_upload(&self) -> Result<(), TransferError> {
+        Ok(())
     }
 }

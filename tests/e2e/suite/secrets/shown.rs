@@ -9,7 +9,7 @@ use std::fmt::{Debug, Display};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use recording_downloader::transfer::{Rung, Standalone};
+use recording_downloader::transfer::{Candidate, Listing};
 use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, MeetingUuid, ZoomUser};
@@ -20,6 +20,7 @@ use reelay_domain::recording::{FileMetadata, FileStatus, PresignedUrl};
 use reelay_domain::return_url::LinkOutcome;
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_domain::source_cipher::{self, DownloadSource};
+use reelay_domain::upload::SourceKind;
 use reelay_domain::webhook::signature::SignatureHeaders;
 use reelay_domain::webhook::{endpoint_validation, event, redact};
 use reelay_grants::Grants;
@@ -27,7 +28,7 @@ use reelay_runtime::http::app_tokens::AppTokens;
 use reelay_runtime::http::query::Query;
 use reelay_runtime::secrets::{Secret, ZoomCredentials, ZoomSecret};
 use reelay_store::links::{Consent, LinkTable, NewTokens, PendingLink};
-use reelay_store::recordings::{FileItem, SourceKind};
+use reelay_store::recordings::FileItem;
 use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, OpenExchange, Session, SessionTable, SingleUseJti,
     exchange_key,
@@ -44,7 +45,7 @@ use super::declarations::Declarations;
 use super::needles::Needles;
 
 /// Types whose fields are called like secrets, or lie where secrets may, and never are any.
-const HARMLESS: [(&str, &str); 26] = [
+const HARMLESS: [(&str, &str); 24] = [
     (
         "app_api::ApiError",
         "failures' own words, and problems, which the caller is told",
@@ -80,13 +81,14 @@ const HARMLESS: [(&str, &str); 26] = [
     ("oauth_callback::CallbackError", "words of ours"),
     ("oauth_callback::LinkingError", "scopes, and words of ours"),
     ("oauth_start::ConnectError", "failures' own words"),
-    ("recording_downloader::Cause", "words of ours"),
-    ("recording_downloader::Completed", "S3's error code"),
     (
-        "recording_downloader::Order",
+        "recording_downloader::ObjectSpec",
         "an object's key, type and metadata",
     ),
-    ("recording_downloader::Unlisted", "words of ours"),
+    (
+        "recording_downloader::TransferError",
+        "fixed texts, and S3's error code",
+    ),
     (
         "reelay_runtime::sqs::Consumer",
         "the queue's address, which opens nothing",
@@ -343,13 +345,16 @@ fn what_zoom_sends(gallery: &mut Gallery) {
         &"file".parse().unwrap(),
     );
     gallery.show(&listed.unwrap());
-    let rung = Rung {
+    let candidate = Candidate {
         url: source.url.clone(),
-        bearer: source.token.clone(),
+        token: source.token.clone().unwrap(),
         kind: SourceKind::Webhook,
     };
-    gallery.show(&rung);
-    gallery.show(&Standalone::new(vec![rung]));
+    gallery.show(&candidate);
+    gallery.show(&Listing {
+        candidates: vec![candidate],
+        declared_size: None,
+    });
     let sealed = source_cipher::encrypt(&keys, &meeting(), &source, [9; 16]);
     gallery.show(&sealed);
     let metadata = FileMetadata {

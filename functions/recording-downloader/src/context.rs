@@ -1,0 +1,56 @@
+//! Configuration and clients of the function.
+
+use std::sync::Arc;
+
+use reelay_domain::message::DownloadMessage;
+use reelay_grants::Grants;
+use reelay_runtime::environment::{Clock, ConfigError, Environment};
+use reelay_runtime::secrets::Secret;
+use reelay_store::bucket::Bucket;
+use reelay_store::outbox::NotificationOutbox;
+use reelay_store::queue::Queue;
+use reelay_store::recordings::RecordingTable;
+use reelay_zoom::{DownloadHosts, Endpoints};
+
+use crate::transfer::Settings;
+
+/// Clients that every step uses.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) downloads: Queue<DownloadMessage>,
+    pub(crate) recordings: RecordingTable,
+    pub(crate) outbox: NotificationOutbox,
+    pub(crate) bucket: Bucket,
+    pub(crate) queue_key: Secret,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) hosts: DownloadHosts,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+}
+
+impl Context {
+    pub(crate) fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = &environment.variables;
+        let invalid = |name: &str, reason: String| ConfigError::Invalid {
+            name: name.to_owned(),
+            reason,
+        };
+        let endpoints = Endpoints::parse(
+            variables.required("ZOOM_OAUTH_URL")?,
+            variables.required("ZOOM_API_URL")?,
+        )
+        .map_err(|error| invalid("ZOOM_OAUTH_URL", error.to_string()))?;
+        Ok(Self {
+            downloads: Queue::from_env(environment, "QUEUE_URL")?,
+            recordings: RecordingTable::new(environment)?,
+            outbox: NotificationOutbox::new(environment)?,
+            bucket: Bucket::new(environment)?,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
+            grants: Arc::new(Grants::new(environment)?),
+            hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
+                .map_err(|error| invalid("DOWNLOAD_HOSTS", error.to_string()))?,
+            settings: Settings::from_env(variables)?,
+            clock: environment.clock.clone(),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Settlement of a transfer: item, queue, and notification.
+
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::recording::{FileStatus, ZoomState};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::sqs::{Delivery, Retry};
+use reelay_store::bucket::OpenUpload;
+use reelay_store::recordings::{FileItem, StoredObject};
+
+use crate::context::Context;
+use crate::deferral;
+use crate::disposition::{self, Circumstances, Disposition};
+use crate::lease::Lease;
+use crate::publish;
+use crate::transfer::{Journal as _, ObjectSpec, Outcome, StoredFile, TransferError};
+
+/// Saves and publishes the result of a transfer.
+///
+/// # Errors
+/// Returns when and why SQS redelivers the message.
+pub(crate) async fn settle(
+    context: &Context,
+    delivery: &Delivery<DownloadMessage>,
+    lease: &Lease<'_>,
+    zoom_state: ZoomState,
+    object: &ObjectSpec,
+    result: Result<Outcome, TransferError>,
+) -> Result<(), Retry> {
+    let error = match result {
+        Ok(Outcome::Stored(file)) => match mark_stored(lease, object, &file).await {
+            Ok(()) => return publish_stored(context, lease).await,
+            Err(error) => error,
+        },
+        Ok(Outcome::Unfinished { uploaded_bytes }) => {
+            return continue_in_new_message(context, delivery, lease, uploaded_bytes)
+                .await
+                .map_err(Retry::new);
+        }
+        Err(error) => error,
+    };
+    let error = save_rate_limit(context, lease, error).await;
+    let circumstances = Circumstances {
+        attempts: deferral::attempts(delivery),
+        zoom_state,
+        now: context.clock.now(),
+    };
+    match disposition::of(&error, &circumstances) {
+        Disposition::Yield => Err(Retry::new(error)),
+        Disposition::Retry { reason, after } => {
+            if deferral::is_last_attempt(delivery) {
+                // The redelivery that follows moves the message to the dead-letter queue.
+                fail(context, lease, object, reason, &error).await?;
+            } else {
+                metrics::count(Metric::DownloadsRetried, reason);
+                lease.release_for_retry().await.map_err(Retry::new)?;
+            }
+            Err(Retry {
+                reason: format!("{reason}: {error}"),
+                after,
+            })
+        }
+        Disposition::Fail { reason } => fail(context, lease, object, reason, &error).await,
+    }
+}
+
+async fn mark_stored(
+    lease: &Lease<'_>,
+    object: &ObjectSpec,
+    file: &StoredFile,
+) -> Result<(), TransferError> {
+    if file.recognised == Some(false) {
+        metrics::count(Metric::FilesNotRecognised, &lease.item.metadata.file_type);
+    }
+    lease
+        .mark_stored(&StoredObject {
+            key: &object.key,
+            crc64nvme: &file.crc64nvme,
+            bytes: file.bytes,
+            recognised: file.recognised,
+            declared: file.declared_size.or(object.declared_size),
+        })
+        .await
+}
+
+async fn publish_stored(context: &Context, lease: &Lease<'_>) -> Result<(), Retry> {
+    metrics::count(Metric::FilesStored, "ok");
+    if let Some(seconds) = lease.item.seconds_since_received(context.clock.now()) {
+        metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
+    }
+    let item = FileItem {
+        status: FileStatus::Stored,
+        ..lease.item.clone()
+    };
+    publish::publish(context, &lease.key, &item)
+        .await
+        .map_err(Retry::new)
+}
+
+/// Continues the upload in a new message, so that a long transfer does not consume this message's attempts. If
+/// the invocation ends in between, this message is redelivered and continues itself.
+async fn continue_in_new_message(
+    context: &Context,
+    delivery: &Delivery<DownloadMessage>,
+    lease: &Lease<'_>,
+    uploaded_bytes: u64,
+) -> Result<(), TransferError> {
+    let key = &lease.key;
+    metrics::count(Metric::DownloadsContinued, "deadline");
+    tracing::info!(recording = %key.recording, file = %key.file, uploaded_bytes, "download continued in a new invocation");
+    lease.release_for_continuation().await?;
+    let message = DownloadMessage {
+        prior_attempts: 0,
+        ..delivery.message.clone()
+    };
+    let account = key.zoom_user.account_id.as_str();
+    Ok(context.downloads.send(&message, account).await?)
+}
+
+/// Saves the account's rate limit, if the transfer met one. Returns the error to settle.
+async fn save_rate_limit(
+    context: &Context,
+    lease: &Lease<'_>,
+    error: TransferError,
+) -> TransferError {
+    let Some(limit) = disposition::rate_limit(&error) else {
+        return error;
+    };
+    metrics::count(Metric::DownloadsRateLimited, "account");
+    let until = disposition::limited_until(limit, context.clock.now());
+    let account = &lease.key.zoom_user.account_id;
+    match context.recordings.set_not_before(account, until).await {
+        Ok(()) => error,
+        Err(error) => error.into(),
+    }
+}
+
+/// Ends the file as failed: aborts its upload, marks it, and publishes that.
+async fn fail(
+    context: &Context,
+    lease: &Lease<'_>,
+    object: &ObjectSpec,
+    reason: &'static str,
+    error: &TransferError,
+) -> Result<(), Retry> {
+    metrics::count(Metric::FilesFailed, reason);
+    tracing::error!(
+        recording = %lease.key.recording,
+        file = %lease.key.file,
+        reason,
+        %error,
+        "file transfer failed"
+    );
+    end_as_failed(context, lease, object, reason)
+        .await
+        .map_err(Retry::new)
+}
+
+async fn end_as_failed(
+    context: &Context,
+    lease: &Lease<'_>,
+    object: &ObjectSpec,
+    reason: &'static str,
+) -> Result<(), TransferError> {
+    if let Some(upload) = lease.upload() {
+        lease.verify_lease().await?;
+        let upload = OpenUpload {
+            key: object.key.clone(),
+            id: upload.id,
+        };
+        context.bucket.abort_upload(&upload).await?;
+        lease.clear_upload().await?;
+    }
+    lease.mark_failed(reason).await?;
+    let item = FileItem {
+        status: FileStatus::Failed,
+        reason: Some(reason.to_owned()),
+        ..lease.item.clone()
+    };
+    Ok(publish::publish(context, &lease.key, &item).await?)
+}

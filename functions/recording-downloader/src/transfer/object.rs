@@ -1,0 +1,360 @@
+//! The object in S3: one `PutObject`, or a multipart upload. Every request carries a CRC-64/NVME that S3
+//! verifies, and an upload is completed only if S3 agrees with length and checksum.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_sdk_s3::config::RequestChecksumCalculation;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::operation::upload_part::builders::UploadPartFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+};
+use bytes::Bytes;
+use reelay_runtime::AwsError;
+use reelay_store::bucket::{Bucket, OpenUpload};
+
+use super::checksum;
+use super::error::TransferError;
+use super::upload_body::UploadBody;
+
+/// The object to store, and what is known about the file beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectSpec {
+    /// Object key.
+    pub key: String,
+    /// `Content-Type` of the object.
+    pub content_type: String,
+    /// User-defined metadata of the object.
+    pub metadata: Vec<(String, String)>,
+    /// File extension in lower case; decides which signature the file must have.
+    pub extension: String,
+    /// Size that Zoom declared, in bytes.
+    pub declared_size: Option<u64>,
+    /// Whether the file must have exactly the declared size.
+    pub is_size_exact: bool,
+    /// Whether an earlier attempt may have left an upload that it did not save.
+    pub is_retry: bool,
+}
+
+/// An uploaded part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UploadedPart {
+    pub(crate) length: u64,
+    pub(crate) etag: String,
+    pub(crate) crc: u64,
+}
+
+/// Writes one object.
+#[derive(Clone, Copy)]
+pub(crate) struct ObjectWriter<'a> {
+    pub(crate) bucket: &'a Bucket,
+    pub(crate) spec: &'a ObjectSpec,
+    pub(crate) has_part_checksums: bool,
+}
+
+impl<'a> ObjectWriter<'a> {
+    /// Stores the object in one request, streaming its bytes. Returns their CRC-64/NVME.
+    pub(crate) async fn put(&self, body: &Arc<UploadBody>) -> Result<u64, TransferError> {
+        let response = self
+            .put_request(body.stream(), body.length())
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .send()
+            .await;
+        let (output, crc) = streamed("PutObject", response, body)?;
+        verify_checksum("PutObject", output.checksum_crc64_nvme(), crc)?;
+        Ok(crc)
+    }
+
+    /// Stores bytes in memory as the object. Returns their CRC-64/NVME.
+    pub(crate) async fn put_bytes(&self, bytes: Bytes) -> Result<u64, AwsError> {
+        let (crc, length) = (checksum::compute(&bytes), bytes.len() as u64);
+        self.put_request(ByteStream::from(bytes), length)
+            .checksum_crc64_nvme(checksum::to_base64(crc))
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("PutObject", &error))?;
+        Ok(crc)
+    }
+
+    fn put_request(&self, body: ByteStream, length: u64) -> PutObjectFluentBuilder {
+        self.bucket
+            .client()
+            .put_object()
+            .bucket(self.bucket.name())
+            .key(&self.spec.key)
+            .content_type(&self.spec.content_type)
+            .set_metadata(Some(self.spec.metadata.iter().cloned().collect()))
+            .content_length(i64::try_from(length).unwrap_or(i64::MAX))
+            .body(body)
+    }
+
+    /// Creates a multipart upload.
+    pub(crate) async fn create_upload(self) -> Result<MultipartUpload<'a>, AwsError> {
+        const CALL: &str = "CreateMultipartUpload";
+        let created = self
+            .bucket
+            .client()
+            .create_multipart_upload()
+            .bucket(self.bucket.name())
+            .key(&self.spec.key)
+            .content_type(&self.spec.content_type)
+            .set_metadata(Some(self.spec.metadata.iter().cloned().collect()))
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_type(ChecksumType::FullObject)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(CALL, &error))?;
+        let id = created
+            .upload_id
+            .ok_or_else(|| AwsError::unexpected_response(CALL, "no upload id"))?;
+        Ok(self.upload(id))
+    }
+
+    /// The existing multipart upload with this id.
+    pub(crate) fn upload(self, id: String) -> MultipartUpload<'a> {
+        MultipartUpload { object: self, id }
+    }
+
+    /// Whether the stored object has this length and checksum.
+    pub(crate) async fn is_stored(&self, length: u64, crc: u64) -> Result<bool, AwsError> {
+        let head = self
+            .bucket
+            .client()
+            .head_object()
+            .bucket(self.bucket.name())
+            .key(&self.spec.key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await;
+        match head {
+            Ok(head) => {
+                let stored_length = head.content_length().and_then(|n| u64::try_from(n).ok());
+                let stored_crc = head.checksum_crc64_nvme().and_then(checksum::from_base64);
+                Ok(stored_length == Some(length) && stored_crc == Some(crc))
+            }
+            // Without s3:ListBucket, S3 responds 403 for a missing object.
+            Err(SdkError::ServiceError(error))
+                if matches!(error.raw().status().as_u16(), 403 | 404) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(AwsError::from_sdk("HeadObject", &error)),
+        }
+    }
+
+    /// Aborts every upload for this key. Call it only under the lease and without an own upload: what exists
+    /// then was left by an invocation that ended before it saved the upload.
+    pub(crate) async fn abort_orphaned_uploads(self) -> Result<(), AwsError> {
+        let listed = self
+            .bucket
+            .client()
+            .list_multipart_uploads()
+            .bucket(self.bucket.name())
+            .prefix(&self.spec.key)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
+        for upload in listed.uploads.unwrap_or_default() {
+            if let (true, Some(id)) = (
+                upload.key.as_ref() == Some(&self.spec.key),
+                upload.upload_id,
+            ) {
+                tracing::info!(key = self.spec.key, "orphaned upload aborted");
+                self.upload(id).abort().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A multipart upload in progress.
+pub(crate) struct MultipartUpload<'a> {
+    object: ObjectWriter<'a>,
+    pub(crate) id: String,
+}
+
+impl MultipartUpload<'_> {
+    /// Lists the uploaded parts; `None` if the upload does not exist.
+    pub(crate) async fn list_parts(&self) -> Result<Option<BTreeMap<u32, UploadedPart>>, AwsError> {
+        let bucket = self.object.bucket;
+        let mut pages = bucket
+            .client()
+            .list_parts()
+            .bucket(bucket.name())
+            .key(&self.object.spec.key)
+            .upload_id(&self.id)
+            .into_paginator()
+            .items()
+            .send();
+        let mut parts = BTreeMap::new();
+        while let Some(part) = pages.next().await {
+            let part = match part {
+                Ok(part) => part,
+                Err(error) if error.code() == Some("NoSuchUpload") => return Ok(None),
+                Err(error) => return Err(AwsError::from_sdk("ListParts", &error)),
+            };
+            // A part with a missing field is uploaded again.
+            let fields = (
+                part.part_number().and_then(|n| u32::try_from(n).ok()),
+                part.size().and_then(|size| u64::try_from(size).ok()),
+                part.e_tag(),
+                part.checksum_crc64_nvme().and_then(checksum::from_base64),
+            );
+            if let (Some(number), Some(length), Some(etag), Some(crc)) = fields {
+                let etag = etag.to_owned();
+                parts.insert(number, UploadedPart { length, etag, crc });
+            }
+        }
+        Ok(Some(parts))
+    }
+
+    /// Uploads one part, streaming its bytes. Fails with [`TransferError::UploadGone`] if the upload does not
+    /// exist.
+    pub(crate) async fn upload_part(
+        &self,
+        number: u32,
+        body: &Arc<UploadBody>,
+    ) -> Result<UploadedPart, TransferError> {
+        let request = self.part_request(number, body.stream(), body.length());
+        let has_checksum = self.object.has_part_checksums;
+        let response = if has_checksum {
+            request
+                .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+                .send()
+                .await
+        } else {
+            let no_checksum = aws_sdk_s3::config::Builder::new()
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+            request
+                .customize()
+                .config_override(no_checksum)
+                .send()
+                .await
+        };
+        let (output, crc) = match streamed("UploadPart", response, body) {
+            Err(TransferError::Aws(error)) if error.code() == "NoSuchUpload" => {
+                return Err(TransferError::UploadGone);
+            }
+            streamed => streamed?,
+        };
+        let stored = output.checksum_crc64_nvme();
+        if has_checksum || stored.is_some() {
+            verify_checksum("UploadPart", stored, crc)?;
+        }
+        Ok(uploaded(body.length(), output.e_tag, crc)?)
+    }
+
+    /// Uploads one part from memory.
+    pub(crate) async fn upload_part_bytes(
+        &self,
+        number: u32,
+        bytes: Bytes,
+    ) -> Result<UploadedPart, AwsError> {
+        let (crc, length) = (checksum::compute(&bytes), bytes.len() as u64);
+        let output = self
+            .part_request(number, ByteStream::from(bytes), length)
+            .checksum_crc64_nvme(checksum::to_base64(crc))
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("UploadPart", &error))?;
+        uploaded(length, output.e_tag, crc)
+    }
+
+    fn part_request(&self, number: u32, body: ByteStream, length: u64) -> UploadPartFluentBuilder {
+        let bucket = self.object.bucket;
+        bucket
+            .client()
+            .upload_part()
+            .bucket(bucket.name())
+            .key(&self.object.spec.key)
+            .upload_id(&self.id)
+            .part_number(i32::try_from(number).unwrap_or(i32::MAX))
+            .content_length(i64::try_from(length).unwrap_or(i64::MAX))
+            .body(body)
+    }
+
+    /// Completes the upload. S3 verifies the checksum of every part, the checksum of the whole file and its
+    /// length; if they differ, this fails with [`TransferError::PartsRejected`]. Fails with
+    /// [`TransferError::UploadGone`] if the upload was completed or aborted before.
+    pub(crate) async fn complete(
+        &self,
+        parts: &BTreeMap<u32, UploadedPart>,
+        length: u64,
+        crc: u64,
+    ) -> Result<(), TransferError> {
+        let parts = parts.iter().map(|(number, part)| {
+            CompletedPart::builder()
+                .part_number(i32::try_from(*number).unwrap_or(i32::MAX))
+                .e_tag(&part.etag)
+                .checksum_crc64_nvme(checksum::to_base64(part.crc))
+                .build()
+        });
+        let completed = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts.collect()))
+            .build();
+        let bucket = self.object.bucket;
+        let response = bucket
+            .client()
+            .complete_multipart_upload()
+            .bucket(bucket.name())
+            .key(&self.object.spec.key)
+            .upload_id(&self.id)
+            .multipart_upload(completed)
+            .checksum_type(ChecksumType::FullObject)
+            .checksum_crc64_nvme(checksum::to_base64(crc))
+            .mpu_object_size(i64::try_from(length).unwrap_or(i64::MAX))
+            .send()
+            .await;
+        let Err(error) = response else { return Ok(()) };
+        Err(match error.code() {
+            Some("NoSuchUpload") => TransferError::UploadGone,
+            Some(
+                code @ ("InvalidPart" | "InvalidPartOrder" | "BadDigest" | "EntityTooSmall"
+                | "InvalidRequest" | "InvalidArgument"),
+            ) => TransferError::PartsRejected(code.to_owned()),
+            _ => AwsError::from_sdk("CompleteMultipartUpload", &error).into(),
+        })
+    }
+
+    /// Aborts the upload. Succeeds if it does not exist.
+    pub(crate) async fn abort(&self) -> Result<(), AwsError> {
+        let upload = OpenUpload {
+            key: self.object.spec.key.clone(),
+            id: self.id.clone(),
+        };
+        self.object.bucket.abort_upload(&upload).await
+    }
+}
+
+/// Combines the results of S3 and of the streamed body: if the body failed, its error is the cause.
+fn streamed<T, E: ProvideErrorMetadata, R>(
+    call: &'static str,
+    response: Result<T, SdkError<E, R>>,
+    body: &UploadBody,
+) -> Result<(T, u64), TransferError> {
+    match (response, body.take_result()) {
+        (Ok(output), Some(Ok(crc))) => Ok((output, crc)),
+        (Ok(_), _) => {
+            Err(AwsError::unexpected_response(call, "succeeded before the body was sent").into())
+        }
+        (Err(_), Some(Err(error))) => Err(error),
+        (Err(error), _) => Err(AwsError::from_sdk(call, &error).into()),
+    }
+}
+
+/// Checks that S3 computed the same checksum. S3 without a checksum has verified nothing.
+fn verify_checksum(call: &'static str, stored: Option<&str>, crc: u64) -> Result<(), AwsError> {
+    if stored.and_then(checksum::from_base64) == Some(crc) {
+        Ok(())
+    } else {
+        Err(AwsError::unexpected_response(call, "checksum differs"))
+    }
+}
+
+fn uploaded(length: u64, etag: Option<String>, crc: u64) -> Result<UploadedPart, AwsError> {
+    let etag = etag.ok_or_else(|| AwsError::unexpected_response("UploadPart", "no entity tag"))?;
+    Ok(UploadedPart { length, etag, crc })
+}
