@@ -54,7 +54,9 @@ async fn main() -> ExitCode {
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
             .init(),
         Err(error) => {
-            print(&format!("error: RUST_LOG is not a list of target=level: {error}"));
+            print(&format!(
+                "error: RUST_LOG is not a list of target=level: {error}"
+            ));
             return ExitCode::FAILURE;
         }
     }
