@@ -1,4 +1,4 @@
-//! Addresses: where a browser is sent back to, what the operator configures, what may be downloaded from.
+//! URLs: return URLs, the operator's configuration, download hosts.
 
 use http::Uri;
 use reelay_domain::operator_url;
@@ -16,15 +16,15 @@ const LISTED: [&str; 4] = [
     "http://localhost:3000/back",
 ];
 
-/// An allowed `return_to` is one of the list by the letter, but for its query; and what the browser is
-/// sent to has our parameter once, and all others as they were.
+/// An allowed `return_to` equals an entry of the list except for its query. The redirect has the added
+/// parameter once and keeps all others.
 pub fn return_url(input: &[u8]) {
     let [list, return_to] = fields(input).map(text);
     let mut lists = vec![(
         ReturnUrls::parse(&LISTED.join(" , ")).unwrap(),
         LISTED.map(str::to_owned).to_vec(),
     )];
-    // A list of one is the entry that it defaults to.
+    // The default of a one-entry list is that entry.
     if let Ok(one) = ReturnUrls::parse(list)
         && !list.contains(',')
     {
@@ -49,8 +49,7 @@ pub fn return_url(input: &[u8]) {
                 "{return_to} gave {}",
                 url.as_str()
             );
-            // What is sent is normal already; what was written may spell the host in other ways, but
-            // never more than the host.
+            // The redirect is normalized; the input may write the host, and only the host, differently.
             assert!(
                 !wrote.authority.contains(['@', '\\', '/', '?', '#']),
                 "{return_to}"
@@ -97,8 +96,8 @@ fn assert_sent_back(url: &ReturnUrl) {
     }
 }
 
-/// What passes as a base URL, a host list, a download URL, an operator's address or a filter is what a
-/// plain reading of the text says.
+/// Base URLs, host lists, download URLs, configured URLs and filters are accepted exactly as hand-written
+/// parsing predicts.
 pub fn parameters(input: &[u8]) {
     let [oauth, api, hosts, url, types] = fields(input).map(text);
     assert_operator_url(url);
@@ -147,14 +146,14 @@ fn assert_admitted(list: &str, admitted: &DownloadHosts, local_zoom: bool, text:
         return;
     };
     let host = allowed.host();
-    // Names as they are written in the list: the host is one of them, or ends in a dot and one of them.
+    // The host equals a listed name, or ends with a dot and a listed name.
     let listed = list.split(',').map(|entry| entry.trim().to_lowercase());
     let is_listed = listed.into_iter().any(|entry| {
         let bracketed = format!("[{entry}]");
         host == entry
             || host == bracketed
             || entry.contains('.') && host.ends_with(&format!(".{entry}"))
-            // An address has many spellings, and a name beyond ASCII two; they are compared in one.
+            // Compare in normalized form: IP addresses and IDNs have several spellings.
             || Host::parse(&entry).or_else(|_| Host::parse(&bracketed)).is_ok_and(|entry| {
                 let entry = entry.to_string();
                 host == entry || entry.contains('.') && host.ends_with(&format!(".{entry}"))
@@ -173,7 +172,7 @@ fn assert_admitted(list: &str, admitted: &DownloadHosts, local_zoom: bool, text:
     assert!(url.port_or_known_default() == Some(443) || local);
     assert!(url.username().is_empty() && url.password().is_none());
     assert!(!format!("{allowed:?}").contains(url.path()) || url.path().len() < 8);
-    // Another parser, if it reads the text at all, sees the same host.
+    // A second parser finds the same host, if it accepts the text.
     if let Ok(uri) = text.parse::<Uri>()
         && let Some(seen) = uri.host()
         && !seen.contains('%')

@@ -1,8 +1,8 @@
-//! Reading by hand what the code under test reads with its parsers.
+//! Hand-written parsing, independent of the parsers under test.
 
 use jiff::Timestamp;
 
-/// The moment at which everything here happens: 2026-01-01T00:00:00Z.
+/// The current time in all targets: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: i64 = 1_767_225_600;
 
 /// [`NOW`] as a timestamp.
@@ -10,34 +10,34 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
-/// Splits an input into `N` fields, one a line; the last takes the rest. Missing ones are empty.
+/// Splits an input into `N` fields, one per line; the last contains the rest. Missing fields are empty.
 pub(crate) fn fields<const N: usize>(input: &[u8]) -> [&[u8]; N] {
     let mut lines = input.splitn(N, |byte| *byte == b'\n');
     std::array::from_fn(|_| lines.next().unwrap_or_default())
 }
 
-/// Bytes as text, where the code under test is only ever given text.
+/// Returns bytes as text, empty if they are not UTF-8, for code under test that accepts only text.
 pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Whether it has from one to `longest` characters of `[A-Za-z0-9_-]`.
-pub(crate) fn is_base64url(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len())
+/// Returns whether the text matches `[A-Za-z0-9_-]{1,max_len}`.
+pub(crate) fn is_base64url(text: &str, max_len: usize) -> bool {
+    (1..=max_len).contains(&text.len())
         && text
             .bytes()
             .all(|b| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
-/// Whether it is the one way to write 32 bytes in base64url: 43 characters, of the last of which only four
-/// bits count.
+/// Returns whether the text is the canonical base64url of 32 bytes: 43 characters, the last of which
+/// carries four bits.
 pub(crate) fn is_256_bits(text: &str) -> bool {
     text.len() == 43
         && is_base64url(text, 43)
         && text.ends_with(|last| "AEIMQUYcgkosw048".contains(last))
 }
 
-/// The parts of a URL as it is written: scheme, authority, path, and what follows a `?`.
+/// The parts of a URL as written.
 pub(crate) struct Written<'a> {
     pub(crate) scheme: &'a str,
     pub(crate) authority: &'a str,
@@ -45,7 +45,7 @@ pub(crate) struct Written<'a> {
     pub(crate) query: Option<&'a str>,
 }
 
-/// Takes a URL apart by the letter of RFC 3986: none without `://`.
+/// Splits a URL by the syntax of RFC 3986. `None` without `://`.
 pub(crate) fn take_apart(url: &str) -> Option<Written<'_>> {
     let (scheme, rest) = url.split_once("://")?;
     let rest = rest.split('#').next().unwrap_or_default();
@@ -63,7 +63,7 @@ pub(crate) fn take_apart(url: &str) -> Option<Written<'_>> {
     })
 }
 
-/// Undoes percent-encoding and `+` in a part of a query.
+/// Decodes percent-encoding and `+` in a part of a query.
 pub(crate) fn decode(part: &str) -> Vec<u8> {
     let bytes = part.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

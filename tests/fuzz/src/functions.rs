@@ -1,5 +1,5 @@
-//! Whole functions behind API Gateway, from its event to its answer, on an AWS that holds next to nothing:
-//! what they parse themselves is not reached in any other way.
+//! HTTP functions, from API Gateway's event to the response, with a stub of AWS. This covers the parsing
+//! inside the functions.
 
 use std::collections::HashMap;
 
@@ -55,7 +55,7 @@ impl Functions {
         }
     }
 
-    /// API Gateway's answer to an event; none if the event is none that it can make.
+    /// Returns the response to an event; `None` if API Gateway could not send such an event.
     fn answer<F>(&self, event: Value, handle: impl Fn(Request) -> F + Send) -> Option<Value>
     where
         F: Future<Output = Response<Body>> + Send,
@@ -111,7 +111,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
     }
 }
 
-/// Secrets; one session, of one browser; tables that are empty otherwise, and take everything.
+/// Stub of AWS: the secrets, one session, otherwise empty tables that accept every write.
 fn aws(seen: &Seen) -> Reply {
     let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
     let target = seen.header("x-amz-target").unwrap_or_default();
@@ -163,7 +163,7 @@ fn session() -> Value {
     })
 }
 
-/// The event that API Gateway makes of a request.
+/// Builds API Gateway's event of a request.
 fn event(
     method: &str,
     path: &str,
@@ -197,8 +197,8 @@ fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
         .or_else(|| answer["multiValueHeaders"][name][0].as_str())
 }
 
-/// What every answer has, whoever asked.
-fn assert_sound(answer: &Value) {
+/// Asserts what holds for every response.
+fn assert_valid(answer: &Value) {
     assert_eq!(
         header(answer, "cache-control"),
         Some("no-store"),
@@ -216,9 +216,8 @@ fn assert_sound(answer: &Value) {
     );
 }
 
-/// `GET /zoom/callback`: whatever the query and the cookies, the answer is one that the contract has; only
-/// a good state in the right browser reaches the app; and nothing of the request is repeated.
-/// `{state}` and `{cookie}` in an input stand for good ones.
+/// `GET /zoom/callback`: every response follows the contract, only a valid state in the right browser reaches
+/// the app, and no response repeats the request. `{state}` and `{cookie}` in an input stand for valid ones.
 pub fn callback(input: &[u8]) {
     let [query, cookie, host, proto] = fields(input).map(text);
     let keys = SecretVersions::single(STATE_KEY);
@@ -234,11 +233,11 @@ pub fn callback(input: &[u8]) {
         let Some(answer) = answer else {
             return;
         };
-        assert_sound(&answer);
+        assert_valid(&answer);
         assert_eq!(header(&answer, "set-cookie"), None, "{answer}");
         let code = header(&answer, "x-reelay-error").unwrap_or_default();
         match (answer["statusCode"].as_u64(), header(&answer, "location")) {
-            // An install begun at the Marketplace: a code, and no state to go with it.
+            // Installation from the Marketplace: a code without a state.
             (Some(302), Some(INSTALL_URL)) => assert!(query.contains('=')),
             (Some(302), Some(location)) => {
                 assert!(has_state && has_cookie, "{query} {cookie} reached the app");
@@ -250,7 +249,7 @@ pub fn callback(input: &[u8]) {
                 assert!(known.contains(&error), "{location}");
             }
             (Some(400), None) => {
-                // The page is the code's own, to the letter.
+                // The page equals the code's page byte for byte.
                 let page = PAGES.into_iter().find(|page| page.code() == code);
                 let page = page.unwrap_or_else(|| panic!("{answer}")).into_response();
                 assert_eq!(
@@ -267,7 +266,7 @@ pub fn callback(input: &[u8]) {
     });
 }
 
-/// What a callback may show.
+/// Codes of the callback's pages.
 const PAGES: [ErrorPage; 5] = [
     ErrorPage::StateInvalid,
     ErrorPage::SessionExpired,
@@ -276,8 +275,8 @@ const PAGES: [ErrorPage; 5] = [
     ErrorPage::AccessDenied,
 ];
 
-/// `/v1`: whatever is asked, the answer is one that the contract has, and without a good token nothing but
-/// its health. `{token}` in an input stands for a good one.
+/// `/v1`: every response follows the contract, and without a valid token only `/healthz` succeeds. `{token}`
+/// in an input stands for a valid token.
 pub fn api(input: &[u8]) {
     let [method, path, query, authorization, body] = fields(input);
     let [method, path, query, authorization] = [method, path, query, authorization].map(text);
@@ -290,7 +289,7 @@ pub fn api(input: &[u8]) {
     let has_token = authorization.contains("{token}");
     let authorization = authorization.replace("{token}", &token);
     if method.is_empty() {
-        // There is no such request.
+        // Not a valid HTTP request.
         return;
     }
     let path = format!("/{}", path.trim_start_matches('/'));
@@ -301,7 +300,7 @@ pub fn api(input: &[u8]) {
         let Some(answer) = answer else {
             return;
         };
-        assert_sound(&answer);
+        assert_valid(&answer);
         let status = answer["statusCode"].as_u64().unwrap();
         assert!(
             [200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status),
@@ -319,7 +318,7 @@ pub fn api(input: &[u8]) {
         if status >= 400 {
             assert_problem(&answer, status);
         }
-        // A path that nothing has to be done to means what it says.
+        // The path needs no normalization.
         let plain = path
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
@@ -364,7 +363,7 @@ fn assert_problem(answer: &Value, status: u64) {
     );
 }
 
-/// The methods that the contract has for a path, worked out by hand.
+/// Returns the methods of a path by the contract.
 fn methods(path: &str) -> &'static [&'static str] {
     let id = |text: &str| !text.is_empty() && !text.contains('/');
     match path {

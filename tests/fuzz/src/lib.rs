@@ -1,12 +1,11 @@
-//! What outsiders send, bent in every way.
+//! Fuzz targets for every parser of external input.
 //!
-//! One plain function per parser of outside input takes any bytes and asserts what must hold of them,
-//! whether they are taken or refused: that is more than "it does not panic". `tests/replay.rs` runs the
-//! corpus through them with `cargo test`; the binaries in `libfuzzer/` let libFuzzer look for more, guided
-//! by coverage (`tests/fuzz/run`).
+//! A target is a function that takes any bytes and asserts properties of the result, for accepted and for
+//! rejected input. `tests/replay.rs` runs each target on its corpus with `cargo test`; `tests/fuzz/run` runs
+//! the binaries in `libfuzzer/` with libFuzzer.
 //!
-//! What is asserted is worked out again here by other means than the code under test, as a rule by hand on
-//! the text. Inputs are text that a person can write, one field a line, so that a corpus can be read.
+//! The expected result is computed independently of the code under test, mostly by hand-written text
+//! parsing. Inputs are readable text, one field per line.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,10 +35,10 @@ pub use tokens::{app_token, key_set};
 pub use webhooks::{redaction, webhook_event, webhook_signature};
 pub use zoom_answers::{download, zoom_api, zoom_token};
 
-/// A target by the name that its corpus and its binary have.
+/// A target's name, which its corpus and its binary share, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 19] = [
     ("api", api),
     ("app_token", app_token),

@@ -1,16 +1,16 @@
-//! A server on this machine that answers what it is told, for parsers that are reached over HTTP alone.
-//! It is written by hand, for hundreds of thousands of answers, and so that it says nothing on its own.
+//! An HTTP server on loopback with configurable responses, for parsers that are reachable over HTTP only. It
+//! is hand-written to be fast and to send no header of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     /// Path and query.
     pub(crate) target: String,
-    /// Names in lower case.
+    /// Header names are in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-/// What is answered. Length and end of the body are the server's business.
+/// A response. The server frames the body.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -40,7 +40,7 @@ impl Reply {
     }
 }
 
-/// Starts a server that lives as long as the process, and gives its port.
+/// Starts a server that runs until the process ends, and returns its port.
 pub(crate) fn serve(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -54,7 +54,7 @@ pub(crate) fn serve(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> 
     port
 }
 
-/// Answers the requests of a connection until the other side has no more.
+/// Responds to the requests of a connection until the client closes it.
 fn converse(stream: TcpStream, answer: &dyn Fn(&Seen) -> Reply) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut writer = stream.try_clone().ok()?;
@@ -69,7 +69,7 @@ fn converse(stream: TcpStream, answer: &dyn Fn(&Seen) -> Reply) -> Option<()> {
             bytes.extend_from_slice(value);
             bytes.extend_from_slice(b"\r\n");
         }
-        // These two statuses have no body and no length (RFC 9110 §8.6).
+        // These statuses have no body and no Content-Length (RFC 9110 §8.6).
         if !matches!(reply.status, 204 | 304) {
             let length = format!("content-length: {}\r\n\r\n", reply.body.len());
             bytes.extend_from_slice(length.as_bytes());

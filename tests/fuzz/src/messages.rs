@@ -1,4 +1,4 @@
-//! Messages of our queues. They are ours, and yet outlive the version that wrote them.
+//! Queue messages, which may be older or newer than the code that reads them.
 
 use std::fmt::Debug;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::by_hand::text;
 use crate::webhooks::assert_completed;
 
-/// What reads as a message prints and reads back as the same, and is of form 1.
+/// Every deserialized message round-trips and has schema version 1.
 pub fn messages(input: &[u8]) {
     let text = text(input);
     if let Some(message) = read::<EventMessage>(text)
@@ -37,11 +37,11 @@ pub fn messages(input: &[u8]) {
     if let Some(message) = read::<NotificationMessage>(text) {
         let notification = message.notification;
         let with_id = notification.body_with_id();
-        // As we write them: a plain id, and an object that is not empty.
-        let ours = crate::by_hand::is_base64url(&notification.id, 64);
+        // `body_with_id` requires a plain id and a non-empty object.
+        let is_plain_id = crate::by_hand::is_base64url(&notification.id, 64);
         let body = serde_json::from_str::<Value>(&notification.body);
         if let Ok(Value::Object(mut body)) = body
-            && ours
+            && is_plain_id
             && notification.body.starts_with('{')
             && !body.is_empty()
             && !body.contains_key("id")
@@ -58,7 +58,7 @@ pub fn messages(input: &[u8]) {
 fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Option<T> {
     let message: T = serde_json::from_str(text).ok()?;
     let json: Value = serde_json::from_str(text).ok()?;
-    assert_eq!(json["v"], 1, "of another form");
+    assert_eq!(json["v"], 1, "unsupported schema version");
     let printed = serde_json::to_string(&message).unwrap();
     let again: T = serde_json::from_str(&printed).unwrap();
     if !has_fractions(&json) {
@@ -67,7 +67,7 @@ fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Opti
     Some(message)
 }
 
-/// Numbers with a fraction may change in their last bit when read, which nothing here depends on.
+/// Returns whether the JSON has fractional numbers, whose last bit may change in a round trip.
 fn has_fractions(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64(),

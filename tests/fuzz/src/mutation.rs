@@ -1,11 +1,11 @@
-//! Bends texts that are good, in the ways in which forgers and careless middlemen do.
+//! Mutations of valid texts, as an attacker or a faulty proxy would make them.
 
-/// Pseudo-randomness from a seed (SplitMix64), so that a run can be repeated.
+/// A seeded pseudo-random generator (SplitMix64), so that runs are reproducible.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// From `FUZZ_SEED`, or else always the same; the seed is printed, for the output of a failed test.
+    /// Creates a generator from `FUZZ_SEED`, or a fixed seed, and prints the seed.
     #[expect(
         clippy::print_stdout,
         reason = "the runner shows it with a test that failed"
@@ -17,7 +17,7 @@ impl Random {
         Self(seed)
     }
 
-    /// The next 64.
+    /// Returns the next 64 bits.
     fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
@@ -26,35 +26,35 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// A number below `end`, which must not be 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("64 bits");
         usize::try_from(self.bits() % end).expect("below a usize")
     }
 
-    /// One of them.
+    /// Returns a random element.
     pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
         &among[self.below(among.len())]
     }
 }
 
-/// What is put in and in place of other characters.
+/// Characters to insert or substitute.
 const PIECES: [&str; 24] = [
     "A", "B", "g", "w", "z", "0", "9", "-", "_", "+", "/", "=", "==", ".", "..", "%", "%3D", "%00",
     "\0", "\u{7f}", "\u{e9}", "\u{ff21}", "\u{200b}", "~",
 ];
 
-/// A text that differs from both `good` and `other`, made of `good` by one to three edits: bits flipped,
-/// ends cut off, characters swapped, put in, left out or doubled, letters in the other case, base64 in its
-/// other alphabet, with padding or with other spare bits, parts in another order, halves of the two joined.
-pub fn bent(random: &mut Random, good: &str, other: &str) -> String {
+/// Mutates `valid` by one to three edits into a text that differs from `valid` and `other`: flipped bits,
+/// truncation, swapped, inserted, removed or repeated characters, changed case, the other base64 alphabet,
+/// padding, changed spare bits, reordered parts, or half of `valid` joined with half of `other`.
+pub fn bent(random: &mut Random, valid: &str, other: &str) -> String {
     loop {
-        let mut text: Vec<char> = good.chars().collect();
+        let mut text: Vec<char> = valid.chars().collect();
         for _ in 0..=random.below(3) {
             edit(random, &mut text, other);
         }
         let text: String = text.into_iter().collect();
-        if text != good && text != other {
+        if text != valid && text != other {
             return text;
         }
     }
@@ -120,7 +120,7 @@ fn other_case(c: char) -> char {
     }
 }
 
-/// base64url in base64's own alphabet, and the other way round.
+/// Converts between the base64 and base64url alphabets.
 fn other_alphabet(c: char) -> char {
     match c {
         '-' => '+',
@@ -131,7 +131,7 @@ fn other_alphabet(c: char) -> char {
     }
 }
 
-/// Changes the lowest bits of the last character of a part, which may carry nothing.
+/// Changes the lowest bits of a part's last character, which may be unused.
 fn spare_bits(random: &mut Random, text: &mut [char]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let ends: Vec<usize> = (0..text.len())

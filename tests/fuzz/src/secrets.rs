@@ -1,4 +1,4 @@
-//! What we made ourselves and get back through strangers: states, claims, cookies, cursors, sealed sources.
+//! Values that Reelay issues and receives back: states, claims, cookies, cursors, encrypted sources.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::by_hand::{self, fields, text};
 
-/// The keys after a turn-over.
+/// The keys after a rotation.
 fn keys() -> SecretVersions {
     SecretVersions {
         current: "fuzz current".into(),
@@ -28,8 +28,8 @@ fn each_key() -> [SecretVersions; 2] {
     ["fuzz current", "fuzz previous"].map(SecretVersions::single)
 }
 
-/// A text is a state only if signing its nonce for its expiry gives that very text. A state that is signed
-/// for any nonce at any time is good for ten minutes, to the second.
+/// A text verifies only if signing its nonce and expiry yields the same text. Every signed state is valid
+/// for exactly ten minutes.
 pub fn signed_state(input: &[u8]) {
     assert_signed(text(input), by_hand::now());
 
@@ -64,7 +64,7 @@ fn assert_signed(state: &str, now: Timestamp) {
     assert!(!format!("{verified:?}").contains(&format!("{:?}", &bytes[1..4])));
 }
 
-/// A claim is the one way to write 256 bits, and nothing else is.
+/// A text parses as a claim exactly if it is the canonical encoding of 256 bits.
 pub fn claim(input: &[u8]) {
     let text = text(input);
     let claim = Claim::parse(text);
@@ -82,10 +82,9 @@ fn hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
-/// Of any number of `Cookie` headers, the secret is read exactly if all cookies of the name agree on one
-/// well-formed value.
+/// The browser secret is parsed exactly if all cookies of its name have the same well-formed value.
 pub fn cookie(input: &[u8]) {
-    // As the functions do it: a header that is not plain text is none.
+    // Like the functions, ignore headers that are not ASCII text.
     let values: Vec<HeaderValue> = input
         .split(|byte| *byte == b'\n')
         .filter_map(|line| HeaderValue::from_bytes(line).ok())
@@ -109,14 +108,14 @@ pub fn cookie(input: &[u8]) {
         "{headers:?}"
     );
     if let Some((secret, value)) = read.zip(expected) {
-        let planted = secret.set_cookie();
-        let planted = planted.expose_secret();
-        assert!(planted.starts_with(&format!("{COOKIE}={value}; ")));
+        let set_cookie = secret.set_cookie();
+        let set_cookie = set_cookie.expose_secret();
+        assert!(set_cookie.starts_with(&format!("{COOKIE}={value}; ")));
         assert!(!format!("{secret:?}").contains(value));
     }
 }
 
-/// A text is a cursor of a user only if it is what we make of the position in it for that user.
+/// A cursor decodes only if encoding its position for the same user yields the same text.
 pub fn cursor(input: &[u8]) {
     let alice: AppUserId = "alice".parse().unwrap();
     let text = text(input);
@@ -148,19 +147,19 @@ pub fn cursor(input: &[u8]) {
     }
 }
 
-/// A sealed source opens for its own meeting alone, to what was sealed; no other text opens at all.
+/// An encrypted source decrypts for its own meeting only, to the original; no other text decrypts.
 pub fn encrypted_source(input: &[u8]) {
-    let [uuid, url, token, sealed] = fields(input).map(by_hand::text);
+    let [uuid, url, token, encrypted_text] = fields(input).map(by_hand::text);
     let Ok(uuid) = uuid.parse::<MeetingUuid>() else {
         return;
     };
-    let stranger: EncryptedSource = serde_json::from_value(sealed.into()).unwrap();
-    if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &stranger) {
-        let salt = URL_SAFE_NO_PAD.decode(sealed).unwrap()[1..17]
+    let input_source: EncryptedSource = serde_json::from_value(encrypted_text.into()).unwrap();
+    if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &input_source) {
+        let salt = URL_SAFE_NO_PAD.decode(encrypted_text).unwrap()[1..17]
             .try_into()
             .unwrap();
         let again = each_key().map(|keys| source_cipher::encrypt(&keys, &uuid, &source, salt));
-        assert!(again.contains(&stranger), "{sealed}");
+        assert!(again.contains(&input_source), "{encrypted_text}");
     }
 
     let source = DownloadSource {
@@ -169,11 +168,11 @@ pub fn encrypted_source(input: &[u8]) {
     };
     let salt = Sha256::digest(input)[..16].try_into().unwrap();
     for keys in each_key() {
-        let made = source_cipher::encrypt(&keys, &uuid, &source, salt);
-        let opened = source_cipher::decrypt(&self::keys(), &uuid, &made).unwrap();
-        assert_eq!(opened.url.expose_secret(), url);
+        let encrypted = source_cipher::encrypt(&keys, &uuid, &source, salt);
+        let decrypted = source_cipher::decrypt(&self::keys(), &uuid, &encrypted).unwrap();
+        assert_eq!(decrypted.url.expose_secret(), url);
         assert_eq!(
-            opened
+            decrypted
                 .token
                 .as_ref()
                 .map_or("", |token| token.expose_secret()),
@@ -186,10 +185,10 @@ pub fn encrypted_source(input: &[u8]) {
         }
         .parse()
         .unwrap();
-        assert!(source_cipher::decrypt(&self::keys(), &other, &made).is_err());
-        let shown = format!("{made:?} {source:?} {opened:?}");
+        assert!(source_cipher::decrypt(&self::keys(), &other, &encrypted).is_err());
+        let shown = format!("{encrypted:?} {source:?} {decrypted:?}");
         for secret in [url, token] {
-            // Shorter ones may stand in the base64 by chance.
+            // Shorter texts may occur in the base64 by chance.
             assert!(secret.len() < 12 || !shown.contains(secret), "{shown}");
         }
     }

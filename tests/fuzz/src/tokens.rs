@@ -1,4 +1,4 @@
-//! Tokens that the app signs.
+//! The app's JWTs and key sets.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::by_hand::{self, NOW, fields, text};
 const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH";
 const OLD_SECRET: &str = "the app secret before";
 
-/// The public halves of two keys that were made to sign [`SIGNED`], and thrown away.
+/// Public keys of the discarded private keys that signed [`SIGNED`].
 const RSA_N: &str = "ou7GMNwLpoku7htMojDVwOtyVFwik-O04io3SZPuG-T2sIIgpYLqcO283MV8Mdm34eyqy3ZhtnJOr-MsHLfvb6C4NWdvZt4jxuZ5c8DZ5f-NiNvbKsxjL-qY8EBK7gg3v4LbXWWAWsoS0gdKNecECB1a6zO3YDFFo8pa4_2UuopBhBxKtK_Je4iRGbU3wUk5o-W82iWPadQS8SevaJNnBSAMgKS2w50JDnd03fwbKUnPZS96Wfiv_l8jH3KZmNh04HzIkD2vFCdWYWd63QRlU9MZhspkx_ILbDkTpggopjcA3d5ymxDAuWbFcdPVEqaE93PtLWCO435kWjkb-wlKlw";
 const EC_X: &str = "nwzBgTRZS4pAFS1QLoEbXqWmDhUZHDfMtsjJVKKcOdU";
 const EC_Y: &str = "0KoHqe9ZJqHeMdjc27JFdqCin_M_4ordpJhchRtwqI0";
 
-/// Tokens of alice's for the API, good at [`NOW`], by another implementation: algorithm, `kid`, text.
+/// Alice's API tokens, valid at [`NOW`], from another implementation: algorithm, `kid`, text.
 const SIGNED: [(&str, Option<&str>, &str); 4] = [
     ("RS256", None, include_str!("../tokens/rs256.jwt")),
     (
@@ -42,8 +42,8 @@ pub(crate) fn hmac(secret: &str, message: &str) -> String {
     URL_SAFE_NO_PAD.encode(mac.chain_update(message).finalize().into_bytes())
 }
 
-/// A token is taken only if its header, claims and HMAC are right by hand: as it is, and with any header
-/// and any claims properly signed.
+/// A token verifies only if hand-written parsing finds its header, claims and HMAC valid: as given, and with
+/// any header and claims correctly signed.
 pub fn app_token(input: &[u8]) {
     let keys = AppKeys::Secret(SecretVersions {
         current: SECRET.into(),
@@ -66,15 +66,15 @@ pub fn app_token(input: &[u8]) {
             (Audience::Connect, "reelay:connect"),
         ] {
             if let Ok(checked) = jwt::verify(&keys, token, audience, by_hand::now()) {
-                assert_good(token, name, &checked);
+                assert_valid(token, name, &checked);
             }
-            // An HMAC is no signature, whatever the header calls it.
+            // An HMAC never verifies as RS256 or ES256.
             assert!(jwt::verify(&key_set, token, audience, by_hand::now()).is_err());
         }
     }
 }
 
-fn assert_good(token: &str, audience: &str, checked: &AppToken) {
+fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
     let (message, tag) = token.rsplit_once('.').unwrap();
     assert!(
         [SECRET, OLD_SECRET]
@@ -112,7 +112,7 @@ fn assert_good(token: &str, audience: &str, checked: &AppToken) {
     );
 }
 
-/// A JSON object whose members are read one by one: those that nobody uses may hold what is no text.
+/// A JSON object whose members are parsed individually, because unused members may hold invalid text.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
@@ -126,7 +126,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Whatever a key set holds beside it, a token is taken exactly by a key that can have signed it.
+/// A token verifies exactly if the key set contains a key that can have signed it.
 pub fn key_set(input: &[u8]) {
     let Ok(set) = serde_json::from_slice(input) else {
         return;
@@ -146,7 +146,7 @@ pub fn key_set(input: &[u8]) {
                     "{algorithm} {kid:?}"
                 );
             }
-            // One entry alone leaves nothing to choose.
+            // With a single entry, key selection is unambiguous.
             Err(error) => assert!(
                 entries.len() != 1 || !fits(&&entries[0]) || has_more(&entries[0]),
                 "{algorithm} {kid:?}: {error}"
@@ -156,7 +156,7 @@ pub fn key_set(input: &[u8]) {
     }
 }
 
-/// Whether it is the public half of the key that signed.
+/// Returns whether the entry is the public key of the signing key.
 fn is_the_signer(entry: &Value, algorithm: &str) -> bool {
     let holds = |name: &str, value: &str| entry[name] == value;
     match algorithm {
@@ -165,14 +165,14 @@ fn is_the_signer(entry: &Value, algorithm: &str) -> bool {
     }
 }
 
-/// Whether the entry says of itself that it is for such tokens (RFC 7517 §4).
+/// Returns whether the entry's `alg`, `use` and `kid` allow such tokens (RFC 7517 §4).
 fn may_sign(entry: &Value, algorithm: &str, kid: Option<&str>) -> bool {
     entry["use"] != "enc"
         && (entry["alg"].is_null() || entry["alg"] == algorithm)
         && kid.is_none_or(|kid| entry["kid"] == kid)
 }
 
-/// Whether it has members beyond those that make a key.
+/// Returns whether the entry has members beyond the key material.
 fn has_more(entry: &Value) -> bool {
     let known = ["kty", "n", "e", "crv", "x", "y", "alg", "kid", "use"];
     entry

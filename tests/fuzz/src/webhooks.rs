@@ -1,4 +1,4 @@
-//! Zoom's deliveries: signatures, events of every kind, and what of them may rest.
+//! Zoom's webhooks: signatures, events and redaction.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +24,8 @@ fn hmac(secret: &str, message: &[&[u8]]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// A delivery is taken exactly if its timestamp is digits within five minutes of now and its signature is
-/// the HMAC of that timestamp and these bytes under a live secret.
+/// A request verifies exactly if its timestamp is decimal and within five minutes of now, and its signature
+/// is the HMAC of timestamp and body under a live secret.
 pub fn webhook_signature(input: &[u8]) {
     let [timestamp, signature, body] = fields(input);
     let (timestamp, signature) = (text(timestamp), text(signature));
@@ -57,8 +57,7 @@ pub fn webhook_signature(input: &[u8]) {
     }
 }
 
-/// Whatever an event says, what is read of it is well-formed, and each file has a key of its own below its
-/// host's prefix.
+/// Parsed events are well-formed, and each file has a unique key below its host's prefix.
 pub fn webhook_event(input: &[u8]) {
     let Ok((name, event)) = event::parse_envelope(input) else {
         let named = serde_json::from_slice::<Value>(input).is_ok_and(|v| v["event"].is_string());
@@ -66,7 +65,7 @@ pub fn webhook_event(input: &[u8]) {
         return;
     };
     assert_eq!(event["event"], name.as_str());
-    // Whatever the event is called: the processor goes by its name, not by its shape.
+    // Parse regardless of the name: the event's shape need not match it.
     if let Ok(completed) = FilesCompleted::parse(&event) {
         assert_completed(&event, &completed);
         assert_eq!(FilesCompleted::parse(&event).as_ref(), Ok(&completed));
@@ -111,12 +110,12 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
         let key = object_key::file(host, &recording, start, &metadata.id, &metadata.extension);
         assert_key(&key, host.account_id.as_str(), host.user_id.as_str());
         assert_eq!(metadata.file_type, metadata.file_type.to_ascii_uppercase());
-        // Two files with one id would be one file; two with one key would overwrite each other.
+        // Ids and keys must be unique, or files would overwrite each other.
         assert!(keys.insert(key), "two files have one key");
     }
 }
 
-/// `recordings/{account}/{user}/{yyyy}/{mm}/{dd}/{recording}/{file}.{ext}`, by the letter.
+/// Asserts the form `recordings/{account}/{user}/{yyyy}/{mm}/{dd}/{recording}/{file}.{ext}`.
 pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
     let parts: Vec<&str> = key.split('/').collect();
     let ["recordings", a, u, year, month, day, recording, file] = parts.as_slice() else {
@@ -142,8 +141,8 @@ pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
     assert!(key.len() <= 1024, "S3 takes keys of 1024 bytes");
 }
 
-/// After redaction no credential is left anywhere, under whatever name; what is read of the event is what
-/// was read before; and each file's source opens to its own URL with the event's token.
+/// After redaction no credential is left at any depth, the event parses to the same metadata as before, and
+/// each file's source decrypts to its URL and the event's token.
 pub fn redaction(input: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(input) else {
         return;
@@ -159,7 +158,7 @@ pub fn redaction(input: &[u8]) {
     gather(&before, false, &mut secret, &mut plain);
     let left = after.to_string();
     for secret in secret {
-        // Where the same text also stands under a harmless name, that is where it is found again.
+        // A secret text may also occur under a harmless name.
         let elsewhere = plain.iter().any(|text| text.contains(&secret));
         assert!(
             secret.len() < 8 || elsewhere || !left.contains(&secret),
@@ -194,7 +193,7 @@ pub fn redaction(input: &[u8]) {
     assert_sources(&before, &after, &keys);
 }
 
-/// Names that no redacted event may have, at any depth.
+/// Field names that a redacted event must not contain, at any depth.
 const FORBIDDEN: [&str; 12] = [
     "password",
     "passcode",
@@ -214,7 +213,7 @@ fn is_forbidden(name: &str) -> bool {
     FORBIDDEN.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// All texts of an event: those below a forbidden name, and the others, names included.
+/// Collects all texts of an event: those below a forbidden name, and the others, including names.
 fn gather(value: &Value, below: bool, secret: &mut Vec<String>, plain: &mut Vec<String>) {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! What Zoom and its download hosts answer, over HTTP from a server on this machine.
+//! Responses of Zoom and its download hosts, over HTTP from a loopback server.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -21,13 +21,13 @@ use crate::by_hand::{self, fields, text};
 use crate::loopback::{self, Reply, Seen};
 use crate::webhooks::assert_completed;
 
-/// Part of all that must not be printed; inputs hold it, too.
+/// Part of every secret, in code and inputs; it must never be printed.
 const SECRET: &str = "S3CRET";
 
-/// No access token is taken to live longer than this, in seconds; it is added to the time.
+/// Maximum lifetime of an access token, in seconds.
 const A_DAY: u64 = 24 * 3600;
 
-/// A Zoom that answers as told, and a client of it.
+/// A Zoom stub and a client of it.
 struct Place {
     runtime: Runtime,
     zoom: ZoomClient,
@@ -35,14 +35,14 @@ struct Place {
     told: Arc<Mutex<Told>>,
 }
 
-/// What is answered to the path that is asked first; any other path is found, and plain.
+/// The response to the first path requested; other paths get a plain 200.
 #[derive(Default)]
 struct Told {
     reply: Option<Reply>,
     seen: Vec<Seen>,
 }
 
-/// What a download gets at the end of a redirect.
+/// The response at the target of a redirect.
 const MOVED: &[u8] = b"moved";
 
 const FIRST: &str = "/file";
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    /// Runs a call against one answer.
+    /// Runs a call against one response.
     fn call<T>(&self, reply: Reply, call: impl AsyncFnOnce(&ZoomClient) -> T) -> (T, Vec<Seen>) {
         *self.told.lock().unwrap() = Told {
             reply: Some(reply),
@@ -90,7 +90,7 @@ thread_local! {
     static PLACE: Place = Place::open();
 }
 
-/// Statuses that an HTTP client hands on; others are another layer's business.
+/// Parses a status that an HTTP client returns to its caller.
 fn status(text: &str) -> Option<u16> {
     text.parse()
         .ok()
@@ -106,21 +106,21 @@ fn assert_discreet(shown: &impl Debug) {
     assert!(!shown.contains(SECRET), "{shown}");
 }
 
-/// A header whose value HTTP can carry.
+/// Builds a header, if HTTP allows its value.
 fn header(name: &str, value: &[u8]) -> Option<(String, Vec<u8>)> {
     HeaderValue::from_bytes(value).ok()?;
     let value = value.trim_ascii();
     (!value.is_empty()).then(|| (name.to_owned(), value.to_vec()))
 }
 
-/// The token endpoint: a pair is exactly what the answer says, within reason; a refusal repeats nothing.
+/// The token endpoint: a token pair equals the response's values within limits; errors repeat nothing.
 pub fn zoom_token(input: &[u8]) {
     let [operation, code, body] = fields(input);
     let Some(code) = status(text(code)) else {
         return;
     };
     let credentials = credentials();
-    // The OAuth client stops reading where the object ends.
+    // The OAuth client ignores bytes after the JSON object.
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
     let json = values.next().and_then(Result::ok);
     PLACE.with(|place| {
@@ -182,8 +182,8 @@ fn credentials() -> ClientCredentials {
     }
 }
 
-/// The REST API: what is read is what the answer says, a `code` in it is never success, and what a page
-/// lists can be queued and read like an event.
+/// The REST API: results equal the response's values, a `code` in the body is never success, and listed
+/// meetings parse like events.
 pub fn zoom_api(input: &[u8]) {
     let [call, code, retry_after, limit, body] = fields(input);
     let Some(code) = status(text(code)) else {
@@ -300,7 +300,7 @@ fn assert_retry_after(read: Option<RetryAfter>, said: Option<&[u8]>) {
     }
 }
 
-/// A meeting of the API names, for each file of it, one of its own download URLs or none.
+/// Asserts that each file of a listed meeting resolves to one of the meeting's download URLs or none.
 fn assert_listed(object: &Value, uuid: &MeetingUuid) {
     let mut event = json!({"payload": {"account_id": "A", "object": object}, "event_ts": 1});
     event["payload"]["object"]["host_id"] = json!("u");
@@ -324,7 +324,7 @@ fn assert_listed(object: &Value, uuid: &MeetingUuid) {
     }
 }
 
-/// What the reconciler does with each meeting of a list.
+/// Asserts that a listed meeting can be enqueued, as the reconciler does.
 fn assert_queued(meeting: &Value) {
     let mut meeting = meeting.clone();
     if !meeting.is_object() {
@@ -341,8 +341,8 @@ fn assert_queued(meeting: &Value) {
     }
 }
 
-/// A download is taken exactly if it is the bytes that were asked for: not a page, not compressed, not
-/// another range; and no redirect leads the request to another host.
+/// A download succeeds exactly if the response holds the requested bytes: no HTML page, no content encoding,
+/// no other range. No redirect leads to a disallowed host.
 pub fn download(input: &[u8]) {
     let [range, code, rest] = fields(input);
     let Some(code) = status(text(code)) else {
@@ -361,7 +361,7 @@ pub fn download(input: &[u8]) {
     for line in lines.split(|byte| *byte == b'\n') {
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let name = text(parts.next().unwrap_or_default()).to_ascii_lowercase();
-        // How the body is framed is the server's business.
+        // The server frames the body.
         if SAID.contains(&name.as_str()) {
             reply
                 .headers
@@ -380,7 +380,7 @@ pub fn download(input: &[u8]) {
                 .as_ref()
                 .is_some_and(|to| to.host() == first.host() && to.port() != first.port())
         {
-            // Admitted, as the whole Zoom is on this machine; but somebody else may live there.
+            // Allowed, because Zoom itself is on loopback here; but the port may belong to another server.
             return;
         }
         let endpoints = Endpoints::parse("http://127.0.0.1", "http://127.0.0.1").unwrap();
@@ -441,7 +441,7 @@ pub fn download(input: &[u8]) {
     });
 }
 
-/// Headers of an answer that are looked at.
+/// Response headers that the client evaluates.
 const SAID: [&str; 8] = [
     "content-type",
     "content-encoding",
@@ -453,7 +453,7 @@ const SAID: [&str; 8] = [
     "x-ratelimit-type",
 ];
 
-/// `5-9` or `5-`.
+/// Parses `5-9` or `5-`.
 fn ask(text: &str) -> Option<ByteRange> {
     let (first, last) = text.split_once('-')?;
     let first = first.parse().ok()?;
@@ -463,7 +463,7 @@ fn ask(text: &str) -> Option<ByteRange> {
     }
 }
 
-/// Why an answer is not the file, whatever its status: a page, or compressed.
+/// Returns whether the response cannot be the file at any status: an HTML page, or encoded.
 fn is_no_file(reply: &Reply) -> bool {
     let kind = said(reply, "content-type")
         .unwrap_or_default()
@@ -482,7 +482,7 @@ fn is_no_file(reply: &Reply) -> bool {
         || !(encoding.is_empty() || encoding == b"identity")
 }
 
-/// `bytes 5-9/10`, by hand: strict digits, nothing beyond the end.
+/// Parses `bytes 5-9/10` strictly: digits only, no position beyond the end.
 fn content_range(reply: &Reply) -> Option<(u64, u64, Option<u64>)> {
     let value = said(reply, "content-range")?;
     let value = std::str::from_utf8(&value).ok()?;

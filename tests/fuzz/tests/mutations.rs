@@ -1,5 +1,5 @@
-//! A hundred thousand forgeries of each thing that opens a door, none of which does. Each begins with a good
-//! one and is bent a little. `FUZZ_SEED` gives other ones.
+//! 100,000 mutations of each kind of valid credential, all of which must be rejected. `FUZZ_SEED` sets the
+//! seed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fuzz::mutation::{Random, bent};
@@ -22,7 +22,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
-/// Both live versions, so that no forgery gets by under the older one.
+/// Both live versions, so that forgeries are tested against each.
 fn keys() -> SecretVersions {
     SecretVersions {
         current: "the key that signs, of forty-four characters".into(),
@@ -45,7 +45,7 @@ fn no_forged_state_is_accepted() {
     for _ in 0..FORGERIES {
         let forged = bent(&mut random, &good, &other);
         let refused = signed_state::verify(&keys(), &forged, now()).err();
-        // Not even whether it has expired is told of what we did not sign.
+        // A forged state is `Invalid`, never `Expired`.
         assert_eq!(refused, Some(StateError::Invalid), "{forged:?}");
     }
 }
@@ -67,7 +67,7 @@ fn no_forged_connect_token_is_accepted() {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
     };
     let good = signed("alice", "reelay:connect");
-    // Another user's, and one of her own for another door.
+    // Another user's token, and one for the other audience.
     let others = [
         signed("mallory", "reelay:connect"),
         signed("alice", "reelay:api"),
@@ -103,7 +103,7 @@ fn no_forged_cookie_is_accepted() {
             let forged = bent(&mut random, &good, &other);
             format!("theme=dark; {COOKIE}={forged}")
         };
-        // What surrounds a pair is not the pair.
+        // Whitespace around a cookie pair is not part of it.
         let pair = format!("{COOKIE}={good}");
         let is_good = header.split(';').any(|part| part.trim() == pair);
         assert_eq!(accepted(&header), is_good, "{header:?}");
