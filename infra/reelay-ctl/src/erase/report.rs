@@ -1,4 +1,4 @@
-//! What is said before, and the receipt after.
+//! Describes the plan and the receipt of an erasure.
 
 use std::fmt;
 
@@ -6,62 +6,68 @@ use jiff::Timestamp;
 use reelay_domain::ids::AppUserId;
 use serde::Serialize;
 
-use super::holdings::{Holding, Plan};
-use crate::output::{several, size};
+use super::plan::{Holding, Plan};
+use crate::output::{plural, size};
 
-/// What will be erased.
-pub(super) fn plan(user: &AppUserId, plan: &Plan) -> String {
-    let mut lines = vec![format!("Of {user} will be erased:")];
-    lines.push(format!(
-        "  {}; with the last link of a Zoom user the grant is revoked at Zoom",
-        several(plan.links.len(), "link")
-    ));
-    lines.extend(plan.to_erase.iter().map(|it| format!("  {}", held(it))));
+pub(super) fn describe_plan(user: &AppUserId, plan: &Plan) -> String {
+    let mut lines = vec![
+        format!("The following data of {user} will be erased:"),
+        format!(
+            "  {}; a grant without any other link is revoked at Zoom",
+            plural(plan.links.len() as u64, "link")
+        ),
+    ];
+    lines.extend(
+        plan.to_erase
+            .iter()
+            .map(|holding| format!("  {}", describe(holding))),
+    );
     if !plan.to_keep.is_empty() {
-        lines.push("Kept, for other users of the app hold it as well:".to_owned());
-        lines.extend(plan.to_keep.iter().map(|it| format!("  {}", held(it))));
+        lines.push("The following data will be kept, because other app users are linked to the same Zoom user:".to_owned());
+        lines.extend(
+            plan.to_keep
+                .iter()
+                .map(|holding| format!("  {}", describe(holding))),
+        );
     }
     lines.join("\n")
 }
 
-fn held(holding: &Holding) -> String {
-    let zoom_user = &holding.leaving.zoom_user;
+fn describe(holding: &Holding) -> String {
+    let zoom_user = &holding.erasure.zoom_user;
     format!(
         "{} in {} ({}) of {} / {}",
-        several(holding.recordings, "recording"),
-        several(holding.files, "file"),
+        plural(holding.recordings as u64, "recording"),
+        plural(holding.files as u64, "file"),
         size(holding.bytes),
         zoom_user.account_id,
         zoom_user.user_id
     )
 }
 
-/// What became of the grants behind the links.
+/// Number of grants by status.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Grants {
-    /// Revoked and erased.
     pub(super) ended: usize,
-    /// Ordered, and not done yet.
+    /// The revocation job is enqueued.
     pub(super) being_revoked: usize,
-    /// Other users of the app need them.
+    /// Other app users' links use them.
     pub(super) kept_for_others: usize,
 }
 
-/// What was erased.
+/// Result of an erasure.
 #[derive(Debug, Serialize)]
 pub(super) struct Receipt {
     user: AppUserId,
     links: usize,
     pub(super) grants: Grants,
-    /// Recordings whose items are gone from the table.
     pub(super) recordings: usize,
-    /// Objects that are gone from the bucket, manifests among them.
+    /// Deleted objects, including manifests.
     pub(super) objects: usize,
-    /// Their bytes.
     pub(super) bytes: u64,
-    /// Uploads that were not completed, aborted.
+    /// Aborted multipart uploads.
     pub(super) uploads: usize,
-    /// Recordings that others hold.
+    /// Recordings kept for other app users.
     pub(super) kept: usize,
     begun_at: Timestamp,
     pub(super) ended_at: Timestamp,
@@ -69,7 +75,7 @@ pub(super) struct Receipt {
 
 impl Receipt {
     pub(super) fn new(user: &AppUserId, plan: &Plan, begun_at: Timestamp) -> Self {
-        let count = |holdings: &[Holding]| holdings.iter().map(|it| it.recordings).sum();
+        let count = |holdings: &[Holding]| holdings.iter().map(|holding| holding.recordings).sum();
         Self {
             user: user.clone(),
             links: plan.links.len(),
@@ -84,7 +90,7 @@ impl Receipt {
         }
     }
 
-    pub(super) fn of_nothing(user: &AppUserId, now: Timestamp) -> Self {
+    pub(super) fn empty(user: &AppUserId, now: Timestamp) -> Self {
         Self::new(user, &Plan::default(), now)
     }
 }
@@ -93,7 +99,7 @@ impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Erased of {}, {} to {}:",
+            "Erased data of {}, {} to {}:",
             self.user, self.begun_at, self.ended_at
         )?;
         writeln!(f, "  links         {}", self.links)?;
@@ -109,10 +115,14 @@ impl fmt::Display for Receipt {
         writeln!(f, "  recordings    {}", self.recordings)?;
         writeln!(f, "  objects       {} ({})", self.objects, size(self.bytes))?;
         writeln!(f, "  open uploads  {}", self.uploads)?;
-        writeln!(f, "  kept          {}", several(self.kept, "recording"))?;
+        writeln!(
+            f,
+            "  kept          {}",
+            plural(self.kept as u64, "recording")
+        )?;
         write!(
             f,
-            "Logs go after 30 days, backups of the tables (point-in-time recovery) after 35."
+            "Logs are deleted after 30 days, point-in-time backups of the tables after 35 days."
         )
     }
 }

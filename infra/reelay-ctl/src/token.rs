@@ -1,4 +1,4 @@
-//! Tokens that the app would sign: the operator's tool has the same secret.
+//! Signs connect and API tokens with the app secret, as the app does.
 
 use anyhow::{Context as _, anyhow};
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::deployment::Deployment;
 
-/// What is signed.
 #[derive(Debug, Serialize)]
 struct Claims<'a> {
     aud: &'static str,
@@ -24,54 +23,63 @@ struct Claims<'a> {
     jti: Option<String>,
 }
 
-/// What a token is to say, beside whose it is.
+/// Content of a token except its subject.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    /// What for.
+pub(crate) struct TokenRequest<'a> {
     pub(crate) audience: Audience,
-    /// For how long: at most [`reelay_domain::jwt::MAX_LIFETIME`].
-    pub(crate) life: SignedDuration,
-    /// Where the browser comes back to.
+    /// At most [`reelay_domain::jwt::MAX_LIFETIME`].
+    pub(crate) lifetime: SignedDuration,
     pub(crate) return_to: Option<&'a str>,
-    /// Whether it is good once only.
-    pub(crate) once: bool,
+    /// Adds a `jti`.
+    pub(crate) single_use: bool,
 }
 
-/// A token of a user, and when it ends.
+impl TokenRequest<'_> {
+    /// Requests a reusable token without a return URL.
+    pub(crate) fn new(audience: Audience, lifetime: SignedDuration) -> Self {
+        Self {
+            audience,
+            lifetime,
+            return_to: None,
+            single_use: false,
+        }
+    }
+}
+
+/// Returns a token of the user and its expiry.
 ///
 /// # Errors
-/// If the app secret can't be read; or if the app signs with keys of its own, and no token of its was given
-/// in the environment.
+/// When the app secret cannot be read; when the app signs with its own keys and the environment has no token.
 pub(crate) async fn mint(
     deployment: &Deployment,
     user: &AppUserId,
-    wanted: Wanted<'_>,
+    request: TokenRequest<'_>,
 ) -> anyhow::Result<(SecretString, Timestamp)> {
     let now = deployment.environment.clock.now();
-    let ends = now + wanted.life;
+    let expires_at = now + request.lifetime;
     if !deployment.parameter("AppJwksUrl").is_empty() {
-        let variable = variable(wanted.audience);
-        let given = std::env::var(variable).map_err(|_| {
+        let variable = environment_variable(request.audience);
+        let token = std::env::var(variable).map_err(|_| {
             anyhow!(
-                "this stack's app signs its tokens with keys of its own (AppJwksUrl): have it sign one for {user} \
-                 (aud {}), and give it in the environment variable {variable}",
-                wanted.audience.name()
+                "the app of this stack signs tokens with its own keys (AppJwksUrl): let it sign a token for {user} \
+                 (aud {}) and set it as environment variable {variable}",
+                request.audience.name()
             )
         })?;
-        return Ok((SecretString::from(given), ends));
+        return Ok((SecretString::from(token), expires_at));
     }
     let secret = Secret::from_env(&deployment.environment, "APP_SECRET")?;
     let secret = secret
         .versions()
         .await
-        .context("the app secret can't be read")?;
+        .context("failed to read the app secret")?;
     let claims = Claims {
-        aud: wanted.audience.name(),
+        aud: request.audience.name(),
         sub: user,
         iat: now.as_second(),
-        exp: ends.as_second(),
-        return_to: wanted.return_to,
-        jti: wanted.once.then(|| {
+        exp: expires_at.as_second(),
+        return_to: request.return_to,
+        jti: request.single_use.then(|| {
             format!(
                 "{:032x}",
                 u128::from_be_bytes(reelay_runtime::random::bytes())
@@ -80,11 +88,11 @@ pub(crate) async fn mint(
     };
     let key = EncodingKey::from_secret(secret.current.expose_secret().as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key)
-        .context("the token can't be signed")?;
-    Ok((SecretString::from(token), ends))
+        .context("failed to sign the token")?;
+    Ok((SecretString::from(token), expires_at))
 }
 
-fn variable(audience: Audience) -> &'static str {
+fn environment_variable(audience: Audience) -> &'static str {
     match audience {
         Audience::Connect => "REELAY_CONNECT_TOKEN",
         Audience::Api => "REELAY_API_TOKEN",
