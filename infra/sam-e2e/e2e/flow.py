@@ -217,7 +217,7 @@ class Flow:
 
     def maintenance(self):
         # Sends the input of the hourly rule.
-        rule = self.cloud.template()["Resources"]["Sweep"]["Properties"]["Targets"][0]
+        rule = self.cloud.template()["Resources"]["MaintenanceSchedule"]["Properties"]["Targets"][0]
         self.cloud.client("sqs").send_message(QueueUrl=self.resources["JobsQueue"], MessageBody=rule["Input"])
         has_queried = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
         until("the maintenance run", has_queried)
