@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> anyhow::Result<ExitCode> {
-    // What the functions say, on request: RUST_LOG=grants=debug,reconciler=debug
+    // The functions' logs are off unless requested: RUST_LOG=grants=debug,reconciler=debug
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::builder()
