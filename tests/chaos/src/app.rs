@@ -32,7 +32,7 @@ impl CallbackVisit {
         let request = http::Request::get(&self.location)
             .header(COOKIE, &self.cookie)
             .body(Body::Empty)?;
-        let response = callback.handle(request).await;
+        let response = Box::pin(callback.handle(request)).await;
         let location = header(&response, LOCATION).and_then(|location| Url::parse(location).ok());
         let claim = location.and_then(|location| {
             let (_, claim) = location
@@ -57,7 +57,7 @@ impl World {
         let token = self.token("reelay:connect", app_user)?;
         let uri = format!("/zoom/connect?token={token}");
         let request = http::Request::get(uri).body(Body::Empty)?;
-        let start = self.warm.oauth_start()?.handle(request).await;
+        let start = Box::pin(self.warm.oauth_start()?.handle(request)).await;
         let cookie = header(&start, SET_COOKIE).context("connect sets no cookie")?;
         let authorize = header(&start, LOCATION).context("connect does not redirect to Zoom")?;
         let url = format!("{authorize}&sim_decision=allow&sim_user={zoom_user}");
@@ -77,11 +77,8 @@ impl World {
         let visit = self.consent(app_user, zoom_user).await?;
         let claim = visit.send(self.warm.oauth_callback()?).await?;
         let claim = claim.context("callback returned no claim")?;
-        let response = self
-            .warm
-            .app_api()?
-            .handle(self.confirm_request(&claim)?)
-            .await;
+        let request = self.confirm_request(&claim)?;
+        let response = Box::pin(self.warm.app_api()?.handle(request)).await;
         ensure!(
             response.status() == 200,
             "confirm returned {}",
@@ -130,7 +127,7 @@ impl World {
 
     async fn get(&self, path: &str, app_user: &str) -> anyhow::Result<Value> {
         let request = self.api_request(Method::GET, path, app_user, Body::Empty)?;
-        let response = self.warm.app_api()?.handle(request).await;
+        let response = Box::pin(self.warm.app_api()?.handle(request)).await;
         Ok(serde_json::from_slice(response.body().as_ref())?)
     }
 

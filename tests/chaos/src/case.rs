@@ -111,7 +111,7 @@ impl<'w> Case<'w> {
         for claim in claims {
             if self.rng.percent(chance) {
                 let request = self.world.confirm_request(&claim)?;
-                self.world.warm.app_api()?.handle(request).await;
+                Box::pin(self.world.warm.app_api()?.handle(request)).await;
             }
         }
         Ok(())
@@ -144,7 +144,7 @@ impl<'w> Case<'w> {
             }
         }
         self.process_messages().await?;
-        self.check().await
+        Box::pin(self.check()).await
     }
 
     /// Disconnects all links, processes the messages that follow, and checks that nothing remains.
@@ -153,7 +153,7 @@ impl<'w> Case<'w> {
             for link in self.world.list_links(&app_user).await? {
                 let id = link["id"].as_str().unwrap_or_default();
                 let request = self.world.disconnect_request(&app_user, id)?;
-                let response = self.world.warm.app_api()?.handle(request).await;
+                let response = Box::pin(self.world.warm.app_api()?.handle(request)).await;
                 if response.status() != 204 {
                     self.violation(format!("disconnect returned {}", response.status()));
                 }
@@ -162,7 +162,7 @@ impl<'w> Case<'w> {
         self.process_messages().await?;
         self.world.advance_past_delays();
         self.process_messages().await?;
-        self.check().await?;
+        Box::pin(self.check()).await?;
         self.check_nothing_remains().await?;
         Ok(self.outcome)
     }

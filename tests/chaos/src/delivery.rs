@@ -53,7 +53,7 @@ impl From<GrantError> for GrantUse {
 
 /// Uses a grant as the functions do: replaces the access token once if Zoom rejects it.
 pub(crate) async fn use_grant(grants: &Grants, zoom_user: &ZoomUser) -> GrantUse {
-    match grants.access_token(zoom_user).await {
+    match Box::pin(grants.access_token(zoom_user)).await {
         Ok(token) => match use_token(grants, &token).await {
             GrantUse::Unauthorized => use_replaced_token(grants, zoom_user, &token).await,
             other => other,
@@ -68,7 +68,7 @@ pub(crate) async fn use_replaced_token(
     zoom_user: &ZoomUser,
     rejected: &AccessToken,
 ) -> GrantUse {
-    match grants.replace_token(zoom_user, rejected).await {
+    match Box::pin(grants.replace_token(zoom_user, rejected)).await {
         Ok(token) => use_token(grants, &token).await,
         Err(error) => error.into(),
     }
@@ -103,13 +103,14 @@ impl From<SqsBatchResponse> for Delivery {
 /// Delivers a message to the function that consumes its queue.
 pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow::Result<Delivery> {
     let event = sqs_event(message)?;
+    // Boxed: the handlers' futures would overflow the stack of a test thread in debug builds.
     let response = match message.queue {
-        Queue::Events => instances.event_processor()?.handle(event).await,
-        Queue::Jobs => instances.reconciler()?.handle(event).await,
+        Queue::Events => Box::pin(instances.event_processor()?.handle(event)).await,
+        Queue::Jobs => Box::pin(instances.reconciler()?.handle(event)).await,
         Queue::Downloads => {
             let deadline = Instant::now() + DOWNLOADER_TIMEOUT;
             let downloader = instances.recording_downloader()?;
-            downloader.handle(event, deadline).await
+            Box::pin(downloader.handle(event, deadline)).await
         }
     };
     Ok(response.into())

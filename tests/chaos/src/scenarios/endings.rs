@@ -68,7 +68,7 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
 
     let mut ops = vec![
         Op::new(async {
-            api.handle(disconnect).await;
+            Box::pin(api.handle(disconnect)).await;
             while let Some(message) = world.journal.receive() {
                 unfinished.borrow_mut().push(message.clone());
                 if deliver(instances(0), &message).await? != Delivery::Processed {

@@ -50,12 +50,12 @@ impl Scenario {
     pub async fn run(self, world: &World, seed: u64) -> Outcome {
         let rng = SeededRng::new(seed, self.name());
         let result = match self {
-            Self::Refresh => refresh::run(world, seed, rng).await,
-            Self::Exchange => exchange::run(world, seed, rng).await,
-            Self::Consents => consents::run(world, rng).await,
-            Self::Endings => endings::run(world, rng).await,
-            Self::Downloads => downloads::run(world, rng).await,
-            Self::Walk => walk::run(world, rng).await,
+            Self::Refresh => Box::pin(refresh::run(world, seed, rng)).await,
+            Self::Exchange => Box::pin(exchange::run(world, seed, rng)).await,
+            Self::Consents => Box::pin(consents::run(world, rng)).await,
+            Self::Endings => Box::pin(endings::run(world, rng)).await,
+            Self::Downloads => Box::pin(downloads::run(world, rng)).await,
+            Self::Walk => Box::pin(walk::run(world, rng)).await,
         };
         result.unwrap_or_else(|error| Outcome {
             violations: vec![format!("simulation failed: {error:#}")],

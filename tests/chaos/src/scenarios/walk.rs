@@ -218,11 +218,11 @@ async fn perform(
         }
         Action::Confirm(claim) => {
             let request = world.confirm_request(&claim)?;
-            instances.app_api()?.handle(request).await;
+            Box::pin(instances.app_api()?.handle(request)).await;
         }
         Action::Disconnect { app_user, link } => {
             let request = world.disconnect_request(&app_user, &link)?;
-            instances.app_api()?.handle(request).await;
+            Box::pin(instances.app_api()?.handle(request)).await;
         }
         Action::Use(zoom_user) => {
             use_grant(instances.grants()?, &zoom_user).await;
