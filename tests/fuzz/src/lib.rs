@@ -1,45 +1,47 @@
-//! What outsiders send, bent in every way.
+//! Fuzz targets for every parser of external input.
 //!
-//! One plain function per parser of outside input takes any bytes and asserts what must hold of them,
-//! whether they are taken or refused: that is more than "it does not panic". `tests/replay.rs` runs the
-//! corpus through them with `cargo test`; the binaries in `libfuzzer/` let libFuzzer look for more, guided
-//! by coverage (`tests/fuzz/run`).
+//! Each target is a function that takes arbitrary bytes and asserts properties of the accepted and the
+//! rejected values. `tests/replay.rs` runs the corpus through the targets with `cargo test`; the binaries in
+//! `libfuzzer/` search for new inputs, guided by coverage (`tests/fuzz/run`).
 //!
-//! What is asserted is worked out again here by other means than the code under test, as a rule by hand on
-//! the text. Inputs are text that a person can write, one field a line, so that a corpus can be read.
+//! The expected values come from independent code, usually string operations on the input (`oracle`). Inputs
+//! are readable text with one field per line.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a panic is the finding"
+    reason = "a panic reports a finding"
 )]
 
 pub mod mutation;
 
 mod addresses;
-mod by_hand;
+mod download;
+mod fake_zoom;
 mod functions;
 mod identifiers;
 mod loopback;
 mod messages;
+mod oracle;
 mod secrets;
 mod tokens;
 mod webhooks;
-mod zoom_answers;
+mod zoom_api;
 
 pub use addresses::{parameters, return_url};
+pub use download::download;
 pub use functions::{api, callback};
 pub use identifiers::identifiers;
 pub use messages::messages;
 pub use secrets::{claim, cookie, cursor, encrypted_source, signed_state};
 pub use tokens::{app_token, key_set};
 pub use webhooks::{redaction, webhook_event, webhook_signature};
-pub use zoom_answers::{download, zoom_api, zoom_token};
+pub use zoom_api::{zoom_api, zoom_token};
 
-/// A target by the name that its corpus and its binary have.
+/// A target; its corpus and its binary have the same name.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 19] = [
     ("api", api),
     ("app_token", app_token),

@@ -1,4 +1,4 @@
-//! The corpus, through every target.
+//! Runs the corpus through every target.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_target_holds_for_its_corpus_and_for_nothing_at_all() {
+fn targets_hold_for_corpus_and_empty_input() {
     let mut findings = Vec::new();
     for (target, run) in fuzz::TARGETS {
         run(b"");
@@ -34,7 +34,7 @@ fn every_target_holds_for_its_corpus_and_for_nothing_at_all() {
 }
 
 #[test]
-fn every_target_has_a_corpus_and_a_binary_of_its_name_and_nothing_else_has() {
+fn targets_match_corpus_folders_and_binaries() {
     let targets: BTreeSet<String> = fuzz::TARGETS
         .iter()
         .map(|(name, _)| (*name).to_owned())
