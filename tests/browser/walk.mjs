@@ -1,37 +1,37 @@
-// Signs in, connects Zoom, completes a recording in the simulator, watches it arrive, plays it.
+// The main job by hand: sign in, connect Zoom, complete a recording in the simulator, watch its transfer, and play it.
 import assert from "node:assert/strict";
 import { withSystem } from "./system.mjs";
 
-await withSystem("a person's way", async ({ demo, zoom, person, signedIn, shoot }) => {
+await withSystem("walk", async ({ demo, zoom, openProfile, signIn, screenshot }) => {
   // Alice connects her Zoom account.
-  const alice = await signedIn("alice");
+  const alice = await signIn("alice");
   await alice.goto(`${demo}/settings/integrations`);
-  await shoot(alice, "1-settings");
+  await screenshot(alice, "1-settings");
   await alice.getByRole("link", { name: /connect zoom/i }).or(alice.getByRole("button", { name: /connect zoom/i })).first().click();
   await alice.waitForURL(/oauth\/authorize/);
-  await shoot(alice, "2-consent");
+  await screenshot(alice, "2-consent");
   await alice.getByRole("button", { name: /allow/i }).first().click();
   await alice.waitForURL(`${demo}/settings/integrations`);
-  await shoot(alice, "3-linked");
+  await screenshot(alice, "3-linked");
   assert.match(await alice.locator("main").innerText(), /Ada|connected/i);
 
   // A recording completes.
-  const simulator = await person();
+  const simulator = await openProfile();
   await simulator.goto(zoom);
-  await shoot(simulator, "4-simulator");
+  await screenshot(simulator, "4-simulator");
   await simulator.getByRole("button", { name: /complete a recording/i }).first().click();
 
-  // It arrives while she watches, and plays.
+  // The open page shows the recording when it is stored, and plays it.
   await alice.goto(`${demo}/recordings`);
   await alice.getByText(/stored/i).first().waitFor({ timeout: 60_000 });
-  await shoot(alice, "5-recordings");
+  await screenshot(alice, "5-recordings");
   await alice.locator('main a[href^="/recordings/"]').first().click();
   const video = alice.locator("video").first();
   await video.waitFor();
   await alice.waitForFunction(() => document.querySelector("video").readyState >= 1, null, { timeout: 30_000 });
   assert.ok((await video.evaluate((element) => element.duration)) > 0, "the stored MP4 does not play");
-  await shoot(alice, "6-recording", { fullPage: true });
+  await screenshot(alice, "6-recording", { fullPage: true });
   await alice.goto(`${demo}/notifications`);
   await alice.getByText("recording.stored").first().waitFor({ timeout: 30_000 });
-  await shoot(alice, "7-notifications");
+  await screenshot(alice, "7-notifications");
 });

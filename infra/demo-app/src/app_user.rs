@@ -1,21 +1,20 @@
-//! Who is signed in.
+//! The app's user ids.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// This app's own id of a user; it becomes the `sub` of every token that Reelay is shown.
+/// Id of a user of this app; the `sub` claim of every token that the app signs.
 ///
-/// Reelay accepts 1 to 128 of `A-Z a-z 0-9 . _ ~ @ : + = | -`, so nothing else is let in here either.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// It has 1 to 128 of the characters `A-Z a-z 0-9 . _ ~ @ : + = | -`, as Reelay requires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppUser(String);
 
-/// The text is no user id that Reelay would accept.
+/// The text is not a user id that Reelay accepts.
 #[derive(Debug, thiserror::Error)]
 #[error("a user id has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ @ : + = | -")]
-pub struct NoAppUser;
+pub struct InvalidAppUser;
 
 impl AppUser {
     /// The id as text.
@@ -24,30 +23,15 @@ impl AppUser {
     }
 }
 
-impl TryFrom<String> for AppUser {
-    type Error = NoAppUser;
-
-    fn try_from(text: String) -> Result<Self, NoAppUser> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&byte);
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text))
-        } else {
-            Err(NoAppUser)
-        }
-    }
-}
-
 impl FromStr for AppUser {
-    type Err = NoAppUser;
+    type Err = InvalidAppUser;
 
-    fn from_str(text: &str) -> Result<Self, NoAppUser> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<AppUser> for String {
-    fn from(user: AppUser) -> Self {
-        user.0
+    fn from_str(text: &str) -> Result<Self, InvalidAppUser> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&byte);
+        let is_valid = (1..=128).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_valid
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidAppUser)
     }
 }
 
@@ -62,17 +46,17 @@ mod tests {
     use super::AppUser;
 
     #[test]
-    fn exactly_the_ids_that_reelay_accepts_are_users() {
-        for good in [
+    fn only_ids_that_reelay_accepts_are_valid() {
+        for id in [
             "alice",
             "auth0|12345",
             "a.b_c~d@e:f+g=h-i",
             &"x".repeat(128),
         ] {
-            assert!(good.parse::<AppUser>().is_ok(), "{good}");
+            assert!(id.parse::<AppUser>().is_ok(), "{id}");
         }
-        for bad in ["", "a b", "a/b", "<b>", "é", "a\n", &"x".repeat(129)] {
-            assert!(bad.parse::<AppUser>().is_err(), "{bad:?}");
+        for id in ["", "a b", "a/b", "<b>", "é", "a\n", &"x".repeat(129)] {
+            assert!(id.parse::<AppUser>().is_err(), "{id:?}");
         }
     }
 }

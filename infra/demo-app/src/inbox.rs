@@ -1,102 +1,78 @@
-//! What Reelay has told this app. An app of its own would keep it in its database.
+//! The notifications that the app has received. A real app would store them in its database.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::watch;
 
-/// How many are kept.
-const CAPACITY: usize = 1_000;
+use crate::app_user::AppUser;
 
-/// A notification whose signature was right.
+/// Number of notifications that the inbox keeps.
+const MAX_NOTIFICATIONS: usize = 1_000;
+
+/// A notification with a valid signature.
 #[derive(Clone, Debug, PartialEq)]
-pub struct VerifiedNotification {
-    /// `webhook-id`: the same on every delivery of the same fact.
+pub struct Notification {
+    /// `webhook-id`, which is the same on every delivery of this notification.
     pub id: String,
-    /// `link.activated`, `recording.stored`, …
+    /// The body's `type`: `link.activated`, `recording.stored`, …
     pub kind: String,
-    /// When it became a fact, as the body says.
+    /// The body's `timestamp`.
     pub timestamp: Timestamp,
-    /// When it was first delivered here.
+    /// Time of the first delivery.
     pub received_at: Timestamp,
     /// The whole body.
     pub body: Value,
 }
 
-impl VerifiedNotification {
-    /// The user it is about.
+impl Notification {
+    /// The app user whom the notification concerns.
     pub fn app_user_id(&self) -> Option<&str> {
         self.body.pointer("/data/app_user_id")?.as_str()
     }
 }
 
-/// Keeps each notification once, the oldest leaving first.
-#[derive(Debug)]
+/// The newest notifications, each once.
+#[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    kept: Mutex<VecDeque<VerifiedNotification>>,
-    /// Counts arrivals, so that waiting is neither polling nor a race.
-    arrivals: watch::Sender<u64>,
-}
-
-impl Default for Inbox {
-    fn default() -> Self {
-        Self {
-            kept: Mutex::default(),
-            arrivals: watch::Sender::new(0),
-        }
-    }
+    notifications: Mutex<VecDeque<Notification>>,
 }
 
 impl Inbox {
-    /// Keeps it, unless one of the same id is kept already: delivery is at least once.
-    pub(crate) fn add(&self, notification: VerifiedNotification) -> bool {
-        let mut kept = self.lock();
-        if kept.iter().any(|other| other.id == notification.id) {
+    /// Adds a notification and returns true, or returns false if its id is known: Reelay delivers at least once.
+    pub(crate) fn add(&self, notification: Notification) -> bool {
+        let mut notifications = self.lock();
+        if notifications.iter().any(|old| old.id == notification.id) {
             return false;
         }
-        if kept.len() == CAPACITY {
-            kept.pop_front();
+        if notifications.len() == MAX_NOTIFICATIONS {
+            notifications.pop_front();
         }
-        kept.push_back(notification);
-        drop(kept);
-        self.arrivals.send_modify(|count| *count += 1);
+        notifications.push_back(notification);
         true
     }
 
-    /// Oldest first.
-    pub(crate) fn all(&self) -> Vec<VerifiedNotification> {
+    /// All notifications, oldest first.
+    pub(crate) fn all(&self) -> Vec<Notification> {
         self.lock().iter().cloned().collect()
     }
 
-    /// About one user: how many there are, and the newest `limit` of them, newest first.
-    pub(crate) fn about(&self, user: &str, limit: usize) -> (usize, Vec<VerifiedNotification>) {
-        let kept = self.lock();
-        let theirs = || kept.iter().filter(|n| n.app_user_id() == Some(user));
-        let newest = theirs().rev().take(limit).cloned().collect();
-        (theirs().count(), newest)
+    /// One user's notifications, newest first.
+    pub(crate) fn of_user(&self, user: &AppUser) -> Vec<Notification> {
+        let notifications = self.lock();
+        let newest_first = notifications.iter().rev();
+        newest_first
+            .filter(|notification| notification.app_user_id() == Some(user.as_str()))
+            .cloned()
+            .collect()
     }
 
-    /// The oldest one kept that is wanted, waiting for it if need be.
-    pub(crate) async fn first(
-        &self,
-        wanted: impl Fn(&VerifiedNotification) -> bool,
-    ) -> VerifiedNotification {
-        let mut arrivals = self.arrivals.subscribe();
-        loop {
-            arrivals.mark_unchanged();
-            if let Some(found) = self.lock().iter().find(|n| wanted(n)) {
-                return found.clone();
-            }
-            // The sender lives as long as `self`, so this cannot fail while we are here.
-            let _ = arrivals.changed().await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<VerifiedNotification>> {
-        // Whoever panicked left the queue whole: all changes of it are single calls.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Notification>> {
+        // Every change is one call, so a panic elsewhere leaves the queue complete.
+        self.notifications
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,43 +82,23 @@ mod tests {
 
     use super::*;
 
-    fn notification(id: usize) -> VerifiedNotification {
-        VerifiedNotification {
-            id: format!("msg_{id}"),
+    #[test]
+    fn inbox_keeps_the_newest_notifications_once() {
+        let inbox = Inbox::default();
+        let notification = |number: usize| Notification {
+            id: format!("msg_{number}"),
             kind: "recording.stored".into(),
             timestamp: Timestamp::UNIX_EPOCH,
             received_at: Timestamp::UNIX_EPOCH,
-            body: json!({"data": {"app_user_id": if id.is_multiple_of(2) { "alice" } else { "bob" }}}),
+            body: json!({"data": {"app_user_id": (if number % 2 == 0 { "alice" } else { "bob" })}}),
+        };
+        for number in 0..MAX_NOTIFICATIONS + 10 {
+            assert!(inbox.add(notification(number)));
+            assert!(!inbox.add(notification(number)));
         }
-    }
-
-    #[test]
-    fn keeps_the_last_thousand_each_once() {
-        let inbox = Inbox::default();
-        for id in 0..CAPACITY + 10 {
-            assert!(inbox.add(notification(id)));
-            assert!(!inbox.add(notification(id)));
-        }
-        let all = inbox.all();
-        assert_eq!(all.len(), CAPACITY);
-        assert_eq!(all[0].id, "msg_10");
-        let (total, newest) = inbox.about("alice", 3);
-        let ids: Vec<_> = newest.iter().map(|n| n.id.as_str()).collect();
-        assert_eq!(
-            (total, ids),
-            (500, vec!["msg_1008", "msg_1006", "msg_1004"])
-        );
-    }
-
-    #[tokio::test]
-    async fn waiting_finds_what_is_there_and_what_comes() {
-        let inbox = Inbox::default();
-        inbox.add(notification(1));
-        assert_eq!(inbox.first(|_| true).await.id, "msg_1");
-        let (found, ()) = tokio::join!(inbox.first(|n| n.id == "msg_2"), async {
-            tokio::task::yield_now().await;
-            inbox.add(notification(2));
-        });
-        assert_eq!(found.id, "msg_2");
+        assert_eq!(inbox.all().len(), MAX_NOTIFICATIONS);
+        assert_eq!(inbox.all()[0].id, "msg_10");
+        let of_alice = inbox.of_user(&"alice".parse().expect("a valid id"));
+        assert_eq!((of_alice.len(), &*of_alice[0].id), (500, "msg_1008"));
     }
 }

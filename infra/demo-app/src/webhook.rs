@@ -1,4 +1,4 @@
-//! Reelay's notifications, by Standard Webhooks: verify the raw bytes first, read them afterwards.
+//! Receives Reelay's notifications, signed by the Standard Webhooks specification.
 
 use std::sync::Arc;
 
@@ -7,25 +7,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
-use standardwebhooks::{HEADER_WEBHOOK_ID, Webhook, WebhookError};
+use standardwebhooks::HEADER_WEBHOOK_ID;
 
-use crate::App;
-use crate::inbox::VerifiedNotification;
-
-/// Checks signatures: any of those in the header will do, so that the secret can be rotated.
-pub(crate) struct Verifier(Webhook);
-
-impl Verifier {
-    pub(crate) fn new(secret: &str) -> Result<Self, WebhookError> {
-        Webhook::new(secret).map(Self)
-    }
-}
-
-impl std::fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Verifier")
-    }
-}
+use crate::app::App;
+use crate::inbox::Notification;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -34,37 +19,35 @@ struct Envelope {
     timestamp: Timestamp,
 }
 
+/// Verifies the raw body before parsing it. 401 for an invalid signature, 400 for an invalid body.
+///
+/// While the secret is rotated the header holds several signatures; one valid signature suffices.
 pub(crate) async fn receive(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    if let Err(error) = app.verifier.0.verify(&body, &headers) {
-        tracing::warn!(%error, "a notification without a good signature");
+    if let Err(error) = app.webhook.verify(&body, &headers) {
+        tracing::warn!(%error, "notification rejected: invalid signature");
         return StatusCode::UNAUTHORIZED;
     }
-    let Some(id) = headers
-        .get(HEADER_WEBHOOK_ID)
-        .and_then(|id| id.to_str().ok())
-    else {
+    let Some(Ok(id)) = headers.get(HEADER_WEBHOOK_ID).map(|id| id.to_str()) else {
         return StatusCode::UNAUTHORIZED;
     };
-    let (Ok(envelope), Ok(value)) = (
-        serde_json::from_slice::<Envelope>(&body),
-        serde_json::from_slice(&body),
-    ) else {
-        // Signed, yet not understood: 400 makes the sender notice, where 200 would hide it.
-        tracing::warn!(id, "a signed notification that is not understood");
+    let (Ok(Envelope { kind, timestamp }), Ok(value)) =
+        (serde_json::from_slice(&body), serde_json::from_slice(&body))
+    else {
+        // A status other than 2xx makes the failed delivery visible to Reelay's operator.
+        tracing::warn!(id, "notification rejected: invalid body");
         return StatusCode::BAD_REQUEST;
     };
-    let kind = envelope.kind.clone();
-    let fresh = app.inbox.add(VerifiedNotification {
+    let is_new = app.inbox.add(Notification {
         id: id.to_owned(),
-        kind: envelope.kind,
-        timestamp: envelope.timestamp,
+        kind: kind.clone(),
+        timestamp,
         received_at: Timestamp::now(),
         body: value,
     });
-    tracing::debug!(id, kind, fresh, "notification");
+    tracing::debug!(id, kind, is_new, "notification received");
     StatusCode::NO_CONTENT
 }

@@ -1,12 +1,13 @@
-//! What `GET /_dev/config` tells.
+//! The response of `GET /_dev/config`.
 
 use std::collections::BTreeMap;
 
+pub use reelay_embedded_aws::Endpoints;
 use serde::Serialize;
 
-/// Secrets, names and endpoints of a running stack, as tests and tools on this machine need them.
+/// Secrets, names and endpoints of a running stack, for tests and tools on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
+#[allow(missing_docs, reason = "the contract documents the fields")]
 pub struct DevConfig {
     pub secrets: Secrets,
     pub bucket: String,
@@ -19,49 +20,48 @@ pub struct DevConfig {
     pub stack: StackConfig,
 }
 
-/// The stack as CloudFormation would describe it, for tools that are made for a deployed one.
+/// The stack as CloudFormation describes a deployed one, for tools that work with both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct StackConfig {
     /// Outputs by name.
     pub outputs: BTreeMap<String, String>,
-    /// Values of all parameters by name.
+    /// Parameter values by name.
     pub parameters: BTreeMap<String, String>,
-    /// Physical ids of all resources by logical id.
+    /// Physical ids of the resources by logical id.
     pub resources: BTreeMap<String, String>,
 }
 
-/// Values of secrets.
+/// Values of the secrets. Apps use the notification secret with the prefix `whsec_`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
+#[allow(missing_docs, reason = "the contract documents the fields")]
 pub struct Secrets {
     pub zoom_client_id: String,
     pub zoom_client_secret: String,
     pub zoom_webhook_secret: String,
     pub app_secret: String,
-    /// As Secrets Manager has it; the app knows it as `whsec_` and this.
     pub notification_secret: String,
 }
 
-/// What the engines accept.
+/// Credentials that the engines accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
+#[allow(missing_docs, reason = "the contract documents the fields")]
 pub struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: String,
 }
 
-/// Table names.
+/// Names of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
+#[allow(missing_docs, reason = "the contract documents the fields")]
 pub struct Tables {
     pub links: String,
     pub sessions: String,
     pub recordings: String,
 }
 
-/// Queue URLs.
+/// URLs of the queues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
+#[allow(missing_docs, reason = "the contract documents the fields")]
 pub struct Queues {
     pub events: String,
     pub events_dlq: String,
@@ -71,37 +71,4 @@ pub struct Queues {
     pub notifications_dlq: String,
     pub jobs: String,
     pub jobs_dlq: String,
-}
-
-/// Base URLs of the engines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "each is named like what it holds")]
-pub struct Endpoints {
-    pub dynamodb: String,
-    pub s3: String,
-    pub sqs: String,
-    pub kms: String,
-    pub secretsmanager: String,
-    pub events: String,
-}
-
-impl From<&reelay_embedded_aws::Endpoints> for Endpoints {
-    fn from(endpoints: &reelay_embedded_aws::Endpoints) -> Self {
-        let reelay_embedded_aws::Endpoints {
-            dynamodb,
-            s3,
-            sqs,
-            kms,
-            secretsmanager,
-            events,
-        } = endpoints.clone();
-        Self {
-            dynamodb,
-            s3,
-            sqs,
-            kms,
-            secretsmanager,
-            events,
-        }
-    }
 }

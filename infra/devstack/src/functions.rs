@@ -1,5 +1,4 @@
-//! The functions, by the names of their binaries: the one list here that the template has as well. A
-//! test holds the two against each other.
+//! The functions by the names of their binaries. A test compares this list with the template.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,15 +12,15 @@ use reelay_runtime::http::{Body, Request, Response};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-/// A function behind the HTTP API: API Gateway's event in, API Gateway's answer out, both as JSON.
+/// A function behind the HTTP API: it takes API Gateway's event and returns the result as JSON.
 pub(crate) type HttpHandler =
     Arc<dyn Fn(LambdaEvent<LambdaRequest>) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
-/// A function that works off a queue, until its time is up.
+/// A function that processes batches of a queue, until a deadline.
 pub(crate) type QueueHandler =
     Arc<dyn Fn(SqsEvent, Instant) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
 
-/// A function, ready to be called.
+/// A function that can be called.
 #[derive(Clone)]
 pub(crate) enum Handler {
     Http(HttpHandler),
@@ -30,7 +29,7 @@ pub(crate) enum Handler {
 
 type Construct = fn(&Environment) -> Result<Handler, ConfigError>;
 
-/// All functions that are built in, each made as its `main` makes it.
+/// All functions, each constructed as in its `main`.
 const FUNCTIONS: [(&str, Construct); 8] = [
     ("app-api", |environment| {
         app_api::AppApi::new(environment)
@@ -69,7 +68,7 @@ const FUNCTIONS: [(&str, Construct); 8] = [
     }),
 ];
 
-/// Makes a function. `None` if there is none of that name.
+/// Constructs a function. `None` if no function has this name.
 pub(crate) fn construct(
     binary: &str,
     environment: &Environment,
@@ -83,8 +82,7 @@ pub(crate) fn construct(
 type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;
 type HandleQueue<T> = for<'a> fn(&'a T, SqsEvent, Instant) -> BoxFuture<'a, SqsBatchResponse>;
 
-/// Behind the very service that runs in Lambda, so that nothing of the way from event to request and
-/// back is left out here.
+/// Wraps a function in the service that runs on Lambda, which converts events to requests and back.
 fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler {
     let function = Arc::new(function);
     Handler::Http(Arc::new(move |event| {
@@ -95,7 +93,7 @@ fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler
         });
         Box::pin(async move {
             match service.oneshot(event).await {
-                Ok(answer) => serde_json::to_value(answer).ok(),
+                Ok(result) => serde_json::to_value(result).ok(),
                 Err(never) => match never {},
             }
         })
@@ -118,8 +116,8 @@ mod tests {
     use super::FUNCTIONS;
     use crate::template::Template;
 
-    /// The functions that the template deploys, each by one resource.
-    fn in_the_template() -> BTreeSet<String> {
+    /// The functions of the template. Each has one resource.
+    fn template_functions() -> BTreeSet<String> {
         let by_resource = Template::of_repository().unwrap().binaries().unwrap();
         let functions: BTreeSet<String> = by_resource.values().cloned().collect();
         assert_eq!(functions.len(), by_resource.len(), "{by_resource:?}");
@@ -127,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn every_function_of_the_template_is_here_and_the_other_way_round() {
+    fn functions_match_the_template() {
         let here: BTreeSet<String> = FUNCTIONS.map(|(name, _)| name.to_owned()).into();
-        assert_eq!(here, in_the_template());
+        assert_eq!(here, template_functions());
     }
 
     #[test]
-    fn every_function_of_the_template_is_a_crate_and_the_other_way_round() {
+    fn function_crates_match_the_template() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
         let crates: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()
@@ -141,6 +139,6 @@ mod tests {
             .filter(|entry| entry.path().join("Cargo.toml").exists())
             .map(|entry| entry.file_name().into_string().unwrap())
             .collect();
-        assert_eq!(crates, in_the_template());
+        assert_eq!(crates, template_functions());
     }
 }

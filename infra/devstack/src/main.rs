@@ -1,4 +1,4 @@
-//! `cargo run`: the whole system on this machine. `cargo run -- demo`: its main job, unattended.
+//! `cargo run` starts the whole system on this machine. `cargo run -- demo` runs its main job unattended.
 
 mod demo;
 
@@ -9,28 +9,29 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use reelay_devstack::{Options, Stack, ZoomChoice};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use url::Url;
 
-/// Expired items go this often; AWS takes its time as well.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// Interval at which the engines delete expired items.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What is logged unless `RUST_LOG` says otherwise. A condition that does not hold is an everyday answer
-/// of DynamoDB, which its engine warns of.
-const QUIET: &str = "warn,dynoxide=error";
+/// Log filter unless `RUST_LOG` is set. The DynamoDB engine warns of every failed condition, which is normal.
+const DEFAULT_LOG_FILTER: &str = "warn,dynoxide=error";
 
-/// Reelay on this machine: embedded AWS, the functions behind an HTTP API, a Zoom simulator and a demo
-/// app. On loopback addresses only.
+/// Reelay on this machine: embedded AWS services, the functions behind an HTTP API, a Zoom simulator and a demo app.
+/// All servers listen on loopback addresses.
 #[derive(Parser)]
 #[command(name = "reelay", version)]
 struct Arguments {
-    /// Port of the HTTP API; 0 takes a free one.
+    /// Port of the HTTP API; 0 selects a free port
     #[arg(long, default_value_t = 0, global = true)]
     port: u16,
-    /// Sets a parameter of the template; may be repeated.
+    /// Sets a template parameter; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter, global = true)]
     parameters: Vec<(String, String)>,
-    /// Uses another Zoom in place of the simulator.
+    /// Uses another Zoom instead of the simulator
     #[arg(long, value_name = "URL", value_parser = zoom_url)]
     zoom_url: Option<Url>,
     #[command(subcommand)]
@@ -39,23 +40,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Links a user, completes a recording, verifies every byte and every notification.
+    /// Links a user, completes a recording, and verifies every byte and notification
     Demo,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET)),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| DEFAULT_LOG_FILTER.to_owned());
+    match filter.parse::<Targets>() {
+        Ok(filter) => tracing_subscriber::registry()
+            .with(filter)
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .init(),
+        Err(error) => {
+            print(&format!(
+                "error: RUST_LOG is not a list of target=level: {error}"
+            ));
+            return ExitCode::FAILURE;
+        }
+    }
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            print(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -83,54 +91,55 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn serve(options: Options) -> anyhow::Result<()> {
     let stack = Stack::start(options).await?;
-    // The one line that programs wait for; whoever does not read it does not hold us up.
+    // Programs wait for this line. A closed standard output does not stop the stack.
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "ready {}", stack.url()).and_then(|()| out.flush());
     drop(out);
-    tell(&hints(&stack));
-    let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    let mut asked = std::pin::pin!(asked_to_stop());
+    print(&overview(&stack));
+    let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
+    let mut stop = std::pin::pin!(stop_signal());
     loop {
         tokio::select! {
-            stopped = &mut asked => {
-                stopped?;
+            signal = &mut stop => {
+                signal?;
                 break;
             }
-            _ = sweep.tick() => {
+            _ = expiry.tick() => {
                 if let Err(error) = stack.engines().delete_expired_items() {
-                    tracing::warn!(%error, "expired items stay");
+                    tracing::warn!(%error, "expired items not deleted");
                 }
             }
         }
     }
-    tell("stopping");
+    print("stopping");
     stack.shutdown().await;
     Ok(())
 }
 
-/// Ctrl-C, or the polite signal of a supervisor.
-async fn asked_to_stop() -> anyhow::Result<()> {
+/// Waits for Ctrl-C or SIGTERM.
+async fn stop_signal() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         let mut terminated =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .context("SIGTERM cannot be waited for")?;
+                .context("failed to listen for SIGTERM")?;
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be waited for"),
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("failed to listen for Ctrl-C"),
             _ = terminated.recv() => Ok(()),
         }
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c()
         .await
-        .context("Ctrl-C cannot be waited for")
+        .context("failed to listen for Ctrl-C")
 }
 
-fn hints(stack: &Stack) -> String {
+/// URLs and the next steps, for the user.
+fn overview(stack: &Stack) -> String {
     let mut lines = vec![String::new()];
     if let Some(app) = stack.demo_app() {
         lines.push(format!(
-            "  Demo app        {}   sign in, then Integrations, Connect Zoom",
+            "  Demo app        {}   sign in and press Connect Zoom",
             app.url()
         ));
         let listed = stack
@@ -142,34 +151,34 @@ fn hints(stack: &Stack) -> String {
                 .any(|url| url.trim() == app.return_url().as_str())
         }) {
             lines.push(format!(
-                "                  cannot connect: its {} is not in ReturnUrls",
+                "                  cannot connect: ReturnUrls does not list {}",
                 app.return_url()
             ));
         }
     }
     if let Some(simulator) = stack.simulator() {
         lines.push(format!(
-            "  Zoom simulator  {}   complete a recording here",
+            "  Zoom simulator  {}   complete a recording",
             simulator.url()
         ));
     }
     lines.push(format!(
-        "  Reelay          {}/   its keys and names are at /_dev/config",
+        "  Reelay          {}/   /_dev/config lists secrets and names",
         stack.url()
     ));
     lines.push("\n  No state is kept. Ctrl-C stops it.\n".to_owned());
     lines.join("\n")
 }
 
-/// For people. What cannot be told is not worth failing for.
-fn tell(text: &str) {
+/// Prints to standard error. A closed standard error does not stop the stack.
+fn print(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("the format is NAME=VALUE")?;
     if name.is_empty() {
-        return Err("it has no name".to_owned());
+        return Err("the name is empty".to_owned());
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -178,7 +187,7 @@ fn zoom_url(text: &str) -> Result<Url, String> {
     let url: Url = text.parse().map_err(|error| format!("{error}"))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
-        _ => Err("it must be an http or https URL".to_owned()),
+        _ => Err("it is not an http or https URL".to_owned()),
     }
 }
 
@@ -189,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_read() {
+    fn arguments_are_parsed() {
         Arguments::command().debug_assert();
         let arguments = Arguments::parse_from([
             "reelay",

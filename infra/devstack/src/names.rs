@@ -1,28 +1,28 @@
-//! Physical names, in place of those that CloudFormation would make up.
+//! Physical names, which CloudFormation generates for a deployed stack.
 
-use crate::template::Stage;
+use crate::template::PseudoParameters;
 
-/// The region that everything claims to be in.
+/// Region in ARNs and endpoints.
 pub(crate) const REGION: &str = "us-east-1";
-/// The account that everything claims to belong to.
+/// Account id in ARNs and queue URLs.
 pub(crate) const ACCOUNT_ID: &str = "000000000000";
-/// The stack's name, with which all physical names begin.
+/// Name of the stack and prefix of all physical names.
 pub(crate) const STACK_NAME: &str = "reelay-dev";
-/// What clients sign with; the engines refuse others.
+/// Access key id that the engines accept.
 pub(crate) const ACCESS_KEY_ID: &str = "test";
-/// What clients sign with; the engines refuse others.
+/// Secret access key that the engines accept.
 pub(crate) const SECRET_ACCESS_KEY: &str = "test";
 
-/// The pseudo parameters.
-pub(crate) fn stage() -> Stage {
-    Stage {
+/// Values of CloudFormation's pseudo parameters.
+pub(crate) fn pseudo_parameters() -> PseudoParameters {
+    PseudoParameters {
         region: REGION.to_owned(),
         account_id: ACCOUNT_ID.to_owned(),
         stack_name: STACK_NAME.to_owned(),
     }
 }
 
-/// `LinksTable` becomes `reelay-dev-links`, `EventsDlq` `reelay-dev-events-dlq`.
+/// Derives a name from a logical id: `LinksTable` becomes `reelay-dev-links`.
 pub(crate) fn physical(logical: &str) -> String {
     let base = ["Table", "Queue", "Bucket", "Function"]
         .iter()
@@ -46,7 +46,7 @@ pub(crate) fn physical(logical: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn names_are_made_from_logical_ids() {
+    fn names_derive_from_logical_ids() {
         for (logical, name) in [
             ("LinksTable", "reelay-dev-links"),
             ("EventsDlq", "reelay-dev-events-dlq"),

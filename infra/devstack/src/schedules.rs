@@ -1,4 +1,4 @@
-//! EventBridge's scheduled rules: what the clock sends, and to which queue.
+//! EventBridge's scheduled rules, which send messages to queues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A queue and what it gets each time.
+/// A queue and the message that a rule sends to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) queue_url: String,
@@ -34,7 +34,7 @@ impl Schedules {
         Arc::new(Self { client, schedules })
     }
 
-    /// Sends what each rule sends, now.
+    /// Sends the messages of all rules now.
     pub(crate) async fn fire_all(&self) -> Result<(), String> {
         for schedule in &self.schedules {
             self.fire(schedule).await?;
@@ -42,8 +42,7 @@ impl Schedules {
         Ok(())
     }
 
-    /// Goes by the machine's clock until `stop` becomes true. As with EventBridge, the first time is after
-    /// the first interval.
+    /// Sends messages by the system clock until `stop` is true. A rule first fires after its first interval, as on AWS.
     pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut rules = JoinSet::new();
         for index in 0..self.schedules.len() {
@@ -58,7 +57,7 @@ impl Schedules {
                         () = tokio::time::sleep(schedule.every) => {}
                     }
                     if let Err(reason) = this.fire(schedule).await {
-                        tracing::warn!(reason, "a scheduled message was not sent");
+                        tracing::warn!(reason, "scheduled message not sent");
                     }
                 }
             });
@@ -80,7 +79,7 @@ impl Schedules {
     }
 }
 
-/// Reads `rate(5 minutes)`. `None` for what is no rate.
+/// Parses a rate such as `rate(5 minutes)`.
 pub(crate) fn rate(expression: &str) -> Option<Duration> {
     let inner = expression.strip_prefix("rate(")?.strip_suffix(')')?;
     let (value, unit) = inner.split_once(' ')?;
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_as_eventbridge_writes_them() {
+    fn only_rates_are_parsed() {
         assert_eq!(rate("rate(1 hour)"), Some(Duration::from_secs(3600)));
         assert_eq!(rate("rate(5 minutes)"), Some(Duration::from_secs(300)));
         for other in [

@@ -1,4 +1,4 @@
-//! A stack as others see it: over HTTP.
+//! A stack over HTTP.
 
 use reelay_devstack::{Options, Stack, StartError};
 use serde_json::Value;
@@ -16,7 +16,7 @@ async fn json(url: String) -> Value {
         .get(url)
         .send()
         .await
-        .expect("an answer")
+        .expect("an response")
         .text()
         .await
         .expect("text");
@@ -24,11 +24,11 @@ async fn json(url: String) -> Value {
 }
 
 #[tokio::test]
-async fn a_stack_starts_serves_and_stops() {
+async fn stack_starts_serves_and_stops() {
     let stack = Stack::start(Options::default()).await.unwrap();
     let url = stack.url().to_owned();
-    let answer = http().get(format!("{url}/healthz")).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let response = http().get(format!("{url}/healthz")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
 
     let config = json(format!("{url}/_dev/config")).await;
     for pointer in [
@@ -78,22 +78,22 @@ async fn a_stack_starts_serves_and_stops() {
         .unwrap();
     assert_eq!(foreign.status(), 421);
 
-    // API Gateway's own answers.
-    let answer = http().get(format!("{url}/nowhere")).send().await.unwrap();
+    // API Gateway's own responses.
+    let response = http().get(format!("{url}/nowhere")).send().await.unwrap();
     assert_eq!(
         (
-            answer.status().as_u16(),
-            answer.text().await.unwrap().as_str()
+            response.status().as_u16(),
+            response.text().await.unwrap().as_str()
         ),
         (404, r#"{"message":"Not Found"}"#)
     );
-    let answer = http()
+    let response = http()
         .post(format!("{url}/zoom/webhook"))
         .body(vec![b' '; 11 << 20])
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 413);
+    assert_eq!(response.status(), 413);
 
     assert_eq!(stack.outputs()["WebhookUrl"], format!("{url}/zoom/webhook"));
     stack.shutdown().await;
@@ -101,7 +101,7 @@ async fn a_stack_starts_serves_and_stops() {
 }
 
 #[tokio::test]
-async fn stacks_live_side_by_side() {
+async fn two_stacks_run_in_one_process() {
     let start = || {
         Stack::start(Options {
             poll: false,
@@ -137,7 +137,7 @@ fn with_return_url() -> Options {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why() {
+async fn start_errors_name_the_cause() {
     let first = Stack::start(Options {
         demo_app: false,
         ..with_return_url()
@@ -182,22 +182,25 @@ async fn what_cannot_start_says_why() {
     assert!(error.contains("ReturnUrls is required"), "{error}");
 }
 
-/// How many messages can be received from a queue.
+/// Number of visible messages in a queue.
 async fn visible(stack: &Stack, url: &str) -> String {
     use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
     let sqs = stack.sdk().sqs();
-    let answer = sqs
+    let response = sqs
         .get_queue_attributes()
         .queue_url(url)
         .attribute_names(ApproximateNumberOfMessages)
         .send()
         .await;
-    answer.expect("attributes").attributes.expect("attributes")[&ApproximateNumberOfMessages]
+    response
+        .expect("attributes")
+        .attributes
+        .expect("attributes")[&ApproximateNumberOfMessages]
         .clone()
 }
 
 #[tokio::test]
-async fn what_is_never_done_ends_in_the_dead_letter_queue() {
+async fn failing_message_reaches_the_dead_letter_queue() {
     let stack = Stack::start(Options {
         poll: false,
         ..Options::default()
@@ -211,12 +214,12 @@ async fn what_is_never_done_ends_in_the_dead_letter_queue() {
             .sqs()
             .send_message()
             .queue_url(&queues.events)
-            .message_body("no event")
+            .message_body("not an event")
             .send()
     };
     send().await.unwrap();
 
-    // As in operation: it waits for its next try.
+    // The failed message stays hidden until its visibility timeout.
     let drained = stack.drain().await;
     assert_eq!((drained.done, drained.failed, drained.waiting), (0, 1, 1));
     assert_eq!(visible(&stack, &queues.events_dlq).await, "0");
@@ -226,7 +229,7 @@ async fn what_is_never_done_ends_in_the_dead_letter_queue() {
     assert_eq!(
         (drained.done, drained.failed),
         (0, 10),
-        "as often as the template says"
+        "the template's maxReceiveCount"
     );
     assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
     stack.shutdown().await;

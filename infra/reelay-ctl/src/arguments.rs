@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! Command-line arguments.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -11,151 +11,150 @@ use url::Url;
 pub struct Arguments {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Prints JSON: one object, or one a line where the command says so.
+    /// Print JSON: one object, or one object a line where the command says so.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// Which stack, and how AWS is reached. Credentials are found as the AWS command line finds them; with
-/// `AWS_ENDPOINT_URL` in the environment all of it goes to an emulator.
+/// Selects the deployment. AWS credentials come from the AWS command line's sources; `AWS_ENDPOINT_URL` sends
+/// all AWS requests to an emulator.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// Name of the CloudFormation stack.
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "dev")]
     pub(crate) stack: Option<String>,
-    /// A devstack in place of a stack: the URL that `cargo run` prints.
+    /// URL of a devstack, as printed by `cargo run`, in place of a stack.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) dev: Option<Url>,
-    /// Profile of the AWS configuration.
+    /// Profile in the AWS configuration.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// AWS region.
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// Where the API is reached, if not under the addresses of the stack's outputs: an emulator's.
+    /// Base URL of the API in place of the stack's outputs, such as that of an emulator.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api_url: Option<Url>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Checks a stack from outside and inside, and says how to mend what is wrong. JSON: a line a check.
+    /// Check a deployment and print the fix for each problem. JSON: one object a line.
     Doctor {
-        /// Checks this app user's links as well: whether they work, and with which scopes.
+        /// Also check the links of this app user: status and scopes.
         #[arg(long, value_name = "APP_USER")]
         user: Option<AppUserId>,
     },
-    /// Prints the Zoom app's manifest, and what has to be entered at Zoom by hand. JSON: the manifest.
+    /// Print the Zoom app's manifest and the values to enter at Zoom manually. JSON: the manifest.
     Manifest {
-        /// Name of the app at Zoom.
+        /// Name of the Zoom app.
         #[arg(long, default_value = "Reelay")]
         name: String,
     },
-    /// Makes a link by which one app user connects Zoom: good for fifteen minutes at most.
-    MintLink(MintLink),
-    /// Confirms a link in the app's place: for a first try, before there is an app that does it.
+    /// Create a link that connects one app user to Zoom. It is valid for at most 15 minutes.
+    MintLink(MintLinkArguments),
+    /// Confirm a link in place of the app, for a first test before the app exists.
     ConfirmLink {
-        /// The app's own id of its user, for whom the link was minted.
+        /// App user for whom the link was created.
         #[arg(long, value_name = "APP_USER")]
         user: AppUserId,
-        /// The claim that the browser came back with, or the whole address.
+        /// Claim from the `zoom_link` parameter of the return URL, or the whole return URL.
         #[arg(long, value_name = "CLAIM_OR_URL")]
         claim: String,
     },
-    /// Puts dead letters back to where they came from, or lists them with the reason. JSON of --list: a line a
-    /// message.
-    Redrive(Redrive),
-    /// Lists an app user's links, and the state of the grants behind them.
+    /// Move dead letters back to their source queue, or list them with the reason. JSON of --list: one object a line.
+    Redrive(RedriveArguments),
+    /// List an app user's links and the status of their grants.
     Links {
-        /// The app's own id of its user.
+        /// Id of the user in the app.
         #[arg(long, value_name = "APP_USER")]
         user: AppUserId,
     },
-    /// Lists an app user's recordings, newest first.
-    Recordings(Recordings),
-    /// Erases an app user: all links, and the recordings that no other link holds. Safe to repeat.
+    /// List an app user's recordings, newest first.
+    Recordings(RecordingsArguments),
+    /// Erase an app user: all links, and the recordings that no other app user's link covers. Safe to repeat.
     EraseUser {
-        /// The app's own id of its user.
+        /// Id of the user in the app.
         #[arg(long, value_name = "APP_USER")]
         user: AppUserId,
-        /// Does not ask.
+        /// Skip the confirmation prompt.
         #[arg(long)]
         yes: bool,
     },
-    /// Prints completions for a shell.
+    /// Print shell completions.
     Completions {
-        /// Which shell.
+        /// Shell to print completions for.
         shell: Shell,
     },
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct MintLink {
-    /// The app's own id of its user.
+pub(crate) struct MintLinkArguments {
+    /// Id of the user in the app.
     #[arg(long, value_name = "APP_USER")]
     pub(crate) user: AppUserId,
-    /// Where the browser comes back to: one of ReturnUrls; the first without it.
+    /// Return URL of the browser, one of ReturnUrls. Default: the first.
     #[arg(long, value_name = "URL")]
     pub(crate) return_to: Option<String>,
-    /// How long the link is good for.
+    /// Lifetime of the link in minutes.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(i64).range(1..=15))]
     pub(crate) minutes: i64,
-    /// Makes the link good for one connection only.
+    /// Make the link valid for one connection only.
     #[arg(long)]
     pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Redrive {
-    /// Of this queue only.
+pub(crate) struct RedriveArguments {
+    /// Only this queue.
     #[arg(value_enum)]
     pub(crate) queue: Option<QueueName>,
-    /// Moves nothing; says what lies there, and why.
+    /// List the dead letters with the reason; move nothing.
     #[arg(long)]
     pub(crate) list: bool,
 }
 
-/// A queue, by the name of what is in it.
+/// A queue of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueueName {
-    /// Zoom's events.
+    /// Events from Zoom.
     Events,
-    /// Files to fetch.
+    /// Files to download.
     Downloads,
-    /// What the app is told.
+    /// Notifications to the app.
     Notifications,
     /// Background jobs: grants, interrupted authorizations, backfills.
     Jobs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Recordings {
-    /// The app's own id of its user.
+pub(crate) struct RecordingsArguments {
+    /// Id of the user in the app.
     #[arg(long, value_name = "APP_USER")]
     pub(crate) user: AppUserId,
-    /// Only those in this state.
+    /// Only recordings with this status.
     #[arg(long, value_enum)]
     pub(crate) status: Option<StatusName>,
-    /// How many at most.
+    /// Maximum number of recordings.
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-    /// Goes on where an earlier page ended: its `next`.
+    /// Continue after an earlier page: its `next`.
     #[arg(long, value_name = "NEXT")]
     pub(crate) after: Option<String>,
 }
 
-/// A recording's state.
+/// Status of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusName {
-    /// Known, nothing fetched.
+    /// Known, no file downloaded.
     Detected,
-    /// Under way.
+    /// Download in progress.
     Transferring,
     /// All wanted files are in the bucket.
     Stored,
-    /// A file was given up.
+    /// The download of a file failed.
     Failed,
 }
 
@@ -166,9 +165,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_read() {
+    fn arguments_are_parsed() {
         Arguments::command().debug_assert();
-        for good in [
+        for valid in [
             "reelay --stack s doctor --json",
             "reelay doctor --stack s --user alice",
             "reelay --dev http://127.0.0.1:1 redrive downloads --list",
@@ -177,9 +176,9 @@ mod tests {
             "reelay confirm-link --user a --claim https://app.example/?zoom_link=c --stack s",
             "reelay completions fish",
         ] {
-            Arguments::try_parse_from(good.split(' ')).unwrap_or_else(|e| panic!("{good}: {e}"));
+            Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
         }
-        for bad in [
+        for invalid in [
             "reelay",
             "reelay --stack s --dev http://127.0.0.1:1 doctor",
             "reelay --stack s links --user a/b",
@@ -187,8 +186,8 @@ mod tests {
             "reelay --stack s redrive nothing",
             "reelay --stack s recordings --user a --limit 0",
         ] {
-            let error = Arguments::try_parse_from(bad.split(' ')).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{bad}");
+            let error = Arguments::try_parse_from(invalid.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{invalid}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `links`: an app user's links, and the grants behind them.
+//! `links`: lists an app user's links and the status of their grants.
 
 use jiff::Timestamp;
 use reelay_domain::ids::AppUserId;
@@ -7,86 +7,89 @@ use reelay_domain::scope;
 use reelay_store::links::LinkTable;
 use serde_json::json;
 
-use crate::Verdict;
 use crate::deployment::Deployment;
-use crate::output::{Output, printable, several, table};
+use crate::output::{Outcome, Output, plural, sanitize, table};
 
-/// A link with what stands behind it.
+/// A link with its grant.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct LinkWithGrant {
     pub(crate) link: Link,
-    /// The grant's state, if there is one.
     pub(crate) grant: Option<GrantStatus>,
-    /// When its access token ends.
     access_expires_at: Option<Timestamp>,
-    /// Needed scopes that it lacks.
+    /// Required scopes that the grant lacks.
     pub(crate) missing_scopes: Vec<&'static str>,
-    /// Other app users who have the same Zoom user's recordings.
-    shared_with: usize,
+    /// Number of other app users linked to the same Zoom user.
+    shared_with: u64,
 }
 
-/// A user's links, each with its grant.
-pub(crate) async fn seen(deployment: &Deployment, user: &AppUserId) -> anyhow::Result<Vec<Seen>> {
+/// Loads a user's links with their grants.
+///
+/// # Errors
+/// When DynamoDB rejects a request.
+pub(crate) async fn load(
+    deployment: &Deployment,
+    user: &AppUserId,
+) -> anyhow::Result<Vec<LinkWithGrant>> {
     let table = LinkTable::new(&deployment.environment)?;
-    let mut found = Vec::new();
+    let mut links = Vec::new();
     for link in table.visible_links(user).await? {
-        let holding = table.snapshot(&link.zoom_user).await?;
-        let others = holding.app_users().filter(|other| *other != user).count();
-        let grant = holding.grant.as_ref();
-        let live = grant.filter(|grant| grant.tokens.is_some());
-        found.push(Seen {
+        let snapshot = table.snapshot(&link.zoom_user).await?;
+        let others = snapshot.app_users().filter(|other| *other != user).count() as u64;
+        let grant = snapshot.grant.as_ref();
+        let usable = grant.filter(|grant| grant.tokens.is_some());
+        links.push(LinkWithGrant {
             link,
             grant: grant.map(|grant| grant.status),
-            access_expires_at: live
+            access_expires_at: usable
                 .and_then(|grant| Timestamp::from_second(grant.access_expires_at).ok()),
-            missing_scopes: live
+            missing_scopes: usable
                 .map(|grant| scope::missing(grant.scope.as_deref()))
                 .unwrap_or_default(),
             shared_with: others,
         });
     }
-    Ok(found)
+    Ok(links)
 }
 
 pub(crate) async fn run(
     deployment: &Deployment,
     user: &AppUserId,
     output: &Output,
-) -> anyhow::Result<Verdict> {
-    let seen = seen(deployment, user).await?;
-    let objects: Vec<_> = seen
+) -> anyhow::Result<Outcome> {
+    let links = load(deployment, user).await?;
+    let objects: Vec<_> = links
         .iter()
-        .map(|seen| {
-            let mut object = json!(seen.link.view());
+        .map(|link| {
+            let mut object = json!(link.link.view());
             object["grant"] = json!({
-                "status": seen.grant,
-                "access_expires_at": seen.access_expires_at,
-                "missing_scopes": seen.missing_scopes,
-                "shared_with": seen.shared_with,
+                "status": link.grant,
+                "access_expires_at": link.access_expires_at,
+                "missing_scopes": link.missing_scopes,
+                "shared_with": link.shared_with,
             });
             object
         })
         .collect();
-    output.object(&json!({"user": user, "links": objects}));
-    if seen.is_empty() {
-        output.text(&format!("{user} has no links."));
-        return Ok(Verdict::Fine);
+    output.json(&json!({"user": user, "links": objects}));
+    if links.is_empty() {
+        output.line(&format!("{user} has no links."));
+        return Ok(Outcome::Success);
     }
-    let rows: Vec<[String; 6]> = seen
+    let rows: Vec<[String; 6]> = links
         .iter()
-        .map(|seen| {
-            let zoom = &seen.link.zoom_user;
+        .map(|link| {
+            let zoom = &link.link.zoom_user;
             [
-                seen.link.id.to_string(),
-                status(seen.link.status).to_owned(),
+                link.link.id.to_string(),
+                describe_status(link.link.status).to_owned(),
                 format!("{} / {}", zoom.account_id, zoom.user_id),
-                printable(&seen.link.display_name, 40),
-                seen.link.created_at.to_string(),
-                grant(seen),
+                sanitize(&link.link.display_name, 40),
+                link.link.created_at.to_string(),
+                describe_grant(link),
             ]
         })
         .collect();
-    let head = [
+    let header = [
         "link",
         "status",
         "zoom account / user",
@@ -94,31 +97,31 @@ pub(crate) async fn run(
         "connected",
         "grant",
     ];
-    output.text(&table(head, &rows));
-    Ok(Verdict::Fine)
+    output.line(&table(header, &rows));
+    Ok(Outcome::Success)
 }
 
-fn status(status: LinkStatus) -> &'static str {
+fn describe_status(status: LinkStatus) -> &'static str {
     match status {
         LinkStatus::Pending => "pending",
         LinkStatus::Active => "active",
-        LinkStatus::ReauthorizationRequired => "must connect again",
+        LinkStatus::ReauthorizationRequired => "reauthorization required",
     }
 }
 
-fn grant(seen: &Seen) -> String {
-    let state = match seen.grant {
+fn describe_grant(link: &LinkWithGrant) -> String {
+    let state = match link.grant {
         None => "none",
-        Some(GrantStatus::Live) => "works",
-        Some(GrantStatus::ReauthorizationRequired) => "refused by Zoom",
+        Some(GrantStatus::Live) => "live",
+        Some(GrantStatus::ReauthorizationRequired) => "revoked by Zoom",
         Some(GrantStatus::Revoking) => "being revoked",
     };
     let mut text = state.to_owned();
-    if !seen.missing_scopes.is_empty() {
-        text += &format!(", lacks {}", seen.missing_scopes.join(" "));
+    if !link.missing_scopes.is_empty() {
+        text += &format!(", lacks {}", link.missing_scopes.join(" "));
     }
-    if seen.shared_with > 0 {
-        text += &format!(", shared with {}", several(seen.shared_with, "other user"));
+    if link.shared_with > 0 {
+        text += &format!(", shared with {}", plural(link.shared_with, "other user"));
     }
     text
 }

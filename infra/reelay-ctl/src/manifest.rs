@@ -1,17 +1,16 @@
-//! `manifest`: what Zoom has to know of a stack.
+//! `manifest`: prints the Zoom app manifest of a stack and the values to enter manually.
 //!
-//! The form is Zoom's ("Manifests", developers.zoom.us/docs/build-flow/manifests), which calls it an early
-//! preview: an app that exists takes it, no app is made of it, and the deauthorization endpoint is not part of it.
+//! Zoom's manifests are an early preview (developers.zoom.us/docs/build-flow/manifests): they configure an
+//! existing app, cannot create one, and do not contain the deauthorization endpoint.
 
 use reelay_domain::scope;
 use reelay_domain::webhook::event;
 use serde_json::{Value, json};
 
-use crate::Verdict;
 use crate::deployment::Deployment;
-use crate::output::Output;
+use crate::output::{Outcome, Output};
 
-/// What has to be entered at Zoom.
+/// The values to enter at Zoom.
 #[derive(Debug, Clone)]
 pub(crate) struct Registration {
     pub(crate) redirect_url: String,
@@ -29,7 +28,7 @@ impl Registration {
         })
     }
 
-    /// For programs.
+    /// Formats the registration for `doctor --json`.
     pub(crate) fn json(&self) -> Value {
         json!({
             "redirect_url": self.redirect_url,
@@ -40,7 +39,7 @@ impl Registration {
         })
     }
 
-    /// The manifest of a general app that users manage.
+    /// Builds the manifest of a user-managed general app.
     fn manifest(&self, name: &str) -> Value {
         let scopes: Vec<Value> = scope::registration_scopes()
             .map(|scope| json!({"scope": scope, "optional": false}))
@@ -52,7 +51,6 @@ impl Registration {
                 "development_redirect_uri": self.redirect_url,
                 "production_redirect_uri": self.redirect_url,
                 "oauth_allow_list": [self.redirect_url],
-                // Nothing but this very address is ever asked for.
                 "strict_mode": true,
                 "subdomain_strict_mode": true,
                 "scopes": scopes,
@@ -73,25 +71,25 @@ impl Registration {
     }
 }
 
-pub(crate) fn run(deployment: &Deployment, name: &str, output: &Output) -> anyhow::Result<Verdict> {
+pub(crate) fn run(deployment: &Deployment, name: &str, output: &Output) -> anyhow::Result<Outcome> {
     let registration = Registration::of(deployment)?;
     let manifest = registration.manifest(name);
-    output.object(&manifest);
-    output.note(&words(&registration));
-    output.text(&format!("{manifest:#}"));
-    Ok(Verdict::Fine)
+    output.json(&manifest);
+    output.note(&instructions(&registration));
+    output.line(&format!("{manifest:#}"));
+    Ok(Outcome::Success)
 }
 
-/// What is to be done with it. On the side, so that the manifest alone can be put into a file.
-fn words(registration: &Registration) -> String {
+/// Formats the manual steps. They go to stderr, so that stdout can be redirected to a file.
+fn instructions(registration: &Registration) -> String {
     let list = |items: Vec<&str>| {
         let lines = items.into_iter().map(|item| format!("       {item}"));
         lines.collect::<Vec<_>>().join("\n")
     };
     format!(
-        "At https://marketplace.zoom.us/develop/create make a General app, managed by users. Where your account has
-manifests (an early preview of Zoom's), upload the JSON below at Basic Information > Manifest; what it does
-not set, and all of it where there are none, is entered by hand:
+        "Create a user-managed General app at https://marketplace.zoom.us/develop/create. If your Zoom account supports
+manifests (an early preview), upload the JSON below at Basic Information > Manifest, then check the values below.
+Otherwise enter all of them manually:
 
   1. Basic Information > OAuth redirect URL, and OAuth allow list:
        {redirect}
@@ -99,12 +97,12 @@ not set, and all of it where there are none, is entered by hand:
 {scopes}
   3. Features > Access > Event subscription, endpoint URL:
        {webhook}
-     with these events, after which press Validate (the stack must know the secret token by then):
+     with these events. Then press Validate (store the secret token in the stack first):
 {events}
-  4. Basic Information > Deauthorization notification endpoint URL (not part of any manifest; published apps only):
+  4. Basic Information > Deauthorization notification endpoint URL (never in a manifest; published apps only):
        {deauthorize}
-  5. Client id, client secret (Basic Information > App credentials) and secret token (Features > Access) go into the
-     stack's secret ZoomSecretName. `reelay doctor` says whether all of it fits.
+  5. Store client id and client secret (Basic Information > App credentials) and the secret token (Features > Access)
+     in the secret that the stack output ZoomSecretName names. `reelay doctor` checks all of it.
 ",
         redirect = registration.redirect_url,
         scopes = list(scope::registration_scopes().collect()),

@@ -1,4 +1,4 @@
-//! What is printed: for people on the terminal, for programs as JSON.
+//! Prints results: text for people, JSON for programs.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -6,102 +6,123 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
-/// Where results go.
+/// Result of a command that ran to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    /// The command reported problems: exit code 1.
+    ProblemsFound,
+}
+
+impl Outcome {
+    pub(crate) fn from_success(is_success: bool) -> Self {
+        if is_success {
+            Self::Success
+        } else {
+            Self::ProblemsFound
+        }
+    }
+}
+
+/// An invalid call that the argument parser cannot detect: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Prints text or JSON. Failed writes are ignored: the reader has closed the pipe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    json: bool,
+    is_json: bool,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) fn new(is_json: bool) -> Self {
+        Self { is_json }
     }
 
-    /// Whether a program reads.
     pub(crate) fn is_json(self) -> bool {
-        self.json
+        self.is_json
     }
 
-    /// A result for people. Who does not read it does not hold us up.
-    pub(crate) fn text(self, text: &str) {
-        if !self.json {
+    /// Prints a result on stdout, unless the output is JSON.
+    pub(crate) fn line(self, text: &str) {
+        if !self.is_json {
             let _ = writeln!(std::io::stdout().lock(), "{text}");
         }
     }
 
-    /// A result for programs.
-    pub(crate) fn object(self, value: &impl Serialize) {
-        if self.json {
-            // What is printed are structs of texts and numbers: they can be written.
+    /// Prints a result as one line of JSON on stdout, if the output is JSON.
+    pub(crate) fn json(self, value: &impl Serialize) {
+        if self.is_json {
+            // Serialization cannot fail: all values are structs of strings and numbers.
             let line = serde_json::to_string(value).unwrap_or_default();
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
     }
 
-    /// What is going on, for people.
+    /// Prints a hint or progress on stderr, unless the output is JSON.
     pub(crate) fn note(self, text: &str) {
-        if !self.json {
+        if !self.is_json {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
     }
 
-    /// Why nothing came of it.
-    pub(crate) fn failure(self, error: &anyhow::Error) {
-        self.object(&json!({"error": format!("{error:#}")}));
+    /// Prints the error that ended the command.
+    pub(crate) fn error(self, error: &anyhow::Error) {
+        self.json(&json!({"error": format!("{error:#}")}));
         let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
     }
 
-    /// A bar for long work; hidden from programs, and where there is no terminal.
-    pub(crate) fn bar(self, length: u64, what: &'static str) -> ProgressBar {
-        if self.json || !std::io::stderr().is_terminal() {
+    /// Returns a progress bar, hidden if the output is JSON or stderr is not a terminal.
+    pub(crate) fn progress_bar(self, length: u64, title: &'static str) -> ProgressBar {
+        if self.is_json || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg:<24} {bar:32} {pos:>7} of {len:<7} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(length)
             .with_style(style)
-            .with_message(what)
+            .with_message(title)
     }
 }
 
-/// A table for people: columns as wide as they need to be, the last one not filled up.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(|text| text.chars().count());
+/// Formats a table with left-aligned columns.
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = header.map(|text| text.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let line = |cells: [&str; N]| {
-        let mut text = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            text += &format!("{cell:<width$}  ");
-        }
+        let padded = cells.iter().zip(widths);
+        let text: String = padded
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
         text.trim_end().to_owned()
     };
-    let mut lines = vec![line(head)];
-    lines.extend(
-        rows.iter()
-            .map(|row| line(row.each_ref().map(String::as_str))),
-    );
+    let rows = rows
+        .iter()
+        .map(|row| line(row.each_ref().map(String::as_str)));
+    let lines: Vec<_> = std::iter::once(line(header)).chain(rows).collect();
     lines.join("\n")
 }
 
-/// A text that somebody else wrote, cut to `most` characters: none of them moves the terminal's cursor.
-pub(crate) fn printable(text: &str, most: usize) -> String {
-    let harmless = text.chars().filter(|c| !c.is_control());
-    harmless.take(most).collect()
+/// Removes control characters from untrusted text and cuts it to `max_chars`.
+pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
+    let printable = text.chars().filter(|c| !c.is_control());
+    printable.take(max_chars).collect()
 }
 
-/// Bytes as people write them.
+/// Formats a number of bytes with a binary unit.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
-/// `1 file`, `2 files`.
-pub(crate) fn several(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
+/// Formats a count with its noun: `1 file`, `2 files`.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    let suffix = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{suffix}")
 }
 
 #[cfg(test)]
@@ -109,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_they_need_to_be() {
+    fn table_columns_fit_the_widest_cell() {
         let rows = [
             ["a".to_owned(), "long text".to_owned()],
             ["bärig".to_owned(), String::new()],

@@ -1,4 +1,4 @@
-//! `recordings`: an app user's recordings, newest first.
+//! `recordings`: lists an app user's recordings, newest first.
 
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::ZoomUser;
@@ -8,26 +8,29 @@ use reelay_store::links::LinkTable;
 use reelay_store::recordings::{RecordingTable, RecordingWithFiles};
 use serde_json::json;
 
-use crate::arguments::{Recordings, StatusName};
+use crate::arguments::{RecordingsArguments, StatusName};
 use crate::deployment::Deployment;
-use crate::output::{Output, printable, size, table};
-use crate::{Misused, Verdict};
+use crate::output::{Outcome, Output, UsageError, sanitize, size, table};
 
-/// How many are read at once of each Zoom user.
-const PAGE: usize = 50;
+/// Number of index items per query and Zoom user.
+const PAGE_SIZE: usize = 50;
 
 pub(crate) async fn run(
     deployment: &Deployment,
-    wanted: &Recordings,
+    arguments: &RecordingsArguments,
     output: &Output,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<Outcome> {
     let recordings = RecordingTable::new(&deployment.environment)?;
     let links = LinkTable::new(&deployment.environment)?
-        .visible_links(&wanted.user)
+        .visible_links(&arguments.user)
         .await?;
     let zoom_users: Vec<ZoomUser> = links.iter().flat_map(Link::zoom_users).cloned().collect();
-    let mut after = wanted.after.as_deref().map(position).transpose()?;
-    let limit = usize::from(wanted.limit);
+    let mut after = arguments
+        .after
+        .as_deref()
+        .map(decode_position)
+        .transpose()?;
+    let limit = usize::from(arguments.limit);
     let mut found: Vec<(Position, Recording)> = Vec::new();
     let mut next = None;
     'pages: loop {
@@ -39,9 +42,12 @@ pub(crate) async fn run(
             let Some(recording) = load(&recordings, &at).await? else {
                 continue;
             };
-            if wanted.status.is_none_or(|status| is(&recording, status)) {
+            if arguments
+                .status
+                .is_none_or(|status| has_status(&recording, status))
+            {
                 if found.len() == limit {
-                    next = found.last().map(|(at, _)| text(at));
+                    next = found.last().map(|(at, _)| encode_position(at));
                     break 'pages;
                 }
                 found.push((at, recording));
@@ -49,10 +55,10 @@ pub(crate) async fn run(
         }
         after = Some(last);
     }
-    show(deployment, wanted, &found, next.as_deref(), output)
+    print(deployment, arguments, &found, next.as_deref(), output)
 }
 
-/// The next positions over all Zoom users, newest first.
+/// Loads the next positions across all Zoom users, newest first.
 async fn newest(
     recordings: &RecordingTable,
     zoom_users: &[ZoomUser],
@@ -60,14 +66,14 @@ async fn newest(
 ) -> anyhow::Result<Vec<Position>> {
     let mut found = Vec::new();
     for zoom_user in zoom_users {
-        let items = recordings.newest(zoom_user, after, PAGE).await?;
+        let items = recordings.newest(zoom_user, after, PAGE_SIZE).await?;
         found.extend(items.into_iter().map(|item| Position {
             start_order: item.start_order,
             zoom_user: zoom_user.key(),
         }));
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
-    found.truncate(PAGE);
+    found.truncate(PAGE_SIZE);
     Ok(found)
 }
 
@@ -80,7 +86,7 @@ async fn load(recordings: &RecordingTable, at: &Position) -> anyhow::Result<Opti
     Ok(loaded.as_ref().map(RecordingWithFiles::recording))
 }
 
-fn is(recording: &Recording, status: StatusName) -> bool {
+fn has_status(recording: &Recording, status: StatusName) -> bool {
     recording.status()
         == match status {
             StatusName::Detected => RecordingStatus::Detected,
@@ -90,43 +96,48 @@ fn is(recording: &Recording, status: StatusName) -> bool {
         }
 }
 
-/// `--after` of the next page. What it is made of holds no space.
-fn text(at: &Position) -> String {
+/// Formats the `--after` value of the next page. It contains no spaces.
+fn encode_position(at: &Position) -> String {
     format!("{},{}", at.start_order, at.zoom_user)
 }
 
-fn position(text: &str) -> Result<Position, Misused> {
+fn decode_position(text: &str) -> Result<Position, UsageError> {
     let (start_order, zoom_user) = text
         .split_once(',')
         .filter(|(start, user)| start.contains('#') && ZoomUser::from_key(user).is_ok())
-        .ok_or_else(|| Misused("--after takes the `next` of an earlier page".to_owned()))?;
+        .ok_or_else(|| {
+            UsageError("--after requires the `next` value of an earlier page".to_owned())
+        })?;
     Ok(Position {
         start_order: start_order.to_owned(),
         zoom_user: zoom_user.to_owned(),
     })
 }
 
-fn show(
+fn print(
     deployment: &Deployment,
-    wanted: &Recordings,
+    arguments: &RecordingsArguments,
     found: &[(Position, Recording)],
     next: Option<&str>,
     output: &Output,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<Outcome> {
     let bucket = deployment.resource("RecordingsBucket")?;
-    let views: Vec<_> = found.iter().map(|(_, it)| it.view(bucket)).collect();
-    output.object(&json!({"user": wanted.user, "recordings": views, "next": next}));
+    let views: Vec<_> = found
+        .iter()
+        .map(|(_, recording)| recording.view(bucket))
+        .collect();
+    output.json(&json!({"user": arguments.user, "recordings": views, "next": next}));
     if found.is_empty() {
-        output.text(&format!("{} has no such recordings.", wanted.user));
+        output.line(&format!("{} has no matching recordings.", arguments.user));
     } else {
-        let rows: Vec<[String; 6]> = found.iter().map(|(_, it)| row(it)).collect();
-        let head = ["recording", "start", "status", "files", "size", "topic"];
-        output.text(&table(head, &rows));
+        let rows: Vec<[String; 6]> = found.iter().map(|(_, recording)| row(recording)).collect();
+        let header = ["recording", "start", "status", "files", "size", "topic"];
+        output.line(&table(header, &rows));
     }
     if let Some(next) = next {
-        output.note(&format!("\nThere are more: --after '{next}'"));
+        output.note(&format!("\nNext page: --after '{next}'"));
     }
-    Ok(Verdict::Fine)
+    Ok(Outcome::Success)
 }
 
 fn row(recording: &Recording) -> [String; 6] {
@@ -154,6 +165,6 @@ fn row(recording: &Recording) -> [String; 6] {
         status,
         format!("{stored} of {}", files.len()),
         size(bytes),
-        printable(&recording.metadata.topic, 60),
+        sanitize(&recording.metadata.topic, 60),
     ]
 }

@@ -217,7 +217,7 @@ class Flow:
 
     def sweep(self):
         # What the rule does every hour, in the rule's own words.
-        rule = self.cloud.template()["Resources"]["Sweep"]["Properties"]["Targets"][0]
+        rule = self.cloud.template()["Resources"]["MaintenanceSchedule"]["Properties"]["Targets"][0]
         self.cloud.client("sqs").send_message(QueueUrl=self.resources["JobsQueue"], MessageBody=rule["Input"])
         look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
         until("the sweep", look)

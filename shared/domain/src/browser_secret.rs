@@ -1,30 +1,30 @@
-//! What binds an authorization attempt to one browser: a random secret in a cookie, of which the
-//! session keeps only the hash.
+//! The browser secret, which binds an authorization attempt to one browser: a random value in a cookie.
+//! The session stores only its hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-/// The cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain, so that no
-/// sibling host can plant one (RFC 6265bis §4.1.3.2).
+/// The cookie's name. For the prefix `__Host-`, browsers require Secure, Path=/ and no Domain, so that a
+/// sibling host cannot set it (RFC 6265bis §4.1.3.2).
 pub const COOKIE: &str = "__Host-reelay-connect";
 
-/// How long the cookie lives, in seconds: as long as a state.
+/// The cookie's Max-Age in seconds: the TTL of a signed state.
 pub const COOKIE_MAX_AGE_SECONDS: u32 = 600;
 
-/// 256 random bits that only one browser holds.
+/// 256 random bits that only one browser has.
 #[derive(Debug, Clone)]
 pub struct BrowserSecret(SecretString);
 
 impl BrowserSecret {
-    /// Takes 256 bits from a cryptographic source.
+    /// Creates a secret from 256 bits of a cryptographically secure source.
     pub fn from_random(bytes: [u8; 32]) -> Self {
         Self(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Reads the secret from a request's `Cookie` headers. A malformed one is as good as none. If
-    /// there are several of the name, none is trusted.
+    /// Parses the secret from a request's `Cookie` headers. `None` if it is absent or malformed, or if
+    /// several cookies of the name have different values.
     pub fn from_cookies<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut values = headers
             .flat_map(|header| header.split(';'))
@@ -39,12 +39,12 @@ impl BrowserSecret {
         (bytes.len() == 32).then(|| Self(SecretString::from(value.to_owned())))
     }
 
-    /// What the session keeps: the secret's SHA-256.
+    /// Returns the secret's SHA-256, which the session stores.
     pub fn hash(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.expose_secret().as_bytes()))
     }
 
-    /// The `Set-Cookie` header that plants or renews the secret.
+    /// Returns the `Set-Cookie` header that sets or renews the cookie.
     pub fn set_cookie(&self) -> SecretString {
         SecretString::from(format!(
             "{COOKIE}={}; Path=/; Max-Age={COOKIE_MAX_AGE_SECONDS}; Secure; HttpOnly; SameSite=Lax",
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_cookie_reads_back() {
+    fn cookie_round_trips() {
         let secret = BrowserSecret::from_random([5; 32]);
         let header = format!("theme=dark; {}; other=1", value_of(&secret));
         let read = BrowserSecret::from_cookies([header.as_str()].into_iter()).unwrap();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_missing_and_contradicting_cookies_are_none() {
+    fn malformed_or_conflicting_cookies_are_none() {
         let a = value_of(&BrowserSecret::from_random([1; 32]));
         let b = value_of(&BrowserSecret::from_random([2; 32]));
         for header in [

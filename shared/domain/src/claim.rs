@@ -1,5 +1,6 @@
-//! The claim: what the user's browser carries back to the app after Zoom's consent. It is worth
-//! something only in the hands of the app user who began, and only once confirmed by the app.
+//! Link claims: the value that the browser carries back to the app after consent at Zoom.
+//!
+//! A claim is valid only for the app user who started the flow, and only the app's server can confirm it.
 
 use std::fmt;
 
@@ -9,31 +10,31 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-/// How long a claim may be confirmed.
+/// Time within which the app must confirm a claim.
 pub const TTL: SignedDuration = SignedDuration::from_mins(10);
 
-/// 256 random bits, 43 characters of base64url.
+/// A link claim: 256 random bits, as 43 characters of base64url. `Debug` redacts it.
 #[derive(Clone)]
 pub struct Claim(SecretString);
 
 impl Claim {
-    /// Takes 256 bits from a cryptographic source.
+    /// Creates a claim from 256 bits of a cryptographically secure source.
     pub fn from_random(bytes: [u8; 32]) -> Self {
         Self(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Reads a claim from a request. `None` for a text that no claim can have.
+    /// Parses a claim from a request. `None` if the text is not base64url of 32 bytes.
     pub fn parse(text: &str) -> Option<Self> {
         (URL_SAFE_NO_PAD.decode(text).ok()?.len() == 32)
             .then(|| Self(SecretString::from(text.to_owned())))
     }
 
-    /// The key under which it is stored: its hash, so that reading the table gives no usable claim.
+    /// Returns the storage key: the claim's SHA-256, so that the table holds no usable claim.
     pub fn session_key(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.expose_secret().as_bytes()))
     }
 
-    /// The text for the redirect's query, and nothing else.
+    /// Returns the claim as text, for the redirect's query only.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

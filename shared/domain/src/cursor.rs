@@ -1,4 +1,4 @@
-//! List cursors: authenticated, bound to the app user, opaque.
+//! List cursors: opaque, authenticated and bound to one app user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,35 +8,38 @@ use serde::{Deserialize, Serialize};
 use crate::ids::AppUserId;
 use crate::keys::{self, Purpose, SecretVersions};
 
-/// The last recording that a page showed; the next page begins after it. Recordings are in the order
-/// of (`start_order`, `zoom_user`), newest first.
+/// Position of the last recording on a page; the next page starts after it. Recordings are sorted by
+/// (`start_order`, `zoom_user`), newest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Start time and recording id, as the table's index sorts them.
+    /// Start time and recording id: the sort key of the table's index.
     #[serde(rename = "s")]
     pub start_order: String,
-    /// Partition key of the Zoom user.
+    /// Partition key of the Zoom user ([`crate::ids::ZoomUser::key`]).
     #[serde(rename = "z")]
     pub zoom_user: String,
 }
 
-/// A cursor that we did not make for this user.
+/// The cursor was altered, or Reelay did not issue it for this app user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor was not issued for this user")]
 pub struct InvalidCursor;
 
-/// Seals a position for one app user.
+/// Encodes a position as a cursor that is valid for one app user.
 pub fn encode(keys: &SecretVersions, user: &AppUserId, position: &Position) -> String {
-    let body = serde_json::to_vec(position).expect("two strings serialise");
+    let body = serde_json::to_vec(position).expect("two strings always serialize");
     let tag = keys::mac(&keys.current, Purpose::Cursor)
-        .chain_update(bound(user, &body))
+        .chain_update(authenticated_bytes(user, &body))
         .finalize();
     let mut bytes = tag.into_bytes().to_vec();
     bytes.extend_from_slice(&body);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Opens a cursor, if it was made for this app user.
+/// Decodes a cursor.
+///
+/// # Errors
+/// [`InvalidCursor`] unless the cursor was issued for this app user under a live key.
 pub fn decode(
     keys: &SecretVersions,
     user: &AppUserId,
@@ -44,14 +47,14 @@ pub fn decode(
 ) -> Result<Position, InvalidCursor> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
     let (tag, body) = bytes.split_at_checked(32).ok_or(InvalidCursor)?;
-    if !keys::verifies(keys, Purpose::Cursor, &bound(user, body), tag) {
+    if !keys::verifies(keys, Purpose::Cursor, &authenticated_bytes(user, body), tag) {
         return Err(InvalidCursor);
     }
     serde_json::from_slice(body).map_err(|_| InvalidCursor)
 }
 
-fn bound(user: &AppUserId, body: &[u8]) -> Vec<u8> {
-    // No app user id holds a NUL.
+fn authenticated_bytes(user: &AppUserId, body: &[u8]) -> Vec<u8> {
+    // App user ids contain no NUL, so the separator is unambiguous.
     [user.as_str().as_bytes(), b"\0", body].concat()
 }
 
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_good_for_its_user_only() {
+    fn cursor_is_valid_for_its_user_only() {
         let alice: AppUserId = "alice".parse().unwrap();
         let cursor = encode(&keys(), &alice, &position());
         assert_eq!(decode(&keys(), &alice, &cursor), Ok(position()));
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_altered_anywhere_is_refused() {
+    fn altered_cursor_is_rejected() {
         let alice: AppUserId = "alice".parse().unwrap();
         let cursor = encode(&keys(), &alice, &position());
         for at in 0..cursor.len() {
@@ -98,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_taken_for_a_cursor(text in ".{0,200}") {
+        fn arbitrary_text_is_rejected(text in ".{0,200}") {
             prop_assert!(decode(&keys(), &"alice".parse().unwrap(), &text).is_err());
         }
     }

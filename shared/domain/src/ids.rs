@@ -1,5 +1,5 @@
-//! Identifiers, each parsed once. An id that exists is well-formed, so it can go into a table key,
-//! an object key or a log line as it is.
+//! Identifiers, validated on construction. Every id is safe to use unescaped in a table key, an object
+//! key or a log line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A text that is not an id of the kind that was asked for. It does not repeat the text: ids come
-/// from outside, and errors end up in logs.
+/// The text is not a valid id of the named kind. The error omits the text, which is untrusted and would
+/// reach logs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {0}")]
 pub struct InvalidId(pub &'static str);
@@ -23,7 +23,7 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -58,69 +58,72 @@ macro_rules! text_id {
     };
 }
 
-fn is_base64url_text(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len())
+fn is_base64url_text(text: &str, max_len: usize) -> bool {
+    (1..=max_len).contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 text_id! {
-    /// A Zoom account: the company, shared by all of its users. Opaque, case-sensitive,
+    /// Id of a Zoom account, which all users of a company share. Opaque, case-sensitive,
     /// `[A-Za-z0-9_-]{1,64}`.
     AccountId, "Zoom account id", |t| is_base64url_text(t, 64)
 }
 
 text_id! {
-    /// A Zoom user: `id` of `users/me`, `host_id` of a webhook. `[A-Za-z0-9_-]{1,64}`.
+    /// Id of a user within a Zoom account: `id` in `users/me`, `host_id` in webhooks. `[A-Za-z0-9_-]{1,64}`.
     UserId, "Zoom user id", |t| is_base64url_text(t, 64)
 }
 
 text_id! {
-    /// The embedding app's own id of its user: `[A-Za-z0-9._~@:+=|-]{1,128}`.
+    /// The app's own id of its user: `[A-Za-z0-9._~@:+=|-]{1,128}`.
     AppUserId, "app user id", |t| (1..=128).contains(&t.len())
         && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&b))
 }
 
 text_id! {
-    /// One instance of a meeting. Zoom's text is base64 and may hold `/` and `+`; it is never a
-    /// path segment as it stands. At most 128 printable ASCII characters without spaces.
+    /// UUID of one meeting instance: 1 to 128 printable ASCII characters without spaces and `#`. Zoom's
+    /// base64 may contain `/` and `+`, so it must be encoded before use in a path.
     MeetingUuid, "meeting UUID", |t| (1..=128).contains(&t.len())
         && t.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
 text_id! {
-    /// A recording as the app knows it: base64url without padding of the meeting UUID's text.
+    /// Public id of a recording: base64url, without padding, of the meeting UUID's text.
     RecordingId, "recording id", |t| is_base64url_text(t, 172)
 }
 
 text_id! {
-    /// A file of a recording: Zoom's id where it has a usable one, else derived ([`FileId::derive`]).
+    /// Id of a recording file: Zoom's id if it is valid, else a derived one ([`FileId::derive`]).
     FileId, "file id", |t| is_base64url_text(t, 64)
 }
 
 text_id! {
-    /// A link between an app user and a Zoom user, as the app names it.
+    /// Public id of a link between an app user and a Zoom user.
     LinkId, "link id", |t| is_base64url_text(t, 64)
 }
 
-/// A Zoom user as everything here is keyed: account **and** user. The account alone is a whole
-/// company; routing by it hands one colleague's recordings to another.
+/// A Zoom user, identified by account **and** user. The account alone identifies a whole company, so
+/// routing by it would mix the recordings of colleagues.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ZoomUser {
-    /// The company.
+    /// The Zoom account.
     pub account_id: AccountId,
-    /// The person.
+    /// The user within the account.
     pub user_id: UserId,
 }
 
 impl ZoomUser {
-    /// The pair as a table's partition key, `account#user`. Neither part can hold a `#`.
+    /// Returns the partition key `account#user`. Neither part can contain `#`.
     pub fn key(&self) -> String {
         format!("{}#{}", self.account_id, self.user_id)
     }
 
-    /// Reads a partition key back.
+    /// Parses a partition key.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if the key is not `account#user` with two valid ids.
     pub fn from_key(key: &str) -> Result<Self, InvalidId> {
         let (account, user) = key.split_once('#').ok_or(InvalidId("Zoom user key"))?;
         Ok(Self {
@@ -131,15 +134,15 @@ impl ZoomUser {
 }
 
 impl RecordingId {
-    /// The id of a meeting instance's recording.
+    /// Derives the recording id of a meeting instance.
     pub fn from_uuid(uuid: &MeetingUuid) -> Self {
         Self(URL_SAFE_NO_PAD.encode(uuid.as_str()))
     }
 }
 
 impl FileId {
-    /// The id for a file to which Zoom gave none, or none that can be part of a key: `x-` and 22
-    /// characters of base64url(SHA-256(uuid, recording_start, file_type, recording_type)).
+    /// Derives the id of a file whose Zoom id is absent or invalid: `x-` and 22 characters of
+    /// base64url(SHA-256(uuid, recording_start, file_type, recording_type)).
     pub fn derive(
         uuid: &MeetingUuid,
         recording_start: &str,
@@ -148,7 +151,7 @@ impl FileId {
     ) -> Self {
         let mut hash = Sha256::new();
         for part in [uuid.as_str(), recording_start, file_type, recording_type] {
-            // Each part with its length, so that no two tuples have one encoding.
+            // The length prefix keeps different tuples from hashing the same bytes.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -158,8 +161,8 @@ impl FileId {
 }
 
 impl LinkId {
-    /// A link's id is derived from what it joins, so linking again finds the same one: `lnk_`, 11
-    /// characters that stand for the app user, 22 that stand for the pair.
+    /// Derives the id of a link from its app user and Zoom user, so that linking again yields the same
+    /// id: `lnk_`, 11 characters for the app user, 22 for the pair.
     pub fn derive(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
         let mut hash = Sha256::new();
         for part in [
@@ -171,21 +174,21 @@ impl LinkId {
             hash.update(part.as_bytes());
         }
         let pair = URL_SAFE_NO_PAD.encode(hash.finalize());
-        Self(format!("lnk_{}{}", owner_mark(app_user), &pair[..22]))
+        Self(format!("lnk_{}{}", app_user_part(app_user), &pair[..22]))
     }
 
-    /// Whether it is, or was, an id of this app user's. A link that is gone leaves nothing behind to
-    /// ask, and another user's is to be told from it.
+    /// Returns whether the id is, or was, one of this app user's links. The API needs this to tell a
+    /// removed link, which has no item, from another user's link.
     pub fn belongs_to(&self, app_user: &AppUserId) -> bool {
         self.0.len() == 37
             && self
                 .0
                 .strip_prefix("lnk_")
-                .is_some_and(|rest| rest.starts_with(&owner_mark(app_user)))
+                .is_some_and(|rest| rest.starts_with(&app_user_part(app_user)))
     }
 }
 
-fn owner_mark(app_user: &AppUserId) -> String {
+fn app_user_part(app_user: &AppUserId) -> String {
     let hash = Sha256::digest(app_user.as_str().as_bytes());
     URL_SAFE_NO_PAD.encode(&hash[..8])
 }
@@ -195,17 +198,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn app_user_ids_are_what_the_contract_allows() {
-        for good in [
+    fn app_user_ids_follow_the_contract() {
+        for valid in [
             "1",
             "alice@example.test",
             "a.b_c~d@e:f+g=h|i-j",
             &"x".repeat(128),
         ] {
-            assert!(good.parse::<AppUserId>().is_ok(), "{good}");
+            assert!(valid.parse::<AppUserId>().is_ok(), "{valid}");
         }
-        for bad in ["", "a b", "a#b", "a/b", "é", &"x".repeat(129)] {
-            assert!(bad.parse::<AppUserId>().is_err(), "{bad}");
+        for invalid in ["", "a b", "a#b", "a/b", "é", &"x".repeat(129)] {
+            assert!(invalid.parse::<AppUserId>().is_err(), "{invalid}");
         }
     }
 
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn zoom_user_key_reads_back() {
+    fn zoom_user_key_round_trips() {
         let user = ZoomUser {
             account_id: "A-_1".parse().unwrap(),
             user_id: "u2".parse().unwrap(),
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn derived_file_ids_have_the_contracts_form_and_tell_tuples_apart() {
+    fn derived_file_ids_distinguish_tuples() {
         let uuid: MeetingUuid = "abc==".parse().unwrap();
         let id = FileId::derive(&uuid, "2026-01-01T09:00:10Z", "TIMELINE", "");
         assert_eq!(id.as_str().len(), 24);
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn link_ids_do_not_depend_on_anything_but_the_pair() {
+    fn link_ids_depend_on_the_pair_only() {
         let zoom = ZoomUser {
             account_id: "A".parse().unwrap(),
             user_id: "u".parse().unwrap(),

@@ -1,7 +1,7 @@
-//! Keys: the secret strings of Secrets Manager and what is derived from them.
+//! Secrets from Secrets Manager and the keys derived from them.
 //!
-//! One secret serves several uses, each with a key of its own by HKDF-SHA256 (RFC 5869), so that
-//! what is signed for one use can't be passed off for another.
+//! Each purpose has its own key, derived from the secret with HKDF-SHA256 (RFC 5869), so that a MAC made
+//! for one purpose is invalid for every other.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
-/// The two live versions of a secret that turns over without downtime: AWSCURRENT signs and seals,
-/// AWSPREVIOUS still verifies and opens.
+/// The live versions of a secret, for rotation without downtime: AWSCURRENT signs and encrypts, both
+/// verify and decrypt.
 #[derive(Clone)]
 pub struct SecretVersions {
-    /// Marked AWSCURRENT.
+    /// The version staged AWSCURRENT.
     pub current: SecretString,
-    /// Marked AWSPREVIOUS, once there was a turn-over.
+    /// The version staged AWSPREVIOUS; absent before the first rotation.
     pub previous: Option<SecretString>,
 }
 
 impl SecretVersions {
-    /// Only one version, as right after deployment.
+    /// Creates a secret with a current version only, as before the first rotation.
     pub fn single(current: impl Into<String>) -> Self {
         Self {
             current: SecretString::from(current.into()),
@@ -29,7 +29,7 @@ impl SecretVersions {
         }
     }
 
-    /// Both versions, the one that signs first.
+    /// Iterates over the live versions, the current one first.
     pub fn iter(&self) -> impl Iterator<Item = &SecretString> {
         std::iter::once(&self.current).chain(self.previous.as_ref())
     }
@@ -44,13 +44,13 @@ impl fmt::Debug for SecretVersions {
     }
 }
 
-/// What a key is for. The label goes into the derivation.
+/// Purpose of a derived key; its label is HKDF's `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     State,
     PkceVerifier,
     Cursor,
-    Seal,
+    SourceEncryption,
 }
 
 impl Purpose {
@@ -59,12 +59,12 @@ impl Purpose {
             Self::State => b"reelay/1 oauth state",
             Self::PkceVerifier => b"reelay/1 pkce verifier",
             Self::Cursor => b"reelay/1 list cursor",
-            Self::Seal => b"reelay/1 sealed download source",
+            Self::SourceEncryption => b"reelay/1 sealed download source",
         }
     }
 }
 
-/// Derives `N` bytes for one purpose.
+/// Derives `N` bytes of key material for one purpose.
 pub(crate) fn derive<const N: usize>(
     secret: &SecretString,
     purpose: Purpose,
@@ -73,23 +73,23 @@ pub(crate) fn derive<const N: usize>(
     let mut key = [0u8; N];
     Hkdf::<Sha256>::new(Some(salt), secret.expose_secret().as_bytes())
         .expand(purpose.label(), &mut key)
-        // RFC 5869: at most 255 hash lengths; the callers take 32 and 44 bytes.
+        // RFC 5869 allows 255 hash lengths; callers derive 32 or 44 bytes.
         .expect("a few dozen bytes are within HKDF's limit");
     key
 }
 
-/// A keyed HMAC-SHA256 for one purpose.
+/// Returns an HMAC-SHA256 keyed for one purpose.
 pub(crate) fn mac(secret: &SecretString, purpose: Purpose) -> Hmac<Sha256> {
     hmac(&derive::<32>(secret, purpose, b""))
 }
 
-/// HMAC-SHA256 under a key of any length (RFC 2104).
+/// Returns an HMAC-SHA256 (RFC 2104) with this key.
 pub(crate) fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+    Hmac::new_from_slice(key).expect("HMAC accepts a key of any length")
 }
 
-/// Whether `tag` authenticates `message` under any live version. Constant time per version, by the
-/// MAC crate.
+/// Returns whether `tag` authenticates `message` under any live version. The MAC crate compares in
+/// constant time.
 pub(crate) fn verifies(
     versions: &SecretVersions,
     purpose: Purpose,
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn purposes_have_keys_of_their_own() {
+    fn each_purpose_has_its_own_key() {
         let secret = SecretString::from("s".repeat(44));
         let state: [u8; 32] = derive(&secret, Purpose::State, b"");
         let cursor: [u8; 32] = derive(&secret, Purpose::Cursor, b"");
@@ -117,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn debug_redacts_secrets() {
         let versions = SecretVersions {
             current: "top".to_owned().into(),
             previous: Some("old".to_owned().into()),
         };
-        let shown = format!("{versions:?}");
-        assert!(!shown.contains("top") && !shown.contains("old"), "{shown}");
+        let text = format!("{versions:?}");
+        assert!(!text.contains("top") && !text.contains("old"), "{text}");
     }
 }

@@ -1,8 +1,10 @@
-//! What Reelay decides, as functions of values.
+//! Reelay's rules as pure functions.
 //!
-//! Nothing here does I/O, reads a clock or draws randomness: the time and the random bytes are
-//! arguments. So every rule can be tested on its own, and a test can stand at any moment in time.
-//! Input from outside is parsed here, once, into types that prove what was checked.
+//! Nothing here does I/O, reads a clock or generates random numbers: time and random bytes are
+//! arguments, so tests control both. External input is parsed here once, into types whose
+//! constructors validate it.
+
+#![warn(missing_docs)]
 
 pub mod browser_secret;
 pub mod claim;

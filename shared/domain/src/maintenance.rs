@@ -1,71 +1,72 @@
-//! What the clock has to see to about a file for which nobody may come any more.
+//! Scheduled maintenance of files: re-enqueues downloads whose message was lost or purged, and deletes old
+//! encrypted sources.
 //!
-//! Messages see to everything in time. The rules here are for a message that was lost, purged, or given up
-//! without its file being told so, and for credentials that must not lie about. Whoever follows them needs to
-//! know nothing of queues: to send once more for a file that somebody has a message for is harmless.
+//! The rules need no knowledge of the queues, because a second message for the same file is harmless.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::recording::FileStatus;
 
-/// When a file is looked at for the first time. By then most are stored, and nobody looks.
+/// Delay before a file's first check. Most files are stored by then and need none.
 pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
-/// When a file is looked at again for which was sent. A backlog of the queue's may take hours, and what is
-/// sent while one lasts makes it longer.
-const NEXT_LOOK: SignedDuration = SignedDuration::from_hours(6);
+/// Interval between checks of an unfinished file. It is long because a queue's backlog may last hours, and
+/// every message that maintenance adds extends it.
+const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
-/// How long a sealed source rests at most: as long as Zoom honours its token. It is an hour less than the
-/// 24 that are promised, for nobody looks more often than once an hour.
-const SOURCE_LIFE: SignedDuration = SignedDuration::from_hours(23);
+/// Age after which an encrypted source is deleted. Zoom's download tokens are valid for 24 hours; maintenance
+/// runs hourly, so the limit is an hour less.
+const SOURCE_TTL: SignedDuration = SignedDuration::from_hours(23);
 
-/// What an upload is old from which nobody goes on with.
+/// Age after which an unfinished multipart upload counts as orphaned and is aborted.
 pub const ORPHANED_UPLOAD_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A file, as far as upkeep depends on it.
+/// The state of a file that maintenance depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaintainedFile {
-    /// Where it is on its way.
+    /// The file's transfer status.
     pub status: FileStatus,
-    /// Whether it is to be fetched: always, or since the app asked.
+    /// Whether the file is to be downloaded: always in automatic mode, else once the app requested it.
     pub requested: bool,
-    /// Until when somebody works on it.
+    /// Expiry of the transfer's lease.
     pub lease_until: Option<Timestamp>,
-    /// When its sealed source was written, if it has one.
+    /// When the file's encrypted source was saved, if it has one.
     pub source_saved_at: Option<Timestamp>,
 }
 
-/// What is to be done about a file now.
+/// The maintenance that a file needs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMaintenance {
-    /// Somebody has to be sent for it.
+    /// Whether to enqueue a download message.
     pub enqueue: bool,
-    /// Its sealed source has to go.
+    /// Whether to delete the encrypted source.
     pub delete_source: bool,
-    /// When to look again; `None` for never.
+    /// Time of the next check; `None` if the file needs no more checks.
     pub next_check_at: Option<Timestamp>,
 }
 
 impl MaintainedFile {
-    /// What is to be done about it at this time.
+    /// Decides what maintenance the file needs at `now`.
     pub fn check(&self, now: Timestamp) -> FileMaintenance {
         let unfinished = matches!(self.status, FileStatus::Queued | FileStatus::Transferring);
-        let wanted = unfinished && self.requested;
-        let worked_on = self.status == FileStatus::Transferring
+        let is_pending = unfinished && self.requested;
+        let has_live_lease = self.status == FileStatus::Transferring
             && self.lease_until.is_some_and(|until| until >= now);
-        let source_ends = self.source_saved_at.map(|at| after(at, SOURCE_LIFE));
-        let drop_source = source_ends.is_some_and(|ends| ends <= now);
-        let next_send = wanted.then(|| after(now, NEXT_LOOK));
-        let next_drop = source_ends.filter(|_| !drop_source);
+        let source_expires_at = self
+            .source_saved_at
+            .map(|at| saturating_add(at, SOURCE_TTL));
+        let delete_source = source_expires_at.is_some_and(|at| at <= now);
+        let next_requeue = is_pending.then(|| saturating_add(now, CHECK_INTERVAL));
+        let next_deletion = source_expires_at.filter(|_| !delete_source);
         FileMaintenance {
-            enqueue: wanted && !worked_on,
-            delete_source: drop_source,
-            next_check_at: [next_send, next_drop].into_iter().flatten().min(),
+            enqueue: is_pending && !has_live_lease,
+            delete_source,
+            next_check_at: [next_requeue, next_deletion].into_iter().flatten().min(),
         }
     }
 }
 
-fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
+fn saturating_add(time: Timestamp, wait: SignedDuration) -> Timestamp {
     time.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
@@ -80,24 +81,24 @@ mod tests {
     }
 
     #[test]
-    fn each_state_has_its_upkeep() {
-        // Hours from now: lease's end, the source's writing, the next look.
-        for (status, requested, lease, sealed, send, drop_source, next) in [
+    fn check_follows_the_table() {
+        // Hours from now: lease expiry, time of saving the source, next check.
+        for (status, requested, lease, saved, enqueue, delete_source, next) in [
             (Queued, true, None, None, true, false, Some(6)),
             (Queued, true, None, Some(-2), true, false, Some(6)),
             (Queued, true, None, Some(-20), true, false, Some(3)),
             (Queued, true, None, Some(-23), true, true, Some(6)),
-            // On demand, nobody has asked.
+            // On-demand mode, not requested.
             (Queued, false, None, Some(-2), false, false, Some(21)),
             (Queued, false, None, Some(-30), false, true, None),
             (Queued, false, None, None, false, false, None),
             (Transferring, true, Some(1), Some(-2), false, false, Some(6)),
             (Transferring, true, Some(-1), Some(-2), true, false, Some(6)),
-            // Handed over, or so it says.
+            // Released for continuation, but no invocation holds the lease.
             (Transferring, true, None, Some(-30), true, true, Some(6)),
-            // A lease that is left over from before means nothing.
+            // A lease is ignored unless the file is transferring.
             (Queued, true, Some(1), None, true, false, Some(6)),
-            // What has failed stays so, and can be asked for again.
+            // A failed file is not enqueued; the app can request it again.
             (Failed, true, None, Some(-2), false, false, Some(21)),
             (Failed, true, None, Some(-24), false, true, None),
             (Failed, true, None, None, false, false, None),
@@ -108,11 +109,11 @@ mod tests {
                 status,
                 requested,
                 lease_until: lease.map(at),
-                source_saved_at: sealed.map(at),
+                source_saved_at: saved.map(at),
             };
             let expected = FileMaintenance {
-                enqueue: send,
-                delete_source: drop_source,
+                enqueue,
+                delete_source,
                 next_check_at: next.map(at),
             };
             assert_eq!(watched.check(at(0)), expected, "{watched:?}");

@@ -1,7 +1,7 @@
-//! What travels through the queues: facts and orders, small and versioned, without credentials.
+//! Payloads of the queues: small, versioned, without credentials in clear.
 //!
-//! `v` names the form. A function refuses a form that it does not know, so that a newer message waits
-//! in its queue (and in the end in the dead-letter queue) instead of being misread during a roll-out.
+//! `v` is the schema version. A function rejects unknown versions, so that during a deployment a newer
+//! message stays in its queue, and finally the dead-letter queue, instead of being misinterpreted.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -10,18 +10,18 @@ use serde_json::Value;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
-/// Form 1 of every message.
+/// Version 1 of the message schema; deserializing any other version fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct SchemaV1;
 
 impl TryFrom<u8> for SchemaV1 {
-    type Error = UnknownVersion;
-    fn try_from(version: u8) -> Result<Self, UnknownVersion> {
+    type Error = UnsupportedVersion;
+    fn try_from(version: u8) -> Result<Self, UnsupportedVersion> {
         if version == 1 {
             Ok(Self)
         } else {
-            Err(UnknownVersion(version))
+            Err(UnsupportedVersion(version))
         }
     }
 }
@@ -32,46 +32,46 @@ impl From<SchemaV1> for u8 {
     }
 }
 
-/// A message from a newer version than this.
+/// The message has a schema version that this code does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("messages of form {0} are not known to this version")]
-pub struct UnknownVersion(u8);
+#[error("message schema version {0} is not supported")]
+pub struct UnsupportedVersion(u8);
 
-/// Events queue: an event of Zoom's, redacted.
+/// Payload of the events queue: a redacted Zoom event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventMessage {
-    /// Form.
+    /// Schema version.
     pub v: SchemaV1,
-    /// When it was accepted.
+    /// When the webhook function accepted the event.
     pub received_at: Timestamp,
-    /// The event itself, or where it lies.
+    /// The event, or a reference to it.
     #[serde(flatten)]
     pub body: EventBody,
 }
 
-/// An event in the message, or beside it when it is larger than a message may be.
+/// An event, inline or, if it exceeds the message size limit, in the bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventBody {
-    /// The redacted event.
+    /// The redacted event, inline.
     Event(Value),
-    /// The object in the bucket that holds the redacted event.
+    /// Key of the object that holds the redacted event.
     ObjectKey(String),
 }
 
-/// Downloads queue: fetch this file.
+/// Payload of the downloads queue: one file to download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadMessage {
-    /// Form.
+    /// Schema version.
     pub v: SchemaV1,
-    /// Whose.
+    /// Host of the recording.
     pub zoom_user: ZoomUser,
-    /// Of which recording.
+    /// The recording.
     pub recording_id: RecordingId,
-    /// Which file.
+    /// The file.
     pub file_id: FileId,
-    /// How much of the retry allowance the messages have used up that this one continues. What waits for an
-    /// account's limit to pass goes on with a fresh message, which SQS counts from nothing.
+    /// Attempts made through earlier messages. A transfer that waits for a rate limit continues in a new
+    /// message, for which SQS restarts its receive count at zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub prior_attempts: u32,
 }
@@ -82,7 +82,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl DownloadMessage {
-    /// With all of the allowance ahead of it.
+    /// Creates a message without prior attempts.
     pub fn new(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
         Self {
             v: SchemaV1,
@@ -94,72 +94,73 @@ impl DownloadMessage {
     }
 }
 
-/// Orders queue: something to be done about a Zoom user, apart from what an event brings.
+/// Payload of the jobs queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMessage {
-    /// Form.
+    /// Schema version.
     pub v: SchemaV1,
-    /// What.
+    /// The job.
     #[serde(flatten)]
     pub job: Job,
 }
 
-/// What is to be done. Each can be repeated, and finds nothing to do when it is done.
+/// A background job. All jobs are idempotent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum Job {
-    /// Revoke a grant that no link needs any more.
+    /// Revokes a grant that has no links left.
     RevokeGrant {
-        /// Whose.
+        /// Owner of the grant.
         zoom_user: ZoomUser,
     },
-    /// Zoom says that the user removed the app: see whether it is so, and end the grant.
+    /// Verifies with Zoom that the user removed the app, and if so removes the grant and its links.
     VerifyDeauthorization {
-        /// Whose.
+        /// Owner of the grant.
         zoom_user: ZoomUser,
-        /// Of which Zoom app, as the event said.
+        /// Client id of the Zoom app, if the event named it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_id: Option<String>,
     },
-    /// See what became of an authorization: finish an exchange that was interrupted, drop a link that
-    /// was never confirmed.
+    /// Completes an authorization: resumes an interrupted token exchange, removes a link that was never
+    /// confirmed.
     FinishConnect {
-        /// The exchange's key.
+        /// Key of the exchange's item.
         exchange: String,
     },
-    /// See what there is to do about a Zoom user: tell, drop, revoke, refresh, follow.
+    /// Runs due maintenance for a grant: pending notifications, expired links, revocation, token refresh,
+    /// account moves.
     MaintainGrant {
         /// Whom.
         zoom_user: ZoomUser,
     },
-    /// Look for what no order came for, and order it. Sent by the clock.
+    /// Finds and enqueues all due maintenance. A schedule sends this job.
     RunMaintenance,
-    /// Read from Zoom which recordings there are, and treat each like an event.
+    /// Lists the user's recordings at Zoom and processes each like an event.
     Backfill {
-        /// Whose.
+        /// Owner of the grant.
         zoom_user: ZoomUser,
-        /// First day, UTC.
+        /// First day (UTC), inclusive.
         from: Date,
-        /// Last day, UTC.
+        /// Last day (UTC), inclusive.
         to: Date,
     },
 }
 
-/// Notifications queue: a frozen notification.
+/// Payload of the notifications queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationMessage {
-    /// Form.
+    /// Schema version.
     pub v: SchemaV1,
-    /// What is told.
+    /// The notification to deliver.
     #[serde(flatten)]
     pub notification: Notification,
-    /// To whom it is still to be told.
+    /// Destinations that have not received it yet.
     #[serde(default)]
     pub destination: Destination,
 }
 
 impl NotificationMessage {
-    /// A notification on its way to every destination.
+    /// Creates a message for every configured destination.
     pub fn new(notification: Notification) -> Self {
         Self {
             v: SchemaV1,
@@ -169,37 +170,37 @@ impl NotificationMessage {
     }
 }
 
-/// A notification, frozen when its fact was made.
+/// A notification. Its body is final, so every delivery sends the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
-    /// `webhook-id`, the same on every delivery.
+    /// `webhook-id`, identical on every delivery.
     pub id: String,
-    /// `type`.
+    /// `type` in the body; `detail-type` on the event bus.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// When the fact was made.
+    /// When the notification was created.
     pub timestamp: Timestamp,
-    /// The exact bytes of the webhook's body.
+    /// The exact body of the webhook request.
     pub body: String,
 }
 
 impl Notification {
-    /// The body with the notification's id as its first field, for destinations without headers.
+    /// Returns the body with `id` as its first field, for destinations without headers.
     pub fn body_with_id(&self) -> String {
-        // The body is an object that we wrote; its first field is always there.
+        // `render` writes the body: a JSON object with at least one field.
         let rest = self.body.strip_prefix('{').unwrap_or("}");
         format!("{{\"id\":\"{}\",{rest}", self.id)
     }
 }
 
-/// Whom a notification goes to.
+/// Destinations of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
-    /// Every destination that is configured.
+    /// Every configured destination.
     #[default]
     All,
-    /// The app's webhook alone: the event bus has it already.
+    /// The app's webhook only; the event bus has received it.
     Webhook,
 }
 
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_joins_the_body() {
+    fn body_with_id_starts_with_the_id() {
         let notification = Notification {
             id: "msg_1".into(),
             event_type: "link.activated".into(),
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_read_back() {
+    fn messages_round_trip_and_unknown_version_is_rejected() {
         let message = EventMessage {
             v: SchemaV1,
             received_at: "2026-01-01T00:00:00Z".parse().unwrap(),

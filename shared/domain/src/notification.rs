@@ -1,7 +1,7 @@
-//! What the app is told, and how it is signed (Standard Webhooks).
+//! Notifications to the app: content, ids and signatures (Standard Webhooks).
 //!
-//! One fact is (type, app user, subject, version); its id is a hash of these, so whoever makes the
-//! same fact again, after a crash or a redelivery, makes it under the same id.
+//! A notification is identified by (type, app user, subject, version). Its id is a hash of these, so a
+//! notification that is created again after a crash or a redelivery has the same id.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -18,38 +18,38 @@ use crate::link::LinkNotification;
 use crate::message::Notification;
 use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
 
-/// At most so many files stand in one notification.
+/// Maximum number of files inline in a notification.
 pub const MAX_INLINE_FILES: usize = 100;
 
-/// A fact about a recording.
+/// A notification about a recording, before [`RecordingNotification::render`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordingNotification {
-    /// `recording.detected`: seen for the first time.
+    /// `recording.detected`: the recording was seen for the first time.
     Detected,
-    /// `recording.file_stored`: one file is in the bucket.
+    /// `recording.file_stored`: this file was stored.
     FileStored(FileId),
-    /// `recording.stored`: all wanted files are in the bucket; anew when the set has grown.
+    /// `recording.stored`: all wanted files are stored. Repeated, with a new id, when the set grows.
     Stored,
-    /// `recording.failed`: a file ended without being stored.
+    /// `recording.failed`: Reelay gave up on a file.
     Failed {
-        /// Which one.
+        /// The file.
         file: FileId,
-        /// Why.
+        /// The failure reason.
         reason: String,
-        /// Tells apart failures of the same file, tried again between.
+        /// Number of the attempt, which distinguishes repeated failures of one file.
         attempt: u32,
     },
-    /// `recording.changed`: renamed, trashed, recovered or deleted at Zoom.
+    /// `recording.changed`: the recording changed at Zoom.
     Changed {
-        /// What happened.
+        /// The change.
         change: RecordingChange,
-        /// When, as the event says, epoch milliseconds: tells apart changes of the same kind.
+        /// `event_ts` of Zoom's event in epoch milliseconds, which distinguishes repeated changes.
         event_ts: i64,
     },
 }
 
 impl RecordingNotification {
-    /// The notification's `type`.
+    /// Returns the notification's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Detected => "recording.detected",
@@ -60,7 +60,7 @@ impl RecordingNotification {
         }
     }
 
-    /// The file that it is about, if it is about one.
+    /// Returns the file that the notification is about, if any.
     pub fn file(&self) -> Option<&FileId> {
         match self {
             Self::Detected | Self::Stored | Self::Changed { .. } => None,
@@ -68,24 +68,26 @@ impl RecordingNotification {
         }
     }
 
-    /// The fact's id for one app user.
+    /// Returns the notification id for one app user.
     pub fn id(&self, app_user: &AppUserId, recording: &Recording) -> String {
         let recording_id = recording.id();
         match self {
-            Self::Detected => fact_id(self.type_name(), app_user, recording_id.as_str(), "1"),
-            Self::FileStored(file) => fact_id(
+            Self::Detected => {
+                notification_id(self.type_name(), app_user, recording_id.as_str(), "1")
+            }
+            Self::FileStored(file) => notification_id(
                 self.type_name(),
                 app_user,
                 &format!("{recording_id}/{file}"),
                 "1",
             ),
-            Self::Stored => fact_id(
+            Self::Stored => notification_id(
                 self.type_name(),
                 app_user,
                 recording_id.as_str(),
-                &recording.stored_set(),
+                &recording.stored_file_ids(),
             ),
-            Self::Changed { change, event_ts } => fact_id(
+            Self::Changed { change, event_ts } => notification_id(
                 self.type_name(),
                 app_user,
                 recording_id.as_str(),
@@ -97,7 +99,7 @@ impl RecordingNotification {
                 attempt,
             } => {
                 let version = format!("{attempt} {reason}");
-                fact_id(
+                notification_id(
                     self.type_name(),
                     app_user,
                     &format!("{recording_id}/{file}"),
@@ -107,7 +109,7 @@ impl RecordingNotification {
         }
     }
 
-    /// Freezes the notification for one app user.
+    /// Renders the notification for one app user.
     pub fn render(
         &self,
         app_user: &AppUserId,
@@ -151,7 +153,7 @@ impl RecordingNotification {
                 _ => None,
             },
         };
-        frozen(
+        with_body(
             self.id(app_user, recording),
             self.type_name(),
             now,
@@ -161,7 +163,7 @@ impl RecordingNotification {
 }
 
 impl LinkNotification {
-    /// The notification's `type`.
+    /// Returns the notification's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Activated(_) => "link.activated",
@@ -176,8 +178,8 @@ impl LinkNotification {
         let (Self::Activated(link) | Self::ReauthorizationRequired(link) | Self::Removed(link)) =
             self;
         let version = format!("{} {revision}", link.created_at);
-        let id = fact_id(self.type_name(), &link.app_user, link.id.as_str(), &version);
-        frozen(
+        let id = notification_id(self.type_name(), &link.app_user, link.id.as_str(), &version);
+        with_body(
             id,
             self.type_name(),
             now,
@@ -186,8 +188,8 @@ impl LinkNotification {
     }
 }
 
-fn frozen(id: String, name: &'static str, at: Timestamp, data: Value) -> Notification {
-    let timestamp = seconds(at);
+fn with_body(id: String, name: &'static str, at: Timestamp, data: Value) -> Notification {
+    let timestamp = rfc3339_seconds(at);
     let body = json!({"type": name, "timestamp": timestamp, "data": data}).to_string();
     Notification {
         id,
@@ -197,14 +199,14 @@ fn frozen(id: String, name: &'static str, at: Timestamp, data: Value) -> Notific
     }
 }
 
-/// RFC 3339 in whole seconds.
-fn seconds(at: Timestamp) -> String {
+/// Formats a time as RFC 3339 in whole seconds.
+fn rfc3339_seconds(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second())
         .unwrap_or(at)
         .to_string()
 }
 
-fn fact_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> String {
+fn notification_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> String {
     let mut hash = Sha256::new();
     for part in [name, app_user.as_str(), subject, version] {
         hash.update((part.len() as u64).to_be_bytes());
@@ -213,13 +215,16 @@ fn fact_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> St
     format!("msg_{}", URL_SAFE_NO_PAD.encode(hash.finalize()))
 }
 
-/// A notification secret that is no base64, so that no receiver could verify with it.
+/// The notification secret is not base64, so no receiver could verify a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the notification secret is not base64")]
 pub struct InvalidSecret;
 
-/// The `webhook-signature` header: `v1,` and base64 HMAC-SHA256 of `{id}.{timestamp}.{body}`, one per
-/// live secret, separated by spaces (Standard Webhooks, "Signature scheme").
+/// Returns the `webhook-signature` header: `v1,` and base64 HMAC-SHA256 of `{id}.{timestamp}.{body}`, one
+/// signature per live secret, separated by spaces (Standard Webhooks, "Signature scheme").
+///
+/// # Errors
+/// [`InvalidSecret`] if a secret is not base64.
 pub fn signature(
     secrets: &SecretVersions,
     id: &str,
@@ -229,7 +234,7 @@ pub fn signature(
     let signatures = secrets
         .iter()
         .map(|secret| {
-            let tag = keys::hmac(&key(secret)?)
+            let tag = keys::hmac(&decode_secret(secret)?)
                 .chain_update(format!("{id}.{timestamp}.{body}"))
                 .finalize();
             Ok(format!("v1,{}", STANDARD.encode(tag.into_bytes())))
@@ -238,8 +243,8 @@ pub fn signature(
     Ok(signatures.join(" "))
 }
 
-/// The key's bytes: base64 of what stands behind `whsec_`.
-fn key(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
+/// Decodes a secret: base64 after the optional prefix `whsec_`.
+fn decode_secret(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
     let text = secret.expose_secret();
     let text = text
         .strip_prefix("whsec_")
@@ -294,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_match_the_vector_of_the_standard_webhooks_libraries() {
+    fn signature_matches_standard_webhooks_vector() {
         let secrets = SecretVersions::single("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let signature = signature(
             &secrets,
@@ -318,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_fact_has_the_same_id_and_another_fact_another() {
+    fn ids_are_deterministic_and_distinct() {
         let alice: AppUserId = "alice".parse().unwrap();
         let bob: AppUserId = "bob".parse().unwrap();
         let two = recording(2);
@@ -342,16 +347,16 @@ mod tests {
     }
 
     #[test]
-    fn bodies_have_the_contracts_shape() {
+    fn body_follows_the_contract() {
         let alice: AppUserId = "alice".parse().unwrap();
-        let sent = RecordingNotification::FileStored("f1".parse().unwrap()).render(
+        let notification = RecordingNotification::FileStored("f1".parse().unwrap()).render(
             &alice,
             &recording(2),
             3,
             "bucket",
             now(),
         );
-        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        let body: Value = serde_json::from_str(&notification.body).unwrap();
         assert_eq!(body["type"], "recording.file_stored");
         assert_eq!(body["timestamp"], "2026-01-01T10:02:03Z");
         assert_eq!(body["data"]["app_user_id"], "alice");
@@ -362,15 +367,15 @@ mod tests {
         );
         assert_eq!(body["data"]["file"]["id"], "f1");
         assert!(body["data"]["recording"]["files"][0].get("url").is_none());
-        assert!(sent.id.starts_with("msg_"));
+        assert!(notification.id.starts_with("msg_"));
     }
 
     #[test]
-    fn beyond_a_hundred_files_the_list_is_cut_and_says_so() {
+    fn files_are_truncated_beyond_100() {
         let alice: AppUserId = "alice".parse().unwrap();
-        let sent =
+        let notification =
             RecordingNotification::Stored.render(&alice, &recording(101), 1, "bucket", now());
-        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        let body: Value = serde_json::from_str(&notification.body).unwrap();
         let recording = &body["data"]["recording"];
         assert_eq!(recording["files"].as_array().unwrap().len(), 100);
         assert_eq!(
@@ -380,18 +385,18 @@ mod tests {
             ),
             (Some(true), Some(101))
         );
-        let whole = RecordingNotification::Stored.render(
+        let complete = RecordingNotification::Stored.render(
             &alice,
             &super::tests::recording(100),
             1,
             "bucket",
             now(),
         );
-        assert!(!whole.body.contains("files_truncated"));
+        assert!(!complete.body.contains("files_truncated"));
     }
 
     #[test]
-    fn link_facts_have_ids_of_their_own_for_each_revision() {
+    fn link_notification_ids_depend_on_the_revision() {
         let app_user: AppUserId = "alice".parse().unwrap();
         let zoom_user = recording(0).zoom_user;
         let link = Link {
@@ -405,14 +410,14 @@ mod tests {
             activated_at: Some(now()),
             pending_until: None,
         };
-        let fact = LinkNotification::Activated(link.clone());
-        assert_eq!(fact.render(1, now()), fact.render(1, now()));
-        assert_ne!(fact.render(1, now()).id, fact.render(2, now()).id);
+        let activated = LinkNotification::Activated(link.clone());
+        assert_eq!(activated.render(1, now()), activated.render(1, now()));
+        assert_ne!(activated.render(1, now()).id, activated.render(2, now()).id);
         assert_ne!(
-            fact.render(1, now()).id,
+            activated.render(1, now()).id,
             LinkNotification::Removed(link).render(1, now()).id
         );
-        let body: Value = serde_json::from_str(&fact.render(1, now()).body).unwrap();
+        let body: Value = serde_json::from_str(&activated.render(1, now()).body).unwrap();
         assert_eq!(body["type"], "link.activated");
         assert_eq!(body["data"]["link"]["zoom"]["display_name"], "Sample Host");
         assert_eq!(body["data"]["link"]["zoom"]["account_id"], "A");

@@ -1,4 +1,4 @@
-//! Where bytes land in the bucket:
+//! Object keys in the recordings bucket:
 //! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`.
 
 use jiff::Timestamp;
@@ -6,13 +6,13 @@ use jiff::tz::TimeZone;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
-/// What the keys of all of a Zoom user's recordings begin with, and of nobody else's.
+/// Returns the prefix of all keys of one Zoom user's recordings.
 pub fn zoom_user_prefix(user: &ZoomUser) -> String {
     format!("recordings/{}/{}/", user.account_id, user.user_id)
 }
 
-/// The folder of one recording. Its date is the UTC date of the first start time that was seen, and
-/// never changes after.
+/// Returns the folder of a recording. Its date is the UTC date of the first start time seen, and never
+/// changes.
 fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
     let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
     format!(
@@ -24,7 +24,7 @@ fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> S
     )
 }
 
-/// The key of a file.
+/// Returns the key of a file.
 pub fn file(
     user: &ZoomUser,
     recording: &RecordingId,
@@ -38,7 +38,7 @@ pub fn file(
     )
 }
 
-/// Whose file has this key; `None` for keys of other objects.
+/// Parses a file's key. `None` for keys of other objects.
 pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
     let mut segments = key.strip_prefix("recordings/")?.split('/');
     let mut next = || segments.next();
@@ -48,13 +48,13 @@ pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
     };
     let (_year, _month, _day) = (next()?, next()?, next()?);
     let recording = next()?.parse().ok()?;
-    // An extension may have dots, a file's id has none.
+    // An extension may contain dots; a file id cannot.
     let (file, _extension) = next()?.split_once('.')?;
     let file = file.parse().ok()?;
     next().is_none().then_some((user, recording, file))
 }
 
-/// The key of the manifest that lies beside the files.
+/// Returns the key of the manifest, which is in the same folder as the files.
 pub fn manifest(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
     format!("{}/manifest.json", folder(user, recording, first_start))
 }

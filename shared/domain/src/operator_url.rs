@@ -1,22 +1,22 @@
-//! Addresses that the operator gives: where the app is, and where its keys are.
+//! URLs from the operator's configuration: the app's webhook, its key set, its return URLs.
 
 use url::{Host, Url};
 
-/// Why an address is refused. It does not repeat the address.
+/// Why a configured URL was rejected. The error omits the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorUrlError {
-    /// No absolute URL.
-    #[error("it is not an absolute URL")]
+    /// The text is not an absolute URL with a host.
+    #[error("not an absolute URL")]
     NotAUrl,
-    /// Neither https nor plain http on a loopback host.
-    #[error("it is not https")]
+    /// The scheme is neither https nor, for a loopback host, http.
+    #[error("not an https URL")]
     NotHttps,
 }
 
-/// Reads an address: https, or plain http for loopback hosts, where nobody listens in.
+/// Parses a configured URL: https, or plain http for loopback hosts only.
 ///
 /// # Errors
-/// [`OperatorUrlError`].
+/// [`OperatorUrlError`] if it is not such a URL.
 pub fn parse(text: &str) -> Result<Url, OperatorUrlError> {
     let url = Url::parse(text).map_err(|_| OperatorUrlError::NotAUrl)?;
     let loopback = match url.host().ok_or(OperatorUrlError::NotAUrl)? {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_is_for_loopback_hosts_alone() {
+    fn http_is_for_loopback_hosts_only() {
         for good in [
             "https://app.example/x",
             "http://127.0.0.1:1/x",

@@ -1,5 +1,5 @@
-//! PKCE (RFC 7636) with a verifier that is nowhere: derived from the nonce when the code is
-//! exchanged, so it is neither stored nor sent through the browser.
+//! PKCE (RFC 7636). The code verifier is derived from the nonce when the code is exchanged, so it is
+//! neither stored nor sent through the browser.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 use crate::keys::{self, Purpose};
 use crate::signed_state::Nonce;
 
-/// The code verifier of one authorization attempt: 43 characters, HMAC-SHA256 of the nonce.
+/// Derives the code verifier of an authorization attempt: 43 characters, HMAC-SHA256 of the nonce.
 ///
-/// `key` must be the version that was current when the attempt began. The session keeps the
-/// challenge, which tells the right one ([`find_verifier`]).
+/// `key` must be the secret version that was current when the attempt started; [`find_verifier`] finds
+/// it by the challenge that the session stores.
 pub fn verifier(key: &SecretString, nonce: &Nonce) -> SecretString {
     let tag = keys::mac(key, Purpose::PkceVerifier)
         .chain_update(nonce.bytes())
@@ -21,20 +21,20 @@ pub fn verifier(key: &SecretString, nonce: &Nonce) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(tag.into_bytes()))
 }
 
-/// The S256 code challenge of a verifier.
+/// Computes the S256 code challenge of a verifier.
 pub fn challenge(verifier: &SecretString) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret().as_bytes()))
 }
 
-/// The verifier that belongs to a challenge, whichever live key it was derived under.
+/// Finds the verifier of a challenge under any live key.
 pub fn find_verifier(
     keys: &keys::SecretVersions,
     nonce: &Nonce,
-    wanted: &str,
+    code_challenge: &str,
 ) -> Option<SecretString> {
     keys.iter()
         .map(|key| verifier(key, nonce))
-        .find(|candidate| challenge(candidate) == wanted)
+        .find(|candidate| challenge(candidate) == code_challenge)
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
     use crate::keys::SecretVersions;
 
     #[test]
-    fn challenges_match_published_vectors() {
+    fn challenges_match_rfc_7636_vectors() {
         for (verifier, expected) in [
             // RFC 7636, appendix B.
             (
@@ -60,21 +60,21 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_has_the_length_that_rfc_7636_asks_for() {
+    fn verifier_has_43_characters() {
         let verifier = verifier(&SecretString::from("key"), &Nonce::from_random([1; 16]));
         assert_eq!(verifier.expose_secret().len(), 43);
     }
 
     #[test]
-    fn an_attempt_begun_before_a_turn_over_still_finds_its_verifier() {
+    fn verifier_is_found_after_rotation() {
         let nonce = Nonce::from_random([3; 16]);
         let old = SecretVersions::single("old");
-        let wanted = challenge(&verifier(&old.current, &nonce));
-        let turned = SecretVersions {
+        let code_challenge = challenge(&verifier(&old.current, &nonce));
+        let rotated = SecretVersions {
             current: "new".into(),
             previous: Some(old.current),
         };
-        assert!(find_verifier(&turned, &nonce, &wanted).is_some());
-        assert!(find_verifier(&SecretVersions::single("new"), &nonce, &wanted).is_none());
+        assert!(find_verifier(&rotated, &nonce, &code_challenge).is_some());
+        assert!(find_verifier(&SecretVersions::single("new"), &nonce, &code_challenge).is_none());
     }
 }

@@ -1,5 +1,4 @@
-//! Recordings and their files: what is known of them, the states they go through, and how they look
-//! to the app.
+//! Recordings and their files: metadata, transfer states, and the public view.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,106 +9,105 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{FileId, MeetingUuid, RecordingId, ZoomUser};
 
-/// What Zoom says about a meeting instance.
+/// Zoom's metadata of a recorded meeting instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingMetadata {
-    /// The instance; never the meeting number, which later instances share.
+    /// UUID of the meeting instance. The meeting number is shared by all instances.
     pub meeting_uuid: MeetingUuid,
-    /// The meeting number, as text.
+    /// Meeting number.
     pub meeting_id: Option<String>,
-    /// The meeting's title, as people wrote it.
+    /// Meeting title; free text.
     pub topic: String,
-    /// When the meeting began.
+    /// Start of the meeting.
     pub start_time: Timestamp,
-    /// Whole minutes; 0 is possible.
+    /// Duration in whole minutes; may be 0.
     pub duration_minutes: Option<u64>,
 }
 
-/// What Zoom says about a file.
+/// Zoom's metadata of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMetadata {
-    /// Zoom's id, or one derived from the file's place.
+    /// Zoom's file id, or a derived one ([`FileId::derive`]).
     pub id: FileId,
-    /// `MP4`, `M4A`, `TIMELINE`, …: in upper case, unknown values kept.
+    /// `MP4`, `M4A`, `TIMELINE`, …, in upper case. Unknown values are kept.
     pub file_type: String,
-    /// `shared_screen_with_speaker_view`, `audio_only`, …: unknown values kept.
+    /// `shared_screen_with_speaker_view`, `audio_only`, …. Unknown values are kept.
     pub recording_type: Option<String>,
-    /// For the object key, in lower case.
+    /// Extension of the object key, in lower case.
     pub extension: String,
-    /// Declared size in bytes.
+    /// Size in bytes that Zoom declares.
     pub size: Option<u64>,
 }
 
 impl FileMetadata {
-    /// Whether the declared size is exact. For text files it has not been seen to be.
+    /// Returns whether Zoom's declared size is exact. For text files it was observed to differ.
     pub fn size_is_exact(&self) -> bool {
         matches!(self.file_type.as_str(), "MP4" | "M4A" | "TIMELINE")
     }
 }
 
-/// Where a file is on its way. Only these changes are made, each by a conditional write:
-/// `queued → transferring → stored | failed`, back to `queued` when tried again; `skipped` is for
-/// what the operator's filter leaves out.
+/// Transfer status of a file. Transitions, each by a conditional write: `queued → transferring →
+/// stored | failed`, and back to `queued` on a retry. `skipped` files stay so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
-    /// Known, and a message was or will be sent.
+    /// Known; a download message was or will be enqueued.
     Queued,
-    /// Somebody works on it, under a lease.
+    /// An invocation transfers it under a lease.
     Transferring,
-    /// Whole and proven in the bucket.
+    /// Complete and verified in the bucket.
     Stored,
-    /// Ended, with a reason.
+    /// Given up, with a reason.
     Failed,
-    /// Not wanted by the operator's filter.
+    /// Excluded by the operator's filter.
     Skipped,
 }
 
-/// A recording's state, derived from its files.
+/// Status of a recording, derived from its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingStatus {
-    /// Known; nothing moved yet.
+    /// Known; no file is transferring, stored or failed.
     Detected,
-    /// Under way.
+    /// Some wanted files are unfinished.
     Transferring,
-    /// All wanted files are in the bucket.
+    /// All wanted files are stored.
     Stored,
-    /// At least one wanted file ended without being stored, and nothing is under way.
+    /// All wanted files are finished, and at least one failed.
     Failed,
 }
 
-/// Whether the recording still exists at Zoom.
+/// Whether the recording exists at Zoom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoomState {
-    /// There.
+    /// It exists.
     #[default]
     Present,
-    /// In Zoom's trash, for 30 days at most.
+    /// It is in Zoom's trash, for up to 30 days.
     Trashed,
-    /// Gone for good.
+    /// It is permanently deleted.
     Deleted,
 }
 
-/// What can happen at Zoom to a recording that is there.
+/// A change at Zoom to a known recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordingChange {
-    /// It has another topic.
+    /// The topic changed.
     Renamed {
-        /// The new one.
+        /// The new topic.
         topic: String,
     },
-    /// Into the trash.
+    /// Moved to the trash.
     Trashed,
-    /// Out of it.
+    /// Restored from the trash.
     Recovered,
-    /// Gone for good.
+    /// Permanently deleted.
     Deleted,
 }
 
 impl RecordingChange {
-    /// `change` of `recording.changed`.
+    /// Returns the value of `change` in `recording.changed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Renamed { .. } => "renamed",
@@ -120,25 +118,25 @@ impl RecordingChange {
     }
 }
 
-/// A file as it is stored in the table.
+/// A file with its transfer state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// What Zoom says.
+    /// Zoom's metadata.
     pub metadata: FileMetadata,
-    /// Where it is.
+    /// Transfer status.
     pub status: FileStatus,
-    /// Why it failed or was skipped.
+    /// Why the file failed or was skipped.
     pub reason: Option<String>,
-    /// Bytes received so far; all of them once stored.
+    /// Bytes received so far; the full size once stored.
     pub bytes_stored: u64,
-    /// Object key, once stored.
+    /// Object key; present once stored.
     pub key: Option<String>,
-    /// Base64 CRC-64/NVME of the whole object, as S3 verified it, once stored.
+    /// Base64 CRC-64/NVME of the full object, verified by S3; present once stored.
     pub crc64nvme: Option<String>,
 }
 
 impl File {
-    /// The size to show: what was stored, else what Zoom declared.
+    /// Returns the stored size, or Zoom's declared size before.
     fn size(&self) -> Option<u64> {
         match self.status {
             FileStatus::Stored => Some(self.bytes_stored),
@@ -147,35 +145,35 @@ impl File {
     }
 }
 
-/// A recording as it is stored in the table, with its files.
+/// A recording with its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
-    /// Whose.
+    /// Host of the meeting.
     pub zoom_user: ZoomUser,
-    /// What Zoom says.
+    /// Zoom's metadata.
     pub metadata: RecordingMetadata,
-    /// Whether Zoom still has it.
+    /// Whether the recording exists at Zoom.
     pub zoom_state: ZoomState,
-    /// Facts made so far ([`crate::notification`]).
+    /// Number of notifications created so far ([`crate::notification`]).
     pub sequence: u64,
-    /// In the order of their ids.
+    /// Files, sorted by id.
     pub files: Vec<File>,
 }
 
 impl Recording {
-    /// The id by which the app knows it.
+    /// Returns the public id.
     pub fn id(&self) -> RecordingId {
         RecordingId::from_uuid(&self.metadata.meeting_uuid)
     }
 
-    /// The files that the operator wants.
+    /// Iterates over the files that the operator's filter includes.
     pub fn wanted_files(&self) -> impl Iterator<Item = &File> {
         self.files
             .iter()
             .filter(|file| file.status != FileStatus::Skipped)
     }
 
-    /// The state that follows from the files.
+    /// Derives the status from the files.
     pub fn status(&self) -> RecordingStatus {
         let (mut any, mut stored, mut failed, mut waiting, mut moving) =
             (false, false, false, false, false);
@@ -198,8 +196,8 @@ impl Recording {
         }
     }
 
-    /// Names the set of stored files, so that "stored" is a new fact when the set has grown.
-    pub fn stored_set(&self) -> String {
+    /// Returns the ids of the stored files, sorted and joined: the version of `recording.stored`.
+    pub fn stored_file_ids(&self) -> String {
         let ids: BTreeSet<&str> = self
             .files
             .iter()
@@ -209,7 +207,7 @@ impl Recording {
         ids.into_iter().collect::<Vec<_>>().join(",")
     }
 
-    /// As the app sees it; `bucket` is where stored files are.
+    /// Returns the public view; `bucket` is the name of the recordings bucket.
     pub fn view(&self, bucket: &str) -> RecordingView {
         RecordingView {
             id: self.id(),
@@ -226,7 +224,7 @@ impl Recording {
             files: self
                 .files
                 .iter()
-                .map(|file| FileView::of(file, bucket))
+                .map(|file| FileView::new(file, bucket))
                 .collect(),
             files_truncated: None,
             files_total: None,
@@ -234,12 +232,9 @@ impl Recording {
     }
 }
 
-/// `recording` of the API and of notifications.
+/// `recording` in API responses and notifications.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the public API, documented there"
-)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
 pub struct RecordingView {
     pub id: RecordingId,
     pub zoom: ZoomUser,
@@ -259,12 +254,9 @@ pub struct RecordingView {
     pub files_total: Option<usize>,
 }
 
-/// `file` of the API and of notifications.
+/// `file` in API responses and notifications.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the public API, documented there"
-)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
 pub struct FileView {
     pub id: FileId,
     pub file_type: String,
@@ -281,15 +273,15 @@ pub struct FileView {
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crc64nvme: Option<String>,
-    /// Presigned; only where the API says so, never in a notification.
+    /// Present in `GET /v1/recordings/{recording_id}` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<PresignedUrl>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_expires_at: Option<Timestamp>,
 }
 
-/// An address that opens a stored file to whoever has it. It is written into the answer to the app's
-/// server, and `Debug` does not show it.
+/// A presigned URL, which grants access to a stored file. It serializes into the API response; `Debug`
+/// redacts it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PresignedUrl(String);
@@ -307,7 +299,7 @@ impl fmt::Debug for PresignedUrl {
 }
 
 impl FileView {
-    fn of(file: &File, bucket: &str) -> Self {
+    fn new(file: &File, bucket: &str) -> Self {
         Self {
             id: file.metadata.id.clone(),
             file_type: file.metadata.file_type.clone(),
@@ -326,16 +318,16 @@ impl FileView {
     }
 }
 
-/// The operator's filter: `FileTypes` and `MinimumMinutes`.
+/// The operator's file filter: `FileTypes` and `MinimumMinutes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFilter {
-    /// Upper-case file types; empty means all.
+    /// File types in upper case; empty means all.
     types: BTreeSet<String>,
     minimum_minutes: u64,
 }
 
 impl FileFilter {
-    /// `file_types` is the comma-separated parameter; empty or `all` means every type.
+    /// Creates a filter. `file_types` is comma-separated; empty or `all` includes every type.
     pub fn new(file_types: &str, minimum_minutes: u64) -> Self {
         let types: BTreeSet<String> = file_types
             .split(',')
@@ -349,7 +341,7 @@ impl FileFilter {
         }
     }
 
-    /// Why a file is not wanted, if it is not.
+    /// Returns why the filter excludes a file, or `None` if it includes it.
     pub fn skip_reason(
         &self,
         recording: &RecordingMetadata,
@@ -406,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_recordings_status_follows_from_its_files() {
+    fn status_is_derived_from_files() {
         use FileStatus::*;
         for (files, expected) in [
             (vec![], RecordingStatus::Detected),
@@ -431,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_what_was_stored_else_what_was_declared() {
+    fn size_is_stored_size_or_declared_size() {
         let recording = recording(vec![
             file("a", FileStatus::Stored),
             file("b", FileStatus::Queued),
@@ -441,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_set_does_not_depend_on_order() {
+    fn stored_file_ids_are_sorted() {
         let ab = recording(vec![
             file("a", FileStatus::Stored),
             file("b", FileStatus::Stored),
@@ -450,15 +442,15 @@ mod tests {
             file("b", FileStatus::Stored),
             file("a", FileStatus::Stored),
         ]);
-        assert_eq!(ab.stored_set(), ba.stored_set());
+        assert_eq!(ab.stored_file_ids(), ba.stored_file_ids());
         assert_ne!(
-            ab.stored_set(),
-            recording(vec![file("a", FileStatus::Stored)]).stored_set()
+            ab.stored_file_ids(),
+            recording(vec![file("a", FileStatus::Stored)]).stored_file_ids()
         );
     }
 
     #[test]
-    fn the_filter_says_why() {
+    fn filter_gives_the_skip_reason() {
         let facts = recording(vec![]).metadata;
         let mp4 = file("a", FileStatus::Queued).metadata;
         assert_eq!(FileFilter::new("", 0).skip_reason(&facts, &mp4), None);

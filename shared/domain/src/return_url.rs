@@ -1,4 +1,4 @@
-//! Where a browser may be sent back to: exact matches of the operator's list, nothing resembling.
+//! Return URLs: validates `return_to` against the operator's list by exact match.
 
 use std::fmt;
 
@@ -6,46 +6,49 @@ use url::{Url, form_urlencoded};
 
 use crate::operator_url;
 
-/// The query parameters that Reelay adds to a return URL.
-const OURS: [&str; 2] = ["zoom_link", "zoom_error"];
+/// Query parameters that Reelay adds to a return URL.
+const RESERVED_PARAMETERS: [&str; 2] = ["zoom_link", "zoom_error"];
 
-/// Why a return URL is refused. It does not repeat the URL.
+/// Why a return URL was rejected. The error omits the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReturnUrlError {
-    /// Not one of the list.
+    /// The URL matches no entry of the list.
     #[error("return_to is not one of the allowed return URLs")]
     NotAllowed,
 }
 
-/// Why the operator's list is refused.
+/// Why the operator's list was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReturnUrlsError {
-    /// The list must name at least one URL; the first is the default.
+    /// The list has no entry; at least one is required, the default.
     #[error("ReturnUrls is empty")]
     Empty,
-    /// An entry is no absolute https URL (http is taken for loopback hosts only), or carries user
-    /// info or a fragment.
+    /// The entry of this number (from 1) is not an absolute https URL (or http on a loopback host), or has
+    /// user info or a fragment.
     #[error("ReturnUrls: entry {0} is not an absolute https URL without user info and fragment")]
-    Unusable(usize),
+    InvalidEntry(usize),
 }
 
-/// The operator's list (`ReturnUrls`).
+/// The operator's list of return URLs (`ReturnUrls`); not empty.
 #[derive(Debug, Clone)]
 pub struct ReturnUrls(Vec<Url>);
 
-/// A return URL that was found in the list, free of parameters that we add ourselves.
+/// A return URL that matched the list, without the parameters that Reelay adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnUrl(Url);
 
 impl ReturnUrls {
-    /// Reads the comma-separated template parameter.
+    /// Parses the comma-separated template parameter.
+    ///
+    /// # Errors
+    /// [`ReturnUrlsError`] if the list is empty or an entry is invalid.
     pub fn parse(list: &str) -> Result<Self, ReturnUrlsError> {
         let urls = list
             .split(',')
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
             .enumerate()
-            .map(|(at, entry)| usable(entry).ok_or(ReturnUrlsError::Unusable(at + 1)))
+            .map(|(at, entry)| parse_plain(entry).ok_or(ReturnUrlsError::InvalidEntry(at + 1)))
             .collect::<Result<Vec<_>, _>>()?;
         if urls.is_empty() {
             Err(ReturnUrlsError::Empty)
@@ -54,28 +57,31 @@ impl ReturnUrls {
         }
     }
 
-    /// The first of the list, for a connect token without `return_to`.
+    /// Returns the first entry, the default for a connect token without `return_to`.
     pub fn default_url(&self) -> ReturnUrl {
-        ReturnUrl(self.0[0].clone()).cleaned()
+        ReturnUrl(self.0[0].clone()).without_reserved_parameters()
     }
 
-    /// Finds `return_to` in the list: scheme, host, port and path must be equal, only the query may
-    /// differ. What browsers read otherwise than a parser (backslashes, tabs, user info) is refused
-    /// outright instead of being normalised.
+    /// Matches `return_to` against the list: scheme, host, port and path must be equal; only the query may
+    /// differ. Text that browsers and URL parsers interpret differently (backslashes, tabs, user info) is
+    /// rejected, not normalized.
+    ///
+    /// # Errors
+    /// [`ReturnUrlError`] if no entry matches.
     pub fn allow(&self, return_to: &str) -> Result<ReturnUrl, ReturnUrlError> {
         let suspicious = |c: char| c == '\\' || c.is_whitespace() || c.is_control();
         if return_to.contains(suspicious) {
             return Err(ReturnUrlError::NotAllowed);
         }
-        let url = usable(return_to).ok_or(ReturnUrlError::NotAllowed)?;
-        let same = |listed: &&Url| {
+        let url = parse_plain(return_to).ok_or(ReturnUrlError::NotAllowed)?;
+        let is_equal = |listed: &&Url| {
             listed.scheme() == url.scheme()
                 && listed.host() == url.host()
                 && listed.port_or_known_default() == url.port_or_known_default()
                 && listed.path() == url.path()
         };
-        // `Url` resolves `/a/../b` and `%2e%2e`; a text that needed resolving is not the listed one.
-        let literal = |listed: &&Url| {
+        // `Url` normalizes `/a/../b` and `%2e%2e`; the path must match as written.
+        let is_literal = |listed: &&Url| {
             return_to
                 .split(['?', '#'])
                 .next()
@@ -83,63 +89,64 @@ impl ReturnUrls {
         };
         self.0
             .iter()
-            .find(|listed| same(listed) && literal(listed))
-            .map(|_| ReturnUrl(url).cleaned())
+            .find(|listed| is_equal(listed) && is_literal(listed))
+            .map(|_| ReturnUrl(url).without_reserved_parameters())
             .ok_or(ReturnUrlError::NotAllowed)
     }
 }
 
-/// The path as it was written, `/` if there is none.
+/// Returns the path as written, or `/` if there is none.
 fn path_text(without_query: &str) -> &str {
     let rest = without_query.split_once("://").map_or("", |(_, rest)| rest);
     rest.find('/').map_or("/", |at| &rest[at..])
 }
 
-fn usable(text: &str) -> Option<Url> {
+/// Parses a URL that has no user info and no fragment.
+fn parse_plain(text: &str) -> Option<Url> {
     let url = operator_url::parse(text).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    // `https:/host` and `https:host` parse, too; other parsers see a path in them.
+    // `Url` accepts `https:/host` and `https:host`, where other parsers find a path.
     let rest = text.split_once(':')?.1.strip_prefix("//")?;
-    // `https://@host` parses with an empty user name.
+    // `Url` reports an empty user name for `https://@host`.
     let authority = rest.split(['/', '?']).next().unwrap_or("");
     (plain && !authority.contains('@')).then_some(url)
 }
 
 impl ReturnUrl {
-    /// Reads a return URL that was stored after it had been allowed.
+    /// Parses a return URL that was validated before it was stored.
     pub fn from_stored(text: &str) -> Option<Self> {
         Url::parse(text).ok().map(Self)
     }
 
-    /// The URL as text, to be stored in the session.
+    /// Returns the URL as text, as the session stores it.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The URL with one of our parameters added, and all else as the app wrote it.
+    /// Returns the URL with the outcome added to its query; the rest stays as the app wrote it.
     pub fn with_outcome(&self, outcome: LinkOutcome<'_>) -> String {
         let (name, value) = match outcome {
             LinkOutcome::Claim(claim) => ("zoom_link", claim),
             LinkOutcome::Error(code) => ("zoom_error", code),
         };
-        let ours = form_urlencoded::Serializer::new(String::new())
+        let added = form_urlencoded::Serializer::new(String::new())
             .append_pair(name, value)
             .finish();
         let mut url = self.0.clone();
         let query = match url.query().filter(|query| !query.is_empty()) {
-            Some(query) => format!("{query}&{ours}"),
-            None => ours,
+            Some(query) => format!("{query}&{added}"),
+            None => added,
         };
         url.set_query(Some(&query));
         url.into()
     }
 
-    /// Without parameters that we add ourselves, however their names are spelt.
-    fn cleaned(mut self) -> Self {
+    /// Removes the reserved parameters, in any percent-encoding of their names.
+    fn without_reserved_parameters(mut self) -> Self {
         let kept: Option<Vec<&str>> = self
             .0
             .query()
-            .map(|query| query.split('&').filter(|pair| !is_ours(pair)).collect());
+            .map(|query| query.split('&').filter(|pair| !is_reserved(pair)).collect());
         if let Some(kept) = kept {
             let query = kept.join("&");
             self.0
@@ -149,16 +156,17 @@ impl ReturnUrl {
     }
 }
 
-fn is_ours(pair: &str) -> bool {
-    form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| OURS.contains(&name.as_ref()))
+fn is_reserved(pair: &str) -> bool {
+    form_urlencoded::parse(pair.as_bytes())
+        .any(|(name, _)| RESERVED_PARAMETERS.contains(&name.as_ref()))
 }
 
-/// What the browser brings back to the app. `Debug` does not show a claim.
+/// Outcome that the redirect reports to the app. `Debug` redacts the claim.
 #[derive(Clone, Copy)]
 pub enum LinkOutcome<'a> {
-    /// `zoom_link`: a claim to confirm.
+    /// `zoom_link`: the claim to confirm.
     Claim(&'a str),
-    /// `zoom_error`: why there is none.
+    /// `zoom_error`: the code of the failure.
     Error(&'a str),
 }
 
@@ -184,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_query_may_differ() {
+    fn query_may_differ() {
         let allowed = list()
             .allow("https://app.example/settings?tab=zoom&zoom_link=forged&zoom_error=x")
             .unwrap();
@@ -204,39 +212,82 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_are_refused() {
-        for bad in [
-            "https://app.example.evil.test/settings",
-            "https://evilapp.example/settings",
-            "https://app.example@evil.test/settings",
-            "https://user@app.example/settings",
-            "https://@app.example/settings",
-            "https://app.example\\@evil.test/settings",
-            "https:\\\\app.example\\settings",
-            "https://app.example/settings/",
-            "https://app.example/settings/more",
-            "https://app.example/Settings",
-            "https://app.example/x/../settings",
-            "https://app.example/%73ettings",
-            "https://app.example/x/%2e%2e/settings",
-            "https://app.example:8443/settings",
-            "http://app.example/settings",
-            "http://localhost/back",
-            "//app.example/settings",
-            "/settings",
-            "javascript:alert(1)",
-            "https://app.example/settings#fragment",
-            "https://app.example./settings",
-            " https://app.example/settings",
-            "https://app.example/set\ttings",
+    fn unlisted_urls_are_rejected() {
+        let list = ReturnUrls::parse(
+            "https://app.example.test/settings/zoom,https://app.example.test/,http://localhost:3000/back",
+        )
+        .unwrap();
+        for return_to in [
+            // Other and look-alike hosts.
+            "https://evil.test/settings/zoom",
+            "https://app.example.test.evil.test/settings/zoom",
+            "https://evil-app.example.test/settings/zoom",
+            "https://sub.app.example.test/settings/zoom",
+            "https://example.test/settings/zoom",
+            "https://app.example.test./settings/zoom",
+            "https://app.example.tes\u{442}/settings/zoom",
+            "https://\u{430}pp.example.test/settings/zoom",
+            "https://app%2eexample.test%2f@evil.test/settings/zoom",
+            // User info.
+            "https://app.example.test@evil.test/settings/zoom",
+            "https://app.example.test:443@evil.test/settings/zoom",
+            "https://user@app.example.test/settings/zoom",
+            "https://user:pass@app.example.test/settings/zoom",
+            "https://@app.example.test/settings/zoom",
+            "https://:@app.example.test/settings/zoom",
+            // Text that browsers and URL parsers interpret differently.
+            "https://evil.test\\@app.example.test/settings/zoom",
+            "https://app.example.test\\@evil.test/settings/zoom",
+            "https:\\\\app.example.test\\settings\\zoom",
+            "https://app.example.test/settings\\zoom",
+            "https://app.example.test/set\ttings/zoom",
+            "https://app.example.test/settings/zoom\n",
+            " https://app.example.test/settings/zoom",
+            "https://app.example.test/settings/zoom\0",
+            "https:app.example.test/settings/zoom",
+            "https:/app.example.test/settings/zoom",
+            "https:///app.example.test/settings/zoom",
+            "//app.example.test/settings/zoom",
+            "/settings/zoom",
+            "app.example.test/settings/zoom",
             "",
+            // Other paths.
+            "https://app.example.test/settings/zoom/",
+            "https://app.example.test/settings",
+            "https://app.example.test/settings/Zoom",
+            "https://app.example.test/settings/zoom2",
+            "https://app.example.test//settings/zoom",
+            "https://app.example.test/x/../settings/zoom",
+            "https://app.example.test/settings/./zoom",
+            "https://app.example.test/x/%2e%2e/settings/zoom",
+            "https://app.example.test/settings%2Fzoom",
+            "https://app.example.test/%73ettings/zoom",
+            "https://app.example.test/settings/zoom;a=1",
+            "https://app.example.test/settings/zoom#fragment",
+            "https://app.example.test/settings/zoom#",
+            // Other ports and schemes.
+            "https://app.example.test:8443/settings/zoom",
+            "https://app.example.test:80/settings/zoom",
+            "http://app.example.test/settings/zoom",
+            "http://app.example.test:443/settings/zoom",
+            "http://localhost/back",
+            "http://localhost:3001/back",
+            "https://localhost:3000/back",
+            "http://127.0.0.1:3000/back",
+            "http://[::1]:3000/back",
+            "javascript:alert(1)//app.example.test/settings/zoom",
+            "data:text/html,https://app.example.test/settings/zoom",
+            "ftp://app.example.test/settings/zoom",
+            "reelay://app.example.test/settings/zoom",
+            "blob:https://app.example.test/settings/zoom",
         ] {
-            assert_eq!(list().allow(bad), Err(ReturnUrlError::NotAllowed), "{bad}");
+            let result = list.allow(return_to);
+            assert_eq!(result, Err(ReturnUrlError::NotAllowed), "{return_to:?}");
         }
     }
 
     #[test]
-    fn a_host_without_its_two_slashes_is_none() {
+    fn missing_slashes_are_rejected() {
         let list = ReturnUrls::parse("https://app.example/").unwrap();
         for bad in [
             "https:app.example",
@@ -250,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_list_is_checked() {
+    fn invalid_lists_are_rejected() {
         assert_eq!(
             ReturnUrls::parse(" , ").unwrap_err(),
             ReturnUrlsError::Empty
@@ -263,7 +314,7 @@ mod tests {
         ] {
             assert_eq!(
                 ReturnUrls::parse(bad).unwrap_err(),
-                ReturnUrlsError::Unusable(1),
+                ReturnUrlsError::InvalidEntry(1),
                 "{bad}"
             );
         }
@@ -271,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_allowed_goes_to_a_listed_host(text in "[a-z:/@.\\\\?#%0-9]{0,60}") {
+        fn allowed_urls_have_a_listed_host(text in "[a-z:/@.\\\\?#%0-9]{0,60}") {
             if let Ok(url) = list().allow(&text) {
                 let host = Url::parse(url.as_str()).unwrap().host_str().unwrap().to_owned();
                 prop_assert!(host == "app.example" || host == "localhost");

@@ -1,8 +1,8 @@
-//! The OAuth scopes that Reelay cannot work without.
+//! OAuth scopes that Reelay requires.
 
-/// What is needed, as (granular scope, classic scope). An app has one or the other kind; tokens
-/// issued before a migration keep classic values.
-const NEEDED: [(&str, &str); 3] = [
+/// Required scopes, as (granular scope, classic scope). A Zoom app has one kind or the other; tokens
+/// issued before a migration keep classic scopes.
+const REQUIRED: [(&str, &str); 3] = [
     ("user:read:user", "user:read"),
     (
         "cloud_recording:read:list_user_recordings",
@@ -14,18 +14,18 @@ const NEEDED: [(&str, &str); 3] = [
     ),
 ];
 
-/// The scopes with which a Zoom app is registered, by their granular names: those above, and the one that
-/// lets Zoom send events about recordings, of which a token needs nothing.
+/// Returns the granular scopes to register a Zoom app with: the required ones, and the one that lets Zoom
+/// send recording events, which tokens do not need.
 pub fn registration_scopes() -> impl Iterator<Item = &'static str> {
-    NEEDED
+    REQUIRED
         .into_iter()
         .map(|(granular, _)| granular)
         .chain(["cloud_recording:read:recording"])
 }
 
-/// The needed scopes that a grant lacks, by their granular names. `granted` is the token answer's
+/// Returns the granular names of the required scopes that a grant lacks. `granted` is the token response's
 /// space-separated `scope`; absent means "as requested" (RFC 6749 §5.1), so nothing is missing.
-/// `:admin` and `:master` variants contain the plain ones.
+/// `:admin` and `:master` variants include the plain scope.
 pub fn missing(granted: Option<&str>) -> Vec<&'static str> {
     let Some(granted) = granted else {
         return Vec::new();
@@ -39,7 +39,7 @@ pub fn missing(granted: Option<&str>) -> Vec<&'static str> {
                 .unwrap_or(scope)
         })
         .collect();
-    NEEDED
+    REQUIRED
         .iter()
         .filter(|(granular, classic)| !granted.contains(granular) && !granted.contains(classic))
         .map(|(granular, _)| *granular)
@@ -51,19 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn granular_classic_and_admin_scopes_suffice() {
-        for enough in [
+    fn granular_classic_and_admin_scopes_are_sufficient() {
+        for sufficient in [
             "cloud_recording:read:list_recording_files cloud_recording:read:list_user_recordings user:read:user",
             "recording:read user:read",
             "recording:read:admin user:read:admin extra",
         ] {
-            assert!(missing(Some(enough)).is_empty(), "{enough}");
+            assert!(missing(Some(sufficient)).is_empty(), "{sufficient}");
         }
         assert!(missing(None).is_empty());
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_scopes_are_named() {
         assert_eq!(
             missing(Some(
                 "user:read:user cloud_recording:read:list_user_recordings"

@@ -1,7 +1,7 @@
-//! The OAuth `state` (RFC 6749 §10.12): a nonce and an expiry under a MAC.
+//! The OAuth `state` parameter (RFC 6749 §10.12): a nonce and an expiry, authenticated by a MAC.
 //!
-//! It says nothing about the user. What it stands for lies in the session that the nonce names;
-//! the MAC only keeps invented and expired values away from the table.
+//! The state holds no user data; the nonce identifies the session that does. The MAC rejects forged and
+//! expired states without a table read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,25 +11,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::keys::{self, Purpose, SecretVersions};
 
-/// How long a user may take from the app's button to Zoom's redirect back.
+/// Time from the app's button to Zoom's redirect back, after which a state expires.
 pub const TTL: SignedDuration = SignedDuration::from_mins(10);
 
 const VERSION: u8 = 1;
-const NONCE: usize = 16;
-const SIGNED: usize = 1 + NONCE + 8;
-const WHOLE: usize = SIGNED + 32;
+const NONCE_LEN: usize = 16;
+const SIGNED_LEN: usize = 1 + NONCE_LEN + 8;
+const STATE_LEN: usize = SIGNED_LEN + 32;
 
-/// 128 random bits that name one authorization attempt.
+/// 128 random bits that identify one authorization attempt. `Debug` redacts them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Nonce([u8; NONCE]);
+pub struct Nonce([u8; NONCE_LEN]);
 
 impl Nonce {
-    /// Takes 128 bits from a cryptographic source.
-    pub fn from_random(bytes: [u8; NONCE]) -> Self {
+    /// Creates a nonce from 128 bits of a cryptographically secure source.
+    pub fn from_random(bytes: [u8; NONCE_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The session's key: a hash, so that reading the table does not give a usable state.
+    /// Returns the session's key: the nonce's SHA-256, so that the table holds no usable state.
     pub fn session_key(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(self.0))
     }
@@ -45,61 +45,64 @@ impl std::fmt::Debug for Nonce {
     }
 }
 
-/// Why a state is refused.
+/// Why a state was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// Not ours: malformed, altered, or signed by an unknown key.
-    #[error("the state was not signed by us")]
+    /// The state is malformed, altered, or signed under a key that is not live.
+    #[error("the state is malformed or its MAC is invalid")]
     Invalid,
-    /// Ours, and too old.
+    /// The MAC is valid, but the state is older than [`TTL`].
     #[error("the state has expired")]
     Expired,
 }
 
-/// A state with a good MAC that has not expired.
+/// A state with a valid MAC that has not expired.
 #[derive(Debug, Clone, Copy)]
 pub struct VerifiedState {
-    /// Names the session.
+    /// Identifies the session.
     pub nonce: Nonce,
 }
 
-/// Signs a state under the current key: 76 characters of base64url.
+/// Creates a state, signed under the current key: 76 characters of base64url.
 pub fn sign(keys: &SecretVersions, nonce: &Nonce, now: Timestamp) -> String {
-    let mut bytes = [0u8; WHOLE];
+    let mut bytes = [0u8; STATE_LEN];
     bytes[0] = VERSION;
-    bytes[1..=NONCE].copy_from_slice(&nonce.0);
+    bytes[1..=NONCE_LEN].copy_from_slice(&nonce.0);
     let expires = (now + TTL).as_second();
-    bytes[1 + NONCE..SIGNED].copy_from_slice(&expires.to_be_bytes());
+    bytes[1 + NONCE_LEN..SIGNED_LEN].copy_from_slice(&expires.to_be_bytes());
     let tag = keys::mac(&keys.current, Purpose::State)
-        .chain_update(&bytes[..SIGNED])
+        .chain_update(&bytes[..SIGNED_LEN])
         .finalize();
-    bytes[SIGNED..].copy_from_slice(&tag.into_bytes());
+    bytes[SIGNED_LEN..].copy_from_slice(&tag.into_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Checks a state that came back through the browser. 57 bytes fill their 76 characters exactly, so
-/// there is one text for each state and no bit of it can be changed unseen.
+/// Verifies a state that came back through the browser. Its 57 bytes fill 76 characters exactly, so each
+/// state has exactly one encoding.
+///
+/// # Errors
+/// [`StateError`] if the MAC is invalid or the state has expired.
 pub fn verify(
     keys: &SecretVersions,
     state: &str,
     now: Timestamp,
 ) -> Result<VerifiedState, StateError> {
-    let bytes: [u8; WHOLE] = URL_SAFE_NO_PAD
+    let bytes: [u8; STATE_LEN] = URL_SAFE_NO_PAD
         .decode(state)
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or(StateError::Invalid)?;
-    let (signed, tag) = bytes.split_at(SIGNED);
+    let (signed, tag) = bytes.split_at(SIGNED_LEN);
     if signed[0] != VERSION || !keys::verifies(keys, Purpose::State, signed, tag) {
         return Err(StateError::Invalid);
     }
     let mut expires = [0u8; 8];
-    expires.copy_from_slice(&signed[1 + NONCE..]);
+    expires.copy_from_slice(&signed[1 + NONCE_LEN..]);
     if now.as_second() >= i64::from_be_bytes(expires) {
         return Err(StateError::Expired);
     }
-    let mut nonce = [0u8; NONCE];
-    nonce.copy_from_slice(&signed[1..=NONCE]);
+    let mut nonce = [0u8; NONCE_LEN];
+    nonce.copy_from_slice(&signed[1..=NONCE_LEN]);
     Ok(VerifiedState {
         nonce: Nonce(nonce),
     })
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_state_verifies_until_ten_minutes_have_passed() {
+    fn state_expires_after_ten_minutes() {
         let nonce = Nonce::from_random([7; 16]);
         let state = sign(&keys(), &nonce, now());
         assert_eq!(state.len(), 76);
@@ -132,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_the_previous_key_still_verifies_and_one_of_an_unknown_key_does_not() {
+    fn previous_key_verifies_and_unknown_key_does_not() {
         let state = sign(&keys(), &Nonce::from_random([7; 16]), now());
-        let turned = SecretVersions {
+        let rotated = SecretVersions {
             current: "n".repeat(44).into(),
             previous: Some(keys().current),
         };
-        assert!(verify(&turned, &state, now()).is_ok());
+        assert!(verify(&rotated, &state, now()).is_ok());
         let other = SecretVersions::single("other");
         assert_eq!(
             verify(&other, &state, now()).unwrap_err(),
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_single_character_change_is_refused() {
+    fn any_changed_character_is_rejected() {
         let state = sign(&keys(), &Nonce::from_random([9; 16]), now());
         for at in 0..state.len() {
             for replacement in *b"AZaz09-_" {
@@ -167,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_at_all_is_taken_for_a_state(text in ".{0,120}") {
+        fn arbitrary_text_is_rejected(text in ".{0,120}") {
             prop_assert_eq!(verify(&keys(), &text, now()).unwrap_err(), StateError::Invalid);
         }
 

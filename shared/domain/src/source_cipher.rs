@@ -1,6 +1,7 @@
-//! Sealing what must rest in queues and items without being readable there: where a file is fetched
-//! from, and with which token. AES-256-GCM (NIST SP 800-38D) under a key derived for each sealing
-//! from the queue key and a random salt, so no nonce can repeat however many events there are.
+//! Encryption of download sources (URL and token), so that queues and tables hold no credential in clear.
+//!
+//! AES-256-GCM (NIST SP 800-38D). Key and nonce are derived from the queue key and a random salt for each
+//! encryption, so no (key, nonce) pair repeats, however many events there are.
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -13,26 +14,26 @@ use crate::ids::MeetingUuid;
 use crate::keys::{self, Purpose, SecretVersions};
 
 const VERSION: u8 = 1;
-const SALT: usize = 16;
+const SALT_LEN: usize = 16;
 
-/// Where a file is fetched from. The URL counts as a credential, like the token.
+/// URL and token to download a file with. The URL is a credential, too.
 #[derive(Debug, Clone)]
 pub struct DownloadSource {
     /// Zoom's `download_url`.
     pub url: SecretString,
-    /// The event's `download_token`, absent if the event had none.
+    /// The event's `download_token`, if it had one.
     pub token: Option<SecretString>,
 }
 
-/// A sealed [`DownloadSource`]: base64url text that may rest anywhere.
+/// An encrypted [`DownloadSource`], as base64url text that is safe to store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EncryptedSource(String);
 
-/// A sealed text that does not open: altered, moved to another meeting, or sealed under a key that
+/// Decryption failed: the text was altered, belongs to another meeting, or was encrypted under a key that
 /// is no longer live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed source does not open")]
+#[error("failed to decrypt the download source")]
 pub struct DecryptError;
 
 #[derive(Serialize, Deserialize)]
@@ -43,12 +44,12 @@ struct Plain<'a> {
     token: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// Seals a source under the current key. `salt` must be fresh from a cryptographic source.
+/// Encrypts a source for one meeting under the current key. `salt` must be new and cryptographically random.
 pub fn encrypt(
     keys: &SecretVersions,
     meeting: &MeetingUuid,
     source: &DownloadSource,
-    salt: [u8; SALT],
+    salt: [u8; SALT_LEN],
 ) -> EncryptedSource {
     let plain = serde_json::to_vec(&Plain {
         url: source.url.expose_secret().into(),
@@ -57,7 +58,7 @@ pub fn encrypt(
             .as_ref()
             .map(|token| token.expose_secret().into()),
     })
-    .expect("two strings serialise");
+    .expect("two strings always serialize");
     let (cipher, nonce) = cipher(&keys.current, &salt);
     let payload = Payload {
         msg: &plain,
@@ -65,26 +66,29 @@ pub fn encrypt(
     };
     let text = cipher
         .encrypt(&nonce, payload)
-        .expect("AES-GCM seals up to 64 GiB");
+        .expect("AES-GCM encrypts up to 64 GiB");
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&salt);
     bytes.extend_from_slice(&text);
     EncryptedSource(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Opens what was sealed for this meeting under any live key.
+/// Decrypts a source that was encrypted for this meeting.
+///
+/// # Errors
+/// [`DecryptError`] if it was altered, belongs to another meeting, or no live key decrypts it.
 pub fn decrypt(
     keys: &SecretVersions,
     meeting: &MeetingUuid,
-    sealed: &EncryptedSource,
+    encrypted: &EncryptedSource,
 ) -> Result<DownloadSource, DecryptError> {
     let bytes = URL_SAFE_NO_PAD
-        .decode(&sealed.0)
+        .decode(&encrypted.0)
         .map_err(|_| DecryptError)?;
     let (&VERSION, rest) = bytes.split_first().ok_or(DecryptError)? else {
         return Err(DecryptError);
     };
-    let (salt, text) = rest.split_first_chunk::<SALT>().ok_or(DecryptError)?;
+    let (salt, text) = rest.split_first_chunk::<SALT_LEN>().ok_or(DecryptError)?;
     let plain = keys
         .iter()
         .find_map(|key| {
@@ -109,8 +113,11 @@ pub fn decrypt(
     })
 }
 
-fn cipher(key: &SecretString, salt: &[u8; SALT]) -> (Aes256Gcm, Nonce<aes_gcm::aead::consts::U12>) {
-    let material: [u8; 44] = keys::derive(key, Purpose::Seal, salt);
+fn cipher(
+    key: &SecretString,
+    salt: &[u8; SALT_LEN],
+) -> (Aes256Gcm, Nonce<aes_gcm::aead::consts::U12>) {
+    let material: [u8; 44] = keys::derive(key, Purpose::SourceEncryption, salt);
     let mut key = [0u8; 32];
     key.copy_from_slice(&material[..32]);
     let mut nonce = [0u8; 12];
@@ -134,29 +141,29 @@ mod tests {
     }
 
     #[test]
-    fn opens_under_the_current_and_the_previous_key_only() {
+    fn decrypts_under_live_keys_only() {
         let old = SecretVersions::single("old");
-        let sealed = encrypt(&old, &meeting(), &source(), [1; 16]);
-        let turned = SecretVersions {
+        let encrypted = encrypt(&old, &meeting(), &source(), [1; 16]);
+        let rotated = SecretVersions {
             current: "new".into(),
             previous: Some("old".into()),
         };
-        let opened = decrypt(&turned, &meeting(), &sealed).unwrap();
-        assert_eq!(opened.url.expose_secret(), source().url.expose_secret());
-        assert_eq!(opened.token.unwrap().expose_secret(), "tok\u{e9}n");
+        let decrypted = decrypt(&rotated, &meeting(), &encrypted).unwrap();
+        assert_eq!(decrypted.url.expose_secret(), source().url.expose_secret());
+        assert_eq!(decrypted.token.unwrap().expose_secret(), "tok\u{e9}n");
         assert_eq!(
-            decrypt(&SecretVersions::single("new"), &meeting(), &sealed).unwrap_err(),
+            decrypt(&SecretVersions::single("new"), &meeting(), &encrypted).unwrap_err(),
             DecryptError
         );
     }
 
     #[test]
-    fn moved_to_another_meeting_or_altered_it_does_not_open() {
+    fn altered_or_moved_source_is_rejected() {
         let keys = SecretVersions::single("k");
-        let sealed = encrypt(&keys, &meeting(), &source(), [1; 16]);
-        assert!(decrypt(&keys, &"other==".parse().unwrap(), &sealed).is_err());
-        for at in 0..sealed.0.len() {
-            let mut bytes = sealed.0.clone().into_bytes();
+        let encrypted = encrypt(&keys, &meeting(), &source(), [1; 16]);
+        assert!(decrypt(&keys, &"other==".parse().unwrap(), &encrypted).is_err());
+        for at in 0..encrypted.0.len() {
+            let mut bytes = encrypted.0.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             assert!(
                 decrypt(
@@ -171,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn sealed_text_and_debug_show_nothing() {
-        let sealed = encrypt(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
-        let shown = format!("{sealed:?} {:?}", source());
+    fn debug_redacts_the_source() {
+        let encrypted = encrypt(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
+        let text = format!("{encrypted:?} {:?}", source());
         assert!(
-            !shown.contains("webhook_download") && !shown.contains("tok\u{e9}n"),
-            "{shown}"
+            !text.contains("webhook_download") && !text.contains("tok\u{e9}n"),
+            "{text}"
         );
     }
 }

@@ -1,48 +1,55 @@
-//! `cargo run --release -p month`: a month of recordings as the template is, and with what a hundred million need.
+//! `cargo run --release -p costs`: simulates a month of recordings and computes its bill for `docs/costs.md`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command: its figures go to stdout, its errors to stderr"
+    reason = "a command: results go to stdout, errors to stderr"
 )]
 
-use std::path::{Path, PathBuf};
+mod bill;
+mod number;
+mod page;
+mod queue;
+mod random;
+mod report;
+mod settings;
+mod simulation;
+mod wait_times;
+mod workload;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use costs::page::{self, Page};
-use costs::settings::Settings;
-use costs::simulation::{self, Month};
-use costs::{bill, plots, report};
+
+use self::page::Page;
+use self::settings::Settings;
 
 #[derive(Parser)]
-#[command(about = "Simulates a month of recordings, second by second, and works out its bill")]
+#[command(
+    name = "costs",
+    about = "Simulates a month of recordings second by second and computes its bill"
+)]
 struct Arguments {
-    /// How many recordings complete.
+    /// Number of recordings in the month.
     #[arg(long, default_value_t = 1e8)]
     recordings: f64,
-    /// What all chance follows from.
+    /// Seed of the random generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// One JSON object a month, hour by hour, in place of a table.
+    /// Print one JSON object per simulated month instead of a table.
     #[arg(long)]
     json: bool,
-    /// Folder for plots.
-    #[arg(long)]
-    plots: Option<PathBuf>,
-    /// Writes bills and what was simulated into `docs/costs.md`, below the current folder.
+    /// Update the computed tables of `docs/costs.md` below the current folder.
     #[arg(long)]
     page: bool,
 }
 
-/// What went wrong.
 #[derive(Debug, thiserror::Error)]
-enum MonthError {
+enum CostsError {
     #[error(transparent)]
     Page(#[from] page::PageError),
     #[error(transparent)]
-    Settings(#[from] costs::settings::SettingsError),
-    #[error(transparent)]
-    Plot(#[from] plots::PlotError),
+    Settings(#[from] settings::SettingsError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error(transparent)]
@@ -53,36 +60,40 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("month: {error}");
+            eprintln!("costs: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), MonthError> {
+fn run(arguments: &Arguments) -> Result<(), CostsError> {
     let path = Path::new("docs/costs.md");
-    // Prices may just have been changed; then the page of today counts, not the one that this was built with.
+    // The page on disk may have prices that changed after this program was built.
     let page = if arguments.page {
         Page::parse(&std::fs::read_to_string(path)?)?
     } else {
         Page::of_repository()?
     };
-    let template = Settings::of_repository()?;
-    let spread = template.raised().spread(16);
+    let default = Settings::of_repository()?;
+    let sharded = Settings {
+        index_partitions: 16,
+        ..default.raised()
+    };
     let unfair = Settings {
-        fair: false,
-        ..spread
+        is_fair: false,
+        ..sharded
     };
     let mut months = Vec::new();
     for (name, settings) in [
-        ("as the template is", template),
-        ("raised", template.raised()),
-        ("raised, `by-next-check` spread", spread),
-        ("the same, queues not fair", unfair),
+        ("default settings", default),
+        ("raised concurrency", default.raised()),
+        ("raised, `by-next-check` sharded", sharded),
+        ("the same without fair queues", unfair),
     ] {
         let month = simulation::run(&page, &settings, arguments.recordings, arguments.seed)?;
         if arguments.json {
-            println!("{}", serde_json::json!({"month": name, "simulated": month}));
+            let line = serde_json::json!({"month": name, "simulated": month});
+            println!("{}", serde_json::to_string(&line)?);
         }
         months.push((name, month));
     }
@@ -90,27 +101,12 @@ fn run(arguments: &Arguments) -> Result<(), MonthError> {
     if !arguments.json {
         println!("{table}");
     }
-    if let Some(folder) = &arguments.plots {
-        draw(folder, &months)?;
-    }
     if arguments.page {
         let mut text = std::fs::read_to_string(path)?;
-        for (block, content) in bill::blocks(&page, &template)? {
+        for (block, content) in bill::tables(&page, &default)? {
             text = page::with_block(&text, block, &content)?;
         }
         std::fs::write(path, page::with_block(&text, "simulated", &table)?)?;
-    }
-    Ok(())
-}
-
-fn draw(folder: &Path, months: &[(&str, Month)]) -> Result<(), MonthError> {
-    std::fs::create_dir_all(folder)?;
-    if let [(_, default), _, (_, raised), ..] = months {
-        let days = ("age of the oldest message, days", 86_400.0);
-        let minutes = ("age of the oldest message, minutes", 60.0);
-        std::fs::write(folder.join("default.svg"), plots::month(default, days)?)?;
-        std::fs::write(folder.join("raised.svg"), plots::month(raised, minutes)?)?;
-        std::fs::write(folder.join("day.svg"), plots::day(raised)?)?;
     }
     Ok(())
 }

@@ -1,43 +1,36 @@
-//! `docs/costs.md`: prices, assumptions and counted calls are read from it, and what follows from them is written
-//! into it. Whoever changes a price there has the rest worked out anew.
+//! Reads prices, assumptions and counted calls from `docs/costs.md` and writes the computed tables into it.
 
 use std::collections::BTreeMap;
 
-/// The page as it was when this was built.
 const REPOSITORY: &str = include_str!("../../../docs/costs.md");
 
-/// What the page lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
-    /// A table or block that is not marked.
+pub(crate) enum PageError {
     #[error("docs/costs.md has no block <!-- {0} -->")]
     NoBlock(String),
-    /// A row that is not there, or holds no number.
     #[error("docs/costs.md has no number for {0}")]
     NoNumber(String),
 }
 
-/// Numbers of the page, by the name of their row.
+/// Numbers by row name.
 type Numbers = BTreeMap<String, f64>;
 
-/// The page, read.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub(crate) struct Page {
     prices: Numbers,
     assumptions: Numbers,
-    /// By column, then by row.
+    /// By column, then by row name.
     counted: BTreeMap<String, Numbers>,
 }
 
 impl Page {
-    /// The page of this repository.
-    pub fn of_repository() -> Result<Self, PageError> {
+    /// The page of this repository at build time.
+    pub(crate) fn of_repository() -> Result<Self, PageError> {
         Self::parse(REPOSITORY)
     }
 
-    /// Reads a page.
-    pub fn parse(text: &str) -> Result<Self, PageError> {
-        let second = |block: &str| -> Result<Numbers, PageError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PageError> {
+        let numbers = |block: &str| -> Result<Numbers, PageError> {
             let rows = table(text, block)?;
             let number = |row: &Vec<String>| Some((row.first()?.clone(), number(row.get(1)?)?));
             Ok(rows.iter().filter_map(number).collect())
@@ -50,30 +43,29 @@ impl Page {
         };
         let named = columns.iter().enumerate().skip(1);
         Ok(Self {
-            prices: second("prices")?,
-            assumptions: second("assumptions")?,
+            prices: numbers("prices")?,
+            assumptions: numbers("assumptions")?,
             counted: named.map(|(at, name)| (name.clone(), column(at))).collect(),
         })
     }
 
     /// A price in US dollars.
-    pub fn price(&self, of: &str) -> Result<f64, PageError> {
-        found(&self.prices, of)
+    pub(crate) fn price(&self, name: &str) -> Result<f64, PageError> {
+        get(&self.prices, name)
     }
 
-    /// What the page assumes.
-    pub fn assumed(&self, what: &str) -> Result<f64, PageError> {
-        found(&self.assumptions, what)
+    pub(crate) fn assumption(&self, name: &str) -> Result<f64, PageError> {
+        get(&self.assumptions, name)
     }
 
-    /// Calls, messages and request units of something that was counted, by name.
-    pub fn counted(&self, what: &str) -> Result<&Numbers, PageError> {
-        let missing = || PageError::NoNumber(what.to_owned());
-        self.counted.get(what).ok_or_else(missing)
+    /// Calls, messages and request units in a column of the counted table.
+    pub(crate) fn counted(&self, column: &str) -> Result<&Numbers, PageError> {
+        let missing = || PageError::NoNumber(column.to_owned());
+        self.counted.get(column).ok_or_else(missing)
     }
 }
 
-fn found(numbers: &Numbers, name: &str) -> Result<f64, PageError> {
+fn get(numbers: &Numbers, name: &str) -> Result<f64, PageError> {
     let missing = || PageError::NoNumber(name.to_owned());
     numbers.get(name).copied().ok_or_else(missing)
 }
@@ -82,16 +74,16 @@ fn number(cell: &str) -> Option<f64> {
     cell.replace(',', "").parse().ok()
 }
 
-/// Where a block begins and ends: after the line of its mark, before the end's.
+/// The byte range of a block without its markers.
 fn block(text: &str, name: &str) -> Result<std::ops::Range<usize>, PageError> {
     let missing = || PageError::NoBlock(name.to_owned());
-    let mark = format!("<!-- {name} -->\n");
-    let begin = text.find(&mark).ok_or_else(missing)? + mark.len();
+    let marker = format!("<!-- {name} -->\n");
+    let begin = text.find(&marker).ok_or_else(missing)? + marker.len();
     let length = text[begin..].find("<!-- end -->").ok_or_else(missing)?;
     Ok(begin..begin + length)
 }
 
-/// The cells of a block's table, head included.
+/// The cells of a block's table with its header.
 fn table(text: &str, name: &str) -> Result<Vec<Vec<String>>, PageError> {
     let lines = text[block(text, name)?].lines();
     let rows = lines.filter(|line| line.starts_with('|') && !line.starts_with("|-"));
@@ -106,8 +98,8 @@ fn table(text: &str, name: &str) -> Result<Vec<Vec<String>>, PageError> {
         .collect())
 }
 
-/// The page with this in place of what a block holds.
-pub fn with_block(text: &str, name: &str, content: &str) -> Result<String, PageError> {
+/// Returns the page with the content of one block replaced.
+pub(crate) fn with_block(text: &str, name: &str, content: &str) -> Result<String, PageError> {
     let block = block(text, name)?;
     let (before, after) = (&text[..block.start], &text[block.end..]);
     Ok(format!("{before}\n{}\n\n{after}", content.trim_end()))
@@ -123,10 +115,10 @@ mod tests {
         <!-- counted -->\n| | link | part |\n|---|---:|---:|\n| X | 2 |  |\n| Y |  | -1 |\n<!-- end -->\n";
 
     #[test]
-    fn numbers_are_found_by_row_and_column() {
+    fn numbers_are_read_by_row_and_column() {
         let page = Page::parse(PAGE).unwrap();
         assert_eq!(page.price("a call"), Ok(0.5));
-        assert_eq!(page.assumed("files"), Ok(1_000.0));
+        assert_eq!(page.assumption("files"), Ok(1_000.0));
         assert_eq!(page.counted("link").unwrap()["X"], 2.0);
         assert_eq!(page.counted("part").unwrap()["Y"], -1.0);
         assert_eq!(page.counted("part").unwrap().get("X"), None);
@@ -135,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_replaced_and_nothing_else() {
+    fn only_the_named_block_is_replaced() {
         let once = with_block(PAGE, "prices", "| new |\n").unwrap();
         assert!(once.contains("<!-- prices -->\n\n| new |\n\n<!-- end -->\n<!-- assumptions -->"));
         assert_eq!(with_block(&once, "prices", "| new |\n").unwrap(), once);

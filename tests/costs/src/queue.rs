@@ -1,47 +1,28 @@
-//! A queue and the function that works it off, second by second.
+//! An SQS queue and its consumer function, simulated second by second.
 //!
-//! Messages that arrive together wait together (a cohort). What takes a second or longer keeps a server until it
-//! is done; what is shorter takes its part of a second. Nothing is lost, and nothing made: the tests say so.
+//! Messages that arrive together form a cohort. A message that takes longer than a second occupies an execution
+//! environment until it is done; a shorter one occupies a fraction of a second.
 
 use std::collections::VecDeque;
 
-use crate::dice::{Dice, whole};
-use crate::workload::{EVERYBODY, GROUPS, LARGEST};
+use crate::number::{round, to_f64};
+use crate::random::{Generator, round_randomly, uniform};
+use crate::settings::Function;
+use crate::workload::{GROUPS, LARGEST, OTHERS};
 
-/// How far ahead an end may lie, in seconds; longer work is cut into invocations anyway.
-const AHEAD: usize = 4_096;
-/// From so many cohorts on, those of one minute are held as one: a queue that is so long is not looked at by the second.
-const COHORTS: usize = 600;
-const MINUTE: u32 = 60;
-/// A fair queue takes an account for noisy that has more than this of it. AWS does not say from which share on; this
-/// is more than the largest account has as a rule.
-const NOISY: f64 = 0.1;
+/// Maximum duration of a message in seconds; longer downloads continue in a new invocation.
+const MAX_SECONDS: usize = 4_096;
+/// Number of cohorts above which those of one minute are merged, which bounds memory.
+const MAX_EXACT_COHORTS: usize = 600;
+/// Share of the backlog above which a fair queue treats an account as noisy. AWS does not publish its threshold.
+const NOISY_SHARE: f64 = 0.1;
+/// Initial concurrency of an SQS event source mapping in standard mode.
+const INITIAL_CONCURRENCY: u32 = 5;
+/// Lambda adds 300 concurrent invocations per minute for an SQS event source.
+const GROWTH_PER_SECOND: f64 = 5.0;
 
-/// How many calls of a function an event source mapping leads to at the same time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Servers {
-    /// At least, also at rest.
-    pub least: u32,
-    /// At most.
-    pub most: u32,
-    /// More with each second in which messages wait.
-    pub more_a_second: f64,
-}
-
-impl Servers {
-    /// Lambda's standard mode: five at first, 300 more a minute.
-    #[must_use]
-    pub fn of_standard_mode(most: u32) -> Self {
-        Self {
-            least: most.min(5),
-            most,
-            more_a_second: 5.0,
-        }
-    }
-}
-
-/// Messages, by class.
-pub type Counts = Vec<u64>;
+/// Number of messages by class.
+pub(crate) type Counts = Vec<u64>;
 
 #[derive(Debug, Clone)]
 struct Cohort {
@@ -50,95 +31,85 @@ struct Cohort {
     total: u64,
 }
 
-/// Messages that were taken out of the queue in one second.
+/// Messages of one cohort that were received in one second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// Whose.
-    pub group: usize,
-    /// How long they had waited, in seconds.
-    pub age: u32,
-    /// How many of each class.
-    pub counts: Counts,
-    /// How many.
-    pub total: u64,
+pub(crate) struct Received {
+    pub(crate) group: usize,
+    /// Seconds in the queue.
+    pub(crate) age: u32,
+    pub(crate) counts: Counts,
+    pub(crate) total: u64,
 }
 
-/// What may be taken in one second, beside what servers there are.
+/// Limits per second in addition to the concurrency.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Messages.
-    pub most: u64,
-    /// Messages of the largest account that have waited for longer than [`Limits::stale_after`]: each asks Zoom,
-    /// which counts requests by account.
-    pub stale_of_largest: u64,
-    /// Seconds.
-    pub stale_after: u32,
+pub(crate) struct Limits {
+    pub(crate) messages: u64,
+    /// Messages of the largest account older than [`Limits::expires_after`]. Each needs a request to Zoom, which
+    /// limits requests by account.
+    pub(crate) expired_of_largest: u64,
+    /// Age in seconds.
+    pub(crate) expires_after: u32,
 }
 
 impl Limits {
-    /// None.
-    pub const NONE: Self = Self {
-        most: u64::MAX,
-        stale_of_largest: u64::MAX,
-        stale_after: u32::MAX,
+    pub(crate) const NONE: Self = Self {
+        messages: u64::MAX,
+        expired_of_largest: u64::MAX,
+        expires_after: u32::MAX,
     };
 }
 
-/// A queue and its function.
 #[derive(Debug, Clone)]
-pub struct Queue {
-    servers: Servers,
-    /// How long a message of each class takes.
+pub(crate) struct Queue {
+    max_concurrency: f64,
+    batch_size: f64,
+    is_fair: bool,
+    /// Duration of a message in seconds, by class.
     seconds: Vec<f64>,
-    batch: u32,
-    fair: bool,
-    waiting: [VecDeque<Cohort>; GROUPS],
-    count: u64,
-    /// Of these, each group's.
-    counts: [u64; GROUPS],
-    allowed: f64,
+    backlog: [VecDeque<Cohort>; GROUPS],
+    /// Number of messages in the backlog by group.
+    sizes: [u64; GROUPS],
+    /// Concurrency that Lambda has scaled to.
+    scaled: f64,
     busy: u64,
-    /// Servers that become free, by second.
-    free_at: VecDeque<u64>,
+    /// Number of executions that end, by seconds from now.
+    ending: VecDeque<u64>,
     invocations: f64,
-    in_use: f64,
+    concurrency: f64,
 }
 
 impl Queue {
-    /// An empty one, whose messages take so long by class.
-    #[must_use]
-    pub fn new(servers: Servers, batch: u32, fair: bool, seconds: Vec<f64>) -> Self {
+    /// An empty queue whose messages have these durations by class.
+    pub(crate) fn new(function: Function, is_fair: bool, seconds: Vec<f64>) -> Self {
         Self {
-            servers,
+            max_concurrency: function.max_concurrency.into(),
+            batch_size: function.batch_size.into(),
+            is_fair,
             seconds,
-            batch,
-            fair,
-            waiting: Default::default(),
-            count: 0,
-            counts: [0; GROUPS],
-            allowed: f64::from(servers.least),
+            backlog: Default::default(),
+            sizes: [0; GROUPS],
+            scaled: function.max_concurrency.min(INITIAL_CONCURRENCY).into(),
             busy: 0,
-            free_at: vec![0; AHEAD].into(),
+            ending: vec![0; MAX_SECONDS].into(),
             invocations: 0.0,
-            in_use: 0.0,
+            concurrency: 0.0,
         }
     }
 
-    /// Puts messages of a group into the queue.
-    pub fn put(&mut self, now: u32, group: usize, counts: Counts) {
+    pub(crate) fn enqueue(&mut self, now: u32, group: usize, counts: Counts) {
         let total: u64 = counts.iter().sum();
         if total == 0 {
             return;
         }
-        self.count += total;
-        self.counts[group] += total;
-        let cohorts = &mut self.waiting[group];
-        let long = cohorts.len() > COHORTS;
+        self.sizes[group] += total;
+        let cohorts = &mut self.backlog[group];
+        let is_long = cohorts.len() > MAX_EXACT_COHORTS;
         match cohorts.back_mut() {
-            Some(last) if last.since == now || long && last.since / MINUTE == now / MINUTE => {
+            Some(last) if last.since == now || is_long && last.since / 60 == now / 60 => {
                 last.total += total;
-                for (held, more) in last.counts.iter_mut().zip(counts) {
-                    *held += more;
+                for (sum, count) in last.counts.iter_mut().zip(counts) {
+                    *sum += count;
                 }
             }
             _ => cohorts.push_back(Cohort {
@@ -149,341 +120,318 @@ impl Queue {
         }
     }
 
-    /// Works for a second: what was taken out of the queue, the longest waiting first.
-    pub fn work(&mut self, now: u32, limits: Limits, dice: &mut Dice) -> Vec<Taken> {
-        self.busy -= self.free_at.pop_front().unwrap_or_default();
-        self.free_at.push_back(0);
+    /// Simulates one second and returns the messages received in it, the oldest first.
+    pub(crate) fn process(
+        &mut self,
+        now: u32,
+        mut limits: Limits,
+        rng: &mut Generator,
+    ) -> Vec<Received> {
+        self.busy -= self.ending.pop_front().unwrap_or_default();
+        self.ending.push_back(0);
         self.scale();
-        let servers = whole(self.allowed.floor());
-        let mut free = as_number(servers.saturating_sub(self.busy));
-        // Servers that find more than one message each take several at once.
-        let batch =
-            (as_number(self.count) / self.allowed.max(1.0)).clamp(1.0, f64::from(self.batch));
-        let mut most = limits.most;
-        let mut stale = limits.stale_of_largest;
-        let (mut taken, mut passed_over) = (Vec::new(), [false; GROUPS]);
-        self.in_use = as_number(self.busy);
-        while let Some(group) = self.next_group(passed_over) {
-            let Some(cohort) = self.waiting[group].front() else {
+        self.concurrency = to_f64(self.busy);
+        let mut free = (self.scaled.floor() - self.concurrency).max(0.0);
+        // Batches fill only while each execution finds more than one message.
+        let batch = (to_f64(self.size()) / self.scaled.max(1.0)).clamp(1.0, self.batch_size);
+        let (mut received, mut is_skipped) = (Vec::new(), [false; GROUPS]);
+        while let Some(group) = self.next_group(is_skipped) {
+            let is_expired = group == LARGEST
+                && self.backlog[group]
+                    .front()
+                    .is_some_and(|cohort| now - cohort.since > limits.expires_after);
+            let mut limit = limits.messages;
+            if is_expired {
+                limit = limit.min(limits.expired_of_largest);
+            }
+            let before = free;
+            let Some(batches) = self.receive(now, group, batch, &mut free, limit, rng) else {
+                if is_expired && limits.expired_of_largest == 0 {
+                    // Zoom's limit applies to this account only.
+                    is_skipped[group] = true;
+                    continue;
+                }
                 break;
             };
-            let is_stale = group == LARGEST && now - cohort.since > limits.stale_after;
-            let allowed = if is_stale { most.min(stale) } else { most };
-            let before = free;
-            let one = self.take(now, group, batch, &mut free, allowed, dice);
-            if one.total == 0 && is_stale && stale == 0 {
-                // Zoom's limit is this account's alone.
-                passed_over[group] = true;
-                continue;
+            limits.messages -= batches.total;
+            if is_expired {
+                limits.expired_of_largest -= batches.total;
             }
-            if one.total == 0 {
-                break;
-            }
-            most -= one.total;
-            if is_stale {
-                stale -= one.total;
-            }
-            self.in_use += before - free;
-            self.invocations += as_number(one.total) / batch;
-            taken.push(one);
+            self.concurrency += before - free;
+            self.invocations += to_f64(batches.total) / batch;
+            received.push(batches);
         }
-        taken
+        received
     }
 
-    /// More servers while messages wait, fewer when there is nothing for them.
+    /// Scales up while messages wait and down while the queue is empty.
     fn scale(&mut self) {
-        let (least, most) = (f64::from(self.servers.least), f64::from(self.servers.most));
-        self.allowed = if self.count > 0 {
-            (self.allowed + self.servers.more_a_second).min(most)
+        self.scaled = if self.size() > 0 {
+            (self.scaled + GROWTH_PER_SECOND).min(self.max_concurrency)
         } else {
-            (self.allowed - self.servers.more_a_second)
-                .max(least)
-                .max(as_number(self.busy))
+            let min = self.max_concurrency.min(INITIAL_CONCURRENCY.into());
+            (self.scaled - GROWTH_PER_SECOND)
+                .max(min)
+                .max(to_f64(self.busy))
         };
     }
 
-    /// In a fair queue the largest account waits for all others while it has more than its part of the queue.
-    fn next_group(&self, passed_over: [bool; GROUPS]) -> Option<usize> {
+    /// The group of the oldest message; in a fair queue the other accounts while the largest is noisy.
+    fn next_group(&self, is_skipped: [bool; GROUPS]) -> Option<usize> {
         let since = |group: usize| {
-            let first = self.waiting[group].front().filter(|_| !passed_over[group]);
+            let first = self.backlog[group].front().filter(|_| !is_skipped[group]);
             first.map(|cohort| cohort.since)
         };
-        match (since(EVERYBODY), since(LARGEST)) {
-            (Some(_), None) => Some(EVERYBODY),
+        let is_noisy = || to_f64(self.sizes[LARGEST]) > NOISY_SHARE * to_f64(self.size());
+        match (since(OTHERS), since(LARGEST)) {
+            (Some(_), None) => Some(OTHERS),
             (None, Some(_)) => Some(LARGEST),
-            (Some(_), Some(_)) if self.fair && self.is_noisy() => Some(EVERYBODY),
-            (Some(others), Some(largest)) if others <= largest => Some(EVERYBODY),
+            (Some(_), Some(_)) if self.is_fair && is_noisy() => Some(OTHERS),
+            (Some(others), Some(largest)) if others <= largest => Some(OTHERS),
             (Some(_), Some(_)) => Some(LARGEST),
             (None, None) => None,
         }
     }
 
-    fn is_noisy(&self) -> bool {
-        as_number(self.counts[LARGEST]) > NOISY * as_number(self.count)
-    }
-
-    /// Takes what servers are free for of a group's first cohort.
-    fn take(
+    /// Receives as much of a group's oldest cohort as the free executions and the limit allow.
+    fn receive(
         &mut self,
         now: u32,
         group: usize,
         batch: f64,
         free: &mut f64,
-        most: u64,
-        dice: &mut Dice,
-    ) -> Taken {
-        let mut taken = Taken {
-            group,
-            age: 0,
-            counts: vec![0; self.seconds.len()],
-            total: 0,
-        };
-        let Some(cohort) = self.waiting[group].front_mut() else {
-            return taken;
-        };
-        taken.age = now - cohort.since;
-        let needed: f64 = cohort
-            .counts
-            .iter()
-            .zip(&self.seconds)
-            .map(|(count, seconds)| as_number(*count) * seconds.min(1.0) / batch)
+        limit: u64,
+        rng: &mut Generator,
+    ) -> Option<Received> {
+        let cohort = self.backlog[group].front_mut()?;
+        let classes = self.seconds.len();
+        let cost = |class: usize| self.seconds[class].min(1.0) / batch;
+        let (mut counts, mut total) = (vec![0; classes], 0);
+        let needed: f64 = (0..classes)
+            .map(|class| to_f64(cohort.counts[class]) * cost(class))
             .sum();
         let share = (*free / needed)
-            .min(as_number(most) / as_number(cohort.total))
+            .min(to_f64(limit) / to_f64(cohort.total))
             .min(1.0);
-        let classes = self.seconds.len();
-        // Whoever comes last of a second finds the fewest servers; so it is not always the same class.
-        let first = usize::try_from(dice.happened(f64::from(now % 7))).unwrap_or(0) * 13;
+        // A random first class, because the last one finds the fewest free executions.
+        let first = round((uniform(rng) * to_f64(classes as u64)).floor());
+        let first = usize::try_from(first).unwrap_or_default();
         for class in (0..classes).map(|class| (class + first) % classes) {
             let count = cohort.counts[class];
             if count == 0 {
                 continue;
             }
-            let seconds = self.seconds[class];
-            let cost = seconds.min(1.0) / batch;
-            let fitting = whole((*free / cost + 1e-9).floor());
             let wanted = if share < 1.0 {
-                dice.rounded(as_number(count) * share)
+                round_randomly(rng, to_f64(count) * share)
             } else {
                 count
             };
-            let number = wanted.min(count).min(fitting).min(most - taken.total);
-            cohort.counts[class] -= number;
-            taken.counts[class] = number;
-            taken.total += number;
-            *free = (*free - as_number(number) * cost).max(0.0);
-            self.busy += occupy(&mut self.free_at, seconds, number);
+            let fitting = round((*free / cost(class) + 1e-9).floor());
+            counts[class] = wanted.min(count).min(fitting).min(limit - total);
+            total += counts[class];
+            *free = (*free - to_f64(counts[class]) * cost(class)).max(0.0);
         }
-        if taken.total == 0 && most > 0 {
-            // Chance has rounded all of them down: one, whichever it is, if there is a server for it.
-            let mut at = whole((dice.even() * as_number(cohort.total)).floor());
+        if total == 0 && limit > 0 {
+            // All classes were rounded down to 0: receive one random message if an execution is free.
+            let mut at = round((uniform(rng) * to_f64(cohort.total)).floor());
             let class = cohort.counts.iter().position(|count| {
-                let found = at < *count;
+                let is_found = at < *count;
                 at = at.saturating_sub(*count);
-                found
+                is_found
             });
-            if let Some(class) =
-                class.filter(|class| self.seconds[*class].min(1.0) / batch <= *free)
-            {
-                cohort.counts[class] -= 1;
-                (taken.counts[class], taken.total) = (1, 1);
-                *free -= self.seconds[class].min(1.0) / batch;
-                self.busy += occupy(&mut self.free_at, self.seconds[class], 1);
+            if let Some(class) = class.filter(|class| cost(*class) <= *free) {
+                (counts[class], total) = (1, 1);
+                *free -= cost(class);
             }
         }
-        cohort.total -= taken.total;
-        self.count -= taken.total;
-        self.counts[group] -= taken.total;
-        if cohort.total == 0 {
-            self.waiting[group].pop_front();
+        if total == 0 {
+            return None;
         }
-        taken
+        for (class, count) in counts.iter().enumerate() {
+            cohort.counts[class] -= count;
+            let seconds = self.seconds[class];
+            if seconds > 1.0 {
+                // The current second counts; the first entry of `ending` is the next one.
+                let end = usize::try_from(round(seconds.ceil())).unwrap_or(MAX_SECONDS);
+                self.ending[end.min(MAX_SECONDS) - 1] += count;
+                self.busy += count;
+            }
+        }
+        let age = now - cohort.since;
+        cohort.total -= total;
+        self.sizes[group] -= total;
+        if cohort.total == 0 {
+            self.backlog[group].pop_front();
+        }
+        Some(Received {
+            group,
+            age,
+            counts,
+            total,
+        })
     }
 
-    /// Messages that nobody has taken yet.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
+    /// Number of messages in the backlog.
+    pub(crate) fn size(&self) -> u64 {
+        self.sizes.iter().sum()
     }
 
-    /// How long the oldest of a group has waited, in seconds.
-    #[must_use]
-    pub fn oldest(&self, now: u32, group: usize) -> u32 {
-        self.waiting[group]
-            .front()
-            .map_or(0, |cohort| now - cohort.since)
+    /// Average concurrency in the last second.
+    pub(crate) fn concurrency(&self) -> f64 {
+        self.concurrency
     }
 
-    /// Servers at work in the last second; of those that were done within it, their part of it.
-    #[must_use]
-    pub fn in_use(&self) -> f64 {
-        self.in_use
-    }
-
-    /// Calls of the function so far.
-    #[must_use]
-    pub fn invocations(&self) -> f64 {
+    /// Number of invocations so far.
+    pub(crate) fn invocations(&self) -> f64 {
         self.invocations
     }
-}
-
-/// Keeps servers until their message is done, if that takes longer than this second. Gives how many.
-fn occupy(free_at: &mut VecDeque<u64>, seconds: f64, number: u64) -> u64 {
-    if seconds <= 1.0 {
-        return 0;
-    }
-    // This second is one of them, and the first in `free_at` is the next.
-    let ends = usize::try_from(whole(seconds.ceil())).unwrap_or(AHEAD);
-    free_at[ends.clamp(1, AHEAD) - 1] += number;
-    number
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts below 2^53")]
-pub(crate) fn as_number(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::random::SeedableRng as _;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    fn one_by_one(most: u32, seconds: Vec<f64>) -> Queue {
-        Queue::new(Servers::of_standard_mode(most), 1, true, seconds)
+    fn queue(max_concurrency: u32, batch_size: u32, is_fair: bool, seconds: &[f64]) -> Queue {
+        let function = Function {
+            max_concurrency,
+            batch_size,
+            memory: 1.0,
+            timeout: 900.0,
+        };
+        Queue::new(function, is_fair, seconds.to_vec())
     }
 
     #[test]
-    fn what_servers_are_free_for_does_not_wait() {
-        let mut queue = one_by_one(5, vec![0.5, 40.0]);
-        let mut dice = Dice::new(1);
+    fn messages_do_not_wait_with_free_executions() {
+        let mut queue = queue(5, 1, true, &[0.5, 40.0]);
+        let mut rng = Generator::seed_from_u64(1);
         for now in 0..1_000 {
             if now % 100 == 0 {
-                queue.put(now, EVERYBODY, vec![1, 1]);
+                queue.enqueue(now, OTHERS, vec![1, 1]);
             }
-            for taken in queue.work(now, Limits::NONE, &mut dice) {
-                assert_eq!(taken.age, 0);
+            for received in queue.process(now, Limits::NONE, &mut rng) {
+                assert_eq!(received.age, 0);
             }
-            assert_eq!(queue.count(), 0);
+            assert_eq!(queue.size(), 0);
         }
         assert_eq!(queue.invocations(), 20.0);
     }
 
     #[test]
-    fn two_servers_need_half_the_time_of_one() {
-        let mut dice = Dice::new(1);
-        let mut until_empty = |most| {
-            let mut queue = one_by_one(most, vec![10.0]);
-            queue.put(0, EVERYBODY, vec![40]);
+    fn doubled_concurrency_halves_the_drain_time() {
+        let mut rng = Generator::seed_from_u64(1);
+        let mut drain_time = |max_concurrency| {
+            let mut queue = queue(max_concurrency, 1, true, &[10.0]);
+            queue.enqueue(0, OTHERS, vec![40]);
             (0..).find(|now| {
-                queue.work(*now, Limits::NONE, &mut dice);
-                queue.count() == 0
+                queue.process(*now, Limits::NONE, &mut rng);
+                queue.size() == 0
             })
         };
-        assert_eq!(until_empty(1), Some(390));
-        assert_eq!(until_empty(2), Some(190));
+        assert_eq!(drain_time(1), Some(390));
+        assert_eq!(drain_time(2), Some(190));
     }
 
     #[test]
-    fn servers_become_more_as_fast_as_lambda_starts_them() {
-        let mut queue = one_by_one(1_000, vec![3_000.0]);
-        let mut dice = Dice::new(1);
-        queue.put(0, EVERYBODY, vec![100_000]);
+    fn concurrency_grows_at_lambda_rate() {
+        let mut queue = queue(1_000, 1, true, &[3_000.0]);
+        let mut rng = Generator::seed_from_u64(1);
+        queue.enqueue(0, OTHERS, vec![100_000]);
         for now in 0..=300 {
-            queue.work(now, Limits::NONE, &mut dice);
+            queue.process(now, Limits::NONE, &mut rng);
             let expected = (10.0 + 5.0 * f64::from(now)).min(1_000.0);
-            assert_eq!(queue.in_use(), expected, "{now}");
+            assert_eq!(queue.concurrency(), expected, "{now}");
         }
     }
 
     #[test]
-    fn full_batches_take_more_messages_with_the_same_servers() {
-        let mut queue = Queue::new(Servers::of_standard_mode(2), 10, true, vec![0.5]);
-        queue.put(0, EVERYBODY, vec![1_000]);
-        let taken = queue.work(0, Limits::NONE, &mut Dice::new(1));
-        // Two servers, two batches of ten a second each.
-        assert_eq!(taken[0].total, 40);
+    fn full_batches_raise_throughput() {
+        let mut queue = queue(2, 10, true, &[0.5]);
+        queue.enqueue(0, OTHERS, vec![1_000]);
+        let received = queue.process(0, Limits::NONE, &mut Generator::seed_from_u64(1));
+        // Two executions process two batches of ten each per second.
+        assert_eq!(received[0].total, 40);
         assert_eq!(queue.invocations(), 4.0);
     }
 
     #[test]
-    fn in_a_fair_queue_the_others_do_not_wait_for_the_largest_account() {
-        for (fair, first) in [(true, EVERYBODY), (false, LARGEST)] {
-            let mut queue = Queue::new(Servers::of_standard_mode(1), 1, fair, vec![1.0]);
-            queue.put(0, LARGEST, vec![1_000]);
-            queue.put(1, EVERYBODY, vec![1]);
-            let taken = queue.work(1, Limits::NONE, &mut Dice::new(1));
-            assert_eq!(taken[0].group, first);
+    fn fair_queue_prefers_other_accounts() {
+        for (is_fair, first) in [(true, OTHERS), (false, LARGEST)] {
+            let mut queue = queue(1, 1, is_fair, &[1.0]);
+            queue.enqueue(0, LARGEST, vec![1_000]);
+            queue.enqueue(1, OTHERS, vec![1]);
+            let received = queue.process(1, Limits::NONE, &mut Generator::seed_from_u64(1));
+            assert_eq!(received[0].group, first);
         }
     }
 
     #[test]
-    fn what_is_stale_of_the_largest_account_is_taken_as_zoom_allows() {
+    fn expired_messages_respect_the_zoom_limit() {
         let limits = Limits {
-            stale_of_largest: 3,
-            stale_after: 100,
+            expired_of_largest: 3,
+            expires_after: 100,
             ..Limits::NONE
         };
-        let mut queue = one_by_one(50, vec![0.01]);
-        let mut dice = Dice::new(1);
-        queue.put(0, LARGEST, vec![10]);
-        assert_eq!(queue.work(101, limits, &mut dice)[0].total, 3);
-        assert_eq!(queue.work(102, limits, &mut dice)[0].total, 3);
-        queue.put(103, EVERYBODY, vec![10]);
-        let taken = queue.work(103, limits, &mut dice);
-        let totals: Vec<_> = taken
-            .iter()
-            .map(|taken| (taken.group, taken.total))
-            .collect();
-        assert_eq!(totals, [(EVERYBODY, 10), (LARGEST, 3)]);
+        let mut queue = queue(50, 1, true, &[0.01]);
+        let mut rng = Generator::seed_from_u64(1);
+        queue.enqueue(0, LARGEST, vec![10]);
+        assert_eq!(queue.process(101, limits, &mut rng)[0].total, 3);
+        assert_eq!(queue.process(102, limits, &mut rng)[0].total, 3);
+        queue.enqueue(103, OTHERS, vec![10]);
+        let received = queue.process(103, limits, &mut rng);
+        let totals: Vec<_> = received.iter().map(|it| (it.group, it.total)).collect();
+        assert_eq!(totals, [(OTHERS, 10), (LARGEST, 3)]);
     }
 
     proptest! {
         #[test]
-        fn no_message_is_lost_or_made_and_no_server_too_many_works(
+        fn messages_are_conserved_within_concurrency(
             seed: u64,
-            most in 1u32..40,
-            batch in 1u32..11,
-            fair: bool,
+            max_concurrency in 1u32..40,
+            batch_size in 1u32..11,
+            is_fair: bool,
             limit in 1u64..200,
             arrivals in vec((0u64..40, 0u64..40, 0usize..GROUPS), 1..900),
         ) {
-            let seconds = vec![0.2, 7.5];
-            // Batches are of what is done within a second.
-            let seconds = if batch > 1 { vec![0.2, 0.4] } else { seconds };
-            let mut queue = Queue::new(Servers::of_standard_mode(most), batch, fair, seconds);
-            let mut dice = Dice::new(seed);
-            let (mut put, mut taken) = ([0u64; 2], [0u64; 2]);
-            let limits = Limits { most: limit, ..Limits::NONE };
+            // Batches are modelled only for messages that take less than a second.
+            let seconds = if batch_size > 1 { [0.2, 0.4] } else { [0.2, 7.5] };
+            let mut queue = queue(max_concurrency, batch_size, is_fair, &seconds);
+            let mut rng = Generator::seed_from_u64(seed);
+            let (mut enqueued, mut processed) = ([0u64; 2], [0u64; 2]);
+            let limits = Limits { messages: limit, ..Limits::NONE };
             for (now, (short, long, group)) in (0u32..).zip(arrivals) {
-                put[0] += short;
-                put[1] += long;
-                queue.put(now, group, vec![short, long]);
+                enqueued[0] += short;
+                enqueued[1] += long;
+                queue.enqueue(now, group, vec![short, long]);
                 let mut this_second = 0;
-                for one in queue.work(now, limits, &mut dice) {
-                    taken[0] += one.counts[0];
-                    taken[1] += one.counts[1];
-                    prop_assert_eq!(one.total, one.counts.iter().sum::<u64>());
-                    this_second += one.total;
+                for received in queue.process(now, limits, &mut rng) {
+                    processed[0] += received.counts[0];
+                    processed[1] += received.counts[1];
+                    prop_assert_eq!(received.total, received.counts.iter().sum::<u64>());
+                    this_second += received.total;
                 }
                 prop_assert!(this_second <= limit);
-                prop_assert!(queue.in_use() <= f64::from(most) + 1e-6);
-                let left: u64 = queue.waiting.iter().flatten().map(|cohort| cohort.total).sum();
-                prop_assert_eq!(left, queue.count());
-                prop_assert_eq!(put[0] + put[1], taken[0] + taken[1] + left);
+                prop_assert!(queue.concurrency() <= f64::from(max_concurrency) + 1e-6);
+                let left: u64 = queue.backlog.iter().flatten().map(|cohort| cohort.total).sum();
+                prop_assert_eq!(left, queue.size());
+                prop_assert_eq!(enqueued[0] + enqueued[1], processed[0] + processed[1] + left);
             }
-            // Given time, it becomes empty, and of each class as many were taken as were put.
-            for now in 1_000u32..90_000 {
-                for one in queue.work(now, Limits::NONE, &mut dice) {
-                    taken[0] += one.counts[0];
-                    taken[1] += one.counts[1];
+            // One execution needs at most eight seconds per message (7.5 rounded up).
+            let seconds_to_drain = u32::try_from(8 * (enqueued[0] + enqueued[1])).unwrap() + 8;
+            for now in 1_000..1_000 + seconds_to_drain {
+                for received in queue.process(now, Limits::NONE, &mut rng) {
+                    processed[0] += received.counts[0];
+                    processed[1] += received.counts[1];
                 }
-                if queue.count() == 0 {
+                if queue.size() == 0 {
                     break;
                 }
             }
-            prop_assert_eq!(put, taken);
+            prop_assert_eq!(enqueued, processed);
         }
     }
 }

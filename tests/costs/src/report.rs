@@ -1,11 +1,10 @@
-//! What came of simulated months, as a table.
+//! The table of simulated months.
 
-use crate::dice::whole;
-use crate::simulation::{Line, Month};
+use crate::number::{grouped, round};
+use crate::simulation::{Month, QueueResult};
 
-/// The table, a column for each month.
-#[must_use]
-pub fn table(months: &[(&str, Month)]) -> String {
+/// A Markdown table with one column per month.
+pub(crate) fn table(months: &[(&str, Month)]) -> String {
     let mut text = String::from("|");
     for (name, _) in months {
         text += &format!(" | {name}");
@@ -13,97 +12,74 @@ pub fn table(months: &[(&str, Month)]) -> String {
     text += " |\n|---|";
     text += &"---:|".repeat(months.len());
     text.push('\n');
-    let mut row = |name: &str, of: &dyn Fn(&Month) -> String| {
+    let mut row = |name: &str, cell: &dyn Fn(&Month) -> String| {
         text += &format!("| {name} |");
         for (_, month) in months {
-            text += &format!(" {} |", of(month));
+            text += &format!(" {} |", cell(month));
         }
         text.push('\n');
     };
     row("recordings", &|month| grouped(month.recordings));
-    row("files that came in", &|month| grouped(month.files));
-    row("files still waiting at the end", &|month| {
-        grouped(month.files_waiting)
+    row("files enqueued", &|month| grouped(month.downloads.enqueued));
+    row("files waiting at the end", &|month| {
+        grouped(month.downloads.waiting)
     });
-    row("terabytes fetched", &|month| {
-        grouped(month.bytes_fetched / 1_000_000_000_000)
+    row("terabytes downloaded", &|month| {
+        grouped(month.bytes_downloaded / 1_000_000_000_000)
     });
-    for (name, line) in lines() {
-        row(&format!("wait for {name}, p50 / p95 / longest"), &|month| {
-            waits(line(month).others)
-        });
-    }
-    row(
-        "the same for `recording-downloader`, largest account",
-        &|month| waits(month.downloads.largest),
-    );
-    for (name, line) in lines() {
-        row(&format!("calls of {name} at the same time"), &|month| {
-            grouped(whole(
-                line(month)
-                    .hours
-                    .iter()
-                    .map(|hour| hour.concurrency)
-                    .fold(0.0, f64::max),
-            ))
-        });
-    }
-    row("all functions at the same time", &|month| {
-        grouped(whole(month.concurrency))
-    });
-    row(
-        "files for which Zoom was asked for another token",
-        &|month| grouped(month.by_rest),
-    );
-    row("seconds in which `by-next-check` took no more", &|month| {
-        grouped(month.seconds_index_full)
-    });
-    row("events in the busiest second", &|month| {
-        grouped(month.most_events_a_second)
-    });
-    row(
-        "write units of Recordings in the busiest second",
-        &|month| grouped(whole(month.most_write_units)),
-    );
-    row("puts to S3 in the busiest second", &|month| {
-        grouped(whole(month.most_puts))
-    });
-    text
-}
-
-type OfMonth = fn(&Month) -> &Line;
-
-fn lines() -> [(&'static str, OfMonth); 3] {
-    [
+    let queues: [(&str, fn(&Month) -> &QueueResult); 3] = [
         ("`event-processor`", |month| &month.events),
         ("`recording-downloader`", |month| &month.downloads),
         ("`notifier`", |month| &month.notifications),
-    ]
-}
-
-fn waits([p50, p95, most]: [f64; 3]) -> String {
-    format!("{} / {} / {}", duration(p50), duration(p95), duration(most))
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        short if short < 100.0 => format!("{short:.0} s"),
-        minutes if minutes < 6_000.0 => format!("{:.0} min", minutes / 60.0),
-        hours if hours < 172_800.0 => format!("{:.0} h", hours / 3_600.0),
-        days => format!("{:.1} d", days / 86_400.0),
+    ];
+    for (name, queue) in queues {
+        row(&format!("wait for {name}, p50 / p95 / max"), &|month| {
+            waits(queue(month).waits_of_others)
+        });
     }
-}
-
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    row(
+        "wait for `recording-downloader`, largest account",
+        &|month| waits(month.downloads.waits_of_largest),
+    );
+    for (name, queue) in queues {
+        row(&format!("max concurrency of {name}"), &|month| {
+            grouped(round(queue(month).max_concurrency))
+        });
     }
+    row("max concurrency of all functions", &|month| {
+        grouped(round(month.max_concurrency))
+    });
+    row("files with an expired event token", &|month| {
+        grouped(month.files_with_expired_token)
+    });
+    row("seconds with `by-next-check` at its limit", &|month| {
+        grouped(month.seconds_at_index_limit)
+    });
+    row("max events per second", &|month| {
+        grouped(month.max_events_per_second)
+    });
+    row("max write units of Recordings per second", &|month| {
+        grouped(round(month.max_write_units_per_second))
+    });
+    row("max S3 puts per second", &|month| {
+        grouped(round(month.max_puts_per_second))
+    });
     text
+}
+
+fn waits(summary: [usize; 3]) -> String {
+    summary.map(duration).join(" / ")
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds of a month")]
+fn duration(seconds: usize) -> String {
+    let number = seconds as f64;
+    match seconds {
+        0..100 => format!("{seconds} s"),
+        100..6_000 => format!("{:.0} min", number / 60.0),
+        6_000..172_800 => format!("{:.0} h", number / 3_600.0),
+        _ => format!("{:.1} d", number / 86_400.0),
+    }
 }
 
 #[cfg(test)]
@@ -111,13 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_durations_read_well() {
+    fn numbers_and_durations_are_readable() {
         assert_eq!(
             [7, 1_000, 12_345_678].map(grouped),
             ["7", "1,000", "12,345,678"]
         );
         assert_eq!(
-            [0.0, 99.0, 600.0, 7_200.0, 864_000.0].map(duration),
+            [0, 99, 600, 7_200, 864_000].map(duration),
             ["0 s", "99 s", "10 min", "2 h", "10.0 d"]
         );
     }

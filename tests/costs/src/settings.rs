@@ -1,138 +1,114 @@
-//! What of the template a month depends on.
+//! The settings of `template.yaml` that the bill and the simulation depend on.
 
 use saphyr::{LoadableYamlNode as _, YamlOwned};
 
-use crate::queue::Servers;
-
-/// Four numbers a function are read here; the devstack's reader of it would link all functions.
+/// Read here and not by the devstack's parser, which would link all functions.
 const TEMPLATE: &str = include_str!("../../../template.yaml");
 
-/// Settings that are not the template's, or a template without them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The template does not read.
-    #[error("template.yaml does not read: {0}")]
+pub(crate) enum SettingsError {
+    #[error("failed to parse template.yaml: {0}")]
     Yaml(String),
-    /// It lacks something.
-    #[error("template.yaml does not say {0}")]
+    #[error("template.yaml has no {0}")]
     Missing(String),
 }
 
-/// A function of the template that works off a queue.
+/// A function with an SQS event source.
 #[derive(Debug, Clone, Copy)]
-pub struct Function {
-    /// How many of it work at the same time.
-    pub servers: Servers,
-    /// Messages in one call at most.
-    pub batch: u32,
-    /// Gigabytes, 2^30.
-    pub memory: f64,
-    /// Seconds.
-    pub timeout: f64,
+pub(crate) struct Function {
+    pub(crate) max_concurrency: u32,
+    /// Maximum number of messages in one invocation.
+    pub(crate) batch_size: u32,
+    /// Memory in GiB.
+    pub(crate) memory: f64,
+    /// Timeout in seconds.
+    pub(crate) timeout: f64,
 }
 
-/// How a stack is set up.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// The webhook's memory in gigabytes.
-    pub webhook_memory: f64,
-    /// `event-processor`.
-    pub events: Function,
-    /// `recording-downloader`.
-    pub downloads: Function,
-    /// `notifier`.
-    pub notifications: Function,
-    /// Partitions over which the index `by-next-check` spreads what is written within one day.
-    pub due_partitions: u32,
-    /// Whether queues are fair to accounts, which they are: without, to show what that does.
-    pub fair: bool,
+pub(crate) struct Settings {
+    /// Memory of the webhook function in GiB.
+    pub(crate) webhook_memory: f64,
+    pub(crate) events: Function,
+    pub(crate) downloads: Function,
+    pub(crate) notifications: Function,
+    /// Number of partitions of the index `by-next-check` that take the writes of one day.
+    pub(crate) index_partitions: u32,
+    /// Whether SQS fair queues are used; the simulation also shows the effect of their absence.
+    pub(crate) is_fair: bool,
 }
 
 impl Settings {
-    /// As the template is.
-    pub fn of_repository() -> Result<Self, SettingsError> {
+    /// The settings of this repository's template.
+    pub(crate) fn of_repository() -> Result<Self, SettingsError> {
         let documents = YamlOwned::load_from_str(TEMPLATE)
             .map_err(|error| SettingsError::Yaml(error.to_string()))?;
         let template = documents
             .first()
-            .ok_or_else(|| SettingsError::Yaml("it is empty".to_owned()))?;
-        let function = |logical: &str| Function::read(template, logical);
+            .ok_or_else(|| SettingsError::Yaml("no document".to_owned()))?;
         Ok(Self {
             webhook_memory: memory(template, "WebhookFunction")?,
-            events: function("EventProcessorFunction")?,
-            downloads: function("RecordingDownloaderFunction")?,
-            notifications: function("NotifierFunction")?,
-            due_partitions: 1,
-            fair: true,
+            events: Function::parse(template, "EventProcessorFunction")?,
+            downloads: Function::parse(template, "RecordingDownloaderFunction")?,
+            notifications: Function::parse(template, "NotifierFunction")?,
+            index_partitions: 1,
+            is_fair: true,
         })
     }
 
-    /// What a hundred million recordings need. `docs/costs.md` says how each is raised.
-    #[must_use]
-    pub fn raised(mut self) -> Self {
-        self.events.servers = Servers::of_standard_mode(100);
-        self.downloads.servers = Servers::of_standard_mode(1_000);
-        self.notifications.servers = Servers::of_standard_mode(200);
-        self
-    }
-
-    /// The same with an index `by-next-check` that spreads a day over so many partitions.
-    #[must_use]
-    pub fn spread(mut self, due_partitions: u32) -> Self {
-        self.due_partitions = due_partitions;
+    /// The concurrency that 100 million recordings need; `docs/costs.md` lists how to raise each setting.
+    pub(crate) fn raised(mut self) -> Self {
+        self.events.max_concurrency = 100;
+        self.downloads.max_concurrency = 1_000;
+        self.notifications.max_concurrency = 200;
         self
     }
 }
 
 impl Function {
-    fn read(template: &YamlOwned, logical: &str) -> Result<Self, SettingsError> {
-        let events = at(template, &["Resources", logical, "Properties", "Events"]);
-        let source = events.and_then(YamlOwned::as_mapping).and_then(|events| {
-            events
-                .values()
-                .find(|event| text(event, "Type") == Some("SQS"))
-        });
-        let of_source = |path: &[&str]| {
-            let found = source.and_then(|source| number(at(source, path)?));
-            found.ok_or_else(|| SettingsError::Missing(format!("{logical}: {}", path.join("."))))
+    fn parse(template: &YamlOwned, function: &str) -> Result<Self, SettingsError> {
+        let properties = ["Resources", function, "Properties"];
+        let source = get(template, &[&properties[..], &["Events"]].concat())
+            .and_then(YamlOwned::as_mapping)
+            .and_then(|events| {
+                let is_sqs = |event: &&YamlOwned| {
+                    get(event, &["Type"]).and_then(YamlOwned::as_str) == Some("SQS")
+                };
+                events.values().find(is_sqs)
+            });
+        let missing = |name: &str| SettingsError::Missing(format!("{name} of {function}"));
+        let source_number = |path: &[&str]| {
+            source
+                .and_then(|source| number(get(source, path)?))
+                .ok_or_else(|| missing(path[path.len() - 1]))
         };
-        let timeout = at(template, &["Resources", logical, "Properties", "Timeout"]);
-        let timeout = timeout.and_then(number);
+        let timeout = get(template, &[&properties[..], &["Timeout"]].concat()).and_then(number);
         Ok(Self {
-            servers: Servers::of_standard_mode(of_source(&[
-                "Properties",
-                "ScalingConfig",
-                "MaximumConcurrency",
-            ])?),
-            batch: of_source(&["Properties", "BatchSize"])?,
-            memory: memory(template, logical)?,
-            timeout: timeout
-                .map(f64::from)
-                .ok_or_else(|| SettingsError::Missing(format!("{logical}: Timeout")))?,
+            max_concurrency: source_number(&["Properties", "ScalingConfig", "MaximumConcurrency"])?,
+            batch_size: source_number(&["Properties", "BatchSize"])?,
+            memory: memory(template, function)?,
+            timeout: timeout.ok_or_else(|| missing("Timeout"))?.into(),
         })
     }
 }
 
-/// In gigabytes: the function's own, or what all have.
-fn memory(template: &YamlOwned, logical: &str) -> Result<f64, SettingsError> {
-    let own = at(
+/// Memory of a function or the template's default, in GiB.
+fn memory(template: &YamlOwned, function: &str) -> Result<f64, SettingsError> {
+    let own = get(
         template,
-        &["Resources", logical, "Properties", "MemorySize"],
+        &["Resources", function, "Properties", "MemorySize"],
     );
-    let all = || at(template, &["Globals", "Function", "MemorySize"]);
-    let found = own.or_else(all).and_then(number);
-    let megabytes =
-        found.ok_or_else(|| SettingsError::Missing(format!("{logical}: MemorySize")))?;
-    Ok(f64::from(megabytes) / 1024.0)
+    let default = || get(template, &["Globals", "Function", "MemorySize"]);
+    let mebibytes = own
+        .or_else(default)
+        .and_then(number)
+        .ok_or_else(|| SettingsError::Missing(format!("MemorySize of {function}")))?;
+    Ok(f64::from(mebibytes) / 1024.0)
 }
 
-fn at<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
+fn get<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
     path.iter()
         .try_fold(node, |node, key| node.as_mapping_get(key))
-}
-
-fn text<'a>(node: &'a YamlOwned, key: &str) -> Option<&'a str> {
-    node.as_mapping_get(key)?.as_str()
 }
 
 fn number(node: &YamlOwned) -> Option<u32> {
@@ -145,17 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_says_what_a_month_depends_on() {
+    fn template_has_the_required_settings() {
         let settings = Settings::of_repository().unwrap();
         for function in [settings.events, settings.downloads, settings.notifications] {
-            assert!(function.servers.most >= 2, "{function:?}");
+            assert!(function.max_concurrency >= 2, "{function:?}");
             assert!(
                 function.memory > 0.1 && function.timeout > 1.0,
                 "{function:?}"
             );
         }
-        // What the model of a long file counts on.
-        assert_eq!(settings.downloads.batch, 1);
-        assert!(settings.raised().downloads.servers.most > settings.downloads.servers.most);
+        // The simulation assumes one file per invocation.
+        assert_eq!(settings.downloads.batch_size, 1);
+        assert!(settings.raised().downloads.max_concurrency > settings.downloads.max_concurrency);
     }
 }

@@ -1,4 +1,4 @@
-//! Connecting Zoom: the button, the way back, and the end of it.
+//! Connecting and disconnecting Zoom.
 
 use std::sync::Arc;
 
@@ -9,164 +9,139 @@ use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::layout::{Frame, Section, hint, page, record_something};
-use super::{Failure, format, words};
-use crate::App;
+use super::components::{link_status, segment, time};
+use super::error::PageError;
+use super::layout::{hint, page, record_hint};
+use super::messages;
+use crate::app::App;
 use crate::reelay::{Link, LinkStatus};
 use crate::security;
 use crate::session::{Flash, SignedIn};
 
-const HERE: &str = "/settings/integrations";
-const CONNECT: &str = "/settings/integrations/zoom/connect";
+pub(crate) const PATH: &str = "/settings/integrations";
+pub(crate) const CONNECT_PATH: &str = "/settings/integrations/zoom/connect";
 
-pub(super) async fn show(
+/// The user's links, with buttons to connect, reconnect and disconnect.
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
     SignedIn { user, session }: SignedIn,
-) -> Result<Markup, Failure> {
+) -> Result<Markup, PageError> {
     let links = app.reelay.links(&user).await?;
     let flash = Flash::take(&session).await?;
-    let broken = links
-        .iter()
-        .any(|link| link.status == LinkStatus::ReauthorizationRequired);
     let body = html! {
         h1 { "Integrations" }
         section.card aria-labelledby="zoom" {
             .head {
                 div {
                     h2 id="zoom" { "Zoom" }
-                    p.muted { "Your cloud recordings are stored for you as soon as Zoom has processed them." }
+                    p.muted { "Your cloud recordings are stored as soon as Zoom has processed them." }
                 }
                 @if links.is_empty() {
-                    a.button.primary href=(CONNECT) { "Connect Zoom" }
+                    a.button.primary href=(CONNECT_PATH) { "Connect Zoom" }
                 } @else {
-                    a.button href=(CONNECT) { "Connect another Zoom account" }
+                    a.button href=(CONNECT_PATH) { "Connect another Zoom account" }
                 }
             }
             @if !links.is_empty() {
-                ul.rows { @for link in &links { (row(link)) } }
+                ul.rows { @for link in &links { (link_row(link)) } }
             }
         }
         (hint(html! {
-            @if broken {
-                "Zoom no longer accepts an earlier permission, so no new recordings arrive from that account. "
-                "Press “Reconnect” and allow access again; what is stored already stays."
+            @if links.iter().any(needs_reconnect) {
+                "Zoom revoked this app’s access, so no new recordings arrive from that account. "
+                "Press “Reconnect” and allow access again. Stored recordings stay."
             } @else if links.is_empty() {
-                "Press “Connect Zoom”. You will see Zoom's own page, and come back here afterwards."
+                "Press “Connect Zoom”. Zoom asks for your consent and returns you to this page."
             } @else {
-                (record_something(app.simulator_url.as_ref()))
+                (record_hint(app.simulator_url.as_ref()))
                 " Then follow it under " a href="/recordings" { "Recordings" } "."
             }
         }))
     };
-    Ok(page(
-        &Frame::signed_in("Integrations", Section::Integrations, &user, flash),
-        body,
-    ))
+    Ok(page("Integrations", Some((&user, PATH)), flash, &body))
 }
 
-fn row(link: &Link) -> Markup {
-    let name = match link.zoom.display_name.as_deref().map(str::trim) {
-        Some(name) if !name.is_empty() => name,
-        _ => "Zoom account",
-    };
+fn needs_reconnect(link: &Link) -> bool {
+    link.status == LinkStatus::ReauthorizationRequired
+}
+
+fn link_row(link: &Link) -> Markup {
+    let name = link.zoom.display_name.as_deref().unwrap_or("Zoom account");
     html! {
         li {
             .grow {
-                p { strong { (name) } " " (words::link_status(link.status)) }
+                p { strong { (name) } " " (link_status(link.status)) }
                 p.muted {
-                    "Connected " (format::moment(link.activated_at.unwrap_or(link.created_at)))
+                    "Connected " (time(link.activated_at.unwrap_or(link.created_at)))
                     " · Zoom user " code { (link.zoom.user_id) }
                 }
             }
-            @if link.status == LinkStatus::ReauthorizationRequired {
-                a.button.primary href=(CONNECT) { "Reconnect" }
-            }
-            form method="post" action={ (HERE) "/zoom/" (segment(&link.id)) "/disconnect" } {
+            @if needs_reconnect(link) { a.button.primary href=(CONNECT_PATH) { "Reconnect" } }
+            form method="post" action={ (PATH) "/zoom/" (segment(&link.id)) "/disconnect" } {
                 button.danger type="submit" aria-label={ "Disconnect " (name) } { "Disconnect" }
             }
         }
     }
 }
 
-/// An id inside a path: whatever it holds, it stays one segment.
-pub(super) fn segment(id: &str) -> String {
-    url::form_urlencoded::byte_serialize(id.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20")
-}
-
-/// Begins at Reelay. The token is made here, when the button is pressed, so that a page left open does not
-/// hold a stale one.
-pub(super) async fn connect(
+/// Redirects to Reelay with a new connect token.
+pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     SignedIn { user, .. }: SignedIn,
     headers: HeaderMap,
-) -> Result<Redirect, Failure> {
-    // Another site must not begin this for a user who did not ask for it.
+) -> Result<Redirect, PageError> {
+    // A link on another site must not start the flow for this user.
     if !security::is_same_origin(&headers, &app.public_url.origin()) {
-        return Ok(Redirect::to(HERE));
+        return Ok(Redirect::to(PATH));
     }
-    let url = app.reelay.connect_url(&user, &app.return_to)?;
+    let url = app.reelay.connect_url(&user, &app.return_url)?;
     Ok(Redirect::to(url.as_str()))
 }
 
 #[derive(Deserialize)]
-pub(super) struct Return {
+pub(crate) struct ReturnQuery {
     zoom_link: Option<String>,
     zoom_error: Option<String>,
 }
 
-/// The user is back. The claim is confirmed for whoever is signed in in *this* browser: it is worth
-/// something only to the user who began.
-pub(super) async fn come_back(
+/// Confirms the claim for the user who is signed in in **this** browser: Reelay accepts it only from the user who
+/// started the flow.
+pub(crate) async fn return_from_zoom(
     State(app): State<Arc<App>>,
     SignedIn { user, session }: SignedIn,
-    query: Result<Query<Return>, QueryRejection>,
-) -> Result<Redirect, Failure> {
-    let flash = match query {
-        Ok(Query(Return {
-            zoom_error: Some(code),
-            ..
-        })) => words::zoom_error(&code),
-        Ok(Query(Return {
-            zoom_link: Some(claim),
-            ..
-        })) => match app.reelay.confirm_link(&user, &claim).await {
-            Ok(link) => connected(&link),
+    query: Result<Query<ReturnQuery>, QueryRejection>,
+) -> Result<Redirect, PageError> {
+    let error = match query.map(|Query(query)| (query.zoom_error, query.zoom_link)) {
+        Ok((Some(code), _)) => messages::zoom_error(&code),
+        Ok((None, Some(claim))) => match app.reelay.confirm_link(&user, &claim).await {
+            Ok(link) => {
+                let name = link.zoom.display_name.unwrap_or(link.zoom.user_id);
+                let flash = Flash::Info(format!("Zoom is connected, as {name}."));
+                flash.store(&session).await?;
+                return Ok(Redirect::to(PATH));
+            }
             Err(error) => {
-                tracing::warn!(?error, %user, "a claim was not confirmed");
-                words::claim_refused(&error)
+                tracing::warn!(?error, %user, "claim not confirmed");
+                messages::claim_error(&error)
             }
         },
-        // Neither, or one of them twice: nothing that Reelay sends.
-        Ok(_) | Err(_) => Flash::neutral(
-            "Nothing was connected: the way back from Zoom was interrupted. Please connect again.",
-        ),
+        // Reelay sends exactly one of the two parameters.
+        Ok((None, None)) | Err(_) => "The return from Zoom was incomplete. Please connect again.",
     };
-    flash.leave(&session).await?;
-    // To another address, so that the claim stays in neither the address bar nor the history.
-    Ok(Redirect::to(HERE))
+    Flash::Error(error.into()).store(&session).await?;
+    // The redirect removes the claim from the address bar and the history.
+    Ok(Redirect::to(PATH))
 }
 
-fn connected(link: &Link) -> Flash {
-    match &link.zoom.display_name {
-        Some(name) => Flash::good(format!("Zoom is connected, as {name}.")),
-        None => Flash::good("Zoom is connected."),
-    }
-}
-
-pub(super) async fn disconnect(
+pub(crate) async fn disconnect(
     State(app): State<Arc<App>>,
     SignedIn { user, session }: SignedIn,
     Path(link_id): Path<String>,
-) -> Result<Redirect, Failure> {
-    let flash = match app.reelay.remove_link(&user, &link_id).await {
-        Ok(()) => Flash::neutral("Zoom is disconnected. No new recordings will arrive from it."),
-        Err(error) => {
-            tracing::error!(?error, "a link was not removed");
-            Flash::bad(words::reelay_error(&error))
-        }
-    };
-    flash.leave(&session).await?;
-    Ok(Redirect::to(HERE))
+) -> Result<Redirect, PageError> {
+    app.reelay.remove_link(&user, &link_id).await?;
+    let flash = Flash::Info(
+        "Zoom is disconnected. No new recordings will arrive from this account.".into(),
+    );
+    flash.store(&session).await?;
+    Ok(Redirect::to(PATH))
 }

@@ -1,76 +1,63 @@
-//! What was done, for people.
+//! The summary that the demo prints.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
+use reelay_demo_app::AppUser;
 use reelay_demo_app::reelay::{Link, Recording};
 
-use super::verify::Compared;
-use super::watch::megabytes;
+use super::progress::megabytes;
+use super::verify::VerifiedFile;
 
-/// All that was shown to hold.
+/// Everything that the demo verified.
 pub(super) struct Summary {
-    pub(super) user: String,
+    pub(super) user: AppUser,
     pub(super) link: Link,
     pub(super) recording: Recording,
-    pub(super) files: Vec<Compared>,
+    pub(super) files: Vec<VerifiedFile>,
+    /// Key of the manifest.
     pub(super) manifest: String,
+    /// Number of notifications by type.
     pub(super) notifications: BTreeMap<String, usize>,
-    pub(super) took: Duration,
+    pub(super) duration: Duration,
 }
 
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut out = String::new();
-        let zoom = self
-            .link
-            .zoom
-            .display_name
-            .as_deref()
-            .unwrap_or(&self.link.zoom.user_id);
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zoom = &self.link.zoom;
+        let zoom_user = zoom.display_name.as_deref().unwrap_or(&zoom.user_id);
+        let topic = self.recording.topic.as_deref().unwrap_or("without a topic");
+        let (folder, _) = self.manifest.rsplit_once('/').unwrap_or_default();
         writeln!(
-            out,
-            "\nlink        {} has the recordings of {zoom}: {:?}",
+            f,
+            "\nlink        {} receives the recordings of {zoom_user}: {:?}",
             self.user, self.link.status
         )?;
-        let topic = self.recording.topic.as_deref().unwrap_or("no topic");
-        writeln!(out, "recording   {topic}: {:?}", self.recording.status)?;
-        let folder = self
-            .manifest
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
-        writeln!(out, "folder      {folder}")?;
-        writeln!(out, "\nfile                size   bytes       object")?;
+        writeln!(f, "recording   {topic}: {:?}", self.recording.status)?;
+        writeln!(f, "folder      {folder}")?;
+        writeln!(f, "\nfile                size   verified   object")?;
         for file in &self.files {
-            let name = file
-                .key
-                .rsplit_once('/')
-                .map_or(file.key.as_str(), |(_, name)| name);
+            let name = file.key.rsplit('/').next().unwrap_or_default();
             writeln!(
-                out,
-                "{:<11} {:>12}   all equal   {name}",
+                f,
+                "{:<11} {:>12}   all bytes  {name}",
                 file.file_type,
                 megabytes(file.bytes)
             )?;
         }
-        writeln!(
-            out,
-            "{:<11} {:>12}   agrees      manifest.json",
-            "manifest", ""
-        )?;
-        writeln!(out, "\nnotification            verified")?;
+        writeln!(f, "manifest                   contents   manifest.json")?;
+        writeln!(f, "\nnotification            verified")?;
         for (kind, count) in &self.notifications {
-            writeln!(out, "{kind:<23} {count:>8}")?;
+            writeln!(f, "{kind:<23} {count:>8}")?;
         }
         let total: u64 = self.files.iter().map(|file| file.bytes).sum();
         write!(
-            out,
-            "\nAll held: {} in {} files, in {:.1} s.",
+            f,
+            "\nDemo passed: {} in {} files, in {:.1} s",
             megabytes(total),
             self.files.len(),
-            self.took.as_secs_f64()
-        )?;
-        f.write_str(&out)
+            self.duration.as_secs_f64()
+        )
     }
 }

@@ -1,269 +1,223 @@
-//! Holding what is stored and what was told against what Zoom had.
+//! Compares the stored files, the manifest and the notifications with the recording at the simulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use reelay_demo_app::reelay::{File, FileStatus, Recording};
-use reelay_demo_app::{AppUser, DemoApp, VerifiedNotification};
+use reelay_demo_app::{AppUser, DemoApp, Notification};
 use reelay_devstack::Stack;
 use reelay_zoom_sim::RecordingFile;
 use reqwest::Client;
 use serde_json::Value;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The manifest follows the last file at once.
-const MANIFEST_WITHIN: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time after the last file within which the manifest must be complete.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A file that is stored as Zoom had it.
-pub(super) struct Compared {
+/// A stored file that equals the original.
+pub(super) struct VerifiedFile {
     pub(super) file_type: String,
     pub(super) bytes: u64,
     pub(super) key: String,
 }
 
-/// Reads every file back through its presigned address and compares it byte by byte with the rule by
-/// which the simulator made it.
+/// Reads every file through its presigned URL and compares it with the simulator's bytes.
+///
+/// # Errors
+/// If a file is missing, cannot be read, or differs.
 pub(super) async fn bytes(
-    originals: &[&RecordingFile],
+    original: &reelay_zoom_sim::Recording,
     recording: &Recording,
-) -> anyhow::Result<Vec<Compared>> {
-    let http = Client::builder()
-        .no_proxy()
-        .build()
-        .context("no HTTP client")?;
+) -> anyhow::Result<Vec<VerifiedFile>> {
+    let http = Client::builder().no_proxy().build()?;
+    let originals: Vec<_> = original.all_files().collect();
     ensure!(
         originals.len() == recording.files.len(),
-        "Zoom has {} files, {} are stored",
+        "Zoom has {} files, and Reelay has {}",
         originals.len(),
         recording.files.len()
     );
-    let mut compared = Vec::new();
+    let mut verified = Vec::new();
     for original in originals {
+        let file_type = &original.file_type;
         let file = recording.files.iter().find(|file| file.id == original.id);
-        let file = file.with_context(|| format!("the {} file is missing", original.file_type))?;
-        compared.push(
-            compare(&http, original, file)
-                .await
-                .with_context(|| format!("the {} file", original.file_type))?,
-        );
+        let file = file.with_context(|| format!("the {file_type} file is missing"))?;
+        let result = compare(&http, original, file).await;
+        verified.push(result.with_context(|| format!("failed to verify the {file_type} file"))?);
     }
-    Ok(compared)
+    Ok(verified)
 }
 
-async fn compare(http: &Client, original: &RecordingFile, file: &File) -> anyhow::Result<Compared> {
+async fn compare(
+    http: &Client,
+    original: &RecordingFile,
+    file: &File,
+) -> anyhow::Result<VerifiedFile> {
     let spec = original.spec();
-    ensure!(file.status == FileStatus::Stored, "it is {:?}", file.status);
     ensure!(
-        file.bytes_stored == spec.size(),
-        "{} of {} bytes are said to be stored",
+        file.status == FileStatus::Stored && file.bytes_stored == spec.size(),
+        "it is {:?} with {} of {} bytes",
+        file.status,
         file.bytes_stored,
         spec.size()
     );
     let key = file.key.clone().context("it has no key")?;
-    let url = file.url.clone().context("it has no address")?;
-    ensure!(
-        file.url_expires_at.is_some(),
-        "its address does not say when it ends"
-    );
-    let mut answer = http
+    let url = file.url.clone().context("it has no URL")?;
+    ensure!(file.url_expires_at.is_some(), "its URL has no expiry");
+    let response = http
         .get(url)
         .send()
         .await
-        .map_err(reqwest::Error::without_url)
-        .context("it cannot be read back")?;
-    ensure!(
-        answer.status().is_success(),
-        "reading it back was answered {}",
-        answer.status()
-    );
-    let mut at = 0;
-    while let Some(chunk) = answer
+        .map_err(reqwest::Error::without_url)?;
+    let mut response = response
+        .error_for_status()
+        .map_err(reqwest::Error::without_url)?;
+    let mut offset = 0;
+    while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(reqwest::Error::without_url)
-        .context("it broke off")?
+        .map_err(reqwest::Error::without_url)?
     {
-        let next = at + chunk.len() as u64;
+        let end = offset + chunk.len() as u64;
+        ensure!(end <= spec.size(), "it has more than {} bytes", spec.size());
         ensure!(
-            next <= spec.size(),
-            "more than its {} bytes are stored",
-            spec.size()
+            chunk == spec.bytes(offset..end),
+            "its bytes differ after offset {offset}"
         );
-        ensure!(
-            chunk == spec.bytes(at..next),
-            "its bytes differ after offset {at}"
-        );
-        at = next;
+        offset = end;
     }
     ensure!(
-        at == spec.size(),
-        "only {at} of {} bytes are stored",
+        offset == spec.size(),
+        "it has {offset} of {} bytes",
         spec.size()
     );
-    Ok(Compared {
+    Ok(VerifiedFile {
         file_type: original.file_type.clone(),
-        bytes: at,
+        bytes: offset,
         key,
     })
 }
 
-/// Reads `manifest.json` from the bucket until it names all files, and holds it against the API.
+/// Waits until `manifest.json` lists all files as the API does. Returns the manifest's key.
+///
+/// # Errors
+/// If the manifest differs after ten seconds.
 pub(super) async fn manifest(stack: &Stack, recording: &Recording) -> anyhow::Result<String> {
-    let first = recording
-        .files
-        .first()
-        .and_then(|file| file.key.as_deref())
-        .context("no file has a key")?;
-    let (folder, _) = first.rsplit_once('/').context("a key has no folder")?;
+    let key = recording.files.iter().find_map(|file| file.key.as_deref());
+    let (folder, _) = key
+        .and_then(|key| key.rsplit_once('/'))
+        .context("the files have no keys")?;
     let key = format!("{folder}/manifest.json");
-    let s3 = stack.sdk().s3();
-    let read = async {
-        loop {
-            let object = s3
-                .get_object()
-                .bucket(&stack.config().bucket)
-                .key(&key)
-                .send()
-                .await;
-            if let Ok(object) = object {
-                let bytes = object
-                    .body
-                    .collect()
-                    .await
-                    .context("the manifest broke off")?
-                    .into_bytes();
-                let manifest: Value =
-                    serde_json::from_slice(&bytes).context("the manifest is no JSON")?;
-                if agrees(&manifest, recording) {
-                    return anyhow::Ok(());
-                }
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
+    let (s3, bucket) = (stack.sdk().s3(), &stack.config().bucket);
+    let is_complete = async || {
+        let object = s3.get_object().bucket(bucket).key(&key).send().await;
+        let Ok(object) = object else { return false };
+        let Ok(body) = object.body.collect().await else {
+            return false;
+        };
+        serde_json::from_slice(&body.into_bytes())
+            .is_ok_and(|manifest| lists_files(&manifest, recording))
+    };
+    let complete = async {
+        while !is_complete().await {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    match tokio::time::timeout(MANIFEST_WITHIN, read).await {
-        Ok(result) => result.map(|()| key),
-        Err(_) => bail!("{key} does not come to name all files as stored"),
-    }
+    let result = tokio::time::timeout(MANIFEST_TIMEOUT, complete).await;
+    result.with_context(|| format!("{key} does not list all files as stored"))?;
+    Ok(key)
 }
 
-fn agrees(manifest: &Value, recording: &Recording) -> bool {
-    let entries = manifest
-        .pointer("/recording/files")
-        .and_then(Value::as_array);
-    let entries: BTreeMap<&str, &Value> = entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some((entry.get("id")?.as_str()?, entry)))
-        .collect();
-    let uuid = manifest
-        .pointer("/recording/meeting_uuid")
-        .and_then(Value::as_str);
-    uuid == Some(recording.meeting_uuid.as_str())
+fn lists_files(manifest: &Value, recording: &Recording) -> bool {
+    let manifest = &manifest["recording"];
+    let entries = manifest["files"].as_array().map_or(&[][..], Vec::as_slice);
+    manifest["meeting_uuid"] == recording.meeting_uuid
         && entries.len() == recording.files.len()
         && recording.files.iter().all(|file| {
-            entries.get(file.id.as_str()).is_some_and(|entry| {
-                entry["status"] == "stored"
+            entries.iter().any(|entry| {
+                entry["id"] == file.id
+                    && entry["status"] == "stored"
                     && entry["key"].as_str() == file.key.as_deref()
-                    && entry["bytes_stored"].as_u64() == Some(file.bytes_stored)
+                    && entry["bytes_stored"] == file.bytes_stored
                     && entry["crc64nvme"].as_str() == file.crc64nvme.as_deref()
             })
         })
 }
 
-/// What the app has to be told: type, and how many different facts of it.
-fn expected(files: usize) -> BTreeMap<&'static str, usize> {
-    BTreeMap::from([
-        ("link.activated", 1),
-        ("recording.detected", 1),
-        ("recording.file_stored", files),
-        // Once without the late transcript, once with it.
-        ("recording.stored", 2),
-    ])
+/// Waits for the first `recording.stored` about a meeting.
+pub(super) async fn stored_notification(app: &DemoApp, meeting_uuid: &str) {
+    let is_stored = |notification: &Notification| {
+        notification.kind == "recording.stored"
+            && notification.body["data"]["recording"]["meeting_uuid"] == meeting_uuid
+    };
+    while !app.received().iter().any(is_stored) {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
 }
 
-/// Waits until the app has been told everything. It keeps only what was signed rightly, each id once.
+/// Waits until the app has received all notifications, and verifies them. Returns their number by type.
+///
+/// The app keeps notifications with a valid signature only, and each id once.
+///
+/// # Errors
+/// If a notification is unexpected or wrong.
 pub(super) async fn notifications(
     app: &DemoApp,
     user: &AppUser,
     recording: &Recording,
 ) -> anyhow::Result<BTreeMap<String, usize>> {
-    let expected = expected(recording.files.len());
-    // Ended by the time limit of the whole demo.
-    let told = loop {
-        let told = app.received();
-        let counts = count(&told);
-        if expected
-            .iter()
-            .all(|(kind, wanted)| counts.get(*kind).is_some_and(|count| count >= wanted))
-        {
-            break told;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    };
-    let counts = count(&told);
-    ensure!(
-        counts
-            .iter()
-            .all(|(kind, count)| expected.get(kind.as_str()) == Some(count)),
-        "the app was told {counts:?} where {expected:?} was to be told"
-    );
-    let mut sequences = BTreeSet::new();
-    for notification in &told {
-        let kind = &notification.kind;
+    let expected = BTreeMap::from([
+        ("link.activated".to_owned(), 1),
+        ("recording.detected".to_owned(), 1),
+        ("recording.file_stored".to_owned(), recording.files.len()),
+        // One without the late transcript, and one with it.
+        ("recording.stored".to_owned(), 2),
+    ]);
+    // The time limit of the demo ends this loop.
+    while app.received().len() < expected.values().sum() {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    let received = app.received();
+    let mut counts = BTreeMap::new();
+    let (mut sequences, mut stored_files) = (BTreeSet::new(), BTreeSet::new());
+    for notification in &received {
+        let Notification { id, kind, body, .. } = notification;
+        *counts.entry(kind.clone()).or_default() += 1;
+        let data = &body["data"];
         ensure!(
-            notification.id.starts_with("msg_") && notification.id.len() == 47,
-            "{kind} has the id {}",
-            notification.id
+            id.starts_with("msg_") && id.len() == 47,
+            "{kind} has the malformed id {id}"
         );
         ensure!(
             notification.app_user_id() == Some(user.as_str()),
-            "{kind} is about {:?}",
-            notification.app_user_id()
+            "{kind} is about another user"
         );
-        let about = notification
-            .body
-            .pointer("/data/recording/meeting_uuid")
-            .and_then(Value::as_str);
         if kind.starts_with("recording.") {
             ensure!(
-                about == Some(recording.meeting_uuid.as_str()),
+                data["recording"]["meeting_uuid"] == recording.meeting_uuid,
                 "{kind} is about another recording"
             );
-            let sequence = notification
-                .body
-                .pointer("/data/sequence")
-                .and_then(Value::as_u64);
+            let sequence = data["sequence"].as_u64();
             ensure!(
                 sequence.is_some_and(|sequence| sequences.insert(sequence)),
-                "{kind} has the sequence {sequence:?}"
+                "{kind} repeats the sequence {sequence:?}"
             );
         }
         ensure!(
-            !notification.body.to_string().contains("X-Amz-Signature"),
-            "{kind} holds a presigned address"
+            !body.to_string().contains("X-Amz-Signature"),
+            "{kind} contains a presigned URL"
         );
+        stored_files.extend(data["file"]["id"].as_str());
     }
-    let files: BTreeSet<&str> = told
-        .iter()
-        .filter(|notification| notification.kind == "recording.file_stored")
-        .filter_map(|notification| notification.body.pointer("/data/file/id")?.as_str())
-        .collect();
     ensure!(
-        recording
-            .files
-            .iter()
-            .all(|file| files.contains(file.id.as_str())),
-        "a stored file was not told of"
+        counts == expected,
+        "the app received {counts:?} instead of {expected:?}"
+    );
+    let has_notification = |file: &File| stored_files.contains(file.id.as_str());
+    ensure!(
+        recording.files.iter().all(has_notification),
+        "a stored file has no notification"
     );
     Ok(counts)
-}
-
-fn count(told: &[VerifiedNotification]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for notification in told {
-        *counts.entry(notification.kind.clone()).or_default() += 1;
-    }
-    counts
 }

@@ -1,9 +1,9 @@
-//! Buckets.
+//! Creates buckets.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 
-use super::DeployError;
+use super::error::DeployError;
 use crate::names;
 use crate::template::{Bucket, Physical};
 
@@ -14,7 +14,7 @@ pub(super) async fn create(
 ) -> Result<Physical, DeployError> {
     let created = client.create_bucket().bucket(name).send().await;
     created.map_err(|error| DeployError::engine(name, &error))?;
-    if let Some(block) = bucket.public_access_block {
+    if let Some(block) = bucket.public_access_block_configuration {
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(block.block_public_acls)
             .block_public_policy(block.block_public_policy)

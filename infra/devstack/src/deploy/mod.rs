@@ -1,6 +1,7 @@
-//! Creates the template's resources in the engines, each after the resources that it references.
+//! Creates the template's resources in the engines, each after the resources that it names.
 
 mod buckets;
+mod error;
 mod queues;
 mod secrets;
 mod tables;
@@ -8,53 +9,15 @@ mod vault;
 
 use std::collections::BTreeSet;
 
-use aws_sdk_sqs::error::DisplayErrorContext;
 use reelay_runtime::environment::Environment;
 
-pub(crate) use self::queues::attributes_of as queue_attributes_of;
-pub(crate) use self::secrets::{current as current_secret, put as put_secret};
+pub use self::error::DeployError;
+pub(crate) use self::queues::queue_attributes;
+pub(crate) use self::secrets::{current_secret, put_secret};
 use crate::names;
-use crate::template::{self, Declaration, Physical, Resolver, Template, TemplateError};
+use crate::template::{self, Declaration, Physical, Resolver, Template};
 
-/// Why a resource could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// The template does not resolve.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// An engine refused.
-    #[error("{resource}: {reason}")]
-    Engine {
-        /// The resource's name.
-        resource: String,
-        /// What the engine said.
-        reason: String,
-    },
-    /// Resources wait for one another.
-    #[error("these resources wait for one another: {0}")]
-    Circular(String),
-}
-
-impl DeployError {
-    fn engine<E>(resource: &str, error: &E) -> Self
-    where
-        E: std::error::Error,
-    {
-        Self::Engine {
-            resource: resource.to_owned(),
-            reason: DisplayErrorContext(error).to_string(),
-        }
-    }
-
-    fn answer(resource: &str, reason: &str) -> Self {
-        Self::Engine {
-            resource: resource.to_owned(),
-            reason: reason.to_owned(),
-        }
-    }
-}
-
-/// Creates all wanted resources and tells the resolver what they are called.
+/// Creates all wanted resources and defines their identifiers in the resolver.
 pub(crate) async fn deploy(
     environment: &Environment,
     template: &Template,
@@ -68,7 +31,7 @@ pub(crate) async fn deploy(
         if template::is_engine_resource(kind) {
             waiting.insert(logical);
         } else {
-            resolver.define(logical, elsewhere(logical, kind));
+            resolver.define(logical, placeholder(logical, kind));
         }
     }
     while !waiting.is_empty() {
@@ -83,7 +46,7 @@ pub(crate) async fn deploy(
         }
         for logical in ready {
             let physical = create(environment, resolver, logical).await?;
-            tracing::debug!(logical, reference = physical.reference, "resource is there");
+            tracing::debug!(logical, reference = physical.reference, "resource created");
             resolver.define(logical, physical);
             waiting.remove(logical);
         }
@@ -105,13 +68,12 @@ async fn create(
         Declaration::Secret(secret) => {
             secrets::create(&environment.secretsmanager(), &name, &secret).await
         }
-        Declaration::EventBus(_) => event_bus(&environment.eventbridge(), &name).await,
-        Declaration::Elsewhere => Ok(elsewhere(logical, "")),
+        Declaration::EventBus => event_bus(&environment.eventbridge(), &name).await,
     }
 }
 
-/// A resource that only a cloud has, by a name that nobody will look up.
-fn elsewhere(logical: &str, kind: &str) -> Physical {
+/// Identifiers of a resource that exists only on AWS.
+fn placeholder(logical: &str, kind: &str) -> Physical {
     let name = names::physical(logical);
     let (region, account) = (names::REGION, names::ACCOUNT_ID);
     let arn = match kind {

@@ -1,4 +1,4 @@
-//! Queues.
+//! Creates queues.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
-use super::DeployError;
+use super::error::DeployError;
 use crate::template::{Physical, Queue};
 
 pub(super) async fn create(
@@ -19,17 +19,17 @@ pub(super) async fn create(
         .queue_name(name)
         .set_attributes(Some(attributes(queue)))
         .send()
-        .await;
-    let url = created
-        .map_err(|error| DeployError::engine(name, &error))?
-        .queue_url
-        .ok_or_else(|| DeployError::answer(name, "the queue has no URL"))?;
-    let known = attributes_of(client, &url)
         .await
-        .map_err(|reason| DeployError::answer(name, &reason))?;
+        .map_err(|error| DeployError::engine(name, &error))?;
+    let url = created
+        .queue_url
+        .ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
+    let known = queue_attributes(client, &url)
+        .await
+        .map_err(|reason| DeployError::response(name, &reason))?;
     let arn = known
         .get(&QueueAttributeName::QueueArn)
-        .ok_or_else(|| DeployError::answer(name, "the queue has no ARN"))?;
+        .ok_or_else(|| DeployError::response(name, "the queue has no ARN"))?;
     Ok(Physical::new(&url, arn)
         .with("QueueUrl", &url)
         .with("QueueName", name))
@@ -50,10 +50,9 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
         QueueAttributeName::MessageRetentionPeriod,
         queue.message_retention_period,
     );
-    put(QueueAttributeName::DelaySeconds, queue.delay_seconds);
-    if let Some(redrive) = &queue.redrive {
+    if let Some(redrive) = &queue.redrive_policy {
         let policy = json!({
-            "deadLetterTargetArn": redrive.dead_letter_arn,
+            "deadLetterTargetArn": redrive.dead_letter_target_arn,
             "maxReceiveCount": redrive.max_receive_count,
         });
         attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());
@@ -61,19 +60,19 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
     attributes
 }
 
-/// All attributes of a queue.
-pub(crate) async fn attributes_of(
+/// The attributes of a queue.
+pub(crate) async fn queue_attributes(
     client: &Client,
     url: &str,
 ) -> Result<HashMap<QueueAttributeName, String>, String> {
-    let answer = client
+    let response = client
         .get_queue_attributes()
         .queue_url(url)
         .attribute_names(QueueAttributeName::All)
         .send()
         .await;
-    match answer {
-        Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
+    match response {
+        Ok(response) => Ok(response.attributes.unwrap_or_default()),
         Err(error) => Err(aws_sdk_sqs::error::DisplayErrorContext(error).to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! Tables.
+//! Creates tables.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
-use super::DeployError;
+use super::error::DeployError;
 use crate::names;
 use crate::template::{KeyElement, Physical, Table};
 
-/// A new table is there within milliseconds; this is for machines under load.
-const MOST_LOOKS: u32 = 200;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+/// Number of polls for an active table: five seconds, for machines under load.
+const MAX_POLLS: u32 = 200;
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) async fn create(
     client: &Client,
@@ -35,12 +35,10 @@ pub(super) async fn create(
             .attribute_definitions(definition.map_err(|error| DeployError::engine(name, &error))?);
     }
     for index in &table.global_secondary_indexes {
-        let none = index.projection.non_key_attributes.is_empty();
         let projection = Projection::builder()
             .projection_type(ProjectionType::from(
                 index.projection.projection_type.as_str(),
             ))
-            .set_non_key_attributes((!none).then(|| index.projection.non_key_attributes.clone()))
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(&index.index_name)
@@ -52,13 +50,13 @@ pub(super) async fn create(
     }
     let created = request.send().await;
     created.map_err(|error| DeployError::engine(name, &error))?;
-    until_active(client, name).await?;
+    wait_until_active(client, name).await?;
     if let Some(ttl) = table
         .time_to_live_specification
         .as_ref()
         .filter(|ttl| ttl.enabled)
     {
-        expire(client, name, &ttl.attribute_name).await?;
+        enable_ttl(client, name, &ttl.attribute_name).await?;
     }
     let arn = format!(
         "arn:aws:dynamodb:{}:{}:table/{name}",
@@ -79,22 +77,22 @@ fn key(name: &str, elements: &[KeyElement]) -> Result<Vec<KeySchemaElement>, Dep
     elements.iter().map(element).collect()
 }
 
-async fn until_active(client: &Client, name: &str) -> Result<(), DeployError> {
-    for _ in 0..MOST_LOOKS {
-        let answer = client.describe_table().table_name(name).send().await;
-        let answer = answer.map_err(|error| DeployError::engine(name, &error))?;
-        if answer.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
+async fn wait_until_active(client: &Client, name: &str) -> Result<(), DeployError> {
+    for _ in 0..MAX_POLLS {
+        let response = client.describe_table().table_name(name).send().await;
+        let response = response.map_err(|error| DeployError::engine(name, &error))?;
+        if response.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
             return Ok(());
         }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Err(DeployError::answer(
+    Err(DeployError::response(
         name,
-        "the table does not become active",
+        "the table did not become active",
     ))
 }
 
-async fn expire(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
+async fn enable_ttl(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
     let wanted = TimeToLiveSpecification::builder()
         .enabled(true)
         .attribute_name(attribute)

@@ -1,8 +1,8 @@
-//! Keys.
+//! Creates KMS keys.
 
 use aws_sdk_kms::Client;
 
-use super::DeployError;
+use super::error::DeployError;
 use crate::template::{Key, Physical};
 
 pub(super) async fn create(
@@ -19,6 +19,6 @@ pub(super) async fn create(
     let (id, arn) = created
         .key_metadata()
         .and_then(|key| Some((key.key_id(), key.arn()?)))
-        .ok_or_else(|| DeployError::answer(name, "the key has no ARN"))?;
+        .ok_or_else(|| DeployError::response(name, "the key has no ARN"))?;
     Ok(Physical::new(id, arn).with("KeyId", id))
 }

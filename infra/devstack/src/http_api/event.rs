@@ -1,4 +1,4 @@
-//! The event that an HTTP API makes of a request: payload format 2.0.
+//! Builds the event of a request in payload format 2.0.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,31 +15,31 @@ use serde_json::{Map, Value, json};
 
 use crate::names;
 
-/// The id of this API.
-pub(super) const API_ID: &str = "local";
+/// Id of this API.
+const API_ID: &str = "local";
 
-/// What the event says of the world around the request.
+/// The parts of the event that do not come from the request itself.
 #[derive(Debug)]
-pub(super) struct Surroundings<'a> {
-    /// Host and port that the API listens on: what on AWS is the API's domain. Never a header.
+pub(super) struct RequestContext<'a> {
+    /// Host and port of the listener, in place of the API's domain. It never comes from a header.
     pub(super) domain: &'a str,
     pub(super) peer: SocketAddr,
     pub(super) now: Timestamp,
     pub(super) request_id: &'a str,
 }
 
-/// Makes the event. `path` is percent-decoded, as AWS hands it over.
+/// Builds the event. `path` is percent-decoded, as on AWS.
 pub(super) fn build(
     request: &Parts,
     path: &str,
     body: &Bytes,
     route_key: &str,
     path_parameters: &[(&str, String)],
-    around: &Surroundings<'_>,
+    context: &RequestContext<'_>,
 ) -> Value {
     let method = request.method.as_str();
     let query = request.uri.query().unwrap_or_default();
-    let source_ip = around.peer.ip().to_string();
+    let source_ip = context.peer.ip().to_string();
     let user_agent = request
         .headers
         .get(USER_AGENT)
@@ -50,12 +50,12 @@ pub(super) fn build(
         "routeKey": route_key,
         "rawPath": path,
         "rawQueryString": query,
-        "headers": headers(&request.headers, around),
+        "headers": headers(&request.headers, context),
         "requestContext": {
             "accountId": names::ACCOUNT_ID,
             "apiId": API_ID,
-            "domainName": around.domain,
-            "domainPrefix": around.domain.split('.').next().unwrap_or_default(),
+            "domainName": context.domain,
+            "domainPrefix": context.domain.split('.').next().unwrap_or_default(),
             "http": {
                 "method": method,
                 "path": path,
@@ -63,11 +63,11 @@ pub(super) fn build(
                 "sourceIp": source_ip,
                 "userAgent": user_agent,
             },
-            "requestId": around.request_id,
+            "requestId": context.request_id,
             "routeKey": route_key,
             "stage": "$default",
-            "time": around.now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
-            "timeEpoch": around.now.as_millisecond(),
+            "time": context.now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": context.now.as_millisecond(),
         },
         "isBase64Encoded": false,
     });
@@ -95,7 +95,7 @@ pub(super) fn build(
     event
 }
 
-/// Text and what is made of it; everything else travels as base64, and so does what only claims to be text.
+/// Whether API Gateway passes the body as text. It encodes other bodies, and text that is not UTF-8, as base64.
 fn is_text(headers: &HeaderMap) -> bool {
     let content_type = headers
         .get(CONTENT_TYPE)
@@ -111,8 +111,8 @@ fn is_text(headers: &HeaderMap) -> bool {
         || essence.ends_with("+xml")
 }
 
-/// Names in lower case, repeated ones joined by commas; cookies have a place of their own.
-fn headers(headers: &HeaderMap, around: &Surroundings<'_>) -> Map<String, Value> {
+/// Headers with lower-case names. Repeated headers are joined by commas; cookies are separate.
+fn headers(headers: &HeaderMap, context: &RequestContext<'_>) -> Map<String, Value> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in headers {
         if name == COOKIE {
@@ -131,21 +131,24 @@ fn headers(headers: &HeaderMap, around: &Surroundings<'_>) -> Map<String, Value>
         .into_iter()
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
-    let source = around.peer.ip().to_string();
+    let source = context.peer.ip().to_string();
     let forwarded = match map.get("x-forwarded-for").and_then(Value::as_str) {
         Some(before) => format!("{before}, {source}"),
         None => source,
     };
     map.insert("x-forwarded-for".into(), json!(forwarded));
     map.insert("x-forwarded-proto".into(), json!("http"));
-    if let Some((_, port)) = around.domain.rsplit_once(':') {
+    if let Some((_, port)) = context.domain.rsplit_once(':') {
         map.insert("x-forwarded-port".into(), json!(port));
     }
     let (high, low) = (
         u64::from_be_bytes(random::bytes()),
         u32::from_be_bytes(random::bytes()),
     );
-    let trace = format!("Root=1-{:08x}-{high:016x}{low:08x}", around.now.as_second());
+    let trace = format!(
+        "Root=1-{:08x}-{high:016x}{low:08x}",
+        context.now.as_second()
+    );
     map.entry("x-amzn-trace-id").or_insert(json!(trace));
     map
 }
@@ -167,7 +170,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Decoded; repeated names joined by commas.
+/// Decoded parameters. Repeated parameters are joined by commas.
 fn query_parameters(query: &str) -> BTreeMap<String, String> {
     let mut parameters: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -195,7 +198,7 @@ mod tests {
 
     fn event(request: http::request::Builder, path: &str, body: &[u8]) -> Value {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let around = Surroundings {
+        let context = RequestContext {
             domain: "127.0.0.1:4000",
             peer: ([127, 0, 0, 1], 5).into(),
             now: Timestamp::from_second(1_767_225_600).unwrap(),
@@ -208,12 +211,12 @@ mod tests {
             &Bytes::copy_from_slice(body),
             "ANY /v1/{proxy+}",
             &parameters,
-            &around,
+            &context,
         )
     }
 
     #[test]
-    fn an_event_has_the_shape_of_payload_format_2() {
+    fn event_follows_payload_format_2() {
         let request = Request::post("/v1/links?a=1&b=x%20y&a=2&c")
             .header("Content-Type", "application/json")
             .header("Cookie", "one=1; two=2")
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_no_text_travel_as_base64() {
+    fn binary_bodies_are_base64() {
         let body = |content_type: Option<&str>, body: &[u8]| {
             let mut request = Request::post("/x");
             if let Some(content_type) = content_type {

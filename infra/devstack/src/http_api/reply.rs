@@ -1,4 +1,4 @@
-//! What an HTTP API makes of a function's answer.
+//! Turns a function's result into an HTTP response.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -8,38 +8,38 @@ use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-/// API Gateway's own words.
+/// A response of API Gateway itself.
 pub(super) fn message(status: StatusCode, text: &str) -> Response {
     (status, axum::Json(json!({ "message": text }))).into_response()
 }
 
-/// The function failed, or what it answered is no answer.
+/// The response to a failed function or an invalid result.
 pub(super) fn internal_error() -> Response {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
-/// The answer as HTTP.
-pub(super) fn of(answer: &Value) -> Response {
-    if answer.get("statusCode").is_none() {
-        // Payload format 2.0 takes any other JSON for the body of a success.
-        return axum::Json(answer).into_response();
+/// The response for a function's result.
+pub(super) fn from_result(result: &Value) -> Response {
+    if result.get("statusCode").is_none() {
+        // In payload format 2.0 any other JSON is the body of a response with status 200.
+        return axum::Json(result).into_response();
     }
-    read(answer).unwrap_or_else(internal_error)
+    parse(result).unwrap_or_else(internal_error)
 }
 
-fn read(answer: &Value) -> Option<Response> {
-    let status = answer
+fn parse(result: &Value) -> Option<Response> {
+    let status = result
         .get("statusCode")?
         .as_u64()
         .and_then(|status| u16::try_from(status).ok());
     let status = StatusCode::from_u16(status?)
         .ok()
         .filter(|status| status.as_u16() >= 200)?;
-    let text = answer
+    let text = result
         .get("body")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let encoded = answer
+    let encoded = result
         .get("isBase64Encoded")
         .and_then(Value::as_bool)
         .unwrap_or(false);
@@ -52,7 +52,7 @@ fn read(answer: &Value) -> Option<Response> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let out = response.headers_mut();
-    for (name, value) in answer
+    for (name, value) in result
         .get("headers")
         .and_then(Value::as_object)
         .into_iter()
@@ -64,7 +64,7 @@ fn read(answer: &Value) -> Option<Response> {
             _ => return None,
         };
         let name = HeaderName::try_from(name).ok()?;
-        // API Gateway frames the answer itself.
+        // API Gateway sets these headers itself.
         if !matches!(
             name.as_str(),
             "content-length" | "transfer-encoding" | "connection"
@@ -72,7 +72,7 @@ fn read(answer: &Value) -> Option<Response> {
             out.append(name, HeaderValue::from_str(&value).ok()?);
         }
     }
-    for cookie in answer
+    for cookie in result
         .get("cookies")
         .and_then(Value::as_array)
         .into_iter()
@@ -106,8 +106,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_becomes_a_response() {
-        let response = of(&json!({
+    async fn result_becomes_a_response() {
+        let response = from_result(&json!({
             "statusCode": 302, "headers": {"location": "https://a/", "x-one": "1"}, "multiValueHeaders": {},
             "cookies": ["a=1; Secure", "b=2"], "body": "aGk=", "isBase64Encoded": true,
         }));
@@ -119,21 +119,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_is_an_error_of_the_server() {
-        for answer in [
+    async fn invalid_results_become_status_500() {
+        for result in [
             json!({"statusCode": 99}),
             json!({"statusCode": "two hundred"}),
             json!({"statusCode": 200, "headers": {"a b": "c"}}),
             json!({"statusCode": 200, "headers": {"a": "b\nc"}}),
-            json!({"statusCode": 200, "body": "no base64!", "isBase64Encoded": true}),
+            json!({"statusCode": 200, "body": "not base64!", "isBase64Encoded": true}),
         ] {
             assert_eq!(
-                of(&answer).status(),
+                from_result(&result).status(),
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "{answer}"
+                "{result}"
             );
         }
-        let response = of(&json!({"any": "thing"}));
+        let response = from_result(&json!({"any": "thing"}));
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(body(response).await, b"{\"any\":\"thing\"}");
     }

@@ -1,9 +1,9 @@
-//! Routes, chosen as an HTTP API chooses them: an exact path before a greedy one, the longer greedy one
-//! before the shorter, a method of its own before `ANY`, and `$default` last.
+//! Routes with API Gateway's precedence: an exact path precedes a greedy path, a longer greedy path a shorter one,
+//! and a method precedes `ANY`. `$default` is last.
 
 use crate::template::Route;
 
-/// All routes, each with what it leads to.
+/// All routes with their targets.
 #[derive(Debug, Clone)]
 pub(crate) struct Routes<T> {
     routes: Vec<(Pattern, T)>,
@@ -17,7 +17,7 @@ impl<T> Default for Routes<T> {
 
 #[derive(Debug, Clone)]
 struct Pattern {
-    /// As in `routeKey`.
+    /// Value of `routeKey`.
     key: String,
     method: String,
     segments: Option<Vec<Segment>>,
@@ -30,7 +30,7 @@ enum Segment {
     Rest(String),
 }
 
-/// The route that a request takes.
+/// The route of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Matched<'a, T> {
     pub(crate) key: &'a str,
@@ -64,7 +64,7 @@ impl<T> Routes<T> {
         ));
     }
 
-    /// The route for a method and a path that is percent-decoded already.
+    /// Finds the route for a method and a percent-decoded path.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
         let mut best: Option<(Rank, Matched<'_, T>)> = None;
         for (pattern, target) in &self.routes {
@@ -86,7 +86,7 @@ impl<T> Routes<T> {
     }
 }
 
-/// Greater is better: not `$default`, not greedy, more segments written out, a method of its own.
+/// Precedence; greater wins. The fields mean: not `$default`, not greedy, number of literal segments, own method.
 type Rank = (bool, bool, usize, bool);
 
 impl Pattern {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_route_wins() {
+    fn most_specific_route_wins() {
         let routes = routes(&[
             "ANY /v1/{proxy+}",
             "GET /v1/{a}",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_hold_what_the_path_says() {
+    fn path_parameters_are_extracted() {
         let routes = routes(&["GET /v1/{proxy+}", "GET /a/{b}/c"]);
         assert_eq!(
             routes.find("GET", "/v1/x/y z/").unwrap().parameters,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_route_takes_what_is_left() {
+    fn default_route_matches_the_rest() {
         let routes = routes(&["$default", "GET /a"]);
         assert_eq!(routes.find("GET", "/a").unwrap().key, "GET /a");
         assert_eq!(routes.find("PATCH", "/b").unwrap().key, "$default");

@@ -1,4 +1,4 @@
-//! One batch: the call, and what follows from its answer.
+//! Processes one batch: calls the function, and deletes the messages that it processed.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -8,49 +8,48 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use tokio::task::JoinSet;
 
-use super::{Poller, Source, event};
+use super::event;
+use super::receive::{Poller, Source};
 
 impl Poller {
-    /// Calls the function with the messages and deletes those that were done. Gives back the others.
-    pub(super) async fn work(&self, source: &Source, messages: Vec<Message>) -> Vec<Message> {
+    /// Calls the function and deletes the processed messages. Returns the failed ones.
+    pub(super) async fn process(&self, source: &Source, messages: Vec<Message>) -> Vec<Message> {
         let Some(failed) = self.call(source, &messages).await else {
             return messages;
         };
-        let (failed, done): (Vec<Message>, Vec<Message>) = messages
+        let (failed, processed): (Vec<Message>, Vec<Message>) = messages
             .into_iter()
             .partition(|message| message.message_id().is_none_or(|id| failed.contains(id)));
-        self.delete(source, &done).await;
+        self.delete(source, &processed).await;
         failed
     }
 
-    /// The ids of the messages that were not done; `None` if none was.
+    /// Returns the ids of the failed messages, or `None` if the whole batch failed.
     async fn call(&self, source: &Source, messages: &[Message]) -> Option<BTreeSet<String>> {
         let function = &source.function;
         let event = match event::build(messages, &source.queue_arn, &self.region) {
             Ok(event) => event,
             Err(error) => {
-                tracing::error!(function, %error, "the event does not read");
+                tracing::error!(function, %error, "event not deserialized");
                 return None;
             }
         };
-        // A task of its own, so that a crash of the function is nobody else's; dropped and thereby ended
-        // when its time is up, or when the stack is stopped.
+        // A separate task contains a panic. Dropping the set aborts the task at the timeout or when the stack stops.
         let mut running = JoinSet::new();
         running.spawn((source.handler)(event, Instant::now() + source.timeout));
         match tokio::time::timeout(source.timeout, running.join_next()).await {
             Ok(Some(Ok(_))) if !source.reports_failures => Some(BTreeSet::new()),
-            Ok(Some(Ok(answer))) => failures(&answer, messages),
+            Ok(Some(Ok(response))) => failures(&response, messages),
             Ok(Some(Err(error))) => {
-                tracing::error!(function, %error, "the function crashed");
+                tracing::error!(function, %error, "function panicked");
                 None
             }
-            // A set of one is never empty before that one has ended.
             Ok(None) => None,
             Err(_) => {
                 tracing::error!(
                     function,
                     seconds = source.timeout.as_secs(),
-                    "the function took too long"
+                    "function timed out"
                 );
                 None
             }
@@ -78,17 +77,17 @@ impl Poller {
                     .set_entries(Some(entries))
                     .send()
                     .await;
-                // They come back and are worked off again: delivery is at least once.
+                // The messages return and are processed again: delivery is at least once.
                 if let Err(error) = deleted {
                     tracing::warn!(function = source.function, error = %DisplayErrorContext(error), "messages not deleted");
                 }
             }
-            Err(error) => tracing::error!(%error, "messages without a receipt"),
+            Err(error) => tracing::error!(%error, "messages have no receipt handle"),
         }
     }
 
-    /// Lets a message be received again at once.
-    pub(super) async fn show_again(&self, source: &Source, message: &Message) {
+    /// Makes a message visible at once.
+    pub(super) async fn make_visible(&self, source: &Source, message: &Message) {
         let shown = self
             .client
             .change_message_visibility()
@@ -98,15 +97,15 @@ impl Poller {
             .send()
             .await;
         if let Err(error) = shown {
-            tracing::debug!(error = %DisplayErrorContext(error), "a message stays hidden");
+            tracing::debug!(error = %DisplayErrorContext(error), "message visibility not changed");
         }
     }
 }
 
-/// An answer that names a message which was not in the batch, or none, fails all of it, as at AWS.
-fn failures(answer: &SqsBatchResponse, messages: &[Message]) -> Option<BTreeSet<String>> {
+/// Returns the failed ids, or `None` if a response names an unknown message, which fails the batch as on AWS.
+fn failures(response: &SqsBatchResponse, messages: &[Message]) -> Option<BTreeSet<String>> {
     let known: BTreeSet<&str> = messages.iter().filter_map(Message::message_id).collect();
-    let failed = answer
+    let failed = response
         .batch_item_failures
         .iter()
         .map(|failure| failure.item_identifier.clone());
@@ -120,24 +119,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_id_fails_the_whole_batch() {
+    fn unknown_id_fails_the_batch() {
         let messages = [
             Message::builder().message_id("a").build(),
             Message::builder().message_id("b").build(),
         ];
-        let answer = |ids: &[&str]| {
+        let response = |ids: &[&str]| {
             let failures: Vec<_> = ids
                 .iter()
                 .map(|id| serde_json::json!({ "itemIdentifier": id }))
                 .collect();
-            let answer =
+            let response =
                 serde_json::from_value(serde_json::json!({ "batchItemFailures": failures }))
                     .unwrap();
-            super::failures(&answer, &messages)
+            super::failures(&response, &messages)
         };
-        assert_eq!(answer(&[]), Some(BTreeSet::new()));
-        assert_eq!(answer(&["b"]), Some(BTreeSet::from(["b".to_owned()])));
-        assert_eq!(answer(&["b", ""]), None);
-        assert_eq!(answer(&["c"]), None);
+        assert_eq!(response(&[]), Some(BTreeSet::new()));
+        assert_eq!(response(&["b"]), Some(BTreeSet::from(["b".to_owned()])));
+        assert_eq!(response(&["b", ""]), None);
+        assert_eq!(response(&["c"]), None);
     }
 }

@@ -1,184 +1,161 @@
-//! The queues worked off on demand, for tests: when the call returns, nothing is left to be done.
+//! Processes the queues on demand, for tests: afterwards no work is left.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 
-use super::{PAUSE, Poller, Source};
+use super::receive::{Poller, RETRY_DELAY, Source};
 use crate::deploy;
 
-/// How long to wait before looking again at what others are at.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// A queue that can't be read so often in a row is left alone.
-const MOST_FAILURES: u32 = 3;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Failed reads in a row after which a queue is skipped.
+const MAX_READ_FAILURES: u32 = 3;
 
-/// What a drain has done.
+/// Result of a drain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Deliveries that were done.
+    /// Number of successful deliveries.
     pub done: usize,
-    /// Deliveries that were not.
+    /// Number of failed deliveries.
     pub failed: usize,
-    /// Messages that are still in the functions' queues: hidden until they are tried again, or delayed.
-    /// Dead-letter queues do not count.
+    /// Number of messages left in the functions' queues, hidden or delayed. Dead-letter queues are not counted.
     pub waiting: usize,
 }
 
-/// What becomes of messages that were not done.
+/// How a drain treats failed messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retries {
-    /// They come back when their time has come, and are not waited for.
+    /// The drain leaves them until their visibility timeout ends.
     Later,
-    /// They are delivered again at once, until they are done or in the dead-letter queue.
+    /// The drain delivers them again at once, until they succeed or reach the dead-letter queue.
     AtOnce,
-    /// They come back when their time has come, and are waited for so long.
-    Within(Duration),
 }
 
-/// What working off one queue has done.
-#[derive(Debug, Clone, Copy, Default)]
+/// Result of reading one queue until it is empty.
+#[derive(Debug, Clone, Copy)]
 struct Round {
     done: usize,
     failed: usize,
-    /// Whether the queue could be read to its end.
-    readable: bool,
+    is_readable: bool,
 }
 
-/// How many messages a queue holds.
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            done: 0,
+            failed: 0,
+            is_readable: true,
+        }
+    }
+}
+
+/// Number of messages in a queue.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct QueueLength {
     visible: usize,
     hidden: usize,
 }
 
 impl Poller {
-    /// Works off all queues, whose messages lead to others, until no message can be received and none
-    /// is being worked off.
+    /// Processes all queues until no message is visible and no batch is active.
     pub(crate) async fn drain(self: &Arc<Self>, retries: Retries) -> Drained {
-        let begun = Instant::now();
         let mut total = Drained::default();
-        // Looked at twice: a message that the poller has just been given is nowhere to be seen for a moment.
-        let mut quiet = false;
+        // Two quiet rounds are necessary: between receiving and counting, a batch is briefly invisible.
+        let mut is_quiet = false;
         loop {
-            let rounds = join_all(
-                self.sources
-                    .iter()
-                    .map(|source| self.round(source, retries)),
-            )
-            .await;
-            let (mut done, mut failed) = (0, 0);
-            for round in &rounds {
-                done += round.done;
-                failed += round.failed;
-            }
+            let rounds = self.sources.iter();
+            let rounds = join_all(rounds.map(|source| self.round(source, retries))).await;
+            let done: usize = rounds.iter().map(|round| round.done).sum();
+            let failed: usize = rounds.iter().map(|round| round.failed).sum();
             total.done += done;
             total.failed += failed;
             if done + failed > 0 {
-                quiet = false;
+                is_quiet = false;
                 continue;
             }
-            if self.active.load(Ordering::SeqCst) > 0 || !quiet {
-                quiet = self.active.load(Ordering::SeqCst) == 0;
-                tokio::time::sleep(LOOK_AGAIN).await;
+            let is_idle = self.active.load(Ordering::SeqCst) == 0;
+            if !is_idle || !is_quiet {
+                is_quiet = is_idle;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            // Short polling may find nothing in a queue that holds something; its count knows.
-            let readable = rounds.iter().map(|round| round.readable);
-            let queues = self.queues().await;
-            if readable
-                .zip(&queues)
-                .any(|(readable, queue)| readable && queue.visible > 0)
-            {
-                quiet = false;
-                tokio::time::sleep(LOOK_AGAIN).await;
+            // Short polling can miss messages, so the queue's own count decides.
+            let lengths = self.queue_lengths().await;
+            let has_work =
+                |(round, length): (&Round, &QueueLength)| round.is_readable && length.visible > 0;
+            if rounds.iter().zip(&lengths).any(has_work) {
+                is_quiet = false;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            total.waiting = queues
+            total.waiting = lengths
                 .iter()
-                .map(|queue| queue.visible + queue.hidden)
+                .map(|length| length.visible + length.hidden)
                 .sum();
-            match retries {
-                Retries::Within(limit) if total.waiting > 0 && begun.elapsed() < limit => {
-                    quiet = false;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                _ => return total,
-            }
+            return total;
         }
     }
 
-    /// Works off what one queue holds now, as many batches at the same time as in operation.
+    /// Reads one queue until it is empty, with the concurrency of continuous polling.
     async fn round(self: &Arc<Self>, source: &Arc<Source>, retries: Retries) -> Round {
-        let workers = (0..source.concurrency()).map(|_| async {
-            let mut counts = Round {
-                readable: true,
-                ..Round::default()
-            };
-            let mut failures = 0;
-            loop {
-                match self.receive(source, 0).await {
-                    Ok((_, messages)) if messages.is_empty() => return counts,
-                    Ok((_active, messages)) => {
-                        let number = messages.len();
-                        let failed = self.work(source, messages).await;
-                        counts.done += number - failed.len();
-                        counts.failed += failed.len();
-                        if retries == Retries::AtOnce {
-                            join_all(
-                                failed
-                                    .iter()
-                                    .map(|message| self.show_again(source, message)),
-                            )
-                            .await;
-                        }
-                    }
-                    Err(reason) if failures == MOST_FAILURES => {
-                        tracing::warn!(
-                            function = source.function,
-                            reason,
-                            "the queue can't be read"
-                        );
-                        counts.readable = false;
-                        return counts;
-                    }
-                    Err(_) => {
-                        failures += 1;
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-            }
-        });
-        let mut total = Round {
-            readable: true,
-            ..Round::default()
-        };
-        for counts in join_all(workers).await {
-            total.done += counts.done;
-            total.failed += counts.failed;
-            total.readable &= counts.readable;
+        let workers = (0..source.concurrency()).map(|_| self.worker(source, retries));
+        let mut total = Round::default();
+        for round in join_all(workers).await {
+            total.done += round.done;
+            total.failed += round.failed;
+            total.is_readable &= round.is_readable;
         }
         total
     }
 
-    /// What the functions' queues hold, in the order of the sources.
-    async fn queues(&self) -> Vec<Held> {
-        let counts = self.sources.iter().map(|source| async {
-            let attributes = deploy::queue_attributes_of(&self.client, &source.queue_url)
+    async fn worker(self: &Arc<Self>, source: &Arc<Source>, retries: Retries) -> Round {
+        let mut round = Round::default();
+        let mut read_failures = 0;
+        loop {
+            match self.receive(source, 0).await {
+                Ok((_, messages)) if messages.is_empty() => return round,
+                Ok((_active, messages)) => {
+                    let count = messages.len();
+                    let failed = self.process(source, messages).await;
+                    round.done += count - failed.len();
+                    round.failed += failed.len();
+                    if retries == Retries::AtOnce {
+                        let failed = failed.iter();
+                        join_all(failed.map(|message| self.make_visible(source, message))).await;
+                    }
+                }
+                Err(reason) if read_failures == MAX_READ_FAILURES => {
+                    tracing::warn!(function = source.function, reason, "queue not read");
+                    round.is_readable = false;
+                    return round;
+                }
+                Err(_) => {
+                    read_failures += 1;
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    /// The lengths of the functions' queues, in the order of the sources.
+    async fn queue_lengths(&self) -> Vec<QueueLength> {
+        let lengths = self.sources.iter().map(|source| async {
+            let attributes = deploy::queue_attributes(&self.client, &source.queue_url)
                 .await
                 .unwrap_or_default();
             let count = |name: QueueAttributeName| -> usize {
                 let value = attributes.get(&name);
                 value.and_then(|value| value.parse().ok()).unwrap_or(0)
             };
-            Held {
+            QueueLength {
                 visible: count(QueueAttributeName::ApproximateNumberOfMessages),
                 hidden: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
                     + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
             }
         });
-        join_all(counts).await
+        join_all(lengths).await
     }
 }

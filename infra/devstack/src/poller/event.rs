@@ -1,4 +1,4 @@
-//! The event that Lambda's event source mapping makes of messages.
+//! Builds the event that Lambda's event source mapping passes to a function.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// Makes the event of a batch.
+/// Builds the event of a batch.
 pub(super) fn build(
     messages: &[Message],
     queue_arn: &str,
@@ -28,7 +28,7 @@ fn record(message: &Message, queue_arn: &str, region: &str) -> Value {
         .flatten()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    let own: BTreeMap<&str, Value> = message
+    let message_attributes: BTreeMap<&str, Value> = message
         .message_attributes()
         .into_iter()
         .flatten()
@@ -39,7 +39,7 @@ fn record(message: &Message, queue_arn: &str, region: &str) -> Value {
         "receiptHandle": message.receipt_handle(),
         "body": message.body(),
         "attributes": attributes,
-        "messageAttributes": own,
+        "messageAttributes": message_attributes,
         "md5OfMessageAttributes": message.md5_of_message_attributes(),
         "md5OfBody": message.md5_of_body(),
         "eventSource": "aws:sqs",
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_what_lambda_gives() {
+    fn record_has_lambdas_fields() {
         let message = Message::builder()
             .message_id("id")
             .receipt_handle("handle")

@@ -1,9 +1,9 @@
-//! Content of `ZoomSecret`. On AWS the operator sets it, here the stack does.
+//! The value of `ZoomSecret`, which the operator enters on AWS.
 
 use reelay_runtime::random;
 use serde::Serialize;
 
-/// The Zoom app's credentials.
+/// Credentials of the Zoom app.
 #[derive(Clone, Serialize)]
 pub(super) struct ZoomCredentials {
     pub(super) client_id: String,
@@ -12,7 +12,7 @@ pub(super) struct ZoomCredentials {
 }
 
 impl ZoomCredentials {
-    /// Random credentials for an external Zoom, which the developer configures with them.
+    /// Random credentials for an external Zoom.
     pub(super) fn generated() -> Self {
         Self {
             client_id: letters::<22>(),
@@ -23,7 +23,7 @@ impl ZoomCredentials {
 }
 
 fn letters<const N: usize>() -> String {
-    // 64 long, so that each byte gives a letter; that two letters come twice as often does no harm here.
+    // 64 letters, so that each byte selects one. Two letters are twice as likely, which is harmless here.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xY";
     random::bytes::<N>()
         .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))

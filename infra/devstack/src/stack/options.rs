@@ -1,48 +1,48 @@
-//! What a stack is started with.
+//! Options of a stack.
 
 use std::time::Duration;
 
 use reelay_runtime::environment::Clock;
 use url::Url;
 
-/// What a stack is started with.
+/// Options of a stack.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The port of the HTTP API; 0 takes a free one.
+    /// Port of the HTTP API; 0 selects a free port.
     pub port: u16,
-    /// Parameters of the template, over the defaults that follow from the stack itself.
+    /// Template parameters. They override the devstack's own values.
     pub parameters: Vec<(String, String)>,
-    /// Which Zoom.
+    /// The Zoom that the stack uses.
     pub zoom: ZoomChoice,
-    /// Whether the demo app is started. Without it `ReturnUrls` has to be given.
+    /// Whether the demo app runs. Without it, `parameters` must contain `ReturnUrls`.
     pub demo_app: bool,
-    /// The clock of the functions.
+    /// Clock of the functions.
     pub clock: Clock,
-    /// Whether queues are polled all the time. Without it they are worked off by `Stack::drain` alone.
+    /// Whether queues and schedules run continuously. Otherwise call `Stack::drain` and `Stack::fire_schedules`.
     pub poll: bool,
-    /// What of single functions is to be other than the template says, for tests that cannot wait.
+    /// Changes to functions, for tests.
     pub functions: Vec<FunctionChange>,
 }
 
-/// A function that is hosted otherwise than the template says.
+/// A change to a function's declaration in the template.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionChange {
-    /// The name of its binary.
+    /// Name of the function's binary.
     pub binary: String,
-    /// After so long it is ended.
+    /// Timeout.
     pub timeout: Option<Duration>,
-    /// Environment variables, over the template's.
+    /// Additional environment variables. They override the template's.
     pub variables: Vec<(String, String)>,
-    /// Calls of it at the same time that its queue leads to.
+    /// Maximum number of concurrent calls per queue.
     pub maximum_concurrency: Option<u32>,
 }
 
-/// Which Zoom.
+/// The Zoom that a stack uses.
 #[derive(Debug, Clone)]
 pub enum ZoomChoice {
-    /// A simulator in this process. Its addresses of webhooks and redirects are set by the stack.
+    /// A simulator in this process. The stack sets its webhook and redirect URLs.
     Simulator(Box<reelay_zoom_sim::Config>),
-    /// Another one, at this base URL, below which are `oauth/authorize`, `oauth/token` and `v2/users/me`.
+    /// Another Zoom at this base URL, with `oauth/authorize`, `oauth/token` and `v2/users/me` below it.
     External(Url),
 }
 

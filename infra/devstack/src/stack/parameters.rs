@@ -1,42 +1,39 @@
-//! The template's parameters as they follow from the stack itself; what the user gives wins.
+//! Template parameters of a devstack. The user's values have precedence.
 
 use std::collections::BTreeMap;
 
 use url::{Host, Url};
 
-/// Addresses that parameters are made from.
-pub(super) struct Addresses<'a> {
+/// URLs that become parameters.
+pub(super) struct Urls<'a> {
     pub(super) public: &'a str,
     pub(super) zoom: &'a Url,
     pub(super) return_url: Option<Url>,
     pub(super) webhook_url: Option<Url>,
 }
 
-/// All parameters that are not left to the template's defaults.
-pub(super) fn parameters(
-    addresses: &Addresses<'_>,
-    given: &[(String, String)],
-) -> BTreeMap<String, String> {
-    let zoom = addresses.zoom.as_str().trim_end_matches('/');
+/// All parameters that differ from the template's defaults.
+pub(super) fn parameters(urls: &Urls<'_>, given: &[(String, String)]) -> BTreeMap<String, String> {
+    let zoom = urls.zoom.as_str().trim_end_matches('/');
     let mut parameters = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         parameters.insert(name.to_owned(), value);
     };
-    put("PublicUrl", addresses.public.to_owned());
+    put("PublicUrl", urls.public.to_owned());
     put("ZoomOAuthUrl", zoom.to_owned());
     put("ZoomApiUrl", zoom.to_owned());
-    put("DownloadHosts", download_hosts(addresses.zoom));
-    if let Some(url) = &addresses.return_url {
+    put("DownloadHosts", download_hosts(urls.zoom));
+    if let Some(url) = &urls.return_url {
         put("ReturnUrls", url.to_string());
     }
-    if let Some(url) = &addresses.webhook_url {
+    if let Some(url) = &urls.webhook_url {
         put("AppWebhookUrl", url.to_string());
     }
     parameters.extend(given.iter().cloned());
     parameters
 }
 
-/// This machine by both of its names, and wherever Zoom is.
+/// Both names of this machine, and Zoom's host.
 fn download_hosts(zoom: &Url) -> String {
     let mut hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
     if let Some(host) = zoom.host().map(|host: Host<&str>| host.to_string())
@@ -51,9 +48,9 @@ fn download_hosts(zoom: &Url) -> String {
 mod tests {
     use super::*;
 
-    fn of(zoom: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn parameters_for(zoom: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
         let zoom = zoom.parse().unwrap();
-        let addresses = Addresses {
+        let urls = Urls {
             public: "http://127.0.0.1:1",
             zoom: &zoom,
             return_url: Some("http://localhost:2/return".parse().unwrap()),
@@ -63,12 +60,12 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        parameters(&addresses, &given)
+        parameters(&urls, &given)
     }
 
     #[test]
-    fn parameters_follow_from_the_addresses() {
-        let parameters = of("http://127.0.0.1:3/", &[]);
+    fn parameters_contain_the_urls() {
+        let parameters = parameters_for("http://127.0.0.1:3/", &[]);
         assert_eq!(parameters["ZoomOAuthUrl"], "http://127.0.0.1:3");
         assert_eq!(parameters["ZoomApiUrl"], "http://127.0.0.1:3");
         assert_eq!(parameters["DownloadHosts"], "127.0.0.1,localhost");
@@ -78,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn another_zoom_is_admitted_for_downloads_and_what_is_given_wins() {
-        let parameters = of(
+    fn external_zoom_host_and_given_values_are_used() {
+        let parameters = parameters_for(
             "http://zoom.test:3/base/",
             &[("ReturnUrls", "https://app/"), ("AppWebhookUrl", "")],
         );

@@ -1,87 +1,91 @@
-//! Intrinsic functions.
+//! Resolves intrinsic functions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{
-    Declaration, Function, Parameters, Rule, Template, TemplateError, read, resources, text,
-};
+use super::document::{Resource, Template};
+use super::error::TemplateError;
+use super::intrinsics::{Part, parts, pure, single};
+use super::parameters::Parameters;
+use super::resources::{self, Declaration, Function, Rule};
+use super::value::{deserialize, text};
 
-/// Where a template is deployed, as its pseudo parameters say.
+/// Values of CloudFormation's pseudo parameters.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub(crate) struct PseudoParameters {
     /// `AWS::Region`.
-    pub region: String,
+    pub(crate) region: String,
     /// `AWS::AccountId`.
-    pub account_id: String,
+    pub(crate) account_id: String,
     /// `AWS::StackName`.
-    pub stack_name: String,
+    pub(crate) stack_name: String,
 }
 
-/// What a resource is called once it exists.
+/// The identifiers of a created resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Physical {
-    /// What `Ref` gives.
-    pub reference: String,
-    /// What `GetAtt` gives, by attribute.
-    pub attributes: BTreeMap<String, String>,
+pub(crate) struct Physical {
+    /// Result of `Ref`.
+    pub(crate) reference: String,
+    /// Results of `GetAtt`, by attribute.
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 impl Physical {
-    /// A resource by its `Ref` and its `Arn`.
-    pub fn new(reference: impl Into<String>, arn: impl Into<String>) -> Self {
+    pub(crate) fn new(reference: impl Into<String>, arn: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
             attributes: BTreeMap::from([("Arn".to_owned(), arn.into())]),
         }
     }
 
-    /// With one more attribute.
+    /// Adds an attribute.
     #[must_use]
-    pub fn with(mut self, attribute: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, attribute: &str, value: impl Into<String>) -> Self {
         self.attributes.insert(attribute.to_owned(), value.into());
         self
     }
 }
 
-/// Resolves a template while its resources come into being, one after the other.
+/// Resolves a template while its resources are created one after the other.
 #[derive(Debug)]
-pub struct Resolver<'a> {
+pub(crate) struct Resolver<'a> {
     template: &'a Template,
     parameters: &'a Parameters,
-    stage: Stage,
+    pseudo: PseudoParameters,
     physical: BTreeMap<String, Physical>,
 }
 
+/// `None` is `AWS::NoValue`: the containing map or list drops the entry.
 type Resolved = Result<Option<Value>, TemplateError>;
 
 impl<'a> Resolver<'a> {
-    /// A resolver that knows no resource yet.
-    pub fn new(template: &'a Template, parameters: &'a Parameters, stage: Stage) -> Self {
+    /// Creates a resolver without resources.
+    pub(crate) fn new(
+        template: &'a Template,
+        parameters: &'a Parameters,
+        pseudo: PseudoParameters,
+    ) -> Self {
         Self {
             template,
             parameters,
-            stage,
+            pseudo,
             physical: BTreeMap::new(),
         }
     }
 
-    /// From now on `Ref` and `GetAtt` of this resource have values.
-    pub fn define(&mut self, logical: &str, physical: Physical) {
+    /// Defines the results of `Ref` and `GetAtt` for a created resource.
+    pub(crate) fn define(&mut self, logical: &str, physical: Physical) {
         self.physical.insert(logical.to_owned(), physical);
     }
 
-    /// What a resource is called, if it was defined.
-    pub fn physical(&self, logical: &str) -> Option<&Physical> {
+    /// The identifiers of a created resource.
+    pub(crate) fn physical(&self, logical: &str) -> Option<&Physical> {
         self.physical.get(logical)
     }
 
-    /// Whether the resource's condition holds.
-    ///
-    /// # Errors
-    /// If the condition does not resolve.
-    pub fn is_wanted(&self, logical: &str) -> Result<bool, TemplateError> {
+    /// Whether the resource exists and its condition is true.
+    pub(crate) fn is_wanted(&self, logical: &str) -> Result<bool, TemplateError> {
         match self
             .template
             .resources
@@ -94,8 +98,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Other resources that this one's properties name.
-    pub fn references(&self, logical: &str) -> BTreeSet<&'a str> {
+    /// The other resources that this resource's properties name.
+    pub(crate) fn references(&self, logical: &str) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
         if let Some(resource) = self.template.resources.get(logical) {
             self.collect(&resource.properties, &mut found);
@@ -104,36 +108,24 @@ impl<'a> Resolver<'a> {
         found
     }
 
-    /// A resource, its properties resolved. Of functions see [`Self::function`].
-    ///
-    /// # Errors
-    /// If something in it does not resolve or does not read.
-    pub fn declaration(&self, logical: &str) -> Result<Declaration, TemplateError> {
+    /// An engine resource with resolved properties.
+    pub(crate) fn declaration(&self, logical: &str) -> Result<Declaration, TemplateError> {
         let resource = self.resource(logical)?;
-        if !resources::is_engine_resource(&resource.kind) {
-            return Ok(Declaration::Elsewhere);
-        }
         let properties = self
             .resolve(&resource.properties)?
             .unwrap_or(Value::Object(Map::new()));
         resources::declaration(logical, &resource.kind, properties)
     }
 
-    /// A rule of EventBridge's.
-    ///
-    /// # Errors
-    /// If something in it does not resolve or does not read.
-    pub fn rule(&self, logical: &str) -> Result<Rule, TemplateError> {
+    /// An EventBridge rule with resolved properties.
+    pub(crate) fn rule(&self, logical: &str) -> Result<Rule, TemplateError> {
         let resource = self.resource(logical)?;
         let properties = self.resolve(&resource.properties)?;
-        read(properties.unwrap_or(Value::Null), logical)
+        deserialize(properties.unwrap_or(Value::Null), logical)
     }
 
-    /// A function with its environment, routes and queues. Its policies are no business of this machine.
-    ///
-    /// # Errors
-    /// If something in it does not resolve or does not read.
-    pub fn function(&self, logical: &str) -> Result<Function, TemplateError> {
+    /// A function with its environment, routes and queues. Policies are ignored.
+    pub(crate) fn function(&self, logical: &str) -> Result<Function, TemplateError> {
         let resource = self.resource(logical)?;
         let mut properties = Map::new();
         for name in ["Timeout", "Environment"] {
@@ -170,10 +162,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The template's outputs.
-    ///
-    /// # Errors
-    /// If one does not resolve.
-    pub fn outputs(&self) -> Result<BTreeMap<String, String>, TemplateError> {
+    pub(crate) fn outputs(&self) -> Result<BTreeMap<String, String>, TemplateError> {
         let mut outputs = BTreeMap::new();
         for (name, output) in &self.template.outputs {
             if let Some(condition) = output.get("Condition").and_then(Value::as_str)
@@ -193,11 +182,11 @@ impl<'a> Resolver<'a> {
         Ok(outputs)
     }
 
-    fn resource(&self, logical: &str) -> Result<&'a super::Resource, TemplateError> {
+    fn resource(&self, logical: &str) -> Result<&'a Resource, TemplateError> {
         self.template
             .resources
             .get(logical)
-            .ok_or_else(|| broken(format!("there is no resource {logical}")))
+            .ok_or_else(|| TemplateError::Intrinsic(format!("there is no resource {logical}")))
     }
 
     fn collect(&self, value: &Value, found: &mut BTreeSet<&'a str>) {
@@ -219,9 +208,8 @@ impl<'a> Resolver<'a> {
                     Some(("Fn::GetAtt", Value::String(path))) => {
                         path.split('.').next().into_iter().for_each(note);
                     }
-                    Some(("Fn::Sub", sub)) => {
-                        let pattern = sub.as_str().or_else(|| sub.get(0).and_then(Value::as_str));
-                        for part in parts(pattern.unwrap_or_default()) {
+                    Some(("Fn::Sub", Value::String(pattern))) => {
+                        for part in parts(pattern) {
                             if let Part::Name(name) = part {
                                 note(name.split('.').next().unwrap_or(name));
                             }
@@ -236,7 +224,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// `None` is `AWS::NoValue`: whoever holds it drops the entry.
     fn resolve(&self, value: &Value) -> Resolved {
         match value {
             Value::Object(map) => match single(map) {
@@ -268,7 +255,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn intrinsic(&self, name: &str, argument: &Value) -> Resolved {
-        let wrong = || broken(format!("{name} {argument} does not read"));
+        let wrong =
+            || TemplateError::Intrinsic(format!("{name} has invalid arguments: {argument}"));
         match name {
             "Ref" => self.reference(argument.as_str().ok_or_else(wrong)?),
             "Fn::GetAtt" => {
@@ -284,15 +272,7 @@ impl<'a> Resolver<'a> {
                 self.attribute(resource, attribute)
                     .map(|value| Some(Value::String(value)))
             }
-            "Fn::Sub" => match argument {
-                Value::String(pattern) => self.sub(pattern, &Map::new()),
-                _ => match argument.as_array().map(Vec::as_slice) {
-                    Some([Value::String(pattern), Value::Object(variables)]) => {
-                        self.sub(pattern, variables)
-                    }
-                    _ => Err(wrong()),
-                },
-            },
+            "Fn::Sub" => self.sub(argument.as_str().ok_or_else(wrong)?),
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
                 Some([Value::String(condition), yes, no]) => {
                     self.resolve(if self.condition(condition)? { yes } else { no })
@@ -313,21 +293,21 @@ impl<'a> Resolver<'a> {
     }
 
     fn reference(&self, name: &str) -> Resolved {
-        let stage = &self.stage;
-        let pseudo = match name {
+        let pseudo = &self.pseudo;
+        let value = match name {
             "AWS::NoValue" => return Ok(None),
-            "AWS::Region" => Some(stage.region.clone()),
-            "AWS::AccountId" => Some(stage.account_id.clone()),
+            "AWS::Region" => Some(pseudo.region.clone()),
+            "AWS::AccountId" => Some(pseudo.account_id.clone()),
             "AWS::Partition" => Some("aws".to_owned()),
             "AWS::URLSuffix" => Some("amazonaws.com".to_owned()),
-            "AWS::StackName" => Some(stage.stack_name.clone()),
+            "AWS::StackName" => Some(pseudo.stack_name.clone()),
             "AWS::StackId" => Some(format!(
                 "arn:aws:cloudformation:{}:{}:stack/{}/local",
-                stage.region, stage.account_id, stage.stack_name
+                pseudo.region, pseudo.account_id, pseudo.stack_name
             )),
             _ => None,
         };
-        if let Some(value) = pseudo {
+        if let Some(value) = value {
             return Ok(Some(Value::String(value)));
         }
         if let Some(value) = self.parameters.reference(name) {
@@ -335,8 +315,8 @@ impl<'a> Resolver<'a> {
         }
         match self.physical.get(name) {
             Some(physical) => Ok(Some(Value::String(physical.reference.clone()))),
-            None => Err(broken(format!(
-                "Ref {name} names neither a parameter nor a resource that exists here"
+            None => Err(TemplateError::Intrinsic(format!(
+                "Ref {name} names neither a parameter nor a created resource"
             ))),
         }
     }
@@ -346,12 +326,12 @@ impl<'a> Resolver<'a> {
             .physical
             .get(resource)
             .and_then(|physical| physical.attributes.get(attribute));
-        value
-            .cloned()
-            .ok_or_else(|| broken(format!("GetAtt {resource}.{attribute} has no value here")))
+        value.cloned().ok_or_else(|| {
+            TemplateError::Intrinsic(format!("GetAtt {resource}.{attribute} has no value"))
+        })
     }
 
-    fn sub(&self, pattern: &str, variables: &Map<String, Value>) -> Resolved {
+    fn sub(&self, pattern: &str) -> Resolved {
         let mut out = String::new();
         for part in parts(pattern) {
             match part {
@@ -362,9 +342,7 @@ impl<'a> Resolver<'a> {
                     out.push('}');
                 }
                 Part::Name(name) => {
-                    let value = if let Some(value) = variables.get(name) {
-                        self.resolve(value)?
-                    } else if let (false, Some((resource, attribute))) =
+                    let value = if let (false, Some((resource, attribute))) =
                         (name.contains("::"), name.split_once('.'))
                     {
                         Some(Value::String(self.attribute(resource, attribute)?))
@@ -372,10 +350,9 @@ impl<'a> Resolver<'a> {
                         self.reference(name)?
                     };
                     let value = value.as_ref().and_then(text);
-                    out.push_str(
-                        &value
-                            .ok_or_else(|| broken(format!("${{{name}}} in Fn::Sub is no text")))?,
-                    );
+                    out.push_str(&value.ok_or_else(|| {
+                        TemplateError::Intrinsic(format!("${{{name}}} in Fn::Sub is not a scalar"))
+                    })?);
                 }
             }
         }
@@ -384,11 +361,14 @@ impl<'a> Resolver<'a> {
 
     fn condition(&self, name: &str) -> Result<bool, TemplateError> {
         let condition = self.template.conditions.get(name);
-        self.truth(condition.ok_or_else(|| broken(format!("there is no condition {name}")))?)
+        self.truth(
+            condition
+                .ok_or_else(|| TemplateError::Intrinsic(format!("there is no condition {name}")))?,
+        )
     }
 
     fn truth(&self, value: &Value) -> Result<bool, TemplateError> {
-        let wrong = || broken(format!("{value} is no condition"));
+        let wrong = || TemplateError::Intrinsic(format!("{value} is not a condition"));
         let (name, argument) = value.as_object().and_then(single).ok_or_else(wrong)?;
         let arguments = argument.as_array().map(Vec::as_slice);
         match (name, arguments) {
@@ -403,7 +383,7 @@ impl<'a> Resolver<'a> {
             ("Fn::Equals", Some([left, right])) => {
                 let side = |value| {
                     let value = self.resolve(value)?.unwrap_or(Value::Null);
-                    // `1` and `"1"` are the same to CloudFormation.
+                    // CloudFormation compares `1` and `"1"` as equal.
                     Ok::<_, TemplateError>(text(&value).map_or(value, Value::String))
                 };
                 Ok(side(left)? == side(right)?)
@@ -411,79 +391,6 @@ impl<'a> Resolver<'a> {
             _ => Err(wrong()),
         }
     }
-}
-
-/// The functions of nothing but their arguments, which are resolved already.
-fn pure(name: &str, arguments: &Value, mappings: &Value) -> Result<Value, TemplateError> {
-    let wrong = || broken(format!("{name} {arguments} does not read"));
-    let list = arguments.as_array().map(Vec::as_slice).ok_or_else(wrong)?;
-    match (name, list) {
-        ("Fn::Join", [Value::String(between), Value::Array(items)]) => {
-            let items: Option<Vec<String>> = items.iter().map(text).collect();
-            Ok(Value::String(items.ok_or_else(wrong)?.join(between)))
-        }
-        ("Fn::Split", [Value::String(at), Value::String(whole)]) => Ok(Value::Array(
-            whole
-                .split(at.as_str())
-                .map(|part| Value::String(part.to_owned()))
-                .collect(),
-        )),
-        ("Fn::Select", [index, Value::Array(items)]) => {
-            let index: Option<usize> = text(index).and_then(|index| index.trim().parse().ok());
-            index
-                .and_then(|index| items.get(index))
-                .cloned()
-                .ok_or_else(wrong)
-        }
-        ("Fn::FindInMap", [Value::String(map), first, second]) => {
-            let found = text(first)
-                .zip(text(second))
-                .and_then(|(first, second)| mappings.get(map)?.get(first)?.get(second));
-            found.cloned().ok_or_else(wrong)
-        }
-        _ => Err(broken(format!(
-            "{name} is not known here, or its arguments do not read: {arguments}"
-        ))),
-    }
-}
-
-fn broken(reason: String) -> TemplateError {
-    TemplateError::Intrinsic(reason)
-}
-
-/// Name and argument, if the map is one intrinsic function.
-fn single(map: &Map<String, Value>) -> Option<(&str, &Value)> {
-    let mut entries = map.iter();
-    match (entries.next(), entries.next()) {
-        (Some((name, argument)), None) => Some((name, argument)),
-        _ => None,
-    }
-}
-
-enum Part<'a> {
-    Text(&'a str),
-    Name(&'a str),
-    /// `${!Name}`, which stands for `${Name}`.
-    Literal(&'a str),
-}
-
-fn parts(pattern: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
-    let mut rest = pattern;
-    while let Some(start) = rest.find("${") {
-        let Some(length) = rest[start + 2..].find('}') else {
-            break;
-        };
-        let name = &rest[start + 2..start + 2 + length];
-        parts.push(Part::Text(&rest[..start]));
-        parts.push(match name.strip_prefix('!') {
-            Some(literal) => Part::Literal(literal),
-            None => Part::Name(name.trim()),
-        });
-        rest = &rest[start + 2 + length + 1..];
-    }
-    parts.push(Part::Text(rest));
-    parts
 }
 
 #[cfg(test)]
@@ -495,7 +402,6 @@ mod tests {
     const TEMPLATE: &str = "
 Parameters:
   Mode: {Type: String, Default: automatic}
-  Urls: {Type: CommaDelimitedList, Default: 'a, b'}
 Mappings:
   Sizes: {automatic: {Wait: 30}}
 Conditions:
@@ -509,15 +415,13 @@ Resources:
   Gone: {Type: 'AWS::SQS::Queue', Condition: Never}
 Outputs:
   Sub: {Value: !Sub 'https://${Queue}/${Queue.Arn}/${!Literal}/${AWS::Region}'}
-  Mapped: {Value: !Sub ['${A}-${Mode}', {A: !Join ['+', !Ref Urls]}]}
-  Picked: {Value: !Select [1, !Split ['/', 'x/y']]}
   Chosen: {Value: !If [Never, wrong, !If [Always, right, wrong]]}
   Nothing: {Value: !If [Always, !Ref 'AWS::NoValue', x]}
   Hidden: {Condition: Never, Value: !Ref Gone}
 ";
 
-    fn stage() -> Stage {
-        Stage {
+    fn pseudo() -> PseudoParameters {
+        PseudoParameters {
             region: "us-east-1".into(),
             account_id: "000000000000".into(),
             stack_name: "dev".into(),
@@ -525,18 +429,16 @@ Outputs:
     }
 
     #[test]
-    fn every_function_gives_what_cloudformation_gives() {
+    fn intrinsic_functions_resolve_as_in_cloudformation() {
         let template = Template::parse(TEMPLATE).unwrap();
         let parameters = template.parameters(&BTreeMap::new()).unwrap();
-        let mut resolver = Resolver::new(&template, &parameters, stage());
+        let mut resolver = Resolver::new(&template, &parameters, pseudo());
         resolver.define("Queue", Physical::new("http://q", "arn:q"));
         let outputs = resolver.outputs().unwrap();
         assert_eq!(
             serde_json::to_value(outputs).unwrap(),
             json!({
                 "Sub": "https://http://q/arn:q/${Literal}/us-east-1",
-                "Mapped": "a+b-automatic",
-                "Picked": "y",
                 "Chosen": "right",
             })
         );
@@ -545,10 +447,10 @@ Outputs:
     }
 
     #[test]
-    fn a_resource_waits_for_what_it_names() {
+    fn resource_needs_the_resources_it_names() {
         let template = Template::parse(TEMPLATE).unwrap();
         let parameters = template.parameters(&BTreeMap::new()).unwrap();
-        let mut resolver = Resolver::new(&template, &parameters, stage());
+        let mut resolver = Resolver::new(&template, &parameters, pseudo());
         assert_eq!(resolver.references("Queue"), BTreeSet::from(["Dead"]));
         let error = resolver.declaration("Queue").unwrap_err().to_string();
         assert!(error.contains("Dead.Arn"), "{error}");
@@ -557,6 +459,70 @@ Outputs:
             panic!()
         };
         assert_eq!(queue.visibility_timeout, Some(30));
-        assert_eq!(queue.redrive.unwrap().dead_letter_arn, "arn:d");
+        assert_eq!(
+            queue.redrive_policy.unwrap().dead_letter_target_arn,
+            "arn:d"
+        );
+    }
+
+    const FUNCTION: &str = "
+Parameters:
+  Wait: {Type: Number, Default: 60}
+Globals:
+  Function:
+    Timeout: 10
+    Environment: {Variables: {SHARED: yes-please, ROW: shared}}
+Resources:
+  Work:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: work}}
+    Properties:
+      Timeout: !Ref Wait
+      Policies: [{Statement: [{Resource: !GetAtt Unknown.Arn}]}]
+      Environment: {Variables: {ROW: own, QUEUE: !Ref Queue, COUNT: 3}}
+      Events:
+        Any: {Type: HttpApi, Properties: {ApiId: !Ref Api, Path: '/v1/{proxy+}', Method: any}}
+        Jobs: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, BatchSize: 1,
+          FunctionResponseTypes: [ReportBatchItemFailures], ScalingConfig: {MaximumConcurrency: 4}}}
+        Nightly: {Type: ScheduleV2, Properties: {RoleArn: !GetAtt Role.Arn}}
+  Queue: {Type: 'AWS::SQS::Queue'}
+  Api: {Type: 'AWS::Serverless::HttpApi'}
+";
+
+    #[test]
+    fn function_overrides_globals() {
+        let template = Template::parse(FUNCTION).unwrap();
+        let parameters = template.parameters(&BTreeMap::new()).unwrap();
+        let mut resolver = Resolver::new(&template, &parameters, pseudo());
+        resolver.define("Queue", Physical::new("http://q", "arn:q"));
+        resolver.define("Api", Physical::default());
+        let function = resolver.function("Work").unwrap();
+        assert_eq!((function.binary.as_str(), function.timeout), ("work", 60));
+        let expected = [
+            ("COUNT", "3"),
+            ("QUEUE", "http://q"),
+            ("ROW", "own"),
+            ("SHARED", "yes-please"),
+        ];
+        assert_eq!(
+            function.variables,
+            BTreeMap::from(expected.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        );
+        assert_eq!(
+            function.routes,
+            [resources::Route {
+                method: "ANY".into(),
+                path: "/v1/{proxy+}".into()
+            }]
+        );
+        assert_eq!(
+            function.sources,
+            [resources::QueueSource {
+                queue_arn: "arn:q".into(),
+                batch_size: 1,
+                maximum_concurrency: Some(4),
+                reports_failures: true
+            }]
+        );
     }
 }

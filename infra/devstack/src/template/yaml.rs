@@ -1,18 +1,18 @@
-//! YAML with CloudFormation's short tags, as JSON in the long form: `!Ref X` becomes `{"Ref": "X"}`.
+//! Converts YAML with CloudFormation's short tags to JSON in the long form: `!Ref X` becomes `{"Ref": "X"}`.
 
 use saphyr::{LoadableYamlNode as _, ScalarOwned, YamlOwned};
 use serde_json::{Map, Number, Value, json};
 
-use super::TemplateError;
+use super::error::TemplateError;
 
-/// Reads the one document of `text`.
-pub(super) fn read(text: &str) -> Result<Value, TemplateError> {
+/// Parses a text that contains one YAML document.
+pub(super) fn parse(text: &str) -> Result<Value, TemplateError> {
     let documents =
         YamlOwned::load_from_str(text).map_err(|error| TemplateError::Yaml(error.to_string()))?;
     match documents.as_slice() {
         [document] => convert(document),
         _ => Err(TemplateError::Yaml(format!(
-            "it holds {} documents",
+            "it contains {} documents",
             documents.len()
         ))),
     }
@@ -38,10 +38,10 @@ fn convert(node: &YamlOwned) -> Result<Value, TemplateError> {
             for (key, value) in entries {
                 let key = match convert(key)? {
                     Value::String(key) => key,
-                    // A mapping keyed by account ids or ports.
+                    // Keys such as ports and account ids.
                     Value::Number(key) => key.to_string(),
                     Value::Bool(key) => key.to_string(),
-                    other => return Err(TemplateError::Yaml(format!("{other} is used as a key"))),
+                    other => return Err(TemplateError::Yaml(format!("{other} is not a key"))),
                 };
                 map.insert(key, convert(value)?);
             }
@@ -51,14 +51,10 @@ fn convert(node: &YamlOwned) -> Result<Value, TemplateError> {
             intrinsic(&tag.suffix, convert(node)?)?
         }
         YamlOwned::Tagged(tag, _) => {
-            return Err(TemplateError::Yaml(format!(
-                "the tag {tag:?} is not CloudFormation's"
-            )));
+            return Err(TemplateError::Yaml(format!("unknown tag {tag:?}")));
         }
         YamlOwned::Alias(_) | YamlOwned::BadValue => {
-            return Err(TemplateError::Yaml(
-                "a scalar or an alias does not read".into(),
-            ));
+            return Err(TemplateError::Yaml("invalid scalar or alias".into()));
         }
     })
 }
@@ -70,14 +66,14 @@ fn intrinsic(tag: &str, value: Value) -> Result<Value, TemplateError> {
     };
     let value = match (tag, value) {
         ("GetAtt", Value::String(path)) => {
-            let (resource, attribute) = path
-                .split_once('.')
-                .ok_or_else(|| TemplateError::Yaml(format!("!GetAtt {path} names no attribute")))?;
+            let (resource, attribute) = path.split_once('.').ok_or_else(|| {
+                TemplateError::Yaml(format!("!GetAtt {path} does not name an attribute"))
+            })?;
             json!([resource, attribute])
         }
         (_, value) => value,
     };
-    Ok(Value::Object(Map::from_iter([(name, value)])))
+    Ok(json!({ name: value }))
 }
 
 #[cfg(test)]
@@ -86,30 +82,25 @@ mod tests {
 
     #[test]
     fn short_tags_become_the_long_form() {
-        let value = read(
+        let value = parse(
             "A: !Ref X\nB: !GetAtt Q.Arn\nC: !GetAtt [Q, Arn]\nD: !If [Is, !Sub '${X}!', !Ref 'AWS::NoValue']\n\
              E: {'Fn::Join': [',', [1, '2']]}\nF: !Not [!Condition Is]\n",
-        )
-        .unwrap();
-        assert_eq!(
-            value,
-            json!({
-                "A": {"Ref": "X"},
-                "B": {"Fn::GetAtt": ["Q", "Arn"]},
-                "C": {"Fn::GetAtt": ["Q", "Arn"]},
-                "D": {"Fn::If": ["Is", {"Fn::Sub": "${X}!"}, {"Ref": "AWS::NoValue"}]},
-                "E": {"Fn::Join": [",", [1, "2"]]},
-                "F": {"Fn::Not": [{"Condition": "Is"}]},
-            })
         );
+        let expected = json!({
+            "A": {"Ref": "X"},
+            "B": {"Fn::GetAtt": ["Q", "Arn"]},
+            "C": {"Fn::GetAtt": ["Q", "Arn"]},
+            "D": {"Fn::If": ["Is", {"Fn::Sub": "${X}!"}, {"Ref": "AWS::NoValue"}]},
+            "E": {"Fn::Join": [",", [1, "2"]]},
+            "F": {"Fn::Not": [{"Condition": "Is"}]},
+        });
+        assert_eq!(value.unwrap(), expected);
     }
 
     #[test]
-    fn dates_and_quoted_numbers_stay_text() {
-        let value = read("V: 2010-09-09\nW: '012345678901'\nX: 10\nY: false\n").unwrap();
-        assert_eq!(
-            value,
-            json!({"V": "2010-09-09", "W": "012345678901", "X": 10, "Y": false})
-        );
+    fn dates_and_quoted_numbers_remain_text() {
+        let value = parse("V: 2010-09-09\nW: '012345678901'\nX: 10\nY: false\n").unwrap();
+        let expected = json!({"V": "2010-09-09", "W": "012345678901", "X": 10, "Y": false});
+        assert_eq!(value, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! A deployed stack: CloudFormation knows its outputs, parameters and resources.
+//! Loads the description of a deployed stack from CloudFormation.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::Client;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, Environment, Variables};
 
-use super::{CommandLine, Deployment, Description, sdk_http_client};
+use super::stack::{CommandLine, Deployment, Description, sdk_http_client};
 use crate::arguments::Target;
 
 pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployment> {
@@ -21,10 +21,10 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
     }
     let sdk = loader.load().await;
     if sdk.region().is_none() {
-        bail!("no AWS region is configured: give --region, or set AWS_REGION");
+        bail!("no AWS region is configured: pass --region or set AWS_REGION");
     }
     let description = describe(&Client::new(&sdk), name).await?;
-    // Where `shared/store` looks for endpoints that are not AWS's own.
+    // `Environment` builds clients for these endpoints.
     let variables: HashMap<String, String> = std::env::vars()
         .filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"))
         .collect();
@@ -33,15 +33,15 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
         sdk,
         clock: Clock::default(),
     };
-    let mut after = String::new();
+    let mut suffix = String::new();
     if let Some(profile) = &target.profile {
-        after += &format!(" --profile {profile}");
+        suffix += &format!(" --profile {profile}");
     }
     if let Some(region) = &target.region {
-        after += &format!(" --region {region}");
+        suffix += &format!(" --region {region}");
     }
     let command_line = CommandLine {
-        after,
+        suffix,
         ..CommandLine::default()
     };
     Deployment::new(
@@ -58,20 +58,20 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
 async fn describe(client: &Client, name: &str) -> anyhow::Result<Description> {
     let stacks = client.describe_stacks().stack_name(name).send().await;
     let stacks = match stacks {
-        Ok(answer) => answer.stacks.unwrap_or_default(),
+        Ok(response) => response.stacks.unwrap_or_default(),
         Err(error) => {
-            let failure = AwsError::from_sdk("DescribeStacks", &error);
-            // CloudFormation's way to say that there is none.
-            if failure.code() == "ValidationError" {
-                bail!("there is no stack {name} in this account and region");
+            let error = AwsError::from_sdk("DescribeStacks", &error);
+            // CloudFormation's code for a stack that does not exist.
+            if error.code() == "ValidationError" {
+                bail!("stack {name} does not exist in this account and region");
             }
-            return Err(failure).with_context(|| format!("the stack {name} can't be described"));
+            return Err(error).with_context(|| format!("failed to describe stack {name}"));
         }
     };
     let stack = stacks
         .into_iter()
         .next()
-        .with_context(|| format!("there is no stack {name} in this account and region"))?;
+        .with_context(|| format!("stack {name} does not exist in this account and region"))?;
     let outputs = stack.outputs.unwrap_or_default().into_iter();
     let parameters = stack.parameters.unwrap_or_default().into_iter();
     Ok(Description {
@@ -79,7 +79,7 @@ async fn describe(client: &Client, name: &str) -> anyhow::Result<Description> {
             .filter_map(|output| Some((output.output_key?, output.output_value?)))
             .collect(),
         parameters: parameters
-            .filter_map(|given| Some((given.parameter_key?, given.parameter_value?)))
+            .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?)))
             .collect(),
         resources: resources(client, name).await?,
     })
@@ -92,16 +92,16 @@ async fn resources(client: &Client, name: &str) -> anyhow::Result<BTreeMap<Strin
         .into_paginator()
         .items()
         .send();
-    let mut found = BTreeMap::new();
+    let mut resources = BTreeMap::new();
     while let Some(resource) = pages.next().await {
         let resource = resource
             .map_err(|error| AwsError::from_sdk("ListStackResources", &error))
-            .with_context(|| format!("the resources of {name} can't be listed"))?;
+            .with_context(|| format!("failed to list the resources of {name}"))?;
         if let (Some(logical), Some(physical)) =
             (resource.logical_resource_id, resource.physical_resource_id)
         {
-            found.insert(logical, physical);
+            resources.insert(logical, physical);
         }
     }
-    Ok(found)
+    Ok(resources)
 }

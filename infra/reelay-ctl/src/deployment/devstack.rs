@@ -1,4 +1,4 @@
-//! A devstack: its `/_dev/config` says what CloudFormation would, and where its engines are.
+//! Loads the description of a devstack from `/_dev/config`.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use reelay_runtime::environment::{Clock, Environment, Variables};
 use serde::Deserialize;
 use url::Url;
 
-use super::{CommandLine, Deployment, Description, http_client};
+use super::stack::{CommandLine, Deployment, Description, http_client};
 use crate::arguments::Target;
 
-/// What is needed of `/_dev/config`. It holds secrets as well; they are not even read.
+/// The fields of `/_dev/config` that this tool needs. Its secrets are not deserialized.
 #[derive(Deserialize)]
 struct DevConfig {
     region: String,
@@ -38,15 +38,15 @@ struct Endpoints {
 }
 
 pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deployment> {
-    let at = url.join("/_dev/config").context("the URL has no path")?;
-    let answer = http_client(None)?
-        .get(at)
+    let config_url = url.join("/_dev/config").context("invalid devstack URL")?;
+    let response = http_client(None)?
+        .get(config_url)
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)
-        .with_context(|| format!("no devstack answers at {url}: start one with `cargo run`"))?;
-    let config: DevConfig = serde_json::from_slice(&answer.bytes().await?)
-        .context("what answers there is no devstack of this version")?;
+        .with_context(|| format!("no devstack at {url}: start one with `cargo run`"))?;
+    let config: DevConfig = serde_json::from_slice(&response.bytes().await?)
+        .context("the response is not from a devstack of this version")?;
     let keys = Credentials::new(
         &config.credentials.access_key_id,
         &config.credentials.secret_access_key,
@@ -73,12 +73,12 @@ pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deploymen
         .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone())),
     );
     let command_line = CommandLine {
-        // These open nothing but engines on loopback, and are the same everywhere.
-        before: format!(
+        // Public test credentials of the emulators on loopback.
+        prefix: format!(
             "AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} ",
             config.credentials.access_key_id, config.credentials.secret_access_key
         ),
-        after: format!(" --region {}", config.region),
+        suffix: format!(" --region {}", config.region),
         endpoints: [
             ("dynamodb", endpoints.dynamodb),
             ("s3api", endpoints.s3),

@@ -1,4 +1,4 @@
-//! The API from outside: whether it answers, and whether it knows Zoom from somebody else.
+//! Checks the API from outside: health, and signed and unsigned webhook requests.
 
 use reelay_domain::webhook::{endpoint_validation, signature};
 use reqwest::StatusCode;
@@ -9,72 +9,72 @@ use super::finding::Finding;
 use super::secrets::ZoomApp;
 use crate::deployment::Deployment;
 
-/// The two routes that Zoom posts to: names of outputs, and of checks.
+/// Zoom's webhook routes: stack output and prefix of the check names.
 const ROUTES: [(&str, &str); 2] = [("WebhookUrl", "webhook"), ("DeauthorizeUrl", "deauthorize")];
 
-pub(super) async fn examine(
+pub(super) async fn check(
     deployment: &Deployment,
     zoom: Option<&ZoomApp>,
 ) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![health(deployment).await?];
     for (output, name) in ROUTES {
-        findings.push(unsigned(deployment, output, name).await?);
+        findings.push(unsigned_event(deployment, output, name).await?);
     }
     match zoom {
         Some(zoom) => {
             findings.push(validation(deployment, &zoom.webhook_secret).await?);
             for (output, name) in ROUTES {
-                findings.push(event(deployment, output, name, &zoom.webhook_secret).await?);
+                findings.push(signed_event(deployment, output, name, &zoom.webhook_secret).await?);
             }
         }
         None => findings.push(Finding::warn(
             "webhook.signed",
-            "not asked",
-            "without a webhook secret nothing can be signed as Zoom does.",
-            "mend secret.zoom first.",
+            "not checked",
+            "requests cannot be signed without the webhook secret.",
+            "fix secret.zoom first.",
         )),
     }
     Ok(findings)
 }
 
 async fn health(deployment: &Deployment) -> anyhow::Result<Finding> {
-    let mut url = deployment.reached_at("ApiUrl")?;
+    let mut url = deployment.endpoint("ApiUrl")?;
     let base = url.path().trim_end_matches('/').trim_end_matches("/v1");
     let path = format!("{base}/healthz");
     url.set_path(&path);
-    let logs = deployment.logs("app-api", None);
+    let logs = deployment.logs_command("app-api", None);
     Ok(match deployment.http.get(url.clone()).send().await {
-        Ok(answer) if answer.status() == StatusCode::OK => {
-            Finding::ok("api.health", format!("GET {url} answers 200"))
+        Ok(response) if response.status() == StatusCode::OK => {
+            Finding::ok("api.health", format!("GET {url} responds 200"))
         }
-        Ok(answer) => Finding::fail(
+        Ok(response) => Finding::fail(
             "api.health",
-            format!("GET {url} answers {}", answer.status().as_u16()),
-            "the address leads somewhere, but not to a function that works.",
-            format!("look into its logs: {logs}"),
+            format!("GET {url} responds {}", response.status().as_u16()),
+            "the URL does not reach a working API function.",
+            format!("read the logs: {logs}"),
         ),
         Err(error) => Finding::fail(
             "api.health",
-            format!("GET {url}: {}", unreachable(&error)),
-            "neither browsers nor Zoom nor the app reach the stack under this address.",
-            "if PublicUrl is set, its domain must lead to the API (a custom domain, and its DNS record). From an \
-             emulator, give its address with --api-url.",
+            format!("GET {url}: {}", connection_failure(&error)),
+            "browsers, Zoom and the app cannot reach the stack at this URL.",
+            "if PublicUrl is set, point its domain at the API (API Gateway custom domain and DNS record). For an \
+             emulator, pass its URL with --api-url.",
         ),
     })
 }
 
-/// Why there was no answer. The error's own text holds the URL, which is said already, or has a token in it.
-pub(super) fn unreachable(error: &reqwest::Error) -> &'static str {
+/// Describes a failed request without its URL, which may contain a token.
+pub(super) fn connection_failure(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
-        "no answer in time"
+        "timeout"
     } else if error.is_connect() {
         "no connection"
     } else {
-        "no answer that can be read"
+        "invalid response"
     }
 }
 
-struct Answer {
+struct Response {
     status: u16,
     body: String,
 }
@@ -84,11 +84,11 @@ async fn post(
     output: &str,
     body: &Value,
     secret: Option<&SecretString>,
-) -> anyhow::Result<Result<Answer, &'static str>> {
+) -> anyhow::Result<Result<Response, &'static str>> {
     let bytes = body.to_string().into_bytes();
     let mut request = deployment
         .http
-        .post(deployment.reached_at(output)?)
+        .post(deployment.endpoint(output)?)
         .header("content-type", "application/json; charset=utf-8");
     if let Some(secret) = secret {
         let timestamp = deployment.environment.clock.now().as_second().to_string();
@@ -97,129 +97,140 @@ async fn post(
             .header("x-zm-request-timestamp", timestamp)
             .header("x-zm-signature", signature.expose_secret());
     }
-    let answer = match request.body(bytes).send().await {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Err(unreachable(&error))),
+    let response = match request.body(bytes).send().await {
+        Ok(response) => response,
+        Err(error) => return Ok(Err(connection_failure(&error))),
     };
-    let status = answer.status().as_u16();
-    let body = answer.text().await.unwrap_or_default();
-    Ok(Ok(Answer { status, body }))
+    let status = response.status().as_u16();
+    let body = response.text().await.unwrap_or_default();
+    Ok(Ok(Response { status, body }))
 }
 
-fn harmless(deployment: &Deployment) -> Value {
+/// Builds an event that Reelay ignores.
+fn ignored_event(deployment: &Deployment) -> Value {
     let now = deployment.environment.clock.now().as_millisecond();
     json!({"event": "reelay.doctor", "event_ts": now, "payload": {}})
 }
 
-/// Somebody who is not Zoom.
-async fn unsigned(deployment: &Deployment, output: &str, name: &str) -> anyhow::Result<Finding> {
+async fn unsigned_event(
+    deployment: &Deployment,
+    output: &str,
+    name: &str,
+) -> anyhow::Result<Finding> {
     let check = format!("{name}.unsigned");
-    let answer = post(deployment, output, &harmless(deployment), None).await?;
-    let logs = logs(deployment);
-    Ok(match answer {
-        Ok(Answer { status: 401, .. }) => {
-            Finding::ok(check, "an event without a signature is refused with 401")
+    let response = post(deployment, output, &ignored_event(deployment), None).await?;
+    Ok(match response {
+        Ok(Response { status: 401, .. }) => {
+            Finding::ok(check, "an unsigned event is rejected with 401")
         }
-        Ok(Answer { status: 503, .. }) => Finding::warn(
+        Ok(Response { status: 503, .. }) => Finding::warn(
             check,
-            "an event without a signature is answered 503",
-            "the function has no webhook secret to check against.",
-            "mend secret.zoom; the function reads it again within five minutes.",
+            "an unsigned event gets response 503",
+            "the function has no webhook secret to verify signatures.",
+            "fix secret.zoom; the function reloads the secret within five minutes.",
         ),
-        Ok(Answer { status, .. }) if (200..300).contains(&status) => Finding::fail(
+        Ok(Response { status, .. }) if (200..300).contains(&status) => Finding::fail(
             check,
-            format!("an event without a signature is answered {status}"),
-            "whatever answers there takes events from anybody. It is not Reelay's webhook function.",
+            format!("an unsigned event gets response {status}"),
+            "this endpoint accepts forged events. It is not Reelay's webhook function.",
             format!(
-                "see where {} leads, and switch that off.",
+                "find out which server {} reaches, and shut it down.",
                 deployment.output(output)?
             ),
         ),
-        Ok(Answer { status, .. }) => Finding::fail(
+        Ok(Response { status, .. }) => Finding::fail(
             check,
-            format!("an event without a signature is answered {status}"),
-            "the route does not lead to Reelay's webhook function, or it does not work.",
-            logs,
+            format!("an unsigned event gets response {status}"),
+            "the route does not reach Reelay's webhook function, or the function fails.",
+            read_logs(deployment),
         ),
-        Err(why) => Finding::fail(
+        Err(reason) => Finding::fail(
             check,
-            format!("POST {}: {why}", deployment.output(output)?),
-            "Zoom reaches it no better, and gives an event up after three more attempts.",
-            "mend api.health first.",
+            format!("POST {}: {reason}", deployment.output(output)?),
+            "Zoom probably cannot reach it either, and drops an event after three retries.",
+            "fix api.health first.",
         ),
     })
 }
 
-fn logs(deployment: &Deployment) -> String {
-    format!("look into its logs: {}", deployment.logs("webhook", None))
+fn read_logs(deployment: &Deployment) -> String {
+    format!(
+        "read the logs: {}",
+        deployment.logs_command("webhook", None)
+    )
 }
 
-/// What was answered to something that was signed well.
-fn refused(deployment: &Deployment, check: &str, what: &str, answer: &Answer) -> Finding {
-    let found = format!("{what} is answered {}", answer.status);
-    match answer.status {
+/// Explains why a correctly signed request was rejected.
+fn rejected(deployment: &Deployment, check: &str, request: &str, response: &Response) -> Finding {
+    let observed = format!("{request} gets response {}", response.status);
+    match response.status {
         401 => Finding::fail(
             check,
-            found,
-            "the function knows another webhook secret than the one that is stored, or its clock and yours differ by \
-             more than five minutes.",
-            "if the secret was put a moment ago, wait five minutes and run this again. Else set your clock.",
+            observed,
+            "the function uses an older webhook secret than the stored one, or your clock is off by more than five \
+             minutes.",
+            "if you have just stored the secret, wait five minutes and run `reelay doctor` again. Otherwise correct your \
+             clock.",
         ),
         503 => Finding::fail(
             check,
-            found,
-            "the function can't read its secrets or can't store events. Zoom repeats what is answered so, three times.",
-            logs(deployment),
+            observed,
+            "the function cannot read its secrets or cannot store events. Zoom retries such an event three times.",
+            read_logs(deployment),
         ),
         _ => Finding::fail(
             check,
-            found,
-            "Zoom takes this for a failure.",
-            logs(deployment),
+            observed,
+            "Zoom treats this response as a failure.",
+            read_logs(deployment),
         ),
     }
 }
 
-/// Zoom's check of the endpoint.
+/// Sends Zoom's endpoint validation request.
 async fn validation(deployment: &Deployment, secret: &SecretString) -> anyhow::Result<Finding> {
     const CHECK: &str = "webhook.validation";
     let now = deployment.environment.clock.now().as_millisecond();
-    let plain = format!("{}{now}", endpoint_validation::DOCTOR_TOKEN_PREFIX);
+    let plain_token = format!("{}{now}", endpoint_validation::DOCTOR_TOKEN_PREFIX);
     let body = json!({
-        "event": "endpoint.url_validation", "event_ts": now, "payload": {"plainToken": plain},
+        "event": "endpoint.url_validation", "event_ts": now, "payload": {"plainToken": plain_token},
     });
-    let expected = json!(endpoint_validation::respond(secret, &plain));
+    let expected = json!(endpoint_validation::respond(secret, &plain_token));
     Ok(
         match post(deployment, "WebhookUrl", &body, Some(secret)).await? {
-            Ok(answer) if answer.status == 200 => {
-                let given: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-                if given == expected {
+            Ok(response) if response.status == 200 => {
+                let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+                if body == expected {
                     Finding::ok(
                         CHECK,
-                        "Zoom's check of the endpoint is answered as Zoom wants it",
+                        "the endpoint validation request gets the correct response",
                     )
                 } else {
                     Finding::fail(
                         CHECK,
-                        "Zoom's check of the endpoint is answered with another token",
-                        "Zoom does not accept the endpoint, and switches the subscription off.",
-                        logs(deployment),
+                        "the endpoint validation request gets a wrong token",
+                        "Zoom rejects the endpoint and disables the subscription.",
+                        read_logs(deployment),
                     )
                 }
             }
-            Ok(answer) => refused(deployment, CHECK, "Zoom's check of the endpoint", &answer),
-            Err(why) => Finding::fail(
+            Ok(response) => rejected(
+                deployment,
                 CHECK,
-                format!("no answer to Zoom's check of the endpoint: {why}"),
-                "Zoom does not accept the endpoint, and switches the subscription off.",
-                "mend api.health first.",
+                "the endpoint validation request",
+                &response,
+            ),
+            Err(reason) => Finding::fail(
+                CHECK,
+                format!("the endpoint validation request failed: {reason}"),
+                "Zoom rejects the endpoint and disables the subscription.",
+                "fix api.health first.",
             ),
         },
     )
 }
 
-/// An event that nobody acts upon.
-async fn event(
+async fn signed_event(
     deployment: &Deployment,
     output: &str,
     name: &str,
@@ -227,16 +238,16 @@ async fn event(
 ) -> anyhow::Result<Finding> {
     let check = format!("{name}.signed");
     Ok(
-        match post(deployment, output, &harmless(deployment), Some(secret)).await? {
-            Ok(Answer { status: 200, .. }) => {
-                Finding::ok(check, "a signed event is taken with 200")
+        match post(deployment, output, &ignored_event(deployment), Some(secret)).await? {
+            Ok(Response { status: 200, .. }) => {
+                Finding::ok(check, "a signed event is accepted with 200")
             }
-            Ok(answer) => refused(deployment, &check, "a signed event", &answer),
-            Err(why) => Finding::fail(
+            Ok(response) => rejected(deployment, &check, "a signed event", &response),
+            Err(reason) => Finding::fail(
                 check,
-                format!("POST {}: {why}", deployment.output(output)?),
-                "Zoom's events do not arrive.",
-                "mend api.health first.",
+                format!("POST {}: {reason}", deployment.output(output)?),
+                "Reelay receives no events from Zoom.",
+                "fix api.health first.",
             ),
         },
     )

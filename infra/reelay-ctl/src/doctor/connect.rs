@@ -1,4 +1,4 @@
-//! Connecting: the way from the app's button to Zoom's consent page, and what Zoom says to it.
+//! Checks the connect link, its redirect to Zoom's consent page, and the credentials of the Zoom app.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use reqwest::header::{LOCATION, SET_COOKIE};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::api::unreachable;
+use super::api::connection_failure;
 use super::finding::Finding;
 use super::secrets::ZoomApp;
 use crate::deployment::Deployment;
 use crate::manifest::Registration;
-use crate::tokens::{self, Wanted};
+use crate::token::{self, TokenRequest};
 
-/// The app user in whose name a connection is begun, and never finished.
-const NOBODY: &str = "reelay-doctor";
-/// So much of Zoom's page is looked at.
-const MOST_OF_PAGE: usize = 256 * 1024;
+/// App user of the test connection.
+const TEST_USER: &str = "reelay-doctor";
+/// Part of Zoom's page that is searched for an error number.
+const MAX_PAGE_BYTES: usize = 256 * 1024;
 
-pub(super) async fn examine(
+pub(super) async fn check(
     deployment: &Deployment,
     registration: &Registration,
     zoom: Option<&ZoomApp>,
@@ -32,9 +32,9 @@ pub(super) async fn examine(
     let Some(zoom) = zoom else {
         return Ok(vec![Finding::warn(
             "connect.redirect",
-            "not asked",
-            "without Zoom's credentials nobody can connect.",
-            "mend secret.zoom first.",
+            "not checked",
+            "users cannot connect without the Zoom app's credentials.",
+            "fix secret.zoom first.",
         )]);
     };
     let (finding, authorize) = redirect(deployment, registration, zoom).await?;
@@ -42,63 +42,63 @@ pub(super) async fn examine(
     if let Some(authorize) = authorize {
         findings.push(consent_page(deployment, registration, authorize).await);
     }
-    findings.push(client(deployment, registration, zoom).await?);
+    findings.push(client_credentials(deployment, registration, zoom).await?);
     Ok(findings)
 }
 
-/// Opens the connect link, and looks at where it leads.
+/// Opens a connect link and checks the redirect.
 async fn redirect(
     deployment: &Deployment,
     registration: &Registration,
     zoom: &ZoomApp,
 ) -> anyhow::Result<(Finding, Option<Url>)> {
     const CHECK: &str = "connect.redirect";
-    let wanted = Wanted {
-        audience: Audience::Connect,
-        life: SignedDuration::from_mins(1),
-        return_to: None,
-        once: false,
-    };
-    let token = match tokens::mint(deployment, &NOBODY.parse()?, wanted).await {
+    let request = TokenRequest::new(Audience::Connect, SignedDuration::from_mins(1));
+    let token = match token::mint(deployment, &TEST_USER.parse()?, request).await {
         Ok((token, _)) => token,
-        Err(why) => {
+        Err(error) => {
             let finding = Finding::warn(
                 CHECK,
-                "not asked",
-                format!("there is no connect token: {why:#}."),
-                "give one as said, or mend secret.app.",
+                "not checked",
+                format!("no connect token available: {error:#}."),
+                "set the environment variable if the app signs its own tokens; otherwise fix secret.app.",
             );
             return Ok((finding, None));
         }
     };
-    let mut url = deployment.reached_at("ConnectUrl")?;
+    let mut url = deployment.endpoint("ConnectUrl")?;
     url.query_pairs_mut()
         .append_pair("token", token.expose_secret());
-    let answer = match deployment.http.get(url).send().await {
-        Ok(answer) => answer,
+    let response = match deployment.http.get(url).send().await {
+        Ok(response) => response,
         Err(error) => {
             let finding = Finding::fail(
                 CHECK,
                 format!(
                     "GET {}: {}",
                     deployment.output("ConnectUrl")?,
-                    unreachable(&error)
+                    connection_failure(&error)
                 ),
-                "nobody can connect.",
-                "mend api.health first.",
+                "users cannot connect.",
+                "fix api.health first.",
             );
             return Ok((finding, None));
         }
     };
-    let header = |name| answer.headers().get(name).and_then(|it| it.to_str().ok());
-    let (Some(location), 302) = (header(LOCATION.as_str()), answer.status().as_u16()) else {
-        let page = header("x-reelay-error").unwrap_or("without a code");
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let (Some(location), 302) = (header(LOCATION.as_str()), response.status().as_u16()) else {
+        let code = header("x-reelay-error").unwrap_or("no error code");
         return Ok((
-            not_redirected(deployment, answer.status().as_u16(), page),
+            not_redirected(deployment, response.status().as_u16(), code),
             None,
         ));
     };
-    let problems = problems(
+    let result = check_redirect(
         deployment,
         registration,
         zoom,
@@ -106,12 +106,12 @@ async fn redirect(
         header(SET_COOKIE.as_str()),
     );
     let authorize = Url::parse(location).ok();
-    Ok(match problems {
+    Ok(match result {
         Ok(()) => (
             Finding::ok(
                 CHECK,
                 format!(
-                    "a connect link leads to Zoom with redirect_uri {}, PKCE and a signed state",
+                    "a connect link redirects to Zoom with redirect_uri {}, PKCE and state",
                     registration.redirect_url
                 ),
             ),
@@ -121,79 +121,80 @@ async fn redirect(
     })
 }
 
-fn not_redirected(deployment: &Deployment, status: u16, page: &str) -> Finding {
-    let logs = deployment.logs("oauth-start", None);
-    let (means, mend) = match page {
+fn not_redirected(deployment: &Deployment, status: u16, code: &str) -> Finding {
+    let logs = deployment.logs_command("oauth-start", None);
+    let (impact, fix) = match code {
         "connect_token_invalid" | "connect_token_expired" => (
-            "the function does not take a token that is signed with the stored app secret, or its clock and yours \
-             differ.",
-            "if the app secret was put a moment ago, wait five minutes and run this again. Else set your clock."
+            "the function rejects a token signed with the stored app secret, or your clock is wrong.",
+            "if you have just stored the app secret, wait five minutes and run `reelay doctor` again. Otherwise correct \
+             your clock."
                 .to_owned(),
         ),
         _ => (
-            "nobody can connect.",
-            format!("look into its logs: {logs}"),
+            "users cannot connect.",
+            format!("read the logs: {logs}"),
         ),
     };
     Finding::fail(
         "connect.redirect",
-        format!("a connect link is answered {status}, {page}, instead of a redirect to Zoom"),
-        means,
-        mend,
+        format!("a connect link gets response {status} ({code}) instead of a redirect to Zoom"),
+        impact,
+        fix,
     )
 }
 
-fn problems(
+fn check_redirect(
     deployment: &Deployment,
     registration: &Registration,
     zoom: &ZoomApp,
     location: &str,
     cookie: Option<&str>,
 ) -> Result<(), Box<Finding>> {
-    let fail = |found: String, means: &str, mend: String| {
+    let fail = |observed: String, impact: &str, fix: String| {
         Err(Box::new(Finding::fail(
             "connect.redirect",
-            found,
-            means,
-            mend,
+            observed,
+            impact,
+            fix,
         )))
     };
     let base = deployment.parameter("ZoomOAuthUrl").trim_end_matches('/');
     let Some(query) = location.strip_prefix(&format!("{base}/oauth/authorize?")) else {
         return fail(
-            format!("a connect link does not lead to {base}/oauth/authorize"),
-            "users are sent to somebody else than Zoom.",
-            "see what the parameter ZoomOAuthUrl says, and deploy with the right one.".to_owned(),
+            format!("a connect link does not redirect to {base}/oauth/authorize"),
+            "users are sent to a server that is not Zoom.",
+            "correct the parameter:\nsam deploy --parameter-overrides ZoomOAuthUrl=https://zoom.us"
+                .to_owned(),
         );
     };
     let pairs: HashMap<String, String> = Url::parse(&format!("https://zoom.invalid/?{query}"))
         .map(|url| url.query_pairs().into_owned().collect())
         .unwrap_or_default();
-    let given = |name: &str| pairs.get(name).map_or("", String::as_str);
-    if given("redirect_uri") != registration.redirect_url {
+    let parameter = |name: &str| pairs.get(name).map_or("", String::as_str);
+    if parameter("redirect_uri") != registration.redirect_url {
         return fail(
             format!(
-                "users are sent to Zoom with redirect_uri {}, but the output RedirectUrl is {}",
-                given("redirect_uri"),
+                "the redirect to Zoom has redirect_uri {}, but the output RedirectUrl is {}",
+                parameter("redirect_uri"),
                 registration.redirect_url
             ),
-            "Zoom refuses what is not registered letter by letter: nobody can connect.",
-            "the address in front of the API is another than the stack knows. Deploy with it:\nsam deploy \
+            "Zoom rejects a redirect URI that is not registered exactly: users cannot connect.",
+            "the stack does not know the public URL of its API. Deploy with it:\nsam deploy \
              --parameter-overrides PublicUrl=https://<your domain>"
                 .to_owned(),
         );
     }
-    if given("client_id") != zoom.client_id {
+    if parameter("client_id") != zoom.client_id {
         return fail(
-            "users are sent to Zoom with another client_id than the stored one".to_owned(),
-            "the function has read ZoomSecret before it was changed.",
-            "wait five minutes, and run this again.".to_owned(),
+            "the redirect to Zoom has another client_id than the stored one".to_owned(),
+            "the function has cached ZoomSecret from before it was changed.",
+            "wait five minutes and run `reelay doctor` again.".to_owned(),
         );
     }
-    let is_complete = given("response_type") == "code"
-        && given("code_challenge_method") == "S256"
-        && given("code_challenge").len() == 43
-        && !given("state").is_empty()
+    let is_complete = parameter("response_type") == "code"
+        && parameter("code_challenge_method") == "S256"
+        && parameter("code_challenge").len() == 43
+        && !parameter("state").is_empty()
         && cookie.is_some_and(|cookie| {
             cookie.starts_with("__Host-reelay-connect=")
                 && cookie.contains("Secure")
@@ -201,40 +202,43 @@ fn problems(
         });
     if !is_complete {
         return fail(
-            "the redirect to Zoom lacks PKCE, state or the browser's cookie".to_owned(),
-            "something between browser and function changes what it answers (a proxy, a CDN).",
-            "let the domain of PublicUrl lead to API Gateway itself.".to_owned(),
+            "the redirect to Zoom lacks PKCE, state or the cookie".to_owned(),
+            "a proxy or CDN between browser and function changes the response.",
+            "point the domain of PublicUrl directly at API Gateway.".to_owned(),
         );
     }
     Ok(())
 }
 
-/// Asks for Zoom's consent page, and goes no further.
+/// Requests Zoom's consent page without giving consent.
 async fn consent_page(
     deployment: &Deployment,
     registration: &Registration,
     authorize: Url,
 ) -> Finding {
     const CHECK: &str = "zoom.authorize";
-    let mut answer = match deployment.http.get(authorize).send().await {
-        Ok(answer) => answer,
+    let mut response = match deployment.http.get(authorize).send().await {
+        Ok(response) => response,
         Err(error) => {
             return Finding::warn(
                 CHECK,
                 format!(
-                    "Zoom's consent page can't be asked from here: {}",
-                    unreachable(&error)
+                    "Zoom's consent page is unreachable from here: {}",
+                    connection_failure(&error)
                 ),
-                "whether the redirect URL is registered was not seen.",
-                "open a link of `reelay mint-link` in a browser.",
+                "the doctor cannot tell whether the redirect URL is registered.",
+                format!(
+                    "open the link of this command in a browser: {}",
+                    deployment.reelay_command("mint-link --user doctor")
+                ),
             );
         }
     };
-    let status = answer.status().as_u16();
+    let status = response.status().as_u16();
     let mut page = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
+    while let Ok(Some(chunk)) = response.chunk().await {
         page.extend_from_slice(&chunk);
-        if page.len() > MOST_OF_PAGE {
+        if page.len() > MAX_PAGE_BYTES {
             break;
         }
     }
@@ -243,32 +247,32 @@ async fn consent_page(
     if status < 400 && number.is_none() {
         return Finding::ok(
             CHECK,
-            format!("Zoom takes the request (it answers {status})"),
+            format!("Zoom accepts the request (response {status})"),
         );
     }
     let number = number.map_or_else(String::new, |number| format!(", error {number}"));
     Finding::fail(
         CHECK,
-        format!("Zoom refuses the request with {status}{number}"),
-        "client id or redirect URL are not those of the app at Zoom: nobody can connect.",
+        format!("Zoom rejects the request with {status}{number}"),
+        "client id or redirect URL differ from those of the Zoom app: users cannot connect.",
         format!(
-            "enter at Zoom, as OAuth redirect URL and in the allow list:\n{}\nand compare the client id with that of \
-             ZoomSecret (development and production have different ones).",
+            "enter at Zoom, as OAuth redirect URL and in the allow list:\n{}\nand compare the client id with that in \
+             ZoomSecret (development and production ids differ).",
             registration.redirect_url
         ),
     )
 }
 
-/// Zoom's pages of errors name a number in brackets, such as `(4,700)`.
+/// Finds the error number of a Zoom error page, such as `(4,700)`.
 fn error_number(page: &str) -> Option<&str> {
-    let at = page.find("(4,7")?;
-    page.get(at + 1..at + 6).filter(|number| {
-        page[at + 6..].starts_with(')') && number.ends_with(|c: char| c.is_ascii_digit())
+    let start = page.find("(4,7")?;
+    page.get(start + 1..start + 6).filter(|number| {
+        page[start + 6..].starts_with(')') && number.ends_with(|c: char| c.is_ascii_digit())
     })
 }
 
-/// Asks for tokens with a code that nobody gave. A client that Zoom knows is told that the code is bad.
-async fn client(
+/// Sends a token request with an invalid code. Zoom rejects the client first if its credentials are wrong.
+async fn client_credentials(
     deployment: &Deployment,
     registration: &Registration,
     zoom: &ZoomApp,
@@ -283,47 +287,47 @@ async fn client(
         client_id: zoom.client_id.clone(),
         client_secret: zoom.client_secret.clone(),
     };
-    let nothing = SecretString::from(NOBODY);
+    let invalid_code = SecretString::from(TEST_USER);
     let verifier = SecretString::from("0".repeat(43));
-    let answer = client
+    let response = client
         .exchange_code(
             &credentials,
-            &nothing,
+            &invalid_code,
             &verifier,
             &registration.redirect_url,
         )
         .await;
     let id = deployment.resource("ZoomSecret")?;
-    let unknown = |why: String| {
+    let not_checked = |reason: String| {
         Finding::warn(
             CHECK,
-            format!("Zoom's token endpoint can't be asked: {why}"),
-            "whether the client secret is right was not seen.",
-            "run this again later.",
+            format!("not checked, Zoom's token endpoint failed: {reason}"),
+            "the doctor cannot tell whether the client secret is correct.",
+            "run `reelay doctor` again later.",
         )
     };
-    Ok(match answer {
+    Ok(match response {
         Err(ExchangeError::Rejected {
             code: OAuthErrorCode::InvalidClient | OAuthErrorCode::UnauthorizedClient,
             status,
         }) => Finding::fail(
             CHECK,
-            format!("Zoom does not know client id and client secret (it answers {status})"),
-            "no code is exchanged and no token is refreshed: nobody can connect, and within an hour no recording is \
-             read. No grant is lost by it.",
+            format!("Zoom rejects client id and client secret (response {status})"),
+            "token requests fail: users cannot connect, and within an hour Reelay cannot read recordings. Existing grants \
+             remain valid.",
             format!(
-                "copy both anew from Zoom (Basic Information > App credentials), and put them:\n{}",
-                deployment.aws(
+                "copy both from Zoom (Basic Information > App credentials) into zoom.json and store it:\n{}",
+                deployment.aws_command(
                     "secretsmanager",
                     &format!("put-secret-value --secret-id {id} --secret-string file://zoom.json")
                 )
             ),
         ),
-        Err(ExchangeError::Rejected { status: 429, .. }) => unknown("it asks to wait".to_owned()),
+        Err(ExchangeError::Rejected { status: 429, .. }) => not_checked("rate limited".to_owned()),
         Err(ExchangeError::Rejected { .. }) | Ok(_) => {
-            Finding::ok(CHECK, "Zoom knows client id and client secret")
+            Finding::ok(CHECK, "Zoom accepts client id and client secret")
         }
-        Err(ExchangeError::Transient(outage)) => unknown(TransientError::to_string(&outage)),
+        Err(ExchangeError::Transient(error)) => not_checked(TransientError::to_string(&error)),
     })
 }
 
@@ -332,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zooms_numbers_are_found_in_its_pages() {
+    fn error_number_is_found_in_error_page() {
         assert_eq!(
             error_number("<h1>Invalid redirect (4,709)</h1>"),
             Some("4,709")

@@ -1,72 +1,79 @@
-//! What a check found.
+//! Result of one check.
 
 use std::fmt;
 
+use reelay_runtime::AwsError;
 use serde::Serialize;
 
-/// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
-    /// Shown to be right.
     Ok,
-    /// Not shown to be right: it could not be asked, or somebody should look.
+    /// Not verified: the check could not run, or its result needs a person's judgement.
     Warn,
-    /// Shown to be wrong.
     Fail,
 }
 
-/// A check, and what came of it.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
-    /// Which check, such as `secret.zoom`.
+    /// Name of the check, such as `secret.zoom`.
     check: String,
     pub(super) status: Status,
-    /// What was seen.
-    found: String,
-    /// What follows from it.
+    observed: String,
+    /// Consequences of the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
-    means: Option<String>,
+    impact: Option<String>,
     /// What to do, with the exact command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn ok(check: impl Into<String>, observed: impl Into<String>) -> Self {
         Self {
             check: check.into(),
             status: Status::Ok,
-            found: found.into(),
-            means: None,
-            mend: None,
+            observed: observed.into(),
+            impact: None,
+            fix: None,
         }
     }
 
     pub(super) fn warn(
         check: impl Into<String>,
-        found: impl Into<String>,
-        means: impl Into<String>,
-        mend: impl Into<String>,
+        observed: impl Into<String>,
+        impact: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             status: Status::Warn,
-            means: Some(means.into()),
-            mend: Some(mend.into()),
-            ..Self::ok(check, found)
+            impact: Some(impact.into()),
+            fix: Some(fix.into()),
+            ..Self::ok(check, observed)
         }
     }
 
     pub(super) fn fail(
         check: impl Into<String>,
-        found: impl Into<String>,
-        means: impl Into<String>,
-        mend: impl Into<String>,
+        observed: impl Into<String>,
+        impact: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             status: Status::Fail,
-            ..Self::warn(check, found, means, mend)
+            ..Self::warn(check, observed, impact, fix)
         }
+    }
+
+    /// The check could not run because AWS rejected its request.
+    pub(super) fn not_checked(check: impl Into<String>, error: &AwsError) -> Self {
+        Self::warn(
+            check,
+            format!("not checked: {error}"),
+            "the doctor cannot tell whether this part works.",
+            "grant your AWS identity read access, then run `reelay doctor` again.",
+        )
     }
 }
 
@@ -77,12 +84,12 @@ impl fmt::Display for Finding {
             Status::Warn => "warn",
             Status::Fail => "FAIL",
         };
-        write!(f, "{status:<5} {:<24} {}", self.check, self.found)?;
-        for (name, text) in [("means", &self.means), ("mend", &self.mend)] {
+        write!(f, "{status:<5} {:<24} {}", self.check, self.observed)?;
+        for (label, text) in [("impact", &self.impact), ("fix", &self.fix)] {
             let Some(text) = text else { continue };
-            for (at, line) in text.lines().enumerate() {
-                let name = if at == 0 { name } else { "" };
-                write!(f, "\n      {name:<6} {line}")?;
+            for (index, line) in text.lines().enumerate() {
+                let label = if index == 0 { label } else { "" };
+                write!(f, "\n      {label:<6} {line}")?;
             }
         }
         Ok(())
@@ -94,15 +101,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_said_with_what_it_means_and_how_to_mend_it() {
+    fn problem_is_printed_with_impact_and_fix() {
         let finding = Finding::fail("a.b", "it is off", "nothing works", "do this:\nthat");
         assert_eq!(
             finding.to_string(),
-            "FAIL  a.b                      it is off\n      means  nothing works\n      mend   do this:\n             that"
+            "FAIL  a.b                      it is off\n      impact nothing works\n      fix    do this:\n             that"
         );
         assert_eq!(
             serde_json::to_value(Finding::ok("a", "fine")).unwrap(),
-            serde_json::json!({"check": "a", "status": "ok", "found": "fine"})
+            serde_json::json!({"check": "a", "status": "ok", "observed": "fine"})
         );
     }
 }

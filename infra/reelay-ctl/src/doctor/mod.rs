@@ -1,7 +1,6 @@
-//! `doctor`: whether a stack works, from outside and from inside. Each check says what was found; where
-//! something is wrong also what that means, and the command that mends it.
+//! `doctor`: checks a deployment from outside and inside. Each problem is printed with its impact and its fix.
 //!
-//! It changes nothing but what looking changes: a session that nobody finishes, two counted refusals.
+//! Side effects: one connect session that expires, and two rejected webhook requests in the metrics.
 
 mod api;
 mod connect;
@@ -15,24 +14,22 @@ use reelay_domain::ids::AppUserId;
 use serde_json::json;
 
 use self::finding::Finding;
-use crate::Verdict;
 use crate::deployment::Deployment;
 use crate::manifest::Registration;
-use crate::output::Output;
+use crate::output::{Outcome, Output};
 
-/// Everybody who can be asked, and what they say.
-struct Examination<'a> {
-    deployment: &'a Deployment,
+/// Prints findings and counts them by status.
+struct Report<'a> {
     output: &'a Output,
     counts: [usize; 3],
 }
 
-impl Examination<'_> {
-    fn found(&mut self, findings: Vec<Finding>) {
+impl Report<'_> {
+    fn add(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             self.counts[finding.status as usize] += 1;
-            self.output.object(&finding);
-            self.output.text(&finding.to_string());
+            self.output.json(&finding);
+            self.output.line(&finding.to_string());
         }
     }
 }
@@ -41,36 +38,33 @@ pub(crate) async fn run(
     deployment: &Deployment,
     user: Option<&AppUserId>,
     output: &Output,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<Outcome> {
     let registration = Registration::of(deployment)?;
-    let mut examination = Examination {
-        deployment,
+    let mut report = Report {
         output,
         counts: [0; 3],
     };
-    let (findings, zoom) = secrets::examine(deployment).await?;
-    examination.found(findings);
-    examination.found(api::examine(deployment, zoom.as_ref()).await?);
-    examination.found(connect::examine(deployment, &registration, zoom.as_ref()).await?);
-    examination.found(queues::examine(deployment).await?);
-    examination.found(storage::examine(deployment).await?);
+    let (findings, zoom) = secrets::check(deployment).await?;
+    report.add(findings);
+    report.add(api::check(deployment, zoom.as_ref()).await?);
+    report.add(connect::check(deployment, &registration, zoom.as_ref()).await?);
+    report.add(queues::check(deployment).await?);
+    report.add(storage::check(deployment).await?);
     if let Some(user) = user {
-        examination.found(users::examine(deployment, user).await?);
+        report.add(users::check(deployment, user).await?);
     }
-    let [ok, warn, fail] = examination.counts;
-    output.object(&json!({"registration": registration.json()}));
-    output.text(&format!(
-        "\nWhat is entered at Zoom nobody can read from here. It must be:\n  redirect URL and allow list  {}\n  event \
+    let [ok, warnings, failures] = report.counts;
+    output.json(&json!({"registration": registration.json()}));
+    output.line(&format!(
+        "\nThe doctor cannot read the Zoom app's settings. They must be:\n  redirect URL and allow list  {}\n  event \
          endpoint               {}\n  deauthorization endpoint     {}\n  scopes and events            {}",
         registration.redirect_url,
         registration.webhook_url,
         registration.deauthorize_url,
-        examination.deployment.reelay("manifest"),
+        deployment.reelay_command("manifest"),
     ));
-    output.text(&format!("\n{ok} ok, {warn} to look at, {fail} wrong"));
-    Ok(if fail == 0 {
-        Verdict::Fine
-    } else {
-        Verdict::Wrong
-    })
+    output.line(&format!(
+        "\n{ok} ok, {warnings} warnings, {failures} failed"
+    ));
+    Ok(Outcome::from_success(failures == 0))
 }

@@ -1,21 +1,24 @@
-//! Queues: dead letters, and what waits. On AWS also the alarms, which know how long it has waited.
+//! Checks the queues for dead letters and, on AWS, the state of the alarms.
 
+use aws_sdk_cloudwatch::types::StateValue;
 use clap::ValueEnum as _;
-use jiff::{SpanRound, Unit};
+use jiff::{SpanRound, Timestamp, Unit};
 use reelay_runtime::AwsError;
 
 use super::finding::Finding;
 use crate::arguments::QueueName;
-use crate::deployment::{Deployment, Pair};
-use crate::redrive::{self, Depth};
+use crate::deployment::{Deployment, Queue};
+use crate::output::plural;
+use crate::redrive::{self, QueueDepth};
 
-pub(super) async fn examine(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in QueueName::value_variants() {
-        let pair = deployment.pair(*name)?;
-        findings.push(match dead_letters(deployment, &pair).await {
+        let queue = deployment.queue(*name)?;
+        let check = format!("queue.{}", queue.name);
+        findings.push(match dead_letters(deployment, &queue, &check).await {
             Ok(finding) => finding,
-            Err(failure) => unknown(format!("queue.{}", pair.name), &failure),
+            Err(error) => Finding::not_checked(check, &error),
         });
     }
     if !deployment.is_dev {
@@ -24,57 +27,53 @@ pub(super) async fn examine(deployment: &Deployment) -> anyhow::Result<Vec<Findi
     Ok(findings)
 }
 
-fn unknown(check: String, failure: &AwsError) -> Finding {
-    Finding::warn(
-        check,
-        format!("can't be asked: {failure}"),
-        "whether all is well there was not seen.",
-        "see that you may read it, and run this again.",
-    )
-}
-
-async fn dead_letters(deployment: &Deployment, pair: &Pair) -> Result<Finding, AwsError> {
+async fn dead_letters(
+    deployment: &Deployment,
+    queue: &Queue,
+    check: &str,
+) -> Result<Finding, AwsError> {
     let client = deployment.environment.sqs();
-    let check = format!("queue.{}", pair.name);
-    let dead = Depth::of(&client, &pair.dlq).await?.all();
-    let live = Depth::of(&client, &pair.queue).await?;
+    let dead = QueueDepth::load(&client, &queue.dlq_url).await?.total();
+    let depth = QueueDepth::load(&client, &queue.url).await?;
     let waiting = format!(
-        "{} waiting, {} in work, {} for later",
-        live.waiting, live.in_work, live.delayed
+        "{} visible, {} in flight, {} delayed",
+        depth.visible, depth.in_flight, depth.delayed
     );
     if dead == 0 {
         return Ok(Finding::ok(check, format!("no dead letters; {waiting}")));
     }
-    let oldest = redrive::oldest(&client, &pair.dlq).await?;
-    let age = oldest.map_or_else(String::new, |at| {
-        let age = at.until(deployment.environment.clock.now()).ok();
-        let rounded = age.and_then(|age| {
-            age.round(SpanRound::new().largest(Unit::Hour).smallest(Unit::Minute))
-                .ok()
-        });
-        rounded.map_or_else(String::new, |age| format!(", the oldest {age:#} old"))
-    });
-    let means = match pair.name {
-        "events" => "these recordings were not noticed.",
-        "downloads" => "these files are not in the bucket; the app was told that they failed.",
-        "notifications" => "the app was not told of these.",
+    let oldest = redrive::oldest(&client, &queue.dlq_url).await?;
+    let age = oldest.and_then(|sent_at| age(sent_at, deployment.environment.clock.now()));
+    let impact = match queue.name {
+        "events" => "these recordings were not detected.",
+        "downloads" => "these files are not in the bucket; the app was notified of the failure.",
+        "notifications" => "the app did not receive these notifications.",
         _ => {
-            "these grants were not ended or looked after; the clock orders most of it again every hour."
+            "these grants were not revoked or maintained; the hourly maintenance enqueues most of these jobs again."
         }
     };
     Ok(Finding::fail(
         check,
-        format!("{}{age}; {waiting}", redrive::letters(dead)),
-        format!("{means} They are deleted 14 days after they were first sent."),
         format!(
-            "see why: {}\nmend that, and put them back: {}",
-            deployment.reelay(&format!("redrive {} --list", pair.name)),
-            deployment.reelay(&format!("redrive {}", pair.name)),
+            "{}{}; {waiting}",
+            plural(dead, "dead letter"),
+            age.unwrap_or_default()
+        ),
+        format!("{impact} SQS deletes dead letters 14 days after they were first sent."),
+        format!(
+            "find the cause: {}\nfix it, then move the messages back: {}",
+            deployment.reelay_command(&format!("redrive {} --list", queue.name)),
+            deployment.reelay_command(&format!("redrive {}", queue.name)),
         ),
     ))
 }
 
-/// Which of the stack's alarms have gone off. They know what a look of this moment can't: ages, rates, silence.
+fn age(sent_at: Timestamp, now: Timestamp) -> Option<String> {
+    let rounding = SpanRound::new().largest(Unit::Hour).smallest(Unit::Minute);
+    let age = sent_at.until(now).ok()?.round(rounding).ok()?;
+    Some(format!(", the oldest {age:#} old"))
+}
+
 async fn alarms(deployment: &Deployment) -> Finding {
     const CHECK: &str = "alarms";
     let names: Vec<String> = deployment
@@ -82,25 +81,21 @@ async fn alarms(deployment: &Deployment) -> Finding {
         .filter(|(logical, _)| logical.ends_with("Alarm"))
         .map(|(_, physical)| physical.to_owned())
         .collect();
-    let client = aws_sdk_cloudwatch::Client::new(&deployment.environment.sdk);
-    let answer = client
+    let response = aws_sdk_cloudwatch::Client::new(&deployment.environment.sdk)
         .describe_alarms()
-        .set_alarm_names(Some(names.clone()))
+        .set_alarm_names(Some(names))
         .max_records(100)
         .send()
         .await;
-    let found = match answer {
-        Ok(answer) => answer.metric_alarms.unwrap_or_default(),
+    let alarms = match response {
+        Ok(response) => response.metric_alarms.unwrap_or_default(),
         Err(error) => {
-            return unknown(
-                CHECK.to_owned(),
-                &AwsError::from_sdk("DescribeAlarms", &error),
-            );
+            return Finding::not_checked(CHECK, &AwsError::from_sdk("DescribeAlarms", &error));
         }
     };
-    let off: Vec<String> = found
+    let active: Vec<String> = alarms
         .iter()
-        .filter(|alarm| alarm.state_value() == Some(&aws_sdk_cloudwatch::types::StateValue::Alarm))
+        .filter(|alarm| alarm.state_value() == Some(&StateValue::Alarm))
         .map(|alarm| {
             format!(
                 "{}: {}",
@@ -109,13 +104,13 @@ async fn alarms(deployment: &Deployment) -> Finding {
             )
         })
         .collect();
-    if off.is_empty() {
-        return Finding::ok(CHECK, format!("none of {} has gone off", found.len()));
+    if active.is_empty() {
+        return Finding::ok(CHECK, format!("none of {} is active", alarms.len()));
     }
     Finding::fail(
         CHECK,
-        format!("{} of {} have gone off", off.len(), found.len()),
-        off.join("\n"),
-        "docs/runbook.md has a heading for each.",
+        format!("{} of {} are active", active.len(), alarms.len()),
+        active.join("\n"),
+        "follow the section of each alarm in docs/runbook.md.",
     )
 }

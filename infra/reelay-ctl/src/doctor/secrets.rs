@@ -1,4 +1,4 @@
-//! Secrets: there, and plausible. Their values are looked at, never shown.
+//! Checks that the secrets exist and are plausible. Values are never printed.
 
 use reelay_runtime::secrets::Secret;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -7,12 +7,12 @@ use serde::Deserialize;
 use super::finding::Finding;
 use crate::deployment::Deployment;
 
-/// What the deployment generates: so many letters and digits.
+/// Length of a secret that the template generates: letters and digits.
 const GENERATED_LENGTH: usize = 44;
-/// Fewer bytes are no key for HMAC-SHA256 (RFC 2104).
-const SHORTEST: usize = 32;
+/// Minimum length of an HMAC-SHA256 key (RFC 2104).
+const MIN_LENGTH: usize = 32;
 
-/// The Zoom app's credentials, as they are stored.
+/// Credentials of the Zoom app.
 pub(super) struct ZoomApp {
     pub(super) client_id: String,
     pub(super) client_secret: SecretString,
@@ -20,21 +20,21 @@ pub(super) struct ZoomApp {
 }
 
 #[derive(Deserialize)]
-struct Stored {
+struct StoredZoomApp {
     client_id: String,
     client_secret: String,
     webhook_secret: String,
 }
 
-/// Checks all five, and gives Zoom's if they can be used.
-pub(super) async fn examine(
+/// Checks the five secrets; returns the Zoom app's credentials if they are plausible.
+pub(super) async fn check(
     deployment: &Deployment,
 ) -> anyhow::Result<(Vec<Finding>, Option<ZoomApp>)> {
     let mut findings = Vec::new();
     let zoom = match read(deployment, "ZOOM_SECRET", "ZoomSecret").await? {
-        Ok(value) => zoom(deployment, &value, &mut findings)?,
-        Err(found) => {
-            findings.push(unreadable(deployment, "secret.zoom", "ZoomSecret", found)?);
+        Ok(value) => check_zoom(deployment, &value, &mut findings)?,
+        Err(error) => {
+            findings.push(unreadable(deployment, "secret.zoom", "ZoomSecret", error)?);
             None
         }
     };
@@ -49,8 +49,8 @@ pub(super) async fn examine(
         ),
     ] {
         findings.push(match read(deployment, variable, logical).await? {
-            Ok(value) => generated(deployment, check, logical, &value)?,
-            Err(found) => unreadable(deployment, check, logical, found)?,
+            Ok(value) => check_generated(deployment, check, logical, &value)?,
+            Err(error) => unreadable(deployment, check, logical, error)?,
         });
     }
     Ok((findings, zoom))
@@ -61,33 +61,33 @@ async fn read(
     variable: &str,
     logical: &str,
 ) -> anyhow::Result<Result<SecretString, String>> {
-    // A stack without it is none of ours.
+    // Fails if the stack was not deployed from Reelay's template.
     deployment.resource(logical)?;
     let secret = Secret::from_env(&deployment.environment, variable)?;
     let versions = secret.versions().await;
     Ok(versions
         .map(|versions| versions.current)
-        .map_err(|failure| failure.to_string()))
+        .map_err(|error| error.to_string()))
 }
 
 fn unreadable(
     deployment: &Deployment,
     check: &str,
     logical: &str,
-    found: String,
+    error: String,
 ) -> anyhow::Result<Finding> {
     let id = deployment.resource(logical)?;
     Ok(Finding::fail(
         check,
-        format!("{logical} can't be read: {found}"),
-        "either you may not read it, or it was deleted; without it the functions that need it fail.",
+        format!("{logical} cannot be read: {error}"),
+        "your AWS identity lacks access, or the secret was deleted. Without it the functions fail.",
         format!(
-            "see whether it is there: {}\nif it is to be deleted: {}",
-            deployment.aws(
+            "check whether it exists: {}\nif it is scheduled for deletion: {}",
+            deployment.aws_command(
                 "secretsmanager",
                 &format!("describe-secret --secret-id {id}")
             ),
-            deployment.aws(
+            deployment.aws_command(
                 "secretsmanager",
                 &format!("restore-secret --secret-id {id}")
             ),
@@ -95,30 +95,28 @@ fn unreadable(
     ))
 }
 
-fn zoom(
+fn check_zoom(
     deployment: &Deployment,
     value: &SecretString,
     findings: &mut Vec<Finding>,
 ) -> anyhow::Result<Option<ZoomApp>> {
     let id = deployment.resource("ZoomSecret")?;
-    let put = deployment.aws(
+    let put = deployment.aws_command(
         "secretsmanager",
         &format!(
             "put-secret-value --secret-id {id} --secret-string \
              '{{\"client_id\":\"…\",\"client_secret\":\"…\",\"webhook_secret\":\"…\"}}'"
         ),
     );
-    let mend = format!(
+    let fix = format!(
         "copy client id and client secret (Basic Information > App credentials) and the secret token (Features > \
          Access) from Zoom:\n{put}"
     );
-    let wrong = |found: &str, means: &str| {
-        Finding::fail("secret.zoom", found.to_owned(), means.to_owned(), &*mend)
-    };
-    let Ok(stored) = serde_json::from_str::<Stored>(value.expose_secret()) else {
-        findings.push(wrong(
+    let fail = |observed: &str, impact: &str| Finding::fail("secret.zoom", observed, impact, &*fix);
+    let Ok(stored) = serde_json::from_str::<StoredZoomApp>(value.expose_secret()) else {
+        findings.push(fail(
             "ZoomSecret is not JSON with client_id, client_secret and webhook_secret",
-            "Zoom's events are answered 503, and nobody can connect.",
+            "Reelay rejects Zoom's events with 503, and users cannot connect.",
         ));
         return Ok(None);
     };
@@ -127,41 +125,42 @@ fn zoom(
         ("client_secret", &stored.client_secret),
         ("webhook_secret", &stored.webhook_secret),
     ];
-    let named = |matches: fn(&str) -> bool| {
+    let fields_where = |matches: fn(&str) -> bool| {
         let names = fields.iter().filter(|(_, value)| matches(value));
         names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
-    let empty = named(str::is_empty);
+    let empty = fields_where(str::is_empty);
     if !empty.is_empty() {
-        findings.push(wrong(
-            &format!("ZoomSecret is not filled in: {empty}"),
-            "a stack begins so. Until it is filled in Zoom's events are answered 503, and nobody can connect.",
+        findings.push(fail(
+            &format!("ZoomSecret has empty fields: {empty}"),
+            "a new stack starts with empty fields. Until they are set, Reelay rejects Zoom's events with 503, and users cannot \
+             connect.",
         ));
         return Ok(None);
     }
-    let damaged = named(|value| {
+    let malformed = fields_where(|value| {
         value
             .bytes()
             .any(|byte| !byte.is_ascii_graphic() || b"\"'<>".contains(&byte))
             || value.contains("…")
     });
-    if !damaged.is_empty() {
-        findings.push(wrong(
-            &format!("ZoomSecret holds what Zoom never gives (spaces, quotes, dots): {damaged}"),
-            "it was copied with something around it; Zoom will refuse it, or we Zoom's events.",
+    if !malformed.is_empty() {
+        findings.push(fail(
+            &format!("ZoomSecret has characters that Zoom never uses (spaces, quotes, ellipses): {malformed}"),
+            "the values were not copied exactly; Zoom rejects the client, or Reelay rejects Zoom's events.",
         ));
         return Ok(None);
     }
     if stored.client_id == stored.client_secret || stored.client_secret == stored.webhook_secret {
-        findings.push(wrong(
-            "ZoomSecret holds the same value twice",
-            "one of the three was copied into the place of another.",
+        findings.push(fail(
+            "ZoomSecret has the same value in two fields",
+            "one of the three values was pasted into the wrong field.",
         ));
         return Ok(None);
     }
     findings.push(Finding::ok(
         "secret.zoom",
-        "client id, client secret and webhook secret are filled in",
+        "client id, client secret and webhook secret are set",
     ));
     Ok(Some(ZoomApp {
         client_id: stored.client_id,
@@ -170,7 +169,7 @@ fn zoom(
     }))
 }
 
-fn generated(
+fn check_generated(
     deployment: &Deployment,
     check: &str,
     logical: &str,
@@ -179,33 +178,32 @@ fn generated(
     let id = deployment.resource(logical)?;
     let value = value.expose_secret();
     let length = value.len();
-    let put = deployment.aws(
+    let put = deployment.aws_command(
         "secretsmanager",
         &format!(
             "put-secret-value --secret-id {id} --secret-string \"$({})\"",
-            deployment.aws(
+            deployment.aws_command(
                 "secretsmanager",
                 "get-random-password --password-length 44 --exclude-punctuation --query RandomPassword --output text"
             )
         ),
     );
-    let mend = format!(
-        "put a new one (SECURITY.md, \"Turning secrets over\", says how long to wait and who else must know):\n{put}"
-    );
-    if length < SHORTEST {
+    let fix =
+        format!("rotate it (SECURITY.md has the steps for the app and the waiting time):\n{put}");
+    if length < MIN_LENGTH {
         return Ok(Finding::fail(
             check,
             format!("{logical} has {length} bytes"),
-            "so few can be guessed by whoever has seen something signed with it.",
-            mend,
+            "an attacker can guess such a short key from a signature.",
+            fix,
         ));
     }
     if value.trim() != value {
         return Ok(Finding::fail(
             check,
-            format!("{logical} begins or ends with a space or a line break"),
-            "whoever else knows it has it without, and what one side signs the other refuses.",
-            mend,
+            format!("{logical} starts or ends with whitespace"),
+            "the other side probably uses it without the whitespace, so signatures do not match.",
+            fix,
         ));
     }
     let is_generated =
@@ -219,13 +217,13 @@ fn generated(
     Ok(Finding::warn(
         check,
         format!(
-            "{logical} has {length} bytes, not the {GENERATED_LENGTH} letters and digits of a generated one"
+            "{logical} has {length} bytes, not {GENERATED_LENGTH} generated letters and digits"
         ),
         if logical == "NotificationSecret" {
-            "somebody chose it. The app reads it as base64, and must have the same bytes."
+            "it was not generated. It must be valid base64, because the app decodes it."
         } else {
-            "somebody chose it. That is in order if it is random."
+            "it was not generated. This is safe only if it is random."
         },
-        mend,
+        fix,
     ))
 }

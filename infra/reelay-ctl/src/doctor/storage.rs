@@ -1,4 +1,4 @@
-//! Tables and bucket: there, encrypted, closed to everybody else.
+//! Checks that tables and bucket exist, and that the bucket is private and encrypted.
 
 use aws_sdk_dynamodb::types::TableStatus;
 use reelay_runtime::AwsError;
@@ -6,15 +6,15 @@ use reelay_runtime::AwsError;
 use super::finding::Finding;
 use crate::deployment::Deployment;
 
-/// What a public access block consists of.
-const SWITCHES: [&str; 4] = [
+/// Settings of a public access block.
+const PUBLIC_ACCESS_SETTINGS: [&str; 4] = [
     "BlockPublicAcls",
     "IgnorePublicAcls",
     "BlockPublicPolicy",
     "RestrictPublicBuckets",
 ];
 
-pub(super) async fn examine(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (check, logical) in [
         ("table.links", "LinksTable"),
@@ -31,76 +31,67 @@ pub(super) async fn examine(deployment: &Deployment) -> anyhow::Result<Vec<Findi
 
 async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
     let client = deployment.environment.dynamodb();
-    let means = "whatever needs it fails: linking, routing, or the app's API.";
+    let impact = "the functions that use it fail: linking, event routing or the API.";
     match client.describe_table().table_name(name).send().await {
-        Ok(answer) => {
-            let status = answer.table.and_then(|table| table.table_status);
+        Ok(response) => {
+            let status = response.table.and_then(|table| table.table_status);
             if status == Some(TableStatus::Active) {
                 return Finding::ok(check, format!("{name} is active"));
             }
-            let status = status.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+            let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
             Finding::fail(
                 check,
                 format!("{name} is {status}"),
-                means,
-                "wait until it is active, and run this again.",
+                impact,
+                "wait until it is active, then run `reelay doctor` again.",
             )
         }
         Err(error) => {
-            let failure = AwsError::from_sdk("DescribeTable", &error);
-            if !failure.code().ends_with("ResourceNotFoundException") {
-                return unknown(check, &failure);
+            let error = AwsError::from_sdk("DescribeTable", &error);
+            if !error.code().ends_with("ResourceNotFoundException") {
+                return Finding::not_checked(check, &error);
             }
             let restore = format!(
                 "restore-table-to-point-in-time --source-table-name {name} --target-table-name {name} \
                  --use-latest-restorable-time"
             );
-            let mend = if check == "table.sessions" {
-                "it holds nothing that must be kept. Make one by the same name and keys as template.yaml has them."
+            let fix = if check == "table.sessions" {
+                "its data is temporary. Create an empty table with the name above and the keys in template.yaml."
                     .to_owned()
             } else {
                 format!(
-                    "within 35 days of its deletion it can be brought back:\n{}",
-                    deployment.aws("dynamodb", &restore)
+                    "restore it, possible within 35 days of its deletion:\n{}",
+                    deployment.aws_command("dynamodb", &restore)
                 )
             };
-            Finding::fail(check, format!("there is no table {name}"), means, mend)
+            Finding::fail(check, format!("table {name} does not exist"), impact, fix)
         }
     }
-}
-
-fn unknown(check: &str, failure: &AwsError) -> Finding {
-    Finding::warn(
-        check,
-        format!("can't be asked: {failure}"),
-        "whether all is well there was not seen.",
-        "see that you may read it, and run this again.",
-    )
 }
 
 async fn public_access(deployment: &Deployment, bucket: &str) -> Finding {
     const CHECK: &str = "bucket.public_access";
     let client = deployment.environment.s3();
-    let answer = client.get_public_access_block().bucket(bucket).send().await;
-    let mend = deployment.aws(
+    let response = client.get_public_access_block().bucket(bucket).send().await;
+    let fix = deployment.aws_command(
         "s3api",
         &format!(
             "put-public-access-block --bucket {bucket} --public-access-block-configuration \
              BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
         ),
     );
-    let open = |found: String| {
+    let unblocked = |observed: String| {
         Finding::fail(
             CHECK,
-            found,
-            "a policy or an access list could open recordings to everybody.",
-            &*mend,
+            observed,
+            "a bucket policy or ACL could make recordings public.",
+            &*fix,
         )
     };
-    match answer {
-        Ok(answer) => {
-            let block = answer.public_access_block_configuration;
-            let switches = block.map_or([None; 4], |block| {
+    match response {
+        Ok(response) => {
+            let block = response.public_access_block_configuration;
+            let settings = block.map_or([None; 4], |block| {
                 [
                     block.block_public_acls,
                     block.ignore_public_acls,
@@ -108,31 +99,31 @@ async fn public_access(deployment: &Deployment, bucket: &str) -> Finding {
                     block.restrict_public_buckets,
                 ]
             });
-            let off: Vec<&str> = SWITCHES
+            let off: Vec<&str> = PUBLIC_ACCESS_SETTINGS
                 .iter()
-                .zip(switches)
+                .zip(settings)
                 .filter(|(_, on)| *on != Some(true))
                 .map(|(name, _)| *name)
                 .collect();
             if off.is_empty() {
-                Finding::ok(CHECK, format!("{bucket} can't be opened to everybody"))
+                Finding::ok(CHECK, format!("{bucket} blocks public access"))
             } else {
-                open(format!("{bucket} does not have {}", off.join(", ")))
+                unblocked(format!("{bucket} does not set {}", off.join(", ")))
             }
         }
         Err(error) => {
-            let failure = AwsError::from_sdk("GetPublicAccessBlock", &error);
-            match failure.code() {
+            let error = AwsError::from_sdk("GetPublicAccessBlock", &error);
+            match error.code() {
                 "NoSuchPublicAccessBlockConfiguration" => {
-                    open(format!("{bucket} has no public access block"))
+                    unblocked(format!("{bucket} has no public access block"))
                 }
                 "NoSuchBucket" => Finding::fail(
                     CHECK,
-                    format!("there is no bucket {bucket}"),
-                    "no file can be stored, and those that were are gone.",
-                    "deploy again with a new stack name, and have users' recordings read anew (POST /v1/backfill).",
+                    format!("bucket {bucket} does not exist"),
+                    "Reelay cannot store files, and all stored files are lost.",
+                    "deploy a new stack, then import the users' recordings with POST /v1/backfill.",
                 ),
-                _ => unknown(CHECK, &failure),
+                _ => Finding::not_checked(CHECK, &error),
             }
         }
     }
@@ -141,11 +132,13 @@ async fn public_access(deployment: &Deployment, bucket: &str) -> Finding {
 async fn encryption(deployment: &Deployment, bucket: &str) -> Finding {
     const CHECK: &str = "bucket.encryption";
     let client = deployment.environment.s3();
-    let answer = match client.get_bucket_encryption().bucket(bucket).send().await {
-        Ok(answer) => answer,
-        Err(error) => return unknown(CHECK, &AwsError::from_sdk("GetBucketEncryption", &error)),
+    let response = match client.get_bucket_encryption().bucket(bucket).send().await {
+        Ok(response) => response,
+        Err(error) => {
+            return Finding::not_checked(CHECK, &AwsError::from_sdk("GetBucketEncryption", &error));
+        }
     };
-    let rules = answer
+    let rules = response
         .server_side_encryption_configuration
         .map(|configuration| configuration.rules)
         .unwrap_or_default();
@@ -157,9 +150,9 @@ async fn encryption(deployment: &Deployment, bucket: &str) -> Finding {
         Some(algorithm) => Finding::ok(CHECK, format!("{bucket} is encrypted with {algorithm}")),
         None => Finding::fail(
             CHECK,
-            format!("{bucket} has no rule for encryption"),
-            "somebody took it away; AWS still encrypts with keys of its own.",
-            deployment.aws(
+            format!("{bucket} has no encryption rule"),
+            "the rule of the template was removed; S3 still encrypts with its own keys.",
+            deployment.aws_command(
                 "s3api",
                 &format!(
                     "put-bucket-encryption --bucket {bucket} --server-side-encryption-configuration \

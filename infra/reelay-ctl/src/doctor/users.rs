@@ -1,4 +1,4 @@
-//! One app user: whether their links work.
+//! Checks the links of one app user.
 
 use reelay_domain::ids::AppUserId;
 use reelay_domain::link::LinkStatus;
@@ -7,42 +7,45 @@ use super::finding::Finding;
 use crate::deployment::Deployment;
 use crate::links;
 
-pub(super) async fn examine(
+pub(super) async fn check(
     deployment: &Deployment,
     user: &AppUserId,
 ) -> anyhow::Result<Vec<Finding>> {
-    let seen = links::seen(deployment, user).await?;
-    let again = format!(
-        "have the user connect again, by the app's button or by: {}",
-        deployment.reelay(&format!("mint-link --user {user}"))
+    let links = links::load(deployment, user).await?;
+    let reconnect = format!(
+        "let the user connect again with the app's button, or with the link of: {}",
+        deployment.reelay_command(&format!("mint-link --user {user}"))
     );
-    if seen.is_empty() {
+    if links.is_empty() {
         return Ok(vec![Finding::warn(
             "user.links",
             format!("{user} has no links"),
-            "no recording of anybody is brought to this user.",
-            again,
+            "Reelay stores no recordings for this user.",
+            reconnect,
         )]);
     }
-    let findings = seen.iter().map(|seen| {
+    let findings = links.iter().map(|link| {
         let check = "user.link";
-        let id = &seen.link.id;
-        if seen.link.status == LinkStatus::ReauthorizationRequired {
+        let id = &link.link.id;
+        if link.link.status == LinkStatus::ReauthorizationRequired {
             Finding::fail(
                 check,
-                format!("{id}: Zoom does not honour the grant any more"),
-                "new recordings are noticed as long as Zoom sends events, and can't be read from its API.",
-                &*again,
+                format!("{id}: Zoom has revoked the grant"),
+                "new recordings are still detected by events, but cannot be read from Zoom's API.",
+                &*reconnect,
             )
-        } else if !seen.missing_scopes.is_empty() {
+        } else if !link.missing_scopes.is_empty() {
             Finding::fail(
                 check,
-                format!("{id}: the grant lacks {}", seen.missing_scopes.join(" ")),
-                "the app at Zoom had other scopes when this user connected.",
-                format!("enter the scopes at Zoom (`reelay manifest`), then {again}"),
+                format!("{id}: the grant lacks {}", link.missing_scopes.join(" ")),
+                "the Zoom app had other scopes when this user connected.",
+                format!(
+                    "add the scopes to the Zoom app ({}), then {reconnect}",
+                    deployment.reelay_command("manifest")
+                ),
             )
         } else {
-            Finding::ok(check, format!("{id} works, and its grant has all scopes"))
+            Finding::ok(check, format!("{id} is active and has all scopes"))
         }
     });
     Ok(findings.collect())

@@ -1,12 +1,12 @@
-//! `erase-user`: an app user's links, and the recordings that nobody else holds.
+//! `erase-user`: deletes an app user's links and the recordings that no other app user's link covers.
 //!
-//! Links end as they always do, by the app's own API: there is one way to that, with its revocations and
-//! receipts. What is held of whom is noted before (`LinkTable::add_pending_erasure`), for once the links are gone nothing
-//! says any more whose recordings these were; the notes go last. So it can die anywhere, and be run again.
+//! Links are deleted through the API, which also revokes grants. Deleted links no longer tell whose recordings
+//! these were, so the Zoom users are stored first (`LinkTable::add_pending_erasure`) and removed last. An
+//! interrupted run can be repeated.
 
-mod holdings;
 mod objects;
-mod words;
+mod plan;
+mod report;
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
@@ -15,23 +15,20 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, LinkId};
 use reelay_domain::jwt::{Audience, MAX_LIFETIME};
-use reelay_store::links::{LinkTable, PendingErasure};
+use reelay_store::links::LinkTable;
 use reelay_store::recordings::RecordingTable;
 use secrecy::ExposeSecret as _;
 
-use self::holdings::{Holding, Plan};
 use self::objects::Objects;
-use self::words::Receipt;
+use self::plan::{Holding, Plan};
+use self::report::{Grants, Receipt};
 use crate::deployment::Deployment;
-use crate::output::{Output, several};
-use crate::tokens::{self, Wanted};
-use crate::{Misused, Verdict};
+use crate::output::{Outcome, Output, UsageError, plural};
+use crate::token::{self, TokenRequest};
 
-/// How often what came in between is erased as well. After the links are gone nothing new begins, so the second
-/// look as a rule finds nothing.
-const MOST_ROUNDS: u32 = 5;
-/// Between two looks at transfers that are under way.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Deletion is repeated for files that finish meanwhile. Usually the second pass finds nothing.
+const MAX_PASSES: u32 = 5;
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Eraser<'a> {
     deployment: &'a Deployment,
@@ -46,7 +43,7 @@ pub(crate) async fn run(
     user: &AppUserId,
     yes: bool,
     output: &Output,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<Outcome> {
     let eraser = Eraser {
         deployment,
         links: LinkTable::new(&deployment.environment)?,
@@ -54,75 +51,77 @@ pub(crate) async fn run(
         objects: Objects::new(deployment)?,
         output,
     };
-    let plan = holdings::plan(&eraser.links, &eraser.recordings, user).await?;
+    let plan = plan::load(&eraser.links, &eraser.recordings, user).await?;
     if plan.is_empty() {
-        eraser.forget(user, &plan.to_keep).await?;
-        let receipt = Receipt::of_nothing(user, deployment.environment.clock.now());
-        output.object(&receipt);
-        output.text(&format!("Nothing is held of {user}."));
-        return Ok(Verdict::Fine);
+        eraser.remove_pending(user, &plan.to_keep).await?;
+        let receipt = Receipt::empty(user, deployment.environment.clock.now());
+        output.json(&receipt);
+        output.line(&format!("Reelay stores nothing of {user}."));
+        return Ok(Outcome::Success);
     }
-    output.note(&words::plan(user, &plan));
+    output.note(&report::describe_plan(user, &plan));
     if !yes {
         confirm(user, output)?;
     }
     let receipt = eraser.erase(user, &plan).await?;
-    output.object(&receipt);
-    output.text(&receipt.to_string());
-    Ok(Verdict::Fine)
+    output.json(&receipt);
+    output.line(&receipt.to_string());
+    Ok(Outcome::Success)
 }
 
-/// Lets a person say the user's id once more.
+/// Lets the operator confirm by typing the user's id.
 fn confirm(user: &AppUserId, output: &Output) -> anyhow::Result<()> {
     let stdin = std::io::stdin();
     if output.is_json() || !stdin.is_terminal() {
-        return Err(Misused(
-            "nobody is there to be asked: run it on a terminal, or with --yes".to_owned(),
+        return Err(UsageError(
+            "erasure needs confirmation: run it in a terminal, or with --yes".to_owned(),
         )
         .into());
     }
-    output.note(&format!("\nThis can't be undone. Type {user} to go on:"));
+    output.note(&format!(
+        "\nThis cannot be undone. Type {user} to continue:"
+    ));
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
     if line.trim() != user.as_str() {
-        bail!("not confirmed; nothing was erased");
+        bail!("not confirmed: nothing was erased");
     }
     Ok(())
 }
 
 impl Eraser<'_> {
     async fn erase(&self, user: &AppUserId, plan: &Plan) -> anyhow::Result<Receipt> {
-        let begun = self.now();
+        let started_at = self.now();
         for holding in &plan.to_erase {
             self.links
-                .add_pending_erasure(user, &holding.leaving)
+                .add_pending_erasure(user, &holding.erasure)
                 .await?;
         }
-        self.end_links(user, &plan.links).await?;
-        let mut receipt = Receipt::new(user, plan, begun);
+        self.delete_links(user, &plan.links).await?;
+        let mut receipt = Receipt::new(user, plan, started_at);
         for holding in &plan.to_erase {
-            // Somebody else may have linked the same Zoom user meanwhile.
-            if holdings::others(&self.links, user, &holding.leaving).await? > 0 {
+            // Another app user may have linked the same Zoom user meanwhile.
+            if plan::count_others(&self.links, user, &holding.erasure).await? > 0 {
                 receipt.kept += holding.recordings;
                 receipt.recordings -= holding.recordings;
             } else {
                 self.erase_recordings(holding, &mut receipt).await?;
             }
             self.links
-                .remove_pending_erasure(user, &holding.leaving)
+                .remove_pending_erasure(user, &holding.erasure)
                 .await?;
         }
-        self.forget(user, &plan.to_keep).await?;
+        self.remove_pending(user, &plan.to_keep).await?;
         receipt.ended_at = self.now();
-        receipt.grants = self.grants(plan).await?;
+        receipt.grants = self.load_grants(plan).await?;
         Ok(receipt)
     }
 
-    /// What an earlier run has noted of recordings that others hold by now: they stay.
-    async fn forget(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
+    /// Removes pending erasures of recordings that other users' links now cover.
+    async fn remove_pending(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
         for holding in kept {
             self.links
-                .remove_pending_erasure(user, &holding.leaving)
+                .remove_pending_erasure(user, &holding.erasure)
                 .await?;
         }
         Ok(())
@@ -132,35 +131,30 @@ impl Eraser<'_> {
         self.deployment.environment.clock.now()
     }
 
-    /// By the app's own API, in the user's name.
-    async fn end_links(&self, user: &AppUserId, links: &[LinkId]) -> anyhow::Result<()> {
+    /// Deletes the links through the API, with a token of the user.
+    async fn delete_links(&self, user: &AppUserId, links: &[LinkId]) -> anyhow::Result<()> {
         if links.is_empty() {
             return Ok(());
         }
-        let wanted = Wanted {
-            audience: Audience::Api,
-            life: MAX_LIFETIME,
-            return_to: None,
-            once: false,
-        };
-        let (token, _) = tokens::mint(self.deployment, user, wanted).await?;
-        let api = self.deployment.reached_at("ApiUrl")?;
-        let bar = self.output.bar(links.len() as u64, "links");
+        let request = TokenRequest::new(Audience::Api, MAX_LIFETIME);
+        let (token, _) = token::mint(self.deployment, user, request).await?;
+        let api = self.deployment.endpoint("ApiUrl")?;
+        let bar = self.output.progress_bar(links.len() as u64, "links");
         for id in links {
             let url = format!("{}/links/{id}", api.as_str().trim_end_matches('/'));
-            let answer = self
+            let response = self
                 .deployment
                 .http
                 .delete(url)
                 .bearer_auth(token.expose_secret())
                 .send()
                 .await
-                .with_context(|| format!("link {id} could not be ended; run it again"))?;
-            if answer.status().as_u16() != 204 {
+                .with_context(|| format!("failed to delete link {id}; run the command again"))?;
+            if response.status().as_u16() != 204 {
                 bail!(
-                    "link {id} could not be ended: the app's API answers {}. Nothing was erased; `reelay doctor` says \
-                     what is wrong",
-                    answer.status().as_u16()
+                    "failed to delete link {id}: the API responded {}. No recording was erased; find the cause with: {}",
+                    response.status().as_u16(),
+                    self.deployment.reelay_command("doctor")
                 );
             }
             bar.inc(1);
@@ -169,17 +163,17 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Rows first: a transfer that is under way loses its file, and fails. Then what it had begun, then what is
-    /// there; and again, if one of them was just about to finish.
+    /// Deletes table items, then open uploads, then objects. Without its item a running transfer fails; the pass is
+    /// repeated for a transfer that was about to finish.
     async fn erase_recordings(
         &self,
         holding: &Holding,
         receipt: &mut Receipt,
     ) -> anyhow::Result<()> {
-        let zoom_user = &holding.leaving.zoom_user;
-        let bar = self.output.bar(holding.rows as u64, "recordings");
+        let zoom_user = &holding.erasure.zoom_user;
+        let bar = self.output.progress_bar(holding.rows as u64, "recordings");
         let mut leased_until = None;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_PASSES {
             let held = self.recordings.inventory(zoom_user).await?;
             leased_until = leased_until.max(held.leased_until);
             let rows = self
@@ -198,48 +192,37 @@ impl Eraser<'_> {
             }
         }
         bail!(
-            "recordings of {} / {} keep coming; run it again",
+            "new files of {} / {} keep arriving; run the command again",
             zoom_user.account_id,
             zoom_user.user_id
         )
     }
 
-    /// Until whoever had a file in hand has let go of it: a few minutes at most.
+    /// Waits until the leases of running transfers expire: a few minutes at most.
     async fn wait(&self, until: Timestamp) {
         let left = until.duration_since(self.now()).as_secs().max(0);
         self.output.note(&format!(
-            "A transfer is under way; what it leaves is erased at {until}, {} from now. It is safe to stop here, and \
-             to run it again.",
-            several(usize::try_from(left).unwrap_or(0), "second")
+            "A transfer is running; its remains are erased at {until}, {} from now. You can stop here and run the command \
+             again later.",
+            plural(left.unsigned_abs(), "second")
         ));
         while self.now() <= until {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// What became of the grants: the reconciler revokes them, on the order of the app's API.
-    async fn grants(&self, plan: &Plan) -> anyhow::Result<words::Grants> {
-        let mut grants = words::Grants::default();
+    /// Loads the status of the grants. The reconciler revokes them in jobs that the API has enqueued.
+    async fn load_grants(&self, plan: &Plan) -> anyhow::Result<Grants> {
+        let mut grants = Grants::default();
         for zoom_user in &plan.linked {
-            let holding = self.links.snapshot(zoom_user).await?;
-            let is_needed = holding.app_users().next().is_some();
-            match holding.grant {
+            let snapshot = self.links.snapshot(zoom_user).await?;
+            let is_needed = snapshot.app_users().next().is_some();
+            match snapshot.grant {
                 None => grants.ended += 1,
                 Some(_) if is_needed => grants.kept_for_others += 1,
                 Some(_) => grants.being_revoked += 1,
             }
         }
         Ok(grants)
-    }
-}
-
-/// What is noted of somebody whose links are being ended.
-fn leaving(
-    zoom_user: &reelay_domain::ids::ZoomUser,
-    current_zoom_user: &reelay_domain::ids::ZoomUser,
-) -> PendingErasure {
-    PendingErasure {
-        zoom_user: zoom_user.clone(),
-        current_zoom_user: current_zoom_user.clone(),
     }
 }

@@ -1,4 +1,4 @@
-//! The bucket's part: everything below a Zoom user's prefix.
+//! Deletes all objects and uploads of a Zoom user from the bucket.
 
 use anyhow::{Context as _, bail};
 use aws_sdk_s3::Client;
@@ -22,11 +22,11 @@ impl Objects {
         })
     }
 
-    /// Deletes all objects; gives how many, and their bytes.
+    /// Deletes all objects; returns their number and total size in bytes.
     pub(super) async fn erase(&self, zoom_user: &ZoomUser) -> anyhow::Result<(usize, u64)> {
         let (mut objects, mut bytes) = (0, 0);
         loop {
-            // Always the first page: what it listed is gone when the next one is asked for.
+            // Always list the first page: the previous one has been deleted.
             let page = self
                 .client
                 .list_objects_v2()
@@ -48,8 +48,8 @@ impl Objects {
                 .set_objects(Some(keys))
                 .quiet(true)
                 .build()
-                .context("the objects can't be named")?;
-            let answer = self
+                .context("failed to build the delete request")?;
+            let response = self
                 .client
                 .delete_objects()
                 .bucket(&self.bucket)
@@ -57,11 +57,11 @@ impl Objects {
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("DeleteObjects", &error))?;
-            // The call succeeds even if single objects stay.
-            if let Some(refused) = answer.errors.unwrap_or_default().first() {
+            // The request succeeds even if single objects were not deleted.
+            if let Some(error) = response.errors.unwrap_or_default().first() {
                 bail!(AwsError::unexpected_response(
                     "DeleteObjects",
-                    refused.code().unwrap_or("unknown error")
+                    error.code().unwrap_or("unknown error")
                 ));
             }
             objects += listed.len();
@@ -72,7 +72,7 @@ impl Objects {
         }
     }
 
-    /// Aborts all uploads that are not completed; gives how many.
+    /// Aborts all open multipart uploads; returns their number.
     pub(super) async fn abort_uploads(&self, zoom_user: &ZoomUser) -> anyhow::Result<usize> {
         let mut aborted = 0;
         loop {
@@ -89,7 +89,7 @@ impl Objects {
                 return Ok(aborted);
             }
             for upload in listed {
-                let answer = self
+                let response = self
                     .client
                     .abort_multipart_upload()
                     .bucket(&self.bucket)
@@ -97,9 +97,9 @@ impl Objects {
                     .upload_id(upload.upload_id.unwrap_or_default())
                     .send()
                     .await;
-                match answer {
+                match response {
                     Ok(_) => aborted += 1,
-                    // Whoever began it has completed or aborted it meanwhile.
+                    // The downloader has completed or aborted it meanwhile.
                     Err(error)
                         if error
                             .as_service_error()

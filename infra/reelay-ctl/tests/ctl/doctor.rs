@@ -1,4 +1,4 @@
-//! `doctor`: nothing wrong where nothing is, and each fault told with what it means and how to mend it.
+//! `doctor`: a healthy system has no findings; each problem is reported with impact and fix.
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
@@ -7,60 +7,59 @@ use support::System;
 use support::zoom_users::ADA;
 
 use crate::fake::Fake;
-use crate::run::{self, Said, assert_keeps_secrets};
+use crate::run::{self, Run, assert_prints_no_secret};
 
-/// Refuses an operation from now on, as AWS does who may not.
+/// Rejects an operation with `AccessDenied` from now on.
 fn deny(system: &System, service: Service, operation: &str) {
     let denied = Fault::error(403, "AccessDenied");
     let faults = system.faults();
     faults.fail_until_cleared(service, operation, denied);
 }
 
-/// The physical name of a resource.
+/// Returns the physical id of a resource.
 fn physical<'a>(system: &'a System, logical: &str) -> &'a str {
     &system.config().stack.resources[logical]
 }
 
-/// A check's line.
-fn check(said: &Said, name: &str) -> Value {
-    let lines = said.lines();
+/// Returns the finding of a check.
+fn check(output: &Run, name: &str) -> Value {
+    let lines = output.lines();
     let found: Vec<_> = lines.iter().filter(|line| line["check"] == name).collect();
-    assert_eq!(found.len(), 1, "{name}: {said:?}");
+    assert_eq!(found.len(), 1, "{name}: {output:?}");
     found[0].clone()
 }
 
-/// All that is said of a check.
-fn words(finding: &Value) -> String {
-    ["found", "means", "mend"]
+/// Returns the text of a finding.
+fn text_of(finding: &Value) -> String {
+    ["observed", "impact", "fix"]
         .map(|field| finding[field].as_str().unwrap_or_default())
         .join(" ")
 }
 
-/// The doctor finds this, says it in these words, and calls the whole wrong.
-async fn finds(system: &System, arguments: &str, name: &str, expected: &[&str]) {
-    let said = run::on(system, &format!("doctor --json {arguments}")).await;
-    let finding = check(&said, name);
-    assert_eq!(finding["status"], "fail", "{said:?}");
+/// Asserts that a check fails with these texts, in JSON and as text.
+async fn assert_fails(system: &System, arguments: &str, name: &str, expected: &[&str]) {
+    let output = run::on(system, &format!("doctor --json {arguments}")).await;
+    let finding = check(&output, name);
+    assert_eq!(finding["status"], "fail", "{output:?}");
     for text in expected {
-        assert!(words(&finding).contains(text), "{text}: {finding}");
+        assert!(text_of(&finding).contains(text), "{text}: {finding}");
     }
-    assert_eq!(said.code, 1, "{said:?}");
-    assert_keeps_secrets(system, &said);
-    // People are told the same.
-    let told = run::on(system, &format!("doctor {arguments}")).await;
-    assert_eq!(told.code, 1);
-    assert!(told.out.contains(&format!("FAIL  {name}")), "{told:?}");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_prints_no_secret(system, &output);
+    let text = run::on(system, &format!("doctor {arguments}")).await;
+    assert_eq!(text.code, 1);
+    assert!(text.out.contains(&format!("FAIL  {name}")), "{text:?}");
 }
 
-/// The doctor could not see this, says so, and does not call it wrong.
-async fn wonders(system: &System, arguments: &str, name: &str, expected: &[&str]) -> Said {
-    let said = run::on(system, &format!("doctor --json {arguments}")).await;
-    let finding = check(&said, name);
-    assert_eq!(finding["status"], "warn", "{said:?}");
+/// Asserts that a check warns with these texts.
+async fn assert_warns(system: &System, arguments: &str, name: &str, expected: &[&str]) -> Run {
+    let output = run::on(system, &format!("doctor --json {arguments}")).await;
+    let finding = check(&output, name);
+    assert_eq!(finding["status"], "warn", "{output:?}");
     for text in expected {
-        assert!(words(&finding).contains(text), "{text}: {finding}");
+        assert!(text_of(&finding).contains(text), "{text}: {finding}");
     }
-    said
+    output
 }
 
 async fn put(system: &System, logical: &str, value: &str) {
@@ -72,63 +71,59 @@ async fn put(system: &System, logical: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn a_system_that_works_has_nothing_wrong_and_no_secret_is_shown() {
+async fn healthy_system_passes_all_checks() {
     let system = System::start().await;
     system.link("alice", ADA).await;
-    let said = run::on(&system, "doctor --user alice").await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = run::on(&system, "doctor --user alice").await;
+    assert_eq!(output.code, 0, "{output:?}");
     assert!(
-        said.out.contains("24 ok, 0 to look at, 0 wrong"),
+        output.out.contains("24 ok, 0 warnings, 0 failed"),
         "{}",
-        said.out
+        output.out
     );
-    assert_keeps_secrets(&system, &said);
+    assert_prints_no_secret(&system, &output);
 
-    let said = run::on(&system, "doctor --json").await;
-    let mut lines = said.lines();
+    let output = run::on(&system, "doctor --json").await;
+    let mut lines = output.lines();
     let registration = lines.pop().unwrap();
     let url = system.stack.url();
     assert_eq!(
         registration["registration"]["redirect_url"],
         format!("{url}/zoom/callback")
     );
-    assert!(lines.iter().all(|line| line["status"] == "ok"), "{said:?}");
-    assert_keeps_secrets(&system, &said);
-    // Looking has left nothing behind that anybody would work on.
+    assert!(
+        lines.iter().all(|line| line["status"] == "ok"),
+        "{output:?}"
+    );
+    assert_prints_no_secret(&system, &output);
     assert_eq!(system.stack.drain().await.failed, 0);
     assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_zoom_secret_that_is_not_filled_in_is_told() {
+async fn empty_zoom_secret_fails() {
     let system = System::start().await;
     let placeholder = r#"{"client_id":"","client_secret":"","webhook_secret":""}"#;
     put(&system, "ZoomSecret", placeholder).await;
     let expected = [
-        "ZoomSecret is not filled in: client_id, client_secret, webhook_secret",
-        "answered 503",
+        "ZoomSecret has empty fields: client_id, client_secret, webhook_secret",
+        "with 503",
         "secretsmanager put-secret-value --secret-id",
     ];
-    finds(&system, "", "secret.zoom", &expected).await;
+    assert_fails(&system, "", "secret.zoom", &expected).await;
     let partly = r#"{"client_id":"a","client_secret":"","webhook_secret":"c"}"#;
     put(&system, "ZoomSecret", partly).await;
-    finds(
-        &system,
-        "",
-        "secret.zoom",
-        &["not filled in: client_secret"],
-    )
-    .await;
+    assert_fails(&system, "", "secret.zoom", &["empty fields: client_secret"]).await;
 }
 
 #[tokio::test]
-async fn a_zoom_secret_that_was_copied_wrongly_is_told() {
+async fn malformed_zoom_secret_fails() {
     let system = System::start().await;
     for (value, expected) in [
         ("clientid:secret", "is not JSON"),
         (
             r#"{"client_id":"a ","client_secret":"b","webhook_secret":"c"}"#,
-            "spaces, quotes, dots): client_id",
+            "spaces, quotes, ellipses): client_id",
         ),
         (
             r#"{"client_id":"…","client_secret":"b","webhook_secret":"\"c\""}"#,
@@ -136,28 +131,28 @@ async fn a_zoom_secret_that_was_copied_wrongly_is_told() {
         ),
         (
             r#"{"client_id":"a","client_secret":"b","webhook_secret":"b"}"#,
-            "the same value twice",
+            "the same value in two fields",
         ),
     ] {
         put(&system, "ZoomSecret", value).await;
-        finds(&system, "", "secret.zoom", &[expected]).await;
+        assert_fails(&system, "", "secret.zoom", &[expected]).await;
     }
 }
 
 #[tokio::test]
-async fn a_generated_secret_that_is_too_short_or_gone_is_told() {
+async fn invalid_generated_secret_fails() {
     let system = System::start().await;
     put(&system, "StateKey", "short").await;
     let expected = ["StateKey has 5 bytes", "get-random-password"];
-    finds(&system, "", "secret.state_key", &expected).await;
+    assert_fails(&system, "", "secret.state_key", &expected).await;
     put(&system, "StateKey", &format!("{}\n", "k".repeat(44))).await;
-    let expected = ["a space or a line break"];
-    finds(&system, "", "secret.state_key", &expected).await;
+    let expected = ["starts or ends with whitespace"];
+    assert_fails(&system, "", "secret.state_key", &expected).await;
 
-    let chosen = "a secret that somebody has chosen by herself";
+    let chosen = "a secret that an operator typed by hand";
     put(&system, "QueueKey", chosen).await;
-    let said = wonders(&system, "", "secret.queue_key", &["somebody chose it"]).await;
-    assert!(!said.out.contains(chosen), "{said:?}");
+    let output = assert_warns(&system, "", "secret.queue_key", &["it was not generated"]).await;
+    assert!(!output.out.contains(chosen), "{output:?}");
 
     let secrets = system.sdk().secretsmanager();
     let delete = secrets
@@ -165,99 +160,93 @@ async fn a_generated_secret_that_is_too_short_or_gone_is_told() {
         .secret_id(physical(&system, "NotificationSecret"));
     delete.recovery_window_in_days(7).send().await.unwrap();
     let expected = [
-        "NotificationSecret can't be read",
+        "NotificationSecret cannot be read",
         "restore-secret --secret-id",
     ];
-    finds(&system, "", "secret.notification", &expected).await;
+    assert_fails(&system, "", "secret.notification", &expected).await;
 }
 
 #[tokio::test]
-async fn an_address_that_leads_nowhere_is_told() {
+async fn unreachable_api_fails() {
     let system = System::start().await;
     let nowhere = Fake::closed();
     let at = format!("--api-url {nowhere}");
-    finds(&system, &at, "api.health", &["no connection", "PublicUrl"]).await;
+    assert_fails(&system, &at, "api.health", &["no connection", "PublicUrl"]).await;
     for name in [
         "webhook.unsigned",
         "webhook.validation",
         "deauthorize.signed",
     ] {
-        finds(
+        assert_fails(
             &system,
             &at,
             name,
-            &["no connection", "mend api.health first"],
+            &["no connection", "fix api.health first"],
         )
         .await;
     }
-    finds(&system, &at, "connect.redirect", &["nobody can connect"]).await;
+    assert_fails(&system, &at, "connect.redirect", &["users cannot connect"]).await;
 }
 
 #[tokio::test]
-async fn an_address_that_leads_to_something_else_is_told() {
+async fn foreign_api_server_fails() {
     let system = System::start().await;
-    // Takes anything, from anybody.
-    let careless = Fake::answering(200, json!({})).await;
-    let at = format!("--api-url {}", careless.url());
-    finds(
-        &system,
-        &at,
-        "webhook.unsigned",
-        &["takes events from anybody"],
-    )
-    .await;
-    finds(&system, &at, "webhook.validation", &["another token"]).await;
-    finds(
+    // Accepts every request.
+    let permissive = Fake::responding(200, json!({})).await;
+    let at = format!("--api-url {}", permissive.url());
+    assert_fails(&system, &at, "webhook.unsigned", &["accepts forged events"]).await;
+    assert_fails(&system, &at, "webhook.validation", &["a wrong token"]).await;
+    assert_fails(
         &system,
         &at,
         "connect.redirect",
-        &["answered 200", "instead of a redirect"],
+        &["response 200", "instead of a redirect"],
     )
     .await;
-    let broken = Fake::answering(502, json!({})).await;
+    let broken = Fake::responding(502, json!({})).await;
     let at = format!("--api-url {}", broken.url());
-    finds(
+    assert_fails(
         &system,
         &at,
         "api.health",
-        &["answers 502", "app-api logs there"],
+        &["responds 502", "the logs of app-api"],
     )
     .await;
-    finds(&system, &at, "deauthorize.unsigned", &["answered 502"]).await;
-    finds(
+    assert_fails(&system, &at, "deauthorize.unsigned", &["response 502"]).await;
+    assert_fails(
         &system,
         &at,
         "webhook.signed",
-        &["answered 502", "takes this for a failure"],
+        &["response 502", "treats this response as a failure"],
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_function_that_refuses_what_is_signed_well_is_told() {
+async fn rejected_signature_fails() {
     let system = System::start().await;
     system.advance(SignedDuration::from_mins(20));
-    let expected = ["answered 401", "differ by more than five minutes"];
+    let expected = ["response 401", "off by more than five minutes"];
     for name in ["webhook.validation", "webhook.signed", "deauthorize.signed"] {
-        finds(&system, "", name, &expected).await;
+        assert_fails(&system, "", name, &expected).await;
     }
-    let expected = ["connect_token_expired", "set your clock"];
-    finds(&system, "", "connect.redirect", &expected).await;
+    let expected = ["connect_token_expired", "correct your clock"];
+    assert_fails(&system, "", "connect.redirect", &expected).await;
 }
 
 #[tokio::test]
-async fn another_redirect_uri_than_the_outputs_say_is_told() {
-    // As if a proxy stood in front of the API, of which the stack knows nothing.
+async fn redirect_uri_mismatch_fails() {
+    // Simulates a proxy in front of the API that the stack does not know.
     let system = System::with(&[("PublicUrl", "")]).await;
     let at = format!("--api-url {}", system.stack.url());
     let expected = ["but the output RedirectUrl is", "PublicUrl=https://"];
-    finds(&system, &at, "connect.redirect", &expected).await;
+    assert_fails(&system, &at, "connect.redirect", &expected).await;
 }
 
 #[tokio::test]
-async fn a_function_that_still_has_the_former_client_id_is_told() {
+async fn cached_client_id_fails() {
     let system = System::start().await;
-    // The function reads the secret now, and keeps it for five minutes.
+    // The function reads the secret and caches it for five minutes.
     assert_eq!(run::on(&system, "doctor").await.code, 0);
     let secrets = &system.config().secrets;
     let changed = json!({
@@ -266,73 +255,79 @@ async fn a_function_that_still_has_the_former_client_id_is_told() {
     });
     put(&system, "ZoomSecret", &changed.to_string()).await;
     let expected = ["another client_id than the stored one", "wait five minutes"];
-    finds(&system, "", "connect.redirect", &expected).await;
+    assert_fails(&system, "", "connect.redirect", &expected).await;
 }
 
 #[tokio::test]
-async fn an_app_that_zoom_does_not_know_is_told() {
+async fn unknown_zoom_app_fails() {
     let system = System::start().await;
     system
         .zoom()
         .change_settings(|settings| settings.redirect_uris.clear());
     let callback = format!("{}/zoom/callback", system.stack.url());
     let expected = [
-        "refuses the request with 400, error 4,709",
+        "rejects the request with 400, error 4,709",
         callback.as_str(),
     ];
-    finds(&system, "", "zoom.authorize", &expected).await;
+    assert_fails(&system, "", "zoom.authorize", &expected).await;
     system
         .zoom()
         .change_settings(|settings| settings.client_secret = "rotated".to_owned());
-    let expected = [
-        "does not know client id and client secret",
-        "No grant is lost",
-    ];
-    finds(&system, "", "zoom.client", &expected).await;
+    let expected = ["rejects client id and client secret", "remain valid"];
+    assert_fails(&system, "", "zoom.client", &expected).await;
 }
 
 #[tokio::test]
-async fn a_zoom_that_does_not_answer_is_nobodys_fault() {
+async fn unreachable_zoom_warns() {
     let nowhere = Fake::closed();
     let zoom = nowhere.to_string();
     let system = System::with(&[("ZoomOAuthUrl", &zoom), ("ZoomApiUrl", &zoom)]).await;
-    let said = wonders(&system, "", "zoom.authorize", &["can't be asked from here"]).await;
-    assert_eq!(check(&said, "zoom.client")["status"], "warn");
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = assert_warns(&system, "", "zoom.authorize", &["is unreachable from here"]).await;
+    assert_eq!(check(&output, "zoom.client")["status"], "warn");
+    assert_eq!(output.code, 0, "{output:?}");
 }
 
 #[tokio::test]
-async fn dead_letters_are_told_with_what_they_cost_and_how_to_put_them_back() {
+async fn dead_letters_fail() {
     let system = System::start().await;
     let queues = &system.queues();
-    for (queue, name, means) in [
-        (&queues.events_dlq, "events", "were not noticed"),
+    for (queue, name, impact) in [
+        (&queues.events_dlq, "events", "were not detected"),
         (&queues.downloads_dlq, "downloads", "are not in the bucket"),
-        (&queues.notifications_dlq, "notifications", "was not told"),
-        (&queues.jobs_dlq, "jobs", "were not ended"),
+        (
+            &queues.notifications_dlq,
+            "notifications",
+            "did not receive",
+        ),
+        (&queues.jobs_dlq, "jobs", "were not revoked"),
     ] {
         system.send_message(queue, "{}").await;
         let list = format!("redrive {name} --list");
-        let expected = ["1 dead letter, the oldest", means, list.as_str(), "14 days"];
-        finds(&system, "", &format!("queue.{name}"), &expected).await;
+        let expected = [
+            "1 dead letter, the oldest",
+            impact,
+            list.as_str(),
+            "14 days",
+        ];
+        assert_fails(&system, "", &format!("queue.{name}"), &expected).await;
     }
 }
 
 #[tokio::test]
-async fn a_table_that_is_gone_is_told() {
+async fn missing_table_fails() {
     let system = System::start().await;
     let tables = &system.tables();
     let delete = system.sdk().dynamodb().delete_table();
     delete.table_name(&tables.links).send().await.unwrap();
     let expected = [
-        "there is no table reelay-dev-links",
+        "table reelay-dev-links does not exist",
         "restore-table-to-point-in-time",
     ];
-    finds(&system, "", "table.links", &expected).await;
+    assert_fails(&system, "", "table.links", &expected).await;
 }
 
 #[tokio::test]
-async fn a_bucket_that_could_be_opened_is_told() {
+async fn missing_public_access_block_fails() {
     let system = System::start().await;
     let bucket = &system.config().bucket;
     let s3 = system.sdk().s3();
@@ -340,25 +335,25 @@ async fn a_bucket_that_could_be_opened_is_told() {
     delete.send().await.unwrap();
     let expected = [
         "has no public access block",
-        "to everybody",
+        "make recordings public",
         "s3api put-public-access-block --bucket reelay-dev-recordings",
     ];
-    finds(&system, "", "bucket.public_access", &expected).await;
-    let half = aws_sdk_s3::types::PublicAccessBlockConfiguration::builder()
+    assert_fails(&system, "", "bucket.public_access", &expected).await;
+    let partial = aws_sdk_s3::types::PublicAccessBlockConfiguration::builder()
         .block_public_acls(true)
         .ignore_public_acls(true)
         .build();
     let put = s3.put_public_access_block().bucket(bucket);
-    put.public_access_block_configuration(half)
+    put.public_access_block_configuration(partial)
         .send()
         .await
         .unwrap();
-    let expected = ["does not have BlockPublicPolicy, RestrictPublicBuckets"];
-    finds(&system, "", "bucket.public_access", &expected).await;
+    let expected = ["does not set BlockPublicPolicy, RestrictPublicBuckets"];
+    assert_fails(&system, "", "bucket.public_access", &expected).await;
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_not_called_wrong() {
+async fn denied_read_access_warns() {
     let system = System::start().await;
     for (service, operation, name) in [
         (Service::S3, "GetPublicAccessBlock", "bucket.public_access"),
@@ -367,27 +362,27 @@ async fn what_may_not_be_read_is_not_called_wrong() {
         (Service::DynamoDb, "DescribeTable", "table.links"),
     ] {
         deny(&system, service, operation);
-        let said = wonders(&system, "", name, &["can't be asked", "AccessDenied"]).await;
-        assert_eq!(said.code, 0, "{operation}: {said:?}");
+        let output = assert_warns(&system, "", name, &["not checked", "AccessDenied"]).await;
+        assert_eq!(output.code, 0, "{operation}: {output:?}");
     }
 }
 
 #[tokio::test]
-async fn a_users_link_that_does_not_work_is_told() {
+async fn unusable_link_of_user_fails() {
     let system = System::start().await;
-    let said = wonders(&system, "--user alice", "user.links", &["has no links"]).await;
-    assert!(said.out.contains("mint-link --user alice"), "{said:?}");
+    let output = assert_warns(&system, "--user alice", "user.links", &["has no links"]).await;
+    assert!(output.out.contains("mint-link --user alice"), "{output:?}");
     system.link("alice", ADA).await;
     system
         .zoom()
         .change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
-    // Two hours later the token has to be refreshed, and Zoom refuses.
+    // The access token has expired, and Zoom rejects the refresh.
     system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
-    let answer = system
+    let response = system
         .app
         .call_with(
             reqwest::Method::POST,
@@ -396,15 +391,15 @@ async fn a_users_link_that_does_not_work_is_told() {
             Some(body),
         )
         .await;
-    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(response.status, 202, "{response:?}");
     system.process_queues().await;
-    let expected = ["does not honour the grant", "mint-link --user alice"];
-    finds(&system, "--user alice", "user.link", &expected).await;
+    let expected = ["has revoked the grant", "mint-link --user alice"];
+    assert_fails(&system, "--user alice", "user.link", &expected).await;
 }
 
 #[tokio::test]
-async fn whoever_signs_with_own_keys_is_asked_for_a_token() {
+async fn app_with_own_keys_needs_token() {
     let system = System::with(&[("AppJwksUrl", "https://app.example.com/jwks")]).await;
-    let expected = ["keys of its own (AppJwksUrl)", "REELAY_CONNECT_TOKEN"];
-    wonders(&system, "", "connect.redirect", &expected).await;
+    let expected = ["its own keys (AppJwksUrl)", "REELAY_CONNECT_TOKEN"];
+    assert_warns(&system, "", "connect.redirect", &expected).await;
 }

@@ -1,4 +1,4 @@
-//! `erase-user`: all that is the user's, nothing that is others', and in the end all of it, however often it dies.
+//! `erase-user`: erases all data of the user and no data of others, also after interruptions.
 
 use reelay_embedded_aws::{Fault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording};
@@ -15,7 +15,7 @@ async fn complete(system: &System, host: &str) {
     system.process_queues().await;
 }
 
-/// What tables and bucket hold that names this Zoom user.
+/// Returns table items and object keys that contain the Zoom user's id.
 async fn traces(system: &System, zoom_user: &str) -> Vec<String> {
     let config = system.config();
     let mut found = Vec::new();
@@ -28,8 +28,8 @@ async fn traces(system: &System, zoom_user: &str) -> Vec<String> {
     found
 }
 
-/// Alice has linked Ada, as Bob has, and Ben, whom nobody else has.
-async fn shared() -> System {
+/// Alice is linked to Ada and Ben, Bob to Ada.
+async fn system_with_shared_link() -> System {
     let system = System::start().await;
     system.link("alice", ADA).await;
     system.link("bob", ADA).await;
@@ -41,27 +41,26 @@ async fn shared() -> System {
 }
 
 #[tokio::test]
-async fn all_of_a_user_is_erased_and_nothing_that_others_hold() {
-    let system = shared().await;
-    let said = run::on(&system, "erase-user --user alice --yes --json").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let receipt = said.json();
-    for (what, count) in [("links", 2), ("recordings", 2), ("objects", 6), ("kept", 1)] {
-        assert_eq!(receipt[what], count, "{what}: {receipt}");
+async fn only_unshared_data_is_erased() {
+    let system = system_with_shared_link().await;
+    let output = run::on(&system, "erase-user --user alice --yes --json").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let receipt = output.json();
+    for (field, count) in [("links", 2), ("recordings", 2), ("objects", 6), ("kept", 1)] {
+        assert_eq!(receipt[field], count, "{field}: {receipt}");
     }
     assert_eq!(receipt["grants"]["kept_for_others"], 1);
-    // Revocation is ordered, and is the reconciler's work.
+    // The reconciler revokes the grant in a job.
     system.process_queues().await;
     assert!(system.zoom().live_grant(BEN).is_none());
     assert!(system.zoom().live_grant(ADA).is_some());
     assert_eq!(traces(&system, BEN).await, [""; 0]);
-    let names_alice = system.table_items(&system.tables().links).await;
+    let link_items = system.table_items(&system.tables().links).await;
     assert!(
-        names_alice.iter().all(|item| !item.contains("alice")),
-        "{names_alice:?}"
+        link_items.iter().all(|item| !item.contains("alice")),
+        "{link_items:?}"
     );
     assert_eq!(system.app.links("alice").await.len(), 0);
-    // Bob has what he had.
     assert_eq!(system.app.links("bob").await[0]["status"], "active");
     assert_eq!(system.app.recordings("bob").await[0]["status"], "stored");
     assert_eq!(system.stored_files().await.len(), 2);
@@ -69,18 +68,18 @@ async fn all_of_a_user_is_erased_and_nothing_that_others_hold() {
     let again = run::on(&system, "erase-user --user alice --yes").await;
     assert_eq!(
         (again.code, again.out.trim()),
-        (0, "Nothing is held of alice.")
+        (0, "Reelay stores nothing of alice.")
     );
-    // Once the last user is gone, so are Ada's recordings.
-    let said = run::on(&system, "erase-user --user bob --yes").await;
-    assert!(said.out.contains("objects       3"), "{said:?}");
-    assert!(said.err.contains("1 recording in 2 files"), "{said:?}");
+    // Ada's recordings are erased with the last linked user.
+    let output = run::on(&system, "erase-user --user bob --yes").await;
+    assert!(output.out.contains("objects       3"), "{output:?}");
+    assert!(output.err.contains("1 recording in 2 files"), "{output:?}");
     system.process_queues().await;
     assert_eq!(traces(&system, ADA).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn wherever_it_dies_it_is_finished_by_running_it_again() {
+async fn interrupted_erasure_finishes_on_rerun() {
     for (service, operation) in [
         (Service::DynamoDb, "PutItem"),
         (Service::DynamoDb, "BatchWriteItem"),
@@ -94,20 +93,24 @@ async fn wherever_it_dies_it_is_finished_by_running_it_again() {
         complete(&system, BEN).await;
         let faults = system.faults();
         faults.fail_until_cleared(service, operation, Fault::error(403, "AccessDenied"));
-        let said = run::on(&system, "erase-user --user alice --yes --json").await;
-        assert_eq!(said.code, 1, "{operation}: {said:?}");
+        let output = run::on(&system, "erase-user --user alice --yes --json").await;
+        assert_eq!(output.code, 1, "{operation}: {output:?}");
         faults.clear_all();
-        let said = run::on(&system, "erase-user --user alice --yes --json").await;
-        assert_eq!(said.code, 0, "{operation}: {said:?}");
+        let output = run::on(&system, "erase-user --user alice --yes --json").await;
+        assert_eq!(output.code, 0, "{operation}: {output:?}");
         system.process_queues().await;
         assert_eq!(traces(&system, BEN).await, [""; 0], "{operation}");
-        let said = run::on(&system, "erase-user --user alice --yes").await;
-        assert_eq!(said.out.trim(), "Nothing is held of alice.", "{operation}");
+        let output = run::on(&system, "erase-user --user alice --yes").await;
+        assert_eq!(
+            output.out.trim(),
+            "Reelay stores nothing of alice.",
+            "{operation}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_is_ended() {
+async fn open_upload_is_aborted() {
     let system = System::start().await;
     system.link("alice", BEN).await;
     complete(&system, BEN).await;
@@ -120,23 +123,23 @@ async fn an_upload_that_is_under_way_is_ended() {
         .send()
         .await
         .unwrap();
-    let said = run::on(&system, "erase-user --user alice --yes --json").await;
-    assert_eq!(said.json()["uploads"], 1, "{said:?}");
+    let output = run::on(&system, "erase-user --user alice --yes --json").await;
+    assert_eq!(output.json()["uploads"], 1, "{output:?}");
     assert_eq!(system.open_uploads().await, 0);
 }
 
 #[tokio::test]
-async fn nothing_is_erased_unasked() {
+async fn erasure_requires_confirmation() {
     let system = System::start().await;
     system.link("alice", BEN).await;
     complete(&system, BEN).await;
     let before = traces(&system, BEN).await.len();
     for arguments in ["erase-user --user alice", "erase-user --user alice --json"] {
-        let said = run::on(&system, arguments).await;
-        assert_eq!(said.code, 2, "{said:?}");
+        let output = run::on(&system, arguments).await;
+        assert_eq!(output.code, 2, "{output:?}");
         assert!(
-            said.err.contains("run it on a terminal, or with --yes"),
-            "{said:?}"
+            output.err.contains("run it in a terminal, or with --yes"),
+            "{output:?}"
         );
     }
     assert_eq!(traces(&system, BEN).await.len(), before);
@@ -144,20 +147,20 @@ async fn nothing_is_erased_unasked() {
 }
 
 #[tokio::test]
-async fn who_signs_with_own_keys_gives_a_token() {
+async fn app_with_own_keys_passes_token() {
     let system = System::start().await;
     system.link("alice", BEN).await;
-    // The stack of an app with keys of its own; the API answers as before, so the token is of the one kind.
+    // Only the description has AppJwksUrl; the API still accepts tokens signed with the app secret.
     let mut description = serde_json::to_value(system.config()).unwrap();
     description["stack"]["parameters"]["AppJwksUrl"] = "https://app.example.com/jwks".into();
-    let described = crate::fake::Fake::answering(200, description).await;
+    let described = crate::fake::Fake::responding(200, description).await;
     let at = format!("--dev {} erase-user --user alice --yes", described.url());
-    let said = run::with(&at, &[]).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("REELAY_API_TOKEN"), "{said:?}");
+    let output = run::with(&at, &[]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err.contains("REELAY_API_TOKEN"), "{output:?}");
     assert_eq!(system.app.links("alice").await.len(), 1);
     let token = system.app.api_token("alice");
-    let said = run::with(&at, &[("REELAY_API_TOKEN", &token)]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = run::with(&at, &[("REELAY_API_TOKEN", &token)]).await;
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(system.app.links("alice").await.len(), 0);
 }

@@ -1,4 +1,4 @@
-//! Servers that are not Reelay's.
+//! Fake HTTP servers.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-/// A server on loopback, until it is dropped.
+/// A server on loopback. It stops when it is dropped.
 pub(crate) struct Fake {
     url: String,
     serving: JoinHandle<()>,
@@ -23,15 +23,15 @@ impl Drop for Fake {
 }
 
 impl Fake {
-    /// One that gives every request to a function: its headers and its body.
-    pub(crate) async fn with<F>(answer: F) -> Self
+    /// Starts a server that passes headers and body of each request to `respond`.
+    pub(crate) async fn with<F>(respond: F) -> Self
     where
         F: Fn(&HeaderMap, &[u8]) -> (u16, &'static str, String) + Clone + Send + Sync + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
-            let (status, content_type, text) = answer(&headers, &body);
+            let (status, content_type, text) = respond(&headers, &body);
             async move {
                 let status = StatusCode::from_u16(status).unwrap();
                 (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
@@ -43,8 +43,8 @@ impl Fake {
         Self { url, serving }
     }
 
-    /// One that always says the same.
-    pub(crate) async fn answering(status: u16, body: Value) -> Self {
+    /// Starts a server that always sends the same response.
+    pub(crate) async fn responding(status: u16, body: Value) -> Self {
         Self::with(move |_, _| (status, "application/json", body.to_string())).await
     }
 
@@ -52,7 +52,7 @@ impl Fake {
         &self.url
     }
 
-    /// A port at which nobody listens, for as long as this is held.
+    /// Reserves a port that refuses connections.
     pub(crate) fn closed() -> Closed {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -60,7 +60,7 @@ impl Fake {
     }
 }
 
-/// A port that is taken, so that nobody else comes to listen there, and refuses connections.
+/// A bound port without a listener.
 pub(crate) struct Closed(TcpSocket);
 
 impl fmt::Display for Closed {

@@ -1,17 +1,17 @@
-//! `mint-link`, `confirm-link`, `manifest`, `completions`, and being called in a wrong way.
+//! `mint-link`, `confirm-link`, `manifest`, `completions` and invalid usage.
 
 use support::System;
 use support::zoom_users::ADA;
 
-use crate::run::{self, assert_keeps_secrets};
+use crate::run::{self, assert_prints_no_secret};
 
 #[tokio::test]
-async fn a_minted_link_connects_the_user_that_it_was_minted_for() {
+async fn minted_link_connects_its_user() {
     let system = System::start().await;
-    let said = run::on(&system, "mint-link --user alice --once --json").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_keeps_secrets(&system, &said);
-    let link = said.json();
+    let output = run::on(&system, "mint-link --user alice --once --json").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_prints_no_secret(&system, &output);
+    let link = output.json();
     assert_eq!(link["user"], "alice");
     let mut browser = system.browser();
     let start = browser.visit(link["url"].as_str().unwrap()).await;
@@ -19,18 +19,18 @@ async fn a_minted_link_connects_the_user_that_it_was_minted_for() {
     let back = system.allow(&mut browser, &authorize, ADA).await;
     let claim = browser.visit(&back).await.parameter("zoom_link").unwrap();
     assert_eq!(system.app.confirm("alice", &claim).await.status, 200);
-    // `--once`: a link that has connected somebody connects nobody else.
+    // `--once`: the link is valid for one connection.
     let again = system.browser().visit(link["url"].as_str().unwrap()).await;
     assert_eq!(again.location, None, "{again:?}");
 
-    // People get the link alone, to be copied.
-    let said = run::on(&system, "mint-link --user alice").await;
-    let start = system.browser().visit(said.out.trim()).await;
+    // Text output is the URL alone.
+    let output = run::on(&system, "mint-link --user alice").await;
+    let start = system.browser().visit(output.out.trim()).await;
     assert!(start.location.is_some(), "{start:?}");
 }
 
 #[tokio::test]
-async fn a_link_is_confirmed_for_the_user_that_it_was_minted_for_and_for_nobody_else() {
+async fn link_is_confirmed_for_its_user_only() {
     let system = System::start().await;
     let connected = async || {
         let link = run::on(&system, "mint-link --user alice").await;
@@ -41,53 +41,52 @@ async fn a_link_is_confirmed_for_the_user_that_it_was_minted_for_and_for_nobody_
         browser.visit(&back).await.location.unwrap()
     };
 
-    // The address that the browser came back to, as people copy it.
-    let address = connected().await;
-    let confirm = format!("confirm-link --user alice --claim {address}");
-    let said = run::on(&system, &confirm).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let return_url = connected().await;
+    let confirm = format!("confirm-link --user alice --claim {return_url}");
+    let output = run::on(&system, &confirm).await;
+    assert_eq!(output.code, 0, "{output:?}");
     assert!(
-        said.out.starts_with("alice is linked with Ada Berg"),
-        "{said:?}"
+        output.out.starts_with("alice is linked to Ada Berg"),
+        "{output:?}"
     );
-    assert_keeps_secrets(&system, &said);
+    assert_prints_no_secret(&system, &output);
     assert_eq!(system.app.links("alice").await.len(), 1);
 
-    let address = connected().await;
-    let stolen = format!("confirm-link --user mallory --claim {address} --json");
-    let said = run::on(&system, &stolen).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    assert_eq!(said.json()["code"], "claim_belongs_to_another_user");
+    let return_url = connected().await;
+    let stolen = format!("confirm-link --user mallory --claim {return_url} --json");
+    let output = run::on(&system, &stolen).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_eq!(output.json()["code"], "claim_belongs_to_another_user");
     assert_eq!(system.app.links("mallory").await.len(), 0);
 }
 
 #[tokio::test]
-async fn a_link_that_would_lead_back_elsewhere_is_not_minted() {
+async fn unlisted_return_url_is_rejected() {
     let system = System::start().await;
-    let elsewhere = "mint-link --user alice --return-to https://evil.example/";
-    let said = run::on(&system, elsewhere).await;
-    assert_eq!(said.code, 2, "{said:?}");
+    let unlisted = "mint-link --user alice --return-to https://evil.example/";
+    let output = run::on(&system, unlisted).await;
+    assert_eq!(output.code, 2, "{output:?}");
     assert!(
-        said.err.contains("is not one of the stack's ReturnUrls"),
-        "{said:?}"
+        output.err.contains("is not one of the stack's ReturnUrls"),
+        "{output:?}"
     );
-    assert_eq!(said.out, "");
+    assert_eq!(output.out, "");
     let listed = system.config().stack.parameters["ReturnUrls"].clone();
-    let said = run::on(
+    let output = run::on(
         &system,
         &format!("mint-link --user alice --return-to {listed}?tab=1"),
     )
     .await;
-    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(output.code, 0, "{output:?}");
 }
 
 #[tokio::test]
-async fn the_manifest_holds_what_the_stack_needs_of_zoom() {
+async fn manifest_matches_stack() {
     let system = System::start().await;
     let url = system.stack.url();
-    let said = run::on(&system, "manifest --json --name Acme").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let manifest = said.json();
+    let output = run::on(&system, "manifest --json --name Acme").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let manifest = output.json();
     let oauth = &manifest["oauth_information"];
     assert_eq!(manifest["display_information"]["display_name"], "Acme");
     assert_eq!(oauth["usage"], "USER_OPERATION");
@@ -100,7 +99,7 @@ async fn the_manifest_holds_what_the_stack_needs_of_zoom() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| &it["scope"])
+        .map(|scope| &scope["scope"])
         .collect();
     assert_eq!(
         scopes,
@@ -123,23 +122,23 @@ async fn the_manifest_holds_what_the_stack_needs_of_zoom() {
             .contains(&"recording.completed".into())
     );
 
-    // For people the same on stdout, to be put into a file, and words beside it.
-    let said = run::on(&system, "manifest --name Acme").await;
-    assert_eq!(said.json(), manifest);
-    for words in [
+    // Text output: the manifest on stdout, the manual steps on stderr.
+    let output = run::on(&system, "manifest --name Acme").await;
+    assert_eq!(output.json(), manifest);
+    for text in [
         "Deauthorization notification endpoint URL",
         &format!("{url}/zoom/deauthorize"),
-        "by hand",
+        "manually",
     ] {
-        assert!(said.err.contains(words), "{words}: {said:?}");
+        assert!(output.err.contains(text), "{text}: {output:?}");
     }
 }
 
 #[tokio::test]
-async fn completions_need_no_stack_and_know_every_command() {
+async fn completions_cover_all_commands() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let said = run::with(&format!("completions {shell}"), &[]).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let output = run::with(&format!("completions {shell}"), &[]).await;
+        assert_eq!(output.code, 0, "{output:?}");
         for command in [
             "doctor",
             "manifest",
@@ -150,26 +149,26 @@ async fn completions_need_no_stack_and_know_every_command() {
             "recordings",
             "erase-user",
         ] {
-            assert!(
-                said.out.contains(command),
-                "{shell} does not know {command}"
-            );
+            assert!(output.out.contains(command), "{shell} lacks {command}");
         }
     }
 }
 
 #[tokio::test]
-async fn being_called_in_a_wrong_way_is_told_apart_from_something_being_wrong() {
-    let said = run::with("doctor", &[]).await;
-    assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("--stack NAME, or --dev URL"), "{said:?}");
-    let said = run::with("--dev http://127.0.0.1:9 doctor --json", &[]).await;
-    assert_eq!(said.code, 1, "{said:?}");
+async fn usage_error_exits_with_2() {
+    let output = run::with("doctor", &[]).await;
+    assert_eq!(output.code, 2, "{output:?}");
     assert!(
-        said.json()["error"]
+        output.err.contains("--stack NAME, or --dev URL"),
+        "{output:?}"
+    );
+    let output = run::with("--dev http://127.0.0.1:9 doctor --json", &[]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(
+        output.json()["error"]
             .as_str()
             .unwrap()
-            .contains("no devstack answers"),
-        "{said:?}"
+            .contains("no devstack at"),
+        "{output:?}"
     );
 }

@@ -15,14 +15,14 @@ async fn complete(system: &System, host: &str) {
 }
 
 #[tokio::test]
-async fn links_are_listed_with_the_state_of_their_grants() {
+async fn links_are_listed_with_grant_status() {
     let system = System::start().await;
-    let said = run::on(&system, "links --user alice").await;
-    assert_eq!((said.code, said.out.trim()), (0, "alice has no links."));
+    let output = run::on(&system, "links --user alice").await;
+    assert_eq!((output.code, output.out.trim()), (0, "alice has no links."));
     system.link("alice", ADA).await;
     system.link("bob", ADA).await;
-    let said = run::on(&system, "links --user alice --json").await;
-    let links = said.json();
+    let output = run::on(&system, "links --user alice --json").await;
+    let links = output.json();
     let link = &links["links"][0];
     assert_eq!(links["links"].as_array().unwrap().len(), 1);
     assert_eq!(link["status"], "active");
@@ -30,15 +30,15 @@ async fn links_are_listed_with_the_state_of_their_grants() {
     assert_eq!(link["grant"]["status"], "live");
     assert_eq!(link["grant"]["shared_with"], 1);
     assert_eq!(link["grant"]["missing_scopes"], serde_json::json!([]));
-    let said = run::on(&system, "links --user alice").await;
+    let output = run::on(&system, "links --user alice").await;
     assert!(
-        said.out.contains("works, shared with 1 other user"),
-        "{said:?}"
+        output.out.contains("live, shared with 1 other user"),
+        "{output:?}"
     );
 }
 
 #[tokio::test]
-async fn recordings_are_listed_newest_first_page_by_page() {
+async fn recordings_are_paged_newest_first() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     system.link("alice", BEN).await;
@@ -50,36 +50,36 @@ async fn recordings_are_listed_newest_first_page_by_page() {
         .recordings("alice")
         .await
         .iter()
-        .map(|it| it["id"].as_str().unwrap().to_owned())
+        .map(|recording| recording["id"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(expected.len(), 5);
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let said = run::on(
+        let output = run::on(
             &system,
             &format!("recordings --user alice --limit 2 --json{after}"),
         )
         .await;
-        let page = said.json();
+        let page = output.json();
         let ids = page["recordings"].as_array().unwrap().iter();
-        found.extend(ids.map(|it| it["id"].as_str().unwrap().to_owned()));
+        found.extend(ids.map(|recording| recording["id"].as_str().unwrap().to_owned()));
         match page["next"].as_str() {
             Some(next) => after = format!(" --after {next}"),
             None => break,
         }
     }
     assert_eq!(found, expected);
-    let said = run::on(&system, "recordings --user alice --after nonsense").await;
-    assert_eq!(said.code, 2, "{said:?}");
+    let output = run::on(&system, "recordings --user alice --after nonsense").await;
+    assert_eq!(output.code, 2, "{output:?}");
 }
 
 #[tokio::test]
-async fn recordings_are_chosen_by_their_state() {
+async fn recordings_are_filtered_by_status() {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
     complete(&system, ADA).await;
-    let said = run::on(&system, "recordings --user alice --status stored").await;
-    assert_eq!(said.out.trim(), "alice has no such recordings.");
-    let said = run::on(&system, "recordings --user alice --status detected").await;
-    assert!(said.out.contains("detected  0 of 2"), "{said:?}");
+    let output = run::on(&system, "recordings --user alice --status stored").await;
+    assert_eq!(output.out.trim(), "alice has no matching recordings.");
+    let output = run::on(&system, "recordings --user alice --status detected").await;
+    assert!(output.out.contains("detected  0 of 2"), "{output:?}");
 }

@@ -1,4 +1,4 @@
-//! The tool itself, run as operators run it, on whole systems over real HTTP.
+//! Runs the `reelay` binary against complete systems over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod doctor;

@@ -1,4 +1,4 @@
-//! `redrive`: put back, listed, and nothing lost.
+//! `redrive`: lists dead letters, and moves them back without loss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,169 +12,186 @@ use support::zoom_users::ADA;
 use crate::fake::Fake;
 use crate::run;
 
-/// A file that was given up after all of its retries, because Zoom gave a page instead.
-async fn given_up(system: &System) {
+/// Starts a system with one dead letter: a download that failed because Zoom sent HTML.
+async fn system_with_failed_download() -> System {
+    let system = System::start().await;
     system.link("alice", ADA).await;
-    let page = NewFault::always(Point::Download, reelay_zoom_sim::Fault::Html);
-    system.zoom().arm(page).unwrap();
-    let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 500)]);
-    system.complete_recording(new).await;
+    let html = NewFault::always(Point::Download, reelay_zoom_sim::Fault::Html);
+    system.zoom().arm(html).unwrap();
+    let recording = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 500)]);
+    system.complete_recording(recording).await;
     system.process_queues().await;
     system.zoom().clear_faults(None);
     let queues = &system.queues();
     assert_eq!(system.queue_depth(&queues.downloads_dlq).await, 1);
+    system
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_with_the_reason_and_stay() {
-    let system = System::start().await;
-    given_up(&system).await;
-    let said = run::on(&system, "redrive --list --json").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let letters = said.lines();
-    assert_eq!(letters.len(), 1, "{said:?}");
-    assert_eq!(letters[0]["queue"], "downloads");
-    assert_eq!(letters[0]["reason"], "html_instead_of_file");
-    let logs = letters[0]["logs"].as_str().unwrap();
-    assert!(
-        logs.contains("recording-downloader")
-            && logs.contains(letters[0]["message_id"].as_str().unwrap())
-    );
-    let said = run::on(&system, "redrive downloads --list").await;
-    assert!(said.out.contains("html_instead_of_file"), "{said:?}");
-    let dead = &system.queues().downloads_dlq;
-    assert_eq!(system.peek_messages(dead).await.len(), 1);
+async fn listing_shows_reason_and_keeps_messages() {
+    let system = system_with_failed_download().await;
+    let output = run::on(&system, "redrive --list --json").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let letters = output.lines();
+    assert_eq!(letters.len(), 1, "{output:?}");
+    let letter = &letters[0];
+    assert_eq!(letter["queue"], "downloads");
+    assert_eq!(letter["reason"], "html_instead_of_file");
+    let subject = letter["subject"].as_str().unwrap();
+    assert!(subject.starts_with("file "), "{letter}");
+    let logs = letter["logs"].as_str().unwrap();
+    assert!(logs.contains("recording-downloader"), "{letter}");
+    let message_id = letter["message_id"].as_str().unwrap();
+    assert!(logs.contains(message_id), "{letter}");
+    let output = run::on(&system, "redrive downloads --list").await;
+    assert!(output.out.contains("html_instead_of_file"), "{output:?}");
+    let dlq = &system.queues().downloads_dlq;
+    assert_eq!(system.peek_messages(dlq).await.len(), 1);
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_put_back_and_worked_off() {
-    let system = System::start().await;
-    given_up(&system).await;
-    let said = run::on(&system, "redrive --json").await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let downloads = json!({"queue": "downloads", "found": 1, "moved": 1, "how": "by_hand"});
+async fn dead_letter_is_moved_back_and_processed() {
+    let system = system_with_failed_download().await;
+    let output = run::on(&system, "redrive --json").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let downloads = json!({"queue": "downloads", "found": 1, "moved": 1});
+    let queues = output.json()["queues"].clone();
     assert!(
-        said.json()["queues"]
-            .as_array()
-            .unwrap()
-            .contains(&downloads),
-        "{said:?}"
+        queues.as_array().unwrap().contains(&downloads),
+        "{output:?}"
     );
     system.process_queues().await;
     let queues = &system.queues();
     for queue in [&queues.downloads, &queues.downloads_dlq] {
         assert_eq!(system.queue_depth(queue).await, 0);
     }
-    let said = run::on(&system, "redrive").await;
-    assert_eq!(said.out.matches("no dead letters").count(), 4, "{said:?}");
+    let output = run::on(&system, "redrive").await;
+    assert_eq!(
+        output.out.matches("no dead letters").count(),
+        4,
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
-async fn no_letter_is_lost_when_it_cannot_be_put_back() {
-    let system = System::start().await;
+async fn failed_redrive_loses_no_message() {
+    let system = system_with_failed_download().await;
     let queues = system.queues().clone();
-    for number in 0..25 {
-        system
-            .send_message(&queues.jobs_dlq, &format!("{{\"n\":{number}}}"))
-            .await;
-    }
     let faults = system.faults();
-    // Some go through before it breaks.
-    faults.fail_until_cleared(
-        Service::Sqs,
-        "SendMessage",
-        Fault::error(403, "AccessDenied"),
-    );
-    let said = run::on(&system, "redrive jobs").await;
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(
-        said.out.contains("Nothing is lost; run it again"),
-        "{said:?}"
-    );
-    assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 25);
+    let denied = Fault::error(403, "AccessDenied");
+    faults.fail_until_cleared(Service::Sqs, "StartMessageMoveTask", denied);
+    let output = run::on(&system, "redrive downloads").await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err.contains("AccessDenied"), "{output:?}");
+    assert_eq!(system.queue_depth(&queues.downloads_dlq).await, 1);
     faults.clear_all();
-    // Sent, but not deleted: one too many, never one too few.
-    faults.fail_next(
-        Service::Sqs,
-        "DeleteMessage",
-        1,
-        Fault::error(403, "AccessDenied"),
-    );
-    assert_eq!(run::on(&system, "redrive jobs").await.code, 1);
-    assert_eq!(run::on(&system, "redrive jobs --json").await.code, 0);
-    let mut moved = system.take_messages(&queues.jobs).await;
-    assert_eq!(moved.len(), 26);
-    moved.sort();
-    moved.dedup();
-    assert_eq!(moved.len(), 25);
-    assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 0);
+
+    // SQS cannot move messages that were sent to the dead-letter queue directly.
+    for number in 0..3 {
+        let body = json!({"n": number}).to_string();
+        system.send_message(&queues.jobs_dlq, &body).await;
+    }
+    let output = run::on(&system, "redrive jobs").await;
+    assert_eq!(output.code, 1, "{output:?}");
+    for text in ["CouldNotDetermineMessageSource", "No message was lost"] {
+        assert!(output.out.contains(text), "{output:?}");
+    }
+    assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 3);
 }
 
-/// An SQS that has move tasks, behind the configuration of a devstack. `looks`: what it says of the task, one
-/// after the other.
-async fn with_move_tasks(looks: Vec<Value>) -> Fake {
-    let asked = Arc::new(AtomicUsize::new(0));
+/// Starts a fake devstack whose SQS answers `StartMessageMoveTask` with `start` and lists `tasks` one after
+/// another.
+async fn fake_sqs(start: (u16, Value), tasks: Vec<Value>) -> Fake {
+    let listed = Arc::new(AtomicUsize::new(0));
     Fake::with(move |headers, _| {
-        let json = "application/x-amz-json-1.0";
         let target = headers.get("x-amz-target").map(|it| it.to_str().unwrap());
-        let answer = match target {
-            Some("AmazonSQS.GetQueueAttributes") => json!({"Attributes": {
-                "QueueArn": "arn:aws:sqs:us-east-1:000000000000:dead",
-                "ApproximateNumberOfMessages": "7",
-            }}),
-            Some("AmazonSQS.StartMessageMoveTask") => json!({"TaskHandle": "handle"}),
-            Some("AmazonSQS.ListMessageMoveTasks") => {
-                let look = asked.fetch_add(1, Ordering::Relaxed).min(looks.len() - 1);
-                json!({"Results": [looks[look]]})
+        let (status, response) = match target {
+            Some("AmazonSQS.GetQueueAttributes") => {
+                let attributes = json!({
+                    "QueueArn": "arn:aws:sqs:us-east-1:000000000000:dlq",
+                    "ApproximateNumberOfMessages": "7",
+                });
+                (200, json!({"Attributes": attributes}))
             }
-            Some(other) => panic!("{other} is not part of moving"),
+            Some("AmazonSQS.StartMessageMoveTask") => start.clone(),
+            Some("AmazonSQS.ListMessageMoveTasks") => {
+                let index = listed.fetch_add(1, Ordering::Relaxed).min(tasks.len() - 1);
+                (200, json!({"Results": [tasks[index]]}))
+            }
+            Some(other) => panic!("unexpected request {other}"),
             None => {
-                let here = format!("http://{}", headers["host"].to_str().unwrap());
-                let queues = ["Events", "Downloads", "Notifications", "Jobs"];
-                let names = queues
-                    .iter()
-                    .flat_map(|it| [format!("{it}Queue"), format!("{it}Dlq")]);
-                let resources: serde_json::Map<_, _> = names
-                    .map(|name| (name.clone(), format!("{here}/{name}").into()))
-                    .collect();
-                json!({
+                let url = format!("http://{}", headers["host"].to_str().unwrap());
+                let resources: serde_json::Map<_, _> =
+                    ["Events", "Downloads", "Notifications", "Jobs"]
+                        .iter()
+                        .flat_map(|queue| [format!("{queue}Queue"), format!("{queue}Dlq")])
+                        .map(|name| (name.clone(), format!("{url}/{name}").into()))
+                        .collect();
+                let config = json!({
                     "region": "us-east-1",
                     "credentials": {"access_key_id": "test", "secret_access_key": "test"},
                     "endpoints": {
-                        "dynamodb": here, "s3": here, "sqs": here, "kms": here,
-                        "secretsmanager": here, "events": here,
+                        "dynamodb": url, "s3": url, "sqs": url, "kms": url,
+                        "secretsmanager": url, "events": url,
                     },
                     "stack": {"outputs": {}, "parameters": {}, "resources": resources},
-                })
+                });
+                (200, config)
             }
         };
-        (200, json, answer.to_string())
+        (status, "application/x-amz-json-1.0", response.to_string())
     })
     .await
 }
 
-#[tokio::test]
-async fn sqs_moves_them_itself_where_it_can() {
-    let running = json!({"Status": "RUNNING", "ApproximateNumberOfMessagesMoved": 3});
-    let done = json!({"Status": "COMPLETED", "ApproximateNumberOfMessagesMoved": 7});
-    let sqs = with_move_tasks(vec![running, done]).await;
-    let said = run::with(&format!("--dev {} redrive events --json", sqs.url()), &[]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let expected = json!({"queues": [{"queue": "events", "found": 7, "moved": 7, "how": "task"}]});
-    assert_eq!(said.json(), expected);
+fn started() -> (u16, Value) {
+    (200, json!({"TaskHandle": "handle"}))
+}
+
+fn rejected(code: &str) -> (u16, Value) {
+    (400, json!({"__type": code, "message": "rejected"}))
+}
+
+fn task(status: &str, moved: u32) -> Value {
+    json!({"Status": status, "ApproximateNumberOfMessagesMoved": moved})
 }
 
 #[tokio::test]
-async fn a_task_that_sqs_gives_up_is_told() {
-    let failed = json!({
-        "Status": "FAILED", "ApproximateNumberOfMessagesMoved": 2, "FailureReason": "CouldNotDetermineMessageSource",
-    });
-    let sqs = with_move_tasks(vec![failed]).await;
-    let said = run::with(&format!("--dev {} redrive events", sqs.url()), &[]).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(
-        said.out
-            .contains("2 dead letters put back, not all: CouldNotDetermineMessageSource"),
-        "{said:?}"
-    );
+async fn started_or_running_task_is_followed_to_its_end() {
+    for start in [
+        started(),
+        rejected("AWS.SimpleQueueService.UnsupportedOperation"),
+        rejected("InvalidParameterValue"),
+    ] {
+        let tasks = vec![task("RUNNING", 3), task("RUNNING", 5), task("COMPLETED", 7)];
+        let sqs = fake_sqs(start.clone(), tasks).await;
+        let command = format!("--dev {} redrive events --json", sqs.url());
+        let output = run::with(&command, &[]).await;
+        assert_eq!(output.code, 0, "{start:?}: {output:?}");
+        let expected = json!({"queues": [{"queue": "events", "found": 7, "moved": 7}]});
+        assert_eq!(output.json(), expected, "{start:?}");
+    }
+}
+
+#[tokio::test]
+async fn rejected_start_without_running_task_fails() {
+    let sqs = fake_sqs(
+        rejected("InvalidParameterValue"),
+        vec![task("COMPLETED", 7)],
+    )
+    .await;
+    let output = run::with(&format!("--dev {} redrive events", sqs.url()), &[]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err.contains("InvalidParameterValue"), "{output:?}");
+}
+
+#[tokio::test]
+async fn failed_task_is_reported_with_its_reason() {
+    let mut failed = task("FAILED", 2);
+    failed["FailureReason"] = "CouldNotDetermineMessageSource".into();
+    let sqs = fake_sqs(started(), vec![failed]).await;
+    let output = run::with(&format!("--dev {} redrive events", sqs.url()), &[]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    let expected = "2 dead letters moved back, the rest not: CouldNotDetermineMessageSource";
+    assert!(output.out.contains(expected), "{output:?}");
 }

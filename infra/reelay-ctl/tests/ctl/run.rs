@@ -1,4 +1,4 @@
-//! Running the binary.
+//! Runs the binary.
 
 use std::process::Stdio;
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 use support::System;
 use tokio::process::Command;
 
-/// What a run said.
+/// Exit code and output of a run.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Said {
-    /// The one object that was printed.
+impl Run {
+    /// Parses the output as one JSON object.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.out.trim()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The objects that were printed, one a line.
+    /// Parses the output as one JSON object a line.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let lines = self.out.lines();
         lines
@@ -29,9 +29,9 @@ impl Said {
     }
 }
 
-/// Runs `reelay` with these arguments, separated by spaces, and these variables; nothing of AWS's comes in
-/// from around.
-pub(crate) async fn with(arguments: &str, variables: &[(&str, &str)]) -> Said {
+/// Runs `reelay` with these arguments, separated by spaces, and these environment variables. Other `AWS_`
+/// variables are removed.
+pub(crate) async fn with(arguments: &str, variables: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reelay"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
@@ -44,20 +44,20 @@ pub(crate) async fn with(arguments: &str, variables: &[(&str, &str)]) -> Said {
         .output()
         .await
         .unwrap();
-    Said {
+    Run {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-/// Runs it on a system.
-pub(crate) async fn on(system: &System, arguments: &str) -> Said {
+/// Runs `reelay` on a system.
+pub(crate) async fn on(system: &System, arguments: &str) -> Run {
     with(&format!("--dev {} {arguments}", system.stack.url()), &[]).await
 }
 
-/// Nothing that was said holds a secret of the system.
-pub(crate) fn assert_keeps_secrets(system: &System, said: &Said) {
+/// Asserts that the output contains no secret of the system.
+pub(crate) fn assert_prints_no_secret(system: &System, output: &Run) {
     let secrets = &system.config().secrets;
     for secret in [
         &secrets.zoom_client_secret,
@@ -66,8 +66,8 @@ pub(crate) fn assert_keeps_secrets(system: &System, said: &Said) {
         &secrets.notification_secret,
     ] {
         assert!(
-            !said.out.contains(secret.as_str()) && !said.err.contains(secret.as_str()),
-            "a secret is shown: {said:?}"
+            !output.out.contains(secret.as_str()) && !output.err.contains(secret.as_str()),
+            "secret printed: {output:?}"
         );
     }
 }

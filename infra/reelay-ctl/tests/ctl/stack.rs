@@ -1,11 +1,11 @@
-//! `--stack`: what CloudFormation says, in the form in which it says it.
+//! `--stack`: reads the description of a stack from CloudFormation.
 
 use std::collections::BTreeMap;
 
 use support::System;
 
 use crate::fake::Fake;
-use crate::run::{self, assert_keeps_secrets};
+use crate::run::{self, assert_prints_no_secret};
 
 fn members(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
@@ -18,18 +18,18 @@ fn members(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> String {
         .collect()
 }
 
-/// A CloudFormation that has one stack, `prod`.
+/// Starts a fake CloudFormation with the stack `prod`.
 async fn cloudformation(system: &System) -> Fake {
     let stack = system.config().stack.clone();
     Fake::with(move |_, body| {
-        let asked = String::from_utf8_lossy(body);
+        let request = String::from_utf8_lossy(body);
         let xml = "text/xml";
-        if !asked.contains("StackName=prod") {
+        if !request.contains("StackName=prod") {
             let error = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code>\
                          <Message>Stack with id x does not exist</Message></Error></ErrorResponse>";
             return (400, xml, error.to_owned());
         }
-        let answer = if asked.contains("Action=DescribeStacks") {
+        let response = if request.contains("Action=DescribeStacks") {
             format!(
                 "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>prod</StackName>\
                  <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>\
@@ -39,10 +39,10 @@ async fn cloudformation(system: &System) -> Fake {
                 members(&stack.parameters, "ParameterKey", "ParameterValue"),
             )
         } else {
-            // In two pages.
+            // Two pages.
             let mut first = stack.resources.clone();
             let rest = first.split_off("M");
-            let (page, next) = if asked.contains("NextToken=") {
+            let (page, next) = if request.contains("NextToken=") {
                 (rest, "")
             } else {
                 (first, "<NextToken>more</NextToken>")
@@ -53,13 +53,13 @@ async fn cloudformation(system: &System) -> Fake {
                 members(&page, "LogicalResourceId", "PhysicalResourceId"),
             )
         };
-        (200, xml, answer)
+        (200, xml, response)
     })
     .await
 }
 
 #[tokio::test]
-async fn a_stack_is_found_by_its_name_and_examined() {
+async fn stack_is_found_by_name() {
     let system = System::start().await;
     let cloudformation = cloudformation(&system).await;
     let endpoints = &system.config().endpoints;
@@ -75,45 +75,46 @@ async fn a_stack_is_found_by_its_name_and_examined() {
             &endpoints.secretsmanager,
         ),
     ];
-    let said = run::with("--stack prod --region us-east-1 doctor --json", &variables).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_keeps_secrets(&system, &said);
-    let mut seen = 0;
-    for line in said
+    let output = run::with("--stack prod --region us-east-1 doctor --json", &variables).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_prints_no_secret(&system, &output);
+    let mut checks = 0;
+    for line in output
         .lines()
         .iter()
         .filter(|line| line.get("check").is_some())
     {
-        // That fake is no CloudWatch: what it says of alarms can't be read.
+        // The fake does not implement CloudWatch.
         let expected = if line["check"] == "alarms" {
             "warn"
         } else {
             "ok"
         };
         assert_eq!(line["status"], expected, "{line}");
-        seen += 1;
+        checks += 1;
     }
-    assert_eq!(seen, 24, "{said:?}");
+    assert_eq!(checks, 24, "{output:?}");
 
-    let said = run::with("--stack nowhere --region us-east-1 doctor", &variables).await;
-    assert_eq!(said.code, 1, "{said:?}");
+    let output = run::with("--stack nowhere --region us-east-1 doctor", &variables).await;
+    assert_eq!(output.code, 1, "{output:?}");
     assert!(
-        said.err
-            .contains("there is no stack nowhere in this account and region"),
-        "{said:?}"
+        output
+            .err
+            .contains("stack nowhere does not exist in this account and region"),
+        "{output:?}"
     );
 }
 
 #[tokio::test]
-async fn without_a_region_it_says_so() {
+async fn missing_region_is_reported() {
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_CONFIG_FILE", "/nonexistent"),
     ];
-    let said = run::with("--stack prod doctor", &variables).await;
-    assert_eq!(said.code, 1, "{said:?}");
+    let output = run::with("--stack prod doctor", &variables).await;
+    assert_eq!(output.code, 1, "{output:?}");
     assert!(
-        said.err.contains("give --region, or set AWS_REGION"),
-        "{said:?}"
+        output.err.contains("pass --region or set AWS_REGION"),
+        "{output:?}"
     );
 }

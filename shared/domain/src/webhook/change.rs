@@ -1,5 +1,4 @@
-//! Events about recordings that are known already: renamed, trashed, recovered, deleted, one by one or
-//! many at once.
+//! Events about changes of recordings: renamed, trashed, recovered, deleted, single or in batches.
 
 use serde_json::Value;
 
@@ -7,34 +6,33 @@ use super::event::{EventError, integer};
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId};
 use crate::recording::{FileMetadata, RecordingChange};
 
-/// Such an event, parsed.
+/// A parsed event about changed recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingsChanged {
-    /// Of which account.
+    /// The Zoom account.
     pub account_id: AccountId,
-    /// The host, whom batch events do not name.
+    /// The host; absent in batch events.
     pub host: Option<UserId>,
-    /// What happened.
+    /// The change.
     pub change: RecordingChange,
-    /// To which meetings.
+    /// The changed meetings.
     pub meetings: Vec<ChangedMeeting>,
-    /// `event_ts`: when it happened, epoch milliseconds.
+    /// `event_ts`, in epoch milliseconds; 0 if absent.
     pub event_ts: i64,
 }
 
-/// A meeting that such an event is about.
+/// A meeting of such an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedMeeting {
-    /// The meeting instance.
+    /// UUID of the meeting instance.
     pub uuid: MeetingUuid,
-    /// The files that the event names; empty if it names none.
+    /// The files that the event lists; empty if it lists none.
     pub files: Vec<FileId>,
 }
 
 impl ChangedMeeting {
-    /// Whether the event leaves out a file that people would miss: then it is not about the recording as
-    /// a whole. Small files beside a video, and each participant's own track, may be left out of any
-    /// event; Zoom does not list them everywhere.
+    /// Returns whether the event lists files but omits this main file (video or audio), so that it does not
+    /// concern the whole recording. Zoom omits small files and participants' tracks from some events.
     pub fn omits(&self, file: &FileMetadata) -> bool {
         !self.files.is_empty()
             && matches!(file.file_type.as_str(), "MP4" | "M4A")
@@ -44,10 +42,10 @@ impl ChangedMeeting {
 }
 
 impl RecordingsChanged {
-    /// Reads a redacted event.
+    /// Parses a redacted event.
     ///
     /// # Errors
-    /// Names the field that is missing or malformed.
+    /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
         let name = text("/event").ok_or(EventError::Field("event"))?;
@@ -89,7 +87,7 @@ impl RecordingsChanged {
     }
 }
 
-/// The three ways in which Zoom names meetings.
+/// Parses the meetings, which Zoom lists in three different forms.
 fn meetings(object: &Value) -> Result<Vec<ChangedMeeting>, EventError> {
     let malformed = EventError::Field("payload.object");
     let uuid = |value: &Value| value.as_str().and_then(|uuid| uuid.parse().ok());
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_zooms_is_read() {
+    fn all_forms_are_parsed() {
         let one = json!({"uuid": "u1==", "id": 8, "host_id": "h", "topic": "New"});
         let renamed = parse("recording.renamed", one.clone()).unwrap();
         assert_eq!(
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_meeting_is_refused() {
+    fn event_without_meeting_is_rejected() {
         for object in [
             json!({}),
             json!({"uuid": 7}),
@@ -198,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_leaves_out_the_video_is_not_about_the_whole_recording() {
+    fn omitted_video_is_detected() {
         let file = |id: &str, file_type: &str, recording_type: Option<&str>| FileMetadata {
             id: id.parse().unwrap(),
             file_type: file_type.into(),
@@ -214,10 +212,10 @@ mod tests {
         assert!(!meeting.omits(&file("chat", "CHAT", None)));
         assert!(!meeting.omits(&file("timeline", "TIMELINE", None)));
         assert!(!meeting.omits(&file("track", "M4A", Some("audio_only_each_participant"))));
-        let whole = ChangedMeeting {
+        let all_files = ChangedMeeting {
             files: Vec::new(),
             ..meeting
         };
-        assert!(!whole.omits(&file("video", "MP4", None)));
+        assert!(!all_files.omits(&file("video", "MP4", None)));
     }
 }

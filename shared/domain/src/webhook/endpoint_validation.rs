@@ -1,5 +1,5 @@
-//! `endpoint.url_validation`: Zoom's check of the endpoint, at set-up and every 72 hours. Six
-//! failures in a row switch the subscription off, so the answer depends on the secret alone.
+//! `endpoint.url_validation`: Zoom validates the endpoint at set-up and every 72 hours, and disables the
+//! subscription after six consecutive failures. The response depends on the webhook secret only.
 
 use hmac::Mac as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -7,21 +7,22 @@ use serde::Serialize;
 
 use crate::keys;
 
-/// What the plain tokens of the operator's tool begin with. They are answered like Zoom's, and not counted: that
-/// we ask ourselves says nothing of whether Zoom does.
+/// Prefix of the plain tokens that `reelay doctor` sends. Its requests are answered like Zoom's but not
+/// counted, because the metric shows whether Zoom validates the endpoint.
 pub const DOCTOR_TOKEN_PREFIX: &str = "reelay-doctor-";
 
-/// The answer's body.
+/// Body of the response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointValidation {
-    /// As it was sent.
+    /// The request's plain token.
     pub plain_token: String,
     /// Lower-case hex HMAC-SHA256 of the plain token under the secret token.
     pub encrypted_token: String,
 }
 
-/// Answers the check with the secret that signed it, so that it passes while secrets turn over.
+/// Creates the response. `secret` is the version that signed the request, so that validation succeeds
+/// during a rotation.
 pub fn respond(secret: &SecretString, plain_token: &str) -> EndpointValidation {
     let tag = keys::hmac(secret.expose_secret().as_bytes())
         .chain_update(plain_token)
@@ -37,10 +38,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_the_vector() {
-        let answer = respond(&"test-secret-token-000".into(), "synthPlainToken0000001");
+    fn response_matches_the_vector() {
+        let response = respond(&"test-secret-token-000".into(), "synthPlainToken0000001");
         assert_eq!(
-            serde_json::to_value(&answer).unwrap(),
+            serde_json::to_value(&response).unwrap(),
             serde_json::json!({
                 "plainToken": "synthPlainToken0000001",
                 "encryptedToken": "a2dd0d59791cec43a9f4f3d0af9f0e18aaac9f8d4179afbe2547e0e44c2245a8"

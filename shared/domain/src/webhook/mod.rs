@@ -1,5 +1,4 @@
-//! Zoom's webhooks: the signature over the raw bytes, the endpoint check, what may rest in a queue,
-//! and the events as far as Reelay acts on them.
+//! Zoom's webhooks: signatures, endpoint validation, redaction, and the events that Reelay processes.
 
 pub mod change;
 pub mod endpoint_validation;

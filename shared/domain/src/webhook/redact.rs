@@ -1,5 +1,5 @@
-//! What of an event may rest in a queue: everything but credentials. Passcodes, play and share URLs
-//! and mail addresses go; each file's download URL and the event's token are sealed together.
+//! Redaction of events before they are enqueued. Passcodes, play and share URLs and e-mail addresses are
+//! removed; each file's download URL is encrypted together with the event's download token.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use crate::ids::MeetingUuid;
 use crate::keys::SecretVersions;
 use crate::source_cipher::{self, DownloadSource};
 
-/// The field that takes the place of a file's `download_url`.
+/// Field that replaces a file's `download_url`.
 pub const ENCRYPTED_SOURCE: &str = "encrypted_source";
 
 const FILE_LISTS: [&str; 3] = [
@@ -17,9 +17,9 @@ const FILE_LISTS: [&str; 3] = [
     "archive_files",
 ];
 
-/// Fields that are credentials or personal data without a use here, wherever they stand. An unknown
-/// field is kept only if its name does not look like a credential's either.
-fn must_go(name: &str) -> bool {
+/// Returns whether a field holds a credential or unneeded personal data, at any depth. The suffixes also
+/// cover unknown fields that are named like credentials.
+fn is_sensitive(name: &str) -> bool {
     const EXACT: [&str; 7] = [
         "password",
         "host_email",
@@ -33,10 +33,10 @@ fn must_go(name: &str) -> bool {
     EXACT.contains(&name.as_str())
         || ["passcode", "password", "secret", "token", "url"]
             .iter()
-            .any(|end| name.ends_with(end))
+            .any(|suffix| name.ends_with(suffix))
 }
 
-/// Redacts an event in place. `salt` gives 16 fresh random bytes per file.
+/// Redacts an event in place. `salt` returns 16 new random bytes for each file.
 pub fn redact(event: &mut Value, keys: &SecretVersions, mut salt: impl FnMut() -> [u8; 16]) {
     let token = match event.get_mut("download_token").map(Value::take) {
         Some(Value::String(token)) => Some(SecretString::from(token)),
@@ -46,7 +46,7 @@ pub fn redact(event: &mut Value, keys: &SecretVersions, mut salt: impl FnMut() -
         .pointer("/payload/object/uuid")
         .and_then(Value::as_str)
         .and_then(|uuid| uuid.parse::<MeetingUuid>().ok());
-    // Without a meeting the event can't be acted on; its URLs are dropped like all others.
+    // An event without a meeting cannot be processed, so its download URLs are removed like all others.
     if let Some(meeting) = meeting
         && let Some(Value::Object(object)) = event.pointer_mut("/payload/object")
     {
@@ -55,42 +55,42 @@ pub fn redact(event: &mut Value, keys: &SecretVersions, mut salt: impl FnMut() -
                 continue;
             };
             for file in files.iter_mut().filter_map(Value::as_object_mut) {
-                seal_source(file, keys, &meeting, token.as_ref(), &mut salt);
+                encrypt_source(file, keys, &meeting, token.as_ref(), &mut salt);
             }
         }
     }
-    remove(event);
+    remove_sensitive(event);
 }
 
-fn seal_source(
+fn encrypt_source(
     file: &mut Map<String, Value>,
     keys: &SecretVersions,
     meeting: &MeetingUuid,
     token: Option<&SecretString>,
     salt: &mut impl FnMut() -> [u8; 16],
 ) {
-    // Whatever was called so on arrival is not ours.
+    // A field of this name in the incoming event is not Reelay's.
     file.remove(ENCRYPTED_SOURCE);
     if let Some(Value::String(url)) = file.remove("download_url") {
         let source = DownloadSource {
             url: SecretString::from(url),
             token: token.cloned(),
         };
-        let sealed = source_cipher::encrypt(keys, meeting, &source, salt());
-        // A newtype over a string always becomes a JSON string.
-        if let Ok(sealed) = serde_json::to_value(sealed) {
-            file.insert(ENCRYPTED_SOURCE.to_owned(), sealed);
+        let encrypted = source_cipher::encrypt(keys, meeting, &source, salt());
+        // A newtype of a string always serializes.
+        if let Ok(encrypted) = serde_json::to_value(encrypted) {
+            file.insert(ENCRYPTED_SOURCE.to_owned(), encrypted);
         }
     }
 }
 
-fn remove(value: &mut Value) {
+fn remove_sensitive(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !must_go(name));
-            fields.values_mut().for_each(remove);
+            fields.retain(|name, _| !is_sensitive(name));
+            fields.values_mut().for_each(remove_sensitive);
         }
-        Value::Array(items) => items.iter_mut().for_each(remove),
+        Value::Array(items) => items.iter_mut().for_each(remove_sensitive),
         _ => {}
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_credential_of_any_example_event_survives() {
+    fn no_credential_survives_redaction() {
         let keys = SecretVersions::single("queue key");
         for (name, body) in crate::webhook::event::tests::fixtures() {
             let mut event: Value = serde_json::from_slice(&body).unwrap();
@@ -117,27 +117,30 @@ mod tests {
             ] {
                 assert!(
                     !text.contains(secret),
-                    "{name} still holds {secret}: {text}"
+                    "{name} still contains {secret}: {text}"
                 );
             }
         }
     }
 
     #[test]
-    fn a_sealed_source_opens_to_the_files_own_url_and_the_events_token() {
+    fn encrypted_source_holds_url_and_token() {
         use secrecy::ExposeSecret as _;
         let keys = SecretVersions::single("queue key");
         let body = include_bytes!("../../../../tests/fixtures/zoom/recording_completed.json");
         let mut event: Value = serde_json::from_slice(body).unwrap();
         redact(&mut event, &keys, || [7; 16]);
-        let sealed = event
+        let encrypted = event
             .pointer("/payload/object/recording_files/1/encrypted_source")
             .unwrap()
             .clone();
-        let sealed: source_cipher::EncryptedSource = serde_json::from_value(sealed).unwrap();
-        let source =
-            source_cipher::decrypt(&keys, &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(), &sealed)
-                .unwrap();
+        let encrypted: source_cipher::EncryptedSource = serde_json::from_value(encrypted).unwrap();
+        let source = source_cipher::decrypt(
+            &keys,
+            &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(),
+            &encrypted,
+        )
+        .unwrap();
         assert!(
             source
                 .url

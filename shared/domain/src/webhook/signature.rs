@@ -1,6 +1,6 @@
-//! `x-zm-signature`: `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{raw body}` under the app's
-//! secret token (Zoom, "Using webhooks", verification). Raw bytes only: a body that was parsed and
-//! written again is another body.
+//! `x-zm-signature`: `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{raw body}` under the Zoom app's
+//! secret token (Zoom, "Using webhooks"). It covers the raw bytes, so a body that was parsed and serialized
+//! again does not verify.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::keys::{self, SecretVersions};
 
-/// How old, or how far ahead of our clock, a delivery may be. Zoom signs each retry anew, so a tight
-/// window rejects none.
+/// Maximum difference between a request's timestamp and the clock, in either direction. Zoom signs every
+/// retry with a new timestamp.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why a delivery is refused. The caller answers every variant alike; the variant is for the log.
+/// Why a request was rejected. The response is the same for all variants; the variant goes to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// A header is absent, repeated or malformed.
+    /// A header is missing, repeated or malformed.
     #[error("the signature headers are missing or malformed")]
     Malformed,
-    /// Older or newer than the tolerance.
-    #[error("the timestamp is too far from now")]
+    /// The timestamp differs from the clock by more than [`TOLERANCE`].
+    #[error("the timestamp is outside the tolerance")]
     Stale,
-    /// Not signed by any live secret.
+    /// No live secret verifies the signature.
     #[error("the signature does not match")]
     Mismatch,
 }
 
-/// The two headers of a delivery, as they came. A good signature opens the door for five minutes, so
-/// `Debug` does not show it.
+/// The signature headers of a request. A valid signature can be replayed for five minutes, so `Debug`
+/// redacts it.
 #[derive(Clone, Copy)]
 pub struct SignatureHeaders<'a> {
-    /// `x-zm-request-timestamp`: epoch seconds.
+    /// `x-zm-request-timestamp`, in epoch seconds.
     pub timestamp: &'a str,
     /// `x-zm-signature`.
     pub signature: &'a str,
@@ -46,7 +46,11 @@ impl fmt::Debug for SignatureHeaders<'_> {
     }
 }
 
-/// Checks a delivery and tells which live secret signed it. Empty secrets verify nothing.
+/// Verifies a request and returns the live secret that signed it. An empty secret never verifies.
+///
+/// # Errors
+/// [`SignatureError`] if a header is malformed, the timestamp is outside [`TOLERANCE`], or no live secret
+/// verifies the signature.
 pub fn verify<'k>(
     secrets: &'k SecretVersions,
     headers: SignatureHeaders<'_>,
@@ -57,13 +61,13 @@ pub fn verify<'k>(
         timestamp,
         signature,
     } = headers;
-    let digits =
+    let is_number =
         (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds: i64 = digits
+    let seconds: i64 = is_number
         .then(|| timestamp.parse().ok())
         .flatten()
         .ok_or(SignatureError::Malformed)?;
-    // Capitals would be the same digest in another text; Zoom writes none, and so each signature has one.
+    // Zoom writes lower case; rejecting upper case leaves one valid text per signature.
     let hex = signature
         .strip_prefix("v0=")
         .filter(|hex| !hex.bytes().any(|b| b.is_ascii_uppercase()))
@@ -89,7 +93,7 @@ pub fn verify<'k>(
         .ok_or(SignatureError::Mismatch)
 }
 
-/// The `x-zm-signature` of a body, as Zoom makes it: for the operator's tool, which sends what Zoom would.
+/// Creates the `x-zm-signature` of a body as Zoom does, for `reelay doctor`.
 pub fn sign(secret: &SecretString, timestamp: &str, raw_body: &[u8]) -> SecretString {
     let tag = keys::hmac(secret.expose_secret().as_bytes())
         .chain_update(b"v0:")
@@ -106,6 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     const SECRET: &str = "test-secret-token-000";
+    const NOW: i64 = 1_767_225_601;
     const TIMESTAMP: &str = "1767225601";
     const BODY: &[u8] = include_bytes!("../../../../tests/fixtures/zoom/signature_vector.json");
     const SIGNATURE: &str = "v0=98711e3d398860834b085f6772d1ac89633e554df88f140e42370b1e3642b3a1";
@@ -117,68 +122,45 @@ mod tests {
         body: &[u8],
         now: i64,
     ) -> Result<(), SignatureError> {
+        let headers = SignatureHeaders {
+            timestamp,
+            signature,
+        };
         let now = Timestamp::from_second(now).unwrap();
-        verify(
-            secrets,
-            SignatureHeaders {
-                timestamp,
-                signature,
-            },
-            body,
-            now,
-        )
-        .map(|_| ())
+        verify(secrets, headers, body, now).map(|_| ())
     }
 
-    fn signed_at(timestamp: &str, body: &[u8]) -> String {
-        let mac = keys::hmac(SECRET.as_bytes())
-            .chain_update(format!("v0:{timestamp}:"))
-            .chain_update(body)
-            .finalize();
-        format!("v0={}", hex::encode(mac.into_bytes()))
+    fn signed(secret: &str, timestamp: &str, body: &[u8]) -> String {
+        sign(&secret.into(), timestamp, body)
+            .expose_secret()
+            .to_owned()
     }
 
     #[test]
-    fn what_is_signed_here_is_signed_as_zoom_does() {
-        let signature = sign(&SECRET.into(), TIMESTAMP, BODY);
-        assert_eq!(signature.expose_secret(), SIGNATURE);
-    }
-
-    #[test]
-    fn the_vector_with_a_non_ascii_topic_verifies() {
+    fn vector_with_non_ascii_topic_verifies() {
         assert_eq!(BODY.len(), 277);
-        assert_eq!(
-            check(
-                &SecretVersions::single(SECRET),
-                TIMESTAMP,
-                SIGNATURE,
-                BODY,
-                1_767_225_601
-            ),
-            Ok(())
-        );
+        assert_eq!(signed(SECRET, TIMESTAMP, BODY), SIGNATURE);
+        let secrets = SecretVersions::single(SECRET);
+        assert_eq!(check(&secrets, TIMESTAMP, SIGNATURE, BODY, NOW), Ok(()));
     }
 
     #[test]
-    fn five_minutes_either_side_are_fresh() {
+    fn timestamp_tolerance_is_300_seconds() {
         let secrets = SecretVersions::single(SECRET);
-        for (now, expected) in [
-            (1_767_225_601 + 300, Ok(())),
-            (1_767_225_601 - 300, Ok(())),
-            (1_767_225_601 + 301, Err(SignatureError::Stale)),
-            (1_767_225_601 - 301, Err(SignatureError::Stale)),
+        for (offset, expected) in [
+            (300, Ok(())),
+            (-300, Ok(())),
+            (301, Err(SignatureError::Stale)),
+            (-301, Err(SignatureError::Stale)),
         ] {
-            assert_eq!(
-                check(&secrets, TIMESTAMP, SIGNATURE, BODY, now),
-                expected,
-                "{now}"
-            );
+            let result = check(&secrets, TIMESTAMP, SIGNATURE, BODY, NOW + offset);
+            assert_eq!(result, expected, "{offset}");
         }
     }
 
     #[test]
-    fn either_live_secret_verifies_and_the_one_that_did_is_told() {
-        let turned = SecretVersions {
+    fn verify_returns_the_signing_secret() {
+        let rotated = SecretVersions {
             current: "new".into(),
             previous: Some(SECRET.into()),
         };
@@ -186,57 +168,70 @@ mod tests {
             timestamp: TIMESTAMP,
             signature: SIGNATURE,
         };
-        let now = Timestamp::from_second(1_767_225_601).unwrap();
-        assert_eq!(
-            verify(&turned, headers, BODY, now).unwrap().expose_secret(),
-            SECRET
-        );
-        assert_eq!(
-            verify(&SecretVersions::single("new"), headers, BODY, now).unwrap_err(),
-            SignatureError::Mismatch
-        );
+        let now = Timestamp::from_second(NOW).unwrap();
+        let secret = verify(&rotated, headers, BODY, now).unwrap();
+        assert_eq!(secret.expose_secret(), SECRET);
     }
 
     #[test]
-    fn an_empty_secret_verifies_nothing() {
-        let mac = keys::hmac(b"")
-            .chain_update(format!("v0:{TIMESTAMP}:"))
-            .chain_update(BODY)
-            .finalize();
-        let signature = format!("v0={}", hex::encode(mac.into_bytes()));
-        assert_eq!(
-            check(
-                &SecretVersions::single(""),
-                TIMESTAMP,
-                &signature,
-                BODY,
-                1_767_225_601
-            ),
-            Err(SignatureError::Mismatch)
-        );
-    }
-
-    #[test]
-    fn a_reserialised_body_is_refused() {
-        let body = br#"{ "event": "x" }"#;
-        let signature = signed_at(TIMESTAMP, body);
+    fn wrong_signatures_are_rejected() {
         let secrets = SecretVersions::single(SECRET);
-        assert_eq!(
-            check(&secrets, TIMESTAMP, &signature, body, 1_767_225_601),
-            Ok(())
-        );
-        let again = br#"{"event":"x"}"#;
-        assert_eq!(
-            check(&secrets, TIMESTAMP, &signature, again, 1_767_225_601),
-            Err(SignatureError::Mismatch)
-        );
+        let compact = br#"{"event":"x"}"#;
+        let spaced = br#"{ "event": "x" }"#;
+        let digit = SIGNATURE.replace('9', "8");
+        let later = "1767225661";
+        for (case, secrets, timestamp, signature, body) in [
+            (
+                "another secret",
+                SecretVersions::single("new"),
+                TIMESTAMP,
+                SIGNATURE,
+                BODY,
+            ),
+            (
+                "signed with another secret",
+                secrets.clone(),
+                TIMESTAMP,
+                &signed("other", TIMESTAMP, BODY),
+                BODY,
+            ),
+            (
+                "signed with the empty secret",
+                secrets.clone(),
+                TIMESTAMP,
+                &signed("", TIMESTAMP, BODY),
+                BODY,
+            ),
+            (
+                "empty secret configured",
+                SecretVersions::single(""),
+                TIMESTAMP,
+                &signed("", TIMESTAMP, BODY),
+                BODY,
+            ),
+            ("another digest", secrets.clone(), TIMESTAMP, &digit, BODY),
+            (
+                "serialized again",
+                secrets.clone(),
+                TIMESTAMP,
+                &signed(SECRET, TIMESTAMP, spaced),
+                compact,
+            ),
+            ("another timestamp", secrets.clone(), later, SIGNATURE, BODY),
+            ("empty body", secrets.clone(), TIMESTAMP, SIGNATURE, b""),
+        ] {
+            let result = check(&secrets, timestamp, signature, body, NOW);
+            assert_eq!(result, Err(SignatureError::Mismatch), "{case}");
+        }
     }
 
     #[test]
-    fn malformed_headers_are_refused() {
+    fn malformed_headers_are_rejected() {
         let secrets = SecretVersions::single(SECRET);
         for (timestamp, signature) in [
+            ("", ""),
             ("", SIGNATURE),
+            ("now", SIGNATURE),
             ("-1767225601", SIGNATURE),
             ("+1767225601", SIGNATURE),
             ("1767225601.0", SIGNATURE),
@@ -244,14 +239,15 @@ mod tests {
             (TIMESTAMP, ""),
             (TIMESTAMP, "v0="),
             (TIMESTAMP, &SIGNATURE[3..]),
+            (TIMESTAMP, &SIGNATURE[..60]),
             (TIMESTAMP, &SIGNATURE[..66]),
             (TIMESTAMP, &format!("{SIGNATURE}00")),
             (TIMESTAMP, &SIGNATURE.replacen("v0=", "v1=", 1)),
             (TIMESTAMP, &SIGNATURE.to_uppercase().replacen('V', "v", 1)),
         ] {
-            let refused = check(&secrets, timestamp, signature, BODY, 1_767_225_601);
+            let result = check(&secrets, timestamp, signature, BODY, NOW);
             assert_eq!(
-                refused,
+                result,
                 Err(SignatureError::Malformed),
                 "{timestamp} {signature}"
             );
@@ -260,10 +256,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_byte_anywhere_is_refused(at in 0usize..277, flip in 1u8..=255) {
+        fn any_changed_byte_is_rejected(at in 0usize..277, flip in 1u8..=255) {
             let mut body = BODY.to_vec();
             body[at] ^= flip;
-            prop_assert!(check(&SecretVersions::single(SECRET), TIMESTAMP, SIGNATURE, &body, 1_767_225_601).is_err());
+            let secrets = SecretVersions::single(SECRET);
+            prop_assert!(check(&secrets, TIMESTAMP, SIGNATURE, &body, NOW).is_err());
         }
     }
 }

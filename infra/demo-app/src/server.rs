@@ -1,0 +1,227 @@
+//! Starts and stops the app: configuration, routes and the HTTP server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, InvalidHeaderValue, REFERRER_POLICY};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use secrecy::{ExposeSecret as _, SecretString};
+use standardwebhooks::Webhook;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower_http::set_header::SetResponseHeaderLayer;
+use url::Url;
+
+use crate::app::App;
+use crate::inbox::{Inbox, Notification};
+use crate::pages::error::PageError;
+use crate::pages::{home, integrations, notifications, recordings};
+use crate::reelay::{Reelay, ReelayError};
+use crate::{security, session, webhook};
+
+/// Path to which Reelay sends users back from Zoom. Reelay's `ReturnUrls` must list its URL.
+pub const RETURN_PATH: &str = "/settings/integrations/zoom/return";
+
+/// Path that receives notifications. Its URL is Reelay's `AppWebhookUrl`.
+pub const WEBHOOK_PATH: &str = "/webhooks/reelay";
+
+/// Time that running requests get to finish when the app stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings of the app.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Origin under which browsers reach the app; `None` means `http://localhost:<port>`.
+    ///
+    /// Cookies ignore ports, so the app and Reelay need different host names. On a developer's machine the app
+    /// uses `localhost` and Reelay uses `127.0.0.1`.
+    pub public_url: Option<Url>,
+    /// Base URL of Reelay; `/zoom/connect` and `/v1` are below it.
+    pub reelay_url: Url,
+    /// Secret shared with Reelay that signs tokens. Its UTF-8 bytes are the HS256 key.
+    pub app_secret: SecretString,
+    /// Secret shared with Reelay that verifies notifications, with or without the prefix `whsec_`.
+    pub notification_secret: SecretString,
+    /// URL of the Zoom simulator, if there is one.
+    pub simulator_url: Option<Url>,
+    /// Origins of Reelay's presigned S3 URLs, as Content-Security-Policy sources.
+    pub media_sources: Vec<String>,
+}
+
+/// Failure to start the app.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is in use or does not belong to this machine.
+    #[error("failed to listen on {address}")]
+    Bind {
+        /// The requested address.
+        address: SocketAddr,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// `reelay_url` is not a base URL, or the HTTP client failed to start.
+    #[error("failed to create the Reelay client")]
+    Reelay(#[from] ReelayError),
+    /// The notification secret is not valid base64.
+    #[error("failed to decode the notification secret")]
+    NotificationSecret(#[source] standardwebhooks::WebhookError),
+    /// An entry of `media_sources` is not valid in an HTTP header.
+    #[error("failed to build the Content-Security-Policy")]
+    MediaSource(#[from] InvalidHeaderValue),
+}
+
+/// A bound port whose requests wait until [`Bound::serve`].
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds an address; port 0 selects a free port.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if the address is unavailable.
+    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let failed = |source| Error::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// URL for Reelay's `ReturnUrls`, unless `Config::public_url` names another origin.
+    pub fn return_url(&self) -> Url {
+        with_path(&localhost(self.address), RETURN_PATH)
+    }
+
+    /// URL for Reelay's `AppWebhookUrl`.
+    pub fn webhook_url(&self) -> Url {
+        let url = format!("http://{}{WEBHOOK_PATH}", self.address);
+        url.parse().expect("a URL with a socket address is valid")
+    }
+
+    /// Serves the app until [`DemoApp::shutdown`] or until the returned value is dropped.
+    ///
+    /// # Errors
+    /// If a setting in `config` is invalid.
+    pub async fn serve(self, config: Config) -> Result<DemoApp, Error> {
+        let public_url = config.public_url.unwrap_or_else(|| localhost(self.address));
+        let app = Arc::new(App {
+            reelay: Reelay::new(config.reelay_url, &config.app_secret)?,
+            webhook: Webhook::new(config.notification_secret.expose_secret())
+                .map_err(Error::NotificationSecret)?,
+            inbox: Inbox::default(),
+            return_url: with_path(&public_url, RETURN_PATH),
+            public_url,
+            simulator_url: config.simulator_url,
+        });
+        let router = router(&app, self.address.port(), &config.media_sources)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async {
+            // Sending and dropping `stop` both end the server.
+            let _ = stopped.await;
+        });
+        let server = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "demo app server failed");
+            }
+        });
+        Ok(DemoApp { app, stop, server })
+    }
+}
+
+/// The running app.
+pub struct DemoApp {
+    app: Arc<App>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl DemoApp {
+    /// Origin under which browsers reach the app.
+    pub fn url(&self) -> &Url {
+        &self.app.public_url
+    }
+
+    /// Page to which Reelay sends users back from Zoom.
+    pub fn return_url(&self) -> &Url {
+        &self.app.return_url
+    }
+
+    /// The verified notifications, oldest first, without repeated deliveries. At most 1,000 are kept.
+    pub fn received(&self) -> Vec<Notification> {
+        self.app.inbox.all()
+    }
+
+    /// Closes the port and lets running requests finish for a few seconds.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.server).await;
+    }
+}
+
+fn router(app: &Arc<App>, port: u16, media_sources: &[String]) -> Result<Router, Error> {
+    let https = app.public_url.scheme() == "https";
+    // The claim in this page's URL must not reach another page through `Referer`.
+    let no_referrer = HeaderValue::from_static("no-referrer");
+    let return_from_zoom = get(integrations::return_from_zoom).layer(
+        SetResponseHeaderLayer::overriding(REFERRER_POLICY, no_referrer),
+    );
+    let pages = Router::new()
+        .route("/", get(home::show))
+        .route("/sign-in", post(home::sign_in))
+        .route("/sign-out", post(home::sign_out))
+        .route(integrations::PATH, get(integrations::show))
+        .route(integrations::CONNECT_PATH, get(integrations::connect))
+        .route(RETURN_PATH, return_from_zoom)
+        .route(
+            "/settings/integrations/zoom/{link_id}/disconnect",
+            post(integrations::disconnect),
+        )
+        .route("/recordings", get(recordings::list))
+        .route("/recordings/{recording_id}", get(recordings::show))
+        .route(
+            "/recordings/{recording_id}/download",
+            post(recordings::download),
+        )
+        .route("/notifications", get(notifications::show))
+        .fallback(async || PageError::NotFound)
+        .layer(session::layer(port, https))
+        .layer(from_fn_with_state(
+            Arc::clone(app),
+            security::restrict_origin,
+        ));
+    let router = pages
+        .route(
+            "/assets/style.css",
+            get(([(CONTENT_TYPE, "text/css")], STYLE)),
+        )
+        .route(
+            "/assets/live.js",
+            get(([(CONTENT_TYPE, "text/javascript")], SCRIPT)),
+        )
+        // Reelay calls this route, so it has neither a session nor an Origin check.
+        .route(WEBHOOK_PATH, post(webhook::receive))
+        .with_state(Arc::clone(app));
+    Ok(security::add_headers(router, media_sources)?)
+}
+
+const STYLE: &str = include_str!("../assets/style.css");
+const SCRIPT: &str = include_str!("../assets/live.js");
+
+fn localhost(address: SocketAddr) -> Url {
+    let url = format!("http://localhost:{}/", address.port());
+    url.parse().expect("a constant URL with a port is valid")
+}
+
+fn with_path(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(path);
+    url.set_query(None);
+    url
+}

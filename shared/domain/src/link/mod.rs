@@ -1,0 +1,373 @@
+//! State machine of a Zoom user's grant and the links that share it.
+//!
+//! A *link* gives one app user access to one Zoom user's recordings. All links of a Zoom user share one
+//! *grant* (Zoom's OAuth tokens), because Zoom revokes the older grant when the same user authorizes the
+//! app again. [`GrantState::apply`] computes the next state; the store writes it in one transaction.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AppUserId, LinkId, ZoomUser};
+
+/// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at
+/// most 100 items, and an account move takes two items per link.
+pub const MAX_LINKS_PER_GRANT: usize = 45;
+
+/// Status of a link. A pending link is never listed, routed to or notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkStatus {
+    /// The user consented at Zoom; the app has not confirmed the claim yet.
+    Pending,
+    /// Confirmed by the app.
+    Active,
+    /// Confirmed, but the grant is no longer valid; the user must connect again.
+    ReauthorizationRequired,
+}
+
+impl LinkStatus {
+    /// Returns whether the app can see the link.
+    pub fn is_visible(self) -> bool {
+        matches!(self, Self::Active | Self::ReauthorizationRequired)
+    }
+}
+
+/// Status of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantStatus {
+    /// The tokens are valid, as far as known.
+    #[default]
+    Live,
+    /// Zoom revoked the grant and its tokens are erased. Its links wait for a new consent.
+    ReauthorizationRequired,
+    /// No link is left, and Reelay is revoking the grant. This is final: revocation ends every grant of the
+    /// Zoom user to this Zoom app.
+    Revoking,
+}
+
+/// A link between an app user and a Zoom user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Derived from app user and Zoom user ([`LinkId::derive`]).
+    pub id: LinkId,
+    /// The app user.
+    pub app_user: AppUserId,
+    /// The Zoom user.
+    pub zoom_user: ZoomUser,
+    /// The Zoom user's display name; may be empty.
+    pub display_name: String,
+    /// Status.
+    pub status: LinkStatus,
+    /// Time of the first consent.
+    pub created_at: Timestamp,
+    /// Time of the app's confirmation.
+    pub activated_at: Option<Timestamp>,
+    /// Expiry of the latest claim; present while the link is pending.
+    pub pending_until: Option<Timestamp>,
+    /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.
+    pub previous_zoom_users: Vec<ZoomUser>,
+}
+
+/// `link` in API responses and notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
+pub struct LinkView {
+    pub id: LinkId,
+    pub status: LinkStatus,
+    pub zoom: LinkedZoomUser,
+    pub created_at: Timestamp,
+    pub activated_at: Option<Timestamp>,
+}
+
+/// `link.zoom`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
+pub struct LinkedZoomUser {
+    #[serde(flatten)]
+    pub user: ZoomUser,
+    pub display_name: String,
+}
+
+impl Link {
+    /// Iterates over all keys of the Zoom user: the current one, then those of earlier accounts.
+    pub fn zoom_users(&self) -> impl Iterator<Item = &ZoomUser> {
+        std::iter::once(&self.zoom_user).chain(&self.previous_zoom_users)
+    }
+
+    /// Returns the public view.
+    pub fn view(&self) -> LinkView {
+        LinkView {
+            id: self.id.clone(),
+            status: self.status,
+            zoom: LinkedZoomUser {
+                user: self.zoom_user.clone(),
+                display_name: self.display_name.clone(),
+            },
+            created_at: self.created_at,
+            activated_at: self.activated_at,
+        }
+    }
+}
+
+/// State of a Zoom user's grant and its links.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrantState {
+    /// Status of the grant, if there is one.
+    pub grant: Option<GrantStatus>,
+    /// All links, including pending ones.
+    pub links: Vec<Link>,
+}
+
+/// A change of a grant or its links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantChange {
+    /// The user consented at Zoom: the new tokens serve all links, and a pending link may be added.
+    Consent {
+        /// The pending link; absent if the tokens do not allow one (a scope is missing).
+        link: Option<Link>,
+        /// Whether the grant already has newer tokens. Then these are invalid, and only the link is added.
+        superseded: bool,
+    },
+    /// The app confirmed the app user's link.
+    Confirm {
+        /// The app user.
+        app_user: AppUserId,
+    },
+    /// The app deleted the link.
+    Disconnect {
+        /// The app user.
+        app_user: AppUserId,
+    },
+    /// The link's claim expired; a link that is still pending is removed.
+    ExpirePending {
+        /// The app user.
+        app_user: AppUserId,
+    },
+    /// Zoom revoked the grant (`invalid_grant`).
+    RequireReauthorization,
+    /// The Zoom user removed the app at Zoom, which ends the grant and all links.
+    Deauthorize,
+    /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
+    CompleteRevocation,
+}
+
+/// Why a change was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The grant is being revoked, so a new link would not last.
+    #[error("the grant is being revoked")]
+    GrantRevoking,
+    /// The app user has no such link.
+    #[error("link not found")]
+    LinkNotFound,
+    /// [`MAX_LINKS_PER_GRANT`] links share the grant already.
+    #[error("the grant has the maximum number of links")]
+    TooManyLinks,
+}
+
+/// A notification about a link, before [`LinkNotification::render`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkNotification {
+    /// `link.activated`.
+    Activated(Link),
+    /// `link.reauthorization_required`.
+    ReauthorizationRequired(Link),
+    /// `link.removed`.
+    Removed(Link),
+}
+
+impl GrantState {
+    /// Returns the state after a change. Applying a change twice has the effect of applying it once.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the change is not possible in this state.
+    pub fn apply(&self, change: &GrantChange, now: Timestamp) -> Result<Self, ChangeError> {
+        let mut next = self.clone();
+        match change {
+            GrantChange::Consent { link, superseded } => {
+                if self.grant == Some(GrantStatus::Revoking) {
+                    // Tokens without a link are accepted, so that the revocation uses the valid ones.
+                    return if link.is_none() {
+                        Ok(next)
+                    } else {
+                        Err(ChangeError::GrantRevoking)
+                    };
+                }
+                if !superseded {
+                    next.grant = Some(GrantStatus::Live);
+                    for known in &mut next.links {
+                        if known.status == LinkStatus::ReauthorizationRequired {
+                            known.status = LinkStatus::Active;
+                        }
+                    }
+                }
+                if let Some(link) = link {
+                    let is_full = next.links.len() >= MAX_LINKS_PER_GRANT;
+                    match next
+                        .links
+                        .iter_mut()
+                        .find(|known| known.app_user == link.app_user)
+                    {
+                        // Linking again keeps the status, so that an active link stays active.
+                        Some(known) => {
+                            known.display_name.clone_from(&link.display_name);
+                            if known.status == LinkStatus::Pending {
+                                known.pending_until = known.pending_until.max(link.pending_until);
+                            }
+                        }
+                        None if is_full => return Err(ChangeError::TooManyLinks),
+                        None => next.links.push(Link {
+                            status: LinkStatus::Pending,
+                            ..link.clone()
+                        }),
+                    }
+                }
+                // A grant without a link is revoked at once.
+                next.revoke_without_links();
+            }
+            GrantChange::Confirm { app_user } => {
+                let is_revoked = self.grant == Some(GrantStatus::ReauthorizationRequired);
+                let link = next
+                    .links
+                    .iter_mut()
+                    .find(|link| link.app_user == *app_user)
+                    .ok_or(ChangeError::LinkNotFound)?;
+                if link.status == LinkStatus::Pending {
+                    link.status = if is_revoked {
+                        LinkStatus::ReauthorizationRequired
+                    } else {
+                        LinkStatus::Active
+                    };
+                    link.activated_at = Some(now);
+                    link.pending_until = None;
+                }
+            }
+            GrantChange::Disconnect { app_user } => {
+                next.links.retain(|link| link.app_user != *app_user);
+                next.revoke_without_links();
+            }
+            GrantChange::ExpirePending { app_user } => {
+                let is_expired = |link: &Link| {
+                    link.status == LinkStatus::Pending
+                        && link.pending_until.is_none_or(|until| until <= now)
+                };
+                next.links
+                    .retain(|link| link.app_user != *app_user || !is_expired(link));
+                next.revoke_without_links();
+            }
+            GrantChange::RequireReauthorization => {
+                if self.grant == Some(GrantStatus::Live) {
+                    next.grant = Some(GrantStatus::ReauthorizationRequired);
+                    for link in &mut next.links {
+                        if link.status == LinkStatus::Active {
+                            link.status = LinkStatus::ReauthorizationRequired;
+                        }
+                    }
+                }
+            }
+            GrantChange::Deauthorize => next = Self::default(),
+            GrantChange::CompleteRevocation => {
+                if self.grant == Some(GrantStatus::Revoking) {
+                    next.grant = None;
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Returns the state after Zoom moved the user of `old` to the account of this state, whose key is
+    /// `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with the
+    /// further advanced status.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
+    pub fn merge_moved(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, ChangeError> {
+        if self.grant == Some(GrantStatus::Revoking) {
+            return Err(ChangeError::GrantRevoking);
+        }
+        let mut next = self.clone();
+        for link in &old.links {
+            let mut previous = link.previous_zoom_users.clone();
+            previous.push(link.zoom_user.clone());
+            let same = |known: &&mut Link| known.app_user == link.app_user;
+            match next.links.iter_mut().find(same) {
+                Some(known) => {
+                    if known.status == LinkStatus::Pending {
+                        known.status = link.status;
+                        known.activated_at = link.activated_at;
+                        known.pending_until = known.pending_until.max(link.pending_until);
+                    }
+                    previous.retain(|user| {
+                        user != zoom_user && !known.previous_zoom_users.contains(user)
+                    });
+                    known.previous_zoom_users.extend(previous);
+                }
+                None => {
+                    previous.retain(|user| user != zoom_user);
+                    next.links.push(Link {
+                        zoom_user: zoom_user.clone(),
+                        previous_zoom_users: previous,
+                        ..link.clone()
+                    });
+                }
+            }
+        }
+        if next.links.len() > MAX_LINKS_PER_GRANT {
+            return Err(ChangeError::TooManyLinks);
+        }
+        // The moved tokens are valid: `users/me` has just accepted them.
+        next.grant = Some(GrantStatus::Live);
+        for link in &mut next.links {
+            if link.status == LinkStatus::ReauthorizationRequired {
+                link.status = LinkStatus::Active;
+            }
+        }
+        Ok(next)
+    }
+
+    /// If no link is left, starts the revocation of a live grant and drops a revoked one.
+    fn revoke_without_links(&mut self) {
+        if self.links.is_empty() {
+            self.grant = match self.grant {
+                Some(GrantStatus::Live | GrantStatus::Revoking) => Some(GrantStatus::Revoking),
+                Some(GrantStatus::ReauthorizationRequired) | None => None,
+            };
+        }
+    }
+
+    /// Returns the notifications for the transition from `self` to `next`.
+    pub fn notifications(&self, next: &Self) -> Vec<LinkNotification> {
+        let status_before = |app_user: &AppUserId| {
+            self.links
+                .iter()
+                .find(|link| link.app_user == *app_user)
+                .map(|link| link.status)
+        };
+        let mut notifications = Vec::new();
+        for link in &next.links {
+            match (status_before(&link.app_user), link.status) {
+                (before, now) if before == Some(now) => {}
+                (_, LinkStatus::Active) => {
+                    notifications.push(LinkNotification::Activated(link.clone()))
+                }
+                (_, LinkStatus::ReauthorizationRequired) => {
+                    notifications.push(LinkNotification::ReauthorizationRequired(link.clone()));
+                }
+                (_, LinkStatus::Pending) => {}
+            }
+        }
+        let is_removed =
+            |link: &&Link| next.links.iter().all(|kept| kept.app_user != link.app_user);
+        let removed = self
+            .links
+            .iter()
+            .filter(is_removed)
+            .filter(|link| link.status.is_visible());
+        notifications.extend(removed.cloned().map(LinkNotification::Removed));
+        notifications
+    }
+}
+
+#[cfg(test)]
+mod tests;
