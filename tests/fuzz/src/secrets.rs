@@ -151,7 +151,7 @@ pub fn cursor(input: &[u8]) {
 
 /// An encrypted source decrypts only for its meeting, to the original value; no other text decrypts.
 pub fn encrypted_source(input: &[u8]) {
-    let [uuid, url, token, encrypted] = fields(input).map(oracle::text);
+    let [uuid, url, token, encrypted] = fields(input).map(text);
     let Ok(uuid) = uuid.parse::<MeetingUuid>() else {
         return;
     };
