@@ -1,172 +1,169 @@
-//! One seed of one scenario: its people, what was done to them, and how the world comes to rest.
+//! One seed of one scenario: its fixtures, the faults injected so far, and the return to a settled state.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_zoom_sim::{NewFault, NewUser};
 
-use crate::dice::Dice;
-use crate::interleave::{Op, Ran};
-use crate::verdict::Verdict;
-use crate::work::{Used, use_grant};
-use crate::world::{ACCESS_TOKENS_END, World};
+use crate::app::Claim;
+use crate::delivery::{GrantUse, use_grant};
+use crate::interleave::{Completion, Op};
+use crate::report::Outcome;
+use crate::rng::SeededRng;
+use crate::world::{ACCESS_TOKEN_EXPIRY, LEASE_EXPIRY, World};
 
-/// How the clock is helped by orders that were sent ahead, at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Orders come when they should.
-    Ordered,
-    /// Orders that were sent ahead are lost; the hourly look has to do.
-    OrdersLost,
-}
-
-/// A seed's own corner of the world.
+/// One run of a scenario, with users that no other run shares.
 #[derive(Debug)]
 pub(crate) struct Case<'w> {
-    /// Where it happens.
     pub(crate) world: &'w World,
-    /// Its chances.
-    pub(crate) dice: Dice,
-    /// Its Zoom users, under each account that they were in.
+    pub(crate) rng: SeededRng,
+    /// The Zoom users, once for each account that they have belonged to.
     pub(crate) zoom_users: Vec<ZoomUser>,
-    /// Its app users.
     pub(crate) app_users: Vec<String>,
-    /// What was found so far.
-    pub(crate) verdict: Verdict,
-    /// Whether anything was killed, or failed on purpose: then a pair may have been lost on its way.
-    pub(crate) disturbed: bool,
-    /// Whether a Zoom user has changed accounts.
-    pub(crate) moved: bool,
+    pub(crate) outcome: Outcome,
+    /// Whether a kill or an injected fault may have lost a token pair.
+    pub(crate) is_disturbed: bool,
+    /// Whether a Zoom user has moved to another account.
+    pub(crate) has_moved: bool,
 }
 
 impl<'w> Case<'w> {
-    /// With so many users of each kind, new to everybody.
-    ///
-    /// # Errors
-    /// If the simulator does not take them.
-    pub(crate) fn begin(
+    /// Creates new users in Zoom and in the app.
+    pub(crate) fn new(
         world: &'w World,
-        dice: Dice,
+        rng: SeededRng,
         zoom_users: usize,
         app_users: usize,
     ) -> anyhow::Result<Self> {
         world.journal.clear();
         let zoom = world.zoom()?;
-        let mut people = Vec::new();
+        let mut users = Vec::new();
         for _ in 0..zoom_users {
             let user = zoom.create_user(NewUser::default())?;
-            people.push(ZoomUser {
+            users.push(ZoomUser {
                 account_id: user.account_id.parse()?,
                 user_id: user.id.parse()?,
             });
         }
-        // Named by a Zoom user of theirs, for a stack may see a seed twice.
-        let name = people.first().map(|user| user.user_id.to_string());
-        let name = name.unwrap_or_default();
+        // A stack may run the same seed twice; the Zoom user's id keeps the app users distinct.
+        let suffix = users.first().map(|user| user.user_id.to_string());
+        let suffix = suffix.unwrap_or_default();
         Ok(Self {
             world,
-            dice,
-            zoom_users: people,
-            app_users: (0..app_users).map(|n| format!("app-{n}-{name}")).collect(),
-            verdict: Verdict::default(),
-            disturbed: false,
-            moved: false,
+            rng,
+            zoom_users: users,
+            app_users: (0..app_users)
+                .map(|n| format!("app-{n}-{suffix}"))
+                .collect(),
+            outcome: Outcome::default(),
+            is_disturbed: false,
+            has_moved: false,
         })
     }
 
-    /// Runs operations side by side, and counts.
-    pub(crate) async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Ran<T> {
-        let ran = self.world.run(ops, &mut self.dice).await;
-        self.verdict.steps += ran.steps;
-        self.verdict.kills += ran.kills;
-        self.disturbed |= ran.kills > 0;
-        ran
+    /// Runs operations concurrently and counts their steps and kills.
+    pub(crate) async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Completion<T> {
+        let completion = self.world.run(ops, &mut self.rng).await;
+        self.outcome.steps += completion.steps;
+        self.outcome.kills += completion.kills;
+        self.is_disturbed |= completion.kills > 0;
+        completion
     }
 
-    /// Spoils AWS calls from now on.
-    pub(crate) fn spoil(&mut self) {
-        self.world.spoil(self.dice.split());
+    /// Starts injecting faults into AWS calls.
+    pub(crate) fn start_aws_faults(&mut self) {
+        self.world.start_aws_faults(self.rng.fork());
     }
 
-    /// Spoils nothing any more.
-    pub(crate) fn spare(&mut self) {
-        let spoiled = self.world.spare();
-        self.verdict.spoiled += spoiled;
-        self.disturbed |= spoiled > 0;
-    }
-
-    /// Has Zoom fail in some way.
-    ///
-    /// # Errors
-    /// If the simulator does not take it.
-    pub(crate) fn arm(&mut self, fault: NewFault) -> anyhow::Result<()> {
-        self.world.zoom()?.arm(fault)?;
-        self.disturbed = true;
-        Ok(())
-    }
-
-    /// Notes that something was found that must not be.
-    pub(crate) fn violation(&mut self, what: impl Into<String>) {
-        self.verdict.violations.push(what.into());
-    }
-
-    /// Works off what is due.
-    ///
-    /// # Errors
-    /// If a function does not start, or there is no end to it.
-    pub(crate) async fn work(&mut self) -> anyhow::Result<()> {
-        for dead in self.world.work().await? {
-            self.violation(format!("given up by SQS: {dead}"));
-        }
-        Ok(())
-    }
-
-    /// Lets the world come to rest: everybody dead is waited for, messages come, claims and tokens
-    /// expire, whoever is linked uses their grant.
-    ///
-    /// # Errors
-    /// If the simulation itself does not work.
-    pub(crate) async fn rest(&mut self, how: Rest) -> anyhow::Result<()> {
-        self.spare();
+    /// Stops injecting faults into AWS calls and into Zoom.
+    pub(crate) fn stop_faults(&mut self) -> anyhow::Result<()> {
+        let faulted = self.world.stop_aws_faults();
+        self.outcome.faulted_calls += faulted;
+        self.is_disturbed |= faulted > 0;
         self.world.zoom()?.clear_faults(None);
-        self.world.advance(crate::world::LEASES_END);
-        if how == Rest::OrdersLost {
-            self.world.journal.lose_what_was_sent_ahead();
+        Ok(())
+    }
+
+    /// Injects a fault into Zoom.
+    pub(crate) fn inject_zoom_fault(&mut self, fault: NewFault) -> anyhow::Result<()> {
+        self.world.zoom()?.arm(fault)?;
+        self.is_disturbed = true;
+        Ok(())
+    }
+
+    /// Records a violation of an invariant.
+    pub(crate) fn violation(&mut self, message: impl Into<String>) {
+        self.outcome.violations.push(message.into());
+    }
+
+    /// Processes all deliverable messages; a dead letter is a violation.
+    pub(crate) async fn process_messages(&mut self) -> anyhow::Result<()> {
+        for body in self.world.process_messages().await? {
+            self.violation(format!("message became a dead letter: {body}"));
         }
-        self.work().await?;
-        self.world.wait_for_what_was_sent_ahead();
-        self.work().await?;
-        self.world.advance(ACCESS_TOKENS_END);
-        // A pending link that went along to another account has no order there.
-        if how == Rest::OrdersLost || self.moved {
-            self.world.strike().await?;
-            self.work().await?;
+        Ok(())
+    }
+
+    /// Confirms each claim with a probability of `chance` percent.
+    pub(crate) async fn confirm_some(
+        &mut self,
+        claims: Vec<Claim>,
+        chance: usize,
+    ) -> anyhow::Result<()> {
+        for claim in claims {
+            if self.rng.percent(chance) {
+                let request = self.world.confirm_request(&claim)?;
+                Box::pin(self.world.warm.app_api()?.handle(request)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all faults, leases, delays and access tokens, processes the messages that follow, and checks the
+    /// invariants. Delayed jobs are lost with a probability of `loss_chance` percent; then only the hourly
+    /// schedule can finish their work.
+    pub(crate) async fn settle(&mut self, loss_chance: usize) -> anyhow::Result<()> {
+        let loses_delayed_jobs = self.rng.percent(loss_chance);
+        self.stop_faults()?;
+        self.world.advance(LEASE_EXPIRY);
+        if loses_delayed_jobs {
+            self.world.journal.drop_delayed();
+        }
+        self.process_messages().await?;
+        self.world.advance_past_delays();
+        self.process_messages().await?;
+        self.world.advance(ACCESS_TOKEN_EXPIRY);
+        // A pending link that moved to another account has no job there.
+        if loses_delayed_jobs || self.has_moved {
+            self.world.run_schedules().await?;
+            self.process_messages().await?;
         }
         let grants = self.world.warm.grants()?;
         for zoom_user in self.zoom_users.clone() {
             match use_grant(grants, &zoom_user).await {
-                Used::Works | Used::Over("none" | "reauthorization required") => {}
-                other => self.violation(format!("used at rest: {other:?}")),
+                GrantUse::Succeeded | GrantUse::NotFound | GrantUse::ReauthorizationRequired => {}
+                other => self.violation(format!("use of a settled grant ended in {other:?}")),
             }
         }
-        self.work().await
+        self.process_messages().await?;
+        Box::pin(self.check()).await
     }
 
-    /// All app users give up all links; the world comes to rest once more.
-    ///
-    /// # Errors
-    /// If the simulation itself does not work.
-    pub(crate) async fn give_up_everything(&mut self) -> anyhow::Result<()> {
+    /// Disconnects all links, processes the messages that follow, and checks that nothing remains.
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Outcome> {
         for app_user in self.app_users.clone() {
-            for link in self.world.listed(&app_user).await? {
+            for link in self.world.list_links(&app_user).await? {
                 let id = link["id"].as_str().unwrap_or_default();
-                let request = self.world.disconnecting(&app_user, id)?;
-                let answer = self.world.warm.app_api()?.handle(request).await;
-                if answer.status() != 204 {
-                    self.violation(format!("not disconnected: {}", answer.status()));
+                let request = self.world.disconnect_request(&app_user, id)?;
+                let response = Box::pin(self.world.warm.app_api()?.handle(request)).await;
+                if response.status() != 204 {
+                    self.violation(format!("disconnect returned {}", response.status()));
                 }
             }
         }
-        self.work().await?;
-        self.world.wait_for_what_was_sent_ahead();
-        self.work().await
+        self.process_messages().await?;
+        self.world.advance_past_delays();
+        self.process_messages().await?;
+        Box::pin(self.check()).await?;
+        self.check_nothing_remains().await?;
+        Ok(self.outcome)
     }
 }

@@ -1,4 +1,4 @@
-//! The command: seeds handed out to workers, a line or a summary for each.
+//! The command line: distributes seeds to worker threads and prints their outcomes.
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::process;
@@ -15,10 +16,10 @@ use crate::report::{Line, Summary};
 use crate::scenarios::Scenario;
 use crate::world::World;
 
-/// A stack grows with what was done to it; after so many seeds a worker takes a new one.
-const SEEDS_A_STACK: usize = 200;
+/// Seeds after which a worker replaces its stack, because a stack's tables grow with each seed.
+const MAX_SEEDS_PER_STACK: usize = 200;
 
-/// Kills, interleavings and random walks over the life of grants and links, each from a seed.
+/// Injects kills, faults and interleavings into the life of grants, links and recordings.
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
@@ -26,105 +27,102 @@ const SEEDS_A_STACK: usize = 200;
     subcommand_negates_reqs = true
 )]
 pub struct Args {
-    /// From the first seed to the one before the last, as in 0..2000.
-    #[arg(long, value_parser = seeds, required = true)]
+    /// Range of seeds without its end, such as 0..2000.
+    #[arg(long, value_parser = parse_seeds, required = true)]
     seeds: Option<Range<u64>>,
-    /// What is tried; may be given more than once. All, if not given.
+    /// Scenario to run; repeatable. Default: all scenarios.
     #[arg(long)]
     scenario: Vec<Scenario>,
-    /// One JSON object a line and seed.
+    /// Print one JSON object per seed.
     #[arg(long)]
     json: bool,
-    /// How many seeds at the same time, each on a stack of its own. As many as there are cores, if not given.
+    /// Number of seeds that run in parallel, each on its own stack. Default: the number of cores.
     #[arg(long)]
     workers: Option<NonZeroUsize>,
     #[command(subcommand)]
-    part: Option<Part>,
+    function: Option<Function>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Part {
-    /// The downloader, for one delivery; for the simulation itself.
+enum Function {
+    /// Runs the downloader for one delivery. The simulation starts this subcommand itself.
     #[command(hide = true)]
     RecordingDownloader,
 }
 
-fn seeds(text: &str) -> Result<Range<u64>, String> {
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(first, last)| {
         let range = first.parse().ok()?..last.parse().ok()?;
         (range.start < range.end).then_some(range)
     });
-    parsed.ok_or_else(|| "two numbers, the lower first: 0..2000".to_owned())
+    parsed.ok_or_else(|| "expected an ascending range such as 0..2000".to_owned())
 }
 
-/// Runs all seeds of all scenarios. The exit code is 1 if anything was found that must not be.
+/// Runs all seeds of the selected scenarios. The exit code is 1 if a seed violates an invariant.
 ///
 /// # Errors
-/// If a stack does not start, or nothing can be printed.
+/// If a stack fails to start or the output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(Part::RecordingDownloader) = args.part {
+    if let Some(Function::RecordingDownloader) = args.function {
         process::recording_downloader()?;
         return Ok(ExitCode::SUCCESS);
     }
     let seeds = args.seeds.unwrap_or_default();
     let scenarios = if args.scenario.is_empty() {
-        <Scenario as clap::ValueEnum>::value_variants().to_vec()
+        Scenario::value_variants()
     } else {
-        args.scenario.clone()
+        &args.scenario
     };
-    let all: Vec<(Scenario, u64)> = scenarios
+    let runs: Vec<(Scenario, u64)> = scenarios
         .iter()
         .flat_map(|scenario| seeds.clone().map(|seed| (*scenario, seed)))
         .collect();
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = args.workers.map_or(cores, NonZeroUsize::get).min(all.len());
-    let (all, next) = (Arc::new(all), Arc::new(AtomicUsize::new(0)));
-    let (send, lines) = mpsc::channel();
-    let threads: Vec<_> = (0..workers)
-        .map(|_| {
-            let (all, next, send) = (Arc::clone(&all), Arc::clone(&next), send.clone());
-            std::thread::spawn(move || work(&all, &next, &send))
-        })
-        .collect();
-    drop(send);
-
-    let begun = Instant::now();
-    let bar = if args.json {
+    let started = Instant::now();
+    let progress = if args.json {
         ProgressBar::hidden()
     } else {
-        bar(all.len())?
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {elapsed}, {eta} left")?;
+        ProgressBar::new(runs.len() as u64).with_style(style)
     };
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = args.workers.map_or(cores, NonZeroUsize::get);
+    let workers = workers.min(runs.len());
+    let (runs, next) = (Arc::new(runs), Arc::new(AtomicUsize::new(0)));
+    let (sender, lines) = mpsc::channel();
+    let threads: Vec<_> = (0..workers)
+        .map(|_| {
+            let (runs, next, sender) = (Arc::clone(&runs), Arc::clone(&next), sender.clone());
+            std::thread::spawn(move || run_worker(&runs, &next, &sender))
+        })
+        .collect();
+    drop(sender);
+
     let mut summary = Summary::default();
     let mut out = std::io::stdout().lock();
     for line in lines {
         if args.json {
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
         } else if !line.ok {
-            bar.suspend(|| writeln!(out, "{line}"))?;
+            progress.suspend(|| writeln!(out, "{line}"))?;
         }
         summary.add(&line);
-        bar.inc(1);
+        progress.inc(1);
     }
-    bar.finish_and_clear();
+    progress.finish_and_clear();
     for thread in threads {
-        let ended = thread.join();
-        ended.map_err(|_| anyhow::anyhow!("a worker has crashed"))??;
+        let joined = thread.join();
+        joined.map_err(|_| anyhow::anyhow!("worker thread panicked"))??;
     }
     if !args.json {
-        writeln!(out, "{}", summary.after(begun.elapsed()))?;
+        writeln!(out, "{}", summary.table(started.elapsed()))?;
     }
-    Ok(ExitCode::from(u8::from(summary.found_something())))
+    Ok(ExitCode::from(u8::from(summary.has_violations())))
 }
 
-fn bar(length: usize) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {elapsed}, {eta} left")?;
-    Ok(ProgressBar::new(length as u64).with_style(style))
-}
-
-/// Takes one seed after the other until none is left. A thread has a runtime of its own, and so a stack's
-/// time is nobody else's.
-fn work(
-    all: &[(Scenario, u64)],
+/// Runs seeds until none is left. Each thread has its own runtime, so that stacks do not share timers.
+fn run_worker(
+    runs: &[(Scenario, u64)],
     next: &AtomicUsize,
     lines: &mpsc::Sender<Line>,
 ) -> anyhow::Result<()> {
@@ -134,15 +132,15 @@ fn work(
     runtime.block_on(async {
         loop {
             let world = World::start().await?;
-            for _ in 0..SEEDS_A_STACK {
-                let Some((scenario, seed)) = all.get(next.fetch_add(1, Ordering::SeqCst)) else {
+            for _ in 0..MAX_SEEDS_PER_STACK {
+                let Some((scenario, seed)) = runs.get(next.fetch_add(1, Ordering::SeqCst)) else {
                     world.shutdown().await;
                     return Ok(());
                 };
-                let begun = Instant::now();
-                let verdict = scenario.run(&world, *seed).await;
-                // Nobody listens any more if printing has failed, which is told there.
-                let _ = lines.send(Line::new(*scenario, *seed, verdict, begun.elapsed()));
+                let started = Instant::now();
+                let outcome = scenario.run(&world, *seed).await;
+                // Sending fails only after the printing thread has failed and reported its error.
+                let _ = lines.send(Line::new(*scenario, *seed, outcome, started.elapsed()));
             }
             world.shutdown().await;
         }

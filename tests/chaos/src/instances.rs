@@ -1,10 +1,10 @@
-//! Instances of the functions, made as their `main`s make them.
+//! Function instances, created as their `main` functions create them.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use app_api::AppApi;
 use aws_config::retry::RetryConfig;
 use event_processor::EventProcessor;
@@ -16,8 +16,17 @@ use reelay_devstack::Stack;
 use reelay_grants::Grants;
 use reelay_runtime::environment::{ConfigError, Environment};
 
-/// One instance of each function, each made when it is called for the first time.
-#[derive(Debug)]
+const FUNCTIONS: [&str; 6] = [
+    "oauth-start",
+    "oauth-callback",
+    "app-api",
+    "reconciler",
+    "event-processor",
+    "recording-downloader",
+];
+
+/// One instance of each function, created on first use.
+#[derive(Debug, Default)]
 pub(crate) struct Instances {
     environments: BTreeMap<&'static str, Environment>,
     oauth_start: OnceCell<OauthStart>,
@@ -29,104 +38,72 @@ pub(crate) struct Instances {
     grants: OnceCell<Grants>,
 }
 
+/// Defines one accessor: `name: Type from "function"`.
+macro_rules! accessors {
+    ($($name:ident: $type:ident from $function:literal;)*) => {$(
+        pub(crate) fn $name(&self) -> anyhow::Result<&$type> {
+            self.get(&self.$name, $function, $type::new)
+        }
+    )*};
+}
+
 impl Instances {
-    pub(crate) fn of(stack: &Stack) -> anyhow::Result<Self> {
-        let binaries = [
-            "oauth-start",
-            "oauth-callback",
-            "app-api",
-            "reconciler",
-            "event-processor",
-            "recording-downloader",
-        ];
-        let environments = binaries.map(|binary| Ok((binary, environment(stack, binary)?)));
+    /// Creates the environments of a stack's functions.
+    pub(crate) fn new(stack: &Stack) -> anyhow::Result<Self> {
+        let environments = FUNCTIONS.map(|function| Ok((function, environment(stack, function)?)));
         let environments: anyhow::Result<_> = environments.into_iter().collect();
-        Ok(Self::with(environments?))
+        Ok(Self {
+            environments: environments?,
+            ..Self::default()
+        })
     }
 
-    /// Others, in the same surroundings.
-    pub(crate) fn anew(&self) -> Self {
-        Self::with(self.environments.clone())
-    }
-
-    fn with(environments: BTreeMap<&'static str, Environment>) -> Self {
+    /// Returns new instances with the same environments.
+    pub(crate) fn fresh(&self) -> Self {
         Self {
-            environments,
-            oauth_start: OnceCell::new(),
-            oauth_callback: OnceCell::new(),
-            app_api: OnceCell::new(),
-            reconciler: OnceCell::new(),
-            event_processor: OnceCell::new(),
-            recording_downloader: OnceCell::new(),
-            grants: OnceCell::new(),
+            environments: self.environments.clone(),
+            ..Self::default()
         }
     }
 
-    pub(crate) fn environment(&self, binary: &str) -> anyhow::Result<&Environment> {
-        let environment = self.environments.get(binary);
-        environment.with_context(|| format!("no function {binary}"))
+    pub(crate) fn environment(&self, function: &str) -> anyhow::Result<&Environment> {
+        let environment = self.environments.get(function);
+        environment.with_context(|| format!("no function {function}"))
     }
 
-    pub(crate) fn oauth_start(&self) -> anyhow::Result<&OauthStart> {
-        self.get(&self.oauth_start, "oauth-start", OauthStart::new)
-    }
-
-    pub(crate) fn oauth_callback(&self) -> anyhow::Result<&OauthCallback> {
-        self.get(&self.oauth_callback, "oauth-callback", OauthCallback::new)
-    }
-
-    pub(crate) fn app_api(&self) -> anyhow::Result<&AppApi> {
-        self.get(&self.app_api, "app-api", AppApi::new)
-    }
-
-    pub(crate) fn reconciler(&self) -> anyhow::Result<&Reconciler> {
-        self.get(&self.reconciler, "reconciler", Reconciler::new)
-    }
-
-    pub(crate) fn event_processor(&self) -> anyhow::Result<&EventProcessor> {
-        self.get(
-            &self.event_processor,
-            "event-processor",
-            EventProcessor::new,
-        )
-    }
-
-    pub(crate) fn recording_downloader(&self) -> anyhow::Result<&RecordingDownloader> {
-        self.get(
-            &self.recording_downloader,
-            "recording-downloader",
-            RecordingDownloader::new,
-        )
-    }
-
-    /// What all functions get their tokens from.
-    pub(crate) fn grants(&self) -> anyhow::Result<&Grants> {
-        self.get(&self.grants, "reconciler", Grants::new)
+    accessors! {
+        oauth_start: OauthStart from "oauth-start";
+        oauth_callback: OauthCallback from "oauth-callback";
+        app_api: AppApi from "app-api";
+        reconciler: Reconciler from "reconciler";
+        event_processor: EventProcessor from "event-processor";
+        recording_downloader: RecordingDownloader from "recording-downloader";
+        grants: Grants from "reconciler";
     }
 
     fn get<'a, T>(
         &self,
         cell: &'a OnceCell<T>,
-        binary: &str,
+        function: &str,
         new: fn(&Environment) -> Result<T, ConfigError>,
     ) -> anyhow::Result<&'a T> {
-        if let Some(made) = cell.get() {
-            return Ok(made);
+        if let Some(instance) = cell.get() {
+            return Ok(instance);
         }
-        let made = new(self.environment(binary)?)?;
-        Ok(cell.get_or_init(|| made))
+        let instance = new(self.environment(function)?)?;
+        Ok(cell.get_or_init(|| instance))
     }
 }
 
-/// A function's environment; the SDK repeats cut calls as ever, and does not pause before.
-fn environment(stack: &Stack, binary: &str) -> anyhow::Result<Environment> {
-    let around = stack
-        .function_environment(binary)
-        .ok_or_else(|| anyhow!("the stack has no function {binary}"))?;
+/// Returns a function's environment with a minimal SDK retry delay.
+fn environment(stack: &Stack, function: &str) -> anyhow::Result<Environment> {
+    let environment = stack
+        .function_environment(function)
+        .with_context(|| format!("the stack has no function {function}"))?;
     let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
-    let sdk = around.sdk.to_builder().retry_config(retries).build();
+    let sdk = environment.sdk.to_builder().retry_config(retries).build();
     Ok(Environment {
         sdk,
-        ..around.clone()
+        ..environment.clone()
     })
 }

@@ -1,8 +1,6 @@
-//! Several operations at the same time, in an order that is drawn from a seed, and any of them killed
-//! at any point.
+//! Runs operations concurrently in a step order determined by a seed, and kills them at chosen await points.
 //!
-//! A *step* goes from one await point of an operation to its next. In operation the network decides
-//! whose step comes when; here the dice do.
+//! A *step* is one poll of an operation, from one await point to the next.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,185 +8,163 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::time::Sleep;
 
-use crate::dice::Dice;
+use crate::rng::SeededRng;
 
-/// Who is still waiting for an answer gets so long before the others go on without it, so that the dice
-/// have a choice. It decides nothing but how many orders are possible.
-const GRACE: Duration = Duration::from_millis(2);
+/// Time for pending responses to arrive before a step is chosen among the operations that are ready. It
+/// only widens the choice.
+const READY_GRACE: Duration = Duration::from_millis(2);
 
-/// So many steps of everybody without anything written, and they are waiting for somebody who is dead.
-const IN_VAIN: usize = 30;
+/// Steps per operation without a write after which all operations count as waiting for a killed one.
+const MAX_IDLE_STEPS: usize = 30;
 
-/// An operation, and what is to become of it.
+/// An operation with its start and its kill point.
 pub(crate) struct Op<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
-    starts_after: usize,
-    killed_after: Option<usize>,
-    /// Await points count only once this holds.
-    counts_once: Option<Box<dyn Fn() -> bool + 'a>>,
+    start_step: usize,
+    kill_after: Option<usize>,
+    /// Await points count towards the kill once this condition has held.
+    count_condition: Option<Box<dyn Fn() -> bool + 'a>>,
 }
 
 impl<'a, T> Op<'a, T> {
-    /// One that begins at once and is not killed.
+    /// Creates an operation that starts immediately and is not killed.
     pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
         Self {
             future: Box::pin(future),
-            starts_after: 0,
-            killed_after: None,
-            counts_once: None,
+            start_step: 0,
+            kill_after: None,
+            count_condition: None,
         }
     }
 
-    /// Begins only after so many steps of the others, or when these have ended.
+    /// Delays the start until the others have made so many steps or have ended.
     #[must_use]
-    pub(crate) fn starting_after(mut self, steps: usize) -> Self {
-        self.starts_after = steps;
+    pub(crate) fn start_after(mut self, steps: usize) -> Self {
+        self.start_step = steps;
         self
     }
 
-    /// Is dropped at its await point of this number, counted from 0. If it has fewer, it lives.
+    /// Drops the operation at this await point, counted from 0, if it has that many.
     #[must_use]
-    pub(crate) fn killed_at(mut self, await_point: usize) -> Self {
-        self.killed_after = Some(await_point);
+    pub(crate) fn kill_at(mut self, await_point: usize) -> Self {
+        self.kill_after = Some(await_point);
         self
     }
 
-    /// Counts its await points only from the one on at which this holds.
+    /// Counts await points for [`Op::kill_at`] only after the condition has held once.
     #[must_use]
-    pub(crate) fn counted_once(mut self, holds: impl Fn() -> bool + 'a) -> Self {
-        self.counts_once = Some(Box::new(holds));
+    pub(crate) fn count_once(mut self, condition: impl Fn() -> bool + 'a) -> Self {
+        self.count_condition = Some(Box::new(condition));
         self
     }
 }
 
-/// What came of it.
+/// Results of interleaved operations.
 #[derive(Debug)]
-pub(crate) struct Ran<T> {
-    /// Each operation's result, in the order given; `None` of those that were killed.
-    pub(crate) ended: Vec<Option<T>>,
-    /// Steps made.
+pub(crate) struct Completion<T> {
+    /// Results in the order of the operations; `None` if killed.
+    pub(crate) results: Vec<Option<T>>,
     pub(crate) steps: usize,
-    /// Operations that were killed.
     pub(crate) kills: usize,
 }
 
-/// Runs operations until all have ended or are dead. `written` counts what has been written anywhere; if it
-/// stands still for long, all are waiting for somebody who will not come, and `time_passes` is called.
+/// Runs operations until each has ended or is killed. `writes` returns the number of writes so far; when it
+/// stays constant for too many steps, `advance_time` is called so that leases expire.
 pub(crate) async fn interleave<T>(
     ops: Vec<Op<'_, T>>,
-    dice: Dice,
-    written: impl Fn() -> u64 + Unpin,
-    time_passes: impl FnMut() + Unpin,
-) -> Ran<T> {
+    rng: SeededRng,
+    writes: impl Fn() -> u64 + Unpin,
+    advance_time: impl FnMut() + Unpin,
+) -> Completion<T> {
     let slots = ops
         .into_iter()
         .map(|op| Slot {
             op: Some(op),
-            ended: None,
+            result: None,
             signal: Arc::new(Signal {
-                // To begin it waits for nobody.
-                ready: AtomicBool::new(true),
-                driver: std::sync::Mutex::default(),
+                is_ready: AtomicBool::new(true),
+                driver: AtomicWaker::new(),
             }),
         })
         .collect();
     Interleave {
         slots,
-        dice,
-        written,
-        time_passes,
+        rng,
+        writes,
+        advance_time,
         steps: 0,
         kills: 0,
-        last_written: 0,
-        in_vain: 0,
+        last_writes: 0,
+        idle_steps: 0,
         grace: None,
     }
     .await
 }
 
-/// Whether an operation can go on; wakes whoever drives them all.
+/// Waker of one operation; marks it as ready and wakes the driver of all operations.
 struct Signal {
-    ready: AtomicBool,
-    driver: std::sync::Mutex<Option<Waker>>,
+    is_ready: AtomicBool,
+    driver: AtomicWaker,
 }
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.ready.store(true, Ordering::SeqCst);
-        let driver = self.driver.lock().unwrap_or_else(|held| held.into_inner());
-        if let Some(driver) = driver.as_ref() {
-            driver.wake_by_ref();
-        }
+        self.is_ready.store(true, Ordering::SeqCst);
+        self.driver.wake();
     }
 }
 
 struct Slot<'a, T> {
     op: Option<Op<'a, T>>,
-    ended: Option<T>,
+    result: Option<T>,
     signal: Arc<Signal>,
 }
 
-struct Interleave<'a, T, W, P> {
+struct Interleave<'a, T, W, A> {
     slots: Vec<Slot<'a, T>>,
-    dice: Dice,
-    written: W,
-    time_passes: P,
+    rng: SeededRng,
+    writes: W,
+    advance_time: A,
     steps: usize,
     kills: usize,
-    last_written: u64,
-    in_vain: usize,
+    last_writes: u64,
+    idle_steps: usize,
     grace: Option<Pin<Box<Sleep>>>,
 }
 
-// Nothing in it is pinned but what stands in boxes.
-impl<T, W, P> Unpin for Interleave<'_, T, W, P> {}
+// Only the boxed futures are pinned.
+impl<T, W, A> Unpin for Interleave<'_, T, W, A> {}
 
-impl<T, W: Fn() -> u64, P: FnMut()> Future for Interleave<'_, T, W, P> {
-    type Output = Ran<T>;
+impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
+    type Output = Completion<T>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ran<T>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completion<T>> {
         let this = &mut *self;
-        let begun = |slot: &Slot<'_, T>| {
-            let op = slot.op.as_ref();
-            op.is_some_and(|op| op.starts_after <= this.steps)
-        };
-        let mut alive: Vec<usize> = (0..this.slots.len())
-            .filter(|place| begun(&this.slots[*place]))
-            .collect();
+        let mut alive = this.started();
         if alive.is_empty() {
-            // Nobody is left who could make the steps that the others wait for.
-            alive = (0..this.slots.len())
-                .filter(|place| this.slots[*place].op.is_some())
-                .collect();
-            for place in &alive {
-                if let Some(op) = &mut this.slots[*place].op {
-                    op.starts_after = 0;
-                }
+            // All started operations have ended, so the start conditions can no longer be met.
+            for op in this.slots.iter_mut().filter_map(|slot| slot.op.as_mut()) {
+                op.start_step = 0;
             }
+            alive = this.started();
         }
         if alive.is_empty() {
-            return Poll::Ready(Ran {
-                ended: this
-                    .slots
-                    .iter_mut()
-                    .map(|slot| slot.ended.take())
-                    .collect(),
+            let results = this.slots.iter_mut().map(|slot| slot.result.take());
+            return Poll::Ready(Completion {
+                results: results.collect(),
                 steps: this.steps,
                 kills: this.kills,
             });
         }
         let mut ready = Vec::new();
-        for place in &alive {
-            let signal = &this.slots[*place].signal;
-            let mut driver = signal
-                .driver
-                .lock()
-                .unwrap_or_else(|held| held.into_inner());
-            *driver = Some(context.waker().clone());
-            if signal.ready.load(Ordering::SeqCst) {
-                ready.push(*place);
+        for index in &alive {
+            let signal = &this.slots[*index].signal;
+            signal.driver.register(context.waker());
+            if signal.is_ready.load(Ordering::SeqCst) {
+                ready.push(*index);
             }
         }
         if ready.is_empty() {
@@ -197,57 +173,68 @@ impl<T, W: Fn() -> u64, P: FnMut()> Future for Interleave<'_, T, W, P> {
         if ready.len() < alive.len() {
             let grace = this
                 .grace
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(GRACE)));
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(READY_GRACE)));
             if grace.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
         }
         this.grace = None;
-        let chosen = ready[this.dice.below(ready.len())];
+        let chosen = *this.rng.pick(&ready);
         this.step(chosen, alive.len());
-        // Whoever is to answer needs the thread as well.
+        // The engines run on the same thread; yield to them after each step.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-impl<T, W: Fn() -> u64, P: FnMut()> Interleave<'_, T, W, P> {
-    fn step(&mut self, place: usize, alive: usize) {
-        let slot = &mut self.slots[place];
+impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
+    /// Indices of the operations that have started and not ended.
+    fn started(&self) -> Vec<usize> {
+        let has_started = |slot: &Slot<'_, T>| {
+            let op = slot.op.as_ref();
+            op.is_some_and(|op| op.start_step <= self.steps)
+        };
+        (0..self.slots.len())
+            .filter(|index| has_started(&self.slots[*index]))
+            .collect()
+    }
+
+    fn step(&mut self, index: usize, alive: usize) {
+        let slot = &mut self.slots[index];
         let Some(op) = &mut slot.op else { return };
-        slot.signal.ready.store(false, Ordering::SeqCst);
+        slot.signal.is_ready.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&slot.signal));
         let polled = op.future.as_mut().poll(&mut Context::from_waker(&waker));
         self.steps += 1;
         match polled {
-            Poll::Ready(ended) => {
-                slot.ended = Some(ended);
+            Poll::Ready(result) => {
+                slot.result = Some(result);
                 slot.op = None;
             }
             Poll::Pending => {
-                if op.counts_once.as_ref().is_some_and(|holds| holds()) {
-                    op.counts_once = None;
+                if op.count_condition.as_ref().is_some_and(|holds| holds()) {
+                    op.count_condition = None;
                 }
-                match &mut op.killed_after {
-                    Some(_) if op.counts_once.is_some() => {}
+                match &mut op.kill_after {
+                    Some(_) if op.count_condition.is_some() => {}
                     Some(0) => {
                         slot.op = None;
                         self.kills += 1;
                     }
-                    Some(left) => *left -= 1,
+                    Some(remaining) => *remaining -= 1,
                     None => {}
                 }
             }
         }
-        let written = (self.written)();
-        if written != self.last_written {
-            self.last_written = written;
-            self.in_vain = 0;
+        let writes = (self.writes)();
+        if writes != self.last_writes {
+            self.last_writes = writes;
+            self.idle_steps = 0;
         }
-        self.in_vain += 1;
-        if self.in_vain > IN_VAIN * alive {
-            self.in_vain = 0;
-            (self.time_passes)();
+        self.idle_steps += 1;
+        if self.idle_steps > MAX_IDLE_STEPS * alive {
+            self.idle_steps = 0;
+            (self.advance_time)();
         }
     }
 }
@@ -266,53 +253,54 @@ mod tests {
         name
     }
 
-    async fn order(seed: u64) -> String {
+    async fn step_order(seed: u64) -> String {
         let log = RefCell::new(String::new());
         let ops = ['a', 'b', 'c'].map(|name| Op::new(steps(name, 3, &log)));
-        let ran = interleave(ops.into(), Dice::new(seed, ""), || 0, || {}).await;
-        assert_eq!(ran.ended, [Some('a'), Some('b'), Some('c')]);
-        assert_eq!((ran.steps, ran.kills), (12, 0));
+        let completion = interleave(ops.into(), SeededRng::new(seed, ""), || 0, || {}).await;
+        assert_eq!(completion.results, [Some('a'), Some('b'), Some('c')]);
+        assert_eq!((completion.steps, completion.kills), (12, 0));
         log.into_inner()
     }
 
     #[tokio::test]
-    async fn the_order_of_all_steps_follows_from_the_seed() {
+    async fn seed_determines_step_order() {
         let mut orders = std::collections::BTreeSet::new();
         for seed in 0..200 {
-            assert_eq!(order(seed).await, order(seed).await);
-            orders.insert(order(seed).await);
+            assert_eq!(step_order(seed).await, step_order(seed).await);
+            orders.insert(step_order(seed).await);
         }
         assert!(orders.len() > 100, "{} orders", orders.len());
     }
 
     #[tokio::test]
-    async fn a_kill_strikes_at_its_await_point_and_the_others_go_on() {
+    async fn kill_drops_only_its_operation_at_its_await_point() {
         for point in 0..5 {
             let log = RefCell::new(String::new());
             let ops = vec![
-                Op::new(steps('a', 4, &log)).killed_at(point),
-                Op::new(steps('b', 2, &log)).starting_after(2),
+                Op::new(steps('a', 4, &log)).kill_at(point),
+                Op::new(steps('b', 2, &log)).start_after(2),
             ];
-            let ran = interleave(ops, Dice::new(1, ""), || 0, || {}).await;
-            let lived = point == 4;
-            assert_eq!(ran.ended, [lived.then_some('a'), Some('b')]);
-            assert_eq!(ran.kills, usize::from(!lived));
+            let completion = interleave(ops, SeededRng::new(1, ""), || 0, || {}).await;
+            let survives = point == 4;
+            assert_eq!(completion.results, [survives.then_some('a'), Some('b')]);
+            assert_eq!(completion.kills, usize::from(!survives));
             let reached = log.borrow().matches('a').count();
             assert_eq!(reached, (point + 1).min(4));
         }
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_dead_sees_time_pass() {
-        let passed = Cell::new(0);
+    async fn idle_operations_advance_time() {
+        let advances = Cell::new(0);
         let waits = async {
-            while passed.get() == 0 {
+            while advances.get() == 0 {
                 tokio::task::yield_now().await;
             }
         };
-        let time_passes = || passed.set(passed.get() + 1);
-        let ran = interleave(vec![Op::new(waits)], Dice::new(1, ""), || 0, time_passes).await;
-        assert_eq!(passed.get(), 1);
-        assert!(ran.steps > IN_VAIN);
+        let advance_time = || advances.set(advances.get() + 1);
+        let ops = vec![Op::new(waits)];
+        let completion = interleave(ops, SeededRng::new(1, ""), || 0, advance_time).await;
+        assert_eq!(advances.get(), 1);
+        assert!(completion.steps > MAX_IDLE_STEPS);
     }
 }

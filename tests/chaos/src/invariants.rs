@@ -1,20 +1,21 @@
-//! What holds whenever the world is at rest.
+//! Invariants of a settled world.
 //!
-//! - The table has a live grant exactly if Zoom honours one, and then it has exactly its pair.
-//! - A grant has links, and no link is without a grant.
-//! - Nothing that is gone has left tokens, in Links or in Sessions.
-//! - Every visible change was told once, under one id; what was told last is how it is.
-//! - Nobody sent a refresh token twice, unless an answer was lost on purpose.
+//! - The table has a live grant with the current token pair if and only if Zoom honours a grant.
+//! - Each grant has links, and each link has a grant.
+//! - Neither Links nor Sessions holds tokens of a removed grant.
+//! - Each visible change has one notification id, and the last notification matches the current state.
+//! - No refresh token is sent twice, unless a fault lost a response.
 //!
-//! One loss can't be avoided: whoever dies between Zoom's answer and the write takes the pair along. It
-//! is told from all others by this: the pair that Zoom honours was never saved anywhere. Then no link
-//! may still say that it is active.
+//! One loss is unavoidable: an operation killed between Zoom's response and the write loses the token pair.
+//! It is distinguished from other losses by a pair that Zoom honours and that no table ever held. Then no
+//! link may still be active.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus};
+use reelay_domain::message::Notification;
 use reelay_store::links::GrantSnapshot;
 use reelay_store::vault::TokenOwner;
 use secrecy::ExposeSecret as _;
@@ -23,148 +24,128 @@ use serde_json::Value;
 use crate::case::Case;
 
 impl Case<'_> {
-    /// Checks everything at rest.
-    ///
-    /// # Errors
-    /// If the simulation itself does not work.
+    /// Checks all invariants.
     pub(crate) async fn check(&mut self) -> anyhow::Result<()> {
         let mut links = Vec::new();
-        let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut stored_tokens: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for zoom_user in self.zoom_users.clone() {
-            let pair = self.check_grant(&zoom_user, &mut links).await?;
-            let of_user = kept.entry(zoom_user.user_id.to_string()).or_default();
-            of_user.extend(pair);
+            let token = self.check_grant(&zoom_user, &mut links).await?;
+            let of_user = stored_tokens.entry(zoom_user.user_id.to_string());
+            of_user.or_default().extend(token);
         }
-        let mut lost = 0;
-        for (user_id, kept) in kept {
-            lost += usize::from(self.agrees(&user_id, &kept).await?);
+        let mut losses = 0;
+        for (user_id, stored) in stored_tokens {
+            losses += usize::from(self.check_tokens(&user_id, &stored).await?);
         }
-        self.verdict.unavoidable_losses = self.verdict.unavoidable_losses.max(lost);
-        for open in self.world.sessions.open_exchanges().await? {
-            self.violation(format!("an exchange is left: {:?}", open.item.stage));
-            // It is no business of the next seed.
-            self.world.sessions.delete_exchange(&open.key).await?;
+        self.outcome.unavoidable_losses = self.outcome.unavoidable_losses.max(losses);
+        for exchange in self.world.sessions.open_exchanges().await? {
+            self.violation(format!("an exchange remains: {:?}", exchange.item.stage));
+            // Keep it from failing the next seed.
+            self.world.sessions.delete_exchange(&exchange.key).await?;
         }
-        self.check_listed(&links).await?;
-        self.check_told(&links);
-        self.check_refreshes()
+        self.check_listed_links(&links).await?;
+        self.check_link_notifications(&links);
+        self.check_token_reuse()
     }
 
-    /// Checks that nothing is left in the table of anybody, once all links are given up.
-    ///
-    /// # Errors
-    /// If the simulation itself does not work.
-    pub(crate) async fn check_nothing_is_left(&mut self) -> anyhow::Result<()> {
+    /// Checks that no grant or link remains after all links are disconnected.
+    pub(crate) async fn check_nothing_remains(&mut self) -> anyhow::Result<()> {
         for zoom_user in self.zoom_users.clone() {
-            let holding = self.world.links.snapshot(&zoom_user).await?;
-            if holding != GrantSnapshot::default() {
-                let grant = holding.grant.map(|grant| grant.status);
-                let links = holding.links.len();
-                self.violation(format!("left in the end: grant {grant:?}, {links} links"));
+            let snapshot = self.world.links.snapshot(&zoom_user).await?;
+            if snapshot != GrantSnapshot::default() {
+                let grant = snapshot.grant.map(|grant| grant.status);
+                let links = snapshot.links.len();
+                self.violation(format!("grant {grant:?} and {links} links remain"));
             }
         }
         Ok(())
     }
 
-    /// Checks one partition of the table. Gives the refresh token that it keeps, if it says that Zoom honours
-    /// it.
+    /// Checks one partition of the Links table; returns the refresh token of a live grant.
     async fn check_grant(
         &mut self,
         zoom_user: &ZoomUser,
         links: &mut Vec<Link>,
     ) -> anyhow::Result<Option<String>> {
-        let holding = self.world.links.snapshot(zoom_user).await?;
-        if !holding.outbox.is_empty() {
-            self.violation("something is left to be told");
+        let snapshot = self.world.links.snapshot(zoom_user).await?;
+        if !snapshot.outbox.is_empty() {
+            self.violation("the outbox holds an unpublished notification");
         }
-        let all = |status: LinkStatus| holding.links.iter().all(|link| link.status == status);
-        let mut kept = None;
-        match holding.grant.as_ref().map(|grant| grant.status) {
-            None if holding.links.is_empty() => {}
-            None => self.violation(format!("{} links without a grant", holding.links.len())),
-            Some(_) if holding.links.is_empty() => self.violation("a grant that nobody needs"),
-            Some(GrantStatus::Revoking) => self.violation("a grant that is ending has links"),
-            Some(GrantStatus::ReauthorizationRequired)
-                if !all(LinkStatus::ReauthorizationRequired) =>
-            {
-                let found = statuses(&holding.links);
-                self.violation(format!(
-                    "on a dead grant there are links that are {found:?}"
-                ));
+        let count = snapshot.links.len();
+        let statuses: Vec<_> = snapshot.links.iter().map(|link| link.status).collect();
+        links.extend(snapshot.links);
+        let Some(grant) = snapshot.grant else {
+            if count > 0 {
+                self.violation(format!("{count} links without a grant"));
             }
-            Some(GrantStatus::Live) if !all(LinkStatus::Active) => {
-                let found = statuses(&holding.links);
-                self.violation(format!(
-                    "on a live grant there are links that are {found:?}"
-                ));
+            return Ok(None);
+        };
+        let expected = match grant.status {
+            _ if count == 0 => {
+                self.violation("a grant without links");
+                None
             }
-            Some(GrantStatus::ReauthorizationRequired | GrantStatus::Live) => {}
+            GrantStatus::Live => Some(LinkStatus::Active),
+            GrantStatus::ReauthorizationRequired => Some(LinkStatus::ReauthorizationRequired),
+            GrantStatus::Revoking => {
+                self.violation("a revoking grant has links");
+                None
+            }
+        };
+        if expected.is_some_and(|expected| statuses.iter().any(|status| *status != expected)) {
+            let status = grant.status;
+            self.violation(format!("a {status:?} grant has links in {statuses:?}"));
         }
-        if let Some(grant) = holding.grant {
-            match (grant.status, grant.tokens) {
-                (GrantStatus::Live, Some(sealed)) => {
-                    let owner = TokenOwner::Grant(zoom_user.clone());
-                    let pair = self.world.vault.decrypt(&owner, &sealed).await?;
-                    kept = Some(pair.refresh_token.expose_secret().to_owned());
-                }
-                (GrantStatus::Live, None) => self.violation("a live grant without tokens"),
-                (GrantStatus::ReauthorizationRequired, Some(_)) => {
-                    self.violation("a dead grant has kept its tokens")
-                }
-                (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
+        match (grant.status, grant.tokens) {
+            (GrantStatus::Live, Some(encrypted)) => {
+                let owner = TokenOwner::Grant(zoom_user.clone());
+                let pair = self.world.vault.decrypt(&owner, &encrypted).await?;
+                return Ok(Some(pair.refresh_token.expose_secret().to_owned()));
             }
+            (GrantStatus::Live, None) => self.violation("a live grant has no tokens"),
+            (GrantStatus::ReauthorizationRequired, Some(_)) => {
+                self.violation("a grant that requires reauthorization has tokens")
+            }
+            (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
         }
-        links.extend(holding.links);
-        Ok(kept)
+        Ok(None)
     }
 
-    /// What the table keeps of one Zoom user, under all of their accounts, is what Zoom honours. Whether a
-    /// pair was lost as it can't be avoided.
-    async fn agrees(&mut self, user_id: &str, kept: &[String]) -> anyhow::Result<bool> {
+    /// Compares the stored refresh tokens of a Zoom user, over all accounts, with the one that Zoom honours.
+    /// Returns whether a token pair was lost unavoidably.
+    async fn check_tokens(&mut self, user_id: &str, stored: &[String]) -> anyhow::Result<bool> {
         let honoured = self.world.zoom()?.live_grant(user_id);
         let honoured = honoured.map(|grant| grant.refresh_token);
-        if kept.iter().any(|pair| Some(pair) != honoured.as_ref()) {
-            self.violation("the table's pair is not the one that Zoom honours");
+        if stored.iter().any(|token| Some(token) != honoured.as_ref()) {
+            self.violation("Zoom does not honour the stored token pair");
         }
-        match honoured {
-            Some(honoured) if !kept.contains(&honoured) => self.is_lost(&honoured).await,
-            _ => Ok(false),
-        }
-    }
-
-    /// Zoom honours a pair that the table does not have: unavoidable only if it was never saved.
-    async fn is_lost(&mut self, honoured: &str) -> anyhow::Result<bool> {
-        for saved in self.world.journal.saved() {
-            let pair = self
-                .world
-                .vault
-                .decrypt(&saved.owner, &saved.sealed)
-                .await?;
-            if pair.refresh_token.expose_secret() == honoured {
-                self.violation("Zoom honours a grant whose pair was saved, and is gone");
+        let Some(honoured) = honoured.filter(|token| !stored.contains(token)) else {
+            return Ok(false);
+        };
+        for saved in self.world.journal.saved_pairs() {
+            let pair = self.world.vault.decrypt(&saved.owner, &saved.encrypted);
+            if pair.await?.refresh_token.expose_secret() == honoured {
+                self.violation("a saved token pair that Zoom honours is gone");
                 return Ok(false);
             }
         }
-        if !self.disturbed {
-            self.violation("Zoom honours a grant whose pair nobody saved, and nobody died");
-            return Ok(false);
+        if !self.is_disturbed {
+            self.violation("Zoom honours a pair that was not saved, without a kill or fault");
         }
-        Ok(true)
+        Ok(self.is_disturbed)
     }
 
-    /// The app sees what is in the table.
-    async fn check_listed(&mut self, links: &[Link]) -> anyhow::Result<()> {
+    /// Compares the links that the API lists with the table.
+    async fn check_listed_links(&mut self, links: &[Link]) -> anyhow::Result<()> {
         for app_user in self.app_users.clone() {
-            let mine =
-                |link: &&Link| link.app_user.as_str() == app_user && link.status.is_visible();
             let expected: BTreeSet<String> = links
                 .iter()
-                .filter(mine)
+                .filter(|link| link.app_user.as_str() == app_user && link.status.is_visible())
                 .map(|link| format!("{} {:?}", link.id, link.status).to_lowercase())
                 .collect();
             let listed: BTreeSet<String> = self
                 .world
-                .listed(&app_user)
+                .list_links(&app_user)
                 .await?
                 .iter()
                 .map(|link| {
@@ -174,98 +155,96 @@ impl Case<'_> {
                 })
                 .collect();
             if listed != expected {
-                self.violation(format!("listed {listed:?}, kept {expected:?}"));
+                self.violation(format!("the API lists {listed:?}, the table {expected:?}"));
             }
         }
         Ok(())
     }
 
-    /// What the app was told of each link, in the order in which it happened, makes sense.
-    fn check_told(&mut self, links: &[Link]) {
-        let mut bodies: BTreeMap<String, String> = BTreeMap::new();
-        let mut stories: BTreeMap<String, BTreeMap<(Timestamp, u64), Fact>> = BTreeMap::new();
-        for told in self.world.journal.told() {
-            if let Some(first) = bodies.insert(told.id.clone(), told.body.clone()) {
-                if first != told.body {
-                    self.violation(format!("{} was told with two bodies", told.id));
-                }
-                continue;
-            }
-            let Some((link, at, fact)) = fact(&told.body) else {
-                self.violation(format!("told of something else: {}", told.event_type));
-                continue;
-            };
-            let story = stories.entry(link).or_default();
-            if let Some(other) = story.insert(at, fact.clone()) {
-                self.violation(format!("{other:?} and {fact:?} are told as one change"));
+    /// Returns the notifications without repeated ids; a repeated id with another body is a violation.
+    pub(crate) fn distinct_notifications(&mut self) -> Vec<Notification> {
+        let mut distinct: BTreeMap<String, Notification> = BTreeMap::new();
+        for notification in self.world.journal.notifications() {
+            let first = distinct
+                .entry(notification.id.clone())
+                .or_insert_with(|| notification.clone());
+            if first.body != notification.body {
+                self.violation(format!("notification {} has two bodies", notification.id));
             }
         }
-        for (link, story) in &stories {
-            let facts: Vec<&Fact> = story.values().collect();
-            if facts.windows(2).any(|pair| pair[0] == pair[1]) {
-                self.violation(format!("one thing was told twice: {facts:?}"));
+        distinct.into_values().collect()
+    }
+
+    /// Checks that the notifications of each link form a consistent history.
+    fn check_link_notifications(&mut self, links: &[Link]) {
+        let mut histories: BTreeMap<String, BTreeMap<(Timestamp, u64), Change>> = BTreeMap::new();
+        for notification in self.distinct_notifications() {
+            let Some((link, position, change)) = parse_change(&notification.body) else {
+                let event_type = notification.event_type;
+                self.violation(format!("unexpected notification {event_type}"));
+                continue;
+            };
+            let history = histories.entry(link).or_default();
+            if let Some(other) = history.insert(position, change.clone()) {
+                self.violation(format!("{other:?} and {change:?} share a sequence number"));
             }
-            let status = links.iter().find(|kept| kept.id.as_str() == link);
-            let expected = match status.map(|link| link.status) {
+        }
+        for (link, history) in &histories {
+            let changes: Vec<&Change> = history.values().collect();
+            if changes.windows(2).any(|pair| pair[0] == pair[1]) {
+                self.violation(format!("a change was notified twice: {changes:?}"));
+            }
+            let current = links.iter().find(|it| it.id.as_str() == link);
+            let expected = match current.map(|link| link.status) {
                 Some(LinkStatus::Active) => "link.activated",
                 Some(LinkStatus::ReauthorizationRequired) => "link.reauthorization_required",
                 Some(LinkStatus::Pending) | None => "link.removed",
             };
-            if facts.last().is_some_and(|last| last.kind != expected) {
-                self.violation(format!("told {facts:?}, and it is {expected}"));
+            if changes.last().is_some_and(|last| last.kind != expected) {
+                self.violation(format!("{changes:?} does not end with {expected}"));
             }
         }
         for link in links.iter().filter(|link| link.status.is_visible()) {
-            if !stories.contains_key(link.id.as_str()) {
-                self.violation("the app was never told of a link");
+            if !histories.contains_key(link.id.as_str()) {
+                self.violation("a visible link has no notification");
             }
         }
     }
 
-    /// A refresh token is good once.
-    fn check_refreshes(&mut self) -> anyhow::Result<()> {
-        let ours: BTreeSet<&str> = self
-            .zoom_users
-            .iter()
-            .map(|it| it.user_id.as_str())
-            .collect();
+    /// Checks that no refresh token was sent twice without a kill or fault.
+    fn check_token_reuse(&mut self) -> anyhow::Result<()> {
+        let is_own =
+            |user_id: &str| (self.zoom_users.iter()).any(|it| it.user_id.as_str() == user_id);
         let grants = self.world.zoom()?.grants();
-        let spent: u32 = grants
-            .iter()
-            .filter(|grant| ours.contains(grant.user_id.as_str()))
-            .map(|grant| grant.refresh_token_reuses)
-            .sum();
-        if spent > 0 && !self.disturbed {
+        let own = grants.iter().filter(|grant| is_own(&grant.user_id));
+        let reuses: u32 = own.map(|grant| grant.refresh_token_reuses).sum();
+        if reuses > 0 && !self.is_disturbed {
             self.violation(format!(
-                "{spent} refreshes with a token that was spent, and nobody died"
+                "{reuses} reuses of a refresh token, without a kill or fault"
             ));
         }
         Ok(())
     }
 }
 
-fn statuses(links: &[Link]) -> Vec<LinkStatus> {
-    links.iter().map(|link| link.status).collect()
-}
-
-/// What was told of a link. That it is active is told again when it goes along to another account.
+/// A notified change of a link. A move to another account repeats the kind with another account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Fact {
+struct Change {
     kind: String,
     account: String,
 }
 
-/// Of which link, when, and what: by the link's beginning and its sequence, which rises with every change.
-fn fact(body: &str) -> Option<(String, (Timestamp, u64), Fact)> {
+/// Parses a notification body into link id, position in the link's history, and change.
+fn parse_change(body: &str) -> Option<(String, (Timestamp, u64), Change)> {
     let body: Value = serde_json::from_str(body).ok()?;
     let text = |pointer| body.pointer(pointer)?.as_str().map(str::to_owned);
     let created_at: Timestamp = text("/data/link/created_at")?.parse().ok()?;
     let sequence = body.pointer("/data/sequence")?.as_u64()?;
-    let fact = Fact {
+    let change = Change {
         kind: text("/type")?,
         account: text("/data/link/zoom/account_id")?,
     };
-    Some((text("/data/link/id")?, (created_at, sequence), fact))
+    Some((text("/data/link/id")?, (created_at, sequence), change))
 }
 
 #[cfg(test)]
@@ -275,143 +254,131 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
 
     use super::*;
-    use crate::dice::Dice;
+    use crate::rng::SeededRng;
     use crate::world::World;
 
-    /// A world at rest: one link, active.
-    async fn linked(world: &World) -> Case<'_> {
-        let mut case = Case::begin(world, Dice::new(0, ""), 1, 1).unwrap();
-        let user = case.zoom_users[0].user_id.to_string();
-        world.link(&case.app_users[0], &user).await.unwrap();
-        case.work().await.unwrap();
-        case.check().await.unwrap();
-        assert_eq!(case.verdict.violations, [""; 0]);
+    fn new_case(world: &World) -> Case<'_> {
+        Case::new(world, SeededRng::new(0, ""), 1, 1).unwrap()
+    }
+
+    /// A settled world with one active link.
+    async fn linked_case(world: &World) -> Case<'_> {
+        let mut case = new_case(world);
+        let user = case.zoom_users[0].user_id.as_str();
+        world.link(&case.app_users[0], user).await.unwrap();
+        case.process_messages().await.unwrap();
+        assert_eq!(check(&mut case).await, "");
         case
     }
 
-    /// Checks once more, after something was spoiled.
-    async fn found(case: &mut Case<'_>) -> Vec<String> {
+    async fn check(case: &mut Case<'_>) -> String {
         case.check().await.unwrap();
-        std::mem::take(&mut case.verdict.violations)
+        std::mem::take(&mut case.outcome.violations).join("; ")
     }
 
-    async fn delete(world: &World, zoom_user: &ZoomUser, entry: &str) {
-        let table = &world.stack().config().tables.links;
-        let delete = world
-            .stack()
+    async fn delete_entry(case: &Case<'_>, entry: &str) {
+        let stack = case.world.stack();
+        let key = case.zoom_users[0].key();
+        stack
             .sdk()
             .dynamodb()
             .delete_item()
-            .table_name(table);
-        let delete = delete.key("zoom_user", AttributeValue::S(zoom_user.key()));
-        let delete = delete.key("entry", AttributeValue::S(entry.to_owned()));
-        delete.send().await.unwrap();
+            .table_name(&stack.config().tables.links)
+            .key("zoom_user", AttributeValue::S(key))
+            .key("entry", AttributeValue::S(entry.to_owned()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    fn authorize_elsewhere(case: &Case<'_>) {
+        let user = case.zoom_users[0].user_id.as_str();
+        case.world.zoom().unwrap().authorize(user).unwrap();
     }
 
     #[tokio::test]
-    async fn a_pair_that_zoom_does_not_honour_is_found() {
+    async fn outdated_token_pair_is_found() {
         let world = World::start().await.unwrap();
-        let mut case = linked(&world).await;
-        let user = case.zoom_users[0].user_id.to_string();
-        world.zoom().unwrap().authorize(&user).unwrap();
+        let mut case = linked_case(&world).await;
+        authorize_elsewhere(&case);
         assert_eq!(
-            found(&mut case).await,
-            [
-                "the table's pair is not the one that Zoom honours",
-                "Zoom honours a grant whose pair nobody saved, and nobody died"
-            ]
+            check(&mut case).await,
+            "Zoom does not honour the stored token pair; \
+             Zoom honours a pair that was not saved, without a kill or fault"
         );
     }
 
     #[tokio::test]
-    async fn a_link_without_a_grant_and_a_grant_without_a_link_are_found() {
+    async fn link_without_grant_and_grant_without_link_are_found() {
         let world = World::start().await.unwrap();
-        let mut case = linked(&world).await;
-        let (user, app_user) = (case.zoom_users[0].clone(), case.app_users[0].clone());
-        delete(&world, &user, "grant").await;
-        let violations = found(&mut case).await.join("; ");
+        let mut case = linked_case(&world).await;
+        delete_entry(&case, "grant").await;
+        let violations = check(&mut case).await;
         assert!(
             violations.contains("1 links without a grant"),
             "{violations}"
         );
 
-        let mut case = linked(&world).await;
-        delete(
-            &world,
-            &case.zoom_users[0],
-            &format!("link#{}", case.app_users[0]),
-        )
-        .await;
-        let violations = found(&mut case).await.join("; ");
-        assert!(
-            violations.contains("a grant that nobody needs"),
-            "{violations}"
-        );
-        assert!(
-            violations.contains("and it is link.removed"),
-            "{violations}"
-        );
-        assert_ne!(app_user, case.app_users[0]);
+        let mut case = linked_case(&world).await;
+        delete_entry(&case, &format!("link#{}", case.app_users[0])).await;
+        let violations = check(&mut case).await;
+        for expected in ["a grant without links", "does not end with link.removed"] {
+            assert!(violations.contains(expected), "{violations}");
+        }
     }
 
     #[tokio::test]
-    async fn a_saved_pair_that_is_gone_is_no_unavoidable_loss() {
+    async fn missing_saved_pair_is_no_unavoidable_loss() {
         let world = World::start().await.unwrap();
-        let mut case = linked(&world).await;
-        let (user, app_user) = (case.zoom_users[0].clone(), case.app_users[0].clone());
-        delete(&world, &user, "grant").await;
-        delete(&world, &user, &format!("link#{app_user}")).await;
-        case.disturbed = true;
-        let violations = found(&mut case).await.join("; ");
-        assert!(
-            violations.contains("whose pair was saved, and is gone"),
-            "{violations}"
-        );
-        assert_eq!(case.verdict.unavoidable_losses, 0);
+        let mut case = linked_case(&world).await;
+        delete_entry(&case, "grant").await;
+        delete_entry(&case, &format!("link#{}", case.app_users[0])).await;
+        case.is_disturbed = true;
+        let violations = check(&mut case).await;
+        let expected = "a saved token pair that Zoom honours is gone";
+        assert!(violations.contains(expected), "{violations}");
+        assert_eq!(case.outcome.unavoidable_losses, 0);
     }
 
     #[tokio::test]
-    async fn a_pair_that_nobody_saved_is_forgiven_only_if_somebody_died() {
+    async fn unsaved_pair_is_accepted_only_after_kill() {
         let world = World::start().await.unwrap();
-        let mut case = Case::begin(&world, Dice::new(0, ""), 1, 1).unwrap();
-        let user = case.zoom_users[0].user_id.to_string();
-        world.zoom().unwrap().authorize(&user).unwrap();
+        let mut case = new_case(&world);
+        authorize_elsewhere(&case);
         assert_eq!(
-            found(&mut case).await,
-            ["Zoom honours a grant whose pair nobody saved, and nobody died"]
+            check(&mut case).await,
+            "Zoom honours a pair that was not saved, without a kill or fault"
         );
-        case.disturbed = true;
-        assert_eq!(found(&mut case).await, [""; 0]);
-        assert_eq!(case.verdict.unavoidable_losses, 1);
+        case.is_disturbed = true;
+        assert_eq!(check(&mut case).await, "");
+        assert_eq!(case.outcome.unavoidable_losses, 1);
     }
 
     #[tokio::test]
-    async fn what_the_app_was_not_told_is_found() {
+    async fn missing_notification_is_found() {
         let world = World::start().await.unwrap();
-        let mut case = linked(&world).await;
+        let mut case = linked_case(&world).await;
         world.journal.clear();
-        assert_eq!(found(&mut case).await, ["the app was never told of a link"]);
+        assert_eq!(check(&mut case).await, "a visible link has no notification");
     }
 
     #[tokio::test]
-    async fn a_spent_refresh_token_is_noticed() {
+    async fn reused_refresh_token_is_found() {
         let world = World::start().await.unwrap();
-        let mut case = linked(&world).await;
+        let mut case = linked_case(&world).await;
         let user = case.zoom_users[0].clone();
         let grants = world.warm.grants().unwrap();
-        let holding = world.links.snapshot(&user).await.unwrap();
+        let snapshot = world.links.snapshot(&user).await.unwrap();
+        let tokens = snapshot.grant.unwrap().tokens.unwrap();
         let owner = TokenOwner::Grant(user);
-        let sealed = holding.grant.unwrap().tokens.unwrap();
-        let pair = world.vault.decrypt(&owner, &sealed).await.unwrap();
+        let pair = world.vault.decrypt(&owner, &tokens).await.unwrap();
         let credentials = grants.credentials().await.unwrap();
         for _ in 0..2 {
             let refreshed = grants.zoom().refresh(&credentials, &pair.refresh_token);
             let _ = refreshed.await;
         }
-        let violations = found(&mut case).await.join("; ");
-        assert!(
-            violations.contains("1 refreshes with a token that was spent"),
-            "{violations}"
-        );
+        let violations = check(&mut case).await;
+        let expected = "1 reuses of a refresh token";
+        assert!(violations.contains(expected), "{violations}");
     }
 }

@@ -1,11 +1,12 @@
-//! What the engines have carried out for the functions, whoever lived to see the answer: messages that
-//! SQS took, and token pairs that were saved.
+//! Record of the AWS calls that took effect: queued messages, published notifications and saved token pairs.
+//!
+//! The engines report each completed call, so the record includes calls whose caller was killed.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use reelay_devstack::Queues;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{Notification, NotificationMessage};
@@ -14,58 +15,53 @@ use reelay_runtime::environment::Clock;
 use reelay_store::vault::{EncryptedTokens, TokenOwner};
 use serde_json::{Value, json};
 
-/// Which function works a message off.
+/// Queue of a message, which determines the function that consumes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
-    /// `event-processor`.
+pub(crate) enum Queue {
+    /// Consumed by `event-processor`.
     Events,
-    /// `reconciler`.
+    /// Consumed by `reconciler`.
     Jobs,
-    /// `recording-downloader`.
+    /// Consumed by `recording-downloader`.
     Downloads,
 }
 
-/// A message that SQS has taken and that is not done with.
+/// A message in a queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
-    /// SQS's id of it.
+    /// SQS message id.
     pub(crate) id: u64,
-    /// Whose queue.
-    pub(crate) to: To,
-    /// What was sent.
+    pub(crate) queue: Queue,
     pub(crate) body: String,
-    /// When SQS delivers it.
-    pub(crate) due: Timestamp,
-    /// Whether it was sent ahead, to come only after a while.
-    pub(crate) sent_ahead: bool,
-    /// How often it was delivered in vain.
+    pub(crate) visible_at: Timestamp,
+    /// Whether it was sent with a delay.
+    pub(crate) is_delayed: bool,
+    /// Failed deliveries so far.
     pub(crate) failures: u32,
 }
 
-/// A pair that was saved somewhere.
+/// A token pair that was written to a table.
 #[derive(Debug, Clone)]
 pub(crate) struct SavedPair {
-    /// Whose, as the vault must be told.
     pub(crate) owner: TokenOwner,
-    /// As it was saved.
-    pub(crate) sealed: EncryptedTokens,
+    pub(crate) encrypted: EncryptedTokens,
 }
 
-/// The journal of one stack.
+/// The record of one stack.
 #[derive(Debug)]
 pub(crate) struct Journal {
     queues: Queues,
     clock: Clock,
-    written: AtomicU64,
-    messages: AtomicU64,
-    noted: Mutex<Noted>,
+    writes: AtomicU64,
+    last_message_id: AtomicU64,
+    records: Mutex<Records>,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
+struct Records {
     messages: VecDeque<Message>,
-    told: Vec<Notification>,
-    saved: Vec<SavedPair>,
+    notifications: Vec<Notification>,
+    saved_pairs: Vec<SavedPair>,
 }
 
 impl Journal {
@@ -73,165 +69,158 @@ impl Journal {
         Self {
             queues,
             clock,
-            written: AtomicU64::new(0),
-            messages: AtomicU64::new(0),
-            noted: Mutex::default(),
+            writes: AtomicU64::new(0),
+            last_message_id: AtomicU64::new(0),
+            records: Mutex::default(),
         }
     }
 
-    /// Forgets all, for the next seed.
+    /// Deletes all records before the next seed.
     pub(crate) fn clear(&self) {
-        *self.lock() = Noted::default();
+        *self.records.lock() = Records::default();
     }
 
-    /// How many writes there were so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::SeqCst)
+    /// Number of DynamoDB writes so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
     }
 
-    /// What the app was told, each time.
-    pub(crate) fn told(&self) -> Vec<Notification> {
-        self.lock().told.clone()
+    /// Notifications in the order of publication, with repeats.
+    pub(crate) fn notifications(&self) -> Vec<Notification> {
+        self.records.lock().notifications.clone()
     }
 
-    /// The pairs that were saved.
-    pub(crate) fn saved(&self) -> Vec<SavedPair> {
-        self.lock().saved.clone()
+    /// Token pairs written so far.
+    pub(crate) fn saved_pairs(&self) -> Vec<SavedPair> {
+        self.records.lock().saved_pairs.clone()
     }
 
-    /// Messages that SQS would deliver by now.
-    pub(crate) fn due(&self) -> usize {
+    /// Number of messages that SQS can deliver now.
+    pub(crate) fn visible_count(&self) -> usize {
         let now = self.clock.now();
-        let noted = self.lock();
-        noted.messages.iter().filter(|one| one.due <= now).count()
+        let records = self.records.lock();
+        let visible = records.messages.iter().filter(|m| m.visible_at <= now);
+        visible.count()
     }
 
-    /// Takes the `nth` of them.
-    pub(crate) fn take_due(&self, nth: usize) -> Option<Message> {
+    /// Removes and returns the oldest visible message.
+    pub(crate) fn receive(&self) -> Option<Message> {
+        self.receive_nth(0)
+    }
+
+    /// Removes and returns the `nth` visible message.
+    pub(crate) fn receive_nth(&self, nth: usize) -> Option<Message> {
         let now = self.clock.now();
-        let mut noted = self.lock();
-        let place = (0..noted.messages.len())
-            .filter(|place| noted.messages[*place].due <= now)
+        let messages = &mut self.records.lock().messages;
+        let index = (0..messages.len())
+            .filter(|index| messages[*index].visible_at <= now)
             .nth(nth)?;
-        noted.messages.remove(place)
+        messages.remove(index)
     }
 
-    /// Adds an order that is due now.
-    pub(crate) fn order(&self, body: String) {
+    /// Adds a message to a queue, as SQS does for `SendMessage`.
+    pub(crate) fn enqueue(&self, queue: Queue, body: String, delay: SignedDuration) {
         self.put_back(Message {
-            id: self.another_id(),
-            to: To::Jobs,
+            id: self.last_message_id.fetch_add(1, Ordering::SeqCst),
+            queue,
             body,
-            due: self.clock.now(),
-            sent_ahead: false,
+            visible_at: self.clock.now() + delay,
+            is_delayed: delay.is_positive(),
             failures: 0,
         });
     }
 
-    fn another_id(&self) -> u64 {
-        self.messages.fetch_add(1, Ordering::SeqCst)
-    }
-
-    /// Puts a message back that was not done.
+    /// Returns an unfinished message to its queue.
     pub(crate) fn put_back(&self, message: Message) {
-        self.lock().messages.push_back(message);
+        self.records.lock().messages.push_back(message);
     }
 
-    /// Loses the messages that were sent ahead, as an operator's mistake would.
-    pub(crate) fn lose_what_was_sent_ahead(&self) {
-        self.lock().messages.retain(|message| !message.sent_ahead);
+    /// Deletes all delayed messages, as an operator's purge does.
+    pub(crate) fn drop_delayed(&self) {
+        let messages = &mut self.records.lock().messages;
+        messages.retain(|message| !message.is_delayed);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(|held| held.into_inner())
-    }
-
-    /// Takes note of a call that was carried out.
-    pub(crate) fn note(&self, done: CompletedCall<'_>) {
-        match (done.service, done.operation) {
+    /// Records a call that took effect.
+    pub(crate) fn record(&self, call: CompletedCall<'_>) {
+        match (call.service, call.operation) {
             (Service::Sqs, "SendMessage" | "SendMessageBatch") => {
-                let call = read(done.request);
-                let to = text(&call, "/QueueUrl");
-                match call.get("Entries").and_then(Value::as_array) {
-                    Some(entries) => entries.iter().for_each(|entry| self.sent(to, entry)),
-                    None => self.sent(to, &call),
+                let request = parse(call.request);
+                let queue_url = text(&request, "/QueueUrl");
+                match request.get("Entries").and_then(Value::as_array) {
+                    Some(entries) => entries
+                        .iter()
+                        .for_each(|entry| self.record_message(queue_url, entry)),
+                    None => self.record_message(queue_url, &request),
                 }
             }
             (Service::DynamoDb, "PutItem" | "UpdateItem" | "TransactWriteItems" | "DeleteItem") => {
-                self.written.fetch_add(1, Ordering::SeqCst);
-                let call = read(done.request);
-                match call.get("TransactItems").and_then(Value::as_array) {
+                self.writes.fetch_add(1, Ordering::SeqCst);
+                let request = parse(call.request);
+                match request.get("TransactItems").and_then(Value::as_array) {
                     Some(items) => items
                         .iter()
                         .filter_map(Value::as_object)
                         .flat_map(|item| item.values())
-                        .for_each(|item| self.stored(item)),
-                    None => self.stored(&call),
+                        .for_each(|write| self.record_saved_pair(write)),
+                    None => self.record_saved_pair(&request),
                 }
             }
             _ => {}
         }
     }
 
-    fn sent(&self, queue_url: &str, message: &Value) {
+    fn record_message(&self, queue_url: &str, message: &Value) {
         let body = text(message, "/MessageBody").to_owned();
         if queue_url == self.queues.notifications {
             if let Ok(message) = serde_json::from_str::<NotificationMessage>(&body) {
-                self.lock().told.push(message.notification);
+                let mut records = self.records.lock();
+                records.notifications.push(message.notification);
             }
             return;
         }
-        let to = if queue_url == self.queues.jobs {
-            To::Jobs
-        } else if queue_url == self.queues.events {
-            To::Events
-        } else if queue_url == self.queues.downloads {
-            To::Downloads
-        } else {
-            return;
-        };
-        let delay = message.get("DelaySeconds").and_then(Value::as_i64);
-        let delay = delay.unwrap_or_default();
-        self.lock().messages.push_back(Message {
-            id: self.another_id(),
-            to,
-            body,
-            due: self.clock.now() + SignedDuration::from_secs(delay),
-            sent_ahead: delay > 0,
-            failures: 0,
-        });
+        let consumed = [
+            (&self.queues.jobs, Queue::Jobs),
+            (&self.queues.events, Queue::Events),
+            (&self.queues.downloads, Queue::Downloads),
+        ];
+        if let Some((_, queue)) = consumed.into_iter().find(|(url, _)| *url == queue_url) {
+            let delay = message.get("DelaySeconds").and_then(Value::as_i64);
+            let delay = SignedDuration::from_secs(delay.unwrap_or_default());
+            self.enqueue(queue, body, delay);
+        }
     }
 
-    /// Looks for tokens in a write.
-    fn stored(&self, write: &Value) {
-        let grant = |key: &str| ZoomUser::from_key(key).ok().map(TokenOwner::Grant);
-        let found = [(
-            "/Item/tokens/M/sealed/M",
-            TokenOwner::Exchange(text(write, "/Item/id/S").to_owned()),
-        )]
-        .into_iter()
-        .chain(grant(text(write, "/Item/zoom_user/S")).map(|owner| ("/Item/tokens/M", owner)))
-        .chain(
-            grant(text(write, "/Key/zoom_user/S"))
-                .map(|owner| ("/ExpressionAttributeValues/:tokens/M", owner)),
-        );
-        for (path, owner) in found {
-            let sealed = json!({
-                "key": text(write, &format!("{path}/key/S")),
-                "text": text(write, &format!("{path}/text/S")),
-            });
-            let is_there = write.pointer(&format!("{path}/text/S")).is_some();
-            if let Some(sealed) = is_there
-                .then(|| serde_json::from_value(sealed).ok())
-                .flatten()
-            {
-                self.lock().saved.push(SavedPair { owner, sealed });
+    /// Records the token pairs of a grant or an exchange in a write.
+    fn record_saved_pair(&self, write: &Value) {
+        let grant = |pointer| {
+            let zoom_user = ZoomUser::from_key(text(write, pointer)).ok();
+            zoom_user.map(TokenOwner::Grant)
+        };
+        let exchange = TokenOwner::Exchange(text(write, "/Item/id/S").to_owned());
+        let locations = [
+            ("/Item/tokens/M/sealed/M", Some(exchange)),
+            ("/Item/tokens/M", grant("/Item/zoom_user/S")),
+            (
+                "/ExpressionAttributeValues/:tokens/M",
+                grant("/Key/zoom_user/S"),
+            ),
+        ];
+        for (path, owner) in locations {
+            let tokens = write.pointer(path).filter(|it| it.get("text").is_some());
+            let (Some(tokens), Some(owner)) = (tokens, owner) else {
+                continue;
+            };
+            let tokens = json!({"key": text(tokens, "/key/S"), "text": text(tokens, "/text/S")});
+            if let Ok(encrypted) = serde_json::from_value(tokens) {
+                let mut records = self.records.lock();
+                records.saved_pairs.push(SavedPair { owner, encrypted });
             }
         }
     }
 }
 
-fn read(body: &[u8]) -> Value {
+fn parse(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_default()
 }
 

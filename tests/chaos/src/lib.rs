@@ -1,26 +1,24 @@
-//! The chaos simulation: what becomes of grants, links and recordings when anybody dies anywhere, and everything
-//! happens at the same time.
+//! Chaos simulation of grants, links and recordings: injected faults, kills and interleavings from a seed.
 //!
-//! The functions' own code runs against the embedded engines and the Zoom simulator, over real HTTP. What
-//! is left to chance otherwise is drawn from a seed here: whose step comes when, who is killed at which
-//! await point, which call fails and how, when messages come and how often. After each seed the world is
-//! let come to rest, and the table and Zoom must agree (`invariants`).
+//! The functions run against the embedded engines and the Zoom simulator over HTTP. A seed determines the
+//! order of steps, the await points at which operations are killed, the faults of AWS and Zoom calls, and the
+//! delivery of queue messages. After each seed, all delayed work runs and `invariants` compares the tables
+//! with Zoom's state.
 
+mod app;
 mod case;
 pub mod command;
-mod dice;
-mod flow;
+mod delivery;
 mod instances;
 mod interleave;
 mod invariants;
 mod journal;
 pub mod process;
 mod report;
+mod rng;
 mod scenarios;
-mod verdict;
-mod work;
 mod world;
 
+pub use report::Outcome;
 pub use scenarios::Scenario;
-pub use verdict::Verdict;
 pub use world::World;

@@ -1,8 +1,8 @@
-//! A function as a process of its own, which the operating system can kill: no destructor runs, no
-//! connection is closed in order, nothing is said.
+//! A function in its own process, which the simulation kills with SIGKILL: no destructor runs and no
+//! connection is closed.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -15,119 +15,96 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
+use crate::delivery::{DOWNLOADER_TIMEOUT, Delivery, sqs_event};
 use crate::journal::Message;
-use crate::work::{DOWNLOADER_TIME, batch};
 use crate::world::World;
 
-/// What a process is told: where it is, what time it is, and what to do.
+/// Input of the process.
 #[derive(Debug, Serialize, Deserialize)]
 struct Invocation {
     variables: HashMap<String, String>,
-    /// How far the simulation's clock is ahead of the machine's.
-    ahead_ms: i64,
+    /// Milliseconds by which the simulated clock is ahead of the system clock.
+    clock_offset_ms: i64,
     event: SqsEvent,
 }
 
-/// What became of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Done,
-    NotDone,
-    Killed,
-}
-
-/// The process: reads what it is told from its input, works, writes Lambda's answer to its output.
+/// Runs the downloader as a process: reads an invocation from standard input and writes Lambda's batch
+/// response to standard output.
 ///
 /// # Errors
-/// If it is told nonsense.
+/// If the input is malformed or the output cannot be written.
 pub fn recording_downloader() -> anyhow::Result<()> {
-    let mut told = String::new();
-    std::io::stdin().read_to_string(&mut told)?;
-    let told: Invocation = serde_json::from_str(&told)?;
+    let invocation: Invocation = serde_json::from_reader(std::io::stdin())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(async {
+    let response = runtime.block_on(async {
         let environment = Environment {
-            variables: Variables::new(told.variables),
+            variables: Variables::new(invocation.variables),
             ..Environment::from_process_env()?
         };
-        let ahead = SignedDuration::from_millis(told.ahead_ms);
-        environment.clock.advance(ahead);
+        let offset = SignedDuration::from_millis(invocation.clock_offset_ms);
+        environment.clock.advance(offset);
         let function = RecordingDownloader::new(&environment)?;
-        let deadline = Instant::now() + DOWNLOADER_TIME;
-        anyhow::Ok(function.handle(told.event, deadline).await)
+        let deadline = Instant::now() + DOWNLOADER_TIMEOUT;
+        anyhow::Ok(function.handle(invocation.event, deadline).await)
     })?;
     let mut out = std::io::stdout().lock();
-    Ok(out.write_all(&serde_json::to_vec(&answer)?)?)
+    Ok(out.write_all(&serde_json::to_vec(&response)?)?)
 }
 
 impl World {
-    /// Delivers a message to a new process, and kills it after a while, if it still lives.
-    ///
-    /// # Errors
-    /// If the process does not start, or dies by itself.
+    /// Delivers a message to a new process, and kills the process after `kill_after`.
     pub(crate) async fn deliver_to_process(
         &self,
         message: &Message,
-        killed_after: Option<Duration>,
-    ) -> anyhow::Result<Ended> {
-        let ahead = self
-            .stack()
-            .clock()
-            .now()
-            .duration_since(jiff::Timestamp::now());
-        let told = Invocation {
-            variables: self.variables()?,
-            ahead_ms: i64::try_from(ahead.as_millis())?,
-            event: batch(message)?,
+        kill_after: Option<Duration>,
+    ) -> anyhow::Result<Delivery> {
+        let now = self.stack().clock().now();
+        let offset = now.duration_since(jiff::Timestamp::now());
+        let invocation = Invocation {
+            variables: self.downloader_variables()?,
+            clock_offset_ms: i64::try_from(offset.as_millis())?,
+            event: sqs_event(message)?,
         };
         let config = self.stack().config();
+        let credentials = &config.credentials;
         let mut process = Command::new(&self.executable)
             .arg("recording-downloader")
             .env_clear()
             .env("AWS_REGION", &config.region)
-            .env("AWS_ACCESS_KEY_ID", &config.credentials.access_key_id)
-            .env(
-                "AWS_SECRET_ACCESS_KEY",
-                &config.credentials.secret_access_key,
-            )
+            .env("AWS_ACCESS_KEY_ID", &credentials.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &credentials.secret_access_key)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let mut stdin = process.stdin.take().context("no input")?;
-        let mut stdout = process.stdout.take().context("no output")?;
-        stdin.write_all(&serde_json::to_vec(&told)?).await?;
+        let mut stdin = process.stdin.take().context("no standard input")?;
+        let mut stdout = process.stdout.take().context("no standard output")?;
+        stdin.write_all(&serde_json::to_vec(&invocation)?).await?;
         drop(stdin);
-        let mut answer = Vec::new();
-        let reading = stdout.read_to_end(&mut answer);
-        let read = match killed_after {
-            None => reading.await,
-            Some(after) => match tokio::time::timeout(after, reading).await {
-                Ok(read) => read,
-                Err(_) => {
-                    process.kill().await?;
-                    return Ok(Ended::Killed);
-                }
-            },
+        let mut response = Vec::new();
+        let reading = stdout.read_to_end(&mut response);
+        let timeout = kill_after.unwrap_or(DOWNLOADER_TIMEOUT);
+        match tokio::time::timeout(timeout, reading).await {
+            Ok(read) => read?,
+            Err(_) => {
+                process.kill().await?;
+                anyhow::ensure!(kill_after.is_some(), "downloader exceeded its timeout");
+                return Ok(Delivery::Killed);
+            }
         };
-        read?;
         let status = process.wait().await?;
-        anyhow::ensure!(status.success(), "the downloader ended with {status}");
-        let answer: SqsBatchResponse = serde_json::from_slice(&answer)?;
-        Ok(if answer.batch_item_failures.is_empty() {
-            Ended::Done
-        } else {
-            Ended::NotDone
-        })
+        anyhow::ensure!(status.success(), "downloader exited with {status}");
+        let response: SqsBatchResponse = serde_json::from_slice(&response)?;
+        Ok(Delivery::from(response))
     }
 
-    /// The downloader's variables, and where the engines are.
-    fn variables(&self) -> anyhow::Result<HashMap<String, String>> {
-        let around = self.warm.environment("recording-downloader")?;
-        let mut variables = around.variables.all().clone();
+    /// The downloader's variables and the endpoints of the engines.
+    fn downloader_variables(&self) -> anyhow::Result<HashMap<String, String>> {
+        let environment = self.warm.environment("recording-downloader")?;
+        let mut variables = environment.variables.all().clone();
         let endpoints = self.stack().config().endpoints.clone();
         variables.extend(
             [

@@ -1,4 +1,4 @@
-//! What is printed.
+//! Outcomes of seeds and their printed form.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,40 +7,47 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::scenarios::Scenario;
-use crate::verdict::Verdict;
 
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Counters and violations of one seed, or of all seeds of a scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Steps of interleaved operations.
+    pub steps: usize,
+    /// Killed operations and processes.
+    pub kills: usize,
+    /// AWS calls with an injected fault.
+    pub faulted_calls: usize,
+    /// Token pairs that Zoom issued to an operation that was killed before it could save them.
+    pub unavoidable_losses: usize,
+    /// Violated invariants.
+    pub violations: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether all invariants hold.
+    pub fn is_ok(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+/// Printed outcome of one seed.
+#[derive(Debug, Serialize)]
 pub(crate) struct Line {
-    /// Which seed.
     pub(crate) seed: u64,
-    /// Of which scenario.
     pub(crate) scenario: &'static str,
-    /// Whether all held.
     pub(crate) ok: bool,
-    /// Steps of operations that were run side by side, or to be killed.
-    pub(crate) steps: usize,
-    /// Operations that were killed.
-    pub(crate) kills: usize,
-    /// AWS calls that were spoiled.
-    pub(crate) spoiled_calls: usize,
-    /// Pairs that Zoom gave and nobody lived to save.
-    pub(crate) unavoidable_losses: usize,
-    /// What must not be.
-    pub(crate) violations: Vec<String>,
-    /// How long it took, in milliseconds.
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
     pub(crate) wall_ms: u64,
-    /// How to run it again, if it must not be.
+    /// Command that reproduces a violation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) again: Option<String>,
+    pub(crate) reproduce: Option<String>,
 }
 
 impl Line {
-    /// Of a seed's verdict.
-    pub(crate) fn new(scenario: Scenario, seed: u64, verdict: Verdict, took: Duration) -> Self {
-        let ok = verdict.is_ok();
-        let name = scenario.name();
-        let again = || {
+    pub(crate) fn new(scenario: Scenario, seed: u64, outcome: Outcome, elapsed: Duration) -> Self {
+        let (ok, name) = (outcome.is_ok(), scenario.name());
+        let reproduce = || {
             let end = seed.saturating_add(1);
             format!("cargo run --release -p chaos -- --seeds {seed}..{end} --scenario {name}")
         };
@@ -48,84 +55,76 @@ impl Line {
             seed,
             scenario: name,
             ok,
-            steps: verdict.steps,
-            kills: verdict.kills,
-            spoiled_calls: verdict.spoiled,
-            unavoidable_losses: verdict.unavoidable_losses,
-            violations: verdict.violations,
-            wall_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            again: (!ok).then(again),
+            outcome,
+            wall_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            reproduce: (!ok).then(reproduce),
         }
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.ok { "held" } else { "VIOLATED" };
+        let state = if self.ok { "ok" } else { "VIOLATED" };
         write!(f, "{} {}: {state}", self.scenario, self.seed)?;
-        for violation in &self.violations {
+        for violation in &self.outcome.violations {
             write!(f, "\n  {violation}")?;
         }
-        match &self.again {
-            Some(again) => write!(f, "\n  again: {again}"),
+        match &self.reproduce {
+            Some(command) => write!(f, "\n  reproduce: {command}"),
             None => Ok(()),
         }
     }
 }
 
-/// All lines together.
+/// Totals of all lines, by scenario.
 #[derive(Debug, Default)]
-pub(crate) struct Summary {
-    scenarios: BTreeMap<&'static str, Totals>,
-}
+pub(crate) struct Summary(BTreeMap<&'static str, Totals>);
 
 #[derive(Debug, Default)]
 struct Totals {
     seeds: usize,
-    violated: usize,
-    steps: usize,
-    kills: usize,
-    spoiled: usize,
-    losses: usize,
-    wall: Duration,
+    violated_seeds: usize,
+    counters: Outcome,
+    wall_ms: u64,
 }
 
 impl Summary {
-    /// Counts a line.
+    /// Adds one line to the totals.
     pub(crate) fn add(&mut self, line: &Line) {
-        let totals = self.scenarios.entry(line.scenario).or_default();
+        let totals = self.0.entry(line.scenario).or_default();
         totals.seeds += 1;
-        totals.violated += usize::from(!line.ok);
-        totals.steps += line.steps;
-        totals.kills += line.kills;
-        totals.spoiled += line.spoiled_calls;
-        totals.losses += line.unavoidable_losses;
-        totals.wall += Duration::from_millis(line.wall_ms);
+        totals.violated_seeds += usize::from(!line.ok);
+        totals.counters.steps += line.outcome.steps;
+        totals.counters.kills += line.outcome.kills;
+        totals.counters.faulted_calls += line.outcome.faulted_calls;
+        totals.counters.unavoidable_losses += line.outcome.unavoidable_losses;
+        totals.wall_ms += line.wall_ms;
     }
 
-    /// Whether anything was found that must not be.
-    pub(crate) fn found_something(&self) -> bool {
-        self.scenarios.values().any(|totals| totals.violated > 0)
+    /// Whether any seed violated an invariant.
+    pub(crate) fn has_violations(&self) -> bool {
+        self.0.values().any(|totals| totals.violated_seeds > 0)
     }
 
-    /// For a person to read.
-    pub(crate) fn after(&self, took: Duration) -> String {
+    /// Formats the totals as a table.
+    pub(crate) fn table(&self, elapsed: Duration) -> String {
         let mut text = format!(
             "{:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {:>9}\n",
-            "scenario", "seeds", "violated", "steps", "kills", "spoiled", "losses", "ms a seed"
+            "scenario", "seeds", "violated", "steps", "kills", "faults", "losses", "ms/seed"
         );
-        for (name, totals) in &self.scenarios {
-            let each = totals.wall.as_millis() / u128::try_from(totals.seeds.max(1)).unwrap_or(1);
+        for (name, totals) in &self.0 {
+            let counters = &totals.counters;
+            let average_ms = totals.wall_ms / (totals.seeds.max(1) as u64);
             text += &format!(
-                "{name:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {each:>9}\n",
+                "{name:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {average_ms:>9}\n",
                 totals.seeds,
-                totals.violated,
-                totals.steps,
-                totals.kills,
-                totals.spoiled,
-                totals.losses,
+                totals.violated_seeds,
+                counters.steps,
+                counters.kills,
+                counters.faulted_calls,
+                counters.unavoidable_losses,
             );
         }
-        text + &format!("in {:.1} s", took.as_secs_f64())
+        text + &format!("total: {:.1} s", elapsed.as_secs_f64())
     }
 }

@@ -1,4 +1,4 @@
-//! URLs: return URLs, the operator's configuration, download hosts.
+//! URLs: return URLs of the app, URLs in parameters, and download hosts.
 
 use http::Uri;
 use reelay_domain::operator_url;
@@ -7,7 +7,7 @@ use reelay_domain::return_url::{LinkOutcome, ReturnUrl, ReturnUrls};
 use reelay_zoom::{DownloadHosts, Endpoints, authorize_url};
 use url::{Host, Url};
 
-use crate::by_hand::{self, decode, fields, take_apart, text};
+use crate::oracle::{self, decode, fields, split_url, text};
 
 const LISTED: [&str; 4] = [
     "https://app.example/settings",
@@ -16,15 +16,15 @@ const LISTED: [&str; 4] = [
     "http://localhost:3000/back",
 ];
 
-/// An allowed `return_to` equals an entry of the list except for its query. The redirect has the added
-/// parameter once and keeps all others.
+/// An allowed `return_to` equals a listed URL apart from its query. The redirect has Reelay's parameter once
+/// and all other parameters unchanged.
 pub fn return_url(input: &[u8]) {
     let [list, return_to] = fields(input).map(text);
     let mut lists = vec![(
         ReturnUrls::parse(&LISTED.join(" , ")).unwrap(),
         LISTED.map(str::to_owned).to_vec(),
     )];
-    // The default of a one-entry list is that entry.
+    // The default of a list with one entry is that entry.
     if let Ok(one) = ReturnUrls::parse(list)
         && !list.contains(',')
     {
@@ -33,39 +33,39 @@ pub fn return_url(input: &[u8]) {
     }
     for (allowed, entries) in lists {
         let default = allowed.default_url();
-        assert_sent_back(&default);
+        assert_redirect(&default);
         if let Ok(url) = allowed.allow(return_to) {
-            let (sent, wrote) = (take_apart(url.as_str()).unwrap(), take_apart(return_to));
-            let wrote = wrote.unwrap_or_else(|| panic!("another reader sees no host: {return_to}"));
+            let (parsed, written) = (split_url(url.as_str()).unwrap(), split_url(return_to));
+            let written = written.unwrap_or_else(|| panic!("no host in {return_to}"));
             let is_listed = |entry: &String| {
-                let entry = take_apart(entry).unwrap();
-                let same = |other: &by_hand::Written<'_>| {
+                let entry = split_url(entry).unwrap();
+                let same = |other: &oracle::UrlParts<'_>| {
                     entry.scheme.eq_ignore_ascii_case(other.scheme) && entry.path == other.path
                 };
-                same(&sent) && same(&wrote) && entry.authority == sent.authority
+                same(&parsed) && same(&written) && entry.authority == parsed.authority
             };
             assert!(
                 entries.iter().any(is_listed),
                 "{return_to} gave {}",
                 url.as_str()
             );
-            // The redirect is normalized; the input may write the host, and only the host, differently.
+            // The input may spell the host in another way, but must not add to it.
             assert!(
-                !wrote.authority.contains(['@', '\\', '/', '?', '#']),
+                !written.authority.contains(['@', '\\', '/', '?', '#']),
                 "{return_to}"
             );
             assert!(
                 !return_to.contains(['#', '\\', '\t', '\r', ' ']),
                 "{return_to}"
             );
-            assert_sent_back(&url);
+            assert_redirect(&url);
         }
     }
 }
 
-fn assert_sent_back(url: &ReturnUrl) {
+fn assert_redirect(url: &ReturnUrl) {
     assert_eq!(ReturnUrl::from_stored(url.as_str()).as_ref(), Some(url));
-    let before = take_apart(url.as_str()).unwrap();
+    let before = split_url(url.as_str()).unwrap();
     let pairs = |query: Option<&str>| -> Vec<String> {
         let query = query.unwrap_or_default();
         query
@@ -77,15 +77,15 @@ fn assert_sent_back(url: &ReturnUrl) {
     let claim = "a claim & more";
     let location = url.with_outcome(LinkOutcome::Claim(claim));
     assert!(!location.contains(['#', '\n', '\r', ' ']), "{location}");
-    let after = take_apart(&location).unwrap();
+    let after = split_url(&location).unwrap();
     assert_eq!(
         (before.scheme, before.authority, before.path),
         (after.scheme, after.authority, after.path)
     );
     let mut sent = pairs(after.query);
-    let ours = sent.pop().unwrap();
-    assert_eq!(sent, pairs(before.query), "the app's own parameters");
-    let (name, value) = ours.split_once('=').unwrap();
+    let outcome = sent.pop().unwrap();
+    assert_eq!(sent, pairs(before.query), "the app's parameters changed");
+    let (name, value) = outcome.split_once('=').unwrap();
     assert_eq!(
         (name, decode(value)),
         ("zoom_link", claim.as_bytes().to_vec())
@@ -96,8 +96,8 @@ fn assert_sent_back(url: &ReturnUrl) {
     }
 }
 
-/// Base URLs, host lists, download URLs, configured URLs and filters are accepted exactly as hand-written
-/// parsing predicts.
+/// Accepted base URLs, host lists, download URLs, operator URLs and file filters match a plain reading of the
+/// text.
 pub fn parameters(input: &[u8]) {
     let [oauth, api, hosts, url, types] = fields(input).map(text);
     assert_operator_url(url);
@@ -114,7 +114,7 @@ pub fn parameters(input: &[u8]) {
             "s",
             "c",
         );
-        let written = take_apart(page.as_str()).unwrap();
+        let written = split_url(page.as_str()).unwrap();
         let local = is_loopback(page.host().unwrap());
         assert!(written.scheme == "https" || written.scheme == "http" && local);
         assert!(!written.authority.contains('@') && written.path.ends_with("/oauth/authorize"));
@@ -126,8 +126,8 @@ pub fn parameters(input: &[u8]) {
             "zoom.us,zoomgov.com",
             "zoom.us,127.0.0.1,localhost,::1",
         ] {
-            if let Ok(admitted) = DownloadHosts::parse(list, &endpoints) {
-                assert_admitted(list, &admitted, endpoints.is_loopback(), url);
+            if let Ok(allowed) = DownloadHosts::parse(list, &endpoints) {
+                assert_download_url(list, &allowed, endpoints.is_loopback(), url);
             }
         }
     }
@@ -141,50 +141,47 @@ fn is_loopback(host: Host<&str>) -> bool {
     }
 }
 
-fn assert_admitted(list: &str, admitted: &DownloadHosts, local_zoom: bool, text: &str) {
-    let Ok(allowed) = admitted.parse_url(text) else {
+fn assert_download_url(list: &str, hosts: &DownloadHosts, is_local_zoom: bool, text: &str) {
+    let Ok(allowed) = hosts.parse_url(text) else {
         return;
     };
     let host = allowed.host();
-    // The host equals a listed name, or ends with a dot and a listed name.
+    // The host is a listed name or a subdomain of one.
     let listed = list.split(',').map(|entry| entry.trim().to_lowercase());
     let is_listed = listed.into_iter().any(|entry| {
         let bracketed = format!("[{entry}]");
         host == entry
             || host == bracketed
             || entry.contains('.') && host.ends_with(&format!(".{entry}"))
-            // Compare in normalized form: IP addresses and IDNs have several spellings.
+            // IP addresses and internationalized names have several spellings; compare the normal form.
             || Host::parse(&entry).or_else(|_| Host::parse(&bracketed)).is_ok_and(|entry| {
                 let entry = entry.to_string();
                 host == entry || entry.contains('.') && host.ends_with(&format!(".{entry}"))
             })
     });
-    assert!(
-        is_listed,
-        "{text} goes to {host}, which {list} does not list"
-    );
+    assert!(is_listed, "{text}: host {host} is not in {list}");
     assert!(!text.contains('\\') && !text.chars().any(char::is_control));
 
     let url = Url::parse(text).unwrap();
     assert_eq!(url.host_str(), Some(host));
-    let local = local_zoom && is_loopback(url.host().unwrap());
+    let local = is_local_zoom && is_loopback(url.host().unwrap());
     assert!(url.scheme() == "https" || url.scheme() == "http" && local);
     assert!(url.port_or_known_default() == Some(443) || local);
     assert!(url.username().is_empty() && url.password().is_none());
     assert!(!format!("{allowed:?}").contains(url.path()) || url.path().len() < 8);
-    // A second parser finds the same host, if it accepts the text.
+    // Another URL parser that accepts the text finds the same host.
     if let Ok(uri) = text.parse::<Uri>()
         && let Some(seen) = uri.host()
         && !seen.contains('%')
     {
         let seen = Host::parse(seen).unwrap().to_string();
-        assert_eq!(seen, host, "{text} is read in two ways");
+        assert_eq!(seen, host, "two parsers find different hosts in {text}");
     }
 }
 
 fn assert_operator_url(text: &str) {
     if let Ok(url) = operator_url::parse(text) {
-        let written = take_apart(url.as_str()).unwrap();
+        let written = split_url(url.as_str()).unwrap();
         let local = is_loopback(url.host().unwrap());
         assert!(written.scheme == "https" || written.scheme == "http" && local);
         assert!(!written.authority.is_empty());
@@ -196,15 +193,15 @@ fn assert_filter(types: &str) {
         meeting_uuid: "m==".parse().unwrap(),
         meeting_id: None,
         topic: String::new(),
-        start_time: by_hand::now(),
+        start_time: oracle::now(),
         duration_minutes: Some(5),
     };
-    let named: Vec<String> = types
+    let listed_types: Vec<String> = types
         .split(',')
         .map(|name| name.trim().to_ascii_uppercase())
         .collect();
-    let none = named.iter().all(String::is_empty);
-    let all = none || named.iter().any(|name| name == "ALL");
+    let none = listed_types.iter().all(String::is_empty);
+    let all = none || listed_types.iter().any(|name| name == "ALL");
     for file_type in ["MP4", "M4A", "TIMELINE", "ALL", "X"] {
         let file = FileMetadata {
             id: "f".parse().unwrap(),
@@ -213,9 +210,9 @@ fn assert_filter(types: &str) {
             extension: "bin".to_owned(),
             size: None,
         };
-        let wanted = all || named.iter().any(|name| name == file_type);
+        let is_wanted = all || listed_types.iter().any(|name| name == file_type);
         let skipped = FileFilter::new(types, 5).skip_reason(&recording, &file);
-        assert_eq!(skipped.is_none(), wanted, "{types} {file_type}");
+        assert_eq!(skipped.is_none(), is_wanted, "{types} {file_type}");
         assert!(
             FileFilter::new(types, 6)
                 .skip_reason(&recording, &file)

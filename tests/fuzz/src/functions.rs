@@ -1,4 +1,4 @@
-//! HTTP functions, from API Gateway's event to the response, with a stub of AWS. This covers the parsing
+//! Whole functions, from API Gateway's event to the response, against a nearly empty AWS. It covers the parsing
 //! inside the functions.
 
 use std::collections::HashMap;
@@ -22,8 +22,8 @@ use reelay_runtime::http::response::ErrorPage;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::by_hand::{fields, text};
-use crate::loopback::{self, Reply, Seen};
+use crate::loopback::{self, Received, Reply};
+use crate::oracle::{fields, text};
 use crate::tokens::hmac;
 
 const STATE_KEY: &str = "the state key of forty-four characters, or so";
@@ -34,7 +34,7 @@ const NONCE: [u8; 16] = [5; 16];
 const BROWSER: [u8; 32] = [6; 32];
 
 thread_local! {
-    static FUNCTIONS: Functions = Functions::boot();
+    static FUNCTIONS: Functions = Functions::start();
 }
 
 struct Functions {
@@ -44,9 +44,9 @@ struct Functions {
 }
 
 impl Functions {
-    fn boot() -> Self {
+    fn start() -> Self {
         let aws = loopback::serve(aws);
-        let zoom = loopback::serve(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
+        let zoom = loopback::serve(|_| loopback::reply(400, r#"{"error":"invalid_grant"}"#));
         let environment = environment(aws, zoom);
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
@@ -55,16 +55,16 @@ impl Functions {
         }
     }
 
-    /// Returns the response to an event; `None` if API Gateway could not send such an event.
-    fn answer<F>(&self, event: Value, handle: impl Fn(Request) -> F + Send) -> Option<Value>
+    /// Invokes a function; returns none if API Gateway cannot create such an event.
+    fn invoke<F>(&self, event: Value, handle: impl Fn(Request) -> F + Send) -> Option<Value>
     where
         F: Future<Output = Response<Body>> + Send,
     {
         let request: LambdaRequest = serde_json::from_value(event).ok()?;
         let mut service = reelay_runtime::http::service(handle);
         let call = service.call(LambdaEvent::new(request, Context::default()));
-        let answer = self.runtime.block_on(call).unwrap();
-        Some(serde_json::to_value(answer).unwrap())
+        let response = self.runtime.block_on(call).unwrap();
+        Some(serde_json::to_value(response).unwrap())
     }
 }
 
@@ -111,13 +111,14 @@ fn environment(aws: u16, zoom: u16) -> Environment {
     }
 }
 
-/// Stub of AWS: the secrets, one session, otherwise empty tables that accept every write.
-fn aws(seen: &Seen) -> Reply {
-    let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
-    let target = seen.header("x-amz-target").unwrap_or_default();
+/// AWS with the secrets, one connect session of one browser, and otherwise empty tables that accept writes.
+fn aws(request: &Received) -> Reply {
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    let target = request.headers().get("x-amz-target");
+    let target = target.map_or("", |value| value.to_str().unwrap());
     let operation = target.split('.').nth(1).unwrap_or_default();
     let mut status = 200;
-    let answer = match operation {
+    let response = match operation {
         "GetSecretValue" if body["VersionStage"] == "AWSCURRENT" => {
             let secret = match body["SecretId"].as_str().unwrap() {
                 "STATE_KEY" => STATE_KEY.to_owned(),
@@ -132,8 +133,8 @@ fn aws(seen: &Seen) -> Reply {
             json!({"__type": "ResourceNotFoundException"})
         }
         "DeleteItem" if body["ConditionExpression"] == "browser_hash = :browser" => {
-            let asked = &body["ExpressionAttributeValues"][":browser"]["S"];
-            if *asked == BrowserSecret::from_random(BROWSER).hash() {
+            let browser_hash = &body["ExpressionAttributeValues"][":browser"]["S"];
+            if *browser_hash == BrowserSecret::from_random(BROWSER).hash() {
                 json!({"Attributes": session()})
             } else {
                 status = 400;
@@ -144,9 +145,8 @@ fn aws(seen: &Seen) -> Reply {
         "SendMessage" => json!({"MessageId": "m"}),
         _ => json!({}),
     };
-    let mut reply = Reply::new(status, answer.to_string());
-    let json = b"application/x-amz-json-1.0".to_vec();
-    reply.headers.push(("content-type".to_owned(), json));
+    let mut reply = loopback::reply(status, response.to_string());
+    loopback::add_header(&mut reply, "content-type", b"application/x-amz-json-1.0");
     reply
 }
 
@@ -163,7 +163,7 @@ fn session() -> Value {
     })
 }
 
-/// Builds API Gateway's event of a request.
+/// Builds the event that API Gateway sends for a request.
 fn event(
     method: &str,
     path: &str,
@@ -191,56 +191,62 @@ fn event(
     })
 }
 
-fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
-    answer["headers"][name]
+fn header<'a>(response: &'a Value, name: &str) -> Option<&'a str> {
+    response["headers"][name]
         .as_str()
-        .or_else(|| answer["multiValueHeaders"][name][0].as_str())
+        .or_else(|| response["multiValueHeaders"][name][0].as_str())
 }
 
-/// Asserts what holds for every response.
-fn assert_valid(answer: &Value) {
+/// Asserts the headers that every response has.
+fn assert_security_headers(response: &Value) {
     assert_eq!(
-        header(answer, "cache-control"),
+        header(response, "cache-control"),
         Some("no-store"),
-        "{answer}"
+        "{response}"
     );
     assert_eq!(
-        header(answer, "referrer-policy"),
+        header(response, "referrer-policy"),
         Some("no-referrer"),
-        "{answer}"
+        "{response}"
     );
     assert_eq!(
-        header(answer, "x-content-type-options"),
+        header(response, "x-content-type-options"),
         Some("nosniff"),
-        "{answer}"
+        "{response}"
     );
 }
 
-/// `GET /zoom/callback`: every response follows the contract, only a valid state in the right browser reaches
-/// the app, and no response repeats the request. `{state}` and `{cookie}` in an input stand for valid ones.
+/// `GET /zoom/callback`: each response follows the contract and repeats nothing of the request, and only a valid
+/// state in the right browser redirects to the app. An input's `{state}` and `{cookie}` become valid ones.
 pub fn callback(input: &[u8]) {
     let [query, cookie, host, proto] = fields(input).map(text);
     let keys = SecretVersions::single(STATE_KEY);
     let state = signed_state::sign(&keys, &Nonce::from_random(NONCE), Timestamp::now());
-    let good_cookie = format!("{COOKIE}={}", URL_SAFE_NO_PAD.encode(BROWSER));
+    let valid_cookie = format!("{COOKIE}={}", URL_SAFE_NO_PAD.encode(BROWSER));
     let (has_state, has_cookie) = (query.contains("{state}"), cookie.contains("{cookie}"));
     let query = query.replace("{state}", &state);
-    let cookie = cookie.replace("{cookie}", &good_cookie);
+    let cookie = cookie.replace("{cookie}", &valid_cookie);
     let headers = json!({"host": host, "x-forwarded-proto": proto});
     let event = event("GET", "/zoom/callback", &query, headers, &cookie, b"");
     FUNCTIONS.with(|functions| {
-        let answer = functions.answer(event, |request| functions.oauth_callback.handle(request));
-        let Some(answer) = answer else {
+        let response = functions.invoke(event, |request| functions.oauth_callback.handle(request));
+        let Some(response) = response else {
             return;
         };
-        assert_valid(&answer);
-        assert_eq!(header(&answer, "set-cookie"), None, "{answer}");
-        let code = header(&answer, "x-reelay-error").unwrap_or_default();
-        match (answer["statusCode"].as_u64(), header(&answer, "location")) {
-            // Installation from the Marketplace: a code without a state.
+        assert_security_headers(&response);
+        assert_eq!(header(&response, "set-cookie"), None, "{response}");
+        let code = header(&response, "x-reelay-error").unwrap_or_default();
+        match (
+            response["statusCode"].as_u64(),
+            header(&response, "location"),
+        ) {
+            // An installation from the Marketplace has a code but no state.
             (Some(302), Some(INSTALL_URL)) => assert!(query.contains('=')),
             (Some(302), Some(location)) => {
-                assert!(has_state && has_cookie, "{query} {cookie} reached the app");
+                assert!(
+                    has_state && has_cookie,
+                    "{query} {cookie} redirected to the app"
+                );
                 let error = location.strip_prefix(RETURN_TO).unwrap();
                 let known = [
                     "&zoom_error=access_denied",
@@ -249,24 +255,24 @@ pub fn callback(input: &[u8]) {
                 assert!(known.contains(&error), "{location}");
             }
             (Some(400), None) => {
-                // The page equals the code's page byte for byte.
+                // The page depends on the error code only.
                 let page = PAGES.into_iter().find(|page| page.code() == code);
-                let page = page.unwrap_or_else(|| panic!("{answer}")).into_response();
+                let page = page.unwrap_or_else(|| panic!("{response}")).into_response();
                 assert_eq!(
-                    answer["body"].as_str().map(str::as_bytes),
+                    response["body"].as_str().map(str::as_bytes),
                     Some(page.body().as_ref())
                 );
                 assert!(
                     code != "wrong_browser" || has_state,
-                    "a forged state found a session"
+                    "a forged state matched a session"
                 );
             }
-            _ => panic!("{answer}"),
+            _ => panic!("{response}"),
         }
     });
 }
 
-/// Codes of the callback's pages.
+/// Error pages of the callback.
 const PAGES: [ErrorPage; 5] = [
     ErrorPage::StateInvalid,
     ErrorPage::SessionExpired,
@@ -275,8 +281,8 @@ const PAGES: [ErrorPage; 5] = [
     ErrorPage::AccessDenied,
 ];
 
-/// `/v1`: every response follows the contract, and without a valid token only `/healthz` succeeds. `{token}`
-/// in an input stands for a valid token.
+/// `/v1`: each response follows the contract, and only `/healthz` succeeds without a valid token. An input's
+/// `{token}` becomes a valid one.
 pub fn api(input: &[u8]) {
     let [method, path, query, authorization, body] = fields(input);
     let [method, path, query, authorization] = [method, path, query, authorization].map(text);
@@ -289,63 +295,63 @@ pub fn api(input: &[u8]) {
     let has_token = authorization.contains("{token}");
     let authorization = authorization.replace("{token}", &token);
     if method.is_empty() {
-        // Not a valid HTTP request.
+        // HTTP requires a method.
         return;
     }
     let path = format!("/{}", path.trim_start_matches('/'));
     let headers = json!({"authorization": authorization, "content-type": "application/json"});
     let event = event(method, &path, query, headers, "", body);
     FUNCTIONS.with(|functions| {
-        let answer = functions.answer(event, |request| functions.app_api.handle(request));
-        let Some(answer) = answer else {
+        let response = functions.invoke(event, |request| functions.app_api.handle(request));
+        let Some(response) = response else {
             return;
         };
-        assert_valid(&answer);
-        let status = answer["statusCode"].as_u64().unwrap();
+        assert_security_headers(&response);
+        let status = response["statusCode"].as_u64().unwrap();
         assert!(
             [200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status),
-            "{answer}"
+            "{response}"
         );
         assert!(
-            !answer.to_string().contains(&message),
-            "the token is repeated"
+            !response.to_string().contains(&message),
+            "the response repeats the token"
         );
         if !has_token {
-            let healthy =
-                method == "GET" && status == 200 && answer["body"] == r#"{"status":"ok"}"#;
-            assert!(healthy || [401, 404, 405].contains(&status), "{answer}");
+            let is_health =
+                method == "GET" && status == 200 && response["body"] == r#"{"status":"ok"}"#;
+            assert!(is_health || [401, 404, 405].contains(&status), "{response}");
         }
         if status >= 400 {
-            assert_problem(&answer, status);
+            assert_problem(&response, status);
         }
-        // The path needs no normalization.
-        let plain = path
+        // Routing is only predictable without percent-encoding and dot segments.
+        let is_plain = path
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
-        if plain {
-            let exists = methods(&path);
+        if is_plain {
+            let allowed = methods(&path);
             assert_eq!(
-                exists.is_empty(),
-                is_problem(&answer, "route_not_found"),
-                "{path} {answer}"
+                allowed.is_empty(),
+                is_problem(&response, "route_not_found"),
+                "{path} {response}"
             );
-            let refused = !exists.is_empty() && !exists.contains(&method);
-            assert_eq!(refused, status == 405, "{method} {path} {answer}");
+            let is_rejected = !allowed.is_empty() && !allowed.contains(&method);
+            assert_eq!(is_rejected, status == 405, "{method} {path} {response}");
         }
     });
 }
 
-fn is_problem(answer: &Value, code: &str) -> bool {
-    let body = answer["body"].as_str().unwrap_or_default();
+fn is_problem(response: &Value, code: &str) -> bool {
+    let body = response["body"].as_str().unwrap_or_default();
     serde_json::from_str::<Value>(body).is_ok_and(|problem| problem["code"] == code)
 }
 
-fn assert_problem(answer: &Value, status: u64) {
+fn assert_problem(response: &Value, status: u64) {
     assert_eq!(
-        header(answer, "content-type"),
+        header(response, "content-type"),
         Some("application/problem+json")
     );
-    let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let problem: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
     assert_eq!(problem["type"], "about:blank");
     assert_eq!(problem["status"], status);
     assert!(problem["title"].is_string() && problem["detail"].is_string());
@@ -363,7 +369,7 @@ fn assert_problem(answer: &Value, status: u64) {
     );
 }
 
-/// Returns the methods of a path by the contract.
+/// Methods of a path according to the contract.
 fn methods(path: &str) -> &'static [&'static str] {
     let id = |text: &str| !text.is_empty() && !text.contains('/');
     match path {

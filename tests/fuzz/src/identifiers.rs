@@ -1,4 +1,4 @@
-//! Ids, and the object keys built from them.
+//! Identifiers and the object keys derived from them.
 
 use jiff::Timestamp;
 use reelay_domain::ids::{
@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::by_hand::{fields, is_base64url, text};
+use crate::oracle::{fields, is_base64url, text};
 use crate::webhooks::assert_key;
 
-/// An id parses exactly if it matches its pattern, and round-trips as text and as JSON. Keys built from ids
-/// stay below their prefix and are unique.
+/// Each identifier is accepted if and only if it is well-formed, and round-trips through text and JSON. Object
+/// keys stay below their user's prefix and are distinct.
 pub fn identifiers(input: &[u8]) {
     let [account, user, uuid, app_user, file, start] = fields(input).map(text);
     let app_user_id = |t: &str| {
@@ -32,8 +32,8 @@ pub fn identifiers(input: &[u8]) {
     let app_user = check::<AppUserId>(app_user, app_user_id(app_user));
     let known = check::<FileId>(file, is_base64url(file, 64));
 
-    if let Ok(read) = ZoomUser::from_key(text(input)) {
-        assert_eq!(read.key(), text(input));
+    if let Ok(parsed) = ZoomUser::from_key(text(input)) {
+        assert_eq!(parsed.key(), text(input));
     }
     let (Some(account_id), Some(user_id)) = (account, user) else {
         return;
@@ -59,7 +59,7 @@ pub fn identifiers(input: &[u8]) {
     let derived = FileId::derive(&uuid, start, file, "");
     assert!(derived.as_str().starts_with("x-") && is_base64url(derived.as_str(), 24));
     assert!(start == file || derived != FileId::derive(&uuid, file, start, ""));
-    // A start time that an event may have (`webhook_event` asserts the accepted range).
+    // Events have no start time before 1970; `webhook_event` asserts that.
     let start = start.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH);
     let start = start.max(Timestamp::UNIX_EPOCH);
     for file in [Some(derived), known].into_iter().flatten() {
@@ -88,7 +88,7 @@ where
             Some(id)
         }
         Err(error) => {
-            // The error never contains the text.
+            // The error must not contain the input.
             assert_eq!(Some(error), "".parse::<T>().err());
             None
         }

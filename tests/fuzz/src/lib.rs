@@ -1,41 +1,44 @@
 //! Fuzz targets for every parser of external input.
 //!
-//! A target is a function that takes any bytes and asserts properties of the result, for accepted and for
-//! rejected input. `tests/replay.rs` runs each target on its corpus with `cargo test`; `tests/fuzz/run` runs
-//! the binaries in `libfuzzer/` with libFuzzer.
+//! Each target is a function that takes arbitrary bytes and asserts properties of the accepted and the
+//! rejected values. `tests/replay.rs` runs the corpus through the targets with `cargo test`; the binaries in
+//! `libfuzzer/` search for new inputs, guided by coverage (`tests/fuzz/run`).
 //!
-//! The expected result is computed independently of the code under test, mostly by hand-written text
-//! parsing. Inputs are readable text, one field per line.
+//! The expected values come from independent code, usually string operations on the input (`oracle`). Inputs
+//! are readable text with one field per line.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a panic is the finding"
+    reason = "a panic reports a finding"
 )]
 
 pub mod mutation;
 
 mod addresses;
-mod by_hand;
+mod download;
+mod fake_zoom;
 mod functions;
 mod identifiers;
 mod loopback;
 mod messages;
+mod oracle;
 mod secrets;
 mod tokens;
 mod webhooks;
-mod zoom_answers;
+mod zoom_api;
 
 pub use addresses::{parameters, return_url};
+pub use download::download;
 pub use functions::{api, callback};
 pub use identifiers::identifiers;
 pub use messages::messages;
 pub use secrets::{claim, cookie, cursor, encrypted_source, signed_state};
 pub use tokens::{app_token, key_set};
 pub use webhooks::{redaction, webhook_event, webhook_signature};
-pub use zoom_answers::{download, zoom_api, zoom_token};
+pub use zoom_api::{zoom_api, zoom_token};
 
-/// A target's name, which its corpus and its binary share, and its function.
+/// A target; its corpus and its binary have the same name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.

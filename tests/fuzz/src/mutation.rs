@@ -1,53 +1,47 @@
-//! Mutations of valid texts, as an attacker or a faulty proxy would make them.
+//! Mutates valid texts as forgers and faulty intermediaries do.
 
-/// A seeded pseudo-random generator (SplitMix64), so that runs are reproducible.
+use rand_core::{Rng as _, SeedableRng as _};
+use rand_pcg::Pcg64;
+
+/// Random number generator whose output depends on its seed only.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(Pcg64);
 
 impl Random {
-    /// Creates a generator from `FUZZ_SEED`, or a fixed seed, and prints the seed.
+    /// Creates a generator from `FUZZ_SEED`, or from a fixed seed, and prints the seed.
     #[expect(
         clippy::print_stdout,
-        reason = "the runner shows it with a test that failed"
+        reason = "the test runner shows the seed of a failed test"
     )]
     pub fn from_environment() -> Self {
-        let given = std::env::var("FUZZ_SEED").ok();
-        let seed = given.map_or(0x5eed, |text| text.parse().expect("FUZZ_SEED is a number"));
+        let seed = std::env::var("FUZZ_SEED").ok();
+        let seed = seed.map_or(0x5eed, |text| text.parse().expect("FUZZ_SEED is a number"));
         println!("FUZZ_SEED={seed}");
-        Self(seed)
-    }
-
-    /// Returns the next 64 bits.
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        Self(Pcg64::seed_from_u64(seed))
     }
 
     /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).expect("64 bits");
-        usize::try_from(self.bits() % end).expect("below a usize")
+        let end = u64::try_from(end).expect("usize has at most 64 bits");
+        usize::try_from(self.0.next_u64() % end).expect("the remainder is below a usize")
     }
 
-    /// Returns a random element.
+    /// Returns a random element of a slice that is not empty.
     pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
         &among[self.below(among.len())]
     }
 }
 
-/// Characters to insert or substitute.
-const PIECES: [&str; 24] = [
+/// Texts to insert and to replace characters with.
+const FRAGMENTS: [&str; 24] = [
     "A", "B", "g", "w", "z", "0", "9", "-", "_", "+", "/", "=", "==", ".", "..", "%", "%3D", "%00",
     "\0", "\u{7f}", "\u{e9}", "\u{ff21}", "\u{200b}", "~",
 ];
 
-/// Mutates `valid` by one to three edits into a text that differs from `valid` and `other`: flipped bits,
-/// truncation, swapped, inserted, removed or repeated characters, changed case, the other base64 alphabet,
-/// padding, changed spare bits, reordered parts, or half of `valid` joined with half of `other`.
-pub fn bent(random: &mut Random, valid: &str, other: &str) -> String {
+/// Applies one to three edits to `valid`; the result differs from `valid` and `other`. Edits flip bits, cut
+/// ends, swap, insert, delete or repeat characters, change case, base64 alphabet, padding or spare bits,
+/// reorder dot-separated parts, or join halves of the two texts.
+pub fn mutate(random: &mut Random, valid: &str, other: &str) -> String {
     loop {
         let mut text: Vec<char> = valid.chars().collect();
         for _ in 0..=random.below(3) {
@@ -62,29 +56,29 @@ pub fn bent(random: &mut Random, valid: &str, other: &str) -> String {
 
 fn edit(random: &mut Random, text: &mut Vec<char>, other: &str) {
     if text.is_empty() {
-        text.extend(random.pick(&PIECES).chars());
+        text.extend(random.pick(&FRAGMENTS).chars());
     }
     let at = random.below(text.len());
     match random.below(14) {
-        0 => text[at] = flipped(text[at], random.below(7)),
+        0 => text[at] = flip_bit(text[at], random.below(7)),
         1 => text.truncate(at),
         2 => drop(text.drain(..at)),
         3 => {
             let with = random.below(text.len());
             text.swap(at, with);
         }
-        4 => drop(text.splice(at..at, random.pick(&PIECES).chars())),
-        5 => drop(text.splice(at..=at, random.pick(&PIECES).chars())),
+        4 => drop(text.splice(at..at, random.pick(&FRAGMENTS).chars())),
+        5 => drop(text.splice(at..=at, random.pick(&FRAGMENTS).chars())),
         6 => drop(text.remove(at)),
         7 => text.insert(at, text[at]),
-        8 => text[at] = other_case(text[at]),
-        9 => text.iter_mut().for_each(|c| *c = other_alphabet(*c)),
+        8 => text[at] = swap_case(text[at]),
+        9 => text.iter_mut().for_each(|c| *c = swap_alphabet(*c)),
         10 => text.extend(
             random
                 .pick(&["=", "==", "===", "A", "AA", "AAAA", "\n", "%3D"])
                 .chars(),
         ),
-        11 => spare_bits(random, text),
+        11 => change_spare_bits(random, text),
         12 => {
             let parts: String = text.iter().collect();
             let mut parts: Vec<&str> = parts.split('.').collect();
@@ -105,14 +99,14 @@ fn edit(random: &mut Random, text: &mut Vec<char>, other: &str) {
     }
 }
 
-fn flipped(c: char, bit: usize) -> char {
+fn flip_bit(c: char, bit: usize) -> char {
     match u8::try_from(c) {
         Ok(byte) => char::from(byte ^ (1 << bit)),
         Err(_) => 'A',
     }
 }
 
-fn other_case(c: char) -> char {
+fn swap_case(c: char) -> char {
     if c.is_ascii_lowercase() {
         c.to_ascii_uppercase()
     } else {
@@ -120,8 +114,8 @@ fn other_case(c: char) -> char {
     }
 }
 
-/// Converts between the base64 and base64url alphabets.
-fn other_alphabet(c: char) -> char {
+/// Maps base64url characters to base64 and vice versa.
+fn swap_alphabet(c: char) -> char {
     match c {
         '-' => '+',
         '_' => '/',
@@ -131,8 +125,8 @@ fn other_alphabet(c: char) -> char {
     }
 }
 
-/// Changes the lowest bits of a part's last character, which may be unused.
-fn spare_bits(random: &mut Random, text: &mut [char]) {
+/// Changes the lowest bits of the last character of a part, which a lenient decoder ignores.
+fn change_spare_bits(random: &mut Random, text: &mut [char]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let ends: Vec<usize> = (0..text.len())
         .filter(|at| text.get(at + 1).is_none_or(|next| *next == '.'))

@@ -1,4 +1,5 @@
-//! Values that Reelay issues and receives back: states, claims, cookies, cursors, encrypted sources.
+//! Values that Reelay issues and receives back from clients: states, claims, cookies, cursors, encrypted
+//! sources.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +15,7 @@ use reelay_domain::source_cipher::{self, DownloadSource, EncryptedSource};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use crate::by_hand::{self, fields, text};
+use crate::oracle::{self, fields, text};
 
 /// The keys after a rotation.
 fn keys() -> SecretVersions {
@@ -28,10 +29,10 @@ fn each_key() -> [SecretVersions; 2] {
     ["fuzz current", "fuzz previous"].map(SecretVersions::single)
 }
 
-/// A text verifies only if signing its nonce and expiry yields the same text. Every signed state is valid
-/// for exactly ten minutes.
+/// A state is accepted only if signing its nonce and expiry again gives the same text. It is valid for exactly
+/// ten minutes.
 pub fn signed_state(input: &[u8]) {
-    assert_signed(text(input), by_hand::now());
+    assert_signed(text(input), oracle::now());
 
     let Some((nonce, rest)) = input.split_first_chunk::<16>() else {
         return;
@@ -58,17 +59,17 @@ fn assert_signed(state: &str, now: Timestamp) {
     let bytes = URL_SAFE_NO_PAD.decode(state).unwrap();
     let expires = i64::from_be_bytes(bytes[17..25].try_into().unwrap());
     let signed_at = Timestamp::from_second(expires).unwrap() - signed_state::TTL;
-    let again = each_key().map(|keys| signed_state::sign(&keys, &verified.nonce, signed_at));
-    assert!(again.contains(&state.to_owned()), "{state}");
+    let expected = each_key().map(|keys| signed_state::sign(&keys, &verified.nonce, signed_at));
+    assert!(expected.contains(&state.to_owned()), "{state}");
     assert!(expires > now.as_second());
     assert!(!format!("{verified:?}").contains(&format!("{:?}", &bytes[1..4])));
 }
 
-/// A text parses as a claim exactly if it is the canonical encoding of 256 bits.
+/// A claim is accepted if and only if it is the canonical form of 256 bits.
 pub fn claim(input: &[u8]) {
     let text = text(input);
     let claim = Claim::parse(text);
-    assert_eq!(claim.is_some(), by_hand::is_256_bits(text), "{text}");
+    assert_eq!(claim.is_some(), oracle::is_256_bits(text), "{text}");
     if let Some(claim) = claim {
         assert_eq!(claim.expose(), text);
         assert_eq!(claim.session_key(), hash(text));
@@ -82,9 +83,10 @@ fn hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
-/// The browser secret is parsed exactly if all cookies of its name have the same well-formed value.
+/// The browser secret is accepted if and only if all cookies of its name, in any number of `Cookie` headers,
+/// have the same well-formed value.
 pub fn cookie(input: &[u8]) {
-    // Like the functions, ignore headers that are not ASCII text.
+    // The functions ignore headers that are not visible ASCII.
     let values: Vec<HeaderValue> = input
         .split(|byte| *byte == b'\n')
         .filter_map(|line| HeaderValue::from_bytes(line).ok())
@@ -98,16 +100,16 @@ pub fn cookie(input: &[u8]) {
         .collect();
     named.dedup();
     let expected = match named.as_slice() {
-        [value] if by_hand::is_256_bits(value) => Some(*value),
+        [value] if oracle::is_256_bits(value) => Some(*value),
         _ => None,
     };
-    let read = BrowserSecret::from_cookies(headers.iter().copied());
+    let parsed = BrowserSecret::from_cookies(headers.iter().copied());
     assert_eq!(
-        read.as_ref().map(BrowserSecret::hash),
+        parsed.as_ref().map(BrowserSecret::hash),
         expected.map(hash),
         "{headers:?}"
     );
-    if let Some((secret, value)) = read.zip(expected) {
+    if let Some((secret, value)) = parsed.zip(expected) {
         let set_cookie = secret.set_cookie();
         let set_cookie = set_cookie.expose_secret();
         assert!(set_cookie.starts_with(&format!("{COOKIE}={value}; ")));
@@ -115,16 +117,16 @@ pub fn cookie(input: &[u8]) {
     }
 }
 
-/// A cursor decodes only if encoding its position for the same user yields the same text.
+/// A cursor is accepted only if encoding its position for the same user again gives the same text.
 pub fn cursor(input: &[u8]) {
     let alice: AppUserId = "alice".parse().unwrap();
     let text = text(input);
     if let Ok(position) = cursor::decode(&keys(), &alice, text) {
-        let again = each_key().map(|keys| cursor::encode(&keys, &alice, &position));
-        assert!(again.contains(&text.to_owned()), "{text}");
+        let expected = each_key().map(|keys| cursor::encode(&keys, &alice, &position));
+        assert!(expected.contains(&text.to_owned()), "{text}");
     }
 
-    let [user, start_order, zoom_user] = fields(input).map(by_hand::text);
+    let [user, start_order, zoom_user] = fields(input).map(oracle::text);
     let Ok(user) = user.parse::<AppUserId>() else {
         return;
     };
@@ -147,19 +149,19 @@ pub fn cursor(input: &[u8]) {
     }
 }
 
-/// An encrypted source decrypts for its own meeting only, to the original; no other text decrypts.
+/// An encrypted source decrypts only for its meeting, to the original value; no other text decrypts.
 pub fn encrypted_source(input: &[u8]) {
-    let [uuid, url, token, encrypted_text] = fields(input).map(by_hand::text);
+    let [uuid, url, token, encrypted] = fields(input).map(text);
     let Ok(uuid) = uuid.parse::<MeetingUuid>() else {
         return;
     };
-    let input_source: EncryptedSource = serde_json::from_value(encrypted_text.into()).unwrap();
-    if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &input_source) {
-        let salt = URL_SAFE_NO_PAD.decode(encrypted_text).unwrap()[1..17]
+    let external: EncryptedSource = serde_json::from_value(encrypted.into()).unwrap();
+    if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &external) {
+        let salt = URL_SAFE_NO_PAD.decode(encrypted).unwrap()[1..17]
             .try_into()
             .unwrap();
-        let again = each_key().map(|keys| source_cipher::encrypt(&keys, &uuid, &source, salt));
-        assert!(again.contains(&input_source), "{encrypted_text}");
+        let expected = each_key().map(|keys| source_cipher::encrypt(&keys, &uuid, &source, salt));
+        assert!(expected.contains(&external), "{encrypted}");
     }
 
     let source = DownloadSource {

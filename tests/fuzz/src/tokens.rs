@@ -1,27 +1,25 @@
-//! The app's JWTs and key sets.
+//! Tokens that the app signs.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience};
 use reelay_domain::keys::SecretVersions;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::Sha256;
 
-use crate::by_hand::{self, NOW, fields, text};
+use crate::oracle::{self, NOW, fields, text};
 
 const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH";
 const OLD_SECRET: &str = "the app secret before";
 
-/// Public keys of the discarded private keys that signed [`SIGNED`].
+/// Public keys of [`SIGNED`]; the private keys are discarded.
 const RSA_N: &str = "ou7GMNwLpoku7htMojDVwOtyVFwik-O04io3SZPuG-T2sIIgpYLqcO283MV8Mdm34eyqy3ZhtnJOr-MsHLfvb6C4NWdvZt4jxuZ5c8DZ5f-NiNvbKsxjL-qY8EBK7gg3v4LbXWWAWsoS0gdKNecECB1a6zO3YDFFo8pa4_2UuopBhBxKtK_Je4iRGbU3wUk5o-W82iWPadQS8SevaJNnBSAMgKS2w50JDnd03fwbKUnPZS96Wfiv_l8jH3KZmNh04HzIkD2vFCdWYWd63QRlU9MZhspkx_ILbDkTpggopjcA3d5ymxDAuWbFcdPVEqaE93PtLWCO435kWjkb-wlKlw";
 const EC_X: &str = "nwzBgTRZS4pAFS1QLoEbXqWmDhUZHDfMtsjJVKKcOdU";
 const EC_Y: &str = "0KoHqe9ZJqHeMdjc27JFdqCin_M_4ordpJhchRtwqI0";
 
-/// Alice's API tokens, valid at [`NOW`], from another implementation: algorithm, `kid`, text.
+/// Algorithm, `kid` and text of API tokens for alice from another JWT implementation, valid at [`NOW`].
 const SIGNED: [(&str, Option<&str>, &str); 4] = [
     ("RS256", None, include_str!("../tokens/rs256.jwt")),
     (
@@ -38,12 +36,11 @@ const SIGNED: [(&str, Option<&str>, &str); 4] = [
 ];
 
 pub(crate) fn hmac(secret: &str, message: &str) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    URL_SAFE_NO_PAD.encode(mac.chain_update(message).finalize().into_bytes())
+    URL_SAFE_NO_PAD.encode(oracle::hmac(secret, &[message.as_bytes()]))
 }
 
-/// A token verifies only if hand-written parsing finds its header, claims and HMAC valid: as given, and with
-/// any header and claims correctly signed.
+/// A token is accepted only if the oracle confirms its header, claims and HMAC. The input serves as a token
+/// and as header and claims of correctly signed tokens.
 pub fn app_token(input: &[u8]) {
     let keys = AppKeys::Secret(SecretVersions {
         current: SECRET.into(),
@@ -59,17 +56,17 @@ pub fn app_token(input: &[u8]) {
     let [header, claims] = fields(input).map(|part| URL_SAFE_NO_PAD.encode(part));
     let message = format!("{header}.{claims}");
     let signed = format!("{message}.{}", hmac(SECRET, &message));
-    let signed_before = format!("{message}.{}", hmac(OLD_SECRET, &message));
-    for token in [text(input), &signed, &signed_before] {
+    let signed_with_old_secret = format!("{message}.{}", hmac(OLD_SECRET, &message));
+    for token in [text(input), &signed, &signed_with_old_secret] {
         for (audience, name) in [
             (Audience::Api, "reelay:api"),
             (Audience::Connect, "reelay:connect"),
         ] {
-            if let Ok(checked) = jwt::verify(&keys, token, audience, by_hand::now()) {
+            if let Ok(checked) = jwt::verify(&keys, token, audience, oracle::now()) {
                 assert_valid(token, name, &checked);
             }
-            // An HMAC never verifies as RS256 or ES256.
-            assert!(jwt::verify(&key_set, token, audience, by_hand::now()).is_err());
+            // A key set must not accept an HMAC, whatever the header says.
+            assert!(jwt::verify(&key_set, token, audience, oracle::now()).is_err());
         }
     }
 }
@@ -80,7 +77,7 @@ fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
         [SECRET, OLD_SECRET]
             .iter()
             .any(|key| hmac(key, message) == tag),
-        "not signed"
+        "wrong signature"
     );
     let (header, claims) = message.split_once('.').unwrap();
     let [header, claims] = [header, claims].map(|part| {
@@ -89,20 +86,20 @@ fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
     });
     let (header, claims) = (Members::of(&header), Members::of(&claims));
     assert_eq!(header.value("alg"), "HS256");
-    assert!(!header.0.contains_key("crit"), "crit is refused");
-    let named = match claims.value("aud") {
+    assert!(!header.0.contains_key("crit"), "accepted a crit header");
+    let has_audience = match claims.value("aud") {
         Value::Array(names) => names.iter().any(|name| name == audience),
         name => name == audience,
     };
-    assert!(named, "for another audience");
+    assert!(has_audience, "accepted another audience");
     let seconds = |name: &str| claims.value(name).as_f64().unwrap().floor();
     let (iat, exp, now) = (seconds("iat"), seconds("exp"), NOW as f64);
     assert!(iat <= now + 60.0 && iat <= exp && exp - iat <= 900.0 && now < exp + 60.0);
     assert!(claims.value("nbf").is_null() || seconds("nbf") <= now + 60.0);
     assert_eq!(checked.expires_at.as_second() as f64, exp);
     assert_eq!(claims.value("sub"), checked.app_user.as_str());
-    for (name, read) in [("return_to", &checked.return_to), ("jti", &checked.jti)] {
-        assert_eq!(claims.value(name).as_str(), read.as_deref(), "{name}");
+    for (name, parsed) in [("return_to", &checked.return_to), ("jti", &checked.jti)] {
+        assert_eq!(claims.value(name).as_str(), parsed.as_deref(), "{name}");
     }
     assert!(
         checked
@@ -112,7 +109,7 @@ fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
     );
 }
 
-/// A JSON object whose members are parsed individually, because unused members may hold invalid text.
+/// A JSON object whose members are parsed on use, because unused ones may hold invalid Unicode escapes.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
@@ -126,7 +123,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A token verifies exactly if the key set contains a key that can have signed it.
+/// A key set accepts a token if and only if one of its keys signed it and permits its algorithm and `kid`.
 pub fn key_set(input: &[u8]) {
     let Ok(set) = serde_json::from_slice(input) else {
         return;
@@ -135,10 +132,10 @@ pub fn key_set(input: &[u8]) {
     let document: Value = serde_json::from_slice(input).unwrap_or_default();
     let entries = document["keys"].as_array().map_or(&[][..], Vec::as_slice);
     for (algorithm, kid, token) in SIGNED {
-        let taken = jwt::verify(&keys, token.trim(), Audience::Api, by_hand::now());
+        let result = jwt::verify(&keys, token.trim(), Audience::Api, oracle::now());
         let fits =
-            |entry: &&Value| is_the_signer(entry, algorithm) && may_sign(entry, algorithm, kid);
-        match taken {
+            |entry: &&Value| is_signing_key(entry, algorithm) && may_sign(entry, algorithm, kid);
+        match result {
             Ok(token) => {
                 assert_eq!(token.app_user.as_str(), "alice");
                 assert!(
@@ -146,18 +143,18 @@ pub fn key_set(input: &[u8]) {
                     "{algorithm} {kid:?}"
                 );
             }
-            // With a single entry, key selection is unambiguous.
+            // With one entry, the choice of the key is unambiguous.
             Err(error) => assert!(
-                entries.len() != 1 || !fits(&&entries[0]) || has_more(&entries[0]),
+                entries.len() != 1 || !fits(&&entries[0]) || has_unknown_members(&entries[0]),
                 "{algorithm} {kid:?}: {error}"
             ),
         }
-        assert!(jwt::verify(&keys, token.trim(), Audience::Connect, by_hand::now()).is_err());
+        assert!(jwt::verify(&keys, token.trim(), Audience::Connect, oracle::now()).is_err());
     }
 }
 
-/// Returns whether the entry is the public key of the signing key.
-fn is_the_signer(entry: &Value, algorithm: &str) -> bool {
+/// Whether an entry is the public key of the signature.
+fn is_signing_key(entry: &Value, algorithm: &str) -> bool {
     let holds = |name: &str, value: &str| entry[name] == value;
     match algorithm {
         "RS256" => holds("kty", "RSA") && holds("n", RSA_N) && holds("e", "AQAB"),
@@ -165,15 +162,15 @@ fn is_the_signer(entry: &Value, algorithm: &str) -> bool {
     }
 }
 
-/// Returns whether the entry's `alg`, `use` and `kid` allow such tokens (RFC 7517 §4).
+/// Whether an entry permits signatures with the algorithm and `kid` (RFC 7517, section 4).
 fn may_sign(entry: &Value, algorithm: &str, kid: Option<&str>) -> bool {
     entry["use"] != "enc"
         && (entry["alg"].is_null() || entry["alg"] == algorithm)
         && kid.is_none_or(|kid| entry["kid"] == kid)
 }
 
-/// Returns whether the entry has members beyond the key material.
-fn has_more(entry: &Value) -> bool {
+/// Whether an entry has members that the oracle does not know.
+fn has_unknown_members(entry: &Value) -> bool {
     let known = ["kty", "n", "e", "crv", "x", "y", "alg", "kid", "use"];
     entry
         .as_object()

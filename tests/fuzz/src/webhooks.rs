@@ -1,8 +1,7 @@
-//! Zoom's webhooks: signatures, events and redaction.
+//! Zoom's webhooks: signatures, events and their redaction.
 
 use std::collections::BTreeSet;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::object_key;
 use reelay_domain::source_cipher::{self, EncryptedSource};
@@ -11,21 +10,18 @@ use reelay_domain::webhook::signature::{self, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use sha2::Sha256;
 
-use crate::by_hand::{self, NOW, fields, is_base64url, text};
+use crate::oracle::{self, NOW, fields, is_base64url, text};
 
 const SECRET: &str = "test-secret-token-000";
-const OLD_SECRET: &str = "the secret token before";
+const OLD_SECRET: &str = "previous secret token";
 
 fn hmac(secret: &str, message: &[&[u8]]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    message.iter().for_each(|part| mac.update(part));
-    hex::encode(mac.finalize().into_bytes())
+    hex::encode(oracle::hmac(secret, message))
 }
 
-/// A request verifies exactly if its timestamp is decimal and within five minutes of now, and its signature
-/// is the HMAC of timestamp and body under a live secret.
+/// A delivery is accepted if and only if its timestamp consists of digits within five minutes of now and its
+/// signature is the HMAC of timestamp and body under a current or previous secret.
 pub fn webhook_signature(input: &[u8]) {
     let [timestamp, signature, body] = fields(input);
     let (timestamp, signature) = (text(timestamp), text(signature));
@@ -33,39 +29,39 @@ pub fn webhook_signature(input: &[u8]) {
         current: SECRET.into(),
         previous: Some(OLD_SECRET.into()),
     };
-    let by = |secret| {
+    let sign = |secret| {
         let tag = hmac(secret, &[b"v0:", timestamp.as_bytes(), b":", body]);
         format!("v0={tag}")
     };
-    let digits =
+    let is_number =
         (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
-    let fresh = digits && timestamp.parse::<i64>().unwrap().abs_diff(NOW) <= 300;
-    for signature in [signature, &by(SECRET), &by(OLD_SECRET), &by("")] {
+    let is_fresh = is_number && timestamp.parse::<i64>().unwrap().abs_diff(NOW) <= 300;
+    for signature in [signature, &sign(SECRET), &sign(OLD_SECRET), &sign("")] {
         let headers = SignatureHeaders {
             timestamp,
             signature,
         };
-        let signed_by = signature::verify(&secrets, headers, body, by_hand::now())
+        let signed_by = signature::verify(&secrets, headers, body, oracle::now())
             .ok()
             .map(|secret| secret.expose_secret());
         let expected = [SECRET, OLD_SECRET]
             .into_iter()
-            .find(|secret| fresh && by(secret) == signature);
+            .find(|secret| is_fresh && sign(secret) == signature);
         assert_eq!(signed_by, expected, "{timestamp} {signature}");
         let empty = SecretVersions::single("");
-        assert!(signature::verify(&empty, headers, body, by_hand::now()).is_err());
+        assert!(signature::verify(&empty, headers, body, oracle::now()).is_err());
     }
 }
 
-/// Parsed events are well-formed, and each file has a unique key below its host's prefix.
+/// Parsed events hold the input's values, and each file has a distinct object key below its host's prefix.
 pub fn webhook_event(input: &[u8]) {
     let Ok((name, event)) = event::parse_envelope(input) else {
         let named = serde_json::from_slice::<Value>(input).is_ok_and(|v| v["event"].is_string());
-        assert!(!named, "an event was taken for none");
+        assert!(!named, "rejected an event with a name");
         return;
     };
     assert_eq!(event["event"], name.as_str());
-    // Parse regardless of the name: the event's shape need not match it.
+    // Parse events of every name, because the event processor selects the parser by name only.
     if let Ok(completed) = FilesCompleted::parse(&event) {
         assert_completed(&event, &completed);
         assert_eq!(FilesCompleted::parse(&event).as_ref(), Ok(&completed));
@@ -83,9 +79,9 @@ pub fn webhook_event(input: &[u8]) {
     if EventKind::from_name(&name) == EventKind::EndpointValidation {
         let token = event.pointer("/payload/plainToken").and_then(Value::as_str);
         let token = token.unwrap_or_default();
-        let answer = endpoint_validation::respond(&SECRET.into(), token);
-        assert_eq!(answer.plain_token, token);
-        assert_eq!(answer.encrypted_token, hmac(SECRET, &[token.as_bytes()]));
+        let response = endpoint_validation::respond(&SECRET.into(), token);
+        assert_eq!(response.plain_token, token);
+        assert_eq!(response.encrypted_token, hmac(SECRET, &[token.as_bytes()]));
     }
 }
 
@@ -110,8 +106,8 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
         let key = object_key::file(host, &recording, start, &metadata.id, &metadata.extension);
         assert_key(&key, host.account_id.as_str(), host.user_id.as_str());
         assert_eq!(metadata.file_type, metadata.file_type.to_ascii_uppercase());
-        // Ids and keys must be unique, or files would overwrite each other.
-        assert!(keys.insert(key), "two files have one key");
+        // Two files with the same key would overwrite each other.
+        assert!(keys.insert(key), "two files have the same key");
     }
 }
 
@@ -119,16 +115,16 @@ pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
 pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
     let parts: Vec<&str> = key.split('/').collect();
     let ["recordings", a, u, year, month, day, recording, file] = parts.as_slice() else {
-        panic!("{key} has another form");
+        panic!("malformed key {key}");
     };
-    assert!(*a == account && *u == user, "{key} is below another prefix");
+    assert!(*a == account && *u == user, "{key} is outside its prefix");
     for (number, digits) in [(year, 4), (month, 2), (day, 2)] {
         assert!(
             number.len() == digits && number.bytes().all(|b| b.is_ascii_digit()),
             "{key} has no date"
         );
     }
-    let (id, extension) = file.split_once('.').expect("an extension");
+    let (id, extension) = file.split_once('.').expect("the file has an extension");
     assert!(
         is_base64url(recording, 172) && is_base64url(id, 64),
         "{key}"
@@ -138,11 +134,11 @@ pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
         (1..=8).contains(&extension.len()) && extension.bytes().all(plain),
         "{key}"
     );
-    assert!(key.len() <= 1024, "S3 takes keys of 1024 bytes");
+    assert!(key.len() <= 1024, "S3 allows keys of at most 1024 bytes");
 }
 
-/// After redaction no credential is left at any depth, the event parses to the same metadata as before, and
-/// each file's source decrypts to its URL and the event's token.
+/// Redaction removes all credentials and forbidden names, keeps the parsed values, and encrypts each file's own
+/// URL with the event's token. It is idempotent.
 pub fn redaction(input: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(input) else {
         return;
@@ -155,28 +151,28 @@ pub fn redaction(input: &[u8]) {
         salts.to_be_bytes()
     });
     let (mut secret, mut plain) = (Vec::new(), Vec::new());
-    gather(&before, false, &mut secret, &mut plain);
-    let left = after.to_string();
+    collect_texts(&before, false, &mut secret, &mut plain);
+    let redacted = after.to_string();
     for secret in secret {
-        // A secret text may also occur under a harmless name.
-        let elsewhere = plain.iter().any(|text| text.contains(&secret));
+        // The same text may also occur under an allowed name.
+        let is_allowed_elsewhere = plain.iter().any(|text| text.contains(&secret));
         assert!(
-            secret.len() < 8 || elsewhere || !left.contains(&secret),
-            "{secret} is left in {left}"
+            secret.len() < 8 || is_allowed_elsewhere || !redacted.contains(&secret),
+            "{secret} remains in {redacted}"
         );
     }
-    assert_no_name_is_left(&after);
+    assert_no_forbidden_name(&after);
 
     let mut again = after.clone();
     redact::redact(&mut again, &keys, || {
-        panic!("there is nothing left to seal")
+        panic!("redaction encrypted a source twice")
     });
-    let facts = |event: &Value| {
+    let parse = |event: &Value| {
         FilesCompleted::parse(event).map(|completed| {
             let files: Vec<_> = completed
                 .files
                 .into_iter()
-                .map(|(facts, _)| facts)
+                .map(|(metadata, _)| metadata)
                 .collect();
             (
                 completed.host,
@@ -186,14 +182,14 @@ pub fn redaction(input: &[u8]) {
             )
         })
     };
-    let mut unsealed = before.clone();
-    take(&mut unsealed, redact::ENCRYPTED_SOURCE);
-    assert_eq!(facts(&after), facts(&unsealed));
+    let mut without_sources = before.clone();
+    remove_member(&mut without_sources, redact::ENCRYPTED_SOURCE);
+    assert_eq!(parse(&after), parse(&without_sources));
     assert_eq!(Deauthorized::parse(&after), Deauthorized::parse(&before));
     assert_sources(&before, &after, &keys);
 }
 
-/// Field names that a redacted event must not contain, at any depth.
+/// Names that must not occur in a redacted event at any depth.
 const FORBIDDEN: [&str; 12] = [
     "password",
     "passcode",
@@ -213,18 +209,18 @@ fn is_forbidden(name: &str) -> bool {
     FORBIDDEN.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Collects all texts of an event: those below a forbidden name, and the others, including names.
-fn gather(value: &Value, below: bool, secret: &mut Vec<String>, plain: &mut Vec<String>) {
+/// Collects the texts below forbidden names, and all other texts including names.
+fn collect_texts(value: &Value, below: bool, secret: &mut Vec<String>, plain: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
                 plain.push(name.clone());
-                gather(value, below || is_forbidden(name), secret, plain);
+                collect_texts(value, below || is_forbidden(name), secret, plain);
             }
         }
         Value::Array(items) => items
             .iter()
-            .for_each(|item| gather(item, below, secret, plain)),
+            .for_each(|item| collect_texts(item, below, secret, plain)),
         Value::String(text) if below => secret.push(text.clone()),
         Value::String(text) => plain.push(text.clone()),
         Value::Number(number) => plain.push(number.to_string()),
@@ -232,26 +228,28 @@ fn gather(value: &Value, below: bool, secret: &mut Vec<String>, plain: &mut Vec<
     }
 }
 
-fn assert_no_name_is_left(value: &Value) {
+fn assert_no_forbidden_name(value: &Value) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                assert!(!is_forbidden(name), "{name} is left");
-                assert_no_name_is_left(value);
+                assert!(!is_forbidden(name), "{name} remains");
+                assert_no_forbidden_name(value);
             }
         }
-        Value::Array(items) => items.iter().for_each(assert_no_name_is_left),
+        Value::Array(items) => items.iter().for_each(assert_no_forbidden_name),
         _ => {}
     }
 }
 
-fn take(value: &mut Value, name: &str) {
+fn remove_member(value: &mut Value, name: &str) {
     match value {
         Value::Object(members) => {
             members.remove(name);
-            members.values_mut().for_each(|value| take(value, name));
+            members
+                .values_mut()
+                .for_each(|value| remove_member(value, name));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| take(item, name)),
+        Value::Array(items) => items.iter_mut().for_each(|item| remove_member(item, name)),
         _ => {}
     }
 }
@@ -270,17 +268,17 @@ fn assert_sources(before: &Value, after: &Value, keys: &SecretVersions) {
         "archive_files",
     ] {
         let files = |event: &Value| event["payload"]["object"][list].as_array().cloned();
-        let (Some(were), Some(are)) = (files(before), files(after)) else {
+        let (Some(originals), Some(redacted)) = (files(before), files(after)) else {
             continue;
         };
-        assert_eq!(were.len(), are.len());
-        for (was, is) in were.iter().zip(&are) {
-            let sealed = is.get(redact::ENCRYPTED_SOURCE);
-            assert_eq!(sealed.is_some(), was["download_url"].is_string());
-            if let Some(sealed) = sealed {
-                let sealed: EncryptedSource = serde_json::from_value(sealed.clone()).unwrap();
-                let source = source_cipher::decrypt(keys, &uuid, &sealed).unwrap();
-                assert_eq!(was["download_url"], source.url.expose_secret());
+        assert_eq!(originals.len(), redacted.len());
+        for (original, file) in originals.iter().zip(&redacted) {
+            let encrypted = file.get(redact::ENCRYPTED_SOURCE);
+            assert_eq!(encrypted.is_some(), original["download_url"].is_string());
+            if let Some(encrypted) = encrypted {
+                let encrypted: EncryptedSource = serde_json::from_value(encrypted.clone()).unwrap();
+                let source = source_cipher::decrypt(keys, &uuid, &encrypted).unwrap();
+                assert_eq!(original["download_url"], source.url.expose_secret());
                 assert_eq!(source.token.as_ref().map(|t| t.expose_secret()), token);
             }
         }

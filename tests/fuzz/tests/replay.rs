@@ -1,4 +1,4 @@
-//! Runs every target on its corpus.
+//! Runs the corpus through every target.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_target_accepts_its_corpus() {
+fn targets_hold_for_corpus_and_empty_input() {
     let mut findings = Vec::new();
     for (target, run) in fuzz::TARGETS {
         run(b"");
@@ -34,7 +34,7 @@ fn every_target_accepts_its_corpus() {
 }
 
 #[test]
-fn targets_corpora_and_binaries_match() {
+fn targets_match_corpus_folders_and_binaries() {
     let targets: BTreeSet<String> = fuzz::TARGETS
         .iter()
         .map(|(name, _)| (*name).to_owned())

@@ -1,84 +1,67 @@
-//! Two or three consents of one Zoom user that come back at the same time, step by step in every order,
-//! while the grant is used, and perhaps one of them killed. Zoom honours the last exchange alone.
+//! Two or three concurrent callbacks of one Zoom user, interleaved with uses of the grant; one callback may
+//! be killed. Zoom honours only the tokens of the last exchange.
 
 use std::cell::RefCell;
 
-use crate::case::{Case, Rest};
-use crate::dice::Dice;
+use super::MAX_AWAIT_POINTS;
+use crate::case::Case;
+use crate::delivery::use_grant;
 use crate::interleave::Op;
-use crate::verdict::Verdict;
-use crate::work::use_grant;
+use crate::report::Outcome;
+use crate::rng::SeededRng;
 use crate::world::World;
 
-/// Of a callback's life.
-const POINTS: usize = 30;
-
-pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
-    let mut case = Case::begin(world, dice, 1, 4)?;
+pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome> {
+    let mut case = Case::new(world, rng, 1, 4)?;
     let user = case.zoom_users[0].clone();
-    if case.dice.percent(75) {
-        world
-            .link(&case.app_users[0], user.user_id.as_str())
-            .await?;
-        case.work().await?;
+    let user_id = user.user_id.as_str();
+    if case.rng.percent(75) {
+        world.link(&case.app_users[0], user_id).await?;
+        case.process_messages().await?;
     }
-    let many = 2 + case.dice.below(2);
-    let mut arrivals = Vec::new();
-    for app_user in &case.app_users[1..=many] {
-        arrivals.push(world.consent(app_user, user.user_id.as_str()).await?);
+    let count = 2 + case.rng.below(2);
+    let mut visits = Vec::new();
+    for app_user in &case.app_users[1..=count] {
+        visits.push(world.consent(app_user, user_id).await?);
     }
-    let victim = case.dice.percent(30).then(|| case.dice.below(many));
-    let fresh = world.fresh();
+    let victim = case.rng.percent(30).then(|| case.rng.below(count));
+    let fresh = world.warm.fresh();
     let claims = RefCell::new(Vec::new());
     let mut ops = Vec::new();
-    for (number, arrival) in arrivals.iter().enumerate() {
-        let dies = victim == Some(number);
-        let instances = if dies { &fresh } else { &world.warm };
+    for (index, visit) in visits.iter().enumerate() {
+        let is_victim = victim == Some(index);
+        let instances = if is_victim { &fresh } else { &world.warm };
         let callback = instances.oauth_callback()?;
         let claims = &claims;
         let op = Op::new(async move {
-            let answer = callback.handle(arrival.request()?).await;
-            claims.borrow_mut().extend(arrival.claim(&answer));
+            let claim = visit.send(callback).await?;
+            claims.borrow_mut().extend(claim);
             anyhow::Ok(())
         })
-        .starting_after(case.dice.below(15));
-        ops.push(if dies {
-            op.killed_at(case.dice.below(POINTS))
+        .start_after(case.rng.below(15));
+        ops.push(if is_victim {
+            op.kill_at(case.rng.below(MAX_AWAIT_POINTS))
         } else {
             op
         });
     }
-    if case.dice.percent(40) {
+    if case.rng.percent(40) {
         let grants = world.warm.grants()?;
-        let used = async {
+        let use_once = async {
             use_grant(grants, &user).await;
             Ok(())
         };
-        ops.push(Op::new(used).starting_after(case.dice.below(60)));
+        ops.push(Op::new(use_once).start_after(case.rng.below(60)));
     }
-    for ended in case.run(ops).await.ended.into_iter().flatten() {
-        ended?;
+    for result in case.run(ops).await.results.into_iter().flatten() {
+        result?;
     }
     let claims = claims.into_inner();
-    // Whoever is overtaken may be sent back; the last one is not.
-    if claims.is_empty() && !case.disturbed {
-        case.violation(format!("none of {many} consents came to a claim"));
+    // An earlier exchange may be rejected as superseded, the last one may not.
+    if claims.is_empty() && !case.is_disturbed {
+        case.violation(format!("none of {count} callbacks returned a claim"));
     }
-    for claim in claims {
-        if case.dice.percent(80) {
-            let confirming = world.confirming(&claim)?;
-            world.warm.app_api()?.handle(confirming).await;
-        }
-    }
-    let how = if case.dice.percent(25) {
-        Rest::OrdersLost
-    } else {
-        Rest::Ordered
-    };
-    case.rest(how).await?;
-    case.check().await?;
-    case.give_up_everything().await?;
-    case.check().await?;
-    case.check_nothing_is_left().await?;
-    Ok(case.verdict)
+    case.confirm_some(claims, 80).await?;
+    case.settle(25).await?;
+    case.finish().await
 }

@@ -1,203 +1,154 @@
-//! A recording of some files, each of which a process fetches. The first is left alone, and tells how long one
-//! takes; the others are killed, up to three times each, at a moment that is any. In the end the bucket has
-//! what Zoom has and nothing else, and the app was told of each file once.
+//! A recording whose files are downloaded by processes. The first process is not killed and measures the
+//! duration of a download; the others are killed up to three times per file at a random moment. Afterwards the
+//! bucket holds exactly what Zoom has, and each file has one notification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jiff::SignedDuration;
 use reelay_domain::ids::{MeetingUuid, RecordingId};
 use reelay_domain::object_key;
 use reelay_store::bucket::Bucket;
 use reelay_zoom_sim::{NewFile, NewRecording, Recording};
-use serde_json::Value;
 
 use crate::case::Case;
-use crate::dice::Dice;
-use crate::journal::{Message, To};
-use crate::process::Ended;
-use crate::verdict::Verdict;
-use crate::work::deliver;
+use crate::delivery::{Delivery, deliver};
+use crate::journal::Queue;
+use crate::report::Outcome;
+use crate::rng::SeededRng;
 use crate::world::World;
 
 const MIB: usize = 1024 * 1024;
 
-/// A dead downloader's lease is over, and SQS delivers its message again.
-const LEASE_ENDS: SignedDuration = SignedDuration::from_secs(331);
+/// Time after which a killed downloader's lease has expired and SQS delivers its message again.
+const REDELIVERY: SignedDuration = SignedDuration::from_secs(331);
 
-/// How often each file's downloader is killed, at most.
-const MOST_KILLS: usize = 3;
+/// Kills per file.
+const MAX_KILLS: usize = 3;
 
-/// More rounds than any recording needs.
-const MOST_ROUNDS: usize = 200;
+/// Failed deliveries per message.
+const MAX_FAILURES: u32 = 8;
 
-pub(super) async fn run(world: &World, dice: Dice) -> anyhow::Result<Verdict> {
-    let mut case = Case::begin(world, dice, 1, 1)?;
+/// Deliveries per recording, more than any recording needs.
+const MAX_ROUNDS: usize = 200;
+
+pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome> {
+    let mut case = Case::new(world, rng, 1, 1)?;
     let host = case.zoom_users[0].user_id.to_string();
-    world.link(&case.app_users[0].clone(), &host).await?;
-    case.work().await?;
-    // One request, two parts, five parts.
-    let sizes = [2 * MIB, 12 * MIB, 36 * MIB];
-    let size = sizes[case.dice.below(sizes.len())] + case.dice.below(MIB);
-    let files = 2 + case.dice.below(3);
-    let new = NewRecording::of(&host).with_files(
-        (0..files)
-            .map(|_| NewFile::new("MP4", size as u64))
-            .collect(),
-    );
-    let created = world.zoom()?.create_recording(new)?;
+    world.link(&case.app_users[0], &host).await?;
+    case.process_messages().await?;
+    // One PutObject, two parts, five parts.
+    let size = *case.rng.pick(&[2 * MIB, 12 * MIB, 36 * MIB]) + case.rng.below(MIB);
+    let files = 2 + case.rng.below(3);
+    let files = (0..files).map(|_| NewFile::new("MP4", size as u64));
+    let recording = NewRecording::of(&host).with_files(files.collect());
+    let created = world.zoom()?.create_recording(recording)?;
     for delivery in &created.deliveries {
-        world
-            .zoom()?
-            .wait_for_attempts(*delivery, 1)
-            .await
-            .context("no delivery")?;
+        world.wait_for_delivery(*delivery).await?;
     }
-    fetch(&mut case).await?;
-    check(&mut case, &created.recording).await?;
-    Ok(case.verdict)
+    download(&mut case).await?;
+    check_bucket(&mut case, &created.recording).await?;
+    check_notifications(&mut case, created.recording.all_files().count());
+    Ok(case.outcome)
 }
 
-/// Works off everything, the downloads in processes.
-async fn fetch(case: &mut Case<'_>) -> anyhow::Result<()> {
+/// Processes all messages, downloads in processes.
+async fn download(case: &mut Case<'_>) -> anyhow::Result<()> {
     let world = case.world;
-    let mut takes: Option<Duration> = None;
-    let mut killed: BTreeMap<u64, usize> = BTreeMap::new();
-    for _ in 0..MOST_ROUNDS {
-        let Some(mut message) = world.journal.take_due(0) else {
+    let mut typical: Option<Duration> = None;
+    let mut kills: BTreeMap<u64, usize> = BTreeMap::new();
+    for _ in 0..MAX_ROUNDS {
+        let Some(mut message) = world.journal.receive() else {
             return Ok(());
         };
-        case.verdict.steps += 1;
-        let ended = if message.to == To::Downloads {
-            let kill = kill(&mut case.dice, takes, killed.get(&message.id).copied());
-            let begun = Instant::now();
-            let ended = world.deliver_to_process(&message, kill).await?;
-            if takes.is_none() {
-                takes = Some(begun.elapsed());
-            }
-            ended
-        } else if deliver(&world.warm, &message).await? {
-            Ended::Done
+        case.outcome.steps += 1;
+        let delivery = if message.queue == Queue::Downloads {
+            let may_kill = kills
+                .get(&message.id)
+                .is_none_or(|kills| *kills < MAX_KILLS);
+            let kill_after = typical.filter(|_| may_kill).map(|typical| {
+                let micros = usize::try_from(typical.as_micros()).unwrap_or(usize::MAX);
+                Duration::from_micros(case.rng.below(micros) as u64)
+            });
+            let started = Instant::now();
+            let delivery = world.deliver_to_process(&message, kill_after).await?;
+            typical = typical.or(Some(started.elapsed()));
+            delivery
         } else {
-            Ended::NotDone
+            deliver(&world.warm, &message).await?
         };
-        match ended {
-            Ended::Done => continue,
-            Ended::Killed => {
-                case.verdict.kills += 1;
-                *killed.entry(message.id).or_default() += 1;
+        match delivery {
+            Delivery::Processed => continue,
+            Delivery::Killed => {
+                case.outcome.kills += 1;
+                *kills.entry(message.id).or_default() += 1;
             }
-            Ended::NotDone => {}
+            Delivery::Failed => {}
         }
         message.failures += 1;
-        anyhow::ensure!(message.failures < 8, "given up by SQS: {}", message.body);
-        put_back(world, message);
+        anyhow::ensure!(
+            message.failures < MAX_FAILURES,
+            "message became a dead letter: {}",
+            message.body
+        );
+        world.journal.put_back(message);
+        world.advance(REDELIVERY);
     }
-    anyhow::bail!("there is no end to it")
+    anyhow::bail!("queues not empty after {MAX_ROUNDS} deliveries")
 }
 
-fn put_back(world: &World, message: Message) {
-    world.journal.put_back(message);
-    world.advance(LEASE_ENDS);
-}
-
-/// When to kill: at any moment of the time that a file takes. Nobody knows it before the first.
-fn kill(dice: &mut Dice, takes: Option<Duration>, before: Option<usize>) -> Option<Duration> {
-    let takes = takes.filter(|_| before.unwrap_or(0) < MOST_KILLS)?;
-    let micros = usize::try_from(takes.as_micros()).unwrap_or(usize::MAX);
-    Some(Duration::from_micros(dice.below(micros) as u64))
-}
-
-/// Holds what came of it against what Zoom has.
-async fn check(case: &mut Case<'_>, recording: &Recording) -> anyhow::Result<()> {
+/// Compares the bucket and the API's recording with Zoom.
+async fn check_bucket(case: &mut Case<'_>, recording: &Recording) -> anyhow::Result<()> {
     let world = case.world;
     let bucket = Bucket::new(world.warm.environment("recording-downloader")?)?;
+    let (s3, name) = (bucket.client(), bucket.name());
     let zoom_user = case.zoom_users[0].clone();
     let uuid: MeetingUuid = recording.uuid.parse()?;
-    let id = RecordingId::from_uuid(&uuid);
-    let key = |file: &str| {
-        anyhow::Ok(object_key::file(
-            &zoom_user,
-            &id,
-            recording.start_time,
-            &file.parse()?,
-            "mp4",
-        ))
-    };
-    let mut expected =
-        BTreeSet::from([object_key::manifest(&zoom_user, &id, recording.start_time)]);
+    let (id, start) = (RecordingId::from_uuid(&uuid), recording.start_time);
+    let mut expected = BTreeSet::from([object_key::manifest(&zoom_user, &id, start)]);
     for file in recording.all_files() {
-        let key = key(&file.id)?;
-        let object = bucket
-            .client()
-            .get_object()
-            .bucket(bucket.name())
-            .key(&key)
-            .send()
-            .await;
-        match object {
+        let key = object_key::file(&zoom_user, &id, start, &file.id.parse()?, "mp4");
+        match s3.get_object().bucket(name).key(&key).send().await {
             Ok(object) => {
                 let bytes = object.body.collect().await?.into_bytes();
                 if bytes != file.spec().bytes(0..file.size) {
-                    case.violation(format!("other bytes under {key}"));
+                    case.violation(format!("{key} has wrong content"));
                 }
             }
-            Err(_) => case.violation(format!("nothing under {key}")),
+            Err(_) => case.violation(format!("{key} is missing")),
         }
         expected.insert(key);
     }
     let prefix = format!("recordings/{}/{}/", zoom_user.account_id, zoom_user.user_id);
-    let listed = bucket
-        .client()
-        .list_objects_v2()
-        .bucket(bucket.name())
-        .prefix(&prefix);
-    let listed = listed.send().await?.contents.unwrap_or_default();
-    let found: BTreeSet<String> = listed.into_iter().filter_map(|object| object.key).collect();
-    if found != expected {
-        case.violation(format!("in the bucket is {found:?}, not {expected:?}"));
+    let objects = s3.list_objects_v2().bucket(name).prefix(&prefix);
+    let objects = objects.send().await?.contents.unwrap_or_default();
+    let keys: BTreeSet<String> = objects.into_iter().filter_map(|it| it.key).collect();
+    if keys != expected {
+        case.violation(format!("the bucket holds {keys:?}, expected {expected:?}"));
     }
-    let open = bucket
-        .client()
-        .list_multipart_uploads()
-        .bucket(bucket.name())
-        .prefix(&prefix);
-    let open = open.send().await?.uploads.unwrap_or_default();
-    if !open.is_empty() {
-        case.violation(format!("{} uploads are left open", open.len()));
+    let uploads = s3.list_multipart_uploads().bucket(name).prefix(&prefix);
+    let uploads = uploads.send().await?.uploads.unwrap_or_default();
+    if !uploads.is_empty() {
+        case.violation(format!("{} multipart uploads are open", uploads.len()));
     }
-    let seen = world.seen(&case.app_users[0], id.as_str()).await?;
-    if seen["status"] != "stored" {
-        case.violation(format!("the app sees {seen}"));
+    let listed = world.get_recording(&case.app_users[0], id.as_str()).await?;
+    if listed["status"] != "stored" {
+        case.violation(format!("the API returns {listed}"));
     }
-    told(case, recording);
     Ok(())
 }
 
-/// Each fact once, whatever was repeated: a file's storing by its id, and that all are there at least once.
-fn told(case: &mut Case<'_>, recording: &Recording) {
-    let mut bodies: BTreeMap<String, String> = BTreeMap::new();
-    for told in case.world.journal.told() {
-        if let Some(first) = bodies.insert(told.id.clone(), told.body.clone())
-            && first != told.body
-        {
-            case.violation(format!("{} was told with two bodies", told.id));
-        }
+/// Checks that each file and the recording have one notification each, apart from repeated deliveries.
+fn check_notifications(case: &mut Case<'_>, files: usize) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for notification in case.distinct_notifications() {
+        *counts.entry(notification.event_type).or_default() += 1;
     }
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for body in bodies.values() {
-        let body: Value = serde_json::from_str(body).unwrap_or_default();
-        *kinds
-            .entry(body["type"].as_str().unwrap_or_default().to_owned())
-            .or_default() += 1;
-    }
-    let count = |kind: &str| kinds.get(kind).copied().unwrap_or(0);
-    let files = recording.all_files().count();
+    let count = |event_type: &str| counts.get(event_type).copied().unwrap_or(0);
     if count("recording.file_stored") != files
         || count("recording.stored") != 1
         || count("recording.failed") != 0
     {
-        case.violation(format!("of {files} files was told {kinds:?}"));
+        case.violation(format!("{files} files led to notifications {counts:?}"));
     }
 }

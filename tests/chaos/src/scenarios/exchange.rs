@@ -1,66 +1,56 @@
-//! A callback killed at every await point after the exchange, with another app user's link active on the
-//! same grant: that link still works.
+//! A callback killed at every await point after the code exchange. Another app user's active link on the same
+//! grant keeps working.
 
 use super::await_point;
-use crate::case::{Case, Rest};
-use crate::dice::Dice;
+use crate::case::Case;
+use crate::delivery::{GrantUse, use_grant};
 use crate::interleave::Op;
-use crate::verdict::Verdict;
-use crate::work::{Used, use_grant};
+use crate::report::Outcome;
+use crate::rng::SeededRng;
 use crate::world::World;
 
-/// Above the number of await points of a callback after the exchange.
-const POINTS: u64 = 16;
+/// Upper bound of a callback's await points after the exchange.
+const MAX_POINTS: u64 = 16;
 
-pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<Verdict> {
-    let mut case = Case::begin(world, dice, 1, 2)?;
+pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Result<Outcome> {
+    let mut case = Case::new(world, rng, 1, 2)?;
     let user = case.zoom_users[0].clone();
-    let id = user.user_id.as_str();
-    let linked = case.app_users[0].clone();
-    world.link(&linked, id).await?;
-    case.work().await?;
+    let user_id = user.user_id.as_str();
+    world.link(&case.app_users[0], user_id).await?;
+    case.process_messages().await?;
 
-    // Somebody else connects, or the same once more.
-    let begins = usize::from(case.dice.percent(80));
-    let arrival = world.consent(&case.app_users[begins], id).await?;
-    let dies = world.fresh();
-    let (callback, grants) = (dies.oauth_callback()?, world.warm.grants()?);
-    let request = arrival.request()?;
+    // Usually another app user connects, otherwise the same one again.
+    let connecting = usize::from(case.rng.percent(80));
+    let visit = world.consent(&case.app_users[connecting], user_id).await?;
+    let fresh = world.warm.fresh();
+    let (callback, grants) = (fresh.oauth_callback()?, world.warm.grants()?);
     let zoom = world.zoom()?;
-    let before = zoom.live_grant(id).map(|grant| grant.id);
-    let exchanged = || zoom.live_grant(id).map(|grant| grant.id) != before;
-    let consent = Op::new(async {
-        callback.handle(request).await;
-        Used::Works
+    let grant_id = || zoom.live_grant(user_id).map(|grant| grant.id);
+    let before = grant_id();
+    let killed = Op::new(async {
+        visit.send(callback).await?;
+        anyhow::Ok(GrantUse::Succeeded)
     })
-    .counted_once(exchanged)
-    .killed_at(await_point(seed, POINTS));
-    let mut ops = vec![consent];
-    if case.dice.percent(60) {
-        // The link is used meanwhile.
-        let start = case.dice.below(80);
-        ops.push(Op::new(use_grant(grants, &user)).starting_after(start));
+    .count_once(|| grant_id() != before)
+    .kill_at(await_point(seed, MAX_POINTS));
+    let use_once = || Op::new(async { Ok(use_grant(grants, &user).await) });
+    let mut ops = vec![killed];
+    if case.rng.percent(60) {
+        ops.push(use_once().start_after(case.rng.below(80)));
     }
-    case.run(ops).await;
+    for result in case.run(ops).await.results.into_iter().flatten() {
+        result?;
+    }
 
-    let again = vec![Op::new(use_grant(grants, &user))];
-    let used = case.run(again).await.ended.pop().flatten();
-    let works = used == Some(Used::Works);
-    if !works && used != Some(Used::Over("reauthorization required")) {
-        case.violation(format!("the link was used, and ended in {used:?}"));
+    let result = case.run(vec![use_once()]).await.results.pop().flatten();
+    let result = result.transpose()?;
+    let works = result == Some(GrantUse::Succeeded);
+    if !works && result != Some(GrantUse::ReauthorizationRequired) {
+        case.violation(format!("use of the other link ended in {result:?}"));
     }
-    let how = if case.dice.percent(25) {
-        Rest::OrdersLost
-    } else {
-        Rest::Ordered
-    };
-    case.rest(how).await?;
-    case.check().await?;
-    if !works && case.verdict.unavoidable_losses == 0 {
-        case.violation("a link that was active works no more, and no pair was lost");
+    case.settle(25).await?;
+    if !works && case.outcome.unavoidable_losses == 0 {
+        case.violation("an active link stopped working although no token pair was lost");
     }
-    case.give_up_everything().await?;
-    case.check().await?;
-    case.check_nothing_is_left().await?;
-    Ok(case.verdict)
+    case.finish().await
 }

@@ -1,4 +1,4 @@
-//! What is tried.
+//! The scenarios.
 
 mod consents;
 mod downloads;
@@ -9,29 +9,32 @@ mod walk;
 
 use clap::ValueEnum;
 
-use crate::dice::Dice;
-use crate::verdict::Verdict;
+use crate::report::Outcome;
+use crate::rng::SeededRng;
 use crate::world::World;
+
+/// Upper bound of the await points of one operation, for kills at a random point.
+const MAX_AWAIT_POINTS: usize = 30;
 
 /// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// Uses of one expired grant at the same time, the first of them killed.
+    /// Concurrent uses of one expired grant, the first of them killed.
     Refresh,
-    /// A callback killed after the exchange, with another app user's link active on the same grant.
+    /// A callback killed after the code exchange, while another app user's link uses the same grant.
     Exchange,
-    /// Consents of one Zoom user that come back at the same time.
+    /// Concurrent callbacks of one Zoom user.
     Consents,
-    /// The last link given up, a deauthorization that is late or true, and a new callback, at the same time.
+    /// Concurrent disconnect of the last link, deauthorization event and new callback.
     Endings,
-    /// Recordings on their way to the bucket, the downloader a process of its own that is killed (SIGKILL).
+    /// Recordings whose downloader process is killed with SIGKILL.
     Downloads,
-    /// Anything, in any order, with anybody killed and any AWS call spoiled.
+    /// Random actions in any order, with kills and faults.
     Walk,
 }
 
 impl Scenario {
-    /// As it is named on the command line.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",
@@ -43,26 +46,25 @@ impl Scenario {
         }
     }
 
-    /// Runs one seed. That the simulation itself does not work is a violation like any other.
-    pub async fn run(self, world: &World, seed: u64) -> Verdict {
-        let dice = Dice::new(seed, self.name());
-        let ran = match self {
-            Self::Refresh => refresh::run(world, seed, dice).await,
-            Self::Exchange => exchange::run(world, seed, dice).await,
-            Self::Consents => consents::run(world, dice).await,
-            Self::Endings => endings::run(world, dice).await,
-            Self::Downloads => downloads::run(world, dice).await,
-            Self::Walk => walk::run(world, dice).await,
+    /// Runs one seed. An error of the simulation itself counts as a violation.
+    pub async fn run(self, world: &World, seed: u64) -> Outcome {
+        let rng = SeededRng::new(seed, self.name());
+        let result = match self {
+            Self::Refresh => Box::pin(refresh::run(world, seed, rng)).await,
+            Self::Exchange => Box::pin(exchange::run(world, seed, rng)).await,
+            Self::Consents => Box::pin(consents::run(world, rng)).await,
+            Self::Endings => Box::pin(endings::run(world, rng)).await,
+            Self::Downloads => Box::pin(downloads::run(world, rng)).await,
+            Self::Walk => Box::pin(walk::run(world, rng)).await,
         };
-        ran.unwrap_or_else(|error| Verdict {
-            violations: vec![format!("the simulation does not work: {error:#}")],
-            ..Verdict::default()
+        result.unwrap_or_else(|error| Outcome {
+            violations: vec![format!("simulation failed: {error:#}")],
+            ..Outcome::default()
         })
     }
 }
 
-/// The await point of a seed: neighbouring seeds have neighbouring points, so that a range of seeds as
-/// long as there are points has each once.
+/// Maps a seed to an await point, so that consecutive seeds cover all points.
 fn await_point(seed: u64, points: u64) -> usize {
     usize::try_from(seed % points).unwrap_or(0)
 }

@@ -1,95 +1,81 @@
-//! Uses of one expired grant at the same time, the first of them killed at every await point.
+//! Concurrent uses of one expired grant, the first of them killed at every await point.
 
 use reelay_domain::ids::ZoomUser;
-use reelay_grants::{AccessToken, Grants};
 
 use super::await_point;
-use crate::case::{Case, Rest};
-use crate::dice::Dice;
+use crate::case::Case;
+use crate::delivery::{GrantUse, use_grant, use_replaced_token};
 use crate::interleave::Op;
-use crate::verdict::Verdict;
-use crate::work::{Used, use_another, use_grant};
-use crate::world::{ACCESS_TOKENS_END, World};
+use crate::report::Outcome;
+use crate::rng::SeededRng;
+use crate::world::{ACCESS_TOKEN_EXPIRY, World};
 
-/// Above the number of await points of a use that refreshes.
-const POINTS: u64 = 24;
+/// Upper bound of the await points of a use that refreshes.
+const MAX_POINTS: u64 = 24;
 
-pub(super) async fn run(world: &World, seed: u64, dice: Dice) -> anyhow::Result<Verdict> {
-    let mut case = Case::begin(world, dice, 1, 2)?;
+pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Result<Outcome> {
+    let mut case = Case::new(world, rng, 1, 2)?;
     let user = case.zoom_users[0].clone();
-    let linked = 1 + case.dice.below(2);
+    let linked = 1 + case.rng.below(2);
     for app_user in &case.app_users[..linked] {
         world.link(app_user, user.user_id.as_str()).await?;
     }
-    case.work().await?;
+    case.process_messages().await?;
 
-    // It has expired, or Zoom is said to have refused it before its time.
-    let refused = if case.dice.percent(30) {
+    // The access token has expired, or Zoom rejected it early.
+    let rejected = if case.rng.percent(30) {
         Some(world.warm.grants()?.access_token(&user).await?)
     } else {
-        world.advance(ACCESS_TOKENS_END);
+        world.advance(ACCESS_TOKEN_EXPIRY);
         None
     };
-    let before = refreshes(world, &user)?;
-    let others = case.dice.below(4);
-    let dies = world.fresh();
-    let point = await_point(seed, POINTS);
+    let (refreshes_before, _) = refresh_counts(world, &user)?;
+    let others = case.rng.below(4);
+    let fresh = world.warm.fresh();
+    let point = await_point(seed, MAX_POINTS);
     let mut ops = Vec::new();
-    for number in 0..=others {
-        let instances = if number == 0 { &dies } else { &world.warm };
+    for index in 0..=others {
+        let instances = if index == 0 { &fresh } else { &world.warm };
         let grants = instances.grants()?;
-        let op = Op::new(one_use(grants, &user, refused.as_ref()));
-        ops.push(if number == 0 {
-            op.killed_at(point)
+        let (user, rejected) = (&user, rejected.as_ref());
+        let op = Op::new(async move {
+            match rejected {
+                Some(token) => use_replaced_token(grants, user, token).await,
+                None => use_grant(grants, user).await,
+            }
+        });
+        ops.push(if index == 0 {
+            op.kill_at(point)
         } else {
-            op.starting_after(case.dice.below(point + 2))
+            op.start_after(case.rng.below(point + 2))
         });
     }
-    let ran = case.run(ops).await;
-    let condemned = ran
-        .ended
-        .iter()
-        .flatten()
-        .any(|used| *used == Used::Over("reauthorization required"));
-    for used in ran.ended.iter().flatten() {
-        if !matches!(used, Used::Works | Used::Over("reauthorization required")) {
-            case.violation(format!("a use ended in {used:?}"));
+    let mut is_reauthorization_required = false;
+    for result in case.run(ops).await.results.into_iter().flatten() {
+        match result {
+            GrantUse::Succeeded => {}
+            GrantUse::ReauthorizationRequired => is_reauthorization_required = true,
+            other => case.violation(format!("use of the grant ended in {other:?}")),
         }
     }
-    let (refreshed, spent) = refreshes(world, &user)?;
-    let refreshed = refreshed - before.0;
-    if refreshed > 1 || (others > 0 && refreshed == 0) {
-        case.violation(format!("{refreshed} refreshes, and one was needed"));
+    let (refreshes, reuses) = refresh_counts(world, &user)?;
+    let refreshes = refreshes - refreshes_before;
+    if refreshes > 1 || (others > 0 && refreshes == 0) {
+        case.violation(format!("{refreshes} refreshes instead of one"));
     }
-    if spent > 1 {
-        case.violation(format!("a spent token was tried {spent} times"));
+    if reuses > 1 {
+        case.violation(format!("a consumed refresh token was sent {reuses} times"));
     }
 
-    let how = if case.dice.percent(15) {
-        Rest::OrdersLost
-    } else {
-        Rest::Ordered
-    };
-    case.rest(how).await?;
-    case.check().await?;
-    if condemned && case.verdict.unavoidable_losses == 0 {
-        case.violation("a grant was condemned, and no pair was lost");
+    case.settle(15).await?;
+    if is_reauthorization_required && case.outcome.unavoidable_losses == 0 {
+        case.violation("reauthorization was required although no token pair was lost");
     }
-    case.give_up_everything().await?;
-    case.check().await?;
-    case.check_nothing_is_left().await?;
-    Ok(case.verdict)
+    case.finish().await
 }
 
-async fn one_use(grants: &Grants, user: &ZoomUser, refused: Option<&AccessToken>) -> Used {
-    match refused {
-        Some(refused) => use_another(grants, user, refused).await,
-        None => use_grant(grants, user).await,
-    }
-}
-
-/// How often the live grant was refreshed, and how often somebody tried with a token that was spent.
-fn refreshes(world: &World, user: &ZoomUser) -> anyhow::Result<(u32, u32)> {
+/// Refreshes of the live grant, and requests with a refresh token that was already consumed.
+fn refresh_counts(world: &World, user: &ZoomUser) -> anyhow::Result<(u32, u32)> {
     let grant = world.zoom()?.live_grant(user.user_id.as_str());
     Ok(grant.map_or((0, 0), |grant| {
         (grant.refreshes, grant.refresh_token_reuses)
