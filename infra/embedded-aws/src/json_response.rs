@@ -69,7 +69,7 @@ pub(crate) fn injected(service: Service, effect: Effect) -> Result<JsonResponse,
 /// Reads the body of an engine's response.
 pub(crate) async fn buffered<B>(service: Service, response: Response<B>) -> JsonResponse
 where
-    B: http_body_util::BodyExt<Data = Bytes>,
+    B: BodyExt<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let (parts, body) = response.into_parts();

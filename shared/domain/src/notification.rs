@@ -385,13 +385,8 @@ mod tests {
             ),
             (Some(true), Some(101))
         );
-        let complete = RecordingNotification::Stored.render(
-            &alice,
-            &super::tests::recording(100),
-            1,
-            "bucket",
-            now(),
-        );
+        let complete =
+            RecordingNotification::Stored.render(&alice, &recording(100), 1, "bucket", now());
         assert!(!complete.body.contains("files_truncated"));
     }
 

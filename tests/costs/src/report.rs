@@ -27,7 +27,8 @@ pub(crate) fn table(months: &[(&str, Month)]) -> String {
     row("terabytes downloaded", &|month| {
         grouped(month.bytes_downloaded / 1_000_000_000_000)
     });
-    let queues: [(&str, fn(&Month) -> &QueueResult); 3] = [
+    type Queue = fn(&Month) -> &QueueResult;
+    let queues: [(&str, Queue); 3] = [
         ("`event-processor`", |month| &month.events),
         ("`recording-downloader`", |month| &month.downloads),
         ("`notifier`", |month| &month.notifications),

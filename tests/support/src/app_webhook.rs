@@ -31,6 +31,9 @@ impl Received {
     }
 }
 
+/// Status, and the value of `Location` if there is one.
+type CannedResponse = (u16, Option<String>);
+
 /// An app's webhook that responds with 204 unless a test queued another response. Unlike the demo app it
 /// accepts timestamps of an advanced clock.
 #[derive(Debug)]
@@ -38,14 +41,14 @@ pub struct AppWebhook {
     /// For `AppWebhookUrl`.
     pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
-    responses: Arc<Mutex<VecDeque<(u16, Option<String>)>>>,
+    responses: Arc<Mutex<VecDeque<CannedResponse>>>,
 }
 
 impl AppWebhook {
     /// Starts one on a free port.
     pub async fn start() -> Self {
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
-        let responses: Arc<Mutex<VecDeque<(u16, Option<String>)>>> = Arc::default();
+        let responses: Arc<Mutex<VecDeque<CannedResponse>>> = Arc::default();
         let (log, queued) = (Arc::clone(&received), Arc::clone(&responses));
         let server = TestServer::start(Ipv4Addr::LOCALHOST, move |headers, body| {
             let header = |name| HeaderMap::get(&headers, name).unwrap().to_str().unwrap();

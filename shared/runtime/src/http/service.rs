@@ -53,7 +53,7 @@ where
     F: Future<Output = Response<Body>> + Send,
 {
     tokio::task::spawn_blocking(preload_tls_roots);
-    lambda_http::lambda_runtime::run(service(handle)).await
+    lambda_runtime::run(service(handle)).await
 }
 
 /// The function as a Lambda service: an API Gateway event in, an API Gateway response out.
