@@ -90,7 +90,7 @@ mod tests {
             kind: "recording.stored".into(),
             timestamp: Timestamp::UNIX_EPOCH,
             received_at: Timestamp::UNIX_EPOCH,
-            body: json!({"data": {"app_user_id": (if number % 2 == 0 { "alice" } else { "bob" })}}),
+            body: json!({"data": {"app_user_id": (if number.is_multiple_of(2) { "alice" } else { "bob" })}}),
         };
         for number in 0..MAX_NOTIFICATIONS + 10 {
             assert!(inbox.add(notification(number)));

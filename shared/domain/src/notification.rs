@@ -376,12 +376,12 @@ mod tests {
         let notification =
             RecordingNotification::Stored.render(&alice, &recording(101), 1, "bucket", now());
         let body: Value = serde_json::from_str(&notification.body).unwrap();
-        let recording = &body["data"]["recording"];
-        assert_eq!(recording["files"].as_array().unwrap().len(), 100);
+        let rendered = &body["data"]["recording"];
+        assert_eq!(rendered["files"].as_array().unwrap().len(), 100);
         assert_eq!(
             (
-                recording["files_truncated"].as_bool(),
-                recording["files_total"].as_u64()
+                rendered["files_truncated"].as_bool(),
+                rendered["files_total"].as_u64()
             ),
             (Some(true), Some(101))
         );

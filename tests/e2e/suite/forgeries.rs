@@ -1,6 +1,6 @@
 //! Forgeries over HTTP: none is accepted, and none affects the genuine value. `tests/fuzz` makes many more.
 
-use fuzz::mutation::{Random, bent};
+use fuzz::mutation::{Random, mutate};
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
 use support::{Browser, System};
@@ -15,7 +15,7 @@ const COOKIE: &str = "__Host-reelay-connect";
 /// A forgery that an HTTP header can carry: printable ASCII, different from the genuine values after trimming.
 fn sendable(random: &mut Random, good: &str, other: &str) -> String {
     loop {
-        let forged = bent(random, good, other);
+        let forged = mutate(random, good, other);
         let trimmed = forged.trim();
         let plain = forged.bytes().all(|b| (b' '..=b'~').contains(&b));
         if plain && trimmed != good && trimmed != other {
@@ -39,7 +39,7 @@ async fn forged_state_completes_no_link() {
     let [(mut alice, callback), (_, hers)] = two_flows(&system).await;
     let (good, other) = (parameter(&callback, "state"), parameter(&hers, "state"));
     for _ in 0..FORGERIES {
-        let forged = bent(&mut random, &good, &other);
+        let forged = mutate(&mut random, &good, &other);
         let visit = alice
             .visit(&with_parameter(&callback, "state", &forged))
             .await;
@@ -93,7 +93,7 @@ async fn forged_claim_activates_no_link() {
     let good = alice.visit(&callback).await.claim();
     let other = mallory.visit(&hers).await.claim();
     for _ in 0..FORGERIES {
-        let forged = bent(&mut random, &good, &other);
+        let forged = mutate(&mut random, &good, &other);
         let answer = system.app.confirm("alice", &forged).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
@@ -121,7 +121,7 @@ async fn forged_tokens_are_rejected() {
         } else {
             [&api, &connect]
         };
-        let forged = bent(&mut random, &connect, others[0]);
+        let forged = mutate(&mut random, &connect, others[0]);
         let visit = browser.visit(&app.connect_url(&forged)).await;
         assert_eq!(visit.error_page(), "connect_token_invalid", "{forged:?}");
 
@@ -166,7 +166,7 @@ async fn forged_webhook_is_not_queued() {
             1 => (
                 time.clone(),
                 good.clone(),
-                bent(&mut random, &body, &other_body),
+                mutate(&mut random, &body, &other_body),
             ),
             _ => (
                 time.clone(),
