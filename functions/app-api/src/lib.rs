@@ -143,17 +143,12 @@ impl AppApi {
                 let links = self.links.visible_links(&user).await?;
                 Ok(response::json(
                     StatusCode::OK,
-                    &Links {
-                        links: links.iter().map(|link| link.view()).collect(),
-                    },
+                    &Links { links: links.iter().map(|link| link.view()).collect() },
                 ))
             }
             Route::Link(id) => self.disconnect(&user, id).await,
             Route::Backfill => self.backfill(&user, request.body()).await,
-            Route::Recordings => {
-                self.list_recordings(&user, &Query::from_request(request))
-                    .await
-            }
+            Route::Recordings => self.list_recordings(&user, &Query::from_request(request)).await,
             Route::Recording(id) => self.recording(&user, &id).await,
             Route::Download(id) => self.download(&user, &id).await,
         }

@@ -50,27 +50,17 @@ impl AppApi {
             .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
         let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
         let now = self.clock.now();
-        let item = self
-            .sessions
-            .find_claim(&claim, now)
-            .await?
-            .ok_or(Problem::ClaimExpired)?;
+        let item = self.sessions.find_claim(&claim, now).await?.ok_or(Problem::ClaimExpired)?;
         if item.app_user != *user {
             // The claim has leaked to another user.
             self.sessions.invalidate_claim(&claim).await?;
             return Err(Problem::ClaimBelongsToAnotherUser.into());
         }
         let zoom_user = item.zoom_user.clone();
-        match self
-            .links
-            .confirm(&self.sessions, &claim, item, now)
-            .await?
-        {
+        match self.links.confirm(&self.sessions, &claim, item, now).await? {
             Confirmation::Expired => Err(Problem::ClaimExpired.into()),
             Confirmation::Active(link, outbox) => {
-                self.links
-                    .publish_outbox(&self.notifications, &zoom_user, &outbox)
-                    .await?;
+                self.links.publish_outbox(&self.notifications, &zoom_user, &outbox).await?;
                 self.backfill_activation_window(&link, now).await?;
                 Ok(response::json(StatusCode::OK, &link.view()))
             }
@@ -85,11 +75,8 @@ impl AppApi {
     ) -> Result<(), ApiError> {
         let days = SignedDuration::from_hours(24)
             .saturating_mul(i32::try_from(self.backfill_days).unwrap_or(i32::MAX));
-        let since = now
-            .checked_sub(days.max(MIN_ACTIVATION_BACKFILL))
-            .unwrap_or(now);
-        self.enqueue_backfill(&link.zoom_user, utc_date(since), utc_date(now))
-            .await
+        let since = now.checked_sub(days.max(MIN_ACTIVATION_BACKFILL)).unwrap_or(now);
+        self.enqueue_backfill(&link.zoom_user, utc_date(since), utc_date(now)).await
     }
 
     /// Removes a link. 204 also if it has been removed before; another user's link is not found.
@@ -98,28 +85,17 @@ impl AppApi {
         user: &AppUserId,
         id: Option<LinkId>,
     ) -> Result<Response<Body>, ApiError> {
-        let id = id
-            .filter(|id| id.belongs_to(user))
-            .ok_or(Problem::LinkNotFound)?;
+        let id = id.filter(|id| id.belongs_to(user)).ok_or(Problem::LinkNotFound)?;
         let links = self.links.visible_links(user).await?;
         if let Some(link) = links.into_iter().find(|link| link.id == id) {
             let revoke = JobMessage {
                 v: SchemaV1,
-                job: Job::RevokeGrant {
-                    zoom_user: link.zoom_user.clone(),
-                },
+                job: Job::RevokeGrant { zoom_user: link.zoom_user.clone() },
             };
             let tenant = link.zoom_user.account_id.as_str();
-            self.jobs
-                .send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS)
-                .await?;
-            let change = GrantChange::Disconnect {
-                app_user: user.clone(),
-            };
-            let changed = self
-                .links
-                .change(&link.zoom_user, &change, self.clock.now())
-                .await?;
+            self.jobs.send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS).await?;
+            let change = GrantChange::Disconnect { app_user: user.clone() };
+            let changed = self.links.change(&link.zoom_user, &change, self.clock.now()).await?;
             if changed.after.grant == Some(GrantStatus::Revoking) {
                 self.jobs.send(&revoke, tenant).await?;
             }
@@ -151,10 +127,7 @@ impl AppApi {
         for link in self.links.visible_links(user).await? {
             self.enqueue_backfill(&link.zoom_user, from, to).await?;
         }
-        Ok(response::json(
-            StatusCode::ACCEPTED,
-            &json!({"status": "accepted"}),
-        ))
+        Ok(response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"})))
     }
 
     async fn enqueue_backfill(
@@ -163,16 +136,9 @@ impl AppApi {
         from: Date,
         to: Date,
     ) -> Result<(), ApiError> {
-        let job = Job::Backfill {
-            zoom_user: zoom_user.clone(),
-            from,
-            to,
-        };
+        let job = Job::Backfill { zoom_user: zoom_user.clone(), from, to };
         let message = JobMessage { v: SchemaV1, job };
-        Ok(self
-            .jobs
-            .send(&message, zoom_user.account_id.as_str())
-            .await?)
+        Ok(self.jobs.send(&message, zoom_user.account_id.as_str()).await?)
     }
 }
 

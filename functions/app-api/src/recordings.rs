@@ -55,23 +55,15 @@ impl AppApi {
 
         let last = found.last().filter(|_| more).cloned();
         let next_cursor = match last {
-            Some(position) => Some(cursor::encode(
-                &self.state_key.versions().await?,
-                user,
-                &position,
-            )),
+            Some(position) => {
+                Some(cursor::encode(&self.state_key.versions().await?, user, &position))
+            }
             None => None,
         };
         let recordings =
             try_join_all(found.into_iter().map(|position| self.view(position))).await?;
         let recordings = recordings.into_iter().flatten().collect();
-        Ok(response::json(
-            StatusCode::OK,
-            &Page {
-                recordings,
-                next_cursor,
-            },
-        ))
+        Ok(response::json(StatusCode::OK, &Page { recordings, next_cursor }))
     }
 
     /// Shows a recording, with presigned URLs for its stored files.
@@ -83,11 +75,7 @@ impl AppApi {
         let loaded = self.find(user, id).await?;
         let mut view = loaded.recording().view(self.bucket.name());
         let expires_at = self.url_expiry();
-        for file in view
-            .files
-            .iter_mut()
-            .filter(|file| file.status == FileStatus::Stored)
-        {
+        for file in view.files.iter_mut().filter(|file| file.status == FileStatus::Stored) {
             let Some(key) = &file.key else { continue };
             // Presigned URLs appear only in this response, never in logs or notifications.
             file.url = Some((&self.bucket.presigned_url(key).await?).into());
@@ -105,9 +93,7 @@ impl AppApi {
         let loaded = self.find(user, id).await?;
         let recording = RecordingId::from_uuid(&loaded.item.metadata.meeting_uuid);
         let now = self.clock.now();
-        self.recordings
-            .request(&loaded.zoom_user, &recording, now)
-            .await?;
+        self.recordings.request(&loaded.zoom_user, &recording, now).await?;
         let mut messages = Vec::new();
         for file in &loaded.files {
             let key = FileKey {
@@ -119,31 +105,20 @@ impl AppApi {
                 FileStatus::Queued => true,
                 FileStatus::Failed => self.recordings.requeue_failed(&key, None, now).await?,
                 // With an expired lease its message may be lost.
-                FileStatus::Transferring => file
-                    .lease_until
-                    .is_none_or(|until| until < now.as_millisecond()),
+                FileStatus::Transferring => {
+                    file.lease_until.is_none_or(|until| until < now.as_millisecond())
+                }
                 FileStatus::Stored | FileStatus::Skipped => false,
             };
             if wanted {
-                let FileKey {
-                    zoom_user,
-                    recording,
-                    file,
-                } = key;
+                let FileKey { zoom_user, recording, file } = key;
                 messages.push(DownloadMessage::new(zoom_user, recording, file));
             }
         }
-        self.downloads
-            .send_all(&messages, loaded.zoom_user.account_id.as_str())
-            .await?;
+        self.downloads.send_all(&messages, loaded.zoom_user.account_id.as_str()).await?;
         let sent = messages.iter().map(|message| &message.file_id);
-        self.recordings
-            .mark_sent(&loaded.zoom_user, &recording, sent)
-            .await?;
-        Ok(response::json(
-            StatusCode::ACCEPTED,
-            &json!({"status": "accepted"}),
-        ))
+        self.recordings.mark_sent(&loaded.zoom_user, &recording, sent).await?;
+        Ok(response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"})))
     }
 
     /// Finds a recording among those of the user's linked Zoom users.
@@ -175,21 +150,12 @@ impl AppApi {
     ) -> Result<Vec<Position>, ApiError> {
         let items = self.recordings.newest(&zoom_user, after, limit).await?;
         let zoom_user = zoom_user.key();
-        let position = |start_order| Position {
-            start_order,
-            zoom_user: zoom_user.clone(),
-        };
-        Ok(items
-            .into_iter()
-            .map(|item| position(item.start_order))
-            .collect())
+        let position = |start_order| Position { start_order, zoom_user: zoom_user.clone() };
+        Ok(items.into_iter().map(|item| position(item.start_order)).collect())
     }
 
     async fn view(&self, position: Position) -> Result<Option<RecordingView>, ApiError> {
-        let id = position
-            .start_order
-            .split_once('#')
-            .and_then(|(_, id)| id.parse().ok());
+        let id = position.start_order.split_once('#').and_then(|(_, id)| id.parse().ok());
         let (Some(id), Ok(zoom_user)) = (id, ZoomUser::from_key(&position.zoom_user)) else {
             return Ok(None);
         };
@@ -207,11 +173,7 @@ impl AppApi {
 
     fn url_expiry(&self) -> Timestamp {
         let lifetime = Duration::from_secs(PRESIGNED_URL_TTL.as_secs());
-        let at = self
-            .clock
-            .now()
-            .checked_add(lifetime)
-            .unwrap_or(Timestamp::MAX);
+        let at = self.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX);
         Timestamp::from_second(at.as_second()).unwrap_or(at)
     }
 }

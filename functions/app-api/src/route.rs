@@ -69,20 +69,12 @@ mod tests {
         let parse = |method: Method, path: &str| Route::parse(&method, path);
         for (method, path, route) in [
             (Method::GET, "/v1/links", Ok(Route::Links)),
-            (
-                Method::GET,
-                "/zoomverify/verifyzoom.html",
-                Ok(Route::Verification),
-            ),
+            (Method::GET, "/zoomverify/verifyzoom.html", Ok(Route::Verification)),
             (Method::POST, "/v1/links", Err(NoRoute::Method("GET"))),
             (Method::GET, "/v1/links/x", Err(NoRoute::Method("DELETE"))),
             (Method::GET, "/v1/backfill", Err(NoRoute::Method("POST"))),
             (Method::POST, "/v1/links/confirm", Ok(Route::ConfirmLink)),
-            (
-                Method::GET,
-                "/v1/recordings/a%2Fb",
-                Ok(Route::Recording(None)),
-            ),
+            (Method::GET, "/v1/recordings/a%2Fb", Ok(Route::Recording(None))),
         ] {
             assert_eq!(parse(method, path), route, "{path}");
         }

@@ -27,9 +27,7 @@ impl EventProcessor {
                 }],
                 // Batch events name no host; the table knows the hosts of a known meeting.
                 None => {
-                    self.recordings
-                        .hosts_of_meeting(&changed.account_id, &meeting.uuid)
-                        .await?
+                    self.recordings.hosts_of_meeting(&changed.account_id, &meeting.uuid).await?
                 }
             };
             for host in &hosts {
@@ -59,24 +57,13 @@ impl EventProcessor {
             metrics::count(Metric::EventsIgnored, "unknown_recording");
             return Ok(false);
         };
-        let is_removal = matches!(
-            changed.change,
-            RecordingChange::Trashed | RecordingChange::Deleted
-        );
-        if is_removal
-            && loaded
-                .files
-                .iter()
-                .any(|file| meeting.omits(&file.metadata))
-        {
+        let is_removal =
+            matches!(changed.change, RecordingChange::Trashed | RecordingChange::Deleted);
+        if is_removal && loaded.files.iter().any(|file| meeting.omits(&file.metadata)) {
             metrics::count(Metric::EventsIgnored, "part_of_a_recording");
             return Ok(false);
         }
-        if !self
-            .recordings
-            .change(host, &id, &changed.change, changed.event_ts)
-            .await?
-        {
+        if !self.recordings.change(host, &id, &changed.change, changed.event_ts).await? {
             metrics::count(Metric::EventsIgnored, "older_change");
             return Ok(true);
         }
@@ -86,9 +73,7 @@ impl EventProcessor {
             change: changed.change.clone(),
             event_ts: changed.event_ts,
         };
-        self.outbox
-            .publish(&self.recordings, host, &id, &fact, &app_users)
-            .await?;
+        self.outbox.publish(&self.recordings, host, &id, &fact, &app_users).await?;
         Ok(true)
     }
 }

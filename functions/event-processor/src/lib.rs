@@ -93,9 +93,7 @@ impl EventProcessor {
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<EventMessage>| async move {
-                let EventMessage {
-                    body, received_at, ..
-                } = delivery.message;
+                let EventMessage { body, received_at, .. } = delivery.message;
                 self.process(&body, received_at).await.map_err(Retry::new)
             })
             .await
@@ -126,10 +124,7 @@ impl EventProcessor {
         event: &Value,
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
-        let name = event
-            .get("event")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = event.get("event").and_then(Value::as_str).unwrap_or_default();
         match EventKind::from_name(name) {
             EventKind::FilesCompleted => {
                 let event = FilesCompleted::parse(event)?;
@@ -148,14 +143,9 @@ impl EventProcessor {
     /// earlier grant.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
-        let job = Job::VerifyDeauthorization {
-            zoom_user: event.zoom_user,
-            client_id: event.client_id,
-        };
-        Ok(self
-            .jobs
-            .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
-            .await?)
+        let job =
+            Job::VerifyDeauthorization { zoom_user: event.zoom_user, client_id: event.client_id };
+        Ok(self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant.as_str()).await?)
     }
 
     async fn files_completed(
@@ -187,11 +177,7 @@ impl EventProcessor {
                 };
                 let item = FileItem {
                     metadata,
-                    status: if skip.is_some() {
-                        FileStatus::Skipped
-                    } else {
-                        FileStatus::Queued
-                    },
+                    status: if skip.is_some() { FileStatus::Skipped } else { FileStatus::Queued },
                     reason: skip.map(str::to_owned),
                     bytes_stored: 0,
                     key: None,
@@ -228,12 +214,9 @@ impl EventProcessor {
         }
         if self.automatic || known.as_ref().is_some_and(|item| item.requested) {
             let sent = known.map(|item| item.sent).unwrap_or_default();
-            let unsent: Vec<FileKey> = to_fetch
-                .into_iter()
-                .filter(|key| !sent.contains(&key.file))
-                .collect();
-            self.enqueue_downloads(&event.host, &recording_id, &unsent)
-                .await?;
+            let unsent: Vec<FileKey> =
+                to_fetch.into_iter().filter(|key| !sent.contains(&key.file)).collect();
+            self.enqueue_downloads(&event.host, &recording_id, &unsent).await?;
         }
         Ok(())
     }
@@ -244,9 +227,7 @@ impl EventProcessor {
         for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
             let job = Job::MaintainGrant { zoom_user };
-            self.jobs
-                .send(&JobMessage { v: SchemaV1, job }, tenant.as_str())
-                .await?;
+            self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant.as_str()).await?;
         }
         Ok(())
     }
@@ -258,12 +239,7 @@ impl EventProcessor {
     ) -> Result<Option<RecordingItem>, AwsError> {
         let added = self
             .recordings
-            .add_recording(
-                &event.host,
-                &event.recording,
-                event.event_ts,
-                self.automatic,
-            )
+            .add_recording(&event.host, &event.recording, event.event_ts, self.automatic)
             .await?;
         match added {
             AddOutcome::AddOutcome => Ok(None),
@@ -303,23 +279,17 @@ impl EventProcessor {
         match (known.status, fresher) {
             (FileStatus::Queued, _) => {
                 if let Some(source) = fresher {
-                    self.recordings
-                        .update_source(&key, source, event_ts, now)
-                        .await?;
+                    self.recordings.update_source(&key, source, event_ts, now).await?;
                 }
                 Ok(Some(key))
             }
             (FileStatus::Transferring, Some(source)) => {
-                self.recordings
-                    .update_source(&key, source, event_ts, now)
-                    .await?;
+                self.recordings.update_source(&key, source, event_ts, now).await?;
                 Ok(None)
             }
             (FileStatus::Failed, Some(source)) => {
-                let queued = self
-                    .recordings
-                    .requeue_failed(&key, Some((source, event_ts)), now)
-                    .await?;
+                let queued =
+                    self.recordings.requeue_failed(&key, Some((source, event_ts)), now).await?;
                 if queued {
                     // Its id is in `sent` already, so the caller would not send it.
                     self.enqueue_downloads(
@@ -351,11 +321,7 @@ impl EventProcessor {
             .iter()
             .map(|key| DownloadMessage::new(host.clone(), recording.clone(), key.file.clone()))
             .collect();
-        self.downloads
-            .send_all(&messages, host.account_id.as_str())
-            .await?;
-        self.recordings
-            .mark_sent(host, recording, keys.iter().map(|key| &key.file))
-            .await
+        self.downloads.send_all(&messages, host.account_id.as_str()).await?;
+        self.recordings.mark_sent(host, recording, keys.iter().map(|key| &key.file)).await
     }
 }

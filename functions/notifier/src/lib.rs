@@ -46,9 +46,7 @@ struct AppWebhook {
 
 impl fmt::Debug for AppWebhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppWebhook")
-            .field("host", &self.url.host_str())
-            .finish_non_exhaustive()
+        f.debug_struct("AppWebhook").field("host", &self.url.host_str()).finish_non_exhaustive()
     }
 }
 
@@ -92,14 +90,10 @@ impl Notifier {
     /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let webhook = variables
-            .optional("APP_WEBHOOK_URL")
-            .map(AppWebhook::new)
-            .transpose()?;
-        let bus = variables.optional("EVENT_BUS_NAME").map(|name| EventBus {
-            client: environment.eventbridge(),
-            name: name.to_owned(),
-        });
+        let webhook = variables.optional("APP_WEBHOOK_URL").map(AppWebhook::new).transpose()?;
+        let bus = variables
+            .optional("EVENT_BUS_NAME")
+            .map(|name| EventBus { client: environment.eventbridge(), name: name.to_owned() });
         Ok(Self {
             consumer: Consumer::new(environment)?,
             own_queue: Queue::from_env(environment, "QUEUE_URL")?,
@@ -112,17 +106,11 @@ impl Notifier {
 
     /// Processes a batch of notifications.
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
-        self.consumer
-            .process(batch, |delivery| self.notify(delivery))
-            .await
+        self.consumer.process(batch, |delivery| self.notify(delivery)).await
     }
 
     async fn notify(&self, delivery: Delivery<NotificationMessage>) -> Result<(), Retry> {
-        let NotificationMessage {
-            notification,
-            destination,
-            ..
-        } = delivery.message;
+        let NotificationMessage { notification, destination, .. } = delivery.message;
         if let (Destination::All, Some(bus)) = (destination, &self.bus) {
             bus.put(&notification).await.map_err(Retry::new)?;
         }
@@ -142,10 +130,7 @@ impl Notifier {
                     notification,
                     destination: Destination::Webhook,
                 };
-                self.own_queue
-                    .send(&retry, SOURCE)
-                    .await
-                    .map_err(Retry::new)
+                self.own_queue.send(&retry, SOURCE).await.map_err(Retry::new)
             }
             _ => Err(Retry::new(error)),
         }
@@ -212,11 +197,7 @@ impl EventBus {
             .await
             .map_err(|error| AwsError::from_sdk("PutEvents", &error))?;
         // The call succeeds even if the event was rejected.
-        match response
-            .entries()
-            .iter()
-            .find_map(|entry| entry.error_code())
-        {
+        match response.entries().iter().find_map(|entry| entry.error_code()) {
             None => Ok(()),
             Some(code) => Err(NotifyError::Bus(code.to_owned())),
         }

@@ -93,17 +93,13 @@ enum AuthorizationResponse<'a> {
 
 impl<'a> AuthorizationResponse<'a> {
     fn parse(query: &'a Query) -> Result<Self, CallbackError> {
-        let (code, state, error) = (
-            query.single("code")?,
-            query.single("state")?,
-            query.single("error")?,
-        );
+        let (code, state, error) =
+            (query.single("code")?, query.single("state")?, query.single("error")?);
         match (error, code, state) {
             (Some(_), _, state) => Ok(Self::Error { state }),
-            (None, Some(code), Some(state)) => Ok(Self::Code {
-                code: SecretString::from(code),
-                state,
-            }),
+            (None, Some(code), Some(state)) => {
+                Ok(Self::Code { code: SecretString::from(code), state })
+            }
             (None, Some(_), None) => Ok(Self::Install),
             (None, None, _) => Err(CallbackError::InvalidQuery),
         }
@@ -147,11 +143,7 @@ impl OauthCallback {
     async fn callback(&self, request: &Request) -> Result<Response<Body>, CallbackError> {
         let query = Query::from_request(request);
         let browser = BrowserSecret::from_cookies(
-            request
-                .headers()
-                .get_all(COOKIE)
-                .iter()
-                .filter_map(|value| value.to_str().ok()),
+            request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()),
         );
         match AuthorizationResponse::parse(&query)? {
             AuthorizationResponse::Install => match self.variables.optional("INSTALL_URL") {

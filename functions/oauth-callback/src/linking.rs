@@ -78,10 +78,7 @@ impl Obtained {
     fn new(pair: TokenPair, at: Timestamp) -> Self {
         let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
         Self {
-            tokens: Tokens {
-                access_token: pair.access_token,
-                refresh_token: pair.refresh_token,
-            },
+            tokens: Tokens { access_token: pair.access_token, refresh_token: pair.refresh_token },
             scope: pair.scope,
             at,
             access_expires_at: at.as_second() + expires_in,
@@ -108,22 +105,15 @@ impl OauthCallback {
             self.schedule_finish(&exchange),
             self.sessions.save_exchange(&exchange, &begun)
         )?;
-        let mut response = self
-            .zoom
-            .exchange_code(&credentials, code, &verifier, &session.redirect_uri)
-            .await;
+        let mut response =
+            self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
         // A rejected client leaves the code unused. The client secret may have been rotated since its read.
         if is_invalid_client(&response)
             && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
             response = self
                 .zoom
-                .exchange_code(
-                    &client_credentials(fresh),
-                    code,
-                    &verifier,
-                    &session.redirect_uri,
-                )
+                .exchange_code(&client_credentials(fresh), code, &verifier, &session.redirect_uri)
                 .await;
         }
         if let Err(ExchangeError::Rejected { .. }) = response
@@ -151,17 +141,13 @@ impl OauthCallback {
         exchange: &str,
         obtained: &Obtained,
     ) -> Result<Claim, LinkingError> {
-        let me = self
-            .zoom
-            .get_current_user(&obtained.tokens.access_token)
-            .await?;
+        let me = self.zoom.get_current_user(&obtained.tokens.access_token).await?;
         let missing = scope::missing(obtained.scope.as_deref());
         if !missing.is_empty() {
             // A pair without the needed scopes makes no link. It replaces the tokens of existing links; if
             // there are none, the finish job revokes it.
             if !self.links.snapshot(&me.user).await?.links.is_empty() {
-                self.store_consent(&me, obtained, exchange, session, None)
-                    .await?;
+                self.store_consent(&me, obtained, exchange, session, None).await?;
             }
             return Err(LinkingError::Scope(missing.join(" ")));
         }
@@ -173,12 +159,8 @@ impl OauthCallback {
             confirmed: false,
             expires_at: (obtained.at + claim::TTL).as_second(),
         };
-        let link = PendingLink {
-            claim: &claim,
-            claim_item: &claim_item,
-        };
-        self.store_consent(&me, obtained, exchange, session, Some(link))
-            .await?;
+        let link = PendingLink { claim: &claim, claim_item: &claim_item };
+        self.store_consent(&me, obtained, exchange, session, Some(link)).await?;
         Ok(claim)
     }
 
@@ -232,15 +214,10 @@ impl OauthCallback {
             begun_by: &session.app_user,
             link,
         };
-        let changed = self
-            .links
-            .store_consent(&self.sessions, &consent, self.clock.now())
-            .await?;
+        let changed = self.links.store_consent(&self.sessions, &consent, self.clock.now()).await?;
         // A failure does not fail the request: the finish job publishes what stays in the outbox.
-        if let Err(failure) = self
-            .links
-            .publish_outbox(&self.notifications, &me.user, &changed.outbox)
-            .await
+        if let Err(failure) =
+            self.links.publish_outbox(&self.notifications, &me.user, &changed.outbox).await
         {
             tracing::warn!(error = %failure, "notifications not published; they stay in the outbox");
         }
@@ -250,32 +227,19 @@ impl OauthCallback {
     /// Enqueues a delayed finish job before the exchange, so that an interrupted attempt is completed or
     /// cleaned up.
     async fn schedule_finish(&self, exchange: &str) -> Result<(), AwsError> {
-        self.jobs
-            .send_delayed(&finish_job(exchange), "connect", FINISH_DELAY_SECONDS)
-            .await
+        self.jobs.send_delayed(&finish_job(exchange), "connect", FINISH_DELAY_SECONDS).await
     }
 }
 
 fn finish_job(exchange: &str) -> JobMessage {
-    let job = Job::FinishConnect {
-        exchange: exchange.to_owned(),
-    };
+    let job = Job::FinishConnect { exchange: exchange.to_owned() };
     JobMessage { v: SchemaV1, job }
 }
 
 fn is_invalid_client(response: &Result<TokenPair, ExchangeError>) -> bool {
-    matches!(
-        response,
-        Err(ExchangeError::Rejected {
-            code: OAuthErrorCode::InvalidClient,
-            ..
-        })
-    )
+    matches!(response, Err(ExchangeError::Rejected { code: OAuthErrorCode::InvalidClient, .. }))
 }
 
 fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
-    ClientCredentials {
-        client_id: credentials.client_id,
-        client_secret: credentials.client_secret,
-    }
+    ClientCredentials { client_id: credentials.client_id, client_secret: credentials.client_secret }
 }

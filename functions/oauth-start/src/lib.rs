@@ -126,22 +126,16 @@ impl OauthStart {
                 None => Ok(false),
             }
         };
-        let (consumed, state_keys, credentials) = tokio::join!(
-            is_consumed,
-            self.state_key.versions(),
-            self.zoom_secret.credentials()
-        );
+        let (consumed, state_keys, credentials) =
+            tokio::join!(is_consumed, self.state_key.versions(), self.zoom_secret.credentials());
         if consumed? {
             return Err(ConnectError::TokenConsumed);
         }
         let (state_keys, credentials) = (state_keys?, credentials?);
 
         // A browser keeps an existing cookie, so that two tabs do not break each other.
-        let cookies = request
-            .headers()
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let cookies =
+            request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let browser = BrowserSecret::from_cookies(cookies)
             .unwrap_or_else(|| BrowserSecret::from_random(random::bytes()));
         let now = self.clock.now();
@@ -177,10 +171,7 @@ impl OauthStart {
     fn return_to(&self, token: &AppToken) -> Result<ReturnUrl, ConnectError> {
         match &token.return_to {
             None => Ok(self.return_urls.default_url()),
-            Some(wanted) => self
-                .return_urls
-                .allow(wanted)
-                .map_err(|_| ConnectError::ReturnTo),
+            Some(wanted) => self.return_urls.allow(wanted).map_err(|_| ConnectError::ReturnTo),
         }
     }
 }

@@ -67,19 +67,10 @@ impl Reconciler {
         next: Option<&str>,
     ) -> Result<RecordingsPage, JobError> {
         let token = self.grants.access_token(zoom_user).await?;
-        match self
-            .grants
-            .zoom()
-            .list_recordings(&token.token, from, to, next)
-            .await
-        {
+        match self.grants.zoom().list_recordings(&token.token, from, to, next).await {
             Err(ApiError::Unauthorized) => {
                 let token = self.grants.replace_token(zoom_user, &token).await?;
-                Ok(self
-                    .grants
-                    .zoom()
-                    .list_recordings(&token.token, from, to, next)
-                    .await?)
+                Ok(self.grants.zoom().list_recordings(&token.token, from, to, next).await?)
             }
             page => Ok(page?),
         }
@@ -96,14 +87,8 @@ impl Reconciler {
         let keys = self.queue_key.versions().await?;
         redact::redact(&mut event, &keys, random::bytes);
         let body = self.bucket.event_body(event).await?;
-        let message = EventMessage {
-            v: SchemaV1,
-            received_at: self.clock.now(),
-            body,
-        };
-        self.events
-            .send(&message, zoom_user.account_id.as_str())
-            .await?;
+        let message = EventMessage { v: SchemaV1, received_at: self.clock.now(), body };
+        self.events.send(&message, zoom_user.account_id.as_str()).await?;
         metrics::count(Metric::EventsAccepted, "backfill");
         Ok(())
     }

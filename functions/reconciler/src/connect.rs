@@ -10,10 +10,7 @@ impl Reconciler {
         };
         let app_user = item.app_user.clone();
         if let Some(zoom_user) = self.grants.finish_exchange(exchange, item).await? {
-            let is_pending = self
-                .grants
-                .expire_pending_link(&zoom_user, app_user)
-                .await?;
+            let is_pending = self.grants.expire_pending_link(&zoom_user, app_user).await?;
             if is_pending {
                 // This is the immediate job after a failure. The delayed one runs when the claim has expired,
                 // and needs the exchange to find the link.

@@ -56,10 +56,7 @@ impl Reconciler {
             return Ok(());
         };
         let requested = loaded.item.requested;
-        let unscheduled = loaded
-            .files
-            .into_iter()
-            .filter(|item| item.next_check.is_none());
+        let unscheduled = loaded.files.into_iter().filter(|item| item.next_check.is_none());
         let unscheduled = unscheduled.map(|item| {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
@@ -72,9 +69,7 @@ impl Reconciler {
         let checks = stream::iter(unscheduled)
             .map(|(key, item)| self.maintain_file(key, item, requested, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await?;
-        self.recordings
-            .mark_recording_checked(zoom_user, id, now)
-            .await
+        self.recordings.mark_recording_checked(zoom_user, id, now).await
     }
 
     /// Maintains a file, then schedules its next check. In this order, a crash in between repeats the
@@ -101,9 +96,7 @@ impl Reconciler {
                 key.recording.clone(),
                 key.file.clone(),
             );
-            self.downloads
-                .send(&message, key.zoom_user.account_id.as_str())
-                .await?;
+            self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
         }
         if maintenance.delete_source {
             metrics::count(Metric::SourcesExpired, "too_old");
@@ -111,25 +104,17 @@ impl Reconciler {
         if item.next_check.is_none() && maintenance.next_check_at.is_none() {
             return Ok(());
         }
-        self.recordings
-            .mark_checked(&key, &item, &maintenance)
-            .await
+        self.recordings.mark_checked(&key, &item, &maintenance).await
     }
 
     /// Aborts uploads older than [`ORPHANED_UPLOAD_AGE`] that no transfer will resume. The bucket's lifecycle
     /// rule would do so some days later.
     pub(crate) async fn abort_orphaned_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
-        let before = now
-            .checked_sub(ORPHANED_UPLOAD_AGE)
-            .unwrap_or(Timestamp::MIN);
+        let before = now.checked_sub(ORPHANED_UPLOAD_AGE).unwrap_or(Timestamp::MIN);
         for upload in self.bucket.uploads_started_before(before).await? {
             let item = match object_key::parse_file(&upload.key) {
                 Some((zoom_user, recording, file)) => {
-                    let key = FileKey {
-                        zoom_user,
-                        recording,
-                        file,
-                    };
+                    let key = FileKey { zoom_user, recording, file };
                     self.recordings.file(&key).await?
                 }
                 None => None,
@@ -151,7 +136,5 @@ impl Reconciler {
 async fn first_failure(
     checks: impl futures_util::Stream<Item = Result<(), AwsError>>,
 ) -> Result<(), AwsError> {
-    checks
-        .fold(Ok(()), |first, check| async move { first.and(check) })
-        .await
+    checks.fold(Ok(()), |first, check| async move { first.and(check) }).await
 }

@@ -86,21 +86,13 @@ impl Reconciler {
     async fn run_job(&self, job: Job) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
-            Job::VerifyDeauthorization {
-                zoom_user,
-                client_id,
-            } => {
-                self.verify_deauthorization(&zoom_user, client_id.as_deref())
-                    .await
+            Job::VerifyDeauthorization { zoom_user, client_id } => {
+                self.verify_deauthorization(&zoom_user, client_id.as_deref()).await
             }
             Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
             Job::MaintainGrant { zoom_user } => self.maintain_grant(&zoom_user).await,
             Job::RunMaintenance => self.run_maintenance().await,
-            Job::Backfill {
-                zoom_user,
-                from,
-                to,
-            } => self.backfill(&zoom_user, from, to).await,
+            Job::Backfill { zoom_user, from, to } => self.backfill(&zoom_user, from, to).await,
         }
     }
 
@@ -122,13 +114,7 @@ impl Reconciler {
         client_id: Option<&str>,
     ) -> Result<(), JobError> {
         if let Some(client_id) = client_id
-            && self
-                .grants
-                .credentials()
-                .await
-                .map_err(GrantError::from)?
-                .client_id
-                != client_id
+            && self.grants.credentials().await.map_err(GrantError::from)?.client_id != client_id
         {
             metrics::count(Metric::DeauthorizationsIgnored, "another_app");
             return Ok(());

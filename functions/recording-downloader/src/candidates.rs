@@ -29,12 +29,8 @@ pub(crate) async fn resolver(
         Some(source) => decrypt(context, meeting, source).await?,
         None => None,
     };
-    let listing = list(
-        Arc::clone(&context.grants),
-        key.zoom_user.clone(),
-        meeting.clone(),
-        key.file.clone(),
-    );
+    let listing =
+        list(Arc::clone(&context.grants), key.zoom_user.clone(), meeting.clone(), key.file.clone());
     let zoom = context.grants.zoom();
     let (hosts, settings) = (&context.hosts, &context.settings);
     Ok(SourceResolver::new(zoom, hosts, settings, event, listing))
@@ -58,11 +54,7 @@ async fn decrypt(
         tracing::warn!("source decryption failed; Zoom's API is called instead");
         return Ok(None);
     };
-    Ok(token.map(|token| Candidate {
-        url,
-        token,
-        kind: SourceKind::Webhook,
-    }))
+    Ok(token.map(|token| Candidate { url, token, kind: SourceKind::Webhook }))
 }
 
 /// Looks the file up in Zoom's API.
@@ -82,10 +74,7 @@ async fn list(
         token,
         kind: SourceKind::Rest,
     });
-    Ok(Listing {
-        candidates: candidates.collect(),
-        declared_size: listed.size,
-    })
+    Ok(Listing { candidates: candidates.collect(), declared_size: listed.size })
 }
 
 /// Requests the meeting's recordings. Also returns the access token that Zoom accepted.
@@ -95,10 +84,7 @@ async fn meeting_recordings(
     meeting: &MeetingUuid,
 ) -> Result<(AccessToken, MeetingRecordings), TransferError> {
     let request = |token: SecretString| async move {
-        grants
-            .zoom()
-            .get_meeting_recordings(&token, meeting, DOWNLOAD_TOKEN_TTL_SECONDS)
-            .await
+        grants.zoom().get_meeting_recordings(&token, meeting, DOWNLOAD_TOKEN_TTL_SECONDS).await
     };
     let mut access = grants.access_token(zoom_user).await?;
     let mut response = request(access.token.clone()).await;

@@ -31,10 +31,8 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let invalid = |name: &str, reason: String| ConfigError::Invalid {
-            name: name.to_owned(),
-            reason,
-        };
+        let invalid =
+            |name: &str, reason: String| ConfigError::Invalid { name: name.to_owned(), reason };
         let endpoints = Endpoints::parse(
             variables.required("ZOOM_OAUTH_URL")?,
             variables.required("ZOOM_API_URL")?,

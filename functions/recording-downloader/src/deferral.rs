@@ -26,10 +26,7 @@ const MAX_JITTER: Duration = Duration::from_secs(60);
 
 /// Number of attempts for the file, including this one.
 pub(crate) fn attempts(delivery: &Delivery<DownloadMessage>) -> u32 {
-    delivery
-        .message
-        .prior_attempts
-        .saturating_add(delivery.receive_count)
+    delivery.message.prior_attempts.saturating_add(delivery.receive_count)
 }
 
 /// Whether the file is not retried after this attempt.
@@ -44,10 +41,7 @@ pub(crate) fn is_exhausted(delivery: &Delivery<DownloadMessage>) -> bool {
 
 /// Has SQS redeliver the message without delay until it moves it to the dead-letter queue.
 pub(crate) fn until_dead_letter() -> Retry {
-    Retry {
-        reason: "file has no attempts left".to_owned(),
-        after: Some(Duration::ZERO),
-    }
+    Retry { reason: "file has no attempts left".to_owned(), after: Some(Duration::ZERO) }
 }
 
 /// Time until which the account is rate limited, if the file would be transferred now.
@@ -65,9 +59,9 @@ pub(crate) async fn not_before(
     let is_waiting = item.is_some_and(|item| match item.status {
         FileStatus::Queued => true,
         // The lease may belong to this message, which then must not be acknowledged.
-        FileStatus::Transferring => item
-            .lease_until
-            .is_none_or(|until| until < now.as_millisecond()),
+        FileStatus::Transferring => {
+            item.lease_until.is_none_or(|until| until < now.as_millisecond())
+        }
         FileStatus::Stored | FileStatus::Failed | FileStatus::Skipped => false,
     });
     Ok(is_waiting.then_some(until))
@@ -89,19 +83,14 @@ pub(crate) async fn defer(
     let [byte] = random::bytes::<1>();
     let seconds = i32::try_from(delay(wait, byte).as_secs()).unwrap_or(i32::MAX);
     let account = message.zoom_user.account_id.as_str();
-    context
-        .downloads
-        .send_delayed(&message, account, seconds)
-        .await
+    context.downloads.send_delayed(&message, account, seconds).await
 }
 
 /// Delay for a wait, with jitter from one random byte.
 fn delay(wait: Duration, random: u8) -> Duration {
     // SQS counts whole seconds, and a message that arrives early must wait again.
     let wait = Duration::from_secs(wait.as_secs() + 1);
-    let jitter = (wait / 8)
-        .min(MAX_JITTER)
-        .mul_f64(f64::from(random) / 255.0);
+    let jitter = (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0);
     (wait + jitter).min(MAX_DELAY)
 }
 

@@ -57,10 +57,7 @@ const DEFAULT_RATE_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
     /// SQS redelivers the message: after `after`, or with its own backoff.
-    Retry {
-        reason: &'static str,
-        after: Option<Duration>,
-    },
+    Retry { reason: &'static str, after: Option<Duration> },
     /// The file has failed.
     Fail { reason: &'static str },
     /// Another invocation holds the lease. Nothing is changed; the redelivery finds what it did.
@@ -81,10 +78,7 @@ pub(crate) struct Circumstances {
 pub(crate) fn of(error: &TransferError, circumstances: &Circumstances) -> Disposition {
     let now = circumstances.now;
     let fail = |reason| Disposition::Fail { reason };
-    let retry = |reason| Disposition::Retry {
-        reason,
-        after: None,
-    };
+    let retry = |reason| Disposition::Retry { reason, after: None };
     let rate_limited = |limit| Disposition::Retry {
         reason: "rate_limited",
         after: wait_until(limited_until(limit, now), now),
@@ -142,14 +136,9 @@ pub(crate) fn of(error: &TransferError, circumstances: &Circumstances) -> Dispos
 fn not_found(circumstances: &Circumstances) -> Disposition {
     match circumstances.zoom_state {
         ZoomState::Present if circumstances.attempts < MAX_NOT_FOUND_ATTEMPTS => {
-            Disposition::Retry {
-                reason: "not_found",
-                after: None,
-            }
+            Disposition::Retry { reason: "not_found", after: None }
         }
-        ZoomState::Present => Disposition::Fail {
-            reason: "not_found",
-        },
+        ZoomState::Present => Disposition::Fail { reason: "not_found" },
         ZoomState::Trashed => Disposition::Fail { reason: "trashed" },
         ZoomState::Deleted => Disposition::Fail { reason: "deleted" },
     }
@@ -215,10 +204,7 @@ mod tests {
     #[test]
     fn not_found_fails_after_attempts_or_event() {
         let error = TransferError::Download(DownloadError::NotFound);
-        let retry = Disposition::Retry {
-            reason: "not_found",
-            after: None,
-        };
+        let retry = Disposition::Retry { reason: "not_found", after: None };
         let fail = |reason| Disposition::Fail { reason };
         for (attempts, zoom_state, expected) in [
             (1, ZoomState::Present, retry),
@@ -227,16 +213,9 @@ mod tests {
             (1, ZoomState::Trashed, fail("trashed")),
             (1, ZoomState::Deleted, fail("deleted")),
         ] {
-            let circumstances = Circumstances {
-                attempts,
-                zoom_state,
-                now: at("2026-01-01T00:00:00Z"),
-            };
-            assert_eq!(
-                of(&error, &circumstances),
-                expected,
-                "{attempts} {zoom_state:?}"
-            );
+            let circumstances =
+                Circumstances { attempts, zoom_state, now: at("2026-01-01T00:00:00Z") };
+            assert_eq!(of(&error, &circumstances), expected, "{attempts} {zoom_state:?}");
         }
     }
 }

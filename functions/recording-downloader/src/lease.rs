@@ -27,13 +27,7 @@ impl<'a> Lease<'a> {
         owner: String,
         item: FileItem,
     ) -> Self {
-        Self {
-            recordings,
-            key,
-            owner,
-            upload: Mutex::new(item.upload.clone()),
-            item,
-        }
+        Self { recordings, key, owner, upload: Mutex::new(item.upload.clone()), item }
     }
 
     /// The upload in progress.

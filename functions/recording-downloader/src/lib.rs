@@ -37,18 +37,13 @@ impl RecordingDownloader {
     /// # Errors
     /// Returns [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self {
-            consumer: Consumer::new(environment)?,
-            context: Context::new(environment)?,
-        })
+        Ok(Self { consumer: Consumer::new(environment)?, context: Context::new(environment)? })
     }
 
     /// Processes a batch. The runtime ends the invocation at `deadline`.
     pub async fn handle(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
         self.consumer
-            .process(batch, |delivery| {
-                message::process(&self.context, delivery, deadline)
-            })
+            .process(batch, |delivery| message::process(&self.context, delivery, deadline))
             .await
     }
 }

@@ -35,13 +35,8 @@ pub(crate) async fn process(
         recording: message.recording_id.clone(),
         file: message.file_id.clone(),
     };
-    if let Some(until) = deferral::not_before(context, &key)
-        .await
-        .map_err(Retry::new)?
-    {
-        return deferral::defer(context, &delivery, until)
-            .await
-            .map_err(Retry::new);
+    if let Some(until) = deferral::not_before(context, &key).await.map_err(Retry::new)? {
+        return deferral::defer(context, &delivery, until).await.map_err(Retry::new);
     }
     // The message id lets a delivery distinguish its own earlier delivery from another message.
     let message_prefix = format!("{}#", delivery.message_id);
@@ -50,12 +45,7 @@ pub(crate) async fn process(
     let now = context.clock.now();
     let duration = deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-    match context
-        .recordings
-        .acquire_lease(&key, &owner, now, duration)
-        .await
-        .map_err(Retry::new)?
-    {
+    match context.recordings.acquire_lease(&key, &owner, now, duration).await.map_err(Retry::new)? {
         LeaseOutcome::Acquired(item) => {
             let lease = Lease::new(&context.recordings, key, owner, item);
             transfer(context, &delivery, &lease, deadline).await
@@ -74,9 +64,7 @@ pub(crate) async fn process(
         }
         // The invocation that finished the file may have ended before it published the notification.
         LeaseOutcome::AlreadyFinished(item) => {
-            publish::publish(context, &key, &item)
-                .await
-                .map_err(Retry::new)?;
+            publish::publish(context, &key, &item).await.map_err(Retry::new)?;
             if item.status == FileStatus::Failed && deferral::is_exhausted(&delivery) {
                 return Err(deferral::until_dead_letter());
             }
@@ -103,15 +91,7 @@ async fn transfer(
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
     let object = object::spec(key, &lease.item, &recording);
     let result = run(context, lease, &recording, &object, deadline).await;
-    settle::settle(
-        context,
-        delivery,
-        lease,
-        recording.zoom_state,
-        &object,
-        result,
-    )
-    .await
+    settle::settle(context, delivery, lease, recording.zoom_state, &object, result).await
 }
 
 async fn run(

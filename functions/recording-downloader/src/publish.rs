@@ -21,15 +21,7 @@ pub(crate) async fn publish(
     let app_users: Vec<AppUserId> = snapshot.app_users().cloned().collect();
     let send = async |notification: RecordingNotification| {
         let (table, outbox) = (&context.recordings, &context.outbox);
-        outbox
-            .publish(
-                table,
-                &key.zoom_user,
-                &key.recording,
-                &notification,
-                &app_users,
-            )
-            .await
+        outbox.publish(table, &key.zoom_user, &key.recording, &notification, &app_users).await
     };
     match item.status {
         FileStatus::Stored => {

@@ -54,10 +54,7 @@ pub(crate) async fn settle(
                 metrics::count(Metric::DownloadsRetried, reason);
                 lease.release_for_retry().await.map_err(Retry::new)?;
             }
-            Err(Retry {
-                reason: format!("{reason}: {error}"),
-                after,
-            })
+            Err(Retry { reason: format!("{reason}: {error}"), after })
         }
         Disposition::Fail { reason } => fail(context, lease, object, reason, &error).await,
     }
@@ -87,13 +84,8 @@ async fn publish_stored(context: &Context, lease: &Lease<'_>) -> Result<(), Retr
     if let Some(seconds) = lease.item.seconds_since_received(context.clock.now()) {
         metrics::seconds(Metric::WebhookToBucketSeconds, seconds);
     }
-    let item = FileItem {
-        status: FileStatus::Stored,
-        ..lease.item.clone()
-    };
-    publish::publish(context, &lease.key, &item)
-        .await
-        .map_err(Retry::new)
+    let item = FileItem { status: FileStatus::Stored, ..lease.item.clone() };
+    publish::publish(context, &lease.key, &item).await.map_err(Retry::new)
 }
 
 /// Continues the upload in a new message, so that a long transfer does not consume this message's attempts. If
@@ -108,10 +100,7 @@ async fn continue_in_new_message(
     metrics::count(Metric::DownloadsContinued, "deadline");
     tracing::info!(recording = %key.recording, file = %key.file, uploaded_bytes, "download continued in a new invocation");
     lease.release_for_continuation().await?;
-    let message = DownloadMessage {
-        prior_attempts: 0,
-        ..delivery.message.clone()
-    };
+    let message = DownloadMessage { prior_attempts: 0, ..delivery.message.clone() };
     let account = key.zoom_user.account_id.as_str();
     Ok(context.downloads.send(&message, account).await?)
 }
@@ -150,9 +139,7 @@ async fn fail(
         %error,
         "file transfer failed"
     );
-    end_as_failed(context, lease, object, reason)
-        .await
-        .map_err(Retry::new)
+    end_as_failed(context, lease, object, reason).await.map_err(Retry::new)
 }
 
 async fn end_as_failed(
@@ -163,10 +150,7 @@ async fn end_as_failed(
 ) -> Result<(), TransferError> {
     if let Some(upload) = lease.upload() {
         lease.verify_lease().await?;
-        let upload = OpenUpload {
-            key: object.key.clone(),
-            id: upload.id,
-        };
+        let upload = OpenUpload { key: object.key.clone(), id: upload.id };
         context.bucket.abort_upload(&upload).await?;
         lease.clear_upload().await?;
     }

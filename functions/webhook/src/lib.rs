@@ -96,16 +96,9 @@ impl Webhook {
     /// Reads both secrets while the runtime fetches the first event. A failure is reported with the event
     /// that needs the secret.
     pub async fn preload_secrets(&self) {
-        let secrets = async {
-            tokio::join!(
-                self.zoom_secret.webhook_secrets(),
-                self.queue_key.versions()
-            )
-        };
-        if tokio::time::timeout(PRELOAD_TIMEOUT, secrets)
-            .await
-            .is_err()
-        {
+        let secrets =
+            async { tokio::join!(self.zoom_secret.webhook_secrets(), self.queue_key.versions()) };
+        if tokio::time::timeout(PRELOAD_TIMEOUT, secrets).await.is_err() {
             tracing::info!("secret preload timed out");
         }
     }
@@ -180,11 +173,7 @@ impl Webhook {
             .and_then(|account| account.parse::<AccountId>().ok())
             .map_or_else(|| "unknown".to_owned(), String::from);
         let body = self.bucket.event_body(event).await?;
-        let message = EventMessage {
-            v: SchemaV1,
-            received_at: self.clock.now(),
-            body,
-        };
+        let message = EventMessage { v: SchemaV1, received_at: self.clock.now(), body };
         self.events.send(&message, &tenant).await
     }
 }
@@ -192,10 +181,8 @@ impl Webhook {
 /// Returns a header that must be present exactly once.
 fn single<'a>(request: &'a Request, name: &str) -> Result<&'a str, SignatureError> {
     let mut values = request.headers().get_all(name).iter();
-    let value = values
-        .next()
-        .and_then(|value| value.to_str().ok())
-        .ok_or(SignatureError::Malformed)?;
+    let value =
+        values.next().and_then(|value| value.to_str().ok()).ok_or(SignatureError::Malformed)?;
     if values.next().is_some() {
         return Err(SignatureError::Malformed);
     }

@@ -29,9 +29,7 @@ impl FromStr for AppUser {
     fn from_str(text: &str) -> Result<Self, InvalidAppUser> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&byte);
         let is_valid = (1..=128).contains(&text.len()) && text.bytes().all(is_allowed);
-        is_valid
-            .then(|| Self(text.to_owned()))
-            .ok_or(InvalidAppUser)
+        is_valid.then(|| Self(text.to_owned())).ok_or(InvalidAppUser)
     }
 }
 
@@ -47,12 +45,7 @@ mod tests {
 
     #[test]
     fn only_ids_that_reelay_accepts_are_valid() {
-        for id in [
-            "alice",
-            "auth0|12345",
-            "a.b_c~d@e:f+g=h-i",
-            &"x".repeat(128),
-        ] {
+        for id in ["alice", "auth0|12345", "a.b_c~d@e:f+g=h-i", &"x".repeat(128)] {
             assert!(id.parse::<AppUser>().is_ok(), "{id}");
         }
         for id in ["", "a b", "a/b", "<b>", "é", "a\n", &"x".repeat(129)] {

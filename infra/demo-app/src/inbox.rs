@@ -70,9 +70,7 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Notification>> {
         // Every change is one call, so a panic elsewhere leaves the queue complete.
-        self.notifications
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.notifications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

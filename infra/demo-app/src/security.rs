@@ -93,10 +93,7 @@ mod tests {
             ("origin", "null", false),
             ("accept", "*/*", true),
         ] {
-            let header = (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            let header = (HeaderName::from_static(name), HeaderValue::from_static(value));
             let actual = is_same_origin(&HeaderMap::from_iter([header]), &url.origin());
             assert_eq!(actual, expected, "{name}: {value}");
         }

@@ -169,9 +169,8 @@ fn router(app: &Arc<App>, port: u16, media_sources: &[String]) -> Result<Router,
     let https = app.public_url.scheme() == "https";
     // The claim in this page's URL must not reach another page through `Referer`.
     let no_referrer = HeaderValue::from_static("no-referrer");
-    let return_from_zoom = get(integrations::return_from_zoom).layer(
-        SetResponseHeaderLayer::overriding(REFERRER_POLICY, no_referrer),
-    );
+    let return_from_zoom = get(integrations::return_from_zoom)
+        .layer(SetResponseHeaderLayer::overriding(REFERRER_POLICY, no_referrer));
     let pages = Router::new()
         .route("/", get(home::show))
         .route("/sign-in", post(home::sign_in))
@@ -179,32 +178,17 @@ fn router(app: &Arc<App>, port: u16, media_sources: &[String]) -> Result<Router,
         .route(integrations::PATH, get(integrations::show))
         .route(integrations::CONNECT_PATH, get(integrations::connect))
         .route(RETURN_PATH, return_from_zoom)
-        .route(
-            "/settings/integrations/zoom/{link_id}/disconnect",
-            post(integrations::disconnect),
-        )
+        .route("/settings/integrations/zoom/{link_id}/disconnect", post(integrations::disconnect))
         .route("/recordings", get(recordings::list))
         .route("/recordings/{recording_id}", get(recordings::show))
-        .route(
-            "/recordings/{recording_id}/download",
-            post(recordings::download),
-        )
+        .route("/recordings/{recording_id}/download", post(recordings::download))
         .route("/notifications", get(notifications::show))
         .fallback(async || PageError::NotFound)
         .layer(session::layer(port, https))
-        .layer(from_fn_with_state(
-            Arc::clone(app),
-            security::restrict_origin,
-        ));
+        .layer(from_fn_with_state(Arc::clone(app), security::restrict_origin));
     let router = pages
-        .route(
-            "/assets/style.css",
-            get(([(CONTENT_TYPE, "text/css")], STYLE)),
-        )
-        .route(
-            "/assets/live.js",
-            get(([(CONTENT_TYPE, "text/javascript")], SCRIPT)),
-        )
+        .route("/assets/style.css", get(([(CONTENT_TYPE, "text/css")], STYLE)))
+        .route("/assets/live.js", get(([(CONTENT_TYPE, "text/javascript")], SCRIPT)))
         // Reelay calls this route, so it has neither a session nor an Origin check.
         .route(WEBHOOK_PATH, post(webhook::receive))
         .with_state(Arc::clone(app));

@@ -71,9 +71,7 @@ pub enum BrowserError {
 
 impl Default for Browser {
     fn default() -> Self {
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none());
+        let http = Client::builder().no_proxy().redirect(redirect::Policy::none());
         Self {
             http: http.build().expect("the TLS backend is compiled in"),
             cookies: BTreeMap::new(),
@@ -87,8 +85,7 @@ impl Browser {
     /// # Errors
     /// [`BrowserError::Unreachable`].
     pub async fn get(&mut self, url: &Url) -> Result<Page, BrowserError> {
-        self.send(url, self.http.request(Method::GET, url.clone()))
-            .await
+        self.send(url, self.http.request(Method::GET, url.clone())).await
     }
 
     /// Submits a form without following a redirect.
@@ -126,9 +123,7 @@ impl Browser {
                 Some(next) => url = next,
             }
         }
-        Err(BrowserError::TooManyRedirects {
-            url: without_query(&url),
-        })
+        Err(BrowserError::TooManyRedirects { url: without_query(&url) })
     }
 
     /// The cookies for a host name, by cookie name.
@@ -142,15 +137,10 @@ impl Browser {
             source: source.without_url(),
         };
         let jar = self.cookies(url.host_str().unwrap_or_default());
-        let cookies: Vec<String> = jar
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let request = if cookies.is_empty() {
-            request
-        } else {
-            request.header(COOKIE, cookies.join("; "))
-        };
+        let cookies: Vec<String> =
+            jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request =
+            if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
         let response = request.send().await.map_err(unreachable)?;
         for cookie in response.headers().get_all(SET_COOKIE) {
             let cookie = String::from_utf8_lossy(cookie.as_bytes());

@@ -56,11 +56,8 @@ const FUNCTIONS: [(&str, Construct); 8] = [
             .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
     }),
     ("recording-downloader", |environment| {
-        recording_downloader::RecordingDownloader::new(environment).map(|it| {
-            queue(it, |it, batch, deadline| {
-                Box::pin(it.handle(batch, deadline))
-            })
-        })
+        recording_downloader::RecordingDownloader::new(environment)
+            .map(|it| queue(it, |it, batch, deadline| Box::pin(it.handle(batch, deadline))))
     }),
     ("webhook", |environment| {
         webhook::Webhook::new(environment)
@@ -73,10 +70,7 @@ pub(crate) fn construct(
     binary: &str,
     environment: &Environment,
 ) -> Option<Result<Handler, ConfigError>> {
-    FUNCTIONS
-        .iter()
-        .find(|(name, _)| *name == binary)
-        .map(|(_, construct)| construct(environment))
+    FUNCTIONS.iter().find(|(name, _)| *name == binary).map(|(_, construct)| construct(environment))
 }
 
 type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>;

@@ -54,9 +54,7 @@ async fn main() -> ExitCode {
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
             .init(),
         Err(error) => {
-            print(&format!(
-                "error: RUST_LOG is not a list of target=level: {error}"
-            ));
+            print(&format!("error: RUST_LOG is not a list of target=level: {error}"));
             return ExitCode::FAILURE;
         }
     }
@@ -70,19 +68,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments {
-        port,
-        parameters,
-        zoom_url,
-        command,
-    } = arguments;
+    let Arguments { port, parameters, zoom_url, command } = arguments;
     let zoom = zoom_url.map_or_else(ZoomChoice::default, ZoomChoice::External);
-    let options = Options {
-        port,
-        parameters,
-        zoom,
-        ..Options::default()
-    };
+    let options = Options { port, parameters, zoom, ..Options::default() };
     match command {
         Some(Command::Demo) => demo::run(options).await,
         None => serve(options).await,
@@ -129,26 +117,19 @@ async fn stop_signal() -> anyhow::Result<()> {
         }
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c()
-        .await
-        .context("failed to listen for Ctrl-C")
+    tokio::signal::ctrl_c().await.context("failed to listen for Ctrl-C")
 }
 
 /// URLs and the next steps, for the user.
 fn overview(stack: &Stack) -> String {
     let mut lines = vec![String::new()];
     if let Some(app) = stack.demo_app() {
-        lines.push(format!(
-            "  Demo app        {}   sign in and press Connect Zoom",
-            app.url()
-        ));
+        lines.push(format!("  Demo app        {}   sign in and press Connect Zoom", app.url()));
         let listed = stack
             .function_environment("oauth-start")
             .and_then(|start| start.variables.optional("RETURN_URLS"));
         if !listed.is_some_and(|listed| {
-            listed
-                .split(',')
-                .any(|url| url.trim() == app.return_url().as_str())
+            listed.split(',').any(|url| url.trim() == app.return_url().as_str())
         }) {
             lines.push(format!(
                 "                  cannot connect: ReturnUrls does not list {}",
@@ -157,15 +138,10 @@ fn overview(stack: &Stack) -> String {
         }
     }
     if let Some(simulator) = stack.simulator() {
-        lines.push(format!(
-            "  Zoom simulator  {}   complete a recording",
-            simulator.url()
-        ));
+        lines.push(format!("  Zoom simulator  {}   complete a recording", simulator.url()));
     }
-    lines.push(format!(
-        "  Reelay          {}/   /_dev/config lists secrets and names",
-        stack.url()
-    ));
+    lines
+        .push(format!("  Reelay          {}/   /_dev/config lists secrets and names", stack.url()));
     lines.push("\n  No state is kept. Ctrl-C stops it.\n".to_owned());
     lines.join("\n")
 }
@@ -209,10 +185,7 @@ mod tests {
             "--zoom-url",
             "http://z:1",
         ]);
-        assert_eq!(
-            arguments.parameters,
-            [("A".into(), "b=c".into()), ("D".into(), String::new())]
-        );
+        assert_eq!(arguments.parameters, [("A".into(), "b=c".into()), ("D".into(), String::new())]);
         assert!(Arguments::try_parse_from(["reelay", "--param", "A"]).is_err());
         assert!(Arguments::try_parse_from(["reelay", "--zoom-url", "zoom"]).is_err());
         assert!(matches!(

@@ -24,16 +24,11 @@ pub(crate) fn pseudo_parameters() -> PseudoParameters {
 
 /// Derives a name from a logical id: `LinksTable` becomes `reelay-dev-links`.
 pub(crate) fn physical(logical: &str) -> String {
-    let base = ["Table", "Queue", "Bucket", "Function"]
-        .iter()
-        .find_map(|kind| logical.strip_suffix(kind));
+    let base =
+        ["Table", "Queue", "Bucket", "Function"].iter().find_map(|kind| logical.strip_suffix(kind));
     let mut name = STACK_NAME.to_owned();
     let mut after_lower = true;
-    for letter in base
-        .filter(|base| !base.is_empty())
-        .unwrap_or(logical)
-        .chars()
-    {
+    for letter in base.filter(|base| !base.is_empty()).unwrap_or(logical).chars() {
         if letter.is_ascii_uppercase() && after_lower {
             name.push('-');
         }

@@ -101,12 +101,7 @@ mod tests {
     fn only_rates_are_parsed() {
         assert_eq!(rate("rate(1 hour)"), Some(Duration::from_secs(3600)));
         assert_eq!(rate("rate(5 minutes)"), Some(Duration::from_secs(300)));
-        for other in [
-            "rate(0 hours)",
-            "cron(0 12 * * ? *)",
-            "rate(1 week)",
-            "1 hour",
-        ] {
+        for other in ["rate(0 hours)", "cron(0 12 * * ? *)", "rate(1 week)", "1 hour"] {
             assert_eq!(rate(other), None, "{other}");
         }
     }

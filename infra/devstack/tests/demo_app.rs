@@ -1,8 +1,5 @@
 //! The demo app inside a complete stack: real functions, the Zoom simulator and signed notifications.
-#![allow(
-    clippy::unwrap_used,
-    reason = "test support: a panic reports the failure"
-)]
+#![allow(clippy::unwrap_used, reason = "test support: a panic reports the failure")]
 
 use reelay_demo_app::{Bound, Config, DemoApp, RETURN_PATH, WEBHOOK_PATH};
 use reelay_devstack::{Browser, Options, Page, Stack};
@@ -20,14 +17,9 @@ async fn start() -> Stack {
 }
 
 async fn start_with(parameters: &[(&str, &str)]) -> Stack {
-    let parameters = parameters
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let options = Options {
-        poll: false,
-        parameters: parameters.collect(),
-        ..Options::default()
-    };
+    let parameters =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let options = Options { poll: false, parameters: parameters.collect(), ..Options::default() };
     Stack::start(options).await.unwrap()
 }
 
@@ -39,10 +31,7 @@ struct User {
 
 impl User {
     fn signed_out(app: &Url) -> Self {
-        Self {
-            browser: Browser::default(),
-            app: app.clone(),
-        }
+        Self { browser: Browser::default(), app: app.clone() }
     }
 
     async fn sign_in(app: &Url, name: &str) -> Self {
@@ -52,17 +41,11 @@ impl User {
     }
 
     async fn get(&mut self, path: &str) -> Page {
-        self.browser
-            .get(&self.app.join(path).unwrap())
-            .await
-            .unwrap()
+        self.browser.get(&self.app.join(path).unwrap()).await.unwrap()
     }
 
     async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Page {
-        self.browser
-            .post(&self.app.join(path).unwrap(), form)
-            .await
-            .unwrap()
+        self.browser.post(&self.app.join(path).unwrap(), form).await.unwrap()
     }
 
     /// Loads a page and follows redirects, with consent at Zoom on the way.
@@ -105,25 +88,16 @@ async fn alice(stack: &Stack) -> User {
 async fn linked(stack: &Stack) -> User {
     let mut alice = alice(stack).await;
     let page = alice.open(CONNECT).await;
-    assert!(
-        page.body.contains("Zoom is connected, as "),
-        "{}",
-        page.body
-    );
+    assert!(page.body.contains("Zoom is connected, as "), "{}", page.body);
     alice
 }
 
 /// Completes a recording at Zoom; the stack processes its event.
 async fn record(stack: &Stack, topic: &str, file_types: &[&str]) {
     let zoom = stack.simulator().unwrap().control();
-    let files = file_types
-        .iter()
-        .map(|file_type| NewFile::new(file_type, 20_000))
-        .collect();
-    let recording = NewRecording {
-        topic: Some(topic.into()),
-        ..NewRecording::of(ZOOM_USER).with_files(files)
-    };
+    let files = file_types.iter().map(|file_type| NewFile::new(file_type, 20_000)).collect();
+    let recording =
+        NewRecording { topic: Some(topic.into()), ..NewRecording::of(ZOOM_USER).with_files(files) };
     zoom.create_recording(recording).unwrap();
     zoom.wait_until_settled().await;
     stack.drain_without_pauses().await;
@@ -150,14 +124,7 @@ async fn connecting_ends_at_a_url_without_the_claim() {
         page.contains("Zoom is connected, as Ada") && page.contains("Zoom simulator"),
         "{page}"
     );
-    assert!(
-        !alice
-            .get(SETTINGS)
-            .await
-            .body
-            .contains("Zoom is connected, as"),
-        "shown twice"
-    );
+    assert!(!alice.get(SETTINGS).await.body.contains("Zoom is connected, as"), "shown twice");
 
     let (_, rest) = page.split_once(&format!("{SETTINGS}/zoom/")).unwrap();
     let (_, link) = rest.split_once("/zoom/").unwrap();
@@ -173,18 +140,12 @@ async fn claim_is_rejected_in_another_session() {
     let (mut mallory, mut victim) = (User::sign_in(app, "mallory").await, alice(&stack).await);
     let return_url = mallory.return_url().await;
     for (user, message) in [
-        (
-            &mut victim,
-            "A different user of this app started this connection",
-        ),
+        (&mut victim, "A different user of this app started this connection"),
         (&mut mallory, "not finished within ten minutes"),
     ] {
         user.browser.get(&return_url).await.unwrap();
         let page = user.get(SETTINGS).await.body;
-        assert!(
-            page.contains(message) && !page.contains("Disconnect"),
-            "{page}"
-        );
+        assert!(page.contains(message) && !page.contains("Disconnect"), "{page}");
     }
 }
 
@@ -195,14 +156,8 @@ async fn each_return_error_has_a_message() {
     for (query, message) in [
         ("?zoom_error=access_denied", "You did not give access"),
         ("?zoom_error=zoom_unavailable", "could not be reached"),
-        (
-            "?zoom_error=zoom_rejected_code",
-            "did not accept the sign-in",
-        ),
-        (
-            "?zoom_error=zoom_scope_missing",
-            "less access than recordings need",
-        ),
+        ("?zoom_error=zoom_rejected_code", "did not accept the sign-in"),
+        ("?zoom_error=zoom_scope_missing", "less access than recordings need"),
         ("?zoom_error=too_many_links", "Too many people"),
         ("?zoom_error=<b>call+0900</b>", "could not be connected"),
         ("?zoom_link=unknown", "not finished within ten minutes"),
@@ -210,14 +165,10 @@ async fn each_return_error_has_a_message() {
         ("", "was incomplete"),
     ] {
         let page = alice.open(&format!("{RETURN_PATH}{query}")).await.body;
-        assert!(
-            page.contains(message) && !page.contains("0900"),
-            "{query}: {page}"
-        );
+        assert!(page.contains(message) && !page.contains("0900"), "{query}: {page}");
     }
-    let redirect = User::signed_out(&alice.app)
-        .get(&format!("{RETURN_PATH}?zoom_link=secret"))
-        .await;
+    let redirect =
+        User::signed_out(&alice.app).get(&format!("{RETURN_PATH}?zoom_link=secret")).await;
     assert_eq!(redirect.location().unwrap(), alice.app);
 }
 
@@ -234,10 +185,7 @@ async fn recordings_are_listed_by_page() {
     let (_, next) = before.rsplit_once('"').unwrap();
     let second = alice.get(next).await.body;
     assert_eq!(second.matches("<article").count(), 1);
-    assert!(
-        second.contains("Newest") && !second.contains("Older"),
-        "{second}"
-    );
+    assert!(second.contains("Newest") && !second.contains("Older"), "{second}");
     let mut bob = User::sign_in(&alice.app, "bob").await;
     assert_eq!(bob.get(next).await.status, 404);
 }
@@ -248,10 +196,7 @@ async fn recording_is_downloaded_and_played() {
     let mut alice = linked(&stack).await;
     record(&stack, "<script>alert(1)</script>", &["MP4", "M4A"]).await;
     let list = alice.get("/recordings").await.body;
-    assert!(
-        list.contains("Found at Zoom") && list.contains("&lt;script&gt;alert(1)"),
-        "{list}"
-    );
+    assert!(list.contains("Found at Zoom") && list.contains("&lt;script&gt;alert(1)"), "{list}");
 
     let path = recording_path(&list);
     let page = alice.submit(&format!("{path}/download")).await;
@@ -265,13 +210,7 @@ async fn recording_is_downloaded_and_played() {
         let file = reqwest::get(url).await.unwrap();
         assert_eq!(file.content_length(), Some(20_000), "{element}");
     }
-    assert!(
-        alice
-            .get("/recordings")
-            .await
-            .body
-            .contains("1 of 1 recordings stored")
-    );
+    assert!(alice.get("/recordings").await.body.contains("1 of 1 recordings stored"));
 }
 
 #[tokio::test]
@@ -283,13 +222,8 @@ async fn failed_file_shows_its_reason() {
     record(&stack, "Weekly", &["MP4"]).await;
     let path = recording_path(&alice.get("/recordings").await.body);
     let page = alice.get(&path).await.body;
-    assert!(
-        page.contains(">Failed<") && page.contains("Download from Zoom"),
-        "{page}"
-    );
-    let (_, reason) = page
-        .split_once(">Failed</span></p><p class=\"muted\">")
-        .expect("a reason");
+    assert!(page.contains(">Failed<") && page.contains("Download from Zoom"), "{page}");
+    let (_, reason) = page.split_once(">Failed</span></p><p class=\"muted\">").expect("a reason");
     assert!(!reason.starts_with('<'), "{page}");
 }
 
@@ -299,11 +233,9 @@ async fn users_see_only_their_own_data() {
     let mut alice = linked(&stack).await;
     record(&stack, "Private", &["TIMELINE"]).await;
     let mut bob = User::sign_in(&alice.app, "bob").await;
-    for (path, data) in [
-        (SETTINGS, ZOOM_USER),
-        ("/recordings", "Private"),
-        ("/notifications", "Private"),
-    ] {
+    for (path, data) in
+        [(SETTINGS, ZOOM_USER), ("/recordings", "Private"), ("/notifications", "Private")]
+    {
         assert!(alice.get(path).await.body.contains(data), "{path}");
         assert!(!bob.get(path).await.body.contains(data), "{path}");
     }
@@ -312,10 +244,7 @@ async fn users_see_only_their_own_data() {
 
     let cookies = alice.browser.clone();
     alice.post("/sign-out", &[]).await;
-    let replay = User {
-        browser: cookies,
-        app: alice.app.clone(),
-    };
+    let replay = User { browser: cookies, app: alice.app.clone() };
     for mut user in [replay, User::signed_out(&alice.app)] {
         assert_eq!(user.get("/recordings").await.location().unwrap(), alice.app);
     }
@@ -329,10 +258,7 @@ async fn sign_in_renews_the_cookie_and_rejects_invalid_ids() {
     let before = user.browser.cookies("localhost").clone();
     let page = user.post("/sign-in", &[("user", "auth0|a+b")]).await;
     let cookie = page.headers["set-cookie"].to_str().unwrap();
-    assert!(
-        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
-        "{cookie}"
-    );
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     assert_ne!(user.browser.cookies("localhost"), &before);
 }
 
@@ -343,10 +269,7 @@ async fn pages_have_security_headers_and_reject_foreign_requests() {
     for path in [SETTINGS, "/nowhere", "/assets/live.js"] {
         let headers = alice.get(path).await.headers;
         let policy = headers["content-security-policy"].to_str().unwrap();
-        assert!(
-            policy.contains("default-src 'none'") && !policy.contains("unsafe"),
-            "{policy}"
-        );
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         let media = format!("media-src {};", stack.config().endpoints.s3);
         assert!(policy.contains(&media), "{policy}");
         for (name, value) in [
@@ -360,15 +283,11 @@ async fn pages_have_security_headers_and_reject_foreign_requests() {
     }
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let sign_in = alice.app.join("/sign-in").unwrap();
-    for (name, value, status) in [
-        ("origin", "http://localhost:1", 403),
-        ("host", "evil.example", 421),
-    ] {
-        let response = http
-            .post(sign_in.clone())
-            .header(name, value)
-            .form(&[("user", "bob")])
-            .send();
+    for (name, value, status) in
+        [("origin", "http://localhost:1", 403), ("host", "evil.example", 421)]
+    {
+        let response =
+            http.post(sign_in.clone()).header(name, value).form(&[("user", "bob")]).send();
         assert_eq!(response.await.unwrap().status(), status, "{name}");
     }
 }
@@ -385,16 +304,9 @@ async fn outage_is_explained() {
         media_sources: Vec::new(),
     });
     let app = app.await.unwrap();
-    let page = User::sign_in(app.url(), "alice")
-        .await
-        .get("/recordings")
-        .await;
+    let page = User::sign_in(app.url(), "alice").await.get("/recordings").await;
     assert_eq!(page.status, 502);
-    assert!(
-        page.body.contains("Please try again shortly"),
-        "{}",
-        page.body
-    );
+    assert!(page.body.contains("Please try again shortly"), "{}", page.body);
     let url = app.url().clone();
     app.shutdown().await;
     assert!(Browser::default().get(&url).await.is_err());
@@ -402,16 +314,8 @@ async fn outage_is_explained() {
 
 async fn send(app: &DemoApp, headers: &HeaderMap, body: &str) -> u16 {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = http
-        .post(app.url().join(WEBHOOK_PATH).unwrap())
-        .headers(headers.clone());
-    request
-        .body(body.to_owned())
-        .send()
-        .await
-        .unwrap()
-        .status()
-        .as_u16()
+    let request = http.post(app.url().join(WEBHOOK_PATH).unwrap()).headers(headers.clone());
+    request.body(body.to_owned()).send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
@@ -421,10 +325,7 @@ async fn only_notifications_with_a_valid_signature_are_accepted() {
     let secret = &stack.config().secrets.notification_secret;
     let sign = |secret: &str, id: &str, age: i64, body: &str| {
         let now = stack.clock().now().as_second() - age;
-        let signature = Webhook::new(secret)
-            .unwrap()
-            .sign(id, now, body.as_bytes())
-            .unwrap();
+        let signature = Webhook::new(secret).unwrap().sign(id, now, body.as_bytes()).unwrap();
         let headers = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", now.to_string()),
@@ -446,18 +347,8 @@ async fn only_notifications_with_a_valid_signature_are_accepted() {
         ("another secret", other.clone(), body, 401),
         ("too old", sign(secret, "msg_1", 301, body), body, 401),
         ("another id", other_id, body, 401),
-        (
-            "another body",
-            valid.clone(),
-            &body.replace("alice", "bobby"),
-            401,
-        ),
-        (
-            "not a notification",
-            sign(secret, "msg_1", 0, "[]"),
-            "[]",
-            400,
-        ),
+        ("another body", valid.clone(), &body.replace("alice", "bobby"), 401),
+        ("not a notification", sign(secret, "msg_1", 0, "[]"), "[]", 400),
     ] {
         assert_eq!(send(app, &headers, body).await, status, "{case}");
     }
@@ -472,14 +363,8 @@ async fn only_notifications_with_a_valid_signature_are_accepted() {
     }
     let received = app.received();
     assert_eq!(received.len(), 1);
-    assert_eq!(
-        (&*received[0].id, &*received[0].kind),
-        ("msg_1", "recording.stored")
-    );
+    assert_eq!((&*received[0].id, &*received[0].kind), ("msg_1", "recording.stored"));
     assert_eq!(received[0].timestamp.to_string(), "2026-01-01T10:02:03Z");
     let page = alice(&stack).await.get("/notifications").await.body;
-    assert!(
-        page.contains("msg_1") && page.contains("&lt;i&gt;Weekly"),
-        "{page}"
-    );
+    assert!(page.contains("msg_1") && page.contains("&lt;i&gt;Weekly"), "{page}");
 }

@@ -12,14 +12,7 @@ fn http() -> reqwest::Client {
 }
 
 async fn json(url: String) -> Value {
-    let text = http()
-        .get(url)
-        .send()
-        .await
-        .expect("an response")
-        .text()
-        .await
-        .expect("text");
+    let text = http().get(url).send().await.expect("an response").text().await.expect("text");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -58,41 +51,23 @@ async fn stack_starts_serves_and_stops() {
         "/endpoints/secretsmanager",
         "/endpoints/events",
     ] {
-        let value = config
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let value = config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         assert!(!value.is_empty(), "{pointer}");
         let is_url = pointer.starts_with("/queues") || pointer.starts_with("/endpoints");
-        assert_eq!(
-            value.starts_with("http://127.0.0.1:"),
-            is_url,
-            "{pointer} is {value}"
-        );
+        assert_eq!(value.starts_with("http://127.0.0.1:"), is_url, "{pointer} is {value}");
     }
-    let foreign = http()
-        .get(format!("{url}/_dev/config"))
-        .header("host", "evil.test")
-        .send()
-        .await
-        .unwrap();
+    let foreign =
+        http().get(format!("{url}/_dev/config")).header("host", "evil.test").send().await.unwrap();
     assert_eq!(foreign.status(), 421);
 
     // API Gateway's own responses.
     let response = http().get(format!("{url}/nowhere")).send().await.unwrap();
     assert_eq!(
-        (
-            response.status().as_u16(),
-            response.text().await.unwrap().as_str()
-        ),
+        (response.status().as_u16(), response.text().await.unwrap().as_str()),
         (404, r#"{"message":"Not Found"}"#)
     );
-    let response = http()
-        .post(format!("{url}/zoom/webhook"))
-        .body(vec![b' '; 11 << 20])
-        .send()
-        .await
-        .unwrap();
+    let response =
+        http().post(format!("{url}/zoom/webhook")).body(vec![b' '; 11 << 20]).send().await.unwrap();
     assert_eq!(response.status(), 413);
 
     assert_eq!(stack.outputs()["WebhookUrl"], format!("{url}/zoom/webhook"));
@@ -102,30 +77,13 @@ async fn stack_starts_serves_and_stops() {
 
 #[tokio::test]
 async fn two_stacks_run_in_one_process() {
-    let start = || {
-        Stack::start(Options {
-            poll: false,
-            demo_app: false,
-            ..with_return_url()
-        })
-    };
+    let start = || Stack::start(Options { poll: false, demo_app: false, ..with_return_url() });
     let (one, two) = tokio::join!(start(), start());
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.url(), two.url());
-    assert_ne!(
-        one.config().secrets.app_secret,
-        two.config().secrets.app_secret
-    );
+    assert_ne!(one.config().secrets.app_secret, two.config().secrets.app_secret);
     one.shutdown().await;
-    assert_eq!(
-        http()
-            .get(format!("{}/healthz", two.url()))
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(http().get(format!("{}/healthz", two.url())).send().await.unwrap().status(), 200);
     two.shutdown().await;
 }
 
@@ -138,23 +96,10 @@ fn with_return_url() -> Options {
 
 #[tokio::test]
 async fn start_errors_name_the_cause() {
-    let first = Stack::start(Options {
-        demo_app: false,
-        ..with_return_url()
-    })
-    .await
-    .unwrap();
+    let first = Stack::start(Options { demo_app: false, ..with_return_url() }).await.unwrap();
     let port: u16 = first.url().rsplit_once(':').unwrap().1.parse().unwrap();
-    let error = Stack::start(Options {
-        port,
-        ..Options::default()
-    })
-    .await
-    .unwrap_err();
-    assert!(
-        matches!(error, StartError::PortInUse(taken) if taken == port),
-        "{error}"
-    );
+    let error = Stack::start(Options { port, ..Options::default() }).await.unwrap_err();
+    assert!(matches!(error, StartError::PortInUse(taken) if taken == port), "{error}");
     first.shutdown().await;
 
     for (name, value, words) in [
@@ -163,22 +108,16 @@ async fn start_errors_name_the_cause() {
         ("ReturnUrls", "not a url", "ReturnUrls"),
     ] {
         let parameters = vec![(name.to_owned(), value.to_owned())];
-        let error = Stack::start(Options {
-            parameters,
-            ..Options::default()
-        })
+        let error = Stack::start(Options { parameters, ..Options::default() })
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let error = Stack::start(Options { demo_app: false, ..Options::default() })
         .await
         .unwrap_err()
         .to_string();
-        assert!(error.contains(words), "{error}");
-    }
-    let error = Stack::start(Options {
-        demo_app: false,
-        ..Options::default()
-    })
-    .await
-    .unwrap_err()
-    .to_string();
     assert!(error.contains("ReturnUrls is required"), "{error}");
 }
 
@@ -192,21 +131,13 @@ async fn visible(stack: &Stack, url: &str) -> String {
         .attribute_names(ApproximateNumberOfMessages)
         .send()
         .await;
-    response
-        .expect("attributes")
-        .attributes
-        .expect("attributes")[&ApproximateNumberOfMessages]
+    response.expect("attributes").attributes.expect("attributes")[&ApproximateNumberOfMessages]
         .clone()
 }
 
 #[tokio::test]
 async fn failing_message_reaches_the_dead_letter_queue() {
-    let stack = Stack::start(Options {
-        poll: false,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let stack = Stack::start(Options { poll: false, ..Options::default() }).await.unwrap();
     let queues = &stack.config().queues;
     let send = || {
         stack
@@ -226,11 +157,7 @@ async fn failing_message_reaches_the_dead_letter_queue() {
 
     send().await.unwrap();
     let drained = stack.drain_without_pauses().await;
-    assert_eq!(
-        (drained.done, drained.failed),
-        (0, 10),
-        "the template's maxReceiveCount"
-    );
+    assert_eq!((drained.done, drained.failed), (0, 10), "the template's maxReceiveCount");
     assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
     stack.shutdown().await;
 }

@@ -81,8 +81,7 @@ impl DynamoDb {
                 let (parts, body) = response.into_parts();
                 let Ok(body) = body.collect().await;
                 let body = body.to_bytes();
-                self.meter
-                    .record(operation, parts.status.is_success(), &body);
+                self.meter.record(operation, parts.status.is_success(), &body);
                 JsonResponse::from_parts(parts, Full::new(body))
             }
             Err(error) => {

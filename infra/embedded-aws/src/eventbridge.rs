@@ -32,20 +32,11 @@ impl EventBridge {
             port,
         };
         let provider = Arc::new(RustackEvents::new(config, Arc::new(SqsDelivery { sqs })));
-        Self {
-            handler: RustackEventsHandler::new(Arc::clone(&provider)),
-            provider,
-        }
+        Self { handler: RustackEventsHandler::new(Arc::clone(&provider)), provider }
     }
 
     pub(crate) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {
-        rustack::call!(
-            rustack_events_http,
-            self.handler,
-            Service::EventBridge,
-            operation,
-            body
-        )
+        rustack::call!(rustack_events_http, self.handler, Service::EventBridge, operation, body)
     }
 
     /// Rejects new events and delivers the accepted ones.

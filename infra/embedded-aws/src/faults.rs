@@ -26,13 +26,8 @@ pub enum Service {
 
 impl Service {
     /// Services with a JSON protocol.
-    pub(crate) const JSON: [Self; 5] = [
-        Self::DynamoDb,
-        Self::EventBridge,
-        Self::Kms,
-        Self::SecretsManager,
-        Self::Sqs,
-    ];
+    pub(crate) const JSON: [Self; 5] =
+        [Self::DynamoDb, Self::EventBridge, Self::Kms, Self::SecretsManager, Self::Sqs];
 
     /// The part of `x-amz-target` before the dot. S3 has no such header.
     pub(crate) fn target_prefix(self) -> &'static str {
@@ -56,11 +51,7 @@ pub struct Fault {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    Error {
-        status: u16,
-        code: String,
-        message: String,
-    },
+    Error { status: u16, code: String, message: String },
     CloseConnection,
 }
 
@@ -80,10 +71,7 @@ impl Fault {
     /// A closed connection without a response.
     #[must_use]
     pub fn connection_closed() -> Self {
-        Self {
-            effect: Effect::CloseConnection,
-            after_effect: false,
-        }
+        Self { effect: Effect::CloseConnection, after_effect: false }
     }
 
     /// Runs the call and replaces only its response: the client cannot know that the call took effect.
@@ -164,10 +152,7 @@ impl Faults {
 
     /// Removes the rule for the operation.
     pub fn clear(&self, service: Service, operation: &str) {
-        self.state
-            .lock()
-            .rules
-            .remove(&(service, operation.to_owned()));
+        self.state.lock().rules.remove(&(service, operation.to_owned()));
     }
 
     /// Removes all rules and the function of [`decide_with`](Self::decide_with).
@@ -181,12 +166,7 @@ impl Faults {
     /// retries included.
     #[must_use]
     pub fn calls(&self, service: Service, operation: &str) -> u64 {
-        self.state
-            .lock()
-            .calls
-            .get(&(service, operation.to_owned()))
-            .copied()
-            .unwrap_or(0)
+        self.state.lock().calls.get(&(service, operation.to_owned())).copied().unwrap_or(0)
     }
 
     /// Sets all counts to zero.
@@ -198,10 +178,7 @@ impl Faults {
     pub(crate) fn admit(&self, service: Service, operation: &str) -> Option<Fault> {
         let decide = {
             let mut state = self.state.lock();
-            *state
-                .calls
-                .entry((service, operation.to_owned()))
-                .or_default() += 1;
+            *state.calls.entry((service, operation.to_owned())).or_default() += 1;
             for name in [operation, "*"] {
                 if let Some(fault) = state.take(service, name) {
                     return Some(fault);
@@ -223,10 +200,7 @@ impl Faults {
     }
 
     fn put_rule(&self, service: Service, operation: &str, remaining: Option<u64>, fault: Fault) {
-        self.state
-            .lock()
-            .rules
-            .insert((service, operation.to_owned()), Rule { fault, remaining });
+        self.state.lock().rules.insert((service, operation.to_owned()), Rule { fault, remaining });
     }
 }
 
@@ -254,10 +228,7 @@ mod tests {
         let fault = Fault::error(503, "ServiceUnavailable");
         faults.fail_next(Service::Sqs, "SendMessage", 2, fault.clone());
         assert_eq!(faults.admit(Service::Sqs, "ReceiveMessage"), None);
-        assert_eq!(
-            faults.admit(Service::Sqs, "SendMessage"),
-            Some(fault.clone())
-        );
+        assert_eq!(faults.admit(Service::Sqs, "SendMessage"), Some(fault.clone()));
         assert_eq!(faults.admit(Service::Sqs, "SendMessage"), Some(fault));
         assert_eq!(faults.admit(Service::Sqs, "SendMessage"), None);
         assert_eq!(faults.calls(Service::Sqs, "SendMessage"), 3);

@@ -39,11 +39,7 @@ pub(crate) fn error(
     let mut response = response(service, status, body.to_string());
     if service == Service::Sqs {
         // SDKs read the error code from this header for compatibility with the former query protocol.
-        let fault = if status.is_server_error() {
-            "Receiver"
-        } else {
-            "Sender"
-        };
+        let fault = if status.is_server_error() { "Receiver" } else { "Sender" };
         if let Ok(value) = HeaderValue::from_str(&format!("{code};{fault}")) {
             response.headers_mut().insert("x-amzn-query-error", value);
         }
@@ -55,11 +51,7 @@ pub(crate) fn error(
 pub(crate) fn injected(service: Service, effect: Effect) -> Result<JsonResponse, ConnectionClosed> {
     match effect {
         Effect::CloseConnection => Err(ConnectionClosed),
-        Effect::Error {
-            status,
-            code,
-            message,
-        } => {
+        Effect::Error { status, code, message } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Ok(error(service, status, &code, &message))
         }

@@ -107,9 +107,7 @@ impl JsonService {
     ) -> Result<JsonResponse, ConnectionClosed> {
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let response = this
-                .dispatch(service, &operation, parts, body.clone())
-                .await;
+            let response = this.dispatch(service, &operation, parts, body.clone()).await;
             if response.status().is_success() {
                 this.engines.faults.notify(CompletedCall {
                     service,
@@ -151,8 +149,6 @@ impl JsonService {
 fn target(headers: &HeaderMap) -> Option<(Service, String)> {
     let target = headers.get("x-amz-target")?.to_str().ok()?;
     let (prefix, operation) = target.split_once('.')?;
-    let service = Service::JSON
-        .into_iter()
-        .find(|service| service.target_prefix() == prefix)?;
+    let service = Service::JSON.into_iter().find(|service| service.target_prefix() == prefix)?;
     Some((service, operation.to_owned()))
 }

@@ -85,11 +85,7 @@ struct KmsError {
 
 impl KmsError {
     fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            code,
-            message: message.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, code, message: message.into() }
     }
 
     fn validation(message: impl Into<String>) -> Self {
@@ -105,10 +101,7 @@ impl KmsError {
 
     /// KMS does not tell why a ciphertext is invalid.
     fn invalid_ciphertext() -> Self {
-        Self::new(
-            "InvalidCiphertextException",
-            "failed to decrypt the ciphertext",
-        )
+        Self::new("InvalidCiphertextException", "failed to decrypt the ciphertext")
     }
 }
 
@@ -218,9 +211,7 @@ impl Kms {
     }
 
     fn arn(&self, key: &Key) -> String {
-        let Self {
-            region, account_id, ..
-        } = self;
+        let Self { region, account_id, .. } = self;
         format!("arn:aws:kms:{region}:{account_id}:key/{}", key.id)
     }
 
@@ -247,10 +238,7 @@ impl Kms {
 impl Key {
     fn encrypt(&self, context: &Context, plaintext: &[u8]) -> Result<Vec<u8>, KmsError> {
         let nonce = random::<NONCE_BYTES>()?;
-        let payload = Payload {
-            msg: plaintext,
-            aad: &authenticated_data(&self.id, context),
-        };
+        let payload = Payload { msg: plaintext, aad: &authenticated_data(&self.id, context) };
         let encrypted = self.cipher.encrypt(&Nonce::from(nonce), payload);
         let encrypted = encrypted.map_err(KmsError::internal)?;
         Ok([&[VERSION], self.id.as_bytes(), &nonce, &encrypted].concat())
@@ -261,10 +249,7 @@ impl Key {
             .get(1 + KEY_ID_BYTES..)
             .and_then(|rest| rest.split_first_chunk::<NONCE_BYTES>())
             .ok_or_else(KmsError::invalid_ciphertext)?;
-        let payload = Payload {
-            msg: encrypted,
-            aad: &authenticated_data(&self.id, context),
-        };
+        let payload = Payload { msg: encrypted, aad: &authenticated_data(&self.id, context) };
         let plaintext = self.cipher.decrypt(&Nonce::from(*nonce), payload);
         plaintext.map_err(|_| KmsError::invalid_ciphertext())
     }
@@ -276,14 +261,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, KmsError> {
 
 /// Finds a key by id or ARN.
 fn find<'a>(keys: &'a BTreeMap<String, Key>, reference: &str) -> Result<&'a Key, KmsError> {
-    let id = reference
-        .rsplit_once(":key/")
-        .map_or(reference, |(_, id)| id);
+    let id = reference.rsplit_once(":key/").map_or(reference, |(_, id)| id);
     keys.get(id).ok_or_else(|| {
-        KmsError::new(
-            "NotFoundException",
-            format!("key '{reference}' does not exist"),
-        )
+        KmsError::new("NotFoundException", format!("key '{reference}' does not exist"))
     })
 }
 

@@ -98,12 +98,7 @@ pub async fn start(options: Options) -> Result<Engines, StartError> {
     let (s3_listener, s3_address) = server::bind().await.map_err(StartError::Bind)?;
     let (stop, stopped) = watch::channel(false);
 
-    let Options {
-        region,
-        account_id,
-        access_key_id,
-        secret_access_key,
-    } = options;
+    let Options { region, account_id, access_key_id, secret_access_key } = options;
     let port = json_address.port();
     let (dynamodb, dynamodb_server) = DynamoDb::start(stopped.clone()).await?;
     let sqs = Arc::new(Sqs::new(&region, &account_id, port));
@@ -176,10 +171,7 @@ impl Engines {
     /// # Errors
     /// [`DeleteExpiredError`] if the database fails.
     pub fn delete_expired_items(&self) -> Result<usize, DeleteExpiredError> {
-        self.json
-            .dynamodb
-            .delete_expired_items()
-            .map_err(DeleteExpiredError)
+        self.json.dynamodb.delete_expired_items().map_err(DeleteExpiredError)
     }
 
     /// Stops listening, gives running calls a second to end, and stops the engines.
@@ -199,9 +191,7 @@ impl Engines {
 
 impl fmt::Debug for Engines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engines")
-            .field("endpoints", &self.endpoints)
-            .finish_non_exhaustive()
+        f.debug_struct("Engines").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 

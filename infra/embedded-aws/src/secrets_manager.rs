@@ -22,9 +22,7 @@ impl SecretsManager {
             default_region: region.to_owned(),
             default_account_id: account_id.to_owned(),
         });
-        Self {
-            handler: RustackSecretsManagerHandler::new(Arc::new(provider)),
-        }
+        Self { handler: RustackSecretsManagerHandler::new(Arc::new(provider)) }
     }
 
     pub(crate) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {

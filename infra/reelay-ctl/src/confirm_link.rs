@@ -23,10 +23,7 @@ pub(crate) async fn run(
     let api = deployment.endpoint("ApiUrl")?;
     let response = deployment
         .http
-        .post(format!(
-            "{}/links/confirm",
-            api.as_str().trim_end_matches('/')
-        ))
+        .post(format!("{}/links/confirm", api.as_str().trim_end_matches('/')))
         .bearer_auth(token.expose_secret())
         .json(&json!({"claim": claim(claim_or_url).expose_secret()}))
         .send()

@@ -89,14 +89,7 @@ pub(crate) async fn run(
             ]
         })
         .collect();
-    let header = [
-        "link",
-        "status",
-        "zoom account / user",
-        "name",
-        "connected",
-        "grant",
-    ];
+    let header = ["link", "status", "zoom account / user", "name", "connected", "grant"];
     output.line(&table(header, &rows));
     Ok(Outcome::Success)
 }

@@ -35,12 +35,9 @@ pub(crate) async fn run(
         single_use: arguments.once,
     };
     let (token, expires_at) = token::mint(deployment, &arguments.user, request).await?;
-    let mut url: Url = deployment
-        .output("ConnectUrl")?
-        .parse()
-        .context("the output ConnectUrl is not a URL")?;
-    url.query_pairs_mut()
-        .append_pair("token", token.expose_secret());
+    let mut url: Url =
+        deployment.output("ConnectUrl")?.parse().context("the output ConnectUrl is not a URL")?;
+    url.query_pairs_mut().append_pair("token", token.expose_secret());
     output.json(&json!({"user": arguments.user, "url": url.as_str(), "expires_at": expires_at}));
     output.note(&format!(
         "Before {expires_at}, this URL connects the Zoom account of any person who opens it to {}. The link becomes \

@@ -16,11 +16,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn from_success(is_success: bool) -> Self {
-        if is_success {
-            Self::Success
-        } else {
-            Self::ProblemsFound
-        }
+        if is_success { Self::Success } else { Self::ProblemsFound }
     }
 }
 
@@ -80,9 +76,7 @@ impl Output {
         }
         let style = ProgressStyle::with_template("{msg:<24} {bar:32} {pos:>7} of {len:<7} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(length)
-            .with_style(style)
-            .with_message(title)
+        ProgressBar::new(length).with_style(style).with_message(title)
     }
 }
 
@@ -96,14 +90,10 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     }
     let line = |cells: [&str; N]| {
         let padded = cells.iter().zip(widths);
-        let text: String = padded
-            .map(|(cell, width)| format!("{cell:<width$}  "))
-            .collect();
+        let text: String = padded.map(|(cell, width)| format!("{cell:<width$}  ")).collect();
         text.trim_end().to_owned()
     };
-    let rows = rows
-        .iter()
-        .map(|row| line(row.each_ref().map(String::as_str)));
+    let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
     let lines: Vec<_> = std::iter::once(line(header)).chain(rows).collect();
     lines.join("\n")
 }
@@ -131,13 +121,7 @@ mod tests {
 
     #[test]
     fn table_columns_fit_the_widest_cell() {
-        let rows = [
-            ["a".to_owned(), "long text".to_owned()],
-            ["bärig".to_owned(), String::new()],
-        ];
-        assert_eq!(
-            table(["x", "y"], &rows),
-            "x      y\na      long text\nbärig"
-        );
+        let rows = [["a".to_owned(), "long text".to_owned()], ["bärig".to_owned(), String::new()]];
+        assert_eq!(table(["x", "y"], &rows), "x      y\na      long text\nbärig");
     }
 }

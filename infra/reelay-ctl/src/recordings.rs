@@ -21,15 +21,9 @@ pub(crate) async fn run(
     output: &Output,
 ) -> anyhow::Result<Outcome> {
     let recordings = RecordingTable::new(&deployment.environment)?;
-    let links = LinkTable::new(&deployment.environment)?
-        .visible_links(&arguments.user)
-        .await?;
+    let links = LinkTable::new(&deployment.environment)?.visible_links(&arguments.user).await?;
     let zoom_users: Vec<ZoomUser> = links.iter().flat_map(Link::zoom_users).cloned().collect();
-    let mut after = arguments
-        .after
-        .as_deref()
-        .map(decode_position)
-        .transpose()?;
+    let mut after = arguments.after.as_deref().map(decode_position).transpose()?;
     let limit = usize::from(arguments.limit);
     let mut found: Vec<(Position, Recording)> = Vec::new();
     let mut next = None;
@@ -42,10 +36,7 @@ pub(crate) async fn run(
             let Some(recording) = load(&recordings, &at).await? else {
                 continue;
             };
-            if arguments
-                .status
-                .is_none_or(|status| has_status(&recording, status))
-            {
+            if arguments.status.is_none_or(|status| has_status(&recording, status)) {
                 if found.len() == limit {
                     next = found.last().map(|(at, _)| encode_position(at));
                     break 'pages;
@@ -67,10 +58,11 @@ async fn newest(
     let mut found = Vec::new();
     for zoom_user in zoom_users {
         let items = recordings.newest(zoom_user, after, PAGE_SIZE).await?;
-        found.extend(items.into_iter().map(|item| Position {
-            start_order: item.start_order,
-            zoom_user: zoom_user.key(),
-        }));
+        found.extend(
+            items
+                .into_iter()
+                .map(|item| Position { start_order: item.start_order, zoom_user: zoom_user.key() }),
+        );
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.truncate(PAGE_SIZE);
@@ -108,10 +100,7 @@ fn decode_position(text: &str) -> Result<Position, UsageError> {
         .ok_or_else(|| {
             UsageError("--after requires the `next` value of an earlier page".to_owned())
         })?;
-    Ok(Position {
-        start_order: start_order.to_owned(),
-        zoom_user: zoom_user.to_owned(),
-    })
+    Ok(Position { start_order: start_order.to_owned(), zoom_user: zoom_user.to_owned() })
 }
 
 fn print(
@@ -122,10 +111,7 @@ fn print(
     output: &Output,
 ) -> anyhow::Result<Outcome> {
     let bucket = deployment.resource("RecordingsBucket")?;
-    let views: Vec<_> = found
-        .iter()
-        .map(|(_, recording)| recording.view(bucket))
-        .collect();
+    let views: Vec<_> = found.iter().map(|(_, recording)| recording.view(bucket)).collect();
     output.json(&json!({"user": arguments.user, "recordings": views, "next": next}));
     if found.is_empty() {
         output.line(&format!("{} has no matching recordings.", arguments.user));
@@ -142,14 +128,8 @@ fn print(
 
 fn row(recording: &Recording) -> [String; 6] {
     let files: Vec<_> = recording.wanted_files().collect();
-    let stored = files
-        .iter()
-        .filter(|file| file.status == FileStatus::Stored)
-        .count();
-    let mut reasons: Vec<&str> = files
-        .iter()
-        .filter_map(|file| file.reason.as_deref())
-        .collect();
+    let stored = files.iter().filter(|file| file.status == FileStatus::Stored).count();
+    let mut reasons: Vec<&str> = files.iter().filter_map(|file| file.reason.as_deref()).collect();
     reasons.sort_unstable();
     reasons.dedup();
     let status = match recording.status() {

@@ -37,12 +37,7 @@ pub(crate) struct TokenRequest<'a> {
 impl TokenRequest<'_> {
     /// Requests a reusable token without a return URL.
     pub(crate) fn new(audience: Audience, lifetime: SignedDuration) -> Self {
-        Self {
-            audience,
-            lifetime,
-            return_to: None,
-            single_use: false,
-        }
+        Self { audience, lifetime, return_to: None, single_use: false }
     }
 }
 
@@ -69,22 +64,16 @@ pub(crate) async fn mint(
         return Ok((SecretString::from(token), expires_at));
     }
     let secret = Secret::from_env(&deployment.environment, "APP_SECRET")?;
-    let secret = secret
-        .versions()
-        .await
-        .context("failed to read the app secret")?;
+    let secret = secret.versions().await.context("failed to read the app secret")?;
     let claims = Claims {
         aud: request.audience.name(),
         sub: user,
         iat: now.as_second(),
         exp: expires_at.as_second(),
         return_to: request.return_to,
-        jti: request.single_use.then(|| {
-            format!(
-                "{:032x}",
-                u128::from_be_bytes(reelay_runtime::random::bytes())
-            )
-        }),
+        jti: request
+            .single_use
+            .then(|| format!("{:032x}", u128::from_be_bytes(reelay_runtime::random::bytes()))),
     };
     let key = EncodingKey::from_secret(secret.current.expose_secret().as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key)

@@ -97,21 +97,13 @@ impl Call {
             }
             Some(Fault::Html) => Html(pages::sign_in().into_string()).into_response(),
             Some(Fault::Redirect { to }) => redirect(&to),
-            Some(Fault::Respond {
-                status,
-                content_type,
-                body,
-            }) => {
+            Some(Fault::Respond { status, content_type, body }) => {
                 let mut response = (valid(status), body).into_response();
                 set_header(&mut response, header::CONTENT_TYPE, content_type);
                 response
             }
-            Some(Fault::RateLimited {
-                retry_after_seconds: None,
-            }) => rate_limited(point, false),
-            Some(Fault::RateLimited {
-                retry_after_seconds: Some(seconds),
-            }) => {
+            Some(Fault::RateLimited { retry_after_seconds: None }) => rate_limited(point, false),
+            Some(Fault::RateLimited { retry_after_seconds: Some(seconds) }) => {
                 let mut response = rate_limited(point, true);
                 // Zoom documents a date here, not seconds.
                 let end = iso(later(self.sim.clock.now(), seconds));
@@ -120,10 +112,7 @@ impl Call {
             }
             Some(Fault::DailyLimit) => rate_limited(point, true),
             Some(Fault::Status { status }) => error(point, valid(status)),
-            Some(Fault::RetryAfter {
-                status,
-                retry_after,
-            }) => {
+            Some(Fault::RetryAfter { status, retry_after }) => {
                 let mut response = error(point, valid(status));
                 set_header(&mut response, header::RETRY_AFTER, retry_after);
                 response
@@ -158,11 +147,7 @@ fn rate_limited(point: Point, daily: bool) -> Response {
     };
     let status = StatusCode::TOO_MANY_REQUESTS;
     let mut response = ApiError::new(status, 429, message).into_response();
-    let limit = if point == Point::ListRecordings {
-        RateLimit::Medium
-    } else {
-        RateLimit::Light
-    };
+    let limit = if point == Point::ListRecordings { RateLimit::Medium } else { RateLimit::Light };
     limit.describe(response.headers_mut(), daily, 0);
     response
 }
@@ -170,12 +155,9 @@ fn rate_limited(point: Point, daily: bool) -> Response {
 /// The response with the body that Zoom sends with `status` at `point`.
 fn error(point: Point, status: StatusCode) -> Response {
     match (point, status) {
-        (Point::TokenExchange | Point::TokenRefresh | Point::Revoke, _) => TokenError {
-            status,
-            reason: None,
-            error: "invalid_request",
+        (Point::TokenExchange | Point::TokenRefresh | Point::Revoke, _) => {
+            TokenError { status, reason: None, error: "invalid_request" }.into_response()
         }
-        .into_response(),
         (Point::Download | Point::Content, status) => {
             if status.is_server_error() || status == StatusCode::UNAUTHORIZED {
                 return status.into_response();

@@ -14,9 +14,7 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self {
-            offset: Arc::new(watch::Sender::new(SignedDuration::ZERO)),
-        }
+        Self { offset: Arc::new(watch::Sender::new(SignedDuration::ZERO)) }
     }
 }
 
@@ -36,14 +34,12 @@ impl Clock {
 
     /// Moves the clock; a negative duration moves it back.
     pub fn advance(&self, by: SignedDuration) {
-        self.offset
-            .send_modify(|offset| *offset = offset.saturating_add(by));
+        self.offset.send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
     /// Sets the clock, which runs on from there.
     pub fn set(&self, to: Timestamp) {
-        self.offset
-            .send_replace(to.duration_since(Timestamp::now()));
+        self.offset.send_replace(to.duration_since(Timestamp::now()));
     }
 
     /// Waits until this clock reaches `due`, because time passes or because the clock is moved.
@@ -72,6 +68,5 @@ pub(crate) fn iso(at: Timestamp) -> String {
 
 /// Adds seconds to `at`, which stays as it is at the end of the range of timestamps.
 pub(crate) fn later(at: Timestamp, seconds: i64) -> Timestamp {
-    at.saturating_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(at)
+    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
 }

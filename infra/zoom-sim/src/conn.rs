@@ -53,13 +53,7 @@ impl Listener for FaultListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        (
-            FaultStream {
-                stream,
-                conn: Conn::default(),
-            },
-            addr,
-        )
+        (FaultStream { stream, conn: Conn::default() }, addr)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -46,14 +46,9 @@ pub(crate) fn completed(
     token: &str,
     at: Timestamp,
 ) -> String {
-    let list: Vec<_> = files
-        .iter()
-        .map(|(file, url)| recording.file_json(file, url))
-        .collect();
-    let participants: Vec<_> = audio
-        .iter()
-        .map(|(file, url)| recording.participant_json(file, url))
-        .collect();
+    let list: Vec<_> = files.iter().map(|(file, url)| recording.file_json(file, url)).collect();
+    let participants: Vec<_> =
+        audio.iter().map(|(file, url)| recording.participant_json(file, url)).collect();
     let recorded = object! {
         "uuid": recording.uuid, "id": recording.meeting_id, "account_id": recording.account_id,
         "host_id": recording.host_id, "topic": recording.topic, "type": 2,
@@ -87,10 +82,8 @@ pub(crate) fn transcript_completed(
 }
 
 fn summary(recording: &Recording, host_email: Option<&String>, files: &[FileUrl<'_>]) -> Object {
-    let list: Vec<_> = files
-        .iter()
-        .map(|(file, url)| recording.file_json_size_first(file, url))
-        .collect();
+    let list: Vec<_> =
+        files.iter().map(|(file, url)| recording.file_json_size_first(file, url)).collect();
     object! {
         "id": recording.meeting_id, "uuid": recording.uuid, "host_id": recording.host_id,
         "account_id": recording.account_id, "host_email": host_email, "topic": recording.topic,

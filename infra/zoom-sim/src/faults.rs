@@ -158,22 +158,13 @@ impl NewFault {
     /// Returns `fault` at `at` for the next `times` requests.
     #[must_use]
     pub fn times(at: Point, fault: Fault, times: u32) -> Self {
-        Self {
-            times: Some(times),
-            ..Self::always(at, fault)
-        }
+        Self { times: Some(times), ..Self::always(at, fault) }
     }
 
     /// Returns `fault` at `at` until it is cleared.
     #[must_use]
     pub fn always(at: Point, fault: Fault) -> Self {
-        Self {
-            at,
-            fault,
-            times: None,
-            skip: 0,
-            only_for: None,
-        }
+        Self { at, fault, times: None, skip: 0, only_for: None }
     }
 
     /// Limits it to a user id, file id or meeting UUID.

@@ -125,14 +125,7 @@ pub(crate) struct Issuer<'a> {
 impl Issuer<'_> {
     fn token(&self, grant: &Grant, seconds: i64) -> String {
         let (client_id, now) = (&self.config.client_id, self.now);
-        self.signer.oauth(
-            self.ids,
-            client_id,
-            &grant.account_id,
-            &grant.user_id,
-            now,
-            seconds,
-        )
+        self.signer.oauth(self.ids, client_id, &grant.account_id, &grant.user_id, now, seconds)
     }
 }
 
@@ -201,9 +194,7 @@ impl Grants {
         let access = issuer.token(grant, access_seconds);
         let refresh = issuer.token(grant, REFRESH_TOKEN_SECONDS);
         let access_expires_at = later(issuer.now, access_seconds);
-        grant
-            .access_tokens
-            .push_front((access.clone(), access_expires_at));
+        grant.access_tokens.push_front((access.clone(), access_expires_at));
         grant.access_tokens.truncate(VALID_ACCESS_TOKENS);
         grant.refresh_expires_at = later(issuer.now, REFRESH_TOKEN_SECONDS);
         grant.access_token.clone_from(&access);
@@ -227,10 +218,7 @@ impl Grants {
 
     /// The user of the live grant to which a token of either kind belongs, expired or not.
     pub(crate) fn user_of(&self, token: &str) -> Option<String> {
-        let index = self
-            .by_access
-            .get(token)
-            .or_else(|| self.by_refresh.get(token))?;
+        let index = self.by_access.get(token).or_else(|| self.by_refresh.get(token))?;
         let grant = &self.all[*index];
         grant.is_live().then(|| grant.user_id.clone())
     }

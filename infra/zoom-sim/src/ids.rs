@@ -16,10 +16,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub(crate) fn new(key: [u8; 32]) -> Self {
-        Self {
-            key,
-            counter: AtomicU64::new(0),
-        }
+        Self { key, counter: AtomicU64::new(0) }
     }
 
     pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {

@@ -23,8 +23,7 @@ impl Object {
 
     /// Removes fields.
     pub(crate) fn without(mut self, keys: &[String]) -> Self {
-        self.0
-            .retain(|(key, _)| !keys.iter().any(|omit| omit == key));
+        self.0.retain(|(key, _)| !keys.iter().any(|omit| omit == key));
         self
     }
 

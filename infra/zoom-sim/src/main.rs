@@ -44,9 +44,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let args = Args::parse();
     let defaults = Config::default();
     let config = Config {
@@ -61,13 +59,9 @@ async fn main() -> anyhow::Result<()> {
         retry_scale: args.retry_scale,
         ..Config::default()
     };
-    let sim = reelay_zoom_sim::start(config)
-        .await
-        .context("failed to start the simulator")?;
+    let sim = reelay_zoom_sim::start(config).await.context("failed to start the simulator")?;
     tracing::info!(url = %sim.url(), "simulator started; the control page is at this URL");
-    tokio::signal::ctrl_c()
-        .await
-        .context("failed to wait for Ctrl-C")?;
+    tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")?;
     sim.shutdown().await;
     Ok(())
 }

@@ -150,11 +150,7 @@ impl NewFile {
     /// Returns a file of a type and size.
     #[must_use]
     pub fn new(file_type: &str, size: u64) -> Self {
-        Self {
-            file_type: file_type.into(),
-            size: Some(size),
-            ..Self::default()
-        }
+        Self { file_type: file_type.into(), size: Some(size), ..Self::default() }
     }
 }
 
@@ -162,10 +158,7 @@ impl NewRecording {
     /// Returns a recording of `host_id` with the default files.
     #[must_use]
     pub fn of(host_id: &str) -> Self {
-        Self {
-            host_id: host_id.into(),
-            ..Self::default()
-        }
+        Self { host_id: host_id.into(), ..Self::default() }
     }
 
     /// Replaces the files.
@@ -210,11 +203,7 @@ impl RecordingFile {
         let first = recording.files.iter().find(|file| file.segment == 0);
         let segment = first.map_or_else(
             || recording.split(0, 1),
-            |file| Segment {
-                number: 0,
-                start: file.recording_start,
-                end: file.recording_end,
-            },
+            |file| Segment { number: 0, start: file.recording_start, end: file.recording_end },
         );
         Self::in_segment(new, key, ids, segment)
     }
@@ -228,9 +217,7 @@ impl RecordingFile {
             recording_start: segment.start,
             recording_end: segment.end,
             file_extension: new.file_extension.unwrap_or_else(|| extension.into()),
-            recording_type: new
-                .recording_type
-                .or_else(|| recording_type.map(Into::into)),
+            recording_type: new.recording_type.or_else(|| recording_type.map(Into::into)),
             file_name: new.file_name,
             size,
             declared_size: new.declared_size.unwrap_or(size),
@@ -263,11 +250,7 @@ impl RecordingFile {
     /// The file name in `Content-Disposition`.
     pub(crate) fn download_name(&self) -> String {
         let at = self.recording_start.strftime("%Y%m%d-%H%M%S");
-        let size = if self.file_type == "MP4" {
-            "_1920x1080"
-        } else {
-            ""
-        };
+        let size = if self.file_type == "MP4" { "_1920x1080" } else { "" };
         let extension = self.file_extension.to_ascii_lowercase();
         format!("GMT{at}_Recording{size}.{extension}")
     }
@@ -283,9 +266,8 @@ impl Recording {
         mut next_key: impl FnMut() -> u64,
     ) -> Self {
         let duration_minutes = new.duration_minutes.unwrap_or(31);
-        let start_time = new
-            .start_time
-            .unwrap_or_else(|| later(now, -60 * i64::from(duration_minutes)));
+        let start_time =
+            new.start_time.unwrap_or_else(|| later(now, -60 * i64::from(duration_minutes)));
         let mut recording = Self {
             key: format!("r{number}"),
             uuid: new.uuid.unwrap_or_else(|| ids.meeting_uuid()),
@@ -332,11 +314,7 @@ impl Recording {
     fn split(&self, number: u32, of: u32) -> Segment {
         let length = (i64::from(self.duration_minutes) * 60 - 10).max(1) / i64::from(of.max(1));
         let start = later(self.start_time, 10 + length * i64::from(number));
-        Segment {
-            number,
-            start,
-            end: later(start, length),
-        }
+        Segment { number, start, end: later(start, length) }
     }
 
     /// Iterates over all files, participants' audio included.

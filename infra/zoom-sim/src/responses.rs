@@ -16,11 +16,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: i32, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     pub(crate) fn invalid_token() -> Self {
@@ -54,11 +50,7 @@ pub(crate) struct TokenError {
 
 impl TokenError {
     pub(crate) fn new(error: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            reason: Some(reason.into()),
-            error,
-        }
+        Self { status: StatusCode::BAD_REQUEST, reason: Some(reason.into()), error }
     }
 
     pub(crate) fn invalid_token() -> Self {
@@ -90,10 +82,7 @@ impl RateLimit {
         };
         for (name, value) in [
             ("x-ratelimit-category", category),
-            (
-                "x-ratelimit-type",
-                if daily { "Daily-limit" } else { "QPS" },
-            ),
+            ("x-ratelimit-type", if daily { "Daily-limit" } else { "QPS" }),
             ("x-ratelimit-limit", limit),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -115,9 +104,6 @@ pub(crate) fn redirect(location: &str) -> Response {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let no_store = HeaderValue::from_static("no-store");
-    let headers = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, no_store),
-    ];
+    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, no_store)];
     (StatusCode::FOUND, headers).into_response()
 }

@@ -133,25 +133,13 @@ async fn attempt(sim: &Sim, id: u64, number: u32) -> Option<Outcome> {
         .header("clientid", &config.client_id)
         .header("x-zm-request-timestamp", timestamp)
         .header("x-zm-signature", signature);
-    let attempt = Attempt {
-        number,
-        at: now,
-        status: None,
-        error: None,
-        latency_ms: 0,
-        retry_at: None,
-    };
-    sim.deliveries
-        .change(id, |delivery| delivery.attempts.push(attempt));
+    let attempt =
+        Attempt { number, at: now, status: None, error: None, latency_ms: 0, retry_at: None };
+    sim.deliveries.change(id, |delivery| delivery.attempts.push(attempt));
     let started = Instant::now();
     let response = request.body(delivery.body).send().await;
     let latency = started.elapsed();
-    let mut outcome = Outcome {
-        status: None,
-        error: None,
-        body: Vec::new(),
-        latency,
-    };
+    let mut outcome = Outcome { status: None, error: None, body: Vec::new(), latency };
     match response {
         Ok(mut response) => {
             outcome.status = Some(response.status().as_u16());

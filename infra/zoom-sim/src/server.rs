@@ -89,10 +89,8 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         return Err(StartError::NotLoopback(config.bind));
     }
     let listeners = listen(config.bind).await?;
-    let address = listeners
-        .first()
-        .and_then(|listener| listener.local_addr().ok())
-        .unwrap_or(config.bind);
+    let address =
+        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(config.bind);
     let url = Url::parse(&format!("http://{address}/")).map_err(prepare)?;
     let (stop, stopped) = watch::channel(false);
     let sim = Arc::new(build(config, url, address.port(), stopped)?);
@@ -103,16 +101,10 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         let sim = Arc::clone(&sim);
         servers.spawn(async move {
             let serving = axum::serve(FaultListener(listener), app);
-            serving
-                .with_graceful_shutdown(async move { sim.stopped().await })
-                .await
+            serving.with_graceful_shutdown(async move { sim.stopped().await }).await
         });
     }
-    Ok(Simulator {
-        control: Control::new(&sim),
-        stop,
-        servers,
-    })
+    Ok(Simulator { control: Control::new(&sim), stop, servers })
 }
 
 fn prepare(error: impl std::error::Error + Send + Sync + 'static) -> StartError {
@@ -121,25 +113,14 @@ fn prepare(error: impl std::error::Error + Send + Sync + 'static) -> StartError 
 
 /// Listens on the address and on the other loopback address, if the machine has it, with the same port.
 async fn listen(bind: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
-    let other: IpAddr = if bind.is_ipv4() {
-        Ipv6Addr::LOCALHOST.into()
-    } else {
-        Ipv4Addr::LOCALHOST.into()
-    };
-    let mut attempts = if bind.port() == 0 {
-        MAX_PORT_ATTEMPTS
-    } else {
-        1
-    };
+    let other: IpAddr =
+        if bind.is_ipv4() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let mut attempts = if bind.port() == 0 { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let first = TcpListener::bind(bind)
-            .await
-            .map_err(|error| StartError::Listen(bind, error))?;
-        let port = first
-            .local_addr()
-            .map_err(|error| StartError::Listen(bind, error))?
-            .port();
+        let first =
+            TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
+        let port = first.local_addr().map_err(|error| StartError::Listen(bind, error))?.port();
         let second = SocketAddr::new(other, port);
         match TcpListener::bind(second).await {
             Ok(second) => return Ok(vec![first, second]),
@@ -203,15 +184,9 @@ fn router(sim: &Shared) -> Router {
         .route("/v2/users/me", get(rest::me))
         .route("/v2/users/me/recordings", get(rest::list::list))
         .route("/v2/meetings/{uuid}/recordings", get(rest::meeting::files))
-        .route(
-            "/rec/webhook_download/{id}/{suffix}",
-            get(download::redirect::start),
-        )
+        .route("/rec/webhook_download/{id}/{suffix}", get(download::redirect::start))
         .route("/rec/download/{id}", get(download::redirect::start))
-        .route(
-            "/ssrweb/replay/{id}/{name}",
-            get(download::content::content),
-        )
+        .route("/ssrweb/replay/{id}/{name}", get(download::content::content))
         .fallback(|| async {
             let body = Html(pages::no_recording().into_string());
             (StatusCode::NOT_FOUND, body).into_response()

@@ -12,10 +12,7 @@ pub fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
 /// Returns `x-zm-signature` for the raw `body` and `x-zm-request-timestamp` (seconds).
 #[must_use]
 pub fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
-    format!(
-        "v0={}",
-        hmac_hex(secret, &[b"v0:", timestamp.as_bytes(), b":", body])
-    )
+    format!("v0={}", hmac_hex(secret, &[b"v0:", timestamp.as_bytes(), b":", body]))
 }
 
 pub(crate) fn hmac_bytes(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -48,12 +48,7 @@ impl Sim {
     }
 
     pub(crate) fn issuer<'a>(&'a self, config: &'a Config) -> Issuer<'a> {
-        Issuer {
-            config,
-            ids: &self.ids,
-            signer: &self.signer,
-            now: self.clock.now(),
-        }
+        Issuer { config, ids: &self.ids, signer: &self.signer, now: self.clock.now() }
     }
 
     /// Returns when the simulator is shut down or dropped.

@@ -76,11 +76,7 @@ impl Urls {
         file: &RecordingFile,
         is_from_event: bool,
     ) {
-        let target = UrlTarget {
-            uuid: recording.uuid.clone(),
-            file_key: file.key,
-            is_from_event,
-        };
+        let target = UrlTarget { uuid: recording.uuid.clone(), file_key: file.key, is_from_event };
         self.targets.insert(id.into(), target);
     }
 
@@ -95,10 +91,7 @@ fn url_id(ids: &Ids) -> String {
 
 impl World {
     pub(crate) fn new(users: Vec<User>) -> Self {
-        Self {
-            users,
-            ..Self::default()
-        }
+        Self { users, ..Self::default() }
     }
 
     pub(crate) fn user(&self, id: &str) -> Option<&User> {
@@ -113,12 +106,11 @@ impl World {
     /// Its index in `recordings`, for callers that borrow other fields at the same time.
     pub(crate) fn recording_index(&self, name: &str) -> Option<usize> {
         let mut all = self.recordings.iter();
-        all.position(|recording| recording.key == name || recording.uuid == name)
-            .or_else(|| {
-                let number: u64 = name.parse().ok()?;
-                let mut all = self.recordings.iter();
-                all.rposition(|recording| recording.meeting_id == number)
-            })
+        all.position(|recording| recording.key == name || recording.uuid == name).or_else(|| {
+            let number: u64 = name.parse().ok()?;
+            let mut all = self.recordings.iter();
+            all.rposition(|recording| recording.meeting_id == number)
+        })
     }
 
     pub(crate) fn file(&self, target: &UrlTarget) -> Option<(&Recording, &RecordingFile)> {

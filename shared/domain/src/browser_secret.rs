@@ -82,10 +82,7 @@ mod tests {
             &format!("{a}; {b}"),
             &format!("{a}A"),
         ] {
-            assert!(
-                BrowserSecret::from_cookies([header].into_iter()).is_none(),
-                "{header}"
-            );
+            assert!(BrowserSecret::from_cookies([header].into_iter()).is_none(), "{header}");
         }
         assert!(BrowserSecret::from_cookies([a.as_str(), a.as_str()].into_iter()).is_some());
     }

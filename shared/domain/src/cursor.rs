@@ -68,10 +68,7 @@ mod tests {
     }
 
     fn position() -> Position {
-        Position {
-            start_order: "2026-01-01T09:00:00Z#abc".into(),
-            zoom_user: "A#u".into(),
-        }
+        Position { start_order: "2026-01-01T09:00:00Z#abc".into(), zoom_user: "A#u".into() }
     }
 
     #[test]
@@ -79,10 +76,7 @@ mod tests {
         let alice: AppUserId = "alice".parse().unwrap();
         let cursor = encode(&keys(), &alice, &position());
         assert_eq!(decode(&keys(), &alice, &cursor), Ok(position()));
-        assert_eq!(
-            decode(&keys(), &"bob".parse().unwrap(), &cursor),
-            Err(InvalidCursor)
-        );
+        assert_eq!(decode(&keys(), &"bob".parse().unwrap(), &cursor), Err(InvalidCursor));
     }
 
     #[test]
@@ -92,10 +86,7 @@ mod tests {
         for at in 0..cursor.len() {
             let mut bytes = cursor.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            assert!(
-                decode(&keys(), &alice, std::str::from_utf8(&bytes).unwrap()).is_err(),
-                "{at}"
-            );
+            assert!(decode(&keys(), &alice, std::str::from_utf8(&bytes).unwrap()).is_err(), "{at}");
         }
     }
 

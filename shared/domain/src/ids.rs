@@ -60,9 +60,7 @@ macro_rules! text_id {
 
 fn is_base64url_text(text: &str, max_len: usize) -> bool {
     (1..=max_len).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 text_id! {
@@ -126,10 +124,7 @@ impl ZoomUser {
     /// [`InvalidId`] if the key is not `account#user` with two valid ids.
     pub fn from_key(key: &str) -> Result<Self, InvalidId> {
         let (account, user) = key.split_once('#').ok_or(InvalidId("Zoom user key"))?;
-        Ok(Self {
-            account_id: account.parse()?,
-            user_id: user.parse()?,
-        })
+        Ok(Self { account_id: account.parse()?, user_id: user.parse()? })
     }
 }
 
@@ -165,11 +160,7 @@ impl LinkId {
     /// id: `lnk_`, 11 characters for the app user, 22 for the pair.
     pub fn derive(app_user: &AppUserId, zoom_user: &ZoomUser) -> Self {
         let mut hash = Sha256::new();
-        for part in [
-            app_user.as_str(),
-            zoom_user.account_id.as_str(),
-            zoom_user.user_id.as_str(),
-        ] {
+        for part in [app_user.as_str(), zoom_user.account_id.as_str(), zoom_user.user_id.as_str()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -199,12 +190,7 @@ mod tests {
 
     #[test]
     fn app_user_ids_follow_the_contract() {
-        for valid in [
-            "1",
-            "alice@example.test",
-            "a.b_c~d@e:f+g=h|i-j",
-            &"x".repeat(128),
-        ] {
+        for valid in ["1", "alice@example.test", "a.b_c~d@e:f+g=h|i-j", &"x".repeat(128)] {
             assert!(valid.parse::<AppUserId>().is_ok(), "{valid}");
         }
         for invalid in ["", "a b", "a#b", "a/b", "é", &"x".repeat(129)] {
@@ -215,18 +201,12 @@ mod tests {
     #[test]
     fn recording_id_is_base64url_of_the_uuid_text() {
         let uuid: MeetingUuid = "Zm9v+bar/bazQUJDREVGRw==".parse().unwrap();
-        assert_eq!(
-            RecordingId::from_uuid(&uuid).as_str(),
-            "Wm05ditiYXIvYmF6UVVKRFJFVkdSdz09"
-        );
+        assert_eq!(RecordingId::from_uuid(&uuid).as_str(), "Wm05ditiYXIvYmF6UVVKRFJFVkdSdz09");
     }
 
     #[test]
     fn zoom_user_key_round_trips() {
-        let user = ZoomUser {
-            account_id: "A-_1".parse().unwrap(),
-            user_id: "u2".parse().unwrap(),
-        };
+        let user = ZoomUser { account_id: "A-_1".parse().unwrap(), user_id: "u2".parse().unwrap() };
         assert_eq!(ZoomUser::from_key(&user.key()).unwrap(), user);
         assert!(ZoomUser::from_key("only-account").is_err());
     }
@@ -237,18 +217,12 @@ mod tests {
         let id = FileId::derive(&uuid, "2026-01-01T09:00:10Z", "TIMELINE", "");
         assert_eq!(id.as_str().len(), 24);
         assert!(id.as_str().starts_with("x-"));
-        assert_ne!(
-            id,
-            FileId::derive(&uuid, "2026-01-01T09:00:10Z", "TIME", "LINE")
-        );
+        assert_ne!(id, FileId::derive(&uuid, "2026-01-01T09:00:10Z", "TIME", "LINE"));
     }
 
     #[test]
     fn link_ids_depend_on_the_pair_only() {
-        let zoom = ZoomUser {
-            account_id: "A".parse().unwrap(),
-            user_id: "u".parse().unwrap(),
-        };
+        let zoom = ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() };
         let alice: AppUserId = "alice".parse().unwrap();
         assert_eq!(LinkId::derive(&alice, &zoom), LinkId::derive(&alice, &zoom));
         let bob: AppUserId = "bob".parse().unwrap();

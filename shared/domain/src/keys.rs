@@ -23,10 +23,7 @@ pub struct SecretVersions {
 impl SecretVersions {
     /// Creates a secret with a current version only, as before the first rotation.
     pub fn single(current: impl Into<String>) -> Self {
-        Self {
-            current: SecretString::from(current.into()),
-            previous: None,
-        }
+        Self { current: SecretString::from(current.into()), previous: None }
     }
 
     /// Iterates over the live versions, the current one first.
@@ -96,12 +93,9 @@ pub(crate) fn verifies(
     message: &[u8],
     tag: &[u8],
 ) -> bool {
-    versions.iter().any(|secret| {
-        mac(secret, purpose)
-            .chain_update(message)
-            .verify_slice(tag)
-            .is_ok()
-    })
+    versions
+        .iter()
+        .any(|secret| mac(secret, purpose).chain_update(message).verify_slice(tag).is_ok())
 }
 
 #[cfg(test)]

@@ -52,9 +52,7 @@ impl MaintainedFile {
         let is_pending = unfinished && self.requested;
         let has_live_lease = self.status == FileStatus::Transferring
             && self.lease_until.is_some_and(|until| until >= now);
-        let source_expires_at = self
-            .source_saved_at
-            .map(|at| saturating_add(at, SOURCE_TTL));
+        let source_expires_at = self.source_saved_at.map(|at| saturating_add(at, SOURCE_TTL));
         let delete_source = source_expires_at.is_some_and(|at| at <= now);
         let next_requeue = is_pending.then(|| saturating_add(now, CHECK_INTERVAL));
         let next_deletion = source_expires_at.filter(|_| !delete_source);
@@ -111,11 +109,7 @@ mod tests {
                 lease_until: lease.map(at),
                 source_saved_at: saved.map(at),
             };
-            let expected = FileMaintenance {
-                enqueue,
-                delete_source,
-                next_check_at: next.map(at),
-            };
+            let expected = FileMaintenance { enqueue, delete_source, next_check_at: next.map(at) };
             assert_eq!(watched.check(at(0)), expected, "{watched:?}");
         }
     }

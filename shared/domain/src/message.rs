@@ -18,11 +18,7 @@ pub struct SchemaV1;
 impl TryFrom<u8> for SchemaV1 {
     type Error = UnsupportedVersion;
     fn try_from(version: u8) -> Result<Self, UnsupportedVersion> {
-        if version == 1 {
-            Ok(Self)
-        } else {
-            Err(UnsupportedVersion(version))
-        }
+        if version == 1 { Ok(Self) } else { Err(UnsupportedVersion(version)) }
     }
 }
 
@@ -84,13 +80,7 @@ fn is_zero(number: &u32) -> bool {
 impl DownloadMessage {
     /// Creates a message without prior attempts.
     pub fn new(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
-        Self {
-            v: SchemaV1,
-            zoom_user,
-            recording_id,
-            file_id,
-            prior_attempts: 0,
-        }
+        Self { v: SchemaV1, zoom_user, recording_id, file_id, prior_attempts: 0 }
     }
 }
 
@@ -162,11 +152,7 @@ pub struct NotificationMessage {
 impl NotificationMessage {
     /// Creates a message for every configured destination.
     pub fn new(notification: Notification) -> Self {
-        Self {
-            v: SchemaV1,
-            notification,
-            destination: Destination::All,
-        }
+        Self { v: SchemaV1, notification, destination: Destination::All }
     }
 }
 
@@ -234,10 +220,7 @@ mod tests {
             text,
             r#"{"v":1,"received_at":"2026-01-01T00:00:00Z","object_key":"events/x.json"}"#
         );
-        assert_eq!(
-            serde_json::from_str::<EventMessage>(&text).unwrap(),
-            message
-        );
+        assert_eq!(serde_json::from_str::<EventMessage>(&text).unwrap(), message);
         assert!(serde_json::from_str::<EventMessage>(&text.replace("\"v\":1", "\"v\":2")).is_err());
     }
 }

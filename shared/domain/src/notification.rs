@@ -75,12 +75,9 @@ impl RecordingNotification {
             Self::Detected => {
                 notification_id(self.type_name(), app_user, recording_id.as_str(), "1")
             }
-            Self::FileStored(file) => notification_id(
-                self.type_name(),
-                app_user,
-                &format!("{recording_id}/{file}"),
-                "1",
-            ),
+            Self::FileStored(file) => {
+                notification_id(self.type_name(), app_user, &format!("{recording_id}/{file}"), "1")
+            }
             Self::Stored => notification_id(
                 self.type_name(),
                 app_user,
@@ -93,11 +90,7 @@ impl RecordingNotification {
                 recording_id.as_str(),
                 &format!("{} {event_ts}", change.name()),
             ),
-            Self::Failed {
-                file,
-                reason,
-                attempt,
-            } => {
+            Self::Failed { file, reason, attempt } => {
                 let version = format!("{attempt} {reason}");
                 notification_id(
                     self.type_name(),
@@ -153,12 +146,7 @@ impl RecordingNotification {
                 _ => None,
             },
         };
-        with_body(
-            self.id(app_user, recording),
-            self.type_name(),
-            now,
-            json!(data),
-        )
+        with_body(self.id(app_user, recording), self.type_name(), now, json!(data))
     }
 }
 
@@ -191,19 +179,12 @@ impl LinkNotification {
 fn with_body(id: String, name: &'static str, at: Timestamp, data: Value) -> Notification {
     let timestamp = rfc3339_seconds(at);
     let body = json!({"type": name, "timestamp": timestamp, "data": data}).to_string();
-    Notification {
-        id,
-        event_type: name.to_owned(),
-        timestamp: at,
-        body,
-    }
+    Notification { id, event_type: name.to_owned(), timestamp: at, body }
 }
 
 /// Formats a time as RFC 3339 in whole seconds.
 fn rfc3339_seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second())
-        .unwrap_or(at)
-        .to_string()
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 fn notification_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> String {
@@ -246,10 +227,7 @@ pub fn signature(
 /// Decodes a secret: base64 after the optional prefix `whsec_`.
 fn decode_secret(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
     let text = secret.expose_secret();
-    let text = text
-        .strip_prefix("whsec_")
-        .unwrap_or(text)
-        .trim_end_matches('=');
+    let text = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
     STANDARD_NO_PAD.decode(text).map_err(|_| InvalidSecret)
 }
 
@@ -262,10 +240,7 @@ mod tests {
 
     fn recording(files: usize) -> Recording {
         Recording {
-            zoom_user: ZoomUser {
-                account_id: "A".parse().unwrap(),
-                user_id: "u".parse().unwrap(),
-            },
+            zoom_user: ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() },
             metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: Some("1".into()),
@@ -361,10 +336,7 @@ mod tests {
         assert_eq!(body["timestamp"], "2026-01-01T10:02:03Z");
         assert_eq!(body["data"]["app_user_id"], "alice");
         assert_eq!(body["data"]["sequence"], 3);
-        assert_eq!(
-            body["data"]["recording"]["files"].as_array().unwrap().len(),
-            2
-        );
+        assert_eq!(body["data"]["recording"]["files"].as_array().unwrap().len(), 2);
         assert_eq!(body["data"]["file"]["id"], "f1");
         assert!(body["data"]["recording"]["files"][0].get("url").is_none());
         assert!(notification.id.starts_with("msg_"));
@@ -379,10 +351,7 @@ mod tests {
         let rendered = &body["data"]["recording"];
         assert_eq!(rendered["files"].as_array().unwrap().len(), 100);
         assert_eq!(
-            (
-                rendered["files_truncated"].as_bool(),
-                rendered["files_total"].as_u64()
-            ),
+            (rendered["files_truncated"].as_bool(), rendered["files_total"].as_u64()),
             (Some(true), Some(101))
         );
         let complete =

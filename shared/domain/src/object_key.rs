@@ -32,20 +32,14 @@ pub fn file(
     file: &FileId,
     extension: &str,
 ) -> String {
-    format!(
-        "{}/{file}.{extension}",
-        folder(user, recording, first_start)
-    )
+    format!("{}/{file}.{extension}", folder(user, recording, first_start))
 }
 
 /// Parses a file's key. `None` for keys of other objects.
 pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
     let mut segments = key.strip_prefix("recordings/")?.split('/');
     let mut next = || segments.next();
-    let user = ZoomUser {
-        account_id: next()?.parse().ok()?,
-        user_id: next()?.parse().ok()?,
-    };
+    let user = ZoomUser { account_id: next()?.parse().ok()?, user_id: next()?.parse().ok()? };
     let (_year, _month, _day) = (next()?, next()?, next()?);
     let recording = next()?.parse().ok()?;
     // An extension may contain dots; a file id cannot.
@@ -65,10 +59,8 @@ mod tests {
 
     #[test]
     fn keys_follow_the_contract() {
-        let user = ZoomUser {
-            account_id: "AcctA".parse().unwrap(),
-            user_id: "UserB".parse().unwrap(),
-        };
+        let user =
+            ZoomUser { account_id: "AcctA".parse().unwrap(), user_id: "UserB".parse().unwrap() };
         let recording: RecordingId = "Wm05dg".parse().unwrap();
         let start: Timestamp = "2026-01-01T01:30:00+02:00".parse().unwrap();
         assert_eq!(

@@ -15,9 +15,7 @@ use crate::signed_state::Nonce;
 /// `key` must be the secret version that was current when the attempt started; [`find_verifier`] finds
 /// it by the challenge that the session stores.
 pub fn verifier(key: &SecretString, nonce: &Nonce) -> SecretString {
-    let tag = keys::mac(key, Purpose::PkceVerifier)
-        .chain_update(nonce.bytes())
-        .finalize();
+    let tag = keys::mac(key, Purpose::PkceVerifier).chain_update(nonce.bytes()).finalize();
     SecretString::from(URL_SAFE_NO_PAD.encode(tag.into_bytes()))
 }
 
@@ -70,10 +68,7 @@ mod tests {
         let nonce = Nonce::from_random([3; 16]);
         let old = SecretVersions::single("old");
         let code_challenge = challenge(&verifier(&old.current, &nonce));
-        let rotated = SecretVersions {
-            current: "new".into(),
-            previous: Some(old.current),
-        };
+        let rotated = SecretVersions { current: "new".into(), previous: Some(old.current) };
         assert!(find_verifier(&rotated, &nonce, &code_challenge).is_some());
         assert!(find_verifier(&SecretVersions::single("new"), &nonce, &code_challenge).is_none());
     }

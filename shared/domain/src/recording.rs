@@ -168,9 +168,7 @@ impl Recording {
 
     /// Iterates over the files that the operator's filter includes.
     pub fn wanted_files(&self) -> impl Iterator<Item = &File> {
-        self.files
-            .iter()
-            .filter(|file| file.status != FileStatus::Skipped)
+        self.files.iter().filter(|file| file.status != FileStatus::Skipped)
     }
 
     /// Derives the status from the files.
@@ -221,11 +219,7 @@ impl Recording {
             zoom_state: self.zoom_state,
             size: self.wanted_files().filter_map(File::size).sum(),
             bytes_stored: self.wanted_files().map(|file| file.bytes_stored).sum(),
-            files: self
-                .files
-                .iter()
-                .map(|file| FileView::new(file, bucket))
-                .collect(),
+            files: self.files.iter().map(|file| FileView::new(file, bucket)).collect(),
             files_truncated: None,
             files_total: None,
         }
@@ -335,10 +329,7 @@ impl FileFilter {
             .filter(|name| !name.is_empty())
             .collect();
         let all = types.contains("ALL");
-        Self {
-            types: if all { BTreeSet::new() } else { types },
-            minimum_minutes,
-        }
+        Self { types: if all { BTreeSet::new() } else { types }, minimum_minutes }
     }
 
     /// Returns why the filter excludes a file, or `None` if it includes it.
@@ -380,10 +371,7 @@ mod tests {
 
     fn recording(files: Vec<File>) -> Recording {
         Recording {
-            zoom_user: ZoomUser {
-                account_id: "A".parse().unwrap(),
-                user_id: "u".parse().unwrap(),
-            },
+            zoom_user: ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() },
             metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: None,
@@ -413,35 +401,24 @@ mod tests {
             (vec![Stored, Stored], RecordingStatus::Stored),
         ] {
             let label = format!("{files:?}");
-            let files = files
-                .into_iter()
-                .enumerate()
-                .map(|(i, s)| file(&format!("f{i}"), s))
-                .collect();
+            let files =
+                files.into_iter().enumerate().map(|(i, s)| file(&format!("f{i}"), s)).collect();
             assert_eq!(recording(files).status(), expected, "{label}");
         }
     }
 
     #[test]
     fn size_is_stored_size_or_declared_size() {
-        let recording = recording(vec![
-            file("a", FileStatus::Stored),
-            file("b", FileStatus::Queued),
-        ]);
+        let recording =
+            recording(vec![file("a", FileStatus::Stored), file("b", FileStatus::Queued)]);
         let view = recording.view("bucket");
         assert_eq!((view.size, view.bytes_stored), (22, 12));
     }
 
     #[test]
     fn stored_file_ids_are_sorted() {
-        let ab = recording(vec![
-            file("a", FileStatus::Stored),
-            file("b", FileStatus::Stored),
-        ]);
-        let ba = recording(vec![
-            file("b", FileStatus::Stored),
-            file("a", FileStatus::Stored),
-        ]);
+        let ab = recording(vec![file("a", FileStatus::Stored), file("b", FileStatus::Stored)]);
+        let ba = recording(vec![file("b", FileStatus::Stored), file("a", FileStatus::Stored)]);
         assert_eq!(ab.stored_file_ids(), ba.stored_file_ids());
         assert_ne!(
             ab.stored_file_ids(),
@@ -455,17 +432,11 @@ mod tests {
         let mp4 = file("a", FileStatus::Queued).metadata;
         assert_eq!(FileFilter::new("", 0).skip_reason(&facts, &mp4), None);
         assert_eq!(FileFilter::new("all", 5).skip_reason(&facts, &mp4), None);
-        assert_eq!(
-            FileFilter::new(" mp4 , M4A", 0).skip_reason(&facts, &mp4),
-            None
-        );
+        assert_eq!(FileFilter::new(" mp4 , M4A", 0).skip_reason(&facts, &mp4), None);
         assert_eq!(
             FileFilter::new("M4A", 0).skip_reason(&facts, &mp4),
             Some("file_type_not_wanted")
         );
-        assert_eq!(
-            FileFilter::new("", 6).skip_reason(&facts, &mp4),
-            Some("shorter_than_minimum")
-        );
+        assert_eq!(FileFilter::new("", 6).skip_reason(&facts, &mp4), Some("shorter_than_minimum"));
     }
 }

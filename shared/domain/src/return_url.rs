@@ -50,11 +50,7 @@ impl ReturnUrls {
             .enumerate()
             .map(|(at, entry)| parse_plain(entry).ok_or(ReturnUrlsError::InvalidEntry(at + 1)))
             .collect::<Result<Vec<_>, _>>()?;
-        if urls.is_empty() {
-            Err(ReturnUrlsError::Empty)
-        } else {
-            Ok(Self(urls))
-        }
+        if urls.is_empty() { Err(ReturnUrlsError::Empty) } else { Ok(Self(urls)) }
     }
 
     /// Returns the first entry, the default for a connect token without `return_to`.
@@ -82,10 +78,7 @@ impl ReturnUrls {
         };
         // `Url` normalizes `/a/../b` and `%2e%2e`; the path must match as written.
         let is_literal = |listed: &&Url| {
-            return_to
-                .split(['?', '#'])
-                .next()
-                .is_some_and(|t| path_text(t) == listed.path())
+            return_to.split(['?', '#']).next().is_some_and(|t| path_text(t) == listed.path())
         };
         self.0
             .iter()
@@ -129,9 +122,8 @@ impl ReturnUrl {
             LinkOutcome::Claim(claim) => ("zoom_link", claim),
             LinkOutcome::Error(code) => ("zoom_error", code),
         };
-        let added = form_urlencoded::Serializer::new(String::new())
-            .append_pair(name, value)
-            .finish();
+        let added =
+            form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
         let mut url = self.0.clone();
         let query = match url.query().filter(|query| !query.is_empty()) {
             Some(query) => format!("{query}&{added}"),
@@ -149,8 +141,7 @@ impl ReturnUrl {
             .map(|query| query.split('&').filter(|pair| !is_reserved(pair)).collect());
         if let Some(kept) = kept {
             let query = kept.join("&");
-            self.0
-                .set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
+            self.0.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
         }
         self
     }
@@ -202,9 +193,7 @@ mod tests {
             "https://app.example/settings?tab=zoom&zoom_link=c1"
         );
         assert_eq!(
-            list()
-                .default_url()
-                .with_outcome(LinkOutcome::Error("access_denied")),
+            list().default_url().with_outcome(LinkOutcome::Error("access_denied")),
             "https://app.example/settings?zoom_error=access_denied"
         );
         assert!(list().allow("http://localhost:3000/back").is_ok());
@@ -302,10 +291,7 @@ mod tests {
 
     #[test]
     fn invalid_lists_are_rejected() {
-        assert_eq!(
-            ReturnUrls::parse(" , ").unwrap_err(),
-            ReturnUrlsError::Empty
-        );
+        assert_eq!(ReturnUrls::parse(" , ").unwrap_err(), ReturnUrlsError::Empty);
         for bad in [
             "http://app.example/x",
             "app.example/x",

@@ -4,23 +4,14 @@
 /// issued before a migration keep classic scopes.
 const REQUIRED: [(&str, &str); 3] = [
     ("user:read:user", "user:read"),
-    (
-        "cloud_recording:read:list_user_recordings",
-        "recording:read",
-    ),
-    (
-        "cloud_recording:read:list_recording_files",
-        "recording:read",
-    ),
+    ("cloud_recording:read:list_user_recordings", "recording:read"),
+    ("cloud_recording:read:list_recording_files", "recording:read"),
 ];
 
 /// Returns the granular scopes to register a Zoom app with: the required ones, and the one that lets Zoom
 /// send recording events, which tokens do not need.
 pub fn registration_scopes() -> impl Iterator<Item = &'static str> {
-    REQUIRED
-        .into_iter()
-        .map(|(granular, _)| granular)
-        .chain(["cloud_recording:read:recording"])
+    REQUIRED.into_iter().map(|(granular, _)| granular).chain(["cloud_recording:read:recording"])
 }
 
 /// Returns the granular names of the required scopes that a grant lacks. `granted` is the token response's
@@ -33,10 +24,7 @@ pub fn missing(granted: Option<&str>) -> Vec<&'static str> {
     let granted: Vec<&str> = granted
         .split_whitespace()
         .map(|scope| {
-            scope
-                .strip_suffix(":admin")
-                .or_else(|| scope.strip_suffix(":master"))
-                .unwrap_or(scope)
+            scope.strip_suffix(":admin").or_else(|| scope.strip_suffix(":master")).unwrap_or(scope)
         })
         .collect();
     REQUIRED
@@ -65,9 +53,7 @@ mod tests {
     #[test]
     fn missing_scopes_are_named() {
         assert_eq!(
-            missing(Some(
-                "user:read:user cloud_recording:read:list_user_recordings"
-            )),
+            missing(Some("user:read:user cloud_recording:read:list_user_recordings")),
             ["cloud_recording:read:list_recording_files"]
         );
         assert_eq!(missing(Some("")).len(), 3);

@@ -70,9 +70,8 @@ pub fn sign(keys: &SecretVersions, nonce: &Nonce, now: Timestamp) -> String {
     bytes[1..=NONCE_LEN].copy_from_slice(&nonce.0);
     let expires = (now + TTL).as_second();
     bytes[1 + NONCE_LEN..SIGNED_LEN].copy_from_slice(&expires.to_be_bytes());
-    let tag = keys::mac(&keys.current, Purpose::State)
-        .chain_update(&bytes[..SIGNED_LEN])
-        .finalize();
+    let tag =
+        keys::mac(&keys.current, Purpose::State).chain_update(&bytes[..SIGNED_LEN]).finalize();
     bytes[SIGNED_LEN..].copy_from_slice(&tag.into_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -103,9 +102,7 @@ pub fn verify(
     }
     let mut nonce = [0u8; NONCE_LEN];
     nonce.copy_from_slice(&signed[1..=NONCE_LEN]);
-    Ok(VerifiedState {
-        nonce: Nonce(nonce),
-    })
+    Ok(VerifiedState { nonce: Nonce(nonce) })
 }
 
 #[cfg(test)]
@@ -128,25 +125,17 @@ mod tests {
         assert_eq!(state.len(), 76);
         let last = now() + SignedDuration::from_secs(599);
         assert_eq!(verify(&keys(), &state, last).unwrap().nonce, nonce);
-        assert_eq!(
-            verify(&keys(), &state, now() + TTL).unwrap_err(),
-            StateError::Expired
-        );
+        assert_eq!(verify(&keys(), &state, now() + TTL).unwrap_err(), StateError::Expired);
     }
 
     #[test]
     fn previous_key_verifies_and_unknown_key_does_not() {
         let state = sign(&keys(), &Nonce::from_random([7; 16]), now());
-        let rotated = SecretVersions {
-            current: "n".repeat(44).into(),
-            previous: Some(keys().current),
-        };
+        let rotated =
+            SecretVersions { current: "n".repeat(44).into(), previous: Some(keys().current) };
         assert!(verify(&rotated, &state, now()).is_ok());
         let other = SecretVersions::single("other");
-        assert_eq!(
-            verify(&other, &state, now()).unwrap_err(),
-            StateError::Invalid
-        );
+        assert_eq!(verify(&other, &state, now()).unwrap_err(), StateError::Invalid);
     }
 
     #[test]
@@ -160,10 +149,7 @@ mod tests {
                 }
                 changed[at] = replacement;
                 let changed = String::from_utf8(changed).unwrap();
-                assert_eq!(
-                    verify(&keys(), &changed, now()).unwrap_err(),
-                    StateError::Invalid
-                );
+                assert_eq!(verify(&keys(), &changed, now()).unwrap_err(), StateError::Invalid);
             }
         }
     }

@@ -53,20 +53,12 @@ pub fn encrypt(
 ) -> EncryptedSource {
     let plain = serde_json::to_vec(&Plain {
         url: source.url.expose_secret().into(),
-        token: source
-            .token
-            .as_ref()
-            .map(|token| token.expose_secret().into()),
+        token: source.token.as_ref().map(|token| token.expose_secret().into()),
     })
     .expect("two strings always serialize");
     let (cipher, nonce) = cipher(&keys.current, &salt);
-    let payload = Payload {
-        msg: &plain,
-        aad: meeting.as_str().as_bytes(),
-    };
-    let text = cipher
-        .encrypt(&nonce, payload)
-        .expect("AES-GCM encrypts up to 64 GiB");
+    let payload = Payload { msg: &plain, aad: meeting.as_str().as_bytes() };
+    let text = cipher.encrypt(&nonce, payload).expect("AES-GCM encrypts up to 64 GiB");
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&salt);
     bytes.extend_from_slice(&text);
@@ -82,9 +74,7 @@ pub fn decrypt(
     meeting: &MeetingUuid,
     encrypted: &EncryptedSource,
 ) -> Result<DownloadSource, DecryptError> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(&encrypted.0)
-        .map_err(|_| DecryptError)?;
+    let bytes = URL_SAFE_NO_PAD.decode(&encrypted.0).map_err(|_| DecryptError)?;
     let (&VERSION, rest) = bytes.split_first().ok_or(DecryptError)? else {
         return Err(DecryptError);
     };
@@ -93,23 +83,13 @@ pub fn decrypt(
         .iter()
         .find_map(|key| {
             let (cipher, nonce) = cipher(key, salt);
-            cipher
-                .decrypt(
-                    &nonce,
-                    Payload {
-                        msg: text,
-                        aad: meeting.as_str().as_bytes(),
-                    },
-                )
-                .ok()
+            cipher.decrypt(&nonce, Payload { msg: text, aad: meeting.as_str().as_bytes() }).ok()
         })
         .ok_or(DecryptError)?;
     let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| DecryptError)?;
     Ok(DownloadSource {
         url: SecretString::from(plain.url.into_owned()),
-        token: plain
-            .token
-            .map(|token| SecretString::from(token.into_owned())),
+        token: plain.token.map(|token| SecretString::from(token.into_owned())),
     })
 }
 
@@ -144,10 +124,7 @@ mod tests {
     fn decrypts_under_live_keys_only() {
         let old = SecretVersions::single("old");
         let encrypted = encrypt(&old, &meeting(), &source(), [1; 16]);
-        let rotated = SecretVersions {
-            current: "new".into(),
-            previous: Some("old".into()),
-        };
+        let rotated = SecretVersions { current: "new".into(), previous: Some("old".into()) };
         let decrypted = decrypt(&rotated, &meeting(), &encrypted).unwrap();
         assert_eq!(decrypted.url.expose_secret(), source().url.expose_secret());
         assert_eq!(decrypted.token.unwrap().expose_secret(), "tok\u{e9}n");
@@ -166,12 +143,8 @@ mod tests {
             let mut bytes = encrypted.0.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             assert!(
-                decrypt(
-                    &keys,
-                    &meeting(),
-                    &EncryptedSource(String::from_utf8(bytes).unwrap())
-                )
-                .is_err(),
+                decrypt(&keys, &meeting(), &EncryptedSource(String::from_utf8(bytes).unwrap()))
+                    .is_err(),
                 "{at}"
             );
         }
@@ -181,9 +154,6 @@ mod tests {
     fn debug_redacts_the_source() {
         let encrypted = encrypt(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
         let text = format!("{encrypted:?} {:?}", source());
-        assert!(
-            !text.contains("webhook_download") && !text.contains("tok\u{e9}n"),
-            "{text}"
-        );
+        assert!(!text.contains("webhook_download") && !text.contains("tok\u{e9}n"), "{text}");
     }
 }

@@ -37,9 +37,7 @@ impl Grants {
         loop {
             let snapshot = self.links().snapshot(zoom_user).await?;
             self.publish_pending(zoom_user, &snapshot.outbox).await?;
-            let Some(grant) = snapshot
-                .grant
-                .filter(|grant| grant.status == GrantStatus::Revoking)
+            let Some(grant) = snapshot.grant.filter(|grant| grant.status == GrantStatus::Revoking)
             else {
                 return Ok(());
             };
@@ -48,10 +46,7 @@ impl Grants {
                 .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE_TTL)
                 .await?;
             if !self.is_fresh(&grant) || is_token_rejected {
-                match self
-                    .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
-                    .await
-                {
+                match self.refresh(zoom_user, &lease, &GrantChange::RequireReauthorization).await {
                     Ok(_) => is_refreshed = true,
                     // Zoom has already revoked the grant.
                     Err(GrantError::ReauthorizationRequired) => {
@@ -160,10 +155,7 @@ impl Grants {
                 }
             }
         }
-        match self
-            .refresh(zoom_user, &lease, &GrantChange::Deauthorize)
-            .await?
-        {
+        match self.refresh(zoom_user, &lease, &GrantChange::Deauthorize).await? {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
             // Deauthorized by that change, or replaced by a consent.
             None => match self.links().snapshot(zoom_user).await?.grant {

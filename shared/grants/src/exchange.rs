@@ -66,11 +66,7 @@ impl Grants {
                 {
                     return Ok(None);
                 }
-                let me = match self
-                    .zoom()
-                    .get_current_user(&saved.tokens.access_token)
-                    .await
-                {
+                let me = match self.zoom().get_current_user(&saved.tokens.access_token).await {
                     Ok(me) => me,
                     // Replaced by a later authorization, or deauthorized.
                     Err(ApiError::Unauthorized) => return Ok(None),
@@ -140,11 +136,7 @@ impl Grants {
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
-        match self
-            .zoom()
-            .get_current_user(&saved.tokens.access_token)
-            .await
-        {
+        match self.zoom().get_current_user(&saved.tokens.access_token).await {
             Ok(me) if me.user == *zoom_user => {
                 metrics::count(Metric::ExchangesFinished, "needed_at_once");
                 self.adopt(&saved, &me).await.map(|()| true)
@@ -159,12 +151,8 @@ impl Grants {
         key: &str,
         item: ExchangeItem,
     ) -> Result<Option<SavedExchange>, GrantError> {
-        let ExchangeStage::Tokens {
-            sealed: encrypted,
-            obtained_at,
-            access_expires_at,
-            scope,
-        } = item.stage
+        let ExchangeStage::Tokens { sealed: encrypted, obtained_at, access_expires_at, scope } =
+            item.stage
         else {
             return Ok(None);
         };
@@ -184,29 +172,21 @@ impl Grants {
 
     /// Refreshes the tokens of an exchange and saves them before use. Returns `false` if Zoom rejects them.
     async fn refresh_exchange(&self, saved: &mut SavedExchange) -> Result<bool, GrantError> {
-        let is_acquired = self
-            .sessions
-            .acquire_exchange_lease(&saved.key, self.clock.now(), LEASE_TTL)
-            .await?;
+        let is_acquired =
+            self.sessions.acquire_exchange_lease(&saved.key, self.clock.now(), LEASE_TTL).await?;
         if !is_acquired {
             return Err(GrantError::Busy);
         }
         let credentials = self.credentials().await?;
-        let pair = match self
-            .zoom()
-            .refresh(&credentials, &saved.tokens.refresh_token)
-            .await
-        {
+        let pair = match self.zoom().refresh(&credentials, &saved.tokens.refresh_token).await {
             Ok(pair) => pair,
             Err(RefreshError::InvalidGrant) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
         saved.access_expires_at = self.clock.now().as_second() + expires_in;
-        saved.tokens = Tokens {
-            access_token: pair.access_token,
-            refresh_token: pair.refresh_token,
-        };
+        saved.tokens =
+            Tokens { access_token: pair.access_token, refresh_token: pair.refresh_token };
         let owner = TokenOwner::Exchange(saved.key.clone());
         saved.encrypted = self.vault().encrypt(&owner, &saved.tokens).await?;
         let item = ExchangeItem {
@@ -239,11 +219,7 @@ impl Grants {
             begun_by: &saved.begun_by,
             link: None,
         };
-        match self
-            .links()
-            .store_consent(&self.sessions, &consent, self.clock.now())
-            .await
-        {
+        match self.links().store_consent(&self.sessions, &consent, self.clock.now()).await {
             Ok(changed) => Ok(self.publish(&me.user, &changed).await?),
             Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {
                 Ok(())

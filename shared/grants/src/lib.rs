@@ -168,10 +168,8 @@ impl Grants {
     /// [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let invalid = |reason: String| ConfigError::Invalid {
-            name: "ZOOM_OAUTH_URL".to_owned(),
-            reason,
-        };
+        let invalid =
+            |reason: String| ConfigError::Invalid { name: "ZOOM_OAUTH_URL".to_owned(), reason };
         let endpoints = Endpoints::parse(
             variables.required("ZOOM_OAUTH_URL")?,
             variables.required("ZOOM_API_URL")?,
@@ -214,18 +212,12 @@ impl Grants {
 
     /// Reads the credentials again in case they were rotated; `None` if they were read within the last 60 s.
     async fn credentials_reread(&self) -> Result<Option<ClientCredentials>, SecretError> {
-        Ok(self
-            .secret
-            .credentials_reread()
-            .await?
-            .map(client_credentials))
+        Ok(self.secret.credentials_reread().await?.map(client_credentials))
     }
 
     /// Publishes the notifications of a change. Unpublished ones stay in the outbox.
     async fn publish(&self, zoom_user: &ZoomUser, changed: &Changed) -> Result<(), AwsError> {
-        self.links
-            .publish_outbox(&self.notifications, zoom_user, &changed.outbox)
-            .await
+        self.links.publish_outbox(&self.notifications, zoom_user, &changed.outbox).await
     }
 
     /// Publishes notifications that an interrupted invocation left in the outbox.
@@ -237,9 +229,7 @@ impl Grants {
         if outbox.is_empty() {
             return Ok(());
         }
-        self.links
-            .publish_outbox(&self.notifications, zoom_user, outbox)
-            .await
+        self.links.publish_outbox(&self.notifications, zoom_user, outbox).await
     }
 
     async fn decrypt_tokens(
@@ -247,20 +237,11 @@ impl Grants {
         zoom_user: &ZoomUser,
         grant: &Grant,
     ) -> Result<Tokens, GrantError> {
-        let encrypted = grant
-            .tokens
-            .as_ref()
-            .ok_or(GrantError::ReauthorizationRequired)?;
-        Ok(self
-            .vault
-            .decrypt(&TokenOwner::Grant(zoom_user.clone()), encrypted)
-            .await?)
+        let encrypted = grant.tokens.as_ref().ok_or(GrantError::ReauthorizationRequired)?;
+        Ok(self.vault.decrypt(&TokenOwner::Grant(zoom_user.clone()), encrypted).await?)
     }
 }
 
 fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
-    ClientCredentials {
-        client_id: credentials.client_id,
-        client_secret: credentials.client_secret,
-    }
+    ClientCredentials { client_id: credentials.client_id, client_secret: credentials.client_secret }
 }

@@ -35,17 +35,15 @@ impl Grants {
             let is_expired = link.status == LinkStatus::Pending
                 && link.pending_until.is_none_or(|until| until <= now);
             if is_expired {
-                self.expire_pending_link(zoom_user, link.app_user.clone())
-                    .await?;
+                self.expire_pending_link(zoom_user, link.app_user.clone()).await?;
             }
         }
         let grant = self.links().snapshot(zoom_user).await?.grant;
         match grant.map(|grant| grant.status) {
             None | Some(GrantStatus::ReauthorizationRequired) => Ok(MaintenanceOutcome::Done),
-            Some(GrantStatus::Revoking) => self
-                .revoke(zoom_user)
-                .await
-                .map(|()| MaintenanceOutcome::Done),
+            Some(GrantStatus::Revoking) => {
+                self.revoke(zoom_user).await.map(|()| MaintenanceOutcome::Done)
+            }
             Some(GrantStatus::Live) => self.maintain_live(zoom_user).await,
         }
     }
@@ -60,13 +58,8 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = GrantChange::ExpirePending {
-            app_user: app_user.clone(),
-        };
-        let changed = self
-            .links()
-            .change(zoom_user, &change, self.clock.now())
-            .await?;
+        let change = GrantChange::ExpirePending { app_user: app_user.clone() };
+        let changed = self.links().change(zoom_user, &change, self.clock.now()).await?;
         if changed.before.links.len() > changed.after.links.len() {
             metrics::count(Metric::LinksExpired, "never_confirmed");
         }

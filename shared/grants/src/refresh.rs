@@ -68,17 +68,10 @@ impl Grants {
             }
             if self.is_fresh(&grant) && rejected != Some(grant.version) {
                 let tokens = self.decrypt_tokens(zoom_user, &grant).await?;
-                return Ok(AccessToken {
-                    token: tokens.access_token,
-                    version: grant.version,
-                });
+                return Ok(AccessToken { token: tokens.access_token, version: grant.version });
             }
             let now = self.clock.now();
-            match self
-                .links()
-                .acquire_lease(zoom_user, grant.version, now, LEASE_TTL)
-                .await
-            {
+            match self.links().acquire_lease(zoom_user, grant.version, now, LEASE_TTL).await {
                 Ok(lease) => {
                     if let Some(token) = self
                         .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
@@ -126,10 +119,9 @@ impl Grants {
             Ok(RefreshResponse::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Ok(RefreshResponse::Invalid) => self
-                .apply_invalid_grant(zoom_user, lease, if_invalid)
-                .await
-                .map(|()| None),
+            Ok(RefreshResponse::Invalid) => {
+                self.apply_invalid_grant(zoom_user, lease, if_invalid).await.map(|()| None)
+            }
             Err(error) => {
                 // Neither an outage nor wrong credentials invalidate the grant. If Zoom processed this
                 // refresh, it responds invalid_grant to the next attempt.
@@ -180,20 +172,16 @@ impl Grants {
             refresh_token: pair.refresh_token.clone(),
         };
         let new = NewTokens {
-            tokens: self
-                .vault()
-                .encrypt(&TokenOwner::Grant(zoom_user.clone()), &tokens)
-                .await?,
+            tokens: self.vault().encrypt(&TokenOwner::Grant(zoom_user.clone()), &tokens).await?,
             obtained_at: lease.grant.obtained_at,
             exchange: lease.grant.exchange.clone(),
             access_expires_at: now.as_second() + expires_in,
             scope: pair.scope,
         };
         match self.links().save_refreshed(zoom_user, lease, &new).await {
-            Ok(()) => Ok(Some(AccessToken {
-                token: pair.access_token,
-                version: lease.grant.version + 1,
-            })),
+            Ok(()) => {
+                Ok(Some(AccessToken { token: pair.access_token, version: lease.grant.version + 1 }))
+            }
             // A concurrent consent invalidated this pair at Zoom.
             Err(LeaseError::Taken) => Ok(None),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
@@ -208,10 +196,8 @@ impl Grants {
         change: &GrantChange,
     ) -> Result<(), GrantError> {
         let now = self.clock.now();
-        let changed = self
-            .links()
-            .change_of_version(zoom_user, lease.grant.version, change, now)
-            .await?;
+        let changed =
+            self.links().change_of_version(zoom_user, lease.grant.version, change, now).await?;
         if let Some(changed) = changed {
             tracing::warn!(zoom_user = zoom_user.key(), "grant invalidated by Zoom");
             metrics::count_many(

@@ -31,11 +31,7 @@ struct Entry<T> {
 
 impl<T: Clone> Cache<T> {
     pub(crate) fn new(name: &'static str, clock: Clock) -> Self {
-        Self {
-            name,
-            clock,
-            entry: Mutex::new(None),
-        }
+        Self { name, clock, entry: Mutex::new(None) }
     }
 
     /// Returns the cached value, and reads it first if it is missing or older than [`TTL`]. If that read
@@ -46,20 +42,13 @@ impl<T: Clone> Cache<T> {
     ) -> Result<T, E> {
         let mut entry = self.entry.lock().await;
         let now = self.clock.now();
-        if let Some(cached) = entry
-            .as_ref()
-            .filter(|it| now.duration_since(it.read_at) < TTL)
-        {
+        if let Some(cached) = entry.as_ref().filter(|it| now.duration_since(it.read_at) < TTL) {
             return Ok(cached.value.clone());
         }
         match (read.await, entry.as_ref()) {
             (Ok(value), cached) => {
                 let reread_at = cached.and_then(|cached| cached.reread_at);
-                *entry = Some(Entry {
-                    value: value.clone(),
-                    read_at: now,
-                    reread_at,
-                });
+                *entry = Some(Entry { value: value.clone(), read_at: now, reread_at });
                 Ok(value)
             }
             (Err(error), Some(cached)) => {
@@ -83,11 +72,7 @@ impl<T: Clone> Cache<T> {
             return Ok(None);
         }
         let value = read.await?;
-        *entry = Some(Entry {
-            value: value.clone(),
-            read_at: now,
-            reread_at: Some(now),
-        });
+        *entry = Some(Entry { value: value.clone(), read_at: now, reread_at: Some(now) });
         Ok(Some(value))
     }
 

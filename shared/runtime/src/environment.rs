@@ -33,10 +33,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// An invalid variable. `reason` must not repeat the value.
     pub fn invalid(name: &str, reason: impl fmt::Display) -> Self {
-        Self::Invalid {
-            name: name.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::Invalid { name: name.to_owned(), reason: reason.to_string() }
     }
 }
 
@@ -70,10 +67,7 @@ impl Variables {
 
     /// An optional variable. Empty counts as absent, because template parameters default to empty.
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// A required variable.
@@ -81,8 +75,7 @@ impl Variables {
     /// # Errors
     /// If it is absent or empty.
     pub fn required(&self, name: &str) -> Result<&str, ConfigError> {
-        self.optional(name)
-            .ok_or_else(|| ConfigError::Missing(name.to_owned()))
+        self.optional(name).ok_or_else(|| ConfigError::Missing(name.to_owned()))
     }
 
     /// A required variable, parsed.
@@ -93,9 +86,7 @@ impl Variables {
     where
         T::Err: fmt::Display,
     {
-        self.required(name)?
-            .parse()
-            .map_err(|error| ConfigError::invalid(name, error))
+        self.required(name)?.parse().map_err(|error| ConfigError::invalid(name, error))
     }
 
     /// Zoom's endpoints: applies `parse` to `ZOOM_OAUTH_URL` and `ZOOM_API_URL`.
@@ -129,8 +120,7 @@ impl Clock {
     /// Moves this clock and all its clones forward.
     pub fn advance(&self, by: SignedDuration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_milliseconds
-            .fetch_add(milliseconds, Ordering::Relaxed);
+        self.ahead_milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
     }
 }
 
@@ -145,18 +135,14 @@ impl HttpClient for Https {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        self.0
-            .get_or_init(https)
-            .http_connector(settings, components)
+        self.0.get_or_init(https).http_connector(settings, components)
     }
 }
 
 fn https() -> SharedHttpClient {
     use aws_smithy_http_client::{Builder, tls};
     let crypto = tls::rustls_provider::CryptoMode::AwsLc;
-    Builder::new()
-        .tls_provider(tls::Provider::Rustls(crypto))
-        .build_https()
+    Builder::new().tls_provider(tls::Provider::Rustls(crypto)).build_https()
 }
 
 /// Loads the system's TLS roots into the cache of the SDK's HTTP clients.
@@ -205,11 +191,7 @@ impl Environment {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(SharedHttpClient::new(Https::default()))
             .build();
-        Ok(Self {
-            variables,
-            sdk,
-            clock: Clock::default(),
-        })
+        Ok(Self { variables, sdk, clock: Clock::default() })
     }
 
     /// The endpoint override of a service: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`. The SDK
@@ -281,9 +263,7 @@ mod tests {
 
     #[test]
     fn invalid_value_is_not_repeated() {
-        let error = variables("N", "secret-text")
-            .parsed::<u64>("N")
-            .unwrap_err();
+        let error = variables("N", "secret-text").parsed::<u64>("N").unwrap_err();
         assert!(!error.to_string().contains("secret-text"), "{error}");
     }
 

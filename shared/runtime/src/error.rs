@@ -28,18 +28,12 @@ impl AwsError {
             SdkError::ResponseError(_) => "malformed response",
             _ => "failed to build the request",
         };
-        Self {
-            call,
-            code: code.to_owned(),
-        }
+        Self { call, code: code.to_owned() }
     }
 
     /// A call that succeeded, but whose response or item is not usable.
     pub fn unexpected_response(call: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            call,
-            code: problem.into(),
-        }
+        Self { call, code: problem.into() }
     }
 
     /// AWS's error code, or the kind of failure if AWS sent none.

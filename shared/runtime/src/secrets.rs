@@ -78,20 +78,12 @@ impl Secret {
         let current = current?.ok_or_else(|| {
             AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
         })?;
-        Ok(SecretVersions {
-            current,
-            previous: previous?,
-        })
+        Ok(SecretVersions { current, previous: previous? })
     }
 
     async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsError> {
-        let response = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.id)
-            .version_stage(stage)
-            .send()
-            .await;
+        let response =
+            self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send().await;
         match response {
             Ok(value) => Ok(value.secret_string.map(SecretString::from)),
             // Before the first rotation there is no previous version.
@@ -154,11 +146,7 @@ impl ZoomSecret {
     /// # Errors
     /// [`SecretError`].
     pub async fn credentials_reread(&self) -> Result<Option<ZoomCredentials>, SecretError> {
-        self.0
-            .reread()
-            .await?
-            .map(|versions| credentials(&versions))
-            .transpose()
+        self.0.reread().await?.map(|versions| credentials(&versions)).transpose()
     }
 
     /// Returns the live webhook secrets.
@@ -212,13 +200,8 @@ fn webhook_secrets(versions: &SecretVersions) -> Result<SecretVersions, SecretEr
         .map(|secret| secret.webhook_secret)
         .filter(|secret| !secret.is_empty())
         .map(SecretString::from);
-    let current = found
-        .next()
-        .ok_or(SecretError::NotConfigured("ZoomSecret"))?;
-    Ok(SecretVersions {
-        current,
-        previous: found.next(),
-    })
+    let current = found.next().ok_or(SecretError::NotConfigured("ZoomSecret"))?;
+    Ok(SecretVersions { current, previous: found.next() })
 }
 
 #[cfg(test)]

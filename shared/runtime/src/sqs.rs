@@ -29,10 +29,7 @@ pub struct Retry {
 impl Retry {
     /// A retry with backoff.
     pub fn new(reason: impl ToString) -> Self {
-        Self {
-            reason: reason.to_string(),
-            after: None,
-        }
+        Self { reason: reason.to_string(), after: None }
     }
 }
 
@@ -130,10 +127,7 @@ impl Consumer {
             ))),
         };
         let retry = result.err()?;
-        let delay = retry
-            .after
-            .unwrap_or_else(|| self.backoff(receive_count))
-            .min(MAX_RETRY_DELAY);
+        let delay = retry.after.unwrap_or_else(|| self.backoff(receive_count)).min(MAX_RETRY_DELAY);
         tracing::warn!(
             message_id,
             receive_count,
@@ -147,9 +141,8 @@ impl Consumer {
 
     /// Doubles with every receive. Jitter spreads messages that failed at the same time.
     fn backoff(&self, receive_count: u32) -> Duration {
-        let doubled = self
-            .first_retry_delay
-            .saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
+        let doubled =
+            self.first_retry_delay.saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
         let [byte] = random::bytes::<1>();
         doubled.mul_f64(0.5 + f64::from(byte) / 510.0)
     }

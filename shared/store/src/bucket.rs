@@ -80,9 +80,8 @@ impl Bucket {
                 .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
             let is_truncated = page.is_truncated == Some(true);
             for upload in page.uploads.unwrap_or_default() {
-                let old = upload
-                    .initiated
-                    .is_some_and(|started| started.secs() < before.as_second());
+                let old =
+                    upload.initiated.is_some_and(|started| started.secs() < before.as_second());
                 if let (true, Some(key), Some(id)) = (old, upload.key, upload.upload_id) {
                     found.push(OpenUpload { key, id });
                 }
@@ -170,13 +169,7 @@ impl Bucket {
     /// # Errors
     /// If the S3 call fails.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, AwsError> {
-        let response = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .await;
+        let response = self.client.get_object().bucket(&self.name).key(key).send().await;
         let response = match response {
             Ok(response) => response,
             Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {

@@ -63,15 +63,11 @@ impl NotificationOutbox {
         for app_user in app_users {
             let rendered = notification.render(app_user, &recording, sequence, &self.bucket, now);
             saved.push(
-                table
-                    .save_notification(zoom_user, rendered, (now + RETENTION).as_second())
-                    .await?,
+                table.save_notification(zoom_user, rendered, (now + RETENTION).as_second()).await?,
             );
         }
         let messages: Vec<_> = saved.into_iter().map(NotificationMessage::new).collect();
-        self.notifications
-            .send_all(&messages, zoom_user.account_id.as_str())
-            .await?;
+        self.notifications.send_all(&messages, zoom_user.account_id.as_str()).await?;
         Ok(Some(loaded))
     }
 }

@@ -93,11 +93,7 @@ impl<M: Serialize> Queue<M> {
                 })?;
             batch.push(entry);
         }
-        if batch.is_empty() {
-            Ok(())
-        } else {
-            self.send_batch(batch).await
-        }
+        if batch.is_empty() { Ok(()) } else { self.send_batch(batch).await }
     }
 
     async fn send_batch(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), AwsError> {
@@ -112,10 +108,9 @@ impl<M: Serialize> Queue<M> {
         // The call succeeds even if single messages were rejected.
         match response.failed.first() {
             None => Ok(()),
-            Some(failed) => Err(AwsError::unexpected_response(
-                "SendMessageBatch",
-                failed.code.clone(),
-            )),
+            Some(failed) => {
+                Err(AwsError::unexpected_response("SendMessageBatch", failed.code.clone()))
+            }
         }
     }
 }

@@ -139,13 +139,9 @@ impl Vault {
         let nonce: [u8; NONCE] = random::bytes();
         let cipher = cipher(data_key.as_ref())?;
         let owner = aad(kind, &id);
-        let payload = Payload {
-            msg: &plain,
-            aad: owner.as_bytes(),
-        };
-        let ciphertext = cipher
-            .encrypt(&nonce.into(), payload)
-            .map_err(|_| VaultError::DecryptionFailed)?;
+        let payload = Payload { msg: &plain, aad: owner.as_bytes() };
+        let ciphertext =
+            cipher.encrypt(&nonce.into(), payload).map_err(|_| VaultError::DecryptionFailed)?;
         Ok(EncryptedTokens {
             key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
             text: STANDARD_NO_PAD.encode([&nonce[..], &ciphertext].concat()),
@@ -168,9 +164,8 @@ impl Vault {
         let text = STANDARD_NO_PAD
             .decode(&encrypted_tokens.text)
             .map_err(|_| VaultError::DecryptionFailed)?;
-        let (nonce, text) = text
-            .split_first_chunk::<NONCE>()
-            .ok_or(VaultError::DecryptionFailed)?;
+        let (nonce, text) =
+            text.split_first_chunk::<NONCE>().ok_or(VaultError::DecryptionFailed)?;
         let data_key = self
             .client
             .decrypt()
@@ -189,19 +184,13 @@ impl Vault {
             .plaintext
             .ok_or(VaultError::DecryptionFailed)?;
         let owner = aad(kind, &id);
-        let payload = Payload {
-            msg: text,
-            aad: owner.as_bytes(),
-        };
+        let payload = Payload { msg: text, aad: owner.as_bytes() };
         let plain = cipher(data_key.as_ref())?
             .decrypt(&(*nonce).into(), payload)
             .map_err(|_| VaultError::DecryptionFailed)?;
         let plain: Plain =
             serde_json::from_slice(&plain).map_err(|_| VaultError::DecryptionFailed)?;
-        Ok(Tokens {
-            access_token: plain.a.into(),
-            refresh_token: plain.r.into(),
-        })
+        Ok(Tokens { access_token: plain.a.into(), refresh_token: plain.r.into() })
     }
 }
 

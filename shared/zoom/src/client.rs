@@ -78,11 +78,7 @@ impl ZoomClient {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(ClientBuildError)?;
-        Ok(Self {
-            http,
-            endpoints,
-            timeouts,
-        })
+        Ok(Self { http, endpoints, timeouts })
     }
 }
 
@@ -168,10 +164,7 @@ impl NetworkError {
 /// Collects the kinds of an I/O error and of the errors boxed inside it, which `source()` skips.
 fn collect_io_kinds(error: &io::Error, kinds: &mut Vec<io::ErrorKind>) {
     kinds.push(error.kind());
-    if let Some(inner) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<io::Error>())
-    {
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
         collect_io_kinds(inner, kinds);
     }
 }
@@ -212,10 +205,8 @@ impl TransientError {
 /// Reads a response body of at most [`MAX_JSON_BYTES`].
 pub(crate) async fn read_json_bytes(mut response: Response) -> Result<Vec<u8>, TransientError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| TransientError::from_reqwest(&error))?
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| TransientError::from_reqwest(&error))?
     {
         if bytes.len() + chunk.len() > MAX_JSON_BYTES {
             return Err(TransientError::MalformedResponse);

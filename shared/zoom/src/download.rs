@@ -40,10 +40,7 @@ pub struct ByteRange {
 impl ByteRange {
     /// Returns the range from `first` to `last`, or `None` if `last` is less than `first`.
     pub fn new(first: u64, last: u64) -> Option<Self> {
-        (first <= last).then_some(Self {
-            first,
-            last: Some(last),
-        })
+        (first <= last).then_some(Self { first, last: Some(last) })
     }
 
     /// Returns the range from `first` to the end of the file.
@@ -125,9 +122,7 @@ fn after_unit(text: &str) -> Option<&str> {
 /// Parses decimal digits. `str::parse` alone would also accept a leading `+`.
 fn parse_digits(text: &str) -> Option<u64> {
     let text = text.trim();
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A download that returned no body. Shows at most the host of a URL.
@@ -289,9 +284,8 @@ impl ZoomClient {
         bearer_token: Option<&SecretString>,
         range: Option<ByteRange>,
     ) -> Result<Download, DownloadError> {
-        let mut target = hosts
-            .parse_url(url.expose_secret())
-            .map_err(DownloadError::DisallowedUrl)?;
+        let mut target =
+            hosts.parse_url(url.expose_secret()).map_err(DownloadError::DisallowedUrl)?;
         let mut authorization = match bearer_token {
             Some(token) => Some(bearer(token).ok_or(DownloadError::Unauthorized)?),
             None => None,
@@ -299,10 +293,8 @@ impl ZoomClient {
         let origin = target.clone();
         let mut redirects = 0;
         loop {
-            let mut request = self
-                .http
-                .get(target.url().clone())
-                .header(ACCEPT_ENCODING, "identity");
+            let mut request =
+                self.http.get(target.url().clone()).header(ACCEPT_ENCODING, "identity");
             if let Some(authorization) = &authorization {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
@@ -322,9 +314,8 @@ impl ZoomClient {
             redirects += 1;
             let location =
                 text(response.headers(), LOCATION).ok_or(DownloadError::InvalidRedirect)?;
-            target = hosts
-                .parse_location(&target, &location)
-                .map_err(DownloadError::DisallowedUrl)?;
+            target =
+                hosts.parse_location(&target, &location).map_err(DownloadError::DisallowedUrl)?;
             if !target.has_same_origin(&origin) {
                 authorization = None;
             }
@@ -362,9 +353,7 @@ fn check_response(
             });
         }
         status => {
-            return Err(DownloadError::UnexpectedStatus {
-                status: status.as_u16(),
-            });
+            return Err(DownloadError::UnexpectedStatus { status: status.as_u16() });
         }
     }
 
@@ -405,16 +394,12 @@ fn check_response(
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     // `to_str` accepts ASCII only, but a `Location` may contain a UTF-8 file name.
-    std::str::from_utf8(headers.get(name)?.as_bytes())
-        .ok()
-        .map(str::to_owned)
+    std::str::from_utf8(headers.get(name)?.as_bytes()).ok().map(str::to_owned)
 }
 
 fn is_html(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    ["text/html", "application/xhtml+xml"]
-        .iter()
-        .any(|html| media_type.eq_ignore_ascii_case(html))
+    ["text/html", "application/xhtml+xml"].iter().any(|html| media_type.eq_ignore_ascii_case(html))
 }
 
 #[cfg(test)]

@@ -31,18 +31,13 @@ impl Endpoints {
     /// [`InvalidEndpoint`] unless each is https, or http to a loopback host (127.0.0.0/8, `::1`,
     /// `localhost`), without credentials, query and fragment.
     pub fn parse(oauth: &str, api: &str) -> Result<Self, InvalidEndpoint> {
-        Ok(Self {
-            oauth: parse_base(oauth)?,
-            api: parse_base(api)?,
-        })
+        Ok(Self { oauth: parse_base(oauth)?, api: parse_base(api)? })
     }
 
     /// Whether both hosts are loopback. Only then does [`DownloadHosts`](crate::DownloadHosts) allow
     /// plain http and other ports.
     pub fn is_loopback(&self) -> bool {
-        [&self.oauth, &self.api]
-            .iter()
-            .all(|url| url.host().is_some_and(|host| is_loopback(&host)))
+        [&self.oauth, &self.api].iter().all(|url| url.host().is_some_and(|host| is_loopback(&host)))
     }
 
     /// Appends `path` (without a leading slash) to the OAuth base URL.
@@ -97,24 +92,12 @@ mod tests {
     #[test]
     fn path_is_appended_to_base_url() {
         let zoom = Endpoints::parse("https://zoom.us", "https://api.zoom.us/").unwrap();
-        assert_eq!(
-            zoom.oauth("oauth/token").as_str(),
-            "https://zoom.us/oauth/token"
-        );
-        assert_eq!(
-            zoom.api("v2/users/me").as_str(),
-            "https://api.zoom.us/v2/users/me"
-        );
+        assert_eq!(zoom.oauth("oauth/token").as_str(), "https://zoom.us/oauth/token");
+        assert_eq!(zoom.api("v2/users/me").as_str(), "https://api.zoom.us/v2/users/me");
         assert!(!zoom.is_loopback());
         let sim = Endpoints::parse("http://127.0.0.1:4000/zoom/", "http://localhost:4001").unwrap();
-        assert_eq!(
-            sim.oauth("oauth/token").as_str(),
-            "http://127.0.0.1:4000/zoom/oauth/token"
-        );
-        assert_eq!(
-            sim.api("v2/meetings/%252F/recordings").path(),
-            "/v2/meetings/%252F/recordings"
-        );
+        assert_eq!(sim.oauth("oauth/token").as_str(), "http://127.0.0.1:4000/zoom/oauth/token");
+        assert_eq!(sim.api("v2/meetings/%252F/recordings").path(), "/v2/meetings/%252F/recordings");
         assert!(sim.is_loopback());
     }
 
@@ -141,30 +124,16 @@ mod tests {
             ("zoom.us", InvalidEndpoint::InvalidUrl),
             ("data:text/plain,x", InvalidEndpoint::InvalidUrl),
             ("http://zoom.us", InvalidEndpoint::InsecureScheme),
-            (
-                "http://localhost.evil.test",
-                InvalidEndpoint::InsecureScheme,
-            ),
+            ("http://localhost.evil.test", InvalidEndpoint::InsecureScheme),
             ("http://[::ffff:127.0.0.1]", InvalidEndpoint::InsecureScheme),
             ("ftp://127.0.0.1", InvalidEndpoint::InsecureScheme),
             ("https://user@zoom.us", InvalidEndpoint::UnexpectedComponent),
-            (
-                "https://:secret@zoom.us",
-                InvalidEndpoint::UnexpectedComponent,
-            ),
+            ("https://:secret@zoom.us", InvalidEndpoint::UnexpectedComponent),
             ("https://zoom.us/?a=b", InvalidEndpoint::UnexpectedComponent),
             ("https://zoom.us/#f", InvalidEndpoint::UnexpectedComponent),
         ] {
-            assert_eq!(
-                Endpoints::parse(text, "https://api.zoom.us"),
-                Err(error),
-                "{text}"
-            );
-            assert_eq!(
-                Endpoints::parse("https://zoom.us", text),
-                Err(error),
-                "{text}"
-            );
+            assert_eq!(Endpoints::parse(text, "https://api.zoom.us"), Err(error), "{text}");
+            assert_eq!(Endpoints::parse("https://zoom.us", text), Err(error), "{text}");
         }
     }
 }

@@ -21,9 +21,7 @@ pub(crate) fn find_code(body: &[u8]) -> Option<i64> {
         if let Some(value) = rest.trim_start().strip_prefix(':') {
             let value = value.trim_start();
             let value = value.strip_prefix('"').unwrap_or(value);
-            let digits = value
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(value.len());
+            let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
             if let Ok(code) = value[..digits].parse() {
                 return Some(code);
             }
@@ -39,10 +37,7 @@ mod tests {
     #[test]
     fn code_is_parsed_from_number_or_string() {
         for (text, code) in [
-            (
-                r#"{"code":124,"message":"Invalid access token."}"#,
-                Some(124),
-            ),
+            (r#"{"code":124,"message":"Invalid access token."}"#, Some(124)),
             (r#"{"message":"","code":"3301"}"#, Some(3301)),
             (r#"{"code":null}"#, None),
             (r#"{"code":1.5}"#, None),
@@ -50,25 +45,15 @@ mod tests {
             (r#"{"object":{"code":5}}"#, None),
             ("[]", None),
         ] {
-            assert_eq!(
-                parse_code(&serde_json::from_str(text).unwrap()),
-                code,
-                "{text}"
-            );
+            assert_eq!(parse_code(&serde_json::from_str(text).unwrap()), code, "{text}");
         }
     }
 
     #[test]
     fn code_is_found_in_invalid_json() {
         for (text, code) in [
-            (
-                r#"{"code":4711,"message":"does not contain scopes:["a:b"]"}"#,
-                Some(4711),
-            ),
-            (
-                r#"{"message":"scopes ["a"]", "code" : "4711" }"#,
-                Some(4711),
-            ),
+            (r#"{"code":4711,"message":"does not contain scopes:["a:b"]"}"#, Some(4711)),
+            (r#"{"message":"scopes ["a"]", "code" : "4711" }"#, Some(4711)),
             (r#"{"message":"the "code" is","code":300"#, Some(300)),
             (r#"{"code":99999999999999999999"#, None),
             (r#"{"code":"#, None),

@@ -104,10 +104,7 @@ impl DownloadHosts {
         if hosts.is_empty() {
             return Err(HostListError::Empty);
         }
-        Ok(Self {
-            hosts,
-            is_loopback_allowed: endpoints.is_loopback(),
-        })
+        Ok(Self { hosts, is_loopback_allowed: endpoints.is_loopback() })
     }
 
     /// Parses and checks an absolute URL from an untrusted source.
@@ -180,10 +177,7 @@ fn parse_entry(entry: &str) -> Option<Host> {
         Host::Domain(name) => name
             .split('.')
             .all(|label| {
-                !label.is_empty()
-                    && label
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             })
             .then_some(host),
         Host::Ipv4(_) | Host::Ipv6(_) => Some(host),
@@ -232,14 +226,8 @@ mod tests {
     fn zoom_hosts_are_allowed() {
         for (url, requested) in [
             ("https://zoom.us/rec/download/x", "zoom.us"),
-            (
-                "https://us06web.zoom.us/rec/webhook_download/x?y=z",
-                "us06web.zoom.us",
-            ),
-            (
-                "https://ssrweb.zoom.us/a?Policy=p&Signature=s",
-                "ssrweb.zoom.us",
-            ),
+            ("https://us06web.zoom.us/rec/webhook_download/x?y=z", "us06web.zoom.us"),
+            ("https://ssrweb.zoom.us/a?Policy=p&Signature=s", "ssrweb.zoom.us"),
             ("https://a.b.zoomgov.com/", "a.b.zoomgov.com"),
             ("https://us06web.zoom.us:443/", "us06web.zoom.us"),
             ("HTTPS://US06WEB.Zoom.US/x", "us06web.zoom.us"),
@@ -250,9 +238,7 @@ mod tests {
             ("https://zoom.us?@evil.test/", "zoom.us"),
             ("https://zoom.us#@evil.test/", "zoom.us"),
         ] {
-            let allowed = zoom()
-                .parse_url(url)
-                .unwrap_or_else(|error| panic!("{url}: {error}"));
+            let allowed = zoom().parse_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
             assert_eq!(allowed.host(), requested, "{url}");
         }
     }
@@ -289,20 +275,11 @@ mod tests {
             ("https:zoom.us/", DisallowedUrl::InvalidUrl),
             ("https:/zoom.us/", DisallowedUrl::InvalidUrl),
             ("", DisallowedUrl::InvalidUrl),
-            (
-                "https://evil.test\\@zoom.us/",
-                DisallowedUrl::ForbiddenCharacter,
-            ),
-            (
-                "https://zoom.us\\@evil.test/",
-                DisallowedUrl::ForbiddenCharacter,
-            ),
+            ("https://evil.test\\@zoom.us/", DisallowedUrl::ForbiddenCharacter),
+            ("https://zoom.us\\@evil.test/", DisallowedUrl::ForbiddenCharacter),
             ("https:\\\\zoom.us/", DisallowedUrl::ForbiddenCharacter),
             ("https://zoom\t.us/", DisallowedUrl::ForbiddenCharacter),
-            (
-                "https://zoom.us/\r\nHost: evil.test",
-                DisallowedUrl::ForbiddenCharacter,
-            ),
+            ("https://zoom.us/\r\nHost: evil.test", DisallowedUrl::ForbiddenCharacter),
             ("\u{1}https://zoom.us/", DisallowedUrl::ForbiddenCharacter),
             ("https://zoom.us/\u{7f}", DisallowedUrl::ForbiddenCharacter),
             // The function's own host and network.
@@ -330,80 +307,20 @@ mod tests {
             (LOOPBACK, LOOPBACK, list, "http://[::1]:80/", Ok(())),
             (LOOPBACK, LOOPBACK, "zoom.us", plain, Err(host("127.0.0.1"))),
             (REMOTE, REMOTE, list, plain, Err(DisallowedUrl::Scheme)),
-            (
-                REMOTE,
-                REMOTE,
-                list,
-                "http://localhost/",
-                Err(DisallowedUrl::Scheme),
-            ),
+            (REMOTE, REMOTE, list, "http://localhost/", Err(DisallowedUrl::Scheme)),
             (REMOTE, REMOTE, list, tls, Err(DisallowedUrl::Port(9001))),
             (LOOPBACK, REMOTE, list, plain, Err(DisallowedUrl::Scheme)),
-            (
-                LOOPBACK,
-                REMOTE,
-                list,
-                "http://localhost/",
-                Err(DisallowedUrl::Scheme),
-            ),
+            (LOOPBACK, REMOTE, list, "http://localhost/", Err(DisallowedUrl::Scheme)),
             (LOOPBACK, REMOTE, list, tls, Err(DisallowedUrl::Port(9001))),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://127.0.0.2/",
-                Err(host("127.0.0.2")),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://[::ffff:127.0.0.1]/",
-                Err(DisallowedUrl::Scheme),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://a.localhost/",
-                Err(DisallowedUrl::Scheme),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "https://a.localhost/",
-                Err(host("a.localhost")),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://localhost./",
-                Err(DisallowedUrl::Scheme),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://user@127.0.0.1/",
-                Err(DisallowedUrl::UserInfo),
-            ),
+            (LOOPBACK, LOOPBACK, list, "http://127.0.0.2/", Err(host("127.0.0.2"))),
+            (LOOPBACK, LOOPBACK, list, "http://[::ffff:127.0.0.1]/", Err(DisallowedUrl::Scheme)),
+            (LOOPBACK, LOOPBACK, list, "http://a.localhost/", Err(DisallowedUrl::Scheme)),
+            (LOOPBACK, LOOPBACK, list, "https://a.localhost/", Err(host("a.localhost"))),
+            (LOOPBACK, LOOPBACK, list, "http://localhost./", Err(DisallowedUrl::Scheme)),
+            (LOOPBACK, LOOPBACK, list, "http://user@127.0.0.1/", Err(DisallowedUrl::UserInfo)),
             // A loopback Zoom changes nothing for other hosts.
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "http://zoom.us/",
-                Err(DisallowedUrl::Scheme),
-            ),
-            (
-                LOOPBACK,
-                LOOPBACK,
-                list,
-                "https://zoom.us:8443/",
-                Err(DisallowedUrl::Port(8443)),
-            ),
+            (LOOPBACK, LOOPBACK, list, "http://zoom.us/", Err(DisallowedUrl::Scheme)),
+            (LOOPBACK, LOOPBACK, list, "https://zoom.us:8443/", Err(DisallowedUrl::Port(8443))),
         ] {
             let result = hosts_at(oauth, api, list).parse_url(url).map(drop);
             assert_eq!(result, expected, "{oauth} {api} {list} {url}");
@@ -412,9 +329,7 @@ mod tests {
 
     #[test]
     fn redirect_target_is_resolved_and_checked() {
-        let base = zoom()
-            .parse_url("https://us06web.zoom.us/rec/download/x?k=v")
-            .unwrap();
+        let base = zoom().parse_url("https://us06web.zoom.us/rec/download/x?k=v").unwrap();
         for (location, expected) in [
             ("/other?a=b", Ok("https://us06web.zoom.us/other?a=b")),
             ("y", Ok("https://us06web.zoom.us/rec/download/y")),
@@ -436,12 +351,7 @@ mod tests {
     fn list_accepts_host_names_and_addresses_only() {
         let endpoints = Endpoints::parse(REMOTE, REMOTE).unwrap();
         let parse = |list| DownloadHosts::parse(list, &endpoints);
-        for list in [
-            "zoom.us",
-            " Zoom.US , zoomgov.com,",
-            "10.0.0.1,[::1],::1,zoom",
-            "a-b.test",
-        ] {
+        for list in ["zoom.us", " Zoom.US , zoomgov.com,", "10.0.0.1,[::1],::1,zoom", "a-b.test"] {
             assert!(parse(list).is_ok(), "{list}");
         }
         for list in ["", " , ,"] {
@@ -468,9 +378,7 @@ mod tests {
 
     #[test]
     fn allowed_url_debug_omits_path_and_query() {
-        let allowed = zoom()
-            .parse_url("https://zoom.us/rec/SECRET?Signature=SECRET")
-            .unwrap();
+        let allowed = zoom().parse_url("https://zoom.us/rec/SECRET?Signature=SECRET").unwrap();
         assert!(!format!("{allowed:?}").contains("SECRET"));
     }
 
@@ -484,10 +392,7 @@ mod tests {
                 .filter(|fragment| !fragment.is_empty())
                 .collect();
         fragments.extend(["\t", "\n", " ", ""]);
-        prop_oneof![
-            prop::sample::select(fragments).prop_map(str::to_owned),
-            "[a-z0-9@:/.%-]{0,3}",
-        ]
+        prop_oneof![prop::sample::select(fragments).prop_map(str::to_owned), "[a-z0-9@:/.%-]{0,3}",]
     }
 
     proptest! {

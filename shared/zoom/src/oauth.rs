@@ -262,14 +262,12 @@ impl ZoomClient {
             .request_async(&self.token_http_client())
             .await;
         parse_token_pair(response).map_err(|error| match error {
-            CallError::Rejected {
-                code: OAuthErrorCode::InvalidGrant,
-                ..
-            } => RefreshError::InvalidGrant,
-            CallError::Rejected {
-                code: OAuthErrorCode::InvalidClient,
-                ..
-            } => RefreshError::InvalidClient,
+            CallError::Rejected { code: OAuthErrorCode::InvalidGrant, .. } => {
+                RefreshError::InvalidGrant
+            }
+            CallError::Rejected { code: OAuthErrorCode::InvalidClient, .. } => {
+                RefreshError::InvalidClient
+            }
             CallError::Rejected { status, code } => RefreshError::Rejected { status, code },
             CallError::Transient(error) => RefreshError::Transient(error),
         })
@@ -291,19 +289,15 @@ impl ZoomClient {
             .http
             .post(self.endpoints.oauth("oauth/revoke"))
             .timeout(self.timeouts.oauth)
-            .basic_auth(
-                &credentials.client_id,
-                Some(credentials.client_secret.expose_secret()),
-            )
+            .basic_auth(&credentials.client_id, Some(credentials.client_secret.expose_secret()))
             .form(&[("token", access_token.expose_secret())])
             .build()
             .map_err(|error| RevokeError::Transient(TransientError::from_reqwest(&error)))?;
         match call(&self.http, request).await {
             Ok(_) => Ok(()),
-            Err(CallError::Rejected {
-                code: OAuthErrorCode::InvalidClient,
-                ..
-            }) => Err(RevokeError::InvalidClient),
+            Err(CallError::Rejected { code: OAuthErrorCode::InvalidClient, .. }) => {
+                Err(RevokeError::InvalidClient)
+            }
             Err(CallError::Rejected { status, code }) => {
                 Err(RevokeError::Rejected { status, code })
             }
@@ -352,18 +346,13 @@ async fn call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
         .map_err(|error| CallError::Transient(TransientError::from_reqwest(&error)))?;
     let status = response.status();
     if status.is_server_error() {
-        return Err(CallError::Transient(TransientError::ServerError {
-            status: status.as_u16(),
-        }));
+        return Err(CallError::Transient(TransientError::ServerError { status: status.as_u16() }));
     }
     let body = read_json_bytes(response).await;
     if status.is_client_error() {
         // The status classifies the response; an incomplete body only leaves the code unknown.
         let code = body.map_or(OAuthErrorCode::Unknown, |body| OAuthErrorCode::parse(&body));
-        return Err(CallError::Rejected {
-            status: status.as_u16(),
-            code,
-        });
+        return Err(CallError::Rejected { status: status.as_u16(), code });
     }
     if !status.is_success() {
         return Err(CallError::Transient(TransientError::MalformedResponse));
@@ -387,13 +376,9 @@ fn parse_token_pair(
     if access_token.is_empty() || refresh_token.is_empty() {
         return Err(malformed);
     }
-    let scope = response.scopes().map(|scopes| {
-        scopes
-            .iter()
-            .map(|scope| scope.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
-    });
+    let scope = response
+        .scopes()
+        .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
     Ok(TokenPair {
         access_token: SecretString::from(access_token.clone()),
         refresh_token: SecretString::from(refresh_token.clone()),
@@ -413,33 +398,15 @@ mod tests {
     fn error_code_is_parsed_from_body() {
         use OAuthErrorCode as Code;
         for (body, code) in [
-            (
-                r#"{"reason":"Invalid Token!","error":"invalid_grant"}"#,
-                Code::InvalidGrant,
-            ),
+            (r#"{"reason":"Invalid Token!","error":"invalid_grant"}"#, Code::InvalidGrant),
             (r#"{"error":"invalid_grant"}"#, Code::InvalidGrant),
-            (
-                r#"{"reason":"invalid_grant","error":"invalid_client"}"#,
-                Code::InvalidClient,
-            ),
-            (
-                r#"{"reason":"Bad Request","error":"invalid_request"}"#,
-                Code::InvalidRequest,
-            ),
-            (
-                r#"{"error":"unauthorized_client"}"#,
-                Code::UnauthorizedClient,
-            ),
-            (
-                r#"{"error":"unsupported_grant_type"}"#,
-                Code::UnsupportedGrantType,
-            ),
+            (r#"{"reason":"invalid_grant","error":"invalid_client"}"#, Code::InvalidClient),
+            (r#"{"reason":"Bad Request","error":"invalid_request"}"#, Code::InvalidRequest),
+            (r#"{"error":"unauthorized_client"}"#, Code::UnauthorizedClient),
+            (r#"{"error":"unsupported_grant_type"}"#, Code::UnsupportedGrantType),
             (r#"{"error":"invalid_scope"}"#, Code::InvalidScope),
             (r#"{"code":4735,"message":"gone"}"#, Code::InvalidGrant),
-            (
-                r#"{"code":4741,"message":"a "newer" one"}"#,
-                Code::InvalidGrant,
-            ),
+            (r#"{"code":4741,"message":"a "newer" one"}"#, Code::InvalidGrant),
             (r#"{"code":4704}"#, Code::InvalidClient),
             (r#"{"code":4709}"#, Code::InvalidRequest),
             (r#"{"code":4705}"#, Code::UnsupportedGrantType),

@@ -82,21 +82,14 @@ impl RateLimitKind {
     fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
         let number = |name| text(name)?.parse::<u64>().ok();
-        let is_daily = match text(RATE_LIMIT_TYPE)
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
+        let is_daily = match text(RATE_LIMIT_TYPE).map(str::to_ascii_lowercase).as_deref() {
             Some("qps") => return Some(Self::PerSecond),
             Some("daily-limit") => true,
             Some(_) => return None,
             None => number(RATE_LIMIT_LIMIT)? >= MIN_DAILY_LIMIT,
         };
         let is_exhausted = number(RATE_LIMIT_REMAINING).is_none_or(|remaining| remaining == 0);
-        Some(if is_daily && is_exhausted {
-            Self::Daily
-        } else {
-            Self::PerSecond
-        })
+        Some(if is_daily && is_exhausted { Self::Daily } else { Self::PerSecond })
     }
 }
 
@@ -122,10 +115,7 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(RetryAfter::Date(midnight)), "{text}");
         }
-        assert_eq!(
-            parse(" 7 "),
-            Some(RetryAfter::Delay(Duration::from_secs(7)))
-        );
+        assert_eq!(parse(" 7 "), Some(RetryAfter::Delay(Duration::from_secs(7))));
         for text in ["", "soon", "-1", "1.5", "2026-13-01T00:00:00Z"] {
             assert_eq!(parse(text), None, "{text}");
         }
@@ -170,9 +160,6 @@ mod tests {
             RetryAfter::Delay(Duration::from_secs(60)).retry_at(now),
             "2026-01-01T00:01:00Z".parse().unwrap()
         );
-        assert_eq!(
-            RetryAfter::Delay(Duration::from_secs(u64::MAX)).retry_at(now),
-            Timestamp::MAX
-        );
+        assert_eq!(RetryAfter::Delay(Duration::from_secs(u64::MAX)).retry_at(now), Timestamp::MAX);
     }
 }

@@ -26,11 +26,8 @@ pub const MAX_DOWNLOAD_TOKEN_TTL: u32 = 604_800;
 const PAGE_SIZE: &str = "300";
 
 /// Characters to encode in a path segment: all but RFC 3986's unreserved characters.
-const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const PATH_SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A failed REST call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,10 +119,7 @@ pub struct MeetingRecordings {
 impl fmt::Debug for MeetingRecordings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeetingRecordings")
-            .field(
-                "download_access_token",
-                &self.download_access_token.is_some(),
-            )
+            .field("download_access_token", &self.download_access_token.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -141,25 +135,15 @@ impl ZoomClient {
         access_token: &SecretString,
     ) -> Result<CurrentUser, ApiError> {
         let url = self.endpoints.api("v2/users/me");
-        let response = self
-            .get(url, access_token, self.timeouts.oauth, false)
-            .await?;
-        let text = |key: &str| {
-            response
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .trim()
-        };
+        let response = self.get(url, access_token, self.timeouts.oauth, false).await?;
+        let text = |key: &str| response.get(key).and_then(Value::as_str).unwrap_or_default().trim();
         let malformed = ApiError::Transient(TransientError::MalformedResponse);
         let user = ZoomUser {
             account_id: text("account_id").parse().map_err(|_| malformed)?,
             user_id: text("id").parse().map_err(|_| malformed)?,
         };
         let display_name = match text("display_name") {
-            "" => format!("{} {}", text("first_name"), text("last_name"))
-                .trim()
-                .to_owned(),
+            "" => format!("{} {}", text("first_name"), text("last_name")).trim().to_owned(),
             name => name.to_owned(),
         };
         Ok(CurrentUser { user, display_name })
@@ -184,9 +168,7 @@ impl ZoomClient {
             .append_pair("page_size", PAGE_SIZE)
             .extend_pairs(next_page_token.map(|token| ("next_page_token", token)));
         let has_page_token = next_page_token.is_some();
-        let mut response = self
-            .get(url, access_token, self.timeouts.rest, has_page_token)
-            .await?;
+        let mut response = self.get(url, access_token, self.timeouts.rest, has_page_token).await?;
         // A missing list must not pass as an empty one, which the caller would not request again.
         let Some(Value::Array(meetings)) = response.get_mut("meetings").map(Value::take) else {
             return Err(ApiError::Transient(TransientError::MalformedResponse));
@@ -196,10 +178,7 @@ impl ZoomClient {
             .and_then(Value::as_str)
             .filter(|token| !token.is_empty())
             .map(str::to_owned);
-        Ok(RecordingsPage {
-            meetings,
-            next_page_token,
-        })
+        Ok(RecordingsPage { meetings, next_page_token })
     }
 
     /// Returns a meeting's recordings with a `download_access_token` that expires after `ttl_seconds`, at
@@ -218,20 +197,13 @@ impl ZoomClient {
         url.query_pairs_mut()
             .append_pair("include_fields", "download_access_token")
             .append_pair("ttl", &ttl_seconds.min(MAX_DOWNLOAD_TOKEN_TTL).to_string());
-        let mut object = self
-            .get(url, access_token, self.timeouts.rest, false)
-            .await?;
-        let token = object
-            .as_object_mut()
-            .and_then(|o| o.remove("download_access_token"));
+        let mut object = self.get(url, access_token, self.timeouts.rest, false).await?;
+        let token = object.as_object_mut().and_then(|o| o.remove("download_access_token"));
         let download_access_token = match token {
             Some(Value::String(token)) if !token.is_empty() => Some(SecretString::from(token)),
             _ => None,
         };
-        Ok(MeetingRecordings {
-            object,
-            download_access_token,
-        })
+        Ok(MeetingRecordings { object, download_access_token })
     }
 
     async fn get(
@@ -247,10 +219,7 @@ impl ZoomClient {
             .http
             .get(url)
             .timeout(timeout)
-            .header(
-                AUTHORIZATION,
-                bearer(access_token).ok_or(ApiError::Unauthorized)?,
-            )
+            .header(AUTHORIZATION, bearer(access_token).ok_or(ApiError::Unauthorized)?)
             .send()
             .await
             .map_err(transient)?;
@@ -326,18 +295,9 @@ mod tests {
     fn uuid_is_encoded_as_one_path_segment() {
         let endpoints = Endpoints::parse("https://zoom.us", "https://api.zoom.us").unwrap();
         for (uuid, segment) in [
-            (
-                "/ajSynthUUID1234567890==",
-                "%252FajSynthUUID1234567890%253D%253D",
-            ),
-            (
-                "ab//cdSynthUUID12345678==",
-                "ab%252F%252FcdSynthUUID12345678%253D%253D",
-            ),
-            (
-                "Ab/cd+SynthUUID1234567==",
-                "Ab%252Fcd%252BSynthUUID1234567%253D%253D",
-            ),
+            ("/ajSynthUUID1234567890==", "%252FajSynthUUID1234567890%253D%253D"),
+            ("ab//cdSynthUUID12345678==", "ab%252F%252FcdSynthUUID12345678%253D%253D"),
+            ("Ab/cd+SynthUUID1234567==", "Ab%252Fcd%252BSynthUUID1234567%253D%253D"),
             ("Abcd+SynthUUID1234567==", "Abcd%2BSynthUUID1234567%3D%3D"),
             ("a?b%2F&c", "a%3Fb%252F%26c"),
             ("..", "%252E%252E"),

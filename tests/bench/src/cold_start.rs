@@ -119,12 +119,7 @@ async fn once(client: &Client, world: &World) -> Result<Run, LambdaError> {
         warm.push(call(client, world, &mut instance).await?);
     }
     warm.sort();
-    Ok(Run {
-        init,
-        first,
-        warm: warm[WARM / 2],
-        peak_rss_mib: instance.peak_rss_mib()?,
-    })
+    Ok(Run { init, first, warm: warm[WARM / 2], peak_rss_mib: instance.peak_rss_mib()? })
 }
 
 async fn call(

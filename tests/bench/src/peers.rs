@@ -35,30 +35,18 @@ impl Peers {
             peers.step(
                 "pip install",
                 &pip,
-                &[
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "-r",
-                    "requirements.txt",
-                ],
+                &["install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"],
             )
         })?;
         peers.unless_installed("package.json", "node_modules", || {
-            peers.step(
-                "npm install",
-                "npm",
-                &["install", "--no-audit", "--no-fund", "--silent"],
-            )
+            peers.step("npm install", "npm", &["install", "--no-audit", "--no-fund", "--silent"])
         })?;
         Ok(peers)
     }
 
     /// The command that runs a Python script of the peers' folder.
     pub(crate) fn python_command(&self, script: &str) -> Vec<String> {
-        [self.python(), self.folder.join(script)]
-            .map(|path| path.display().to_string())
-            .to_vec()
+        [self.python(), self.folder.join(script)].map(|path| path.display().to_string()).to_vec()
     }
 
     /// The command that runs a Node script of the peers' folder.
@@ -109,10 +97,7 @@ impl Peers {
         into: &str,
         install: impl Fn() -> Result<(), PeerError>,
     ) -> Result<(), PeerError> {
-        let failed = |error: std::io::Error| PeerError {
-            step: pins,
-            reason: error.to_string(),
-        };
+        let failed = |error: std::io::Error| PeerError { step: pins, reason: error.to_string() };
         let wanted = fs::read(self.folder.join(pins)).map_err(failed)?;
         let noted = self.folder.join(into).join("installed");
         if fs::read(&noted).is_ok_and(|installed| installed == wanted) {
@@ -130,10 +115,6 @@ impl Peers {
             .stdout(Stdio::null())
             .status()
             .map_err(|error| failed(error.to_string()))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(failed(status.to_string()))
-        }
+        if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
     }
 }

@@ -29,21 +29,15 @@ pub(crate) struct Claim {
 impl CallbackVisit {
     /// Sends the request to `/zoom/callback`; returns the claim of a successful response.
     pub(crate) async fn send(&self, callback: &OauthCallback) -> anyhow::Result<Option<Claim>> {
-        let request = http::Request::get(&self.location)
-            .header(COOKIE, &self.cookie)
-            .body(Body::Empty)?;
+        let request =
+            http::Request::get(&self.location).header(COOKIE, &self.cookie).body(Body::Empty)?;
         let response = Box::pin(callback.handle(request)).await;
         let location = header(&response, LOCATION).and_then(|location| Url::parse(location).ok());
         let claim = location.and_then(|location| {
-            let (_, claim) = location
-                .query_pairs()
-                .find(|(name, _)| name == "zoom_link")?;
+            let (_, claim) = location.query_pairs().find(|(name, _)| name == "zoom_link")?;
             Some(claim.into_owned())
         });
-        Ok(claim.map(|text| Claim {
-            app_user: self.app_user.clone(),
-            text,
-        }))
+        Ok(claim.map(|text| Claim { app_user: self.app_user.clone(), text }))
     }
 }
 
@@ -79,23 +73,15 @@ impl World {
         let claim = claim.context("callback returned no claim")?;
         let request = self.confirm_request(&claim)?;
         let response = Box::pin(self.warm.app_api()?.handle(request)).await;
-        ensure!(
-            response.status() == 200,
-            "confirm returned {}",
-            response.status()
-        );
+        ensure!(response.status() == 200, "confirm returned {}", response.status());
         Ok(())
     }
 
     /// Builds the request that confirms a claim for its app user.
     pub(crate) fn confirm_request(&self, claim: &Claim) -> anyhow::Result<Request> {
         let body = json!({"claim": claim.text}).to_string();
-        let mut request = self.api_request(
-            Method::POST,
-            "/v1/links/confirm",
-            &claim.app_user,
-            Body::Text(body),
-        )?;
+        let mut request =
+            self.api_request(Method::POST, "/v1/links/confirm", &claim.app_user, Body::Text(body))?;
         let json = http::HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
         Ok(request)
@@ -103,12 +89,7 @@ impl World {
 
     /// Builds the request that disconnects a link of an app user.
     pub(crate) fn disconnect_request(&self, app_user: &str, link: &str) -> anyhow::Result<Request> {
-        self.api_request(
-            Method::DELETE,
-            &format!("/v1/links/{link}"),
-            app_user,
-            Body::Empty,
-        )
+        self.api_request(Method::DELETE, &format!("/v1/links/{link}"), app_user, Body::Empty)
     }
 
     /// Lists an app user's links as the API returns them.

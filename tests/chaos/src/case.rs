@@ -38,10 +38,8 @@ impl<'w> Case<'w> {
         let mut users = Vec::new();
         for _ in 0..zoom_users {
             let user = zoom.create_user(NewUser::default())?;
-            users.push(ZoomUser {
-                account_id: user.account_id.parse()?,
-                user_id: user.id.parse()?,
-            });
+            users
+                .push(ZoomUser { account_id: user.account_id.parse()?, user_id: user.id.parse()? });
         }
         // A stack may run the same seed twice; the Zoom user's id keeps the app users distinct.
         let suffix = users.first().map(|user| user.user_id.to_string());
@@ -50,9 +48,7 @@ impl<'w> Case<'w> {
             world,
             rng,
             zoom_users: users,
-            app_users: (0..app_users)
-                .map(|n| format!("app-{n}-{suffix}"))
-                .collect(),
+            app_users: (0..app_users).map(|n| format!("app-{n}-{suffix}")).collect(),
             outcome: Outcome::default(),
             is_disturbed: false,
             has_moved: false,

@@ -21,11 +21,7 @@ const MAX_SEEDS_PER_STACK: usize = 200;
 
 /// Injects kills, faults and interleavings into the life of grants, links and recordings.
 #[derive(Debug, clap::Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
-)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
     /// Range of seeds without its end, such as 0..2000.
     #[arg(long, value_parser = parse_seeds, required = true)]
@@ -68,15 +64,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let seeds = args.seeds.unwrap_or_default();
-    let scenarios = if args.scenario.is_empty() {
-        Scenario::value_variants()
-    } else {
-        &args.scenario
-    };
-    let runs: Vec<(Scenario, u64)> = scenarios
-        .iter()
-        .flat_map(|scenario| seeds.clone().map(|seed| (*scenario, seed)))
-        .collect();
+    let scenarios =
+        if args.scenario.is_empty() { Scenario::value_variants() } else { &args.scenario };
+    let runs: Vec<(Scenario, u64)> =
+        scenarios.iter().flat_map(|scenario| seeds.clone().map(|seed| (*scenario, seed))).collect();
     let started = Instant::now();
     let progress = if args.json {
         ProgressBar::hidden()
@@ -126,9 +117,7 @@ fn run_worker(
     next: &AtomicUsize,
     lines: &mpsc::Sender<Line>,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         loop {
             let world = World::start().await?;

@@ -92,11 +92,7 @@ pub(crate) enum Delivery {
 
 impl From<SqsBatchResponse> for Delivery {
     fn from(response: SqsBatchResponse) -> Self {
-        if response.batch_item_failures.is_empty() {
-            Self::Processed
-        } else {
-            Self::Failed
-        }
+        if response.batch_item_failures.is_empty() { Self::Processed } else { Self::Failed }
     }
 }
 

@@ -52,18 +52,12 @@ impl Instances {
     pub(crate) fn new(stack: &Stack) -> anyhow::Result<Self> {
         let environments = FUNCTIONS.map(|function| Ok((function, environment(stack, function)?)));
         let environments: anyhow::Result<_> = environments.into_iter().collect();
-        Ok(Self {
-            environments: environments?,
-            ..Self::default()
-        })
+        Ok(Self { environments: environments?, ..Self::default() })
     }
 
     /// Returns new instances with the same environments.
     pub(crate) fn fresh(&self) -> Self {
-        Self {
-            environments: self.environments.clone(),
-            ..Self::default()
-        }
+        Self { environments: self.environments.clone(), ..Self::default() }
     }
 
     pub(crate) fn environment(&self, function: &str) -> anyhow::Result<&Environment> {
@@ -102,8 +96,5 @@ fn environment(stack: &Stack, function: &str) -> anyhow::Result<Environment> {
         .with_context(|| format!("the stack has no function {function}"))?;
     let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
     let sdk = environment.sdk.to_builder().retry_config(retries).build();
-    Ok(Environment {
-        sdk,
-        ..environment.clone()
-    })
+    Ok(Environment { sdk, ..environment.clone() })
 }

@@ -32,12 +32,7 @@ pub(crate) struct Op<'a, T> {
 impl<'a, T> Op<'a, T> {
     /// Creates an operation that starts immediately and is not killed.
     pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
-        Self {
-            future: Box::pin(future),
-            start_step: 0,
-            kill_after: None,
-            count_condition: None,
-        }
+        Self { future: Box::pin(future), start_step: 0, kill_after: None, count_condition: None }
     }
 
     /// Delays the start until the others have made so many steps or have ended.
@@ -171,9 +166,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
             return Poll::Pending;
         }
         if ready.len() < alive.len() {
-            let grace = this
-                .grace
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(READY_GRACE)));
+            let grace = this.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(READY_GRACE)));
             if grace.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
@@ -194,9 +187,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
             let op = slot.op.as_ref();
             op.is_some_and(|op| op.start_step <= self.steps)
         };
-        (0..self.slots.len())
-            .filter(|index| has_started(&self.slots[*index]))
-            .collect()
+        (0..self.slots.len()).filter(|index| has_started(&self.slots[*index])).collect()
     }
 
     fn step(&mut self, index: usize, alive: usize) {

@@ -165,9 +165,8 @@ impl Case<'_> {
     pub(crate) fn distinct_notifications(&mut self) -> Vec<Notification> {
         let mut distinct: BTreeMap<String, Notification> = BTreeMap::new();
         for notification in self.world.journal.notifications() {
-            let first = distinct
-                .entry(notification.id.clone())
-                .or_insert_with(|| notification.clone());
+            let first =
+                distinct.entry(notification.id.clone()).or_insert_with(|| notification.clone());
             if first.body != notification.body {
                 self.violation(format!("notification {} has two bodies", notification.id));
             }
@@ -219,9 +218,7 @@ impl Case<'_> {
         let own = grants.iter().filter(|grant| is_own(&grant.user_id));
         let reuses: u32 = own.map(|grant| grant.refresh_token_reuses).sum();
         if reuses > 0 && !self.is_disturbed {
-            self.violation(format!(
-                "{reuses} reuses of a refresh token, without a kill or fault"
-            ));
+            self.violation(format!("{reuses} reuses of a refresh token, without a kill or fault"));
         }
         Ok(())
     }
@@ -240,10 +237,7 @@ fn parse_change(body: &str) -> Option<(String, (Timestamp, u64), Change)> {
     let text = |pointer| body.pointer(pointer)?.as_str().map(str::to_owned);
     let created_at: Timestamp = text("/data/link/created_at")?.parse().ok()?;
     let sequence = body.pointer("/data/sequence")?.as_u64()?;
-    let change = Change {
-        kind: text("/type")?,
-        account: text("/data/link/zoom/account_id")?,
-    };
+    let change = Change { kind: text("/type")?, account: text("/data/link/zoom/account_id")? };
     Some((text("/data/link/id")?, (created_at, sequence), change))
 }
 
@@ -314,10 +308,7 @@ mod tests {
         let mut case = linked_case(&world).await;
         delete_entry(&case, "grant").await;
         let violations = check(&mut case).await;
-        assert!(
-            violations.contains("1 links without a grant"),
-            "{violations}"
-        );
+        assert!(violations.contains("1 links without a grant"), "{violations}");
 
         let mut case = linked_case(&world).await;
         delete_entry(&case, &format!("link#{}", case.app_users[0])).await;

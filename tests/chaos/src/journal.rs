@@ -112,9 +112,8 @@ impl Journal {
     pub(crate) fn receive_nth(&self, nth: usize) -> Option<Message> {
         let now = self.clock.now();
         let messages = &mut self.records.lock().messages;
-        let index = (0..messages.len())
-            .filter(|index| messages[*index].visible_at <= now)
-            .nth(nth)?;
+        let index =
+            (0..messages.len()).filter(|index| messages[*index].visible_at <= now).nth(nth)?;
         messages.remove(index)
     }
 
@@ -148,9 +147,9 @@ impl Journal {
                 let request = parse(call.request);
                 let queue_url = text(&request, "/QueueUrl");
                 match request.get("Entries").and_then(Value::as_array) {
-                    Some(entries) => entries
-                        .iter()
-                        .for_each(|entry| self.record_message(queue_url, entry)),
+                    Some(entries) => {
+                        entries.iter().for_each(|entry| self.record_message(queue_url, entry))
+                    }
                     None => self.record_message(queue_url, &request),
                 }
             }
@@ -201,10 +200,7 @@ impl Journal {
         let locations = [
             ("/Item/tokens/M/sealed/M", Some(exchange)),
             ("/Item/tokens/M", grant("/Item/zoom_user/S")),
-            (
-                "/ExpressionAttributeValues/:tokens/M",
-                grant("/Key/zoom_user/S"),
-            ),
+            ("/ExpressionAttributeValues/:tokens/M", grant("/Key/zoom_user/S")),
         ];
         for (path, owner) in locations {
             let tokens = write.pointer(path).filter(|it| it.get("text").is_some());
@@ -225,8 +221,5 @@ fn parse(body: &[u8]) -> Value {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }

@@ -35,9 +35,7 @@ struct Invocation {
 /// If the input is malformed or the output cannot be written.
 pub fn recording_downloader() -> anyhow::Result<()> {
     let invocation: Invocation = serde_json::from_reader(std::io::stdin())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let response = runtime.block_on(async {
         let environment = Environment {
             variables: Variables::new(invocation.variables),

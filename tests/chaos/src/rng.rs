@@ -10,9 +10,9 @@ pub(crate) struct SeededRng(Pcg64);
 impl SeededRng {
     /// Creates the generator of a seed. `salt` separates the sequences of scenarios that share a seed.
     pub(crate) fn new(seed: u64, salt: &str) -> Self {
-        let salted = salt.bytes().fold(seed, |hash, byte| {
-            hash.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte)
-        });
+        let salted = salt
+            .bytes()
+            .fold(seed, |hash, byte| hash.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte));
         Self(Pcg64::seed_from_u64(salted))
     }
 

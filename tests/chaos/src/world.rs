@@ -65,11 +65,7 @@ impl FaultInjector {
         } else {
             Fault::connection_closed()
         };
-        Some(if rng.percent(50) {
-            fault.after_effect()
-        } else {
-            fault
-        })
+        Some(if rng.percent(50) { fault.after_effect() } else { fault })
     }
 }
 
@@ -104,9 +100,7 @@ impl World {
         let injector = Arc::clone(&faults);
         hooks.decide_with(move |service, _| {
             // The number of S3 calls depends on timing, so faults in them are not reproducible.
-            (service != Service::S3)
-                .then(|| injector.lock().next_fault())
-                .flatten()
+            (service != Service::S3).then(|| injector.lock().next_fault()).flatten()
         });
         let warm = Instances::new(&stack)?;
         let environment = warm.environment("reconciler")?;

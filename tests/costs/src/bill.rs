@@ -33,11 +33,7 @@ struct Usage(BTreeMap<String, f64>);
 
 impl Usage {
     fn new<const N: usize>(quantities: [(&str, f64); N]) -> Self {
-        Self(
-            quantities
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-        )
+        Self(quantities.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     fn get(&self, name: &str) -> f64 {
@@ -90,11 +86,7 @@ struct CostModel<'a> {
 impl<'a> CostModel<'a> {
     fn new(page: &'a Page, settings: &'a Settings) -> Result<Self, PageError> {
         let sizes = Sizes::new(page)?;
-        Ok(Self {
-            page,
-            settings,
-            sizes,
-        })
+        Ok(Self { page, settings, sizes })
     }
 
     /// A column of the counted table with the invocations of the notifier for its notifications.
@@ -119,21 +111,15 @@ impl<'a> CostModel<'a> {
 
     fn link(&self) -> Result<Usage, PageError> {
         // Three requests and two jobs.
-        let functions = Usage::new([
-            (REQUESTS, 3.0),
-            (INVOCATIONS, 5.0),
-            (GB_SECONDS, 5.0 * self.step()?),
-        ]);
+        let functions =
+            Usage::new([(REQUESTS, 3.0), (INVOCATIONS, 5.0), (GB_SECONDS, 5.0 * self.step()?)]);
         Ok(self.counted("link")? + functions)
     }
 
     /// The app reads a recording.
     fn view(&self) -> Result<Usage, PageError> {
-        let function = Usage::new([
-            (REQUESTS, 1.0),
-            (INVOCATIONS, 1.0),
-            (GB_SECONDS, self.step()?),
-        ]);
+        let function =
+            Usage::new([(REQUESTS, 1.0), (INVOCATIONS, 1.0), (GB_SECONDS, self.step()?)]);
         Ok(self.counted("view")? + function)
     }
 
@@ -149,9 +135,7 @@ impl<'a> CostModel<'a> {
 
     /// A file in a single part.
     fn small_file(&self, bytes: f64) -> Result<Usage, PageError> {
-        let Function {
-            memory, timeout, ..
-        } = self.settings.downloads;
+        let Function { memory, timeout, .. } = self.settings.downloads;
         let rate = self.page.assumption("download rate per file, MB/s")? * 1e6;
         let seconds = self.page.assumption("fixed time per file, s")? + bytes / rate;
         let stored = self.page.assumption("table storage per file, KB")? * 1e3 / GB;
@@ -180,10 +164,8 @@ impl<'a> CostModel<'a> {
 
     /// The mean of files with these bytes by size class; parts are counted per class because each is whole.
     fn mean_file(&self, bytes: &[u64]) -> Result<Usage, PageError> {
-        let parts = bytes
-            .iter()
-            .map(|bytes| self.parts(to_f64(*bytes)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let parts =
+            bytes.iter().map(|bytes| self.parts(to_f64(*bytes))).collect::<Result<Vec<_>, _>>()?;
         let uploads = |class: usize| f64::from(u8::from(parts[class] > 1.0));
         let uploads_mean = self.sizes.mean(uploads);
         let parts_mean = self.sizes.mean(|class| uploads(class) * parts[class]);
@@ -213,11 +195,7 @@ impl<'a> CostModel<'a> {
         let webhook = self.settings.webhook_memory * self.page.assumption("webhook duration, s")?;
         let seconds = self.page.assumption("event-processor duration, s")?;
         let processor = self.settings.events.memory * seconds;
-        Ok(Usage::new([
-            (REQUESTS, 1.0),
-            (INVOCATIONS, 2.0),
-            (GB_SECONDS, webhook + processor),
-        ]))
+        Ok(Usage::new([(REQUESTS, 1.0), (INVOCATIONS, 2.0), (GB_SECONDS, webhook + processor)]))
     }
 
     /// The cost of this usage without that of an idle stack.
@@ -234,18 +212,9 @@ impl<'a> CostModel<'a> {
         let table_price =
             price("DynamoDB, GB-month")? + price("DynamoDB, point-in-time recovery, GB-month")?;
         Ok(Bill::from([
-            (
-                "Lambda, duration",
-                usage.get(GB_SECONDS) * price("Lambda arm64, GB-second")?,
-            ),
-            (
-                "Lambda, requests",
-                million(invocations, "Lambda, million requests")?,
-            ),
-            (
-                "API Gateway",
-                million(requests, "API Gateway HTTP API, million requests")?,
-            ),
+            ("Lambda, duration", usage.get(GB_SECONDS) * price("Lambda arm64, GB-second")?),
+            ("Lambda, requests", million(invocations, "Lambda, million requests")?),
+            ("API Gateway", million(requests, "API Gateway HTTP API, million requests")?),
             (
                 "SQS",
                 million(sqs, "SQS, million requests")?
@@ -257,28 +226,13 @@ impl<'a> CostModel<'a> {
                     + million(usage.get(READ_UNITS), "DynamoDB, million read units")?
                     + usage.get(TABLE_GB) * table_price,
             ),
-            (
-                "S3, requests",
-                puts / 1e3 * price("S3 Standard, thousand PUT requests")?,
-            ),
+            ("S3, requests", puts / 1e3 * price("S3 Standard, thousand PUT requests")?),
             ("S3, storage", self.storage(usage.get(STORED_GB))?),
-            (
-                "KMS",
-                usage.calls("KMS") / 1e4 * price("KMS, ten thousand requests")?,
-            ),
-            (
-                "EventBridge",
-                million(usage.calls("EventBridge"), "EventBridge, million events")?,
-            ),
-            (
-                "CloudWatch Logs",
-                log_bytes / GB * price("CloudWatch Logs, GB")?,
-            ),
+            ("KMS", usage.calls("KMS") / 1e4 * price("KMS, ten thousand requests")?),
+            ("EventBridge", million(usage.calls("EventBridge"), "EventBridge, million events")?),
+            ("CloudWatch Logs", log_bytes / GB * price("CloudWatch Logs, GB")?),
             ("X-Ray", million(traces, "X-Ray, million traces")?),
-            (
-                "Data transfer to the app",
-                usage.get(SENT_GB) * price("data transfer out, GB")?,
-            ),
+            ("Data transfer to the app", usage.get(SENT_GB) * price("data transfer out, GB")?),
         ]))
     }
 
@@ -323,10 +277,7 @@ pub(crate) fn tables(
     settings: &Settings,
 ) -> Result<[(&'static str, String); 2], PageError> {
     let model = CostModel::new(page, settings)?;
-    Ok([
-        ("unit-costs", unit_costs(&model)?),
-        ("monthly-bill", monthly_bill(&model)?),
-    ])
+    Ok([("unit-costs", unit_costs(&model)?), ("monthly-bill", monthly_bill(&model)?)])
 }
 
 fn unit_costs(model: &CostModel<'_>) -> Result<String, PageError> {
@@ -387,14 +338,11 @@ fn monthly_bill(model: &CostModel<'_>) -> Result<String, PageError> {
     for service in months[0].1.keys() {
         text += &row(service, &|_, bill| bill[service]);
     }
-    text += &row("**total without storage**", &|_, bill| {
-        without_storage(bill)
-    });
+    text += &row("**total without storage**", &|_, bill| without_storage(bill));
     text += &row("**total**", &|_, bill| total(bill));
-    text += &row(
-        "per thousand recordings, without storage",
-        &|count, bill| without_storage(bill) / count * 1e3,
-    );
+    text += &row("per thousand recordings, without storage", &|count, bill| {
+        without_storage(bill) / count * 1e3
+    });
     Ok(text)
 }
 

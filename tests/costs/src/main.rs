@@ -75,14 +75,8 @@ fn run(arguments: &Arguments) -> Result<(), CostsError> {
         Page::of_repository()?
     };
     let default = Settings::of_repository()?;
-    let sharded = Settings {
-        index_partitions: 16,
-        ..default.raised()
-    };
-    let unfair = Settings {
-        is_fair: false,
-        ..sharded
-    };
+    let sharded = Settings { index_partitions: 16, ..default.raised() };
+    let unfair = Settings { is_fair: false, ..sharded };
     let mut months = Vec::new();
     for (name, settings) in [
         ("default settings", default),

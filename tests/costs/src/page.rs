@@ -90,10 +90,7 @@ fn table(text: &str, name: &str) -> Result<Vec<Vec<String>>, PageError> {
     Ok(rows
         .map(|row| {
             let inner = row.trim_start_matches('|').trim_end_matches('|');
-            inner
-                .split('|')
-                .map(|cell| cell.trim().to_owned())
-                .collect()
+            inner.split('|').map(|cell| cell.trim().to_owned()).collect()
         })
         .collect())
 }

@@ -53,11 +53,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) const NONE: Self = Self {
-        messages: u64::MAX,
-        expired_of_largest: u64::MAX,
-        expires_after: u32::MAX,
-    };
+    pub(crate) const NONE: Self =
+        Self { messages: u64::MAX, expired_of_largest: u64::MAX, expires_after: u32::MAX };
 }
 
 #[derive(Debug, Clone)]
@@ -112,11 +109,7 @@ impl Queue {
                     *sum += count;
                 }
             }
-            _ => cohorts.push_back(Cohort {
-                since: now,
-                counts,
-                total,
-            }),
+            _ => cohorts.push_back(Cohort { since: now, counts, total }),
         }
     }
 
@@ -170,9 +163,7 @@ impl Queue {
             (self.scaled + GROWTH_PER_SECOND).min(self.max_concurrency)
         } else {
             let min = self.max_concurrency.min(INITIAL_CONCURRENCY.into());
-            (self.scaled - GROWTH_PER_SECOND)
-                .max(min)
-                .max(to_f64(self.busy))
+            (self.scaled - GROWTH_PER_SECOND).max(min).max(to_f64(self.busy))
         };
     }
 
@@ -207,12 +198,9 @@ impl Queue {
         let classes = self.seconds.len();
         let cost = |class: usize| self.seconds[class].min(1.0) / batch;
         let (mut counts, mut total) = (vec![0; classes], 0);
-        let needed: f64 = (0..classes)
-            .map(|class| to_f64(cohort.counts[class]) * cost(class))
-            .sum();
-        let share = (*free / needed)
-            .min(to_f64(limit) / to_f64(cohort.total))
-            .min(1.0);
+        let needed: f64 =
+            (0..classes).map(|class| to_f64(cohort.counts[class]) * cost(class)).sum();
+        let share = (*free / needed).min(to_f64(limit) / to_f64(cohort.total)).min(1.0);
         // A random first class, because the last one finds the fewest free executions.
         let first = round((uniform(rng) * to_f64(classes as u64)).floor());
         let first = usize::try_from(first).unwrap_or_default();
@@ -221,11 +209,8 @@ impl Queue {
             if count == 0 {
                 continue;
             }
-            let wanted = if share < 1.0 {
-                round_randomly(rng, to_f64(count) * share)
-            } else {
-                count
-            };
+            let wanted =
+                if share < 1.0 { round_randomly(rng, to_f64(count) * share) } else { count };
             let fitting = round((*free / cost(class) + 1e-9).floor());
             counts[class] = wanted.min(count).min(fitting).min(limit - total);
             total += counts[class];
@@ -263,12 +248,7 @@ impl Queue {
         if cohort.total == 0 {
             self.backlog[group].pop_front();
         }
-        Some(Received {
-            group,
-            age,
-            counts,
-            total,
-        })
+        Some(Received { group, age, counts, total })
     }
 
     /// Number of messages in the backlog.
@@ -296,12 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn queue(max_concurrency: u32, batch_size: u32, is_fair: bool, seconds: &[f64]) -> Queue {
-        let function = Function {
-            max_concurrency,
-            batch_size,
-            memory: 1.0,
-            timeout: 900.0,
-        };
+        let function = Function { max_concurrency, batch_size, memory: 1.0, timeout: 900.0 };
         Queue::new(function, is_fair, seconds.to_vec())
     }
 
@@ -371,11 +346,7 @@ mod tests {
 
     #[test]
     fn expired_messages_respect_the_zoom_limit() {
-        let limits = Limits {
-            expired_of_largest: 3,
-            expires_after: 100,
-            ..Limits::NONE
-        };
+        let limits = Limits { expired_of_largest: 3, expires_after: 100, ..Limits::NONE };
         let mut queue = queue(50, 1, true, &[0.01]);
         let mut rng = Generator::seed_from_u64(1);
         queue.enqueue(0, LARGEST, vec![10]);

@@ -44,17 +44,13 @@ mod tests {
     fn poisson_has_expected_mean_and_variance() {
         for expected in [0.001, 0.5, 7.0, 29.0, 31.0, 900.0] {
             let mut rng = Generator::seed_from_u64(5);
-            let counts: Vec<f64> = (0..40_000)
-                .map(|_| to_f64(poisson(&mut rng, expected)))
-                .collect();
+            let counts: Vec<f64> =
+                (0..40_000).map(|_| to_f64(poisson(&mut rng, expected))).collect();
             let mean = counts.iter().sum::<f64>() / 40_000.0;
             let squares = counts.iter().map(|count| count * count).sum::<f64>();
             let variance = squares / 40_000.0 - mean * mean;
             assert!((mean / expected - 1.0).abs() < 0.2, "{expected}: {mean}");
-            assert!(
-                (variance / expected - 1.0).abs() < 0.2,
-                "{expected}: {variance}"
-            );
+            assert!((variance / expected - 1.0).abs() < 0.2, "{expected}: {variance}");
         }
     }
 

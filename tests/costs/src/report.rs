@@ -21,12 +21,8 @@ pub(crate) fn table(months: &[(&str, Month)]) -> String {
     };
     row("recordings", &|month| grouped(month.recordings));
     row("files enqueued", &|month| grouped(month.downloads.enqueued));
-    row("files waiting at the end", &|month| {
-        grouped(month.downloads.waiting)
-    });
-    row("terabytes downloaded", &|month| {
-        grouped(month.bytes_downloaded / 1_000_000_000_000)
-    });
+    row("files waiting at the end", &|month| grouped(month.downloads.waiting));
+    row("terabytes downloaded", &|month| grouped(month.bytes_downloaded / 1_000_000_000_000));
     type Queue = fn(&Month) -> &QueueResult;
     let queues: [(&str, Queue); 3] = [
         ("`event-processor`", |month| &month.events),
@@ -38,33 +34,24 @@ pub(crate) fn table(months: &[(&str, Month)]) -> String {
             waits(queue(month).waits_of_others)
         });
     }
-    row(
-        "wait for `recording-downloader`, largest account",
-        &|month| waits(month.downloads.waits_of_largest),
-    );
+    row("wait for `recording-downloader`, largest account", &|month| {
+        waits(month.downloads.waits_of_largest)
+    });
     for (name, queue) in queues {
         row(&format!("max concurrency of {name}"), &|month| {
             grouped(round(queue(month).max_concurrency))
         });
     }
-    row("max concurrency of all functions", &|month| {
-        grouped(round(month.max_concurrency))
-    });
-    row("files with an expired event token", &|month| {
-        grouped(month.files_with_expired_token)
-    });
+    row("max concurrency of all functions", &|month| grouped(round(month.max_concurrency)));
+    row("files with an expired event token", &|month| grouped(month.files_with_expired_token));
     row("seconds with `by-next-check` at its limit", &|month| {
         grouped(month.seconds_at_index_limit)
     });
-    row("max events per second", &|month| {
-        grouped(month.max_events_per_second)
-    });
+    row("max events per second", &|month| grouped(month.max_events_per_second));
     row("max write units of Recordings per second", &|month| {
         grouped(round(month.max_write_units_per_second))
     });
-    row("max S3 puts per second", &|month| {
-        grouped(round(month.max_puts_per_second))
-    });
+    row("max S3 puts per second", &|month| grouped(round(month.max_puts_per_second)));
     text
 }
 
@@ -89,10 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_and_durations_are_readable() {
-        assert_eq!(
-            [7, 1_000, 12_345_678].map(grouped),
-            ["7", "1,000", "12,345,678"]
-        );
+        assert_eq!([7, 1_000, 12_345_678].map(grouped), ["7", "1,000", "12,345,678"]);
         assert_eq!(
             [0, 99, 600, 7_200, 864_000].map(duration),
             ["0 s", "99 s", "10 min", "2 h", "10.0 d"]

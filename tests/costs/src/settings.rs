@@ -43,9 +43,8 @@ impl Settings {
     pub(crate) fn of_repository() -> Result<Self, SettingsError> {
         let documents = YamlOwned::load_from_str(TEMPLATE)
             .map_err(|error| SettingsError::Yaml(error.to_string()))?;
-        let template = documents
-            .first()
-            .ok_or_else(|| SettingsError::Yaml("no document".to_owned()))?;
+        let template =
+            documents.first().ok_or_else(|| SettingsError::Yaml("no document".to_owned()))?;
         Ok(Self {
             webhook_memory: memory(template, "WebhookFunction")?,
             events: Function::parse(template, "EventProcessorFunction")?,
@@ -94,10 +93,7 @@ impl Function {
 
 /// Memory of a function or the template's default, in GiB.
 fn memory(template: &YamlOwned, function: &str) -> Result<f64, SettingsError> {
-    let own = get(
-        template,
-        &["Resources", function, "Properties", "MemorySize"],
-    );
+    let own = get(template, &["Resources", function, "Properties", "MemorySize"]);
     let default = || get(template, &["Globals", "Function", "MemorySize"]);
     let mebibytes = own
         .or_else(default)
@@ -107,8 +103,7 @@ fn memory(template: &YamlOwned, function: &str) -> Result<f64, SettingsError> {
 }
 
 fn get<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
-    path.iter()
-        .try_fold(node, |node, key| node.as_mapping_get(key))
+    path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
 }
 
 fn number(node: &YamlOwned) -> Option<u32> {
@@ -125,10 +120,7 @@ mod tests {
         let settings = Settings::of_repository().unwrap();
         for function in [settings.events, settings.downloads, settings.notifications] {
             assert!(function.max_concurrency >= 2, "{function:?}");
-            assert!(
-                function.memory > 0.1 && function.timeout > 1.0,
-                "{function:?}"
-            );
+            assert!(function.memory > 0.1 && function.timeout > 1.0, "{function:?}");
         }
         // The simulation assumes one file per invocation.
         assert_eq!(settings.downloads.batch_size, 1);

@@ -70,11 +70,7 @@ struct MeasuredQueue {
 
 impl MeasuredQueue {
     fn new(queue: Queue) -> Self {
-        Self {
-            queue,
-            waits: Default::default(),
-            result: QueueResult::default(),
-        }
+        Self { queue, waits: Default::default(), result: QueueResult::default() }
     }
 
     fn enqueue(&mut self, now: u32, group: usize, counts: Counts) {
@@ -172,22 +168,14 @@ impl<'a> Simulation<'a> {
         let burst = recordings * page.assumption("largest account: share ending in one burst")?;
         let files = round(page.assumption("files per recording")?);
         let late_files = round(page.assumption("events per recording")?).saturating_sub(1);
-        let file_bytes: Vec<u64> = sizes
-            .mp4
-            .iter()
-            .chain(&sizes.m4a)
-            .chain([&sizes.small])
-            .copied()
-            .collect();
+        let file_bytes: Vec<u64> =
+            sizes.mp4.iter().chain(&sizes.m4a).chain([&sizes.small]).copied().collect();
         let rate = page.assumption("download rate per file, MB/s")? * 1e6;
         let fixed = page.assumption("fixed time per file, s")?;
-        let file_seconds: Vec<f64> = file_bytes
-            .iter()
-            .map(|bytes| fixed + to_f64(*bytes) / rate)
-            .collect();
-        let index_units = page
-            .counted("small file")?
-            .get("DynamoDB write units of `by-next-check`");
+        let file_seconds: Vec<f64> =
+            file_bytes.iter().map(|bytes| fixed + to_f64(*bytes) / rate).collect();
+        let index_units =
+            page.counted("small file")?.get("DynamoDB write units of `by-next-check`");
         let event_seconds =
             vec![page.assumption("event-processor duration, s")?; sizes.mp4.len() + 2];
         let notifier_seconds = vec![page.assumption("notifier duration, s")?];
@@ -222,8 +210,7 @@ impl<'a> Simulation<'a> {
         let ended = std::mem::take(&mut self.finished[now as usize % SCHEDULE]);
         for group in 0..GROUPS {
             notifications[group] += ended[group];
-            self.notifications
-                .enqueue(now, group, vec![notifications[group]]);
+            self.notifications.enqueue(now, group, vec![notifications[group]]);
         }
         self.notifications.process(now, Limits::NONE, &mut self.rng);
 
@@ -242,12 +229,8 @@ impl<'a> Simulation<'a> {
 
     /// Enqueues the events of this second and returns their number.
     fn receive_events(&mut self, now: u32) -> Result<u64, PageError> {
-        let share_of_largest = self
-            .page
-            .assumption("largest account: share of all recordings")?;
-        let unlinked = self
-            .page
-            .assumption("events of unlinked hosts per recording")?;
+        let share_of_largest = self.page.assumption("largest account: share of all recordings")?;
+        let unlinked = self.page.assumption("events of unlinked hosts per recording")?;
         let classes = self.sizes.mp4.len();
         let regular = poisson(&mut self.rng, self.calendar.at(now));
         let is_burst = (BURST_START..BURST_START + BURST_SECONDS).contains(&now);
@@ -284,10 +267,7 @@ impl<'a> Simulation<'a> {
             self.index_write_units - to_f64(self.stored_last_second) * self.index_units_per_file;
         let units_per_event = to_f64(self.small_files + 2) * self.index_units_per_file;
         let limit = round((free_units / units_per_event).max(0.0));
-        let limits = Limits {
-            messages: limit,
-            ..Limits::NONE
-        };
+        let limits = Limits { messages: limit, ..Limits::NONE };
         let mut notifications = [0; GROUPS];
         let (mut enqueued, mut processed) = (0, 0);
         for events in self.events.process(now, limits, &mut self.rng) {
@@ -309,9 +289,7 @@ impl<'a> Simulation<'a> {
     /// Starts downloads and returns their number.
     fn download(&mut self, now: u32) -> Result<u64, PageError> {
         let part = self.page.assumption("part size, MiB")? * 1024.0 * 1024.0;
-        let zoom_requests = self
-            .page
-            .assumption("Zoom LIGHT requests per second and account")?;
+        let zoom_requests = self.page.assumption("Zoom LIGHT requests per second and account")?;
         let limits = Limits {
             messages: u64::MAX,
             expired_of_largest: round(zoom_requests),
@@ -350,10 +328,7 @@ mod tests {
 
     #[test]
     fn thousand_recordings_never_wait() {
-        let (page, settings) = (
-            Page::of_repository().unwrap(),
-            Settings::of_repository().unwrap(),
-        );
+        let (page, settings) = (Page::of_repository().unwrap(), Settings::of_repository().unwrap());
         let month = run(&page, &settings, 1_000.0, 7).unwrap();
         let recordings = month.recordings;
         assert!((850..1_150).contains(&recordings), "{recordings}");

@@ -84,12 +84,7 @@ impl Sizes {
             m4a.push(round(middle * audio * MB));
             cumulative.push(below(upper * 1.000_001));
         }
-        Ok(Self {
-            mp4,
-            m4a,
-            small: round(page.assumption("other files, MB")? * MB),
-            cumulative,
-        })
+        Ok(Self { mp4, m4a, small: round(page.assumption("other files, MB")? * MB), cumulative })
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -99,9 +94,7 @@ impl Sizes {
     /// Draws the class of one recording.
     pub(crate) fn draw(&self, rng: &mut Generator) -> usize {
         let at = uniform(rng);
-        self.cumulative
-            .partition_point(|cumulative| *cumulative <= at)
-            .min(self.classes() - 1)
+        self.cumulative.partition_point(|cumulative| *cumulative <= at).min(self.classes() - 1)
     }
 
     /// The mean of a value that depends on the class.
@@ -129,9 +122,7 @@ impl Calendar {
     pub(crate) fn new(page: &Page, recordings: f64) -> Result<Self, PageError> {
         let mut by_hour: Vec<f64> = (0..HOURS).map(load).collect();
         let sum: f64 = by_hour.iter().sum();
-        by_hour
-            .iter_mut()
-            .for_each(|hour| *hour *= recordings / sum);
+        by_hour.iter_mut().for_each(|hour| *hour *= recordings / sum);
         Ok(Self {
             by_hour,
             share_on_hour: page.assumption("share ending on the hour")?,
@@ -149,11 +140,7 @@ impl Calendar {
         let half = within - f64::from(HOUR) / 2.0;
         let shape = even
             + self.share_on_hour * burst(within)
-            + if half >= 0.0 {
-                self.share_on_half_hour * burst(half)
-            } else {
-                0.0
-            };
+            + if half >= 0.0 { self.share_on_half_hour * burst(half) } else { 0.0 };
         hour.copied().unwrap_or_default() * shape
     }
 }
@@ -175,30 +162,16 @@ fn load(hour: u32) -> f64 {
 fn normal_below(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let series = [
-        1.061_405_429,
-        -1.453_152_027,
-        1.421_413_741,
-        -0.284_496_736,
-        0.254_829_592,
-    ];
+    let series = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
     let error = 1.0 - series.iter().fold(0.0, |sum, term| (sum + term) * t) * (-z * z).exp();
-    if x < 0.0 {
-        (1.0 - error) / 2.0
-    } else {
-        (1.0 + error) / 2.0
-    }
+    if x < 0.0 { (1.0 - error) / 2.0 } else { (1.0 + error) / 2.0 }
 }
 
 /// Largest number between the bounds for which the predicate holds.
 fn bisect(holds: impl Fn(f64) -> bool, mut low: f64, mut high: f64) -> f64 {
     for _ in 0..100 {
         let middle = f64::midpoint(low, high);
-        if holds(middle) {
-            low = middle
-        } else {
-            high = middle
-        }
+        if holds(middle) { low = middle } else { high = middle }
     }
     low
 }
@@ -222,10 +195,7 @@ mod tests {
         let sizes = Sizes::new(&Page::of_repository().unwrap()).unwrap();
         let mut rng = Generator::seed_from_u64(3);
         let bytes = |class: usize| to_f64(sizes.mp4[class]);
-        let drawn: f64 = (0..400_000)
-            .map(|_| bytes(sizes.draw(&mut rng)))
-            .sum::<f64>()
-            / 4e5;
+        let drawn: f64 = (0..400_000).map(|_| bytes(sizes.draw(&mut rng))).sum::<f64>() / 4e5;
         let expected = sizes.mean(bytes);
         assert!((drawn / expected - 1.0).abs() < 0.03, "{drawn} {expected}");
         assert!((sizes.mean(|_| 1.0) - 1.0).abs() < 1e-6);

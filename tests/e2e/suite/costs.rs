@@ -73,10 +73,7 @@ impl<'a> Counted<'a> {
 /// minutes per instance.
 fn is_counted(service: Service, operation: &str) -> bool {
     service != Service::SecretsManager
-        && !matches!(
-            operation,
-            "ReceiveMessage" | "DeleteMessageBatch" | "GetQueueAttributes"
-        )
+        && !matches!(operation, "ReceiveMessage" | "DeleteMessageBatch" | "GetQueueAttributes")
 }
 
 fn name(service: Service) -> &'static str {
@@ -206,10 +203,8 @@ async fn refresh(system: &System) -> Row {
     let grants = Grants::new(environment).unwrap();
     let users = system.zoom().users();
     let ada = users.iter().find(|user| user.id == ADA).unwrap();
-    let user = ZoomUser {
-        account_id: ada.account_id.parse().unwrap(),
-        user_id: ada.id.parse().unwrap(),
-    };
+    let user =
+        ZoomUser { account_id: ada.account_id.parse().unwrap(), user_id: ada.id.parse().unwrap() };
     system.advance(SignedDuration::from_secs(3_700));
     let counted = Counted::begin(system);
     grants.access_token(&user).await.unwrap();
@@ -223,10 +218,8 @@ async fn counted() -> Vec<(&'static str, Row)> {
     let one_file = recording(&system, &[100]).await;
     let two_files = recording(&system, &[100, 100]).await;
     let file = combined((1.0, &two_files), (-1.0, &one_file));
-    let (three_parts, seven_parts) = (
-        least(&system, 3 * 8 * MIB - 5).await,
-        least(&system, 7 * 8 * MIB - 5).await,
-    );
+    let (three_parts, seven_parts) =
+        (least(&system, 3 * 8 * MIB - 5).await, least(&system, 7 * 8 * MIB - 5).await);
     let part = combined((0.25, &seven_parts), (-0.25, &three_parts));
     let with_parts = combined((1.0, &three_parts), (-3.0, &part));
     let (notification, view) = (notification(&system).await, view(&system).await);
@@ -237,10 +230,7 @@ async fn counted() -> Vec<(&'static str, Row)> {
         ("event of an unlinked host", unlinked_event),
         ("recording", combined((1.0, &one_file), (-1.0, &file))),
         ("small file", file),
-        (
-            "multipart upload",
-            combined((1.0, &with_parts), (-1.0, &one_file)),
-        ),
+        ("multipart upload", combined((1.0, &with_parts), (-1.0, &one_file))),
         ("part", part),
         ("notification", notification),
         ("refresh", refresh),

@@ -83,13 +83,7 @@ async fn mid_file_failures_are_retried_at_documented_level() {
         // The upload restarts.
         (status(416), Transfer),
         // Zoom named a time, or the failure is not transient.
-        (
-            Fault::RetryAfter {
-                status: 503,
-                retry_after: "1".to_owned(),
-            },
-            Queue,
-        ),
+        (Fault::RetryAfter { status: 503, retry_after: "1".to_owned() }, Queue),
         (status(418), Queue),
         (status(204), Queue),
     ] {
@@ -145,11 +139,7 @@ async fn source_without_ranges_is_read_as_one_stream() {
     for (case, length_is_told) in [("with a length", true), ("without a length", false)] {
         system.zoom().clear_faults(None);
         // A request without a known length is not made with ranges.
-        let fault = if length_is_told {
-            Fault::IgnoreRange
-        } else {
-            Fault::OmitLength
-        };
+        let fault = if length_is_told { Fault::IgnoreRange } else { Fault::OmitLength };
         system.fail(Point::Content, fault);
         let recording = system.complete_recording(one("MP4", 25 * MIB + 7)).await;
         let drained = system.stack.drain_without_pauses().await;
@@ -189,9 +179,7 @@ async fn html_at_event_url_falls_back_to_api() {
     assert_eq!(drained.failed, 0);
     system.assert_stored(&recording, "").await;
     let requests = system.zoom().requests();
-    let from_the_api = requests
-        .iter()
-        .filter(|r| r.path.starts_with("/rec/download/"));
+    let from_the_api = requests.iter().filter(|r| r.path.starts_with("/rec/download/"));
     assert_eq!(from_the_api.count(), 1);
 }
 
@@ -200,9 +188,7 @@ async fn manifest_records_whether_content_matches_type() {
     let system = with_short_stall().await;
     let files = ["MP4", "M4A", "TRANSCRIPT", "TIMELINE", "CHAT"];
     let files = files.map(|kind| NewFile::new(kind, 70_000));
-    let recording = system
-        .record(NewRecording::of(ADA).with_files(files.into()))
-        .await;
+    let recording = system.record(NewRecording::of(ADA).with_files(files.into())).await;
     let manifest = system.assert_stored(&recording, "").await;
     for file in manifest["recording"]["files"].as_array().unwrap() {
         let expected = match file["file_type"].as_str().unwrap() {
@@ -222,40 +208,23 @@ async fn manifest_records_whether_content_matches_type() {
     let recording = system.record(one("MP4", 11)).await;
     let manifest = system.manifest(&recording).await;
     let shown = &manifest["recording"]["files"][0];
-    assert_eq!(
-        (&shown["type_recognised"], &shown["size"]),
-        (&json!(false), &json!(11))
-    );
+    assert_eq!((&shown["type_recognised"], &shown["size"]), (&json!(false), &json!(11)));
 }
 
 #[tokio::test]
 async fn differing_declared_size_is_reread_once() {
     let system = with_short_stall().await;
-    let text = NewFile {
-        declared_size: Some(900),
-        ..NewFile::new("CHAT", 1_204)
-    };
-    let recording = system
-        .complete_recording(NewRecording::of(ADA).with_files(vec![text]))
-        .await;
+    let text = NewFile { declared_size: Some(900), ..NewFile::new("CHAT", 1_204) };
+    let recording = system.complete_recording(NewRecording::of(ADA).with_files(vec![text])).await;
     system.zoom().clear_requests();
     system.process_queues().await;
     let requests = system.zoom().requests();
-    let listed = requests
-        .iter()
-        .filter(|r| r.path.starts_with("/v2/meetings/"));
+    let listed = requests.iter().filter(|r| r.path.starts_with("/v2/meetings/"));
     assert_eq!(listed.count(), 1);
-    assert_eq!(
-        file_requests(&system),
-        (1, 1),
-        "the bytes were fetched again"
-    );
+    assert_eq!(file_requests(&system), (1, 1), "the bytes were fetched again");
     let manifest = system.assert_stored(&recording, "").await;
     let shown = &manifest["recording"]["files"][0];
-    assert_eq!(
-        (&shown["size"], &shown["declared_size"]),
-        (&json!(1_204), &json!(900))
-    );
+    assert_eq!((&shown["size"], &shown["declared_size"]), (&json!(1_204), &json!(900)));
 }
 
 #[tokio::test]
@@ -263,10 +232,8 @@ async fn dns_and_tls_failures_are_network_failures() {
     let system = System::with(&[("DownloadHosts", "127.0.0.1,localhost,nowhere.invalid")]).await;
     system.link("alice", ADA).await;
     let plain = system.zoom().url().port().unwrap();
-    let urls = [
-        "https://nowhere.invalid/rec/x".to_owned(),
-        format!("https://127.0.0.1:{plain}/rec/x"),
-    ];
+    let urls =
+        ["https://nowhere.invalid/rec/x".to_owned(), format!("https://127.0.0.1:{plain}/rec/x")];
     let account = system.zoom().users()[0].account_id.clone();
     let files: Vec<_> = ["dns", "tls"]
         .into_iter()
@@ -275,18 +242,11 @@ async fn dns_and_tls_failures_are_network_failures() {
         .collect();
     let event = completed_event(&account, ADA, "network==", &files);
     let secret = system.webhook_secret();
-    assert_eq!(
-        system.post_event("/zoom/webhook", &event, &secret).await,
-        200
-    );
+    assert_eq!(system.post_event("/zoom/webhook", &event, &secret).await, 200);
     system.process_queues().await;
     use base64::Engine as _;
     let id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("network==");
-    let seen = system
-        .app
-        .get(&format!("/v1/recordings/{id}"), "alice")
-        .await
-        .json();
+    let seen = system.app.get(&format!("/v1/recordings/{id}"), "alice").await.json();
     for file in seen["files"].as_array().unwrap() {
         assert_eq!(file["reason"], "network", "{file}");
     }
@@ -315,12 +275,8 @@ async fn large_file_calls_grow_only_with_parts() {
         system.assert_stored(&recording, "").await;
         assert_eq!(file_requests(&system), (1, usize::try_from(parts).unwrap()));
         let calls = calls.lock().unwrap().clone();
-        let of = |operation: &str| {
-            calls
-                .get(&(Service::S3, operation.to_owned()))
-                .copied()
-                .unwrap_or(0)
-        };
+        let of =
+            |operation: &str| calls.get(&(Service::S3, operation.to_owned())).copied().unwrap_or(0);
         assert_eq!(
             (
                 of("CreateMultipartUpload"),
@@ -331,18 +287,9 @@ async fn large_file_calls_grow_only_with_parts() {
             ),
             (1, parts, 1, 1)
         );
-        assert_eq!(
-            (
-                of("ListParts"),
-                of("HeadObject"),
-                of("ListMultipartUploads")
-            ),
-            (0, 0, 0)
-        );
-        let written = calls
-            .get(&(Service::DynamoDb, "UpdateItem".to_owned()))
-            .copied()
-            .unwrap_or(0);
+        assert_eq!((of("ListParts"), of("HeadObject"), of("ListMultipartUploads")), (0, 0, 0));
+        let written =
+            calls.get(&(Service::DynamoDb, "UpdateItem".to_owned())).copied().unwrap_or(0);
         others.push(written);
     }
     // Lease, upload, checksum, completion and four notifications; a slow machine adds progress writes.

@@ -19,9 +19,7 @@ async fn five_gib_file_continues_across_invocations() {
     let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
     system.zoom().clear_requests();
     // Eight connections take about a minute.
-    let slow = Fault::Slow {
-        bytes_per_second: 10 * MIB,
-    };
+    let slow = Fault::Slow { bytes_per_second: 10 * MIB };
     let slow = NewFault::always(Point::Content, slow);
     system.zoom().arm(slow).unwrap();
     let queue = system.queues().downloads.clone();
@@ -50,10 +48,7 @@ async fn five_gib_file_continues_across_invocations() {
         .collect();
     let fetched: u64 = asked.iter().sum();
     let over = (fetched - size) as f64 * 100.0 / size as f64;
-    println!(
-        "{rounds} invocations, {} ranges, {over:.2} % fetched twice",
-        asked.len()
-    );
+    println!("{rounds} invocations, {} ranges, {over:.2} % fetched twice", asked.len());
     assert!(over <= 5.0, "{over} %");
 
     assert_eq!(system.open_uploads().await, 0);
@@ -70,21 +65,12 @@ async fn five_gib_file_continues_across_invocations() {
     assert_eq!(keys, BTreeSet::from([key.clone(), manifest]));
     let s3 = system.sdk().s3();
     let bucket = &system.config().bucket;
-    let object = s3
-        .get_object()
-        .bucket(bucket)
-        .key(&key)
-        .send()
-        .await
-        .unwrap();
+    let object = s3.get_object().bucket(bucket).key(&key).send().await.unwrap();
     let (mut body, mut at, spec) = (object.body, 0, file.spec());
     while let Some(chunk) = body.next().await {
         let chunk = chunk.unwrap();
         let end = at + chunk.len() as u64;
-        assert!(
-            spec.bytes(at..end) == chunk,
-            "other bytes from {at} to {end}"
-        );
+        assert!(spec.bytes(at..end) == chunk, "other bytes from {at} to {end}");
         at = end;
     }
     assert_eq!(at, size);

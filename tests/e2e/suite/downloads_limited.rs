@@ -13,9 +13,8 @@ fn small(host: &str) -> NewRecording {
 /// Requests for files, to Zoom and to the CDN.
 fn file_requests(system: &System) -> usize {
     let requests = system.zoom().requests();
-    let files = requests
-        .iter()
-        .filter(|r| r.path.starts_with("/rec/") || r.path.starts_with("/ssrweb/"));
+    let files =
+        requests.iter().filter(|r| r.path.starts_with("/rec/") || r.path.starts_with("/ssrweb/"));
     files.count()
 }
 
@@ -40,9 +39,7 @@ fn used_attempts(delayed: &DelayedMessages) -> Vec<u64> {
         .iter()
         .map(|later| {
             let message: Value = serde_json::from_str(&later.body).unwrap();
-            message
-                .get("prior_attempts")
-                .map_or(0, |attempts| attempts.as_u64().unwrap())
+            message.get("prior_attempts").map_or(0, |attempts| attempts.as_u64().unwrap())
         })
         .collect();
     attempts.sort_unstable();
@@ -55,10 +52,7 @@ async fn rate_limited_account_sends_no_requests() {
         let then = jiff::Timestamp::now() + SignedDuration::from_hours(1);
         then.strftime(format).to_string()
     };
-    let come_back = |retry_after: String| Fault::RetryAfter {
-        status: 429,
-        retry_after,
-    };
+    let come_back = |retry_after: String| Fault::RetryAfter { status: 429, retry_after };
     let hour = SignedDuration::from_secs(3_601);
     for (fault, over) in [
         (come_back("3600".to_owned()), hour),
@@ -102,14 +96,9 @@ async fn rate_limited_account_sends_no_requests() {
 #[tokio::test]
 async fn unspecified_rate_limit_lasts_ten_seconds() {
     for fault in [
-        Fault::RateLimited {
-            retry_after_seconds: None,
-        },
+        Fault::RateLimited { retry_after_seconds: None },
         Fault::Status { status: 429 },
-        Fault::RetryAfter {
-            status: 429,
-            retry_after: "soon".to_owned(),
-        },
+        Fault::RetryAfter { status: 429, retry_after: "soon".to_owned() },
     ] {
         let case = format!("{fault:?}");
         let (system, _inbox) = linked().await;
@@ -132,19 +121,14 @@ async fn unspecified_rate_limit_lasts_ten_seconds() {
 async fn hours_of_rate_limit_cost_one_attempt() {
     let (system, _inbox) = linked().await;
     let delayed = DelayedMessages::watch(&system);
-    let limit = Fault::RateLimited {
-        retry_after_seconds: Some(6 * 3_600),
-    };
+    let limit = Fault::RateLimited { retry_after_seconds: Some(6 * 3_600) };
     let armed = NewFault::times(Point::Download, limit, 1);
     system.zoom().arm(armed).unwrap();
     let recording = system.record(small(ADA)).await;
     system.zoom().clear_requests();
     let mut waits = 0;
     while file(&system, &recording).await["status"] != "stored" {
-        assert_eq!(
-            (used_attempts(&delayed), file_requests(&system)),
-            (vec![1], 0)
-        );
+        assert_eq!((used_attempts(&delayed), file_requests(&system)), (vec![1], 0));
         waits += 1;
         assert!(waits <= 26, "too many rounds");
         system.advance(SignedDuration::from_secs(900));
@@ -161,20 +145,14 @@ async fn hours_of_rate_limit_cost_one_attempt() {
 async fn endless_rate_limit_fails_and_is_retriable() {
     let (system, app_webhook) = linked().await;
     let delayed = DelayedMessages::watch(&system);
-    let limit = Fault::RetryAfter {
-        status: 429,
-        retry_after: "800".to_owned(),
-    };
+    let limit = Fault::RetryAfter { status: 429, retry_after: "800".to_owned() };
     let armed = NewFault::always(Point::Download, limit);
     let armed = system.zoom().arm(armed).unwrap();
     let recording = system.complete_recording(small(ADA)).await;
     system.zoom().clear_requests();
     system.process_queues().await;
     for tried in 1..8 {
-        assert_eq!(
-            (file_requests(&system), used_attempts(&delayed)),
-            (tried, vec![tried as u64])
-        );
+        assert_eq!((file_requests(&system), used_attempts(&delayed)), (tried, vec![tried as u64]));
         assert_eq!(file(&system, &recording).await["status"], "queued");
         system.advance(SignedDuration::from_secs(801));
         delayed.deliver(&system).await;
@@ -182,10 +160,7 @@ async fn endless_rate_limit_fails_and_is_retriable() {
     }
     assert_eq!((file_requests(&system), delayed.waiting().len()), (8, 0));
     let seen = file(&system, &recording).await;
-    assert_eq!(
-        (&seen["status"], &seen["reason"]),
-        (&json!("failed"), &json!("rate_limited"))
-    );
+    assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!("rate_limited")));
     assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1);
     assert_eq!(system.dead_letters().await.len(), 1);
 
@@ -202,19 +177,13 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
         let case = format!("at the API: {at_the_api}");
         let (system, _inbox) = linked().await;
         let delayed = DelayedMessages::watch(&system);
-        let limit = Fault::RateLimited {
-            retry_after_seconds: Some(60),
-        };
+        let limit = Fault::RateLimited { retry_after_seconds: Some(60) };
         if at_the_api {
             // The event's URL is rejected before and after the wait.
             let rejected = Fault::Status { status: 401 };
             system.fail_next(Point::Download, rejected, 2);
         }
-        let point = if at_the_api {
-            Point::MeetingRecordings
-        } else {
-            Point::Content
-        };
+        let point = if at_the_api { Point::MeetingRecordings } else { Point::Content };
         let skip = u32::from(!at_the_api);
         let armed = NewFault::times(point, limit, 1).skip_first(skip);
         system.zoom().arm(armed).unwrap();
@@ -229,9 +198,8 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
         system.process_queues().await;
         system.assert_stored(&recording, &case).await;
         let requests = system.zoom().requests();
-        let served = requests
-            .iter()
-            .filter(|r| r.path.starts_with("/ssrweb/") && r.status == Some(206));
+        let served =
+            requests.iter().filter(|r| r.path.starts_with("/ssrweb/") && r.status == Some(206));
         assert_eq!(served.count(), 2, "{case}");
     }
 }

@@ -51,11 +51,7 @@ async fn assert_stored(
     system.assert_stored(recording, case).await;
     let seen = system.view("alice", recording).await;
     assert_eq!(seen["status"], "stored", "{case}");
-    assert_eq!(
-        app_webhook.counts(recording)["recording.stored"],
-        1,
-        "{case}"
-    );
+    assert_eq!(app_webhook.counts(recording)["recording.stored"], 1, "{case}");
     assert_eq!(with_attribute(system, "source").await, 0, "{case}");
 }
 
@@ -151,10 +147,7 @@ async fn stored_files_are_never_checked() {
     faults.reset_calls();
     advance_and_run_maintenance(&system, 3).await;
     let calls = |operation| faults.calls(Service::DynamoDb, operation);
-    assert_eq!(
-        (calls("GetItem"), calls("UpdateItem"), calls("Scan")),
-        (0, 0, 0)
-    );
+    assert_eq!((calls("GetItem"), calls("UpdateItem"), calls("Scan")), (0, 0, 0));
 }
 
 async fn begin_upload(system: &System, key: &str) {
@@ -171,10 +164,7 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
         Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
     let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
     let armed = system.zoom().arm(rejected).unwrap();
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Retry
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry);
     system.zoom().clear_faults(Some(armed));
     // Orphaned uploads: of that file, of a stored file, of an unknown file, and of no file.
     let (done, stored) = Downloader::for_recording(&system, "alice", video(1_000)).await;
@@ -205,11 +195,7 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
     system.request_download(&recording).await;
     system.process_queues().await;
     assert_stored(&system, &app_webhook, &recording, "").await;
-    assert_eq!(
-        file_requests(&system, "/ssrweb/"),
-        3,
-        "stored parts were fetched again"
-    );
+    assert_eq!(file_requests(&system, "/ssrweb/"), 3, "stored parts were fetched again");
     let seen = system.view("alice", &recording).await;
     assert_eq!(seen["files"][0]["status"], json!("stored"));
 }

@@ -39,9 +39,7 @@ impl Random {
 /// The ranges requested from the CDN.
 fn ranges(system: &System) -> Vec<String> {
     let requests = system.zoom().requests();
-    let content = requests
-        .into_iter()
-        .filter(|r| r.path.starts_with("/ssrweb/"));
+    let content = requests.into_iter().filter(|r| r.path.starts_with("/ssrweb/"));
     content.filter_map(|r: ReceivedRequest| r.range).collect()
 }
 
@@ -50,9 +48,7 @@ async fn transfer_resumes_after_kill_at_any_moment() {
     let system = on_demand().await;
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(17 * MIB)).await;
-    let (ended, all) = downloader
-        .deliver_until("m", LONG_INVOCATION, usize::MAX)
-        .await;
+    let (ended, all) = downloader.deliver_until("m", LONG_INVOCATION, usize::MAX).await;
     assert_eq!(ended, Outcome::Done);
     system.assert_stored(&recording, "never killed").await;
     assert!(all > 20, "{all} moments");
@@ -91,10 +87,7 @@ async fn interrupted_upload(
     let stalled = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(parts);
     let armed = system.zoom().arm(stalled).unwrap();
     // A rejected part lets the parts in flight finish.
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Retry
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry);
     system.zoom().clear_faults(Some(armed));
     assert_eq!(system.open_uploads().await, 1);
     system.zoom().clear_requests();
@@ -105,10 +98,7 @@ async fn interrupted_upload(
 async fn resumed_transfer_fetches_only_missing_parts() {
     let system = on_demand().await;
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
     let asked = ranges(&system);
     let distinct: BTreeSet<_> = asked.iter().collect();
@@ -120,10 +110,7 @@ async fn upload_resumes_with_new_token_after_expiry() {
     let system = on_demand().await;
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
     system.advance(SignedDuration::from_hours(25));
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
     assert_eq!(ranges(&system).len(), 3);
     let requests = system.zoom().requests();
@@ -131,10 +118,7 @@ async fn upload_resumes_with_new_token_after_expiry() {
         let those = requests.iter().filter(|r| r.path.starts_with(prefix));
         those.count()
     };
-    assert_eq!(
-        (paths("/rec/webhook_download/"), paths("/rec/download/")),
-        (1, 1)
-    );
+    assert_eq!((paths("/rec/webhook_download/"), paths("/rec/download/")), (1, 1));
 }
 
 #[tokio::test]
@@ -152,19 +136,11 @@ async fn resumed_upload_restarts_when_file_changed() {
         let rejected =
             NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(3);
         let armed = system.zoom().arm(rejected).unwrap();
-        assert_eq!(
-            downloader.deliver("m", LONG_INVOCATION).await,
-            Outcome::Retry,
-            "{case}"
-        );
+        assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry, "{case}");
         system.zoom().clear_faults(Some(armed));
         let file = &recording.files[0];
         system.zoom().replace_file(&file.id, size).unwrap();
-        assert_eq!(
-            downloader.deliver("m", LONG_INVOCATION).await,
-            Outcome::Done,
-            "{case}"
-        );
+        assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done, "{case}");
         system.assert_stored(&recording, case).await;
     }
 }
@@ -174,23 +150,13 @@ async fn upload_restarts_when_file_changes_during_download() {
     let system = on_demand().await;
     let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
     let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
-    let held = NewFault::times(
-        Point::Content,
-        Fault::Slow {
-            bytes_per_second: 4 * MIB,
-        },
-        1,
-    );
+    let held = NewFault::times(Point::Content, Fault::Slow { bytes_per_second: 4 * MIB }, 1);
     system.zoom().arm(held).unwrap();
     let zoom = system.zoom().clone();
     let id = recording.files[0].id.clone();
     let change = async {
         // Once the first range is requested.
-        while !zoom
-            .requests()
-            .iter()
-            .any(|r| r.path.starts_with("/ssrweb/"))
-        {
+        while !zoom.requests().iter().any(|r| r.path.starts_with("/ssrweb/")) {
             tokio::task::yield_now().await;
         }
         zoom.replace_file(&id, None).unwrap();
@@ -205,23 +171,13 @@ async fn aborted_upload_restarts() {
     let system = on_demand().await;
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
     let (s3, bucket) = (system.sdk().s3(), &system.config().bucket);
-    let uploads = s3
-        .list_multipart_uploads()
-        .bucket(bucket)
-        .send()
-        .await
-        .unwrap();
+    let uploads = s3.list_multipart_uploads().bucket(bucket).send().await.unwrap();
     for upload in uploads.uploads() {
         let abort = s3.abort_multipart_upload().bucket(bucket);
-        let abort = abort
-            .key(upload.key().unwrap())
-            .upload_id(upload.upload_id().unwrap());
+        let abort = abort.key(upload.key().unwrap()).upload_id(upload.upload_id().unwrap());
         abort.send().await.unwrap();
     }
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
 }
 
@@ -236,26 +192,14 @@ async fn lease_excludes_concurrent_transfers_of_one_file() {
     assert_eq!(ended, Outcome::Killed);
     let before = system.zoom().requests().len();
     // A duplicate message is dropped; the same message is retried.
-    assert_eq!(
-        downloader.deliver("another", LONG_INVOCATION).await,
-        Outcome::Done
-    );
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Retry
-    );
+    assert_eq!(downloader.deliver("another", LONG_INVOCATION).await, Outcome::Done);
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry);
     assert_eq!(system.zoom().requests().len(), before, "a request was sent");
     system.advance(LEASE);
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
     // A late duplicate finds the file stored.
-    assert_eq!(
-        downloader.deliver("another", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("another", LONG_INVOCATION).await, Outcome::Done);
 }
 
 #[tokio::test]
@@ -265,16 +209,11 @@ async fn long_transfer_continues_across_invocations() {
         Downloader::for_recording(&system, "alice", video(100 * MIB)).await;
     system.zoom().clear_requests();
     // Eight parts at a time take four seconds; a second round would exceed the invocation.
-    let slow = Fault::Slow {
-        bytes_per_second: 2 * MIB,
-    };
+    let slow = Fault::Slow { bytes_per_second: 2 * MIB };
     system.fail(Point::Content, slow);
     let queue = system.queues().downloads.clone();
     let mut rounds = 1;
-    assert_eq!(
-        downloader.deliver("m0", Duration::from_secs(8)).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m0", Duration::from_secs(8)).await, Outcome::Done);
     loop {
         let sent = system.take_messages(&queue).await;
         if sent.is_empty() {
@@ -282,10 +221,7 @@ async fn long_transfer_continues_across_invocations() {
         }
         assert_eq!(sent.len(), 1, "several continuations");
         let name = format!("m{rounds}");
-        assert_eq!(
-            downloader.deliver(&name, Duration::from_secs(8)).await,
-            Outcome::Done
-        );
+        assert_eq!(downloader.deliver(&name, Duration::from_secs(8)).await, Outcome::Done);
         rounds += 1;
         assert!(rounds < 40, "too many rounds");
     }
@@ -295,10 +231,7 @@ async fn long_transfer_continues_across_invocations() {
     let asked = ranges(&system);
     let distinct: BTreeSet<_> = asked.iter().collect();
     assert_eq!(distinct.len(), 13);
-    assert!(
-        asked.len() <= distinct.len() + distinct.len() / 20 + 1,
-        "{asked:?}"
-    );
+    assert!(asked.len() <= distinct.len() + distinct.len() / 20 + 1, "{asked:?}");
 }
 
 #[tokio::test]
@@ -306,21 +239,13 @@ async fn continuation_without_progress_fails() {
     let system = on_demand().await;
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(16 * MIB)).await;
-    let slow = Fault::Slow {
-        bytes_per_second: MIB,
-    };
+    let slow = Fault::Slow { bytes_per_second: MIB };
     let armed = system.fail(Point::Content, slow);
     let queue = &system.queues().downloads;
-    assert_eq!(
-        downloader.deliver("m", Duration::from_secs(2)).await,
-        Outcome::Retry
-    );
+    assert_eq!(downloader.deliver("m", Duration::from_secs(2)).await, Outcome::Retry);
     assert!(system.take_messages(queue).await.is_empty());
     system.zoom().clear_faults(Some(armed));
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
 }
 
@@ -330,28 +255,17 @@ async fn transfer_without_progress_is_reported_as_failed() {
     let bytes_per_second = MIB;
     for (fault, reason) in [
         (Fault::Slow { bytes_per_second }, "no_progress"),
-        (
-            Fault::SlowStream { bytes_per_second },
-            "source_without_ranges_too_slow",
-        ),
+        (Fault::SlowStream { bytes_per_second }, "source_without_ranges_too_slow"),
     ] {
         let (downloader, recording) =
             Downloader::for_recording(&system, "alice", video(16 * MIB)).await;
         let armed = NewFault::always(Point::Content, fault);
         let armed = system.zoom().arm(armed).unwrap();
         let short = Duration::from_secs(2);
-        assert_eq!(
-            downloader.deliver("m", short).await,
-            Outcome::Retry,
-            "{reason}"
-        );
+        assert_eq!(downloader.deliver("m", short).await, Outcome::Retry, "{reason}");
         let seen = system.view("alice", &recording).await;
         assert_eq!(seen["files"][0]["status"], "queued", "{reason}");
-        assert_eq!(
-            downloader.deliver_last("m", short).await,
-            Outcome::Retry,
-            "{reason}"
-        );
+        assert_eq!(downloader.deliver_last("m", short).await, Outcome::Retry, "{reason}");
         let seen = system.view("alice", &recording).await;
         assert_eq!(
             (&seen["files"][0]["status"], &seen["files"][0]["reason"]),
@@ -373,16 +287,10 @@ async fn lost_completion_without_object_is_fetched_again() {
     faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, lost);
     let hidden = AwsFault::error(403, "AccessDenied");
     faults.fail_until_cleared(Service::S3, "HeadObject", hidden);
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Retry
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry);
     assert_eq!(faults.calls(Service::S3, "HeadObject"), 1);
     system.zoom().clear_requests();
-    assert_eq!(
-        downloader.deliver("m", LONG_INVOCATION).await,
-        Outcome::Done
-    );
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     assert_eq!(ranges(&system).len(), 2, "fetched again");
     system.assert_stored(&recording, "").await;
 }

@@ -40,11 +40,7 @@ async fn file(system: &System, recording: &Recording) -> Value {
 
 async fn assert_failed(system: &System, recording: &Recording, reason: &str, case: &str) {
     let seen = file(system, recording).await;
-    assert_eq!(
-        (&seen["status"], &seen["reason"]),
-        (&json!("failed"), &json!(reason)),
-        "{case}"
-    );
+    assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!(reason)), "{case}");
     assert_eq!(system.open_uploads().await, 0, "{case}");
 }
 
@@ -62,12 +58,9 @@ async fn api_outage_after_rejected_token_is_retried() {
         content_type: "application/json".into(),
         body: "<oops>".into(),
     };
-    for fault in [
-        Fault::Status { status: 500 },
-        Fault::Status { status: 503 },
-        Fault::Close,
-        nonsense,
-    ] {
+    for fault in
+        [Fault::Status { status: 500 }, Fault::Status { status: 503 }, Fault::Close, nonsense]
+    {
         let case = format!("{fault:?}");
         // The event's URL is rejected at both deliveries.
         let rejected = NewFault::times(Point::Download, Fault::Status { status: 401 }, 2);
@@ -120,14 +113,10 @@ async fn refresh_outage_is_retried() {
 async fn rejected_token_fails_after_user_left() {
     let (system, _inbox) = linked().await;
     let url = system.zoom().settings().deauthorize_url;
-    system
-        .zoom()
-        .change_settings(|config| config.deauthorize_url = None);
+    system.zoom().change_settings(|config| config.deauthorize_url = None);
     let id = system.zoom().deauthorize(ADA).unwrap();
     system.zoom().wait_for_attempts(id, 1).await.unwrap();
-    system
-        .zoom()
-        .change_settings(|config| config.deauthorize_url = url);
+    system.zoom().change_settings(|config| config.deauthorize_url = url);
     let recording = system.record(without_url()).await;
     assert_failed(&system, &recording, "reauthorization_required", "").await;
     assert_eq!(requests(&system, "/ssrweb/"), 0);
@@ -139,15 +128,9 @@ async fn unlisted_file_fails_after_three_attempts() {
     // 3301: still processing, or gone.
     let unlisted = Fault::Status { status: 404 };
     for (fault, reason) in [
-        (
-            NewFault::always(Point::MeetingRecordings, unlisted.clone()),
-            "not_found",
-        ),
+        (NewFault::always(Point::MeetingRecordings, unlisted.clone()), "not_found"),
         // The third response lists the file without a URL.
-        (
-            NewFault::times(Point::MeetingRecordings, unlisted, 2),
-            "no_source",
-        ),
+        (NewFault::times(Point::MeetingRecordings, unlisted, 2), "no_source"),
     ] {
         let armed = system.zoom().arm(fault).unwrap();
         system.zoom().clear_requests();
@@ -174,19 +157,16 @@ async fn rejected_token_outranks_missing_listing() {
 
 #[tokio::test]
 async fn trashed_recording_explains_missing_files() {
-    for (disposal, reason) in [
-        (RecordingChange::Trash, "trashed"),
-        (RecordingChange::Delete, "deleted"),
-    ] {
+    for (disposal, reason) in
+        [(RecordingChange::Trash, "trashed"), (RecordingChange::Delete, "deleted")]
+    {
         // Zoom responds with a page; a plain 404 must mean the same.
         for plain in [false, true] {
             let case = format!("{reason}, plain: {plain}");
             let (system, app_webhook) = linked_in("on-demand").await;
             let recording = system.record(video(1_000)).await;
             let notified =
-                system
-                    .zoom()
-                    .change_recording(&recording.key, disposal, &Selection::default());
+                system.zoom().change_recording(&recording.key, disposal, &Selection::default());
             system.await_deliveries(&notified.unwrap()).await;
             system.process_queues().await;
             if plain {
@@ -199,11 +179,7 @@ async fn trashed_recording_explains_missing_files() {
             assert_failed(&system, &recording, reason, &case).await;
             // One attempt suffices.
             assert_eq!(requests(&system, "/rec/"), 1, "{case}");
-            assert_eq!(
-                app_webhook.counts(&recording)["recording.failed"],
-                1,
-                "{case}"
-            );
+            assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1, "{case}");
             assert_eq!(system.dead_letters().await, [""; 0]);
         }
     }

@@ -40,15 +40,9 @@ async fn forged_state_completes_no_link() {
     let (good, other) = (parameter(&callback, "state"), parameter(&hers, "state"));
     for _ in 0..FORGERIES {
         let forged = mutate(&mut random, &good, &other);
-        let visit = alice
-            .visit(&with_parameter(&callback, "state", &forged))
-            .await;
+        let visit = alice.visit(&with_parameter(&callback, "state", &forged)).await;
         // A code without a state comes from the Marketplace.
-        let expected = if forged.is_empty() {
-            "install_restart"
-        } else {
-            "state_invalid"
-        };
+        let expected = if forged.is_empty() { "install_restart" } else { "state_invalid" };
         assert_eq!(visit.error_page(), expected, "{forged:?}");
     }
     assert_eq!(exchanges(&system), 0);
@@ -74,11 +68,7 @@ async fn forged_cookie_completes_no_link() {
             continue;
         }
         forger.cookie = Some(cookie.clone());
-        assert_eq!(
-            forger.visit(&callback).await.error_page(),
-            "wrong_browser",
-            "{cookie:?}"
-        );
+        assert_eq!(forger.visit(&callback).await.error_page(), "wrong_browser", "{cookie:?}");
     }
     assert_eq!(exchanges(&system), 0);
     let claim = alice.visit(&callback).await.claim();
@@ -95,11 +85,7 @@ async fn forged_claim_activates_no_link() {
     for _ in 0..FORGERIES {
         let forged = mutate(&mut random, &good, &other);
         let answer = system.app.confirm("alice", &forged).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (410, "claim_expired"),
-            "{forged:?}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (410, "claim_expired"), "{forged:?}");
     }
     assert!(system.app.links("alice").await.is_empty());
     assert_eq!(system.app.confirm("alice", &good).await.status, 200);
@@ -116,11 +102,7 @@ async fn forged_tokens_are_rejected() {
     let mut browser = system.browser();
     for n in 0..FORGERIES {
         // Alternate between another user's token and the same user's token for the other audience.
-        let others = if n % 2 == 0 {
-            [&of_mallory, &hers]
-        } else {
-            [&api, &connect]
-        };
+        let others = if n % 2 == 0 { [&of_mallory, &hers] } else { [&api, &connect] };
         let forged = mutate(&mut random, &connect, others[0]);
         let visit = browser.visit(&app.connect_url(&forged)).await;
         assert_eq!(visit.error_page(), "connect_token_invalid", "{forged:?}");
@@ -128,11 +110,7 @@ async fn forged_tokens_are_rejected() {
         let forged = sendable(&mut random, &api, others[1]);
         let path = "/v1/links";
         let answer = app.get_with(path, &forged).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (401, "token_invalid"),
-            "{forged:?}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"), "{forged:?}");
     }
     assert_eq!(browser.visit(&app.connect_url(&connect)).await.status, 302);
     assert!(app.links("alice").await.is_empty());
@@ -158,21 +136,9 @@ async fn forged_webhook_is_not_queued() {
     };
     for n in 0..FORGERIES {
         let (time, signature, body) = match n % 4 {
-            0 => (
-                sendable(&mut random, &time, &later),
-                good.clone(),
-                body.clone(),
-            ),
-            1 => (
-                time.clone(),
-                good.clone(),
-                mutate(&mut random, &body, &other_body),
-            ),
-            _ => (
-                time.clone(),
-                sendable(&mut random, &good, &other),
-                body.clone(),
-            ),
+            0 => (sendable(&mut random, &time, &later), good.clone(), body.clone()),
+            1 => (time.clone(), good.clone(), mutate(&mut random, &body, &other_body)),
+            _ => (time.clone(), sendable(&mut random, &good, &other), body.clone()),
         };
         let status = post(&time, &signature, &body).await;
         assert_eq!(status, 401, "{time:?} {signature:?} {body:?}");

@@ -61,12 +61,7 @@ impl KeySet {
             ([(header::CONTENT_TYPE, "application/json")], set).into_response()
         });
         let url = format!("http://{}/jwks.json", server.await.address);
-        Self {
-            url,
-            keys,
-            is_down,
-            reads,
-        }
+        Self { url, keys, is_down, reads }
     }
 
     fn reads(&self) -> usize {
@@ -130,10 +125,7 @@ async fn cached_jwks_serves_during_outage() {
     assert_eq!(links(&system, &sign(&system, 0, "reelay:api")).await, 200);
 
     let never_read = System::with(&[("AppJwksUrl", &key_set.url)]).await;
-    assert_eq!(
-        links(&never_read, &sign(&never_read, 0, "reelay:api")).await,
-        503
-    );
+    assert_eq!(links(&never_read, &sign(&never_read, 0, "reelay:api")).await, 503);
 }
 
 #[tokio::test]
@@ -141,10 +133,7 @@ async fn connect_accepts_jwks_token() {
     let key_set = KeySet::publish(vec![jwk(0)]).await;
     let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
     let token = sign(&system, 0, "reelay:connect");
-    let visit = system
-        .browser()
-        .visit(&system.app.connect_url(&token))
-        .await;
+    let visit = system.browser().visit(&system.app.connect_url(&token)).await;
     assert_eq!(visit.status, 302);
     assert!(visit.location.unwrap().contains("/oauth/authorize"));
 }

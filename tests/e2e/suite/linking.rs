@@ -14,20 +14,14 @@ use url::Url;
 /// Authorization codes that Zoom was asked to exchange.
 pub(crate) fn exchanges(system: &System) -> usize {
     let requests = system.zoom().requests();
-    requests
-        .iter()
-        .filter(|request| request.detail.as_deref() == Some("exchange"))
-        .count()
+    requests.iter().filter(|request| request.detail.as_deref() == Some("exchange")).count()
 }
 
 /// A query parameter of a URL.
 pub(crate) fn parameter(url: &str, name: &str) -> String {
     let url = Url::parse(url).unwrap();
     let found = url.query_pairs().find(|(key, _)| key == name);
-    found
-        .unwrap_or_else(|| panic!("no {name} in {url}"))
-        .1
-        .into_owned()
+    found.unwrap_or_else(|| panic!("no {name} in {url}")).1.into_owned()
 }
 
 /// The URL with another value of one query parameter.
@@ -35,11 +29,7 @@ pub(crate) fn with_parameter(url: &str, name: &str, value: &str) -> String {
     let mut changed = Url::parse(url).unwrap();
     let old = Url::parse(url).unwrap();
     let others = old.query_pairs().filter(|(key, _)| key != name);
-    changed
-        .query_pairs_mut()
-        .clear()
-        .extend_pairs(others)
-        .append_pair(name, value);
+    changed.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
     changed.into()
 }
 
@@ -50,10 +40,7 @@ async fn authorize_redirect_has_exactly_the_documented_parameters() {
     let token = system.app.connect_token("alice");
     let authorize = Url::parse(&system.authorize(&mut browser, &token).await).unwrap();
     let zoom = system.zoom().url();
-    assert_eq!(
-        (authorize.origin(), authorize.path()),
-        (zoom.origin(), "/oauth/authorize")
-    );
+    assert_eq!((authorize.origin(), authorize.path()), (zoom.origin(), "/oauth/authorize"));
 
     let pairs: Vec<_> = authorize.query_pairs().into_owned().collect();
     let query: BTreeMap<_, _> = pairs.iter().cloned().collect();
@@ -70,23 +57,11 @@ async fn authorize_redirect_has_exactly_the_documented_parameters() {
     assert_eq!(names, listed);
     assert_eq!(query["response_type"], "code");
     assert_eq!(query["client_id"], system.config().secrets.zoom_client_id);
-    assert_eq!(
-        query["redirect_uri"],
-        format!("{}/zoom/callback", system.stack.url())
-    );
+    assert_eq!(query["redirect_uri"], format!("{}/zoom/callback", system.stack.url()));
     assert_eq!(query["code_challenge_method"], "S256");
-    assert_eq!(
-        URL_SAFE_NO_PAD
-            .decode(&query["code_challenge"])
-            .unwrap()
-            .len(),
-        32
-    );
+    assert_eq!(URL_SAFE_NO_PAD.decode(&query["code_challenge"]).unwrap().len(), 32);
     // Version, nonce, expiry and MAC, but no user.
-    assert_eq!(
-        URL_SAFE_NO_PAD.decode(&query["state"]).unwrap().len(),
-        1 + 16 + 8 + 32
-    );
+    assert_eq!(URL_SAFE_NO_PAD.decode(&query["state"]).unwrap().len(), 1 + 16 + 8 + 32);
 
     let again = system.authorize(&mut browser, &token).await;
     for name in ["state", "code_challenge"] {
@@ -111,10 +86,7 @@ async fn redirect_uri_ignores_host_headers() {
         .unwrap();
     let authorize = forged.headers()[LOCATION].to_str().unwrap();
     let domain = system.stack.url().strip_prefix("http://").unwrap();
-    assert_eq!(
-        parameter(authorize, "redirect_uri"),
-        format!("https://{domain}/zoom/callback")
-    );
+    assert_eq!(parameter(authorize, "redirect_uri"), format!("https://{domain}/zoom/callback"));
 }
 
 #[tokio::test]
@@ -131,13 +103,7 @@ async fn cookie_is_secure_host_only_for_ten_minutes() {
     let attributes: BTreeSet<_> = attributes.split(';').map(str::trim).collect();
     assert_eq!(
         attributes,
-        BTreeSet::from([
-            "HttpOnly",
-            "Max-Age=600",
-            "Path=/",
-            "SameSite=Lax",
-            "Secure"
-        ])
+        BTreeSet::from(["HttpOnly", "Max-Age=600", "Path=/", "SameSite=Lax", "Secure"])
     );
 
     let another = system.browser().visit(&url).await.set_cookie.unwrap();
@@ -182,14 +148,7 @@ async fn malformed_cookie_is_replaced() {
         assert!(!set.contains(&good[1..]), "{odd} was kept: {set}");
     }
     browser.cookie = Some(format!("{name}={good}"));
-    assert!(
-        browser
-            .visit(&url)
-            .await
-            .set_cookie
-            .unwrap()
-            .contains(&good)
-    );
+    assert!(browser.visit(&url).await.set_cookie.unwrap().contains(&good));
 }
 
 #[tokio::test]
@@ -198,17 +157,9 @@ async fn browser_returns_to_requested_or_first_return_url() {
     let system = System::with(&[("ReturnUrls", listed)]).await;
     let team = "https://app.example.test/team";
     for (return_to, base, query) in [
-        (
-            None,
-            "https://app.example.test/settings",
-            vec![("tab", "zoom")],
-        ),
+        (None, "https://app.example.test/settings", vec![("tab", "zoom")]),
         (Some(team.to_owned()), team, vec![]),
-        (
-            Some("HTTPS://APP.example.test:443/team".to_owned()),
-            team,
-            vec![],
-        ),
+        (Some("HTTPS://APP.example.test:443/team".to_owned()), team, vec![]),
         (
             Some(format!("{team}?id=7&name=a%26b%20%C3%A9&id=8")),
             team,
@@ -216,17 +167,13 @@ async fn browser_returns_to_requested_or_first_return_url() {
         ),
         // Reelay's own parameters are removed in any encoding.
         (
-            Some(format!(
-                "{team}?zoom_link=forged&a=1&zoom_error=none&zoom%5Flink=again"
-            )),
+            Some(format!("{team}?zoom_link=forged&a=1&zoom_error=none&zoom%5Flink=again")),
             team,
             vec![("a", "1")],
         ),
         (Some(format!("{team}?zoom_link=forged")), team, vec![]),
     ] {
-        let more = return_to
-            .as_ref()
-            .map_or(json!({}), |url| json!({"return_to": url}));
+        let more = return_to.as_ref().map_or(json!({}), |url| json!({"return_to": url}));
         let token = system.app.connect_token_with("alice", more);
 
         let mut browser = system.browser();
@@ -238,20 +185,16 @@ async fn browser_returns_to_requested_or_first_return_url() {
         let denied = browser.visit(&callback).await;
 
         let claim = linked.claim();
-        for (visit, ours) in [
-            (&linked, ("zoom_link", claim.as_str())),
-            (&denied, ("zoom_error", "access_denied")),
-        ] {
+        for (visit, ours) in
+            [(&linked, ("zoom_link", claim.as_str())), (&denied, ("zoom_error", "access_denied"))]
+        {
             let location = Url::parse(visit.location.as_ref().unwrap()).unwrap();
             let mut without_query = location.clone();
             without_query.set_query(None);
             assert_eq!(without_query.as_str(), base, "{return_to:?}");
             let pairs: Vec<_> = location.query_pairs().into_owned().collect();
-            let expected: Vec<_> = query
-                .iter()
-                .chain([&ours])
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect();
+            let expected: Vec<_> =
+                query.iter().chain([&ours]).map(|(k, v)| (k.to_string(), v.to_string())).collect();
             assert_eq!(pairs, expected, "{return_to:?}");
         }
     }
@@ -264,14 +207,9 @@ async fn return_to_query_is_preserved() {
     let query = "flag&name=a%20b&path=/x/y&list=1,2&bytes=%FF&plus=a+b";
     for (asked, kept) in [
         (format!("{listed}?{query}"), format!("{listed}?{query}&")),
-        (
-            format!("{listed}?zoom_link=forged&{query}&zoom_error"),
-            format!("{listed}?{query}&"),
-        ),
+        (format!("{listed}?zoom_link=forged&{query}&zoom_error"), format!("{listed}?{query}&")),
     ] {
-        let token = system
-            .app
-            .connect_token_with("alice", json!({"return_to": asked}));
+        let token = system.app.connect_token_with("alice", json!({"return_to": asked}));
         let mut browser = system.browser();
         let authorize = system.authorize(&mut browser, &token).await;
         let callback = system.deny(&mut browser, &authorize).await;
@@ -306,21 +244,14 @@ async fn app_users_and_zoom_users_link_many_to_many() {
     let alice_ada = system.link("alice", ADA).await;
     let bob_ada = system.link("bob", ADA).await;
     let alice_cem = system.link("alice", CEM).await;
-    let ids: BTreeSet<_> = [&alice_ada, &bob_ada, &alice_cem]
-        .map(|link| link["id"].to_string())
-        .into();
+    let ids: BTreeSet<_> =
+        [&alice_ada, &bob_ada, &alice_cem].map(|link| link["id"].to_string()).into();
     assert_eq!(ids.len(), 3, "link ids repeat");
 
     let by_id = |links: Vec<Value>| -> BTreeMap<String, Value> {
-        links
-            .into_iter()
-            .map(|link| (link["id"].to_string(), link))
-            .collect()
+        links.into_iter().map(|link| (link["id"].to_string(), link)).collect()
     };
-    assert_eq!(
-        by_id(system.app.links("alice").await),
-        by_id(vec![alice_ada, alice_cem])
-    );
+    assert_eq!(by_id(system.app.links("alice").await), by_id(vec![alice_ada, alice_cem]));
     assert_eq!(system.app.links("bob").await, [bob_ada]);
     assert!(system.app.links("carol").await.is_empty());
 }
@@ -328,9 +259,7 @@ async fn app_users_and_zoom_users_link_many_to_many() {
 #[tokio::test]
 async fn jti_is_consumed_at_activation() {
     let system = System::start().await;
-    let token = system
-        .app
-        .connect_token_with("alice", json!({"jti": "one"}));
+    let token = system.app.connect_token_with("alice", json!({"jti": "one"}));
     // A link preview by another server.
     system.authorize(&mut system.browser(), &token).await;
 
@@ -353,10 +282,8 @@ async fn owner_may_repeat_claim_until_expiry() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     // Also when both requests are concurrent.
-    let (first, second) = tokio::join!(
-        system.app.confirm("alice", &claim),
-        system.app.confirm("alice", &claim)
-    );
+    let (first, second) =
+        tokio::join!(system.app.confirm("alice", &claim), system.app.confirm("alice", &claim));
     assert_eq!((first.status, &first.body), (200, &second.body));
 
     system.advance(SignedDuration::from_secs(590));
@@ -364,24 +291,15 @@ async fn owner_may_repeat_claim_until_expiry() {
     assert_eq!((late.status, &late.body), (200, &first.body));
 
     system.advance(SignedDuration::from_secs(10));
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_expired"
-    );
-    assert_eq!(
-        system.app.links("alice").await,
-        [first.json()],
-        "the link ended with its claim"
-    );
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_expired");
+    assert_eq!(system.app.links("alice").await, [first.json()], "the link ended with its claim");
 }
 
 #[tokio::test]
 async fn consent_may_take_almost_ten_minutes() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     system.advance(SignedDuration::from_secs(590));
     let callback = system.allow(&mut browser, &authorize, ADA).await;
     let claim = browser.visit(&callback).await.claim();
@@ -404,18 +322,10 @@ async fn marketplace_install_restarts_without_code_exchange() {
         );
         let callback = system.allow(&mut browser, &query, ADA).await;
         // Also in a browser with a flow in progress.
-        system
-            .authorize(&mut browser, &system.app.connect_token("alice"))
-            .await;
-        for visit in [
-            system.browser().visit(&callback).await,
-            browser.visit(&callback).await,
-        ] {
+        system.authorize(&mut browser, &system.app.connect_token("alice")).await;
+        for visit in [system.browser().visit(&callback).await, browser.visit(&callback).await] {
             if std::ptr::eq(system, &raw const with) {
-                assert_eq!(
-                    (visit.status, visit.location.as_deref()),
-                    (302, Some(install_url))
-                );
+                assert_eq!((visit.status, visit.location.as_deref()), (302, Some(install_url)));
                 assert_eq!(visit.set_cookie, None);
             } else {
                 assert_eq!(visit.error_page(), "install_restart");
@@ -432,24 +342,17 @@ async fn flow_survives_state_key_rotation() {
     let mut browser = system.browser();
     let begun = system.callback(&mut browser, "alice", ADA).await;
     let begun_too = system.callback(&mut browser, "alice", BEN).await;
-    system
-        .rotate_function_secret("oauth-start", "STATE_KEY", &"n".repeat(44))
-        .await;
+    system.rotate_function_secret("oauth-start", "STATE_KEY", &"n".repeat(44)).await;
     // The callback verifies with both versions of the key.
     browser.visit(&begun).await.claim();
 
     // After five minutes oauth-start signs with a newer key than the callback has read.
-    system
-        .rotate_function_secret("oauth-start", "STATE_KEY", &"o".repeat(44))
-        .await;
+    system.rotate_function_secret("oauth-start", "STATE_KEY", &"o".repeat(44)).await;
     system.advance(SignedDuration::from_secs(301));
     let renewed = system.callback(&mut browser, "alice", CEM).await;
     browser.visit(&renewed).await.claim();
     // A state that was signed two keys ago is invalid.
-    assert_eq!(
-        browser.visit(&begun_too).await.error_page(),
-        "state_invalid"
-    );
+    assert_eq!(browser.visit(&begun_too).await.error_page(), "state_invalid");
 }
 
 #[tokio::test]
@@ -463,9 +366,7 @@ async fn callback_rereads_key_for_newer_state() {
     let callback = system.allow(&mut browser, &authorize, ADA).await;
     browser.visit(&callback).await.claim();
 
-    system
-        .rotate_function_secret("oauth-start", "STATE_KEY", &"n".repeat(44))
-        .await;
+    system.rotate_function_secret("oauth-start", "STATE_KEY", &"n".repeat(44)).await;
     system.advance(SignedDuration::from_secs(101));
     let newer = system.callback(&mut browser, "alice", BEN).await;
     browser.visit(&newer).await.claim();
@@ -481,20 +382,12 @@ async fn tokens_and_flows_survive_app_secret_rotation() {
     assert!(app.links("alice").await.is_empty());
 
     let new = "n".repeat(44);
-    system
-        .rotate_function_secret("oauth-start", "APP_SECRET", &new)
-        .await;
+    system.rotate_function_secret("oauth-start", "APP_SECRET", &new).await;
     system.authorize(&mut browser, &connect).await;
     let claim = browser.visit(&callback).await.claim();
     let body = json!({"claim": claim}).to_string();
-    let confirmed = app
-        .call_with(
-            reqwest::Method::POST,
-            "/v1/links/confirm",
-            Some(&api),
-            Some(body),
-        )
-        .await;
+    let confirmed =
+        app.call_with(reqwest::Method::POST, "/v1/links/confirm", Some(&api), Some(body)).await;
     assert_eq!(confirmed.status, 200, "{confirmed:?}");
 
     // The new secret works at once: a failed verification rereads it.

@@ -26,24 +26,10 @@ fn dependencies(manifest: &Path) -> Vec<String> {
 #[test]
 fn domain_does_no_io() {
     let found = dependencies(&root().join("shared/domain/Cargo.toml"));
-    assert!(
-        found.contains(&"hmac".to_owned()),
-        "the manifest is not read: {found:?}"
-    );
+    assert!(found.contains(&"hmac".to_owned()), "the manifest is not read: {found:?}");
     for name in found {
-        let acts = [
-            "aws",
-            "tokio",
-            "reqwest",
-            "lambda",
-            "hyper",
-            "getrandom",
-            "rand",
-        ];
-        assert!(
-            !acts.iter().any(|prefix| name.starts_with(prefix)),
-            "domain depends on {name}"
-        );
+        let acts = ["aws", "tokio", "reqwest", "lambda", "hyper", "getrandom", "rand"];
+        assert!(!acts.iter().any(|prefix| name.starts_with(prefix)), "domain depends on {name}");
     }
 }
 
@@ -57,10 +43,7 @@ fn demo_app_depends_on_no_reelay_crate() {
         .collect();
     assert!(ours.len() > 10, "the manifest is not read");
     for name in dependencies(&root().join("infra/demo-app/Cargo.toml")) {
-        assert!(
-            !ours.contains(&name.as_str()),
-            "the demo app depends on {name}"
-        );
+        assert!(!ours.contains(&name.as_str()), "the demo app depends on {name}");
     }
 }
 
@@ -110,10 +93,8 @@ fn dependencies_are_declared_once_in_root() {
             let Ok(text) = std::fs::read_to_string(&manifest) else {
                 continue;
             };
-            let versioned = text
-                .lines()
-                .skip_while(|line| *line != "[dependencies]")
-                .find(|line| {
+            let versioned =
+                text.lines().skip_while(|line| *line != "[dependencies]").find(|line| {
                     let line = line.trim();
                     line.contains("version =") || line.contains("= \"")
                 });
@@ -144,20 +125,14 @@ fn security_policy_names_existing_tests() {
         .concat();
     let mut named = 0;
     // Text between two backticks.
-    for quoted in policy
-        .lines()
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-    {
+    for quoted in policy.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
         let is_a_test = quoted.matches('_').count() > 2
             && quoted
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if is_a_test {
             named += 1;
-            assert!(
-                tests.contains(&format!("fn {quoted}(")),
-                "missing: {quoted}"
-            );
+            assert!(tests.contains(&format!("fn {quoted}(")), "missing: {quoted}");
         } else if ["shared/", "functions/", "infra/", "tests/"]
             .iter()
             .any(|folder| quoted.starts_with(folder))

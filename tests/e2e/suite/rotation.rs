@@ -16,10 +16,7 @@ fn small() -> NewRecording {
 fn fetches(system: &System) -> (usize, usize) {
     let requests = system.zoom().requests();
     let count = |part: &str| requests.iter().filter(|it| it.path.contains(part)).count();
-    (
-        count("/rec/webhook_download/"),
-        count("/v2/meetings/") + count("/rec/download/"),
-    )
+    (count("/rec/webhook_download/"), count("/v2/meetings/") + count("/rec/download/"))
 }
 
 #[tokio::test]
@@ -30,9 +27,7 @@ async fn encrypted_source_survives_queue_key_rotation() {
     let in_the_table = system.complete_recording(small()).await;
     system.process_queues().await;
     let in_the_queue = system.complete_recording(small()).await;
-    system
-        .rotate_function_secret("webhook", "QUEUE_KEY", &"n".repeat(44))
-        .await;
+    system.rotate_function_secret("webhook", "QUEUE_KEY", &"n".repeat(44)).await;
     system.advance(SignedDuration::from_mins(6));
     let sealed_anew = system.complete_recording(small()).await;
     system.process_queues().await;
@@ -52,9 +47,7 @@ async fn downloader_rereads_key_for_newer_source() {
     system.complete_recording(small()).await;
     system.advance(SignedDuration::from_secs(200));
     system.process_queues().await;
-    system
-        .rotate_function_secret("webhook", "QUEUE_KEY", &"n".repeat(44))
-        .await;
+    system.rotate_function_secret("webhook", "QUEUE_KEY", &"n".repeat(44)).await;
     system.advance(SignedDuration::from_secs(101));
     system.complete_recording(small()).await;
     system.process_queues().await;
@@ -68,9 +61,7 @@ async fn source_older_than_two_keys_falls_back_to_api() {
     system.link("alice", ADA).await;
     let recording = system.record(small()).await;
     for key in ["n", "o"] {
-        system
-            .rotate_function_secret("webhook", "QUEUE_KEY", &key.repeat(44))
-            .await;
+        system.rotate_function_secret("webhook", "QUEUE_KEY", &key.repeat(44)).await;
     }
     system.request_download(&recording).await;
     system.process_queues().await;
@@ -88,14 +79,9 @@ async fn removed_secret_version_expires_within_five_minutes() {
     system.rotate_secret("AppSecretName", &new).await;
     let signed = |user| {
         let claims = system.app.claims("reelay:api", user);
-        system
-            .app
-            .sign_with(&claims, &jsonwebtoken::Header::default(), &new)
+        system.app.sign_with(&claims, &jsonwebtoken::Header::default(), &new)
     };
-    assert_eq!(
-        (links(&signed("alice")).await, links(&old).await),
-        (200, 200)
-    );
+    assert_eq!((links(&signed("alice")).await, links(&old).await), (200, 200));
 
     system.remove_previous_secret("AppSecretName").await;
     system.advance(SignedDuration::from_secs(301));
@@ -103,8 +89,6 @@ async fn removed_secret_version_expires_within_five_minutes() {
     let old = system.app.api_token("alice");
     assert_eq!(links(&old).await, 401);
     let body = json!({"claim": "none"}).to_string();
-    let rejected = system
-        .app
-        .call_with(Method::POST, "/v1/links/confirm", Some(&old), Some(body));
+    let rejected = system.app.call_with(Method::POST, "/v1/links/confirm", Some(&old), Some(body));
     assert_eq!(rejected.await.code(), "token_invalid");
 }

@@ -46,29 +46,14 @@ const PATTERNS: [(&str, &str); 18] = [
     (r"(X-Amz-[A-Za-z0-9-]+)=[^&\x22]*", "$1=<value>"),
     (r"zoom_link=[A-Za-z0-9_-]{43}", "zoom_link=<claim>"),
     (r"state=[A-Za-z0-9_-]{76}", "state=<state>"),
-    (
-        r"code_challenge=[A-Za-z0-9_-]{43}",
-        "code_challenge=<challenge>",
-    ),
-    (
-        r"reelay-connect=[A-Za-z0-9_-]{43}",
-        "reelay-connect=<secret>",
-    ),
-    (
-        r#""crc64nvme": "[A-Za-z0-9+/]{11}=""#,
-        r#""crc64nvme": "<crc>""#,
-    ),
-    (
-        r#""encryptedToken": "[0-9a-f]{64}""#,
-        r#""encryptedToken": "<hmac>""#,
-    ),
+    (r"code_challenge=[A-Za-z0-9_-]{43}", "code_challenge=<challenge>"),
+    (r"reelay-connect=[A-Za-z0-9_-]{43}", "reelay-connect=<secret>"),
+    (r#""crc64nvme": "[A-Za-z0-9+/]{11}=""#, r#""crc64nvme": "<crc>""#),
+    (r#""encryptedToken": "[0-9a-f]{64}""#, r#""encryptedToken": "<hmac>""#),
     (r#""meeting_id": "\d+""#, r#""meeting_id": "<number>""#),
     (r#""next_cursor": "[^"]+""#, r#""next_cursor": "<cursor>""#),
     (r#""id": "[^"/<]{20,}""#, r#""id": "<id>""#),
-    (
-        r"(?m)^(apigw-requestid|connection|content-length|date): .*\n",
-        "",
-    ),
+    (r"(?m)^(apigw-requestid|connection|content-length|date): .*\n", ""),
     (r"<style>[^<]*</style>", "<style>…</style>"),
     (r"client_id=[^&\s]+", "client_id=<client id>"),
 ];
@@ -83,8 +68,7 @@ struct Transcript {
 impl Transcript {
     /// Shows `value` as `<placeholder>`.
     fn hide(&mut self, value: &str, placeholder: &str) {
-        self.placeholders
-            .push((value.to_owned(), format!("<{placeholder}>")));
+        self.placeholders.push((value.to_owned(), format!("<{placeholder}>")));
     }
 
     fn hide_recording(&mut self, recording: &Recording) {
@@ -133,12 +117,7 @@ impl Transcript {
     }
 
     fn json(&mut self, value: &Value) {
-        writeln!(
-            self.text,
-            "{}",
-            serde_json::to_string_pretty(value).unwrap()
-        )
-        .unwrap();
+        writeln!(self.text, "{}", serde_json::to_string_pretty(value).unwrap()).unwrap();
     }
 
     #[track_caller]
@@ -198,17 +177,11 @@ async fn connect_responses() {
     let elsewhere = json!({"return_to": "https://elsewhere.test/"});
     let expired = app.connect_token("alice");
 
-    seen.visit(
-        "redirect to Zoom",
-        &connect(&app.connect_token("alice")).await,
-    );
+    seen.visit("redirect to Zoom", &connect(&app.connect_token("alice")).await);
     for (title, token) in [
         ("invalid token", "x.y.z".to_owned()),
         ("consumed jti", spent),
-        (
-            "return_to not listed",
-            app.connect_token_with("alice", elsewhere),
-        ),
+        ("return_to not listed", app.connect_token_with("alice", elsewhere)),
     ] {
         seen.visit(title, &connect(&token).await);
     }
@@ -247,27 +220,13 @@ async fn callback_responses() {
     ] {
         seen.visit(title, &browser.visit(&url).await);
     }
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     let denied = system.deny(&mut browser, &authorize).await;
     seen.visit("declined at Zoom", &browser.visit(&denied).await);
     for (title, point, fault) in [
-        (
-            "exchange fails with 500",
-            Point::TokenExchange,
-            Fault::Status { status: 500 },
-        ),
-        (
-            "exchange fails with 400",
-            Point::TokenExchange,
-            Fault::Status { status: 400 },
-        ),
-        (
-            "users/me fails with 500",
-            Point::UsersMe,
-            Fault::Status { status: 500 },
-        ),
+        ("exchange fails with 500", Point::TokenExchange, Fault::Status { status: 500 }),
+        ("exchange fails with 400", Point::TokenExchange, Fault::Status { status: 400 }),
+        ("users/me fails with 500", Point::UsersMe, Fault::Status { status: 500 }),
     ] {
         let callback = callback_url(&system, &mut browser).await;
         system.fail_next(point, fault, 1);
@@ -355,16 +314,8 @@ async fn api_errors() {
         (Method::GET, "/v1/recordings/x", None),
         (Method::POST, "/v1/recordings/x/download", None),
         (Method::POST, "/v1/backfill", Some("{}")),
-        (
-            Method::POST,
-            "/v1/backfill",
-            Some(r#"{"from":"2026-01-02","to":"2026-01-01"}"#),
-        ),
-        (
-            Method::POST,
-            "/v1/backfill",
-            Some(r#"{"from":"2020-01-01","to":"2026-01-01"}"#),
-        ),
+        (Method::POST, "/v1/backfill", Some(r#"{"from":"2026-01-02","to":"2026-01-01"}"#)),
+        (Method::POST, "/v1/backfill", Some(r#"{"from":"2020-01-01","to":"2026-01-01"}"#)),
     ] {
         let title = format!("{method} {path} {}", body.unwrap_or_default());
         let body = body.map(str::to_owned);
@@ -400,14 +351,8 @@ async fn api_responses_and_stored_files() {
     seen.answer("GET /v1/links", &app.get("/v1/links", "alice").await);
 
     let mut new = one_file();
-    let audio = NewFile {
-        id: Some("AudioThatIsGone".into()),
-        ..NewFile::new("M4A", 500)
-    };
-    new.files
-        .as_mut()
-        .unwrap()
-        .extend([audio, NewFile::new("CHAT", 10)]);
+    let audio = NewFile { id: Some("AudioThatIsGone".into()), ..NewFile::new("M4A", 500) };
+    new.files.as_mut().unwrap().extend([audio, NewFile::new("CHAT", 10)]);
     let gone = NewFault::always(Point::Download, Fault::Status { status: 410 });
     system.zoom().arm(gone.only_for("AudioThatIsGone")).unwrap();
     let recording = system.record(new).await;
@@ -483,9 +428,7 @@ async fn notifications() {
     ] {
         system.process_queues().await;
         zoom.advance(1);
-        let disposed = zoom
-            .change_recording(&recording.key, disposal, &all)
-            .unwrap();
+        let disposed = zoom.change_recording(&recording.key, disposal, &all).unwrap();
         system.await_deliveries(&disposed).await;
     }
     system.process_queues().await;
@@ -506,9 +449,7 @@ async fn notifications() {
     zoom.change_settings(|config| config.deauthorize_url = url);
     let body = json!({"from": "2026-01-01", "to": "2026-01-02"}).to_string();
     let token = system.app.api_token("alice");
-    let backfill = system
-        .app
-        .call_with(Method::POST, "/v1/backfill", Some(&token), Some(body));
+    let backfill = system.app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body));
     assert_eq!(backfill.await.status, 202);
     system.process_queues().await;
 
@@ -520,11 +461,7 @@ async fn notifications() {
     let mut first = BTreeMap::new();
     for notified in app_webhook.received() {
         let body = notified.json();
-        let variant = [
-            &body["type"],
-            &body["data"]["change"],
-            &body["data"]["removed_reason"],
-        ];
+        let variant = [&body["type"], &body["data"]["change"], &body["data"]["removed_reason"]];
         let variant: Vec<_> = variant.iter().filter_map(|value| value.as_str()).collect();
         first.entry(variant.join(" ")).or_insert(notified);
     }
@@ -535,9 +472,7 @@ async fn notifications() {
         seen.json(&notified.json());
     }
     let events = system.peek_messages(&bus).await;
-    let events = events
-        .iter()
-        .map(|event| serde_json::from_str::<Value>(event).unwrap());
+    let events = events.iter().map(|event| serde_json::from_str::<Value>(event).unwrap());
     let mut activated = events.filter(|event| event["detail-type"] == "link.activated");
     let event = activated.next().unwrap();
     seen.title("the same on the event bus");
@@ -556,10 +491,7 @@ async fn failure(system: &System, recording: &Recording) -> String {
         .map(|one| one.body["data"]["reason"].as_str().unwrap().to_owned())
         .collect();
     let file = &seen["files"][0];
-    format!(
-        "{}, {}, {}, notified {notified:?}",
-        seen["status"], file["status"], file["reason"]
-    )
+    format!("{}, {}, {}, notified {notified:?}", seen["status"], file["status"], file["reason"])
 }
 
 #[tokio::test]
@@ -578,21 +510,9 @@ async fn failure_reasons() {
         ("500 from the CDN", Point::Content, status(500)),
         ("HTML page", Point::Download, Fault::Html),
         ("closed connection", Point::Content, Fault::Close),
-        (
-            "truncated body",
-            Point::Content,
-            Fault::Truncate { after: 10 },
-        ),
-        (
-            "length differs",
-            Point::Content,
-            Fault::ContentLength { length: 999 },
-        ),
-        (
-            "foreign redirect",
-            Point::Download,
-            redirect("https://elsewhere.test/"),
-        ),
+        ("truncated body", Point::Content, Fault::Truncate { after: 10 }),
+        ("length differs", Point::Content, Fault::ContentLength { length: 999 }),
+        ("foreign redirect", Point::Download, redirect("https://elsewhere.test/")),
         ("redirect loop", Point::Download, redirect("?again")),
     ] {
         let armed = system.zoom().arm(NewFault::always(point, fault)).unwrap();
@@ -600,10 +520,9 @@ async fn failure_reasons() {
         writeln!(seen.text, "{title}: {}", failure(&system, &recording).await).unwrap();
         system.zoom().clear_faults(Some(armed));
     }
-    for (title, disposal) in [
-        ("trashed", RecordingChange::Trash),
-        ("deleted", RecordingChange::Delete),
-    ] {
+    for (title, disposal) in
+        [("trashed", RecordingChange::Trash), ("deleted", RecordingChange::Delete)]
+    {
         let recording = system.complete_recording(one_file()).await;
         let zoom = system.zoom();
         zoom.advance(1);

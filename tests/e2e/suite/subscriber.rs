@@ -12,9 +12,7 @@ use crate::secrets::run;
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        let subscriber = tracing_subscriber::registry()
-            .with(run::lines())
-            .with(measured::values());
+        let subscriber = tracing_subscriber::registry().with(run::lines()).with(measured::values());
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
 }

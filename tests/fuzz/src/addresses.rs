@@ -20,10 +20,8 @@ const LISTED: [&str; 4] = [
 /// and all other parameters unchanged.
 pub fn return_url(input: &[u8]) {
     let [list, return_to] = fields(input).map(text);
-    let mut lists = vec![(
-        ReturnUrls::parse(&LISTED.join(" , ")).unwrap(),
-        LISTED.map(str::to_owned).to_vec(),
-    )];
+    let mut lists =
+        vec![(ReturnUrls::parse(&LISTED.join(" , ")).unwrap(), LISTED.map(str::to_owned).to_vec())];
     // The default of a list with one entry is that entry.
     if let Ok(one) = ReturnUrls::parse(list)
         && !list.contains(',')
@@ -44,20 +42,10 @@ pub fn return_url(input: &[u8]) {
                 };
                 same(&parsed) && same(&written) && entry.authority == parsed.authority
             };
-            assert!(
-                entries.iter().any(is_listed),
-                "{return_to} gave {}",
-                url.as_str()
-            );
+            assert!(entries.iter().any(is_listed), "{return_to} gave {}", url.as_str());
             // The input may spell the host in another way, but must not add to it.
-            assert!(
-                !written.authority.contains(['@', '\\', '/', '?', '#']),
-                "{return_to}"
-            );
-            assert!(
-                !return_to.contains(['#', '\\', '\t', '\r', ' ']),
-                "{return_to}"
-            );
+            assert!(!written.authority.contains(['@', '\\', '/', '?', '#']), "{return_to}");
+            assert!(!return_to.contains(['#', '\\', '\t', '\r', ' ']), "{return_to}");
             assert_redirect(&url);
         }
     }
@@ -68,11 +56,7 @@ fn assert_redirect(url: &ReturnUrl) {
     let before = split_url(url.as_str()).unwrap();
     let pairs = |query: Option<&str>| -> Vec<String> {
         let query = query.unwrap_or_default();
-        query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(str::to_owned)
-            .collect()
+        query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect()
     };
     let claim = "a claim & more";
     let location = url.with_outcome(LinkOutcome::Claim(claim));
@@ -86,10 +70,7 @@ fn assert_redirect(url: &ReturnUrl) {
     let outcome = sent.pop().unwrap();
     assert_eq!(sent, pairs(before.query), "the app's parameters changed");
     let (name, value) = outcome.split_once('=').unwrap();
-    assert_eq!(
-        (name, decode(value)),
-        ("zoom_link", claim.as_bytes().to_vec())
-    );
+    assert_eq!((name, decode(value)), ("zoom_link", claim.as_bytes().to_vec()));
     for pair in sent {
         let name = decode(pair.split('=').next().unwrap());
         assert!(name != b"zoom_link" && name != b"zoom_error", "{location}");
@@ -107,13 +88,7 @@ pub fn parameters(input: &[u8]) {
     let local = Endpoints::parse("http://127.0.0.1:9", "http://127.0.0.1:9").unwrap();
     let given = Endpoints::parse(oauth, api);
     if let Ok(given) = &given {
-        let page = authorize_url(
-            given,
-            "id",
-            "https://reelay.example/zoom/callback",
-            "s",
-            "c",
-        );
+        let page = authorize_url(given, "id", "https://reelay.example/zoom/callback", "s", "c");
         let written = split_url(page.as_str()).unwrap();
         let local = is_loopback(page.host().unwrap());
         assert!(written.scheme == "https" || written.scheme == "http" && local);
@@ -121,11 +96,7 @@ pub fn parameters(input: &[u8]) {
         assert!(!given.is_loopback() || local);
     }
     for endpoints in [Some(zoom), Some(local), given.ok()].into_iter().flatten() {
-        for list in [
-            hosts,
-            "zoom.us,zoomgov.com",
-            "zoom.us,127.0.0.1,localhost,::1",
-        ] {
+        for list in [hosts, "zoom.us,zoomgov.com", "zoom.us,127.0.0.1,localhost,::1"] {
             if let Ok(allowed) = DownloadHosts::parse(list, &endpoints) {
                 assert_download_url(list, &allowed, endpoints.is_loopback(), url);
             }
@@ -196,10 +167,8 @@ fn assert_filter(types: &str) {
         start_time: oracle::now(),
         duration_minutes: Some(5),
     };
-    let listed_types: Vec<String> = types
-        .split(',')
-        .map(|name| name.trim().to_ascii_uppercase())
-        .collect();
+    let listed_types: Vec<String> =
+        types.split(',').map(|name| name.trim().to_ascii_uppercase()).collect();
     let none = listed_types.iter().all(String::is_empty);
     let all = none || listed_types.iter().any(|name| name == "ALL");
     for file_type in ["MP4", "M4A", "TIMELINE", "ALL", "X"] {
@@ -213,10 +182,6 @@ fn assert_filter(types: &str) {
         let is_wanted = all || listed_types.iter().any(|name| name == file_type);
         let skipped = FileFilter::new(types, 5).skip_reason(&recording, &file);
         assert_eq!(skipped.is_none(), is_wanted, "{types} {file_type}");
-        assert!(
-            FileFilter::new(types, 6)
-                .skip_reason(&recording, &file)
-                .is_some()
-        );
+        assert!(FileFilter::new(types, 6).skip_reason(&recording, &file).is_some());
     }
 }

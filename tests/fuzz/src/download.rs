@@ -61,9 +61,7 @@ pub fn download(input: &[u8]) {
         let source = SecretString::from(url.as_str());
         let get = async |zoom: &ZoomClient| {
             let token = secret("bearer");
-            let mut download = zoom
-                .download(&hosts, &source, Some(&token), requested)
-                .await?;
+            let mut download = zoom.download(&hosts, &source, Some(&token), requested).await?;
             let mut bytes = Vec::new();
             while let Some(chunk) = download.body.chunk().await.unwrap() {
                 bytes.extend_from_slice(&chunk);

@@ -72,10 +72,7 @@ impl FakeZoom {
         reply: Reply,
         call: impl AsyncFnOnce(&ZoomClient) -> T,
     ) -> (T, Vec<Received>) {
-        *self.state.lock().unwrap() = State {
-            reply: Some(reply),
-            received: Vec::new(),
-        };
+        *self.state.lock().unwrap() = State { reply: Some(reply), received: Vec::new() };
         let result = self.runtime.block_on(call(&self.client));
         let received = std::mem::take(&mut self.state.lock().unwrap().received);
         (result, received)
@@ -93,10 +90,7 @@ pub(crate) fn secret(name: &str) -> SecretString {
 }
 
 pub(crate) fn credentials() -> ClientCredentials {
-    ClientCredentials {
-        client_id: "id".to_owned(),
-        client_secret: secret("client"),
-    }
+    ClientCredentials { client_id: "id".to_owned(), client_secret: secret("client") }
 }
 
 pub(crate) fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a [u8]> {

@@ -69,10 +69,7 @@ impl Functions {
 }
 
 fn environment(aws: u16, zoom: u16) -> Environment {
-    let (aws, zoom) = (
-        format!("http://127.0.0.1:{aws}"),
-        format!("http://127.0.0.1:{zoom}"),
-    );
+    let (aws, zoom) = (format!("http://127.0.0.1:{aws}"), format!("http://127.0.0.1:{zoom}"));
     let mut variables: HashMap<String, String> = [
         ("AWS_ENDPOINT_URL", aws.as_str()),
         ("ZOOM_OAUTH_URL", &zoom),
@@ -104,11 +101,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
-    Environment {
-        variables: Variables::new(variables),
-        sdk,
-        clock: Default::default(),
-    }
+    Environment { variables: Variables::new(variables), sdk, clock: Default::default() }
 }
 
 /// AWS with the secrets, one connect session of one browser, and otherwise empty tables that accept writes.
@@ -192,28 +185,14 @@ fn event(
 }
 
 fn header<'a>(response: &'a Value, name: &str) -> Option<&'a str> {
-    response["headers"][name]
-        .as_str()
-        .or_else(|| response["multiValueHeaders"][name][0].as_str())
+    response["headers"][name].as_str().or_else(|| response["multiValueHeaders"][name][0].as_str())
 }
 
 /// Asserts the headers that every response has.
 fn assert_security_headers(response: &Value) {
-    assert_eq!(
-        header(response, "cache-control"),
-        Some("no-store"),
-        "{response}"
-    );
-    assert_eq!(
-        header(response, "referrer-policy"),
-        Some("no-referrer"),
-        "{response}"
-    );
-    assert_eq!(
-        header(response, "x-content-type-options"),
-        Some("nosniff"),
-        "{response}"
-    );
+    assert_eq!(header(response, "cache-control"), Some("no-store"), "{response}");
+    assert_eq!(header(response, "referrer-policy"), Some("no-referrer"), "{response}");
+    assert_eq!(header(response, "x-content-type-options"), Some("nosniff"), "{response}");
 }
 
 /// `GET /zoom/callback`: each response follows the contract and repeats nothing of the request, and only a valid
@@ -236,22 +215,13 @@ pub fn callback(input: &[u8]) {
         assert_security_headers(&response);
         assert_eq!(header(&response, "set-cookie"), None, "{response}");
         let code = header(&response, "x-reelay-error").unwrap_or_default();
-        match (
-            response["statusCode"].as_u64(),
-            header(&response, "location"),
-        ) {
+        match (response["statusCode"].as_u64(), header(&response, "location")) {
             // An installation from the Marketplace has a code but no state.
             (Some(302), Some(INSTALL_URL)) => assert!(query.contains('=')),
             (Some(302), Some(location)) => {
-                assert!(
-                    has_state && has_cookie,
-                    "{query} {cookie} redirected to the app"
-                );
+                assert!(has_state && has_cookie, "{query} {cookie} redirected to the app");
                 let error = location.strip_prefix(RETURN_TO).unwrap();
-                let known = [
-                    "&zoom_error=access_denied",
-                    "&zoom_error=zoom_rejected_code",
-                ];
+                let known = ["&zoom_error=access_denied", "&zoom_error=zoom_rejected_code"];
                 assert!(known.contains(&error), "{location}");
             }
             (Some(400), None) => {
@@ -262,10 +232,7 @@ pub fn callback(input: &[u8]) {
                     response["body"].as_str().map(str::as_bytes),
                     Some(page.body().as_ref())
                 );
-                assert!(
-                    code != "wrong_browser" || has_state,
-                    "a forged state matched a session"
-                );
+                assert!(code != "wrong_browser" || has_state, "a forged state matched a session");
             }
             _ => panic!("{response}"),
         }
@@ -308,14 +275,8 @@ pub fn api(input: &[u8]) {
         };
         assert_security_headers(&response);
         let status = response["statusCode"].as_u64().unwrap();
-        assert!(
-            [200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status),
-            "{response}"
-        );
-        assert!(
-            !response.to_string().contains(&message),
-            "the response repeats the token"
-        );
+        assert!([200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status), "{response}");
+        assert!(!response.to_string().contains(&message), "the response repeats the token");
         if !has_token {
             let is_health =
                 method == "GET" && status == 200 && response["body"] == r#"{"status":"ok"}"#;
@@ -325,9 +286,7 @@ pub fn api(input: &[u8]) {
             assert_problem(&response, status);
         }
         // Routing is only predictable without percent-encoding and dot segments.
-        let is_plain = path
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
+        let is_plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
         if is_plain {
             let allowed = methods(&path);
             assert_eq!(
@@ -347,10 +306,7 @@ fn is_problem(response: &Value, code: &str) -> bool {
 }
 
 fn assert_problem(response: &Value, status: u64) {
-    assert_eq!(
-        header(response, "content-type"),
-        Some("application/problem+json")
-    );
+    assert_eq!(header(response, "content-type"), Some("application/problem+json"));
     let problem: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
     assert_eq!(problem["type"], "about:blank");
     assert_eq!(problem["status"], status);
@@ -363,10 +319,7 @@ fn assert_problem(response: &Value, status: u64) {
         405 => &["method_not_allowed"],
         _ => &["claim_expired"],
     };
-    assert!(
-        codes.iter().any(|code| problem["code"] == *code),
-        "{problem}"
-    );
+    assert!(codes.iter().any(|code| problem["code"] == *code), "{problem}");
 }
 
 /// Methods of a path according to the contract.

@@ -18,8 +18,7 @@ pub fn identifiers(input: &[u8]) {
     let [account, user, uuid, app_user, file, start] = fields(input).map(text);
     let app_user_id = |t: &str| {
         (1..=128).contains(&t.len())
-            && t.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&b))
+            && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&b))
     };
     let graphic = |t: &str| {
         (1..=128).contains(&t.len()) && t.bytes().all(|b| (b'!'..=b'~').contains(&b) && b != b'#')
@@ -38,14 +37,8 @@ pub fn identifiers(input: &[u8]) {
     let (Some(account_id), Some(user_id)) = (account, user) else {
         return;
     };
-    let zoom_user = ZoomUser {
-        account_id,
-        user_id,
-    };
-    assert_eq!(
-        ZoomUser::from_key(&zoom_user.key()).as_ref(),
-        Ok(&zoom_user)
-    );
+    let zoom_user = ZoomUser { account_id, user_id };
+    assert_eq!(ZoomUser::from_key(&zoom_user.key()).as_ref(), Ok(&zoom_user));
     if let Some(app_user) = app_user {
         let link = LinkId::derive(&app_user, &zoom_user);
         assert!(link.belongs_to(&app_user) && is_base64url(link.as_str(), 64));
@@ -64,11 +57,7 @@ pub fn identifiers(input: &[u8]) {
     let start = start.max(Timestamp::UNIX_EPOCH);
     for file in [Some(derived), known].into_iter().flatten() {
         let key = object_key::file(&zoom_user, &recording, start, &file, "mp4");
-        assert_key(
-            &key,
-            zoom_user.account_id.as_str(),
-            zoom_user.user_id.as_str(),
-        );
+        assert_key(&key, zoom_user.account_id.as_str(), zoom_user.user_id.as_str());
         assert_ne!(key, object_key::manifest(&zoom_user, &recording, start));
     }
 }

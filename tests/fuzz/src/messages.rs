@@ -47,10 +47,7 @@ pub fn messages(input: &[u8]) {
             && !body.contains_key("id")
         {
             body.insert("id".to_owned(), notification.id.into());
-            assert_eq!(
-                serde_json::from_str::<Value>(&with_id).ok(),
-                Some(body.into())
-            );
+            assert_eq!(serde_json::from_str::<Value>(&with_id).ok(), Some(body.into()));
         }
     }
 }

@@ -9,10 +9,7 @@ pub struct Random(Pcg64);
 
 impl Random {
     /// Creates a generator from `FUZZ_SEED`, or from a fixed seed, and prints the seed.
-    #[expect(
-        clippy::print_stdout,
-        reason = "the test runner shows the seed of a failed test"
-    )]
+    #[expect(clippy::print_stdout, reason = "the test runner shows the seed of a failed test")]
     pub fn from_environment() -> Self {
         let seed = std::env::var("FUZZ_SEED").ok();
         let seed = seed.map_or(0x5eed, |text| text.parse().expect("FUZZ_SEED is a number"));
@@ -73,11 +70,7 @@ fn edit(random: &mut Random, text: &mut Vec<char>, other: &str) {
         7 => text.insert(at, text[at]),
         8 => text[at] = swap_case(text[at]),
         9 => text.iter_mut().for_each(|c| *c = swap_alphabet(*c)),
-        10 => text.extend(
-            random
-                .pick(&["=", "==", "===", "A", "AA", "AAAA", "\n", "%3D"])
-                .chars(),
-        ),
+        10 => text.extend(random.pick(&["=", "==", "===", "A", "AA", "AAAA", "\n", "%3D"]).chars()),
         11 => change_spare_bits(random, text),
         12 => {
             let parts: String = text.iter().collect();
@@ -107,11 +100,7 @@ fn flip_bit(c: char, bit: usize) -> char {
 }
 
 fn swap_case(c: char) -> char {
-    if c.is_ascii_lowercase() {
-        c.to_ascii_uppercase()
-    } else {
-        c.to_ascii_lowercase()
-    }
+    if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
 }
 
 /// Maps base64url characters to base64 and vice versa.
@@ -128,13 +117,10 @@ fn swap_alphabet(c: char) -> char {
 /// Changes the lowest bits of the last character of a part, which a lenient decoder ignores.
 fn change_spare_bits(random: &mut Random, text: &mut [char]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let ends: Vec<usize> = (0..text.len())
-        .filter(|at| text.get(at + 1).is_none_or(|next| *next == '.'))
-        .collect();
+    let ends: Vec<usize> =
+        (0..text.len()).filter(|at| text.get(at + 1).is_none_or(|next| *next == '.')).collect();
     let at = *random.pick(&ends);
-    let value = ALPHABET
-        .iter()
-        .position(|known| char::from(*known) == text[at]);
+    let value = ALPHABET.iter().position(|known| char::from(*known) == text[at]);
     if let Some(value) = value {
         text[at] = char::from(ALPHABET[value ^ (1 + random.below(3))]);
     }

@@ -33,9 +33,7 @@ pub(crate) fn hmac(secret: &str, message: &[&[u8]]) -> Vec<u8> {
 /// Whether a text consists of 1 to `max_length` characters of `[A-Za-z0-9_-]`.
 pub(crate) fn is_base64url(text: &str, max_length: usize) -> bool {
     (1..=max_length).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
 /// Whether a text is the canonical base64url form of 32 bytes: 43 characters, the last with four bits.
@@ -63,12 +61,7 @@ pub(crate) fn split_url(url: &str) -> Option<UrlParts<'_>> {
     };
     let slash = before.find('/').unwrap_or(before.len());
     let (authority, path) = before.split_at(slash);
-    Some(UrlParts {
-        scheme,
-        authority,
-        path: if path.is_empty() { "/" } else { path },
-        query,
-    })
+    Some(UrlParts { scheme, authority, path: if path.is_empty() { "/" } else { path }, query })
 }
 
 /// Decodes percent-encoding and `+` in a component of a query.

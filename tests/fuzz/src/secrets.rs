@@ -19,10 +19,7 @@ use crate::oracle::{self, fields, text};
 
 /// The keys after a rotation.
 fn keys() -> SecretVersions {
-    SecretVersions {
-        current: "fuzz current".into(),
-        previous: Some("fuzz previous".into()),
-    }
+    SecretVersions { current: "fuzz current".into(), previous: Some("fuzz previous".into()) }
 }
 
 fn each_key() -> [SecretVersions; 2] {
@@ -104,11 +101,7 @@ pub fn cookie(input: &[u8]) {
         _ => None,
     };
     let parsed = BrowserSecret::from_cookies(headers.iter().copied());
-    assert_eq!(
-        parsed.as_ref().map(BrowserSecret::hash),
-        expected.map(hash),
-        "{headers:?}"
-    );
+    assert_eq!(parsed.as_ref().map(BrowserSecret::hash), expected.map(hash), "{headers:?}");
     if let Some((secret, value)) = parsed.zip(expected) {
         let set_cookie = secret.set_cookie();
         let set_cookie = set_cookie.expose_secret();
@@ -130,19 +123,13 @@ pub fn cursor(input: &[u8]) {
     let Ok(user) = user.parse::<AppUserId>() else {
         return;
     };
-    let position = Position {
-        start_order: start_order.to_owned(),
-        zoom_user: zoom_user.to_owned(),
-    };
+    let position =
+        Position { start_order: start_order.to_owned(), zoom_user: zoom_user.to_owned() };
     for keys in each_key() {
         let cursor = cursor::encode(&keys, &user, &position);
-        assert_eq!(
-            cursor::decode(&self::keys(), &user, &cursor),
-            Ok(position.clone())
-        );
-        let other: AppUserId = format!("{}x", &user.as_str()[..user.as_str().len() - 1])
-            .parse()
-            .unwrap();
+        assert_eq!(cursor::decode(&self::keys(), &user, &cursor), Ok(position.clone()));
+        let other: AppUserId =
+            format!("{}x", &user.as_str()[..user.as_str().len() - 1]).parse().unwrap();
         if other != user {
             assert!(cursor::decode(&self::keys(), &other, &cursor).is_err());
         }
@@ -157,9 +144,7 @@ pub fn encrypted_source(input: &[u8]) {
     };
     let external: EncryptedSource = serde_json::from_value(encrypted.into()).unwrap();
     if let Ok(source) = source_cipher::decrypt(&keys(), &uuid, &external) {
-        let salt = URL_SAFE_NO_PAD.decode(encrypted).unwrap()[1..17]
-            .try_into()
-            .unwrap();
+        let salt = URL_SAFE_NO_PAD.decode(encrypted).unwrap()[1..17].try_into().unwrap();
         let expected = each_key().map(|keys| source_cipher::encrypt(&keys, &uuid, &source, salt));
         assert!(expected.contains(&external), "{encrypted}");
     }
@@ -173,20 +158,9 @@ pub fn encrypted_source(input: &[u8]) {
         let encrypted = source_cipher::encrypt(&keys, &uuid, &source, salt);
         let decrypted = source_cipher::decrypt(&self::keys(), &uuid, &encrypted).unwrap();
         assert_eq!(decrypted.url.expose_secret(), url);
-        assert_eq!(
-            decrypted
-                .token
-                .as_ref()
-                .map_or("", |token| token.expose_secret()),
-            token
-        );
-        let other: MeetingUuid = if uuid.as_str() == "other" {
-            "another"
-        } else {
-            "other"
-        }
-        .parse()
-        .unwrap();
+        assert_eq!(decrypted.token.as_ref().map_or("", |token| token.expose_secret()), token);
+        let other: MeetingUuid =
+            if uuid.as_str() == "other" { "another" } else { "other" }.parse().unwrap();
         assert!(source_cipher::decrypt(&self::keys(), &other, &encrypted).is_err());
         let shown = format!("{encrypted:?} {source:?} {decrypted:?}");
         for secret in [url, token] {

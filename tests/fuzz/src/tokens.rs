@@ -22,17 +22,9 @@ const EC_Y: &str = "0KoHqe9ZJqHeMdjc27JFdqCin_M_4ordpJhchRtwqI0";
 /// Algorithm, `kid` and text of API tokens for alice from another JWT implementation, valid at [`NOW`].
 const SIGNED: [(&str, Option<&str>, &str); 4] = [
     ("RS256", None, include_str!("../tokens/rs256.jwt")),
-    (
-        "RS256",
-        Some("one"),
-        include_str!("../tokens/rs256-one.jwt"),
-    ),
+    ("RS256", Some("one"), include_str!("../tokens/rs256-one.jwt")),
     ("ES256", None, include_str!("../tokens/es256.jwt")),
-    (
-        "ES256",
-        Some("one"),
-        include_str!("../tokens/es256-one.jwt"),
-    ),
+    ("ES256", Some("one"), include_str!("../tokens/es256-one.jwt")),
 ];
 
 pub(crate) fn hmac(secret: &str, message: &str) -> String {
@@ -58,10 +50,9 @@ pub fn app_token(input: &[u8]) {
     let signed = format!("{message}.{}", hmac(SECRET, &message));
     let signed_with_old_secret = format!("{message}.{}", hmac(OLD_SECRET, &message));
     for token in [text(input), &signed, &signed_with_old_secret] {
-        for (audience, name) in [
-            (Audience::Api, "reelay:api"),
-            (Audience::Connect, "reelay:connect"),
-        ] {
+        for (audience, name) in
+            [(Audience::Api, "reelay:api"), (Audience::Connect, "reelay:connect")]
+        {
             if let Ok(checked) = jwt::verify(&keys, token, audience, oracle::now()) {
                 assert_valid(token, name, &checked);
             }
@@ -73,12 +64,7 @@ pub fn app_token(input: &[u8]) {
 
 fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
     let (message, tag) = token.rsplit_once('.').unwrap();
-    assert!(
-        [SECRET, OLD_SECRET]
-            .iter()
-            .any(|key| hmac(key, message) == tag),
-        "wrong signature"
-    );
+    assert!([SECRET, OLD_SECRET].iter().any(|key| hmac(key, message) == tag), "wrong signature");
     let (header, claims) = message.split_once('.').unwrap();
     let [header, claims] = [header, claims].map(|part| {
         let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
@@ -101,12 +87,7 @@ fn assert_valid(token: &str, audience: &str, checked: &AppToken) {
     for (name, parsed) in [("return_to", &checked.return_to), ("jti", &checked.jti)] {
         assert_eq!(claims.value(name).as_str(), parsed.as_deref(), "{name}");
     }
-    assert!(
-        checked
-            .jti
-            .as_ref()
-            .is_none_or(|jti| (1..=256).contains(&jti.len()))
-    );
+    assert!(checked.jti.as_ref().is_none_or(|jti| (1..=256).contains(&jti.len())));
 }
 
 /// A JSON object whose members are parsed on use, because unused ones may hold invalid Unicode escapes.
@@ -138,10 +119,7 @@ pub fn key_set(input: &[u8]) {
         match result {
             Ok(token) => {
                 assert_eq!(token.app_user.as_str(), "alice");
-                assert!(
-                    entries.iter().any(|entry| fits(&entry)),
-                    "{algorithm} {kid:?}"
-                );
+                assert!(entries.iter().any(|entry| fits(&entry)), "{algorithm} {kid:?}");
             }
             // With one entry, the choice of the key is unambiguous.
             Err(error) => assert!(

@@ -25,10 +25,7 @@ fn hmac(secret: &str, message: &[&[u8]]) -> String {
 pub fn webhook_signature(input: &[u8]) {
     let [timestamp, signature, body] = fields(input);
     let (timestamp, signature) = (text(timestamp), text(signature));
-    let secrets = SecretVersions {
-        current: SECRET.into(),
-        previous: Some(OLD_SECRET.into()),
-    };
+    let secrets = SecretVersions { current: SECRET.into(), previous: Some(OLD_SECRET.into()) };
     let sign = |secret| {
         let tag = hmac(secret, &[b"v0:", timestamp.as_bytes(), b":", body]);
         format!("v0={tag}")
@@ -37,16 +34,12 @@ pub fn webhook_signature(input: &[u8]) {
         (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
     let is_fresh = is_number && timestamp.parse::<i64>().unwrap().abs_diff(NOW) <= 300;
     for signature in [signature, &sign(SECRET), &sign(OLD_SECRET), &sign("")] {
-        let headers = SignatureHeaders {
-            timestamp,
-            signature,
-        };
+        let headers = SignatureHeaders { timestamp, signature };
         let signed_by = signature::verify(&secrets, headers, body, oracle::now())
             .ok()
             .map(|secret| secret.expose_secret());
-        let expected = [SECRET, OLD_SECRET]
-            .into_iter()
-            .find(|secret| is_fresh && sign(secret) == signature);
+        let expected =
+            [SECRET, OLD_SECRET].into_iter().find(|secret| is_fresh && sign(secret) == signature);
         assert_eq!(signed_by, expected, "{timestamp} {signature}");
         let empty = SecretVersions::single("");
         assert!(signature::verify(&empty, headers, body, oracle::now()).is_err());
@@ -71,10 +64,7 @@ pub fn webhook_event(input: &[u8]) {
         let user = &deauthorized.zoom_user;
         assert_eq!(said("/payload/account_id"), Some(user.account_id.as_str()));
         assert_eq!(said("/payload/user_id"), Some(user.user_id.as_str()));
-        assert_eq!(
-            said("/payload/client_id"),
-            deauthorized.client_id.as_deref()
-        );
+        assert_eq!(said("/payload/client_id"), deauthorized.client_id.as_deref());
     }
     if EventKind::from_name(&name) == EventKind::EndpointValidation {
         let token = event.pointer("/payload/plainToken").and_then(Value::as_str);
@@ -125,15 +115,9 @@ pub(crate) fn assert_key(key: &str, account: &str, user: &str) {
         );
     }
     let (id, extension) = file.split_once('.').expect("the file has an extension");
-    assert!(
-        is_base64url(recording, 172) && is_base64url(id, 64),
-        "{key}"
-    );
+    assert!(is_base64url(recording, 172) && is_base64url(id, 64), "{key}");
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    assert!(
-        (1..=8).contains(&extension.len()) && extension.bytes().all(plain),
-        "{key}"
-    );
+    assert!((1..=8).contains(&extension.len()) && extension.bytes().all(plain), "{key}");
     assert!(key.len() <= 1024, "S3 allows keys of at most 1024 bytes");
 }
 
@@ -164,22 +148,11 @@ pub fn redaction(input: &[u8]) {
     assert_no_forbidden_name(&after);
 
     let mut again = after.clone();
-    redact::redact(&mut again, &keys, || {
-        panic!("redaction encrypted a source twice")
-    });
+    redact::redact(&mut again, &keys, || panic!("redaction encrypted a source twice"));
     let parse = |event: &Value| {
         FilesCompleted::parse(event).map(|completed| {
-            let files: Vec<_> = completed
-                .files
-                .into_iter()
-                .map(|(metadata, _)| metadata)
-                .collect();
-            (
-                completed.host,
-                completed.recording,
-                files,
-                completed.event_ts,
-            )
+            let files: Vec<_> = completed.files.into_iter().map(|(metadata, _)| metadata).collect();
+            (completed.host, completed.recording, files, completed.event_ts)
         })
     };
     let mut without_sources = before.clone();
@@ -218,9 +191,9 @@ fn collect_texts(value: &Value, below: bool, secret: &mut Vec<String>, plain: &m
                 collect_texts(value, below || is_forbidden(name), secret, plain);
             }
         }
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| collect_texts(item, below, secret, plain)),
+        Value::Array(items) => {
+            items.iter().for_each(|item| collect_texts(item, below, secret, plain))
+        }
         Value::String(text) if below => secret.push(text.clone()),
         Value::String(text) => plain.push(text.clone()),
         Value::Number(number) => plain.push(number.to_string()),
@@ -245,9 +218,7 @@ fn remove_member(value: &mut Value, name: &str) {
     match value {
         Value::Object(members) => {
             members.remove(name);
-            members
-                .values_mut()
-                .for_each(|value| remove_member(value, name));
+            members.values_mut().for_each(|value| remove_member(value, name));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| remove_member(item, name)),
         _ => {}
@@ -255,18 +226,12 @@ fn remove_member(value: &mut Value, name: &str) {
 }
 
 fn assert_sources(before: &Value, after: &Value, keys: &SecretVersions) {
-    let uuid = before
-        .pointer("/payload/object/uuid")
-        .and_then(Value::as_str);
+    let uuid = before.pointer("/payload/object/uuid").and_then(Value::as_str);
     let Some(uuid) = uuid.and_then(|uuid| uuid.parse().ok()) else {
         return;
     };
     let token = before["download_token"].as_str();
-    for list in [
-        "recording_files",
-        "participant_audio_files",
-        "archive_files",
-    ] {
+    for list in ["recording_files", "participant_audio_files", "archive_files"] {
         let files = |event: &Value| event["payload"]["object"][list].as_array().cloned();
         let (Some(originals), Some(redacted)) = (files(before), files(after)) else {
             continue;

@@ -43,10 +43,7 @@ pub fn zoom_token(input: &[u8]) {
         _ => {
             let (code, verifier) = (secret("c"), secret("v"));
             let redirect_uri = "https://reelay.example/zoom/callback";
-            check_pair(
-                zoom.exchange_code(&credentials, &code, &verifier, redirect_uri)
-                    .await,
-            )
+            check_pair(zoom.exchange_code(&credentials, &code, &verifier, redirect_uri).await)
         }
     };
     let (pair, _) = FakeZoom::with(|zoom| zoom.call(reply, call));
@@ -54,10 +51,9 @@ pub fn zoom_token(input: &[u8]) {
         return;
     };
     assert!((200..300).contains(&code), "tokens from status {code}");
-    for (name, token) in [
-        ("access_token", &pair.access_token),
-        ("refresh_token", &pair.refresh_token),
-    ] {
+    for (name, token) in
+        [("access_token", &pair.access_token), ("refresh_token", &pair.refresh_token)]
+    {
         assert_eq!(json[name], token.expose_secret(), "{name}");
         assert!(!token.expose_secret().is_empty());
     }

@@ -67,10 +67,7 @@ fn forged_connect_tokens_are_rejected() {
     };
     let valid = signed("alice", "reelay:connect");
     // Another user's token, and the same user's for another audience.
-    let others = [
-        signed("mallory", "reelay:connect"),
-        signed("alice", "reelay:api"),
-    ];
+    let others = [signed("mallory", "reelay:connect"), signed("alice", "reelay:api")];
     let keys = AppKeys::Secret(keys());
     assert!(jwt::verify(&keys, &valid, Audience::Connect, now()).is_ok());
     for n in 0..FORGERIES {
@@ -130,10 +127,8 @@ fn forged_webhook_signatures_are_rejected() {
     };
     let signed = |time: i64, body: &str| {
         let time = time.to_string();
-        let tag = hmac(
-            keys().current.expose_secret(),
-            &[b"v0:", time.as_bytes(), b":", body.as_bytes()],
-        );
+        let tag =
+            hmac(keys().current.expose_secret(), &[b"v0:", time.as_bytes(), b":", body.as_bytes()]);
         (time, format!("v0={}", hex::encode(tag)))
     };
     let (body, other_body) = (body("AcctA"), body("AcctB"));
@@ -141,34 +136,16 @@ fn forged_webhook_signatures_are_rejected() {
     let (later, other) = signed(NOW + 60, &other_body);
     let secrets = keys();
     let accepted = |timestamp: &str, signature: &str, body: &str| {
-        let headers = SignatureHeaders {
-            timestamp,
-            signature,
-        };
+        let headers = SignatureHeaders { timestamp, signature };
         signature::verify(&secrets, headers, body.as_bytes(), now()).is_ok()
     };
     assert!(accepted(&time, &valid, &body) && accepted(&later, &other, &other_body));
     for n in 0..FORGERIES {
         let (time, signature, body) = match n % 4 {
-            0 => (
-                mutate(&mut random, &time, &later),
-                valid.clone(),
-                body.clone(),
-            ),
-            1 => (
-                time.clone(),
-                valid.clone(),
-                mutate(&mut random, &body, &other_body),
-            ),
-            _ => (
-                time.clone(),
-                mutate(&mut random, &valid, &other),
-                body.clone(),
-            ),
+            0 => (mutate(&mut random, &time, &later), valid.clone(), body.clone()),
+            1 => (time.clone(), valid.clone(), mutate(&mut random, &body, &other_body)),
+            _ => (time.clone(), mutate(&mut random, &valid, &other), body.clone()),
         };
-        assert!(
-            !accepted(&time, &signature, &body),
-            "{time:?} {signature:?} {body:?}"
-        );
+        assert!(!accepted(&time, &signature, &body), "{time:?} {signature:?} {body:?}");
     }
 }

@@ -35,10 +35,8 @@ fn targets_hold_for_corpus_and_empty_input() {
 
 #[test]
 fn targets_match_corpus_folders_and_binaries() {
-    let targets: BTreeSet<String> = fuzz::TARGETS
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let targets: BTreeSet<String> =
+        fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(names(&folder("corpus")), targets);
     assert_eq!(names(&folder("libfuzzer/fuzz_targets")), targets);
 }

@@ -48,11 +48,7 @@ impl ApiResponse {
     /// Asserts the status and code of a problem.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str, case: &str) {
-        assert_eq!(
-            (self.status, &*self.code()),
-            (status, code),
-            "{case}: {self:?}"
-        );
+        assert_eq!((self.status, &*self.code()), (status, code), "{case}: {self:?}");
     }
 }
 
@@ -131,9 +127,7 @@ impl App {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body);
+            request = request.header("content-type", "application/json").body(body);
         }
         let response = request.send().await.unwrap();
         let headers = response.headers().clone();
@@ -160,8 +154,7 @@ impl App {
     /// `POST` of a JSON body for a user.
     pub async fn post(&self, path: &str, user: &str, body: String) -> ApiResponse {
         let token = self.api_token(user);
-        self.call_with(Method::POST, path, Some(&token), Some(body))
-            .await
+        self.call_with(Method::POST, path, Some(&token), Some(body)).await
     }
 
     /// Confirms a claim for a user.

@@ -66,11 +66,7 @@ impl AppWebhook {
             response.body(Body::empty()).unwrap()
         });
         let url = format!("http://{}/hook", server.await.address);
-        Self {
-            url,
-            received,
-            responses,
-        }
+        Self { url, received, responses }
     }
 
     /// Queues the statuses of the next responses.

@@ -75,11 +75,7 @@ impl Visit {
 impl Browser {
     pub(crate) fn new(origin: &str) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none());
-        Self {
-            http: http.build().unwrap(),
-            origin: origin.to_owned(),
-            cookie: None,
-        }
+        Self { http: http.build().unwrap(), origin: origin.to_owned(), cookie: None }
     }
 
     /// Opens a URL. The cookie is sent to Reelay alone.

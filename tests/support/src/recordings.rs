@@ -24,10 +24,7 @@ pub fn recording_path(recording: &Recording) -> String {
 pub fn folder(recording: &Recording) -> String {
     let (account, host) = (&recording.account_id, &recording.host_id);
     let date = recording.start_time.strftime("%Y/%m/%d");
-    format!(
-        "recordings/{account}/{host}/{date}/{}/",
-        recording_id(recording)
-    )
+    format!("recordings/{account}/{host}/{date}/{}/", recording_id(recording))
 }
 
 /// A file's object key.
@@ -96,9 +93,7 @@ impl System {
         let mut found = self.objects(&folder(&recording)).await;
         found.retain(|key, _| !key.ends_with("/manifest.json"));
         let files = recording.all_files();
-        let expected = files
-            .map(|file| (object_key(&recording, file), bytes(file)))
-            .collect();
+        let expected = files.map(|file| (object_key(&recording, file), bytes(file))).collect();
         assert_same_objects(&found, &expected, case);
         self.manifest(&recording).await
     }

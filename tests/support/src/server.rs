@@ -43,10 +43,7 @@ impl TestServer {
         };
         let router = Router::new().fallback(handle);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            address,
-            connections,
-        }
+        Self { address, connections }
     }
 
     /// Connections that were accepted.

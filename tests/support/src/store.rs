@@ -78,10 +78,7 @@ impl System {
     /// Messages in a queue: visible, hidden and delayed.
     pub async fn queue_depth(&self, queue_url: &str) -> usize {
         let request = self.sdk().sqs().get_queue_attributes().queue_url(queue_url);
-        let response = request
-            .attribute_names(QueueAttributeName::All)
-            .send()
-            .await;
+        let response = request.attribute_names(QueueAttributeName::All).send().await;
         let attributes = response.unwrap().attributes.unwrap_or_default();
         [
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -154,11 +151,7 @@ impl System {
     pub async fn dead_letters(&self) -> Vec<String> {
         let queues = self.queues();
         let mut found = Vec::new();
-        for queue in [
-            &queues.events_dlq,
-            &queues.downloads_dlq,
-            &queues.notifications_dlq,
-        ] {
+        for queue in [&queues.events_dlq, &queues.downloads_dlq, &queues.notifications_dlq] {
             found.extend(self.peek_messages(queue).await);
         }
         found

@@ -30,27 +30,16 @@ impl System {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::with_options(Options {
-            parameters,
-            ..Options::default()
-        })
-        .await
+        Self::with_options(Options { parameters, ..Options::default() }).await
     }
 
     /// Starts a system with a function whose settings differ from the template.
     pub async fn with_function(change: FunctionChange) -> Self {
-        Self::with_options(Options {
-            functions: vec![change],
-            ..Options::default()
-        })
-        .await
+        Self::with_options(Options { functions: vec![change], ..Options::default() }).await
     }
 
     async fn with_options(options: Options) -> Self {
-        let options = Options {
-            poll: false,
-            ..options
-        };
+        let options = Options { poll: false, ..options };
         let stack = Stack::start(options).await.unwrap();
         let app = App::new(&stack);
         Self { stack, app }
@@ -68,9 +57,7 @@ impl System {
 
     /// Fails the next requests at a point of the simulator.
     pub fn fail_next(&self, point: Point, fault: Fault, times: u32) -> u64 {
-        self.zoom()
-            .arm(NewFault::times(point, fault, times))
-            .unwrap()
+        self.zoom().arm(NewFault::times(point, fault, times)).unwrap()
     }
 
     /// Faults of the embedded AWS services.
@@ -148,8 +135,6 @@ impl System {
 
     /// Declines at Zoom; returns the callback URL, not yet visited.
     pub async fn deny(&self, browser: &mut Browser, authorize: &str) -> String {
-        browser
-            .redirect(&format!("{authorize}&sim_decision=deny"))
-            .await
+        browser.redirect(&format!("{authorize}&sim_decision=deny")).await
     }
 }

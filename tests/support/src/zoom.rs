@@ -48,10 +48,7 @@ impl System {
     /// Requests to Zoom whose path contains `part`.
     pub fn requests(&self, part: &str) -> usize {
         let requests = self.zoom().requests();
-        requests
-            .iter()
-            .filter(|request| request.path.contains(part))
-            .count()
+        requests.iter().filter(|request| request.path.contains(part)).count()
     }
 
     /// Requests for the bytes of a file.

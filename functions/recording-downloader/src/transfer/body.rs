@@ -24,12 +24,7 @@ pub(crate) struct ResponseBody {
 
 impl ResponseBody {
     pub(crate) fn new(body: DownloadBody, stall: StallLimit) -> Self {
-        Self {
-            body,
-            peeked: Bytes::new(),
-            detector: StallDetector::new(stall),
-            timer: None,
-        }
+        Self { body, peeked: Bytes::new(), detector: StallDetector::new(stall), timer: None }
     }
 
     /// Reads the first bytes without consuming them: [`content::HEAD_LENGTH`], or fewer if the body is shorter.
@@ -90,9 +85,7 @@ impl ResponseBody {
     /// Wakes the task at `deadline`; ready if that has passed.
     fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = tokio::time::Instant::from_std(deadline);
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }

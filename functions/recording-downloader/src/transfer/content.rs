@@ -8,10 +8,7 @@ pub(crate) fn matches_type(extension: &str, head: &[u8]) -> Option<bool> {
     match extension {
         "mp4" | "m4a" => Some(head.get(4..8) == Some(b"ftyp")),
         "vtt" => Some(strip_bom(head).starts_with(b"WEBVTT")),
-        "json" => Some(matches!(
-            strip_bom(head).trim_ascii_start().first(),
-            Some(b'{' | b'[')
-        )),
+        "json" => Some(matches!(strip_bom(head).trim_ascii_start().first(), Some(b'{' | b'['))),
         _ => None,
     }
 }
@@ -49,11 +46,7 @@ mod tests {
             ("json", b"null", Some(false)),
             ("txt", b"10:00:00 hello", None),
         ] {
-            assert_eq!(
-                matches_type(extension, head),
-                expected,
-                "{extension} {head:?}"
-            );
+            assert_eq!(matches_type(extension, head), expected, "{extension} {head:?}");
         }
     }
 

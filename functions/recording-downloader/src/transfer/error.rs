@@ -79,10 +79,7 @@ impl TransferError {
             Self::Download(error) => matches!(
                 error,
                 DownloadError::Network(_)
-                    | DownloadError::ServerError {
-                        retry_after: None,
-                        ..
-                    }
+                    | DownloadError::ServerError { retry_after: None, .. }
                     | DownloadError::RangeMismatch
                     | DownloadError::UnexpectedEncoding
             ),

@@ -107,9 +107,8 @@ impl<'a> ObjectWriter<'a> {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(CALL, &error))?;
-        let id = created
-            .upload_id
-            .ok_or_else(|| AwsError::unexpected_response(CALL, "no upload id"))?;
+        let id =
+            created.upload_id.ok_or_else(|| AwsError::unexpected_response(CALL, "no upload id"))?;
         Ok(self.upload(id))
     }
 
@@ -158,10 +157,9 @@ impl<'a> ObjectWriter<'a> {
             .await
             .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
         for upload in listed.uploads.unwrap_or_default() {
-            if let (true, Some(id)) = (
-                upload.key.as_ref() == Some(&self.spec.key),
-                upload.upload_id,
-            ) {
+            if let (true, Some(id)) =
+                (upload.key.as_ref() == Some(&self.spec.key), upload.upload_id)
+            {
                 tracing::info!(key = self.spec.key, "orphaned upload aborted");
                 self.upload(id).abort().await?;
             }
@@ -221,18 +219,11 @@ impl MultipartUpload<'_> {
         let request = self.part_request(number, body.stream(), body.length());
         let has_checksum = self.object.has_part_checksums;
         let response = if has_checksum {
-            request
-                .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
-                .send()
-                .await
+            request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).send().await
         } else {
             let no_checksum = aws_sdk_s3::config::Builder::new()
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-            request
-                .customize()
-                .config_override(no_checksum)
-                .send()
-                .await
+            request.customize().config_override(no_checksum).send().await
         };
         let (output, crc) = match streamed("UploadPart", response, body) {
             Err(TransferError::Aws(error)) if error.code() == "NoSuchUpload" => {
@@ -292,9 +283,8 @@ impl MultipartUpload<'_> {
                 .checksum_crc64_nvme(checksum::to_base64(part.crc))
                 .build()
         });
-        let completed = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts.collect()))
-            .build();
+        let completed =
+            CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let bucket = self.object.bucket;
         let response = bucket
             .client()
@@ -321,10 +311,7 @@ impl MultipartUpload<'_> {
 
     /// Aborts the upload. Succeeds if it does not exist.
     pub(crate) async fn abort(&self) -> Result<(), AwsError> {
-        let upload = OpenUpload {
-            key: self.object.spec.key.clone(),
-            id: self.id.clone(),
-        };
+        let upload = OpenUpload { key: self.object.spec.key.clone(), id: self.id.clone() };
         self.object.bucket.abort_upload(&upload).await
     }
 }

@@ -40,9 +40,8 @@ impl PartUploader<'_> {
         parts: &mut BTreeMap<u32, UploadedPart>,
         first: Response,
     ) -> Result<(), TransferError> {
-        let missing: Vec<u32> = (1..=self.layout.count())
-            .filter(|number| !parts.contains_key(number))
-            .collect();
+        let missing: Vec<u32> =
+            (1..=self.layout.count()).filter(|number| !parts.contains_key(number)).collect();
         let (mut missing, mut first) = (missing.into_iter(), Some(first));
         let mut bytes: u64 = parts.values().map(|part| part.length).sum();
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), bytes);
@@ -62,8 +61,7 @@ impl PartUploader<'_> {
             match result {
                 Ok((number, part)) => {
                     bytes += part.length;
-                    self.uploaded_bytes
-                        .fetch_add(part.length, Ordering::Relaxed);
+                    self.uploaded_bytes.fetch_add(part.length, Ordering::Relaxed);
                     parts.insert(number, part);
                     if progress.should_save(Instant::now(), bytes, Some(self.layout.length())) {
                         self.journal.save_progress(bytes).await?;

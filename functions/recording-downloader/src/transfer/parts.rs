@@ -18,10 +18,7 @@ const UNKNOWN_LENGTH_PART_SIZE: u64 = 16 * MIB;
 /// [`MAX_PARTS`] parts.
 pub(crate) fn part_size(length: Option<u64>, minimum: u64) -> u64 {
     match length {
-        Some(length) => length
-            .div_ceil(MAX_PARTS)
-            .next_multiple_of(MIB)
-            .max(minimum),
+        Some(length) => length.div_ceil(MAX_PARTS).next_multiple_of(MIB).max(minimum),
         None => UNKNOWN_LENGTH_PART_SIZE.max(minimum),
     }
 }
@@ -114,19 +111,10 @@ mod tests {
     #[test]
     fn part_of_other_length_is_foreign() {
         let layout = PartLayout::new(20, 8).unwrap();
-        for (number, length, expected) in [
-            (1, 8, true),
-            (2, 7, false),
-            (3, 4, true),
-            (3, 8, false),
-            (0, 0, false),
-            (4, 0, false),
-        ] {
-            assert_eq!(
-                layout.is_part(number, length),
-                expected,
-                "{number} {length}"
-            );
+        for (number, length, expected) in
+            [(1, 8, true), (2, 7, false), (3, 4, true), (3, 8, false), (0, 0, false), (4, 0, false)]
+        {
+            assert_eq!(layout.is_part(number, length), expected, "{number} {length}");
         }
     }
 

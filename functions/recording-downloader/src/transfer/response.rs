@@ -48,20 +48,12 @@ pub(crate) struct FileVersion {
 impl FileVersion {
     /// The version that a response contains.
     pub(crate) fn of_response(head: &ResponseHead, length: u64) -> Self {
-        Self {
-            length,
-            validator: head.validator.clone(),
-            kind: head.kind,
-        }
+        Self { length, validator: head.validator.clone(), kind: head.kind }
     }
 
     /// The version that an upload holds.
     pub(crate) fn of_upload(state: &UploadState, length: u64) -> Self {
-        Self {
-            length,
-            validator: state.validator.clone(),
-            kind: state.source,
-        }
+        Self { length, validator: state.validator.clone(), kind: state.source }
     }
 
     /// Checks that a response contains a range of this version.
@@ -90,10 +82,7 @@ pub(crate) enum Layout {
     /// The response contains the whole file, too large for one request, or of unknown length.
     Stream(Option<u64>),
     /// The request must be repeated with a part size for this length, with or without a range.
-    Repeat {
-        length: Option<u64>,
-        has_range: bool,
-    },
+    Repeat { length: Option<u64>, has_range: bool },
 }
 
 impl ResponseHead {
@@ -107,21 +96,14 @@ impl ResponseHead {
                 {
                     Layout::Parts(total)
                 }
-                (Some(total), _) => Layout::Repeat {
-                    length: Some(total),
-                    has_range: true,
-                },
-                (None, _) => Layout::Repeat {
-                    length: None,
-                    has_range: false,
-                },
+                (Some(total), _) => Layout::Repeat { length: Some(total), has_range: true },
+                (None, _) => Layout::Repeat { length: None, has_range: false },
             },
             (None, Some(length)) if length <= min_part_size => Layout::Whole(length),
             // The whole file was requested because Zoom had declared a small size.
-            (None, Some(length)) if requested.is_none() => Layout::Repeat {
-                length: Some(length),
-                has_range: true,
-            },
+            (None, Some(length)) if requested.is_none() => {
+                Layout::Repeat { length: Some(length), has_range: true }
+            }
             (None, length) => Layout::Stream(length),
         }
     }
@@ -133,11 +115,7 @@ mod tests {
     use super::*;
 
     fn range(length: u64, total: Option<u64>) -> Option<ContentRange> {
-        Some(ContentRange {
-            first: 0,
-            last: length - 1,
-            total,
-        })
+        Some(ContentRange { first: 0, last: length - 1, total })
     }
 
     #[test]
@@ -147,27 +125,12 @@ mod tests {
         let repeat = |length, has_range| Layout::Repeat { length, has_range };
         let whole_range = range(PART, Some(PART));
         for (requested, content_range, content_length, expected) in [
-            (
-                Some(PART),
-                range(PART, Some(3 * PART)),
-                Some(PART),
-                Layout::Parts(3 * PART),
-            ),
+            (Some(PART), range(PART, Some(3 * PART)), Some(PART), Layout::Parts(3 * PART)),
             (Some(PART), whole_range, Some(PART), Layout::Whole(PART)),
             (Some(PART), range(9, Some(9)), None, Layout::Whole(9)),
             (Some(PART), range(PART, None), None, repeat(None, false)),
-            (
-                Some(PART),
-                range(PART, Some(huge)),
-                Some(PART),
-                repeat(Some(huge), true),
-            ),
-            (
-                Some(PART),
-                None,
-                Some(3 * PART),
-                Layout::Stream(Some(3 * PART)),
-            ),
+            (Some(PART), range(PART, Some(huge)), Some(PART), repeat(Some(huge), true)),
+            (Some(PART), None, Some(3 * PART), Layout::Stream(Some(3 * PART))),
             (Some(PART), None, Some(5), Layout::Whole(5)),
             (Some(PART), None, None, Layout::Stream(None)),
             (None, None, Some(5), Layout::Whole(5)),

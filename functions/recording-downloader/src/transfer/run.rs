@@ -169,10 +169,9 @@ impl Run<'_> {
                     return self.upload_in_parts(response, length, part_size).await;
                 }
                 Layout::Stream(length) => return self.upload_stream(response, length).await,
-                Layout::Repeat {
-                    length: known_length,
-                    has_range: next_has_range,
-                } => (length, has_range) = (known_length, next_has_range),
+                Layout::Repeat { length: known_length, has_range: next_has_range } => {
+                    (length, has_range) = (known_length, next_has_range)
+                }
             }
         }
         Err(TransferError::RangeIgnored)
@@ -188,9 +187,7 @@ impl Run<'_> {
             self.record_restart("upload_gone");
             return self.start().await;
         };
-        let Some(layout) = state
-            .length
-            .and_then(|length| PartLayout::new(length, state.part_size))
+        let Some(layout) = state.length.and_then(|length| PartLayout::new(length, state.part_size))
         else {
             // A stream of unknown length cannot be resumed.
             self.abort(&upload).await?;
@@ -199,9 +196,7 @@ impl Run<'_> {
         };
         parts.retain(|number, part| layout.is_part(*number, part.length));
         let Some(missing) = (1..=layout.count()).find(|number| !parts.contains_key(number)) else {
-            return self
-                .complete(&upload, &parts, layout.length(), state.recognised)
-                .await;
+            return self.complete(&upload, &parts, layout.length(), state.recognised).await;
         };
         let response = match self.source.open(layout.range_of(missing)).await {
             Err(TransferError::Download(DownloadError::RangeNotSatisfiable { .. })) => {
@@ -213,8 +208,7 @@ impl Run<'_> {
         match FileVersion::of_upload(&state, layout.length()).verify(&response.head) {
             Ok(()) => {
                 metrics::count(Metric::UploadsResumed, "ok");
-                self.upload_parts(&upload, &state, layout, parts, response)
-                    .await
+                self.upload_parts(&upload, &state, layout, parts, response).await
             }
             Err(TransferError::RangeIgnored) => {
                 self.abort(&upload).await?;
@@ -252,10 +246,8 @@ impl Run<'_> {
             return self.put_bytes(Bytes::new()).await;
         }
         let recognised = self.matches_type(response.body.peeked());
-        let version = response
-            .head
-            .content_range
-            .map(|_| FileVersion::of_response(&response.head, length));
+        let version =
+            response.head.content_range.map(|_| FileVersion::of_response(&response.head, length));
         let body = UploadBody::new(self.source, response, range, length, version);
         let crc = self.object.put(&body).await?;
         Ok(self.stored(length, crc, recognised).await)
@@ -279,11 +271,9 @@ impl Run<'_> {
         self.verify_size(length)?;
         let layout = PartLayout::new(length, part_size).ok_or(TransferError::RangeIgnored)?;
         let recognised = self.matches_type(first.body.peeked());
-        let (upload, state) = self
-            .create_upload(&first.head, Some(length), part_size, recognised)
-            .await?;
-        self.upload_parts(&upload, &state, layout, BTreeMap::new(), first)
-            .await
+        let (upload, state) =
+            self.create_upload(&first.head, Some(length), part_size, recognised).await?;
+        self.upload_parts(&upload, &state, layout, BTreeMap::new(), first).await
     }
 
     /// Uploads the parts that are missing from `parts`, and completes the upload if none is left.
@@ -307,10 +297,7 @@ impl Run<'_> {
         };
         match uploader.upload_missing(&mut parts, first).await {
             Ok(()) if parts.len() < layout.count() as usize => self.unfinished(),
-            Ok(()) => {
-                self.complete(upload, &parts, layout.length(), state.recognised)
-                    .await
-            }
+            Ok(()) => self.complete(upload, &parts, layout.length(), state.recognised).await,
             Err(error @ TransferError::SourceChanged) => {
                 self.abort(upload).await?;
                 Err(error)
@@ -344,9 +331,7 @@ impl Run<'_> {
         if (part.len() as u64) < part_size {
             return self.put_bytes(part).await;
         }
-        let (upload, _) = self
-            .create_upload(&head, length, part_size, recognised)
-            .await?;
+        let (upload, _) = self.create_upload(&head, length, part_size, recognised).await?;
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
         let (mut parts, mut bytes, mut number) = (BTreeMap::new(), 0u64, 0u32);
         let max_bytes = self.exact_size().unwrap_or(u64::MAX);
@@ -405,9 +390,7 @@ impl Run<'_> {
         let crc = checksum::combine(parts.values().map(|part| (part.crc, part.length)));
         // The next run identifies the object by this checksum if this one ends before it saves the result.
         // The write also verifies the lease for the last time.
-        self.journal
-            .save_checksum(&checksum::to_base64(crc))
-            .await?;
+        self.journal.save_checksum(&checksum::to_base64(crc)).await?;
         match upload.complete(parts, length, crc).await {
             Ok(()) => {}
             Err(TransferError::UploadGone) if self.object.is_stored(length, crc).await? => {}

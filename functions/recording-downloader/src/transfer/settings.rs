@@ -39,18 +39,12 @@ impl Default for Settings {
             part_size: MIN_PART_SIZE,
             has_part_checksums: true,
             // Shorter than the SDK's own stall timeout towards S3 (20 s).
-            stall: StallLimit {
-                window: Duration::from_secs(10),
-                min_bytes: 64 * 1024,
-            },
+            stall: StallLimit { window: Duration::from_secs(10), min_bytes: 64 * 1024 },
             response_timeout: Duration::from_secs(20),
             max_part_attempts: 3,
             part_retry_delay: Duration::from_millis(100),
             reserve: Duration::from_secs(5),
-            progress: ProgressInterval {
-                min_elapsed: Duration::from_secs(3),
-                min_percent: 2,
-            },
+            progress: ProgressInterval { min_elapsed: Duration::from_secs(3), min_percent: 2 },
         }
     }
 }

@@ -196,10 +196,7 @@ impl SourceResolver {
     fn advance(&self, from: usize) {
         let mut position = self.position();
         if position.index == from {
-            *position = Position {
-                index: from + 1,
-                redirect: None,
-            };
+            *position = Position { index: from + 1, redirect: None };
         }
     }
 

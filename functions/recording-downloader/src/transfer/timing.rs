@@ -25,12 +25,7 @@ pub(crate) struct StallDetector {
 
 impl StallDetector {
     pub(crate) fn new(limit: StallLimit) -> Self {
-        Self {
-            limit,
-            waited: Duration::ZERO,
-            bytes: 0,
-            waiting_since: None,
-        }
+        Self { limit, waited: Duration::ZERO, bytes: 0, waiting_since: None }
     }
 
     /// Records that the source has no bytes now. Returns when to check again, or `None` if it has stalled.
@@ -71,10 +66,7 @@ impl TimeBudget {
             let remaining = deadline.saturating_duration_since(now);
             deadline - reserve.min(remaining / 4)
         });
-        Self {
-            cutoff,
-            slowest_part: Duration::ZERO,
-        }
+        Self { cutoff, slowest_part: Duration::ZERO }
     }
 
     /// Time at which every upload in progress is cancelled.
@@ -113,11 +105,7 @@ pub(crate) struct ProgressThrottle {
 
 impl ProgressThrottle {
     pub(crate) fn new(interval: ProgressInterval, now: Instant, bytes: u64) -> Self {
-        Self {
-            interval,
-            saved_at: now,
-            saved_bytes: bytes,
-        }
+        Self { interval, saved_at: now, saved_bytes: bytes }
     }
 
     /// Whether to save `bytes` of `length` now. A `true` counts as saved.
@@ -138,10 +126,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const LIMIT: StallLimit = StallLimit {
-        window: Duration::from_secs(10),
-        min_bytes: 100,
-    };
+    const LIMIT: StallLimit = StallLimit { window: Duration::from_secs(10), min_bytes: 100 };
 
     #[test]
     fn silence_is_stall_after_window() {
@@ -194,10 +179,7 @@ mod tests {
 
     #[test]
     fn progress_is_throttled_by_time_and_bytes() {
-        let interval = ProgressInterval {
-            min_elapsed: 3 * SECOND,
-            min_percent: 2,
-        };
+        let interval = ProgressInterval { min_elapsed: 3 * SECOND, min_percent: 2 };
         let start = Instant::now();
         let mut throttle = ProgressThrottle::new(interval, start, 0);
         for (seconds, bytes, length, expected) in [

@@ -41,15 +41,11 @@ impl IntoResponse for PageError {
             tracing::error!(error = ?self, "page failed");
         }
         let (title, text) = match &self {
-            _ if status == StatusCode::NOT_FOUND => (
-                "Page not found",
-                "This page does not exist, or you do not have access to it.",
-            ),
+            _ if status == StatusCode::NOT_FOUND => {
+                ("Page not found", "This page does not exist, or you do not have access to it.")
+            }
             Self::Reelay(error) => ("That did not work", messages::reelay_error(error)),
-            _ => (
-                "That did not work",
-                "Something went wrong on our side. Please try again.",
-            ),
+            _ => ("That did not work", "Something went wrong on our side. Please try again."),
         };
         let body = html! {
             h1 { (title) }

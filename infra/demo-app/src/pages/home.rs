@@ -46,11 +46,7 @@ pub(crate) async fn sign_in(
 ) -> Result<Redirect, PageError> {
     match form.user.trim().parse::<AppUser>() {
         Ok(user) => session::sign_in(&session, &user).await?,
-        Err(error) => {
-            Flash::Error(format!("Please try again: {error}."))
-                .store(&session)
-                .await?
-        }
+        Err(error) => Flash::Error(format!("Please try again: {error}.")).store(&session).await?,
     }
     Ok(Redirect::to("/"))
 }

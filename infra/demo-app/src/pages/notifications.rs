@@ -35,10 +35,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, SignedIn { user, .. }: Sig
 
 fn card(notification: &Notification) -> Markup {
     let body = serde_json::to_string_pretty(&notification.body).unwrap_or_default();
-    let topic = notification
-        .body
-        .pointer("/data/recording/topic")
-        .and_then(Value::as_str);
+    let topic = notification.body.pointer("/data/recording/topic").and_then(Value::as_str);
     html! {
         details.card.notification id=(notification.id) {
             summary {

@@ -31,20 +31,11 @@ pub(crate) async fn list(
     SignedIn { user, session }: SignedIn,
     Query(ListQuery { cursor }): Query<ListQuery>,
 ) -> Result<Markup, PageError> {
-    let list = app
-        .reelay
-        .recordings(&user, PAGE_SIZE, cursor.as_deref())
-        .await?;
+    let list = app.reelay.recordings(&user, PAGE_SIZE, cursor.as_deref()).await?;
     let flash = Flash::take(&session).await?;
     let recordings = &list.recordings;
-    let stored = recordings
-        .iter()
-        .filter(|recording| recording.status == RecordingStatus::Stored);
-    let summary = format!(
-        "{} of {} recordings stored",
-        stored.count(),
-        recordings.len()
-    );
+    let stored = recordings.iter().filter(|recording| recording.status == RecordingStatus::Stored);
+    let summary = format!("{} of {} recordings stored", stored.count(), recordings.len());
     let body = html! {
         h1 { "Recordings" }
         div data-live=(summary) data-version=(version(recordings)) {
@@ -97,10 +88,8 @@ pub(crate) async fn show(
     let recording = app.reelay.recording(&user, &recording_id).await?;
     let flash = Flash::take(&session).await?;
     let topic = topic(&recording);
-    let can_download = matches!(
-        recording.status,
-        RecordingStatus::Detected | RecordingStatus::Failed
-    );
+    let can_download =
+        matches!(recording.status, RecordingStatus::Detected | RecordingStatus::Failed);
     let body = html! {
         p.back { a href=(PATH) { "← Recordings" } }
         div data-live={ "Recording updated: " (topic) } data-version=(version(slice::from_ref(&recording))) {

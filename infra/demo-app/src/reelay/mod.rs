@@ -38,10 +38,7 @@ pub struct Reelay {
     signer: Signer,
 }
 
-#[allow(
-    clippy::missing_errors_doc,
-    reason = "every method fails with the errors of ReelayError"
-)]
+#[allow(clippy::missing_errors_doc, reason = "every method fails with the errors of ReelayError")]
 impl Reelay {
     /// Creates a client for the Reelay at `base`, which signs tokens with the shared app secret.
     pub fn new(base: Url, app_secret: &SecretString) -> Result<Self, ReelayError> {

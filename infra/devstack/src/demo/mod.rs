@@ -76,9 +76,7 @@ async fn perform(
     let file_count = files.len();
     let created = zoom.create_recording(NewRecording::of(ZOOM_USER).with_files(files))?;
     let original = created.recording;
-    progress
-        .until_stored(&reelay, &user, &original.uuid, file_count)
-        .await?;
+    progress.until_stored(&reelay, &user, &original.uuid, file_count).await?;
     // A transcript that arrives before this notification would replace it by a later one.
     step.set("waiting for the notification recording.stored");
     verify::stored_notification(app, &original.uuid).await;
@@ -86,30 +84,19 @@ async fn perform(
     step.set("transferring the late transcript");
     progress.say("3. Its transcript arrives later");
     zoom.add_transcript(&original.key, Some(NewFile::new("TRANSCRIPT", 64_000)))?;
-    let listed = progress
-        .until_stored(&reelay, &user, &original.uuid, file_count + 1)
-        .await?;
+    let listed = progress.until_stored(&reelay, &user, &original.uuid, file_count + 1).await?;
 
     step.set("comparing the stored bytes");
     progress.say("4. The demo verifies files, manifest and notifications");
     let recording = reelay.recording(&user, &listed.id).await?;
-    let original = zoom
-        .recording(&original.key)
-        .context("the simulator no longer has the recording")?;
+    let original =
+        zoom.recording(&original.key).context("the simulator no longer has the recording")?;
     let files = verify::bytes(&original, &recording).await?;
     step.set("verifying the manifest");
     let manifest = verify::manifest(stack, &recording).await?;
     step.set("verifying the notifications");
     let notifications = verify::notifications(app, &user, &recording).await?;
-    Ok(Summary {
-        user,
-        link,
-        recording,
-        files,
-        manifest,
-        notifications,
-        duration: start.elapsed(),
-    })
+    Ok(Summary { user, link, recording, files, manifest, notifications, duration: start.elapsed() })
 }
 
 /// Signs in to the app, presses its button, consents at Zoom, and returns.
@@ -117,11 +104,7 @@ async fn connect(app: &Url, reelay: &Reelay, user: &AppUser) -> anyhow::Result<L
     let mut browser = Browser::default();
     let form = [("user", user.as_str())];
     let signed_in = browser.post(&app.join("/sign-in")?, &form).await?;
-    ensure!(
-        signed_in.status == 303,
-        "the sign-in responded with status {}",
-        signed_in.status
-    );
+    ensure!(signed_in.status == 303, "the sign-in responded with status {}", signed_in.status);
     let button = app.join("/settings/integrations/zoom/connect")?;
     let page = browser.follow(button, consent).await?;
     ensure!(
@@ -134,11 +117,7 @@ async fn connect(app: &Url, reelay: &Reelay, user: &AppUser) -> anyhow::Result<L
         .into_iter()
         .find(|link| link.zoom.user_id == ZOOM_USER)
         .context("the user has no link")?;
-    ensure!(
-        link.status == LinkStatus::Active,
-        "the link is {:?}",
-        link.status
-    );
+    ensure!(link.status == LinkStatus::Active, "the link is {:?}", link.status);
     Ok(link)
 }
 

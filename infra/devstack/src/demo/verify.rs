@@ -65,38 +65,17 @@ async fn compare(
     let key = file.key.clone().context("it has no key")?;
     let url = file.url.clone().context("it has no URL")?;
     ensure!(file.url_expires_at.is_some(), "its URL has no expiry");
-    let response = http
-        .get(url)
-        .send()
-        .await
-        .map_err(reqwest::Error::without_url)?;
-    let mut response = response
-        .error_for_status()
-        .map_err(reqwest::Error::without_url)?;
+    let response = http.get(url).send().await.map_err(reqwest::Error::without_url)?;
+    let mut response = response.error_for_status().map_err(reqwest::Error::without_url)?;
     let mut offset = 0;
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(reqwest::Error::without_url)?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
         let end = offset + chunk.len() as u64;
         ensure!(end <= spec.size(), "it has more than {} bytes", spec.size());
-        ensure!(
-            chunk == spec.bytes(offset..end),
-            "its bytes differ after offset {offset}"
-        );
+        ensure!(chunk == spec.bytes(offset..end), "its bytes differ after offset {offset}");
         offset = end;
     }
-    ensure!(
-        offset == spec.size(),
-        "it has {offset} of {} bytes",
-        spec.size()
-    );
-    Ok(VerifiedFile {
-        file_type: original.file_type.clone(),
-        bytes: offset,
-        key,
-    })
+    ensure!(offset == spec.size(), "it has {offset} of {} bytes", spec.size());
+    Ok(VerifiedFile { file_type: original.file_type.clone(), bytes: offset, key })
 }
 
 /// Waits until `manifest.json` lists all files as the API does. Returns the manifest's key.
@@ -105,9 +84,7 @@ async fn compare(
 /// If the manifest differs after ten seconds.
 pub(super) async fn manifest(stack: &Stack, recording: &Recording) -> anyhow::Result<String> {
     let key = recording.files.iter().find_map(|file| file.key.as_deref());
-    let (folder, _) = key
-        .and_then(|key| key.rsplit_once('/'))
-        .context("the files have no keys")?;
+    let (folder, _) = key.and_then(|key| key.rsplit_once('/')).context("the files have no keys")?;
     let key = format!("{folder}/manifest.json");
     let (s3, bucket) = (stack.sdk().s3(), &stack.config().bucket);
     let is_complete = async || {
@@ -185,14 +162,8 @@ pub(super) async fn notifications(
         let Notification { id, kind, body, .. } = notification;
         *counts.entry(kind.clone()).or_default() += 1;
         let data = &body["data"];
-        ensure!(
-            id.starts_with("msg_") && id.len() == 47,
-            "{kind} has the malformed id {id}"
-        );
-        ensure!(
-            notification.app_user_id() == Some(user.as_str()),
-            "{kind} is about another user"
-        );
+        ensure!(id.starts_with("msg_") && id.len() == 47, "{kind} has the malformed id {id}");
+        ensure!(notification.app_user_id() == Some(user.as_str()), "{kind} is about another user");
         if kind.starts_with("recording.") {
             ensure!(
                 data["recording"]["meeting_uuid"] == recording.meeting_uuid,
@@ -204,20 +175,11 @@ pub(super) async fn notifications(
                 "{kind} repeats the sequence {sequence:?}"
             );
         }
-        ensure!(
-            !body.to_string().contains("X-Amz-Signature"),
-            "{kind} contains a presigned URL"
-        );
+        ensure!(!body.to_string().contains("X-Amz-Signature"), "{kind} contains a presigned URL");
         stored_files.extend(data["file"]["id"].as_str());
     }
-    ensure!(
-        counts == expected,
-        "the app received {counts:?} instead of {expected:?}"
-    );
+    ensure!(counts == expected, "the app received {counts:?} instead of {expected:?}");
     let has_notification = |file: &File| stored_files.contains(file.id.as_str());
-    ensure!(
-        recording.files.iter().all(has_notification),
-        "a stored file has no notification"
-    );
+    ensure!(recording.files.iter().all(has_notification), "a stored file has no notification");
     Ok(counts)
 }

@@ -36,9 +36,6 @@ impl DeployError {
 
     /// A response lacks required data.
     pub(super) fn response(resource: &str, reason: &str) -> Self {
-        Self::Engine {
-            resource: resource.to_owned(),
-            reason: reason.to_owned(),
-        }
+        Self::Engine { resource: resource.to_owned(), reason: reason.to_owned() }
     }
 }

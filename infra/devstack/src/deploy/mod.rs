@@ -90,10 +90,6 @@ async fn event_bus(
 ) -> Result<Physical, DeployError> {
     let created = client.create_event_bus().name(name).send().await;
     created.map_err(|error| DeployError::engine(name, &error))?;
-    let arn = format!(
-        "arn:aws:events:{}:{}:event-bus/{name}",
-        names::REGION,
-        names::ACCOUNT_ID
-    );
+    let arn = format!("arn:aws:events:{}:{}:event-bus/{name}", names::REGION, names::ACCOUNT_ID);
     Ok(Physical::new(name, arn).with("Name", name))
 }

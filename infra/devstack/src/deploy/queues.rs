@@ -21,18 +21,15 @@ pub(super) async fn create(
         .send()
         .await
         .map_err(|error| DeployError::engine(name, &error))?;
-    let url = created
-        .queue_url
-        .ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
+    let url =
+        created.queue_url.ok_or_else(|| DeployError::response(name, "the queue has no URL"))?;
     let known = queue_attributes(client, &url)
         .await
         .map_err(|reason| DeployError::response(name, &reason))?;
     let arn = known
         .get(&QueueAttributeName::QueueArn)
         .ok_or_else(|| DeployError::response(name, "the queue has no ARN"))?;
-    Ok(Physical::new(&url, arn)
-        .with("QueueUrl", &url)
-        .with("QueueName", name))
+    Ok(Physical::new(&url, arn).with("QueueUrl", &url).with("QueueName", name))
 }
 
 fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
@@ -42,14 +39,8 @@ fn attributes(queue: &Queue) -> HashMap<QueueAttributeName, String> {
             attributes.insert(name, value.to_string());
         }
     };
-    put(
-        QueueAttributeName::VisibilityTimeout,
-        queue.visibility_timeout,
-    );
-    put(
-        QueueAttributeName::MessageRetentionPeriod,
-        queue.message_retention_period,
-    );
+    put(QueueAttributeName::VisibilityTimeout, queue.visibility_timeout);
+    put(QueueAttributeName::MessageRetentionPeriod, queue.message_retention_period);
     if let Some(redrive) = &queue.redrive_policy {
         let policy = json!({
             "deadLetterTargetArn": redrive.dead_letter_target_arn,

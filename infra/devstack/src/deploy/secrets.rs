@@ -41,8 +41,7 @@ async fn generate(
         .send()
         .await
         .map_err(|error| DeployError::engine(name, &error))?;
-    made.random_password
-        .ok_or_else(|| DeployError::response(name, "the response has no password"))
+    made.random_password.ok_or_else(|| DeployError::response(name, "the response has no password"))
 }
 
 /// Reads the current value of a secret.
@@ -53,20 +52,11 @@ pub(crate) async fn current_secret(client: &Client, id: &str) -> Result<String, 
         .send()
         .await
         .map_err(|error| DeployError::engine(id, &error))?;
-    response
-        .secret_string
-        .ok_or_else(|| DeployError::response(id, "the secret has no text value"))
+    response.secret_string.ok_or_else(|| DeployError::response(id, "the secret has no text value"))
 }
 
 /// Sets the current value of a secret.
 pub(crate) async fn put_secret(client: &Client, id: &str, value: &str) -> Result<(), DeployError> {
-    let response = client
-        .put_secret_value()
-        .secret_id(id)
-        .secret_string(value)
-        .send()
-        .await;
-    response
-        .map(|_| ())
-        .map_err(|error| DeployError::engine(id, &error))
+    let response = client.put_secret_value().secret_id(id).secret_string(value).send().await;
+    response.map(|_| ()).map_err(|error| DeployError::engine(id, &error))
 }

@@ -36,9 +36,7 @@ pub(super) async fn create(
     }
     for index in &table.global_secondary_indexes {
         let projection = Projection::builder()
-            .projection_type(ProjectionType::from(
-                index.projection.projection_type.as_str(),
-            ))
+            .projection_type(ProjectionType::from(index.projection.projection_type.as_str()))
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(&index.index_name)
@@ -51,18 +49,10 @@ pub(super) async fn create(
     let created = request.send().await;
     created.map_err(|error| DeployError::engine(name, &error))?;
     wait_until_active(client, name).await?;
-    if let Some(ttl) = table
-        .time_to_live_specification
-        .as_ref()
-        .filter(|ttl| ttl.enabled)
-    {
+    if let Some(ttl) = table.time_to_live_specification.as_ref().filter(|ttl| ttl.enabled) {
         enable_ttl(client, name, &ttl.attribute_name).await?;
     }
-    let arn = format!(
-        "arn:aws:dynamodb:{}:{}:table/{name}",
-        names::REGION,
-        names::ACCOUNT_ID
-    );
+    let arn = format!("arn:aws:dynamodb:{}:{}:table/{name}", names::REGION, names::ACCOUNT_ID);
     Ok(Physical::new(name, arn))
 }
 
@@ -86,17 +76,11 @@ async fn wait_until_active(client: &Client, name: &str) -> Result<(), DeployErro
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Err(DeployError::response(
-        name,
-        "the table did not become active",
-    ))
+    Err(DeployError::response(name, "the table did not become active"))
 }
 
 async fn enable_ttl(client: &Client, name: &str, attribute: &str) -> Result<(), DeployError> {
-    let wanted = TimeToLiveSpecification::builder()
-        .enabled(true)
-        .attribute_name(attribute)
-        .build();
+    let wanted = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
     let wanted = wanted.map_err(|error| DeployError::engine(name, &error))?;
     let set = client
         .update_time_to_live()
@@ -104,6 +88,5 @@ async fn enable_ttl(client: &Client, name: &str, attribute: &str) -> Result<(), 
         .time_to_live_specification(wanted)
         .send()
         .await;
-    set.map(|_| ())
-        .map_err(|error| DeployError::engine(name, &error))
+    set.map(|_| ()).map_err(|error| DeployError::engine(name, &error))
 }

@@ -40,11 +40,8 @@ pub(super) fn build(
     let method = request.method.as_str();
     let query = request.uri.query().unwrap_or_default();
     let source_ip = context.peer.ip().to_string();
-    let user_agent = request
-        .headers
-        .get(USER_AGENT)
-        .map(|agent| lossy(agent.as_bytes()))
-        .unwrap_or_default();
+    let user_agent =
+        request.headers.get(USER_AGENT).map(|agent| lossy(agent.as_bytes())).unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
         "routeKey": route_key,
@@ -80,15 +77,12 @@ pub(super) fn build(
         event["queryStringParameters"] = json!(parameters);
     }
     if !path_parameters.is_empty() {
-        let parameters = path_parameters
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)));
+        let parameters =
+            path_parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
         event["pathParameters"] = Value::Object(parameters.collect());
     }
     if !body.is_empty() {
-        let text = is_text(&request.headers)
-            .then(|| std::str::from_utf8(body).ok())
-            .flatten();
+        let text = is_text(&request.headers).then(|| std::str::from_utf8(body).ok()).flatten();
         event["isBase64Encoded"] = json!(text.is_none());
         event["body"] = text.map_or_else(|| json!(STANDARD.encode(body)), |text| json!(text));
     }
@@ -97,16 +91,12 @@ pub(super) fn build(
 
 /// Whether API Gateway passes the body as text. It encodes other bodies, and text that is not UTF-8, as base64.
 fn is_text(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .map(|value| lossy(value.as_bytes()).to_ascii_lowercase());
+    let content_type =
+        headers.get(CONTENT_TYPE).map(|value| lossy(value.as_bytes()).to_ascii_lowercase());
     let content_type = content_type.unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.starts_with("text/")
-        || matches!(
-            essence,
-            "application/json" | "application/javascript" | "application/xml"
-        )
+        || matches!(essence, "application/json" | "application/javascript" | "application/xml")
         || essence.ends_with("+json")
         || essence.ends_with("+xml")
 }
@@ -127,10 +117,8 @@ fn headers(headers: &HeaderMap, context: &RequestContext<'_>) -> Map<String, Val
             })
             .or_insert(value);
     }
-    let mut map: Map<String, Value> = joined
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), json!(value)))
-        .collect();
+    let mut map: Map<String, Value> =
+        joined.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let source = context.peer.ip().to_string();
     let forwarded = match map.get("x-forwarded-for").and_then(Value::as_str) {
         Some(before) => format!("{before}, {source}"),
@@ -141,33 +129,17 @@ fn headers(headers: &HeaderMap, context: &RequestContext<'_>) -> Map<String, Val
     if let Some((_, port)) = context.domain.rsplit_once(':') {
         map.insert("x-forwarded-port".into(), json!(port));
     }
-    let (high, low) = (
-        u64::from_be_bytes(random::bytes()),
-        u32::from_be_bytes(random::bytes()),
-    );
-    let trace = format!(
-        "Root=1-{:08x}-{high:016x}{low:08x}",
-        context.now.as_second()
-    );
+    let (high, low) = (u64::from_be_bytes(random::bytes()), u32::from_be_bytes(random::bytes()));
+    let trace = format!("Root=1-{:08x}-{high:016x}{low:08x}", context.now.as_second());
     map.entry("x-amzn-trace-id").or_insert(json!(trace));
     map
 }
 
 fn cookies(headers: &HeaderMap) -> Vec<String> {
-    let values = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(|value| lossy(value.as_bytes()));
-    let split = |value: String| {
-        value
-            .split(';')
-            .map(|cookie| cookie.trim().to_owned())
-            .collect::<Vec<_>>()
-    };
-    values
-        .flat_map(split)
-        .filter(|cookie| !cookie.is_empty())
-        .collect()
+    let values = headers.get_all(COOKIE).iter().map(|value| lossy(value.as_bytes()));
+    let split =
+        |value: String| value.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>();
+    values.flat_map(split).filter(|cookie| !cookie.is_empty()).collect()
 }
 
 /// Decoded parameters. Repeated parameters are joined by commas.
@@ -226,13 +198,7 @@ mod tests {
             .header("Host", "evil.test")
             .header("User-Agent", "tests");
         let mut event = event(request, "/v1/links", "{\"ä\":1}".as_bytes());
-        assert!(
-            event["headers"]
-                .as_object_mut()
-                .unwrap()
-                .remove("x-amzn-trace-id")
-                .is_some()
-        );
+        assert!(event["headers"].as_object_mut().unwrap().remove("x-amzn-trace-id").is_some());
         let expected = json!({
             "version": "2.0",
             "routeKey": "ANY /v1/{proxy+}",
@@ -267,10 +233,7 @@ mod tests {
                 request = request.header("content-type", content_type);
             }
             let event = event(request, "/x", body);
-            (
-                event["isBase64Encoded"].as_bool().unwrap(),
-                event["body"].as_str().map(str::to_owned),
-            )
+            (event["isBase64Encoded"].as_bool().unwrap(), event["body"].as_str().map(str::to_owned))
         };
         let plain = (false, Some("a=b".to_owned()));
         let encoded = (true, Some("YT1i".to_owned()));
@@ -282,17 +245,12 @@ mod tests {
         ] {
             assert_eq!(body(Some(content_type), b"a=b"), plain, "{content_type}");
         }
-        for content_type in [
-            None,
-            Some("application/x-www-form-urlencoded"),
-            Some("application/octet-stream"),
-        ] {
+        for content_type in
+            [None, Some("application/x-www-form-urlencoded"), Some("application/octet-stream")]
+        {
             assert_eq!(body(content_type, b"a=b"), encoded, "{content_type:?}");
         }
-        assert_eq!(
-            body(Some("application/json"), b"\xff"),
-            (true, Some("/w==".to_owned()))
-        );
+        assert_eq!(body(Some("application/json"), b"\xff"), (true, Some("/w==".to_owned())));
         assert_eq!(body(Some("application/json"), b""), (false, None));
     }
 }

@@ -28,36 +28,16 @@ pub(super) fn from_result(result: &Value) -> Response {
 }
 
 fn parse(result: &Value) -> Option<Response> {
-    let status = result
-        .get("statusCode")?
-        .as_u64()
-        .and_then(|status| u16::try_from(status).ok());
-    let status = StatusCode::from_u16(status?)
-        .ok()
-        .filter(|status| status.as_u16() >= 200)?;
-    let text = result
-        .get("body")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let encoded = result
-        .get("isBase64Encoded")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    let body = if encoded {
-        STANDARD.decode(text).ok()?
-    } else {
-        text.as_bytes().to_vec()
-    };
+    let status = result.get("statusCode")?.as_u64().and_then(|status| u16::try_from(status).ok());
+    let status = StatusCode::from_u16(status?).ok().filter(|status| status.as_u16() >= 200)?;
+    let text = result.get("body").and_then(Value::as_str).unwrap_or_default();
+    let encoded = result.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or(false);
+    let body = if encoded { STANDARD.decode(text).ok()? } else { text.as_bytes().to_vec() };
     let empty = body.is_empty();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let out = response.headers_mut();
-    for (name, value) in result
-        .get("headers")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+    for (name, value) in result.get("headers").and_then(Value::as_object).into_iter().flatten() {
         let value = match value {
             Value::String(value) => value.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
@@ -65,26 +45,15 @@ fn parse(result: &Value) -> Option<Response> {
         };
         let name = HeaderName::try_from(name).ok()?;
         // API Gateway sets these headers itself.
-        if !matches!(
-            name.as_str(),
-            "content-length" | "transfer-encoding" | "connection"
-        ) {
+        if !matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection") {
             out.append(name, HeaderValue::from_str(&value).ok()?);
         }
     }
-    for cookie in result
-        .get("cookies")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for cookie in result.get("cookies").and_then(Value::as_array).into_iter().flatten() {
         out.append(SET_COOKIE, HeaderValue::from_str(cookie.as_str()?).ok()?);
     }
     if !empty && !out.contains_key(CONTENT_TYPE) {
-        out.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain;charset=utf-8"),
-        );
+        out.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=utf-8"));
     }
     Some(response)
 }
@@ -96,13 +65,7 @@ mod tests {
     use super::*;
 
     async fn body(response: Response) -> Vec<u8> {
-        response
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .to_vec()
+        response.into_body().collect().await.unwrap().to_bytes().to_vec()
     }
 
     #[tokio::test]

@@ -46,22 +46,9 @@ impl<T> Routes<T> {
         } else {
             format!("{} {}", route.method, route.path)
         };
-        let segments = (!default).then(|| {
-            route
-                .path
-                .trim_start_matches('/')
-                .split('/')
-                .map(segment)
-                .collect()
-        });
-        self.routes.push((
-            Pattern {
-                key,
-                method: route.method.clone(),
-                segments,
-            },
-            target,
-        ));
+        let segments = (!default)
+            .then(|| route.path.trim_start_matches('/').split('/').map(segment).collect());
+        self.routes.push((Pattern { key, method: route.method.clone(), segments }, target));
     }
 
     /// Finds the route for a method and a percent-decoded path.
@@ -72,14 +59,7 @@ impl<T> Routes<T> {
                 continue;
             };
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                best = Some((
-                    rank,
-                    Matched {
-                        key: &pattern.key,
-                        parameters,
-                        target,
-                    },
-                ));
+                best = Some((rank, Matched { key: &pattern.key, parameters, target }));
             }
         }
         best.map(|(_, matched)| matched)
@@ -129,10 +109,7 @@ impl Pattern {
 }
 
 fn segment(text: &str) -> Segment {
-    match text
-        .strip_prefix('{')
-        .and_then(|text| text.strip_suffix('}'))
-    {
+    match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
         Some(name) => match name.strip_suffix('+') {
             Some(name) => Segment::Rest(name.to_owned()),
             None => Segment::One(name.to_owned()),
@@ -149,13 +126,7 @@ mod tests {
         let mut routes = Routes::default();
         for key in keys {
             let (method, path) = key.split_once(' ').unwrap_or(("ANY", key));
-            routes.add(
-                &Route {
-                    method: method.to_owned(),
-                    path: path.to_owned(),
-                },
-                (),
-            );
+            routes.add(&Route { method: method.to_owned(), path: path.to_owned() }, ());
         }
         routes
     }
@@ -199,10 +170,7 @@ mod tests {
             routes.find("GET", "/v1/x/y z/").unwrap().parameters,
             [("proxy", "x/y z/".to_owned())]
         );
-        assert_eq!(
-            routes.find("GET", "/a/1/c").unwrap().parameters,
-            [("b", "1".to_owned())]
-        );
+        assert_eq!(routes.find("GET", "/a/1/c").unwrap().parameters, [("b", "1".to_owned())]);
         assert_eq!(routes.find("GET", "/a//c"), None);
     }
 

@@ -59,10 +59,7 @@ pub(crate) fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let app = Router::new().fallback(respond).with_state(Arc::new(api));
-    let serving = axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<SocketAddr>(),
-    );
+    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
     let serving = serving.with_graceful_shutdown(async move {
         // An error means that the stack was dropped, which also ends the server.
         stop.wait_for(|stop| *stop).await.ok();
@@ -86,9 +83,7 @@ async fn respond(
     let request_id = format!("{high:016x}{low:016x}");
     let mut response = api.respond(peer, request, &request_id).await;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("apigw-requestid"), id);
+        response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
     }
     response
 }
@@ -101,10 +96,7 @@ impl HttpApi {
         request_id: &str,
     ) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(path) = percent_decode_str(parts.uri.path())
-            .decode_utf8()
-            .map(String::from)
-        else {
+        let Ok(path) = percent_decode_str(parts.uri.path()).decode_utf8().map(String::from) else {
             return reply::message(StatusCode::BAD_REQUEST, "Bad Request");
         };
         let body = match read(body).await {
@@ -114,20 +106,9 @@ impl HttpApi {
         let Some(matched) = self.routes.find(parts.method.as_str(), &path) else {
             return reply::message(StatusCode::NOT_FOUND, "Not Found");
         };
-        let context = RequestContext {
-            domain: &self.domain,
-            peer,
-            now: self.clock.now(),
-            request_id,
-        };
-        let event = event::build(
-            &parts,
-            &path,
-            &body,
-            matched.key,
-            &matched.parameters,
-            &context,
-        );
+        let context =
+            RequestContext { domain: &self.domain, peer, now: self.clock.now(), request_id };
+        let event = event::build(&parts, &path, &body, matched.key, &matched.parameters, &context);
         let text = event.to_string();
         if text.len() > MAX_EVENT {
             return BodyError::TooLarge.into_response();
@@ -144,19 +125,11 @@ async fn invoke(target: Target, event: &str, integration_timeout: Duration) -> R
             return reply::internal_error();
         }
     };
-    let Target {
-        function,
-        timeout,
-        handler,
-    } = target;
+    let Target { function, timeout, handler } = target;
     // In a separate task: a function continues when its caller disconnects, as on AWS.
     let limit = timeout.min(integration_timeout);
     let running = tokio::spawn(async move {
-        tokio::time::timeout(
-            limit,
-            handler(LambdaEvent::new(payload, Context::default())),
-        )
-        .await
+        tokio::time::timeout(limit, handler(LambdaEvent::new(payload, Context::default()))).await
     });
     match running.await {
         Ok(Ok(Some(result))) => reply::from_result(&result),
@@ -209,20 +182,13 @@ async fn read(mut body: Body) -> Result<Bytes, BodyError> {
             kept.extend_from_slice(&data);
         }
     }
-    if seen > MAX_BODY {
-        Err(BodyError::TooLarge)
-    } else {
-        Ok(kept.freeze())
-    }
+    if seen > MAX_BODY { Err(BodyError::TooLarge) } else { Ok(kept.freeze()) }
 }
 
 /// Returns secrets and endpoints to tools on this machine. The host name is checked because a website could
 /// resolve its own name to this machine (DNS rebinding).
 fn dev_config(api: &HttpApi, headers: &HeaderMap) -> Response {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
         return reply::message(
@@ -231,9 +197,7 @@ fn dev_config(api: &HttpApi, headers: &HeaderMap) -> Response {
         );
     }
     let mut response = axum::Json(&*api.config).into_response();
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -247,11 +211,7 @@ mod tests {
         "requestContext": {"http": {"method": "GET", "path": "/"}}}"#;
 
     async fn status(timeout: Duration, integration_timeout: Duration, handler: HttpHandler) -> u16 {
-        let target = Target {
-            function: "f".into(),
-            timeout,
-            handler,
-        };
+        let target = Target { function: "f".into(), timeout, handler };
         let response = invoke(target, EVENT, integration_timeout).await;
         response.status().as_u16()
     }

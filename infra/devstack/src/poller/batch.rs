@@ -46,11 +46,7 @@ impl Poller {
             }
             Ok(None) => None,
             Err(_) => {
-                tracing::error!(
-                    function,
-                    seconds = source.timeout.as_secs(),
-                    "function timed out"
-                );
+                tracing::error!(function, seconds = source.timeout.as_secs(), "function timed out");
                 None
             }
         }
@@ -105,13 +101,8 @@ impl Poller {
 /// Returns the failed ids, or `None` if a response names an unknown message, which fails the batch as on AWS.
 fn failures(response: &SqsBatchResponse, messages: &[Message]) -> Option<BTreeSet<String>> {
     let known: BTreeSet<&str> = messages.iter().filter_map(Message::message_id).collect();
-    let failed = response
-        .batch_item_failures
-        .iter()
-        .map(|failure| failure.item_identifier.clone());
-    failed
-        .map(|id| known.contains(id.as_str()).then_some(id))
-        .collect()
+    let failed = response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone());
+    failed.map(|id| known.contains(id.as_str()).then_some(id)).collect()
 }
 
 #[cfg(test)]
@@ -125,10 +116,8 @@ mod tests {
             Message::builder().message_id("b").build(),
         ];
         let response = |ids: &[&str]| {
-            let failures: Vec<_> = ids
-                .iter()
-                .map(|id| serde_json::json!({ "itemIdentifier": id }))
-                .collect();
+            let failures: Vec<_> =
+                ids.iter().map(|id| serde_json::json!({ "itemIdentifier": id })).collect();
             let response =
                 serde_json::from_value(serde_json::json!({ "batchItemFailures": failures }))
                     .unwrap();

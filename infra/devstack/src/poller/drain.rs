@@ -44,11 +44,7 @@ struct Round {
 
 impl Default for Round {
     fn default() -> Self {
-        Self {
-            done: 0,
-            failed: 0,
-            is_readable: true,
-        }
+        Self { done: 0, failed: 0, is_readable: true }
     }
 }
 
@@ -91,10 +87,7 @@ impl Poller {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            total.waiting = lengths
-                .iter()
-                .map(|length| length.visible + length.hidden)
-                .sum();
+            total.waiting = lengths.iter().map(|length| length.visible + length.hidden).sum();
             return total;
         }
     }
@@ -143,9 +136,8 @@ impl Poller {
     /// The lengths of the functions' queues, in the order of the sources.
     async fn queue_lengths(&self) -> Vec<QueueLength> {
         let lengths = self.sources.iter().map(|source| async {
-            let attributes = deploy::queue_attributes(&self.client, &source.queue_url)
-                .await
-                .unwrap_or_default();
+            let attributes =
+                deploy::queue_attributes(&self.client, &source.queue_url).await.unwrap_or_default();
             let count = |name: QueueAttributeName| -> usize {
                 let value = attributes.get(&name);
                 value.and_then(|value| value.parse().ok()).unwrap_or(0)

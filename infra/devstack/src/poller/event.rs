@@ -14,10 +14,8 @@ pub(super) fn build(
     queue_arn: &str,
     region: &str,
 ) -> serde_json::Result<SqsEvent> {
-    let records: Vec<Value> = messages
-        .iter()
-        .map(|message| record(message, queue_arn, region))
-        .collect();
+    let records: Vec<Value> =
+        messages.iter().map(|message| record(message, queue_arn, region)).collect();
     serde_json::from_value(json!({ "Records": records }))
 }
 
@@ -86,11 +84,7 @@ mod tests {
                     .unwrap(),
             )
             .build();
-        let record = record(
-            &message,
-            "arn:aws:sqs:us-east-1:000000000000:q",
-            "us-east-1",
-        );
+        let record = record(&message, "arn:aws:sqs:us-east-1:000000000000:q", "us-east-1");
         assert_eq!(
             record,
             json!({

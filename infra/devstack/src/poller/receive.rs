@@ -57,12 +57,7 @@ impl Drop for ActiveBatch {
 impl Poller {
     pub(crate) fn new(client: Client, region: &str, sources: Vec<Source>) -> Arc<Self> {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Arc::new(Self {
-            client,
-            region: region.to_owned(),
-            sources,
-            active: AtomicUsize::new(0),
-        })
+        Arc::new(Self { client, region: region.to_owned(), sources, active: AtomicUsize::new(0) })
     }
 
     /// Receives a batch, which may be empty.

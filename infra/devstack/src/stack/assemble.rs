@@ -34,10 +34,9 @@ impl Stack {
         let template = Template::of_repository()?;
         reject_unknown_parameters(&template, &options.parameters)?;
         let listener = listen(options.port).await?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen {
-            address: loopback(options.port),
-            source,
-        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: loopback(options.port), source })?;
         let url = format!("http://{address}");
         let engines = reelay_embedded_aws::start(reelay_embedded_aws::Options {
             region: names::REGION.to_owned(),
@@ -82,11 +81,7 @@ impl Stack {
         let stack = describe(&template, &parameters, &resolver)?;
         let config = dev_config(&engines, &environment, &resolver, &zoom_credentials, stack);
         let config = Arc::new(config.await?);
-        let Hosted {
-            routes,
-            sources,
-            environments,
-        } = host::functions(
+        let Hosted { routes, sources, environments } = host::functions(
             &template,
             &resolver,
             &environment,
@@ -148,11 +143,8 @@ fn reject_unknown_parameters(
     template: &Template,
     given: &[(String, String)],
 ) -> Result<(), TemplateError> {
-    let unknown: BTreeMap<String, String> = given
-        .iter()
-        .filter(|(name, _)| !template.has_parameter(name))
-        .cloned()
-        .collect();
+    let unknown: BTreeMap<String, String> =
+        given.iter().filter(|(name, _)| !template.has_parameter(name)).cloned().collect();
     match unknown.is_empty() {
         true => Ok(()),
         false => template.parameters(&unknown).map(|_| ()),
@@ -173,8 +165,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 fn parse_url(url: &str) -> Result<Url, StartError> {
-    url.parse()
-        .map_err(|_| StartError::Mismatch(format!("{url} is not a URL")))
+    url.parse().map_err(|_| StartError::Mismatch(format!("{url} is not a URL")))
 }
 
 fn physical_id(resolver: &Resolver<'_>, logical: &str) -> Result<String, StartError> {
@@ -197,9 +188,7 @@ fn describe(
     let parameters = parameters.iter();
     Ok(StackConfig {
         outputs: resolver.outputs()?,
-        parameters: parameters
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         resources: resources.collect(),
     })
 }
@@ -258,12 +247,8 @@ fn register_at_zoom(
 ) {
     simulator.control().change_settings(|settings| {
         settings.client_id.clone_from(&credentials.client_id);
-        settings
-            .client_secret
-            .clone_from(&credentials.client_secret);
-        settings
-            .webhook_secret
-            .clone_from(&credentials.webhook_secret);
+        settings.client_secret.clone_from(&credentials.client_secret);
+        settings.webhook_secret.clone_from(&credentials.webhook_secret);
         settings.webhook_url = Some(format!("{url}/zoom/webhook"));
         settings.deauthorize_url = Some(format!("{url}/zoom/deauthorize"));
         let bases = [url, public_url.trim_end_matches('/')];

@@ -25,8 +25,5 @@ impl ZoomCredentials {
 fn letters<const N: usize>() -> String {
     // 64 letters, so that each byte selects one. Two letters are twice as likely, which is harmless here.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xY";
-    random::bytes::<N>()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
-        .iter()
-        .collect()
+    random::bytes::<N>().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).iter().collect()
 }

@@ -12,13 +12,8 @@ use crate::template::Function;
 
 /// An environment with the engines' endpoints as its only variables.
 pub(super) fn base(endpoints: &Endpoints, clock: &Clock) -> Environment {
-    let credentials = Credentials::new(
-        names::ACCESS_KEY_ID,
-        names::SECRET_ACCESS_KEY,
-        None,
-        None,
-        "devstack",
-    );
+    let credentials =
+        Credentials::new(names::ACCESS_KEY_ID, names::SECRET_ACCESS_KEY, None, None, "devstack");
     let sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(names::REGION))
@@ -41,15 +36,9 @@ pub(super) fn of_function(
 ) -> Environment {
     let mut variables = endpoint_variables(endpoints);
     variables.insert("AWS_REGION".to_owned(), names::REGION.to_owned());
-    variables.insert(
-        "AWS_LAMBDA_FUNCTION_NAME".to_owned(),
-        names::physical(&function.logical),
-    );
+    variables.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), names::physical(&function.logical));
     variables.extend(function.variables.clone());
-    Environment {
-        variables: Variables::new(variables),
-        ..base.clone()
-    }
+    Environment { variables: Variables::new(variables), ..base.clone() }
 }
 
 fn endpoint_variables(endpoints: &Endpoints) -> HashMap<String, String> {
@@ -61,7 +50,5 @@ fn endpoint_variables(endpoints: &Endpoints) -> HashMap<String, String> {
         ("SECRETS_MANAGER", &endpoints.secretsmanager),
         ("EVENTBRIDGE", &endpoints.events),
     ];
-    endpoints
-        .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone()))
-        .into()
+    endpoints.map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone())).into()
 }

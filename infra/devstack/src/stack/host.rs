@@ -66,18 +66,13 @@ impl Hosted {
         let name = &function.binary;
         let handler = functions::construct(name, environment)
             .ok_or_else(|| StartError::Mismatch(format!("the function {name} is not built in")))?;
-        let handler = handler.map_err(|source| StartError::Function {
-            function: name.clone(),
-            source,
-        })?;
+        let handler =
+            handler.map_err(|source| StartError::Function { function: name.clone(), source })?;
         match handler {
             Handler::Http(handler) => {
                 for route in &function.routes {
-                    let target = Target {
-                        function: name.clone(),
-                        timeout,
-                        handler: Arc::clone(&handler),
-                    };
+                    let target =
+                        Target { function: name.clone(), timeout, handler: Arc::clone(&handler) };
                     self.routes.add(route, target);
                 }
             }
@@ -137,12 +132,7 @@ fn queue_url(
     template
         .resources()
         .filter_map(|(logical, _)| resolver.physical(logical))
-        .find(|physical| {
-            physical
-                .attributes
-                .get("Arn")
-                .is_some_and(|known| known == arn)
-        })
+        .find(|physical| physical.attributes.get("Arn").is_some_and(|known| known == arn))
         .map(|physical| physical.reference.clone())
         .ok_or_else(|| StartError::Mismatch(format!("there is no queue {arn}")))
 }

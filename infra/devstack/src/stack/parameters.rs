@@ -56,10 +56,8 @@ mod tests {
             return_url: Some("http://localhost:2/return".parse().unwrap()),
             webhook_url: None,
         };
-        let given: Vec<_> = given
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let given: Vec<_> =
+            given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         parameters(&urls, &given)
     }
 

@@ -132,8 +132,6 @@ impl Stack {
 
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stack")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        f.debug_struct("Stack").field("url", &self.url).finish_non_exhaustive()
     }
 }

@@ -94,10 +94,7 @@ impl Template {
     /// # Errors
     /// If a function does not name its binary.
     pub fn binaries(&self) -> Result<BTreeMap<String, String>, TemplateError> {
-        let functions = self
-            .resources
-            .iter()
-            .filter(|(_, resource)| resource.kind == FUNCTION);
+        let functions = self.resources.iter().filter(|(_, resource)| resource.kind == FUNCTION);
         functions
             .map(|(logical, resource)| {
                 let binary = resources::binary(logical, &resource.metadata)?;
@@ -108,16 +105,12 @@ impl Template {
 
     /// A resource's properties with unresolved intrinsic functions.
     pub fn properties(&self, logical: &str) -> Option<&Value> {
-        self.resources
-            .get(logical)
-            .map(|resource| &resource.properties)
+        self.resources.get(logical).map(|resource| &resource.properties)
     }
 
     /// Logical id and type of every resource.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.resources
-            .iter()
-            .map(|(logical, resource)| (logical.as_str(), resource.kind.as_str()))
+        self.resources.iter().map(|(logical, resource)| (logical.as_str(), resource.kind.as_str()))
     }
 }
 
@@ -126,9 +119,7 @@ impl Resource {
     fn parse(mut value: Value, globals: &Value) -> Option<Self> {
         let kind = value.get("Type")?.as_str()?.to_owned();
         let mut properties = take(&mut value, "Properties");
-        let shared = kind
-            .strip_prefix("AWS::Serverless::")
-            .and_then(|kind| globals.get(kind));
+        let shared = kind.strip_prefix("AWS::Serverless::").and_then(|kind| globals.get(kind));
         if let Some(shared) = shared {
             properties = merge(shared, properties);
         }

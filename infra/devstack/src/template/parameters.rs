@@ -49,10 +49,7 @@ impl Parameters {
         }
         let mut values = BTreeMap::new();
         for (name, declared) in declared {
-            let invalid = |reason: String| TemplateError::Parameter {
-                name: name.clone(),
-                reason,
-            };
+            let invalid = |reason: String| TemplateError::Parameter { name: name.clone(), reason };
             let text = match (given.get(name), &declared.default) {
                 (Some(value), _) => value.clone(),
                 (None, Some(default)) => {
@@ -72,16 +69,12 @@ impl Parameters {
 
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .map(|parameter| parameter.text.as_str())
+        self.values.get(name).map(|parameter| parameter.text.as_str())
     }
 
     /// Names and values of all parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values
-            .iter()
-            .map(|(name, parameter)| (name.as_str(), parameter.text.as_str()))
+        self.values.iter().map(|(name, parameter)| (name.as_str(), parameter.text.as_str()))
     }
 
     /// The result of `Ref`: an array for a list parameter, otherwise a string.
@@ -142,10 +135,8 @@ mod tests {
             "Public": {"Type": "String", "Default": "", "AllowedPattern": "|https?://.+"},
         }))
         .unwrap();
-        let given = given
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let given =
+            given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Parameters::new(&declared, &given)
     }
 
@@ -163,10 +154,7 @@ mod tests {
         for (given, reason) in [
             (&[][..], "Urls is required"),
             (&[("Urls", "a"), ("Nope", "1")], "no parameter Nope"),
-            (
-                &[("Urls", "a"), ("Mode", "sometimes")],
-                "automatic, on-demand",
-            ),
+            (&[("Urls", "a"), ("Mode", "sometimes")], "automatic, on-demand"),
             (&[("Urls", "a"), ("Days", "many")], "number"),
             (&[("Urls", "a"), ("Days", "31")], "range"),
             (&[("Urls", "a"), ("Public", "ftp://x")], "match"),

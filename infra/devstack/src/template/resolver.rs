@@ -66,12 +66,7 @@ impl<'a> Resolver<'a> {
         parameters: &'a Parameters,
         pseudo: PseudoParameters,
     ) -> Self {
-        Self {
-            template,
-            parameters,
-            pseudo,
-            physical: BTreeMap::new(),
-        }
+        Self { template, parameters, pseudo, physical: BTreeMap::new() }
     }
 
     /// Defines the results of `Ref` and `GetAtt` for a created resource.
@@ -86,12 +81,7 @@ impl<'a> Resolver<'a> {
 
     /// Whether the resource exists and its condition is true.
     pub(crate) fn is_wanted(&self, logical: &str) -> Result<bool, TemplateError> {
-        match self
-            .template
-            .resources
-            .get(logical)
-            .map(|resource| resource.condition.as_deref())
-        {
+        match self.template.resources.get(logical).map(|resource| resource.condition.as_deref()) {
             None => Ok(false),
             Some(None) => Ok(true),
             Some(Some(condition)) => self.condition(condition),
@@ -111,9 +101,7 @@ impl<'a> Resolver<'a> {
     /// An engine resource with resolved properties.
     pub(crate) fn declaration(&self, logical: &str) -> Result<Declaration, TemplateError> {
         let resource = self.resource(logical)?;
-        let properties = self
-            .resolve(&resource.properties)?
-            .unwrap_or(Value::Object(Map::new()));
+        let properties = self.resolve(&resource.properties)?.unwrap_or(Value::Object(Map::new()));
         resources::declaration(logical, &resource.kind, properties)
     }
 
@@ -140,17 +128,10 @@ impl<'a> Resolver<'a> {
             }
         }
         let mut events = Map::new();
-        for (name, event) in resource
-            .properties
-            .get("Events")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
+        for (name, event) in
+            resource.properties.get("Events").and_then(Value::as_object).into_iter().flatten()
         {
-            let kind = event
-                .get("Type")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let kind = event.get("Type").and_then(Value::as_str).unwrap_or_default();
             if matches!(kind, "HttpApi" | "SQS")
                 && let Some(event) = self.resolve(event)?
             {
@@ -170,11 +151,7 @@ impl<'a> Resolver<'a> {
             {
                 continue;
             }
-            let value = output
-                .get("Value")
-                .map(|value| self.resolve(value))
-                .transpose()?
-                .flatten();
+            let value = output.get("Value").map(|value| self.resolve(value)).transpose()?.flatten();
             if let Some(value) = value.as_ref().and_then(text) {
                 outputs.insert(name.clone(), value);
             }
@@ -200,10 +177,7 @@ impl<'a> Resolver<'a> {
                 match single(map) {
                     Some(("Ref", Value::String(name))) => note(name),
                     Some(("Fn::GetAtt", Value::Array(path))) => {
-                        path.first()
-                            .and_then(Value::as_str)
-                            .into_iter()
-                            .for_each(note);
+                        path.first().and_then(Value::as_str).into_iter().for_each(note);
                     }
                     Some(("Fn::GetAtt", Value::String(path))) => {
                         path.split('.').next().into_iter().for_each(note);
@@ -244,10 +218,8 @@ impl<'a> Resolver<'a> {
                 }
             },
             Value::Array(items) => {
-                let items: Result<Vec<_>, _> = items
-                    .iter()
-                    .filter_map(|item| self.resolve(item).transpose())
-                    .collect();
+                let items: Result<Vec<_>, _> =
+                    items.iter().filter_map(|item| self.resolve(item).transpose()).collect();
                 Ok(Some(Value::Array(items?)))
             }
             scalar => Ok(Some(scalar.clone())),
@@ -269,8 +241,7 @@ impl<'a> Resolver<'a> {
                         _ => return Err(wrong()),
                     },
                 };
-                self.attribute(resource, attribute)
-                    .map(|value| Some(Value::String(value)))
+                self.attribute(resource, attribute).map(|value| Some(Value::String(value)))
             }
             "Fn::Sub" => self.sub(argument.as_str().ok_or_else(wrong)?),
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
@@ -280,10 +251,7 @@ impl<'a> Resolver<'a> {
                 _ => Err(wrong()),
             },
             "Fn::Not" | "Fn::And" | "Fn::Or" | "Fn::Equals" => self
-                .truth(&Value::Object(Map::from_iter([(
-                    name.to_owned(),
-                    argument.clone(),
-                )])))
+                .truth(&Value::Object(Map::from_iter([(name.to_owned(), argument.clone())])))
                 .map(|truth| Some(Value::Bool(truth))),
             _ => {
                 let arguments = self.resolve(argument)?.ok_or_else(wrong)?;
@@ -322,10 +290,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn attribute(&self, resource: &str, attribute: &str) -> Result<String, TemplateError> {
-        let value = self
-            .physical
-            .get(resource)
-            .and_then(|physical| physical.attributes.get(attribute));
+        let value =
+            self.physical.get(resource).and_then(|physical| physical.attributes.get(attribute));
         value.cloned().ok_or_else(|| {
             TemplateError::Intrinsic(format!("GetAtt {resource}.{attribute} has no value"))
         })
@@ -374,12 +340,12 @@ impl<'a> Resolver<'a> {
         match (name, arguments) {
             ("Condition", _) => self.condition(argument.as_str().ok_or_else(wrong)?),
             ("Fn::Not", Some([one])) => self.truth(one).map(|truth| !truth),
-            ("Fn::And", Some(all)) => all
-                .iter()
-                .try_fold(true, |so_far, one| Ok(so_far & self.truth(one)?)),
-            ("Fn::Or", Some(all)) => all
-                .iter()
-                .try_fold(false, |so_far, one| Ok(so_far | self.truth(one)?)),
+            ("Fn::And", Some(all)) => {
+                all.iter().try_fold(true, |so_far, one| Ok(so_far & self.truth(one)?))
+            }
+            ("Fn::Or", Some(all)) => {
+                all.iter().try_fold(false, |so_far, one| Ok(so_far | self.truth(one)?))
+            }
             ("Fn::Equals", Some([left, right])) => {
                 let side = |value| {
                     let value = self.resolve(value)?.unwrap_or(Value::Null);
@@ -455,14 +421,9 @@ Outputs:
         let error = resolver.declaration("Queue").unwrap_err().to_string();
         assert!(error.contains("Dead.Arn"), "{error}");
         resolver.define("Dead", Physical::new("http://d", "arn:d"));
-        let Declaration::Queue(queue) = resolver.declaration("Queue").unwrap() else {
-            panic!()
-        };
+        let Declaration::Queue(queue) = resolver.declaration("Queue").unwrap() else { panic!() };
         assert_eq!(queue.visibility_timeout, Some(30));
-        assert_eq!(
-            queue.redrive_policy.unwrap().dead_letter_target_arn,
-            "arn:d"
-        );
+        assert_eq!(queue.redrive_policy.unwrap().dead_letter_target_arn, "arn:d");
     }
 
     const FUNCTION: &str = "
@@ -498,22 +459,15 @@ Resources:
         resolver.define("Api", Physical::default());
         let function = resolver.function("Work").unwrap();
         assert_eq!((function.binary.as_str(), function.timeout), ("work", 60));
-        let expected = [
-            ("COUNT", "3"),
-            ("QUEUE", "http://q"),
-            ("ROW", "own"),
-            ("SHARED", "yes-please"),
-        ];
+        let expected =
+            [("COUNT", "3"), ("QUEUE", "http://q"), ("ROW", "own"), ("SHARED", "yes-please")];
         assert_eq!(
             function.variables,
             BTreeMap::from(expected.map(|(name, value)| (name.to_owned(), value.to_owned())))
         );
         assert_eq!(
             function.routes,
-            [resources::Route {
-                method: "ANY".into(),
-                path: "/v1/{proxy+}".into()
-            }]
+            [resources::Route { method: "ANY".into(), path: "/v1/{proxy+}".into() }]
         );
         assert_eq!(
             function.sources,

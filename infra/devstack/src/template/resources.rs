@@ -321,9 +321,7 @@ pub(super) fn function(
 
 /// The binary that `sam build` builds for a function.
 pub(super) fn binary(logical: &str, metadata: &Value) -> Result<String, TemplateError> {
-    let binary = metadata
-        .pointer("/BuildProperties/Binary")
-        .and_then(Value::as_str);
+    let binary = metadata.pointer("/BuildProperties/Binary").and_then(Value::as_str);
     let missing = || TemplateError::Resource {
         resource: logical.to_owned(),
         reason: "Metadata.BuildProperties.Binary is missing".to_owned(),

@@ -11,10 +11,7 @@ pub(super) fn parse(text: &str) -> Result<Value, TemplateError> {
         YamlOwned::load_from_str(text).map_err(|error| TemplateError::Yaml(error.to_string()))?;
     match documents.as_slice() {
         [document] => convert(document),
-        _ => Err(TemplateError::Yaml(format!(
-            "it contains {} documents",
-            documents.len()
-        ))),
+        _ => Err(TemplateError::Yaml(format!("it contains {} documents", documents.len()))),
     }
 }
 

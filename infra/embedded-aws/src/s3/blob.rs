@@ -99,10 +99,7 @@ pub(super) async fn receive(
 }
 
 async fn written(writing: JoinHandle<io::Result<Sink>>) -> S3Result<Sink> {
-    writing
-        .await
-        .map_err(S3Error::internal_error)?
-        .map_err(S3Error::internal_error)
+    writing.await.map_err(S3Error::internal_error)?.map_err(S3Error::internal_error)
 }
 
 /// The error that s3s found in the body, or `IncompleteBody`.
@@ -110,10 +107,8 @@ fn read_error(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     match cause.downcast::<S3Error>() {
         Ok(error) => *error,
         Err(cause) => {
-            let mut error = s3_error!(
-                IncompleteBody,
-                "the request body could not be read: {cause}"
-            );
+            let mut error =
+                s3_error!(IncompleteBody, "the request body could not be read: {cause}");
             error.set_source(cause);
             error
         }

@@ -97,10 +97,7 @@ pub(super) async fn receive(
             ));
         }
     }
-    Ok(Verified {
-        received,
-        algorithm,
-    })
+    Ok(Verified { received, algorithm })
 }
 
 impl Expected<'_> {
@@ -134,10 +131,7 @@ impl Expected<'_> {
             })
         });
         let checksum = checksum.flatten().ok_or_else(|| {
-            s3_error!(
-                InvalidRequest,
-                "The announced trailer is not in the request"
-            )
+            s3_error!(InvalidRequest, "The announced trailer is not in the request")
         })?;
         algorithm.decode(&checksum)?;
         Ok(checksum)

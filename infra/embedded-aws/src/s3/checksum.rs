@@ -68,14 +68,9 @@ impl Algorithm {
         let mut combined = 0;
         for (index, (checksum, size)) in parts.into_iter().enumerate() {
             let bytes = self.decode(checksum)?;
-            let part = bytes
-                .iter()
-                .fold(0, |crc, byte| crc << 8 | u64::from(*byte));
-            combined = if index == 0 {
-                part
-            } else {
-                checksum_combine(self.crc(), combined, part, size)
-            };
+            let part = bytes.iter().fold(0, |crc, byte| crc << 8 | u64::from(*byte));
+            combined =
+                if index == 0 { part } else { checksum_combine(self.crc(), combined, part, size) };
         }
         Ok(self.encode(combined))
     }
@@ -176,10 +171,7 @@ pub(super) struct Hasher {
 
 impl Hasher {
     pub(super) fn new(algorithm: Algorithm) -> Self {
-        Self {
-            algorithm,
-            digest: Box::new(Digest::new(algorithm.crc())),
-        }
+        Self { algorithm, digest: Box::new(Digest::new(algorithm.crc())) }
     }
 
     pub(super) fn algorithm(&self) -> Algorithm {
@@ -226,9 +218,7 @@ mod tests {
                 .chunks(30_001)
                 .map(|part| (checksum(algorithm, part), part.len() as u64))
                 .collect();
-            let parts = parts
-                .iter()
-                .map(|(checksum, size)| (checksum.as_str(), *size));
+            let parts = parts.iter().map(|(checksum, size)| (checksum.as_str(), *size));
             let combined = algorithm.full_object(parts).unwrap();
             assert_eq!(combined, checksum(algorithm, &whole), "{algorithm:?}");
         }

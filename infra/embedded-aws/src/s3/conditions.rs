@@ -26,10 +26,7 @@ impl WriteCondition {
                 "A write accepts If-None-Match only with the value *"
             ));
         }
-        Ok(Self {
-            if_match,
-            only_if_absent: if_none_match.is_some(),
-        })
+        Ok(Self { if_match, only_if_absent: if_none_match.is_some() })
     }
 
     pub(super) fn check(&self, current: Option<&str>) -> S3Result<()> {
@@ -77,8 +74,5 @@ impl ReadCondition<'_> {
 }
 
 fn failed() -> s3s::S3Error {
-    s3_error!(
-        PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold"
-    )
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }

@@ -69,12 +69,7 @@ impl Store {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        let S3Request {
-            input,
-            headers,
-            trailing_headers,
-            ..
-        } = request;
+        let S3Request { input, headers, trailing_headers, .. } = request;
         if !(1..=MAX_PARTS).contains(&input.part_number) {
             return Err(s3_error!(
                 InvalidArgument,
@@ -83,10 +78,7 @@ impl Store {
         }
         let bucket = self.bucket(&input.bucket)?;
         // Looked up before and after the transfer: the upload may end meanwhile.
-        let algorithm = bucket
-            .contents()
-            .upload(&input.upload_id, &input.key)?
-            .algorithm;
+        let algorithm = bucket.contents().upload(&input.upload_id, &input.key)?.algorithm;
         let expected = Expected {
             checksums: checksums_of!(input),
             sdk_algorithm: input.checksum_algorithm.as_ref(),
@@ -114,9 +106,7 @@ impl Store {
         set_checksums!(output, &verified.received.checksums.only(shown));
         let mut contents = bucket.contents();
         let upload = contents.upload_mut(&input.upload_id, &input.key)?;
-        upload
-            .parts
-            .insert(input.part_number, verified.received.into());
+        upload.parts.insert(input.part_number, verified.received.into());
         Ok(S3Response::new(output))
     }
 
@@ -129,10 +119,7 @@ impl Store {
         let upload = contents.upload(&input.upload_id, &input.key)?;
         let limit = page_size(input.max_parts)?;
         let marker = input.part_number_marker.unwrap_or(0);
-        let mut rest = upload
-            .parts
-            .range((Bound::Excluded(marker), Bound::Unbounded))
-            .peekable();
+        let mut rest = upload.parts.range((Bound::Excluded(marker), Bound::Unbounded)).peekable();
         let mut parts = Vec::new();
         for (number, part) in rest.by_ref().take(limit) {
             let mut listed = Part {
@@ -225,9 +212,7 @@ impl Store {
         let listed = listed.and_then(|upload| upload.parts.as_deref());
         let expected = ExpectedObject {
             checksums: checksums_of!(input),
-            size: input
-                .mpu_object_size
-                .and_then(|size| u64::try_from(size).ok()),
+            size: input.mpu_object_size.and_then(|size| u64::try_from(size).ok()),
         };
         let mut contents = bucket.contents();
         let upload = contents.upload(&input.upload_id, &input.key)?;

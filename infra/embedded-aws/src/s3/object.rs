@@ -43,12 +43,7 @@ macro_rules! description_of {
             ),
             content_language: $input.content_language.clone(),
             cache_control: $input.cache_control.clone(),
-            metadata: $input
-                .metadata
-                .clone()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
+            metadata: $input.metadata.clone().unwrap_or_default().into_iter().collect(),
         }
     };
 }

@@ -13,9 +13,7 @@ impl S3 for Store {
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let name = request.input.bucket;
         self.create(&name)?;
-        Ok(S3Response::new(CreateBucketOutput {
-            location: Some(format!("/{name}")),
-        }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
     }
 
     /// AWS encrypts every object. A configuration is not stored.

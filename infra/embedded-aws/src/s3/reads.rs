@@ -19,10 +19,7 @@ macro_rules! object_response {
     ($store:expr, $input:expr, $output:ident) => {{
         let input = $input;
         if input.part_number.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Reads by part number are not emulated"
-            ));
+            return Err(s3_error!(NotImplemented, "Reads by part number are not emulated"));
         }
         let object = $store.bucket(&input.bucket)?.object(&input.key)?;
         ReadCondition {
@@ -37,9 +34,7 @@ macro_rules! object_response {
         let description = &object.description;
         let mut output = $output {
             accept_ranges: Some("bytes".to_owned()),
-            cache_control: input
-                .response_cache_control
-                .or(description.cache_control.clone()),
+            cache_control: input.response_cache_control.or(description.cache_control.clone()),
             content_disposition: input
                 .response_content_disposition
                 .or(description.content_disposition.clone()),
@@ -67,11 +62,7 @@ macro_rules! object_response {
             set_checksums!(output, &object.checksums);
             output.checksum_type = Some(object.checksum_type.clone());
         }
-        let status = if is_partial {
-            StatusCode::PARTIAL_CONTENT
-        } else {
-            StatusCode::OK
-        };
+        let status = if is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         (S3Response::with_status(output, status), object, range)
     }};
 }
@@ -130,9 +121,7 @@ impl Store {
             last_modified: Some(object.modified_at.clone()),
             checksum_type: Some(object.checksum_type.clone()),
             checksum_algorithm: Some(object.checksums.algorithms().map(Algorithm::dto).collect()),
-            storage_class: Some(ObjectStorageClass::from_static(
-                ObjectStorageClass::STANDARD,
-            )),
+            storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
             ..Default::default()
         });
         let listed: Vec<_> = listed.collect();
@@ -159,20 +148,12 @@ fn requested_range(range: Option<&Range>, size: u64) -> S3Result<ops::Range<u64>
         return Ok(0..size);
     };
     range.check(size).map_err(|_| {
-        S3Error::with_message(
-            S3ErrorCode::InvalidRange,
-            "The requested range is not satisfiable",
-        )
+        S3Error::with_message(S3ErrorCode::InvalidRange, "The requested range is not satisfiable")
     })
 }
 
 fn decode_token(token: &str) -> S3Result<String> {
     let key = URL_SAFE_NO_PAD.decode(token).ok();
     key.and_then(|key| String::from_utf8(key).ok())
-        .ok_or_else(|| {
-            s3_error!(
-                InvalidArgument,
-                "The continuation token provided is incorrect"
-            )
-        })
+        .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }

@@ -45,9 +45,7 @@ impl S3HttpService {
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret));
         builder.set_access(FaultInjection { faults });
-        Self {
-            service: builder.build(),
-        }
+        Self { service: builder.build() }
     }
 }
 
@@ -110,11 +108,7 @@ fn failed(error: &HttpError) -> ConnectionClosed {
 fn injected(effect: &Effect) -> Result<Response<Body>, ConnectionClosed> {
     match effect {
         Effect::CloseConnection => Err(ConnectionClosed),
-        Effect::Error {
-            status,
-            code,
-            message,
-        } => {
+        Effect::Error { status, code, message } => {
             let code =
                 S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
             let mut error = S3Error::with_message(code, message.clone());
@@ -163,8 +157,7 @@ impl hyper::body::Body for SharedBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.with(|body| body.poll_frame(cx))
-            .map_err(io::Error::other)
+        self.with(|body| body.poll_frame(cx)).map_err(io::Error::other)
     }
 
     fn is_end_stream(&self) -> bool {

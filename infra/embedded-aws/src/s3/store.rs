@@ -19,10 +19,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            buckets: Mutex::default(),
-        }
+        Self { directory: directory.to_owned(), buckets: Mutex::default() }
     }
 
     pub(super) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {

@@ -46,10 +46,7 @@ pub(super) struct Part {
 impl From<Received> for Part {
     fn from(received: Received) -> Self {
         Self {
-            segment: Segment {
-                blob: received.blob,
-                size: received.size,
-            },
+            segment: Segment { blob: received.blob, size: received.size },
             md5: received.md5,
             checksums: received.checksums,
             modified_at: now(),
@@ -128,10 +125,7 @@ impl Upload {
 
     fn select(&self, listed: &[CompletedPart]) -> S3Result<Vec<&Part>> {
         if listed.is_empty() {
-            return Err(s3_error!(
-                MalformedXML,
-                "A completion lists at least one part"
-            ));
+            return Err(s3_error!(MalformedXML, "A completion lists at least one part"));
         }
         let number = |part: &CompletedPart| part.part_number.unwrap_or_default();
         if !listed.is_sorted_by(|part, next| number(part) < number(next)) {
@@ -143,18 +137,14 @@ impl Upload {
         // With a checksum algorithm S3 requires consecutive numbers. It returns 500, this store 400.
         let mut consecutive = 1..;
         if self.algorithm.is_some()
-            && listed
-                .iter()
-                .any(|part| Some(number(part)) != consecutive.next())
+            && listed.iter().any(|part| Some(number(part)) != consecutive.next())
         {
             return Err(s3_error!(
                 InvalidRequest,
                 "Parts of an upload with checksums must be numbered 1, 2, 3 and so on"
             ));
         }
-        let parts = listed
-            .iter()
-            .map(|part| self.select_one(number(part), part));
+        let parts = listed.iter().map(|part| self.select_one(number(part), part));
         let parts = parts.collect::<S3Result<Vec<_>>>()?;
         let mut all_but_last = parts.iter().rev().skip(1);
         if all_but_last.any(|part| part.segment.size < MIN_PART_BYTES) {

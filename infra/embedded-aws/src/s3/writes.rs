@@ -15,12 +15,7 @@ impl Store {
         &self,
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let S3Request {
-            input,
-            headers,
-            trailing_headers,
-            ..
-        } = request;
+        let S3Request { input, headers, trailing_headers, .. } = request;
         let bucket = self.bucket(&input.bucket)?;
         let condition = WriteCondition::new(input.if_match.clone(), input.if_none_match.as_ref())?;
         let expected = Expected {
@@ -43,10 +38,7 @@ impl Store {
             checksum_type: ChecksumType::from_static(ChecksumType::FULL_OBJECT),
             modified_at: now(),
             description,
-            segments: vec![Segment {
-                size: received.size,
-                blob: received.blob,
-            }],
+            segments: vec![Segment { size: received.size, blob: received.blob }],
         };
         let mut output = PutObjectOutput {
             e_tag: Some(object.etag_dto()),
@@ -63,10 +55,7 @@ impl Store {
         input: &DeleteObjectInput,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         if input.if_match.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Conditional deletes are not emulated"
-            ));
+            return Err(s3_error!(NotImplemented, "Conditional deletes are not emulated"));
         }
         let bucket = self.bucket(&input.bucket)?;
         bucket.contents().objects.remove(&input.key);
@@ -81,10 +70,7 @@ impl Store {
         let mut contents = bucket.contents();
         let deleted = input.delete.objects.into_iter().map(|object| {
             contents.objects.remove(&object.key);
-            DeletedObject {
-                key: Some(object.key),
-                ..Default::default()
-            }
+            DeletedObject { key: Some(object.key), ..Default::default() }
         });
         let deleted = deleted.collect();
         let is_quiet = input.delete.quiet.unwrap_or(false);

@@ -31,11 +31,7 @@ impl SqsError {
         code: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { status, code: code.into(), message: message.into() }
     }
 }
 
@@ -49,21 +45,12 @@ impl Engine {
             host: "127.0.0.1".to_owned(),
             port,
         }));
-        Self {
-            handler: RustackSqsHandler::new(Arc::clone(&provider)),
-            provider,
-        }
+        Self { handler: RustackSqsHandler::new(Arc::clone(&provider)), provider }
     }
 
     pub(super) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {
         let body = fair_queue::without_standard_queue_group(operation, body);
-        rustack::call!(
-            rustack_sqs_http,
-            self.handler,
-            Service::Sqs,
-            operation,
-            body
-        )
+        rustack::call!(rustack_sqs_http, self.handler, Service::Sqs, operation, body)
     }
 
     /// Like [`call`](Self::call), with the request and the response as values.

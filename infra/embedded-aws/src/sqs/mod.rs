@@ -34,10 +34,7 @@ impl fmt::Debug for Sqs {
 impl Sqs {
     pub(crate) fn new(region: &str, account_id: &str, port: u16) -> Self {
         let engine = Arc::new(Engine::new(region, account_id, port));
-        Self {
-            move_tasks: MoveTasks::new(Arc::clone(&engine)),
-            engine,
-        }
+        Self { move_tasks: MoveTasks::new(Arc::clone(&engine)), engine }
     }
 
     pub(crate) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {

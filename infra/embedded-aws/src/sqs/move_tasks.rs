@@ -91,10 +91,7 @@ enum Status {
 
 impl MoveTasks {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self {
-            engine,
-            tasks: Arc::default(),
-        }
+        Self { engine, tasks: Arc::default() }
     }
 
     pub(super) async fn start(&self, body: &[u8]) -> Result<Value, SqsError> {
@@ -117,22 +114,14 @@ impl MoveTasks {
         }
         let sources = self
             .engine
-            .request(
-                "ListDeadLetterSourceQueues",
-                json!({ "QueueUrl": source_url }),
-            )
+            .request("ListDeadLetterSourceQueues", json!({ "QueueUrl": source_url }))
             .await?;
         if sources["QueueUrls"].as_array().is_none_or(Vec::is_empty) {
-            return Err(invalid(
-                "Source queue must be configured as a Dead Letter Queue.",
-            ));
+            return Err(invalid("Source queue must be configured as a Dead Letter Queue."));
         }
         let to_move = self.visible_messages(&source_url).await?;
         let task_id = uuid::Uuid::new_v4().to_string();
-        let handle = Handle {
-            task_id: task_id.clone(),
-            source_arn: call.source_arn.clone(),
-        };
+        let handle = Handle { task_id: task_id.clone(), source_arn: call.source_arn.clone() };
         let handle = STANDARD.encode(json!(handle).to_string());
         let task = Task {
             task_handle: Some(handle.clone()),
@@ -173,10 +162,7 @@ impl MoveTasks {
         }
         self.existing_queue(&call.source_arn, "SourceArn").await?;
         let tasks = self.tasks.lock();
-        let newest_first = tasks
-            .iter()
-            .rev()
-            .filter(|task| task.source_arn == call.source_arn);
+        let newest_first = tasks.iter().rev().filter(|task| task.source_arn == call.source_arn);
         let results: Vec<_> = newest_first.take(max_results).collect();
         Ok(json!({ "Results": results }))
     }
@@ -282,9 +268,7 @@ impl MoveTasks {
 
     fn is_running(&self, id: &str) -> bool {
         let tasks = self.tasks.lock();
-        tasks
-            .iter()
-            .any(|task| task.id == id && task.status == Status::Running)
+        tasks.iter().any(|task| task.id == id && task.status == Status::Running)
     }
 
     fn update(&self, id: &str, change: impl FnOnce(&mut Task)) {
@@ -312,19 +296,13 @@ impl MoveTasks {
         let body = json!({ "QueueUrl": url, "AttributeNames": names });
         let response = self.engine.request("GetQueueAttributes", body).await?;
         let count = response["Attributes"][names[0]].as_str();
-        Ok(count
-            .and_then(|count| count.parse().ok())
-            .unwrap_or_default())
+        Ok(count.and_then(|count| count.parse().ok()).unwrap_or_default())
     }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
     serde_json::from_slice(body).map_err(|error| {
-        SqsError::new(
-            StatusCode::BAD_REQUEST,
-            "MissingParameter",
-            error.to_string(),
-        )
+        SqsError::new(StatusCode::BAD_REQUEST, "MissingParameter", error.to_string())
     })
 }
 
@@ -338,7 +316,5 @@ fn not_found(message: impl Into<String>) -> SqsError {
 
 fn now_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

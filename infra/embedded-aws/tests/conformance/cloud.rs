@@ -21,9 +21,7 @@ pub(crate) struct Cloud {
 impl Cloud {
     pub(crate) async fn start() -> Self {
         Self {
-            engines: reelay_embedded_aws::start(Options::default())
-                .await
-                .unwrap(),
+            engines: reelay_embedded_aws::start(Options::default()).await.unwrap(),
             retry: RetryConfig::standard(),
             credentials: Credentials::new("test", "test", None, None, "test"),
             ignores_variables: false,
@@ -42,10 +40,7 @@ impl Cloud {
     }
 
     pub(crate) fn with_secret_access_key(self, secret: &str) -> Self {
-        Self {
-            credentials: Credentials::new("test", secret, None, None, "test"),
-            ..self
-        }
+        Self { credentials: Credentials::new("test", secret, None, None, "test"), ..self }
     }
 
     fn endpoint(&self, service: &str, embedded: &str) -> String {
@@ -77,13 +72,7 @@ macro_rules! client {
         }
     };
 }
-client!(
-    dynamodb,
-    dynamodb_config,
-    dynamodb,
-    aws_sdk_dynamodb,
-    "DYNAMODB"
-);
+client!(dynamodb, dynamodb_config, dynamodb, aws_sdk_dynamodb, "DYNAMODB");
 client!(s3, s3_config, s3, aws_sdk_s3, "S3", force_path_style);
 client!(sqs, sqs_config, sqs, aws_sdk_sqs, "SQS");
 client!(kms, kms_config, kms, aws_sdk_kms, "KMS");

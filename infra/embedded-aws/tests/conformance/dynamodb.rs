@@ -147,10 +147,7 @@ async fn cancelled_transaction_gives_reasons_and_changes_nothing() {
         panic!("another error: {error:?}");
     };
     let reasons = error.cancellation_reasons();
-    let codes: Vec<_> = reasons
-        .iter()
-        .map(|reason| reason.code().unwrap())
-        .collect();
+    let codes: Vec<_> = reasons.iter().map(|reason| reason.code().unwrap()).collect();
     assert_eq!(codes, ["None", "ConditionalCheckFailed"]);
     assert_eq!(reasons[1].item().unwrap()["generation"], n(7));
     let new = table.get("p", "new").send().await.unwrap();
@@ -220,20 +217,10 @@ async fn capacity_meter_counts_tables_and_indexes() {
     let meter = cloud.engines.capacity_meter();
     assert_eq!(meter.consumed().written, 0.0, "not started");
     meter.start();
-    table
-        .put("p", "other")
-        .item("user", s("u"))
-        .send()
-        .await
-        .unwrap();
+    table.put("p", "other").item("user", s("u")).send().await.unwrap();
     let conflict = put().condition_expression("attribute_not_exists(pk)");
     conflict.send().await.unwrap_err();
-    table
-        .get("p", "s")
-        .consistent_read(true)
-        .send()
-        .await
-        .unwrap();
+    table.get("p", "s").consistent_read(true).send().await.unwrap();
     let consumed = meter.consumed();
     assert_eq!(consumed.written, 3.0, "table, index, failed condition");
     assert_eq!(consumed.read, 1.0);
@@ -244,10 +231,7 @@ async fn capacity_meter_counts_tables_and_indexes() {
 #[tokio::test]
 async fn absent_table_is_reported() {
     let cloud = Cloud::start().await;
-    let table = Table {
-        client: cloud.dynamodb(),
-        name: "absent".to_owned(),
-    };
+    let table = Table { client: cloud.dynamodb(), name: "absent".to_owned() };
     let got = table.get("p", "s").send().await;
     assert_eq!(code(got), "ResourceNotFoundException");
 }

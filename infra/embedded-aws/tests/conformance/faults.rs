@@ -128,10 +128,7 @@ async fn request_log_holds_requests_since_its_start() {
     let send = |body: &str| sqs.send_message().queue_url(&url).message_body(body).send();
     send("accepted").await.unwrap();
     let denied = Fault::error(400, "AccessDeniedException");
-    cloud
-        .engines
-        .faults()
-        .fail_next(Service::Sqs, "*", 1, denied);
+    cloud.engines.faults().fail_next(Service::Sqs, "*", 1, denied);
     send("rejected").await.unwrap_err();
     let requests = log.requests();
     assert_eq!(requests.len(), 2);
@@ -140,9 +137,6 @@ async fn request_log_holds_requests_since_its_start() {
         assert_eq!(request.operation, "SendMessage");
         let text = String::from_utf8(request.body.to_vec()).unwrap();
         assert!(text.contains(body), "{text}");
-        assert!(
-            !format!("{request:?}").contains(body),
-            "Debug shows the body"
-        );
+        assert!(!format!("{request:?}").contains(body), "Debug shows the body");
     }
 }

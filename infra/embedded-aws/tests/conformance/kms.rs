@@ -94,10 +94,9 @@ async fn data_key_sizes_are_checked() {
     let kms = cloud.kms();
     let key = key(&kms).await;
     let generate = || kms.generate_data_key().key_id(&key);
-    for (call, size) in [
-        (generate().key_spec(DataKeySpec::Aes128), 16),
-        (generate().number_of_bytes(1024), 1024),
-    ] {
+    for (call, size) in
+        [(generate().key_spec(DataKeySpec::Aes128), 16), (generate().number_of_bytes(1024), 1024)]
+    {
         let plaintext = call.send().await.unwrap().plaintext.unwrap();
         assert_eq!(plaintext.as_ref().len(), size);
     }

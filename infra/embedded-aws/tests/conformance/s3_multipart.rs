@@ -22,9 +22,7 @@ const MIN_PART_BYTES: usize = 5 * 1024 * 1024;
 const KEY: &str = "folder/key";
 
 fn bytes(seed: u8, length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|n| (n as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3] ^ seed)
-        .collect()
+    (0..length).map(|n| (n as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3] ^ seed).collect()
 }
 
 fn crc64(bytes: &[u8]) -> String {
@@ -63,10 +61,7 @@ impl Upload {
             .send()
             .await
             .unwrap();
-        Self {
-            bucket,
-            id: created.upload_id.unwrap(),
-        }
+        Self { bucket, id: created.upload_id.unwrap() }
     }
 
     fn upload_part(&self, number: i32) -> UploadPartFluentBuilder {
@@ -122,11 +117,7 @@ fn completed(number: i32, part: &UploadPartOutput) -> CompletedPart {
 async fn parts_in_any_order_become_one_verified_object() {
     let cloud = Cloud::start().await;
     let upload = Upload::create(&cloud).await;
-    let contents = [
-        bytes(1, MIN_PART_BYTES),
-        bytes(2, MIN_PART_BYTES + 7),
-        bytes(3, 99),
-    ];
+    let contents = [bytes(1, MIN_PART_BYTES), bytes(2, MIN_PART_BYTES + 7), bytes(3, 99)];
     let third = upload.part(3, &contents[2]).await;
     let first = upload.part(1, &contents[0]).await;
     let second = upload.part(2, &contents[1]).await;
@@ -155,11 +146,7 @@ async fn parts_in_any_order_become_one_verified_object() {
     // A range across two parts.
     let (from, to) = (MIN_PART_BYTES - 10, MIN_PART_BYTES + 9);
     let get = upload.bucket.get_object(KEY);
-    let got = get
-        .range(format!("bytes={from}-{to}"))
-        .send()
-        .await
-        .unwrap();
+    let got = get.range(format!("bytes={from}-{to}")).send().await.unwrap();
     let got = got.body.collect().await.unwrap().to_vec();
     assert_eq!(got, whole[from..=to]);
     assert_eq!(code(complete().send().await), "NoSuchUpload");
@@ -179,10 +166,7 @@ async fn invalid_completions_change_nothing() {
             .checksum_crc64_nvme(checksum)
             .build()
     };
-    let (etag, checksum) = (
-        second.e_tag().unwrap(),
-        second.checksum_crc64_nvme().unwrap(),
-    );
+    let (etag, checksum) = (second.e_tag().unwrap(), second.checksum_crc64_nvme().unwrap());
     let wrong_etag = part(2, "\"00000000000000000000000000000000\"", checksum);
     let wrong_checksum = part(2, etag, "AAAAAAAAAAA=");
     let absent = part(3, etag, checksum);
@@ -197,10 +181,7 @@ async fn invalid_completions_change_nothing() {
         (complete(&[]), "MalformedXML"),
         (both().checksum_crc64_nvme("AAAAAAAAAAA="), "BadDigest"),
         (both().mpu_object_size(1), "InvalidRequest"),
-        (
-            both().checksum_type(ChecksumType::Composite),
-            "InvalidRequest",
-        ),
+        (both().checksum_type(ChecksumType::Composite), "InvalidRequest"),
         (both().upload_id("0000"), "NoSuchUpload"),
         (both().key("another"), "NoSuchUpload"),
     ]
@@ -363,10 +344,7 @@ async fn default_checksum_is_crc64nvme_of_the_full_object() {
     let part = upload.upload_part(1);
     let part = part.body(ByteStream::from_static(b"123456789"));
     let part = part.send().await.unwrap();
-    let part = CompletedPart::builder()
-        .part_number(1)
-        .e_tag(part.e_tag().unwrap())
-        .build();
+    let part = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap()).build();
     upload.complete(&[&part]).send().await.unwrap();
     let head = upload.bucket.head_object(KEY);
     let head = head.checksum_mode(ChecksumMode::Enabled);
@@ -386,10 +364,7 @@ async fn composite_checksum_needs_the_checksum_of_each_part() {
         .body(ByteStream::from_static(b"hello"));
     let part = completed(1, &part.send().await.unwrap());
     assert_eq!(part.checksum_crc32(), Some("NhCmhg=="));
-    let without = CompletedPart::builder()
-        .part_number(1)
-        .e_tag(part.e_tag().unwrap())
-        .build();
+    let without = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap()).build();
     let complete = upload.complete(&[&without]).send().await;
     assert_eq!(code(complete), "InvalidRequest");
     let done = upload.complete(&[&part]).send().await.unwrap();
@@ -401,13 +376,8 @@ async fn composite_checksum_needs_the_checksum_of_each_part() {
 async fn parts_are_received_in_parallel() {
     let cloud = Cloud::start().await;
     let upload = Upload::create(&cloud).await;
-    let contents: Vec<_> = (0..8)
-        .map(|n| bytes(n, MIN_PART_BYTES + usize::from(n)))
-        .collect();
-    let parts = contents
-        .iter()
-        .zip(1..)
-        .map(|(content, number)| upload.part(number, content));
+    let contents: Vec<_> = (0..8).map(|n| bytes(n, MIN_PART_BYTES + usize::from(n))).collect();
+    let parts = contents.iter().zip(1..).map(|(content, number)| upload.part(number, content));
     let parts = futures_util::future::join_all(parts).await;
     let parts: Vec<_> = parts.iter().collect();
     let checksum = crc64(&contents.concat());

@@ -28,10 +28,7 @@ impl Bucket {
     pub(crate) async fn create(s3: &Client) -> Self {
         let name = fresh("bucket");
         s3.create_bucket().bucket(&name).send().await.unwrap();
-        Self {
-            s3: s3.clone(),
-            name,
-        }
+        Self { s3: s3.clone(), name }
     }
 
     pub(crate) fn put_object(&self, key: &str) -> PutObjectFluentBuilder {
@@ -79,10 +76,7 @@ async fn absent_buckets_and_objects_are_reported() {
     bucket.delete("k").await;
     bucket.put_object("empty").send().await.unwrap();
     assert_eq!(bucket.read("empty").await, b"");
-    let absent = Bucket {
-        name: fresh("absent"),
-        ..bucket
-    };
+    let absent = Bucket { name: fresh("absent"), ..bucket };
     assert_eq!(code(absent.get_object("k").send().await), "NoSuchBucket");
     assert_eq!(code(absent.put_object("k").send().await), "NoSuchBucket");
 }
@@ -175,10 +169,7 @@ async fn wrong_checksum_stores_nothing() {
     let md5 = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (put, expected) in [
         (put("hello").checksum_crc32("AAAAAA=="), "BadDigest"),
-        (
-            put("hello").checksum_crc64_nvme("AAAAAAAAAAA="),
-            "BadDigest",
-        ),
+        (put("hello").checksum_crc64_nvme("AAAAAAAAAAA="), "BadDigest"),
         (put("hello").checksum_crc32("AAAA"), "InvalidRequest"),
         (put("hello").content_md5(md5), "BadDigest"),
         (put("hello").content_md5("nonsense"), "InvalidDigest"),
@@ -209,16 +200,8 @@ async fn checksum_of_each_algorithm_is_stored_and_shown() {
         let head = head.checksum_mode(ChecksumMode::Enabled);
         let head = head.send().await.unwrap();
         assert_eq!(head.checksum_type(), Some(&ChecksumType::FullObject));
-        let stored = [
-            head.checksum_crc32(),
-            head.checksum_crc32_c(),
-            head.checksum_crc64_nvme(),
-        ];
-        let sent = [
-            put.checksum_crc32(),
-            put.checksum_crc32_c(),
-            put.checksum_crc64_nvme(),
-        ];
+        let stored = [head.checksum_crc32(), head.checksum_crc32_c(), head.checksum_crc64_nvme()];
+        let sent = [put.checksum_crc32(), put.checksum_crc32_c(), put.checksum_crc64_nvme()];
         assert_eq!(stored, sent);
         for (other, checksum) in stored.iter().enumerate() {
             assert_eq!(checksum.is_some(), other == index);
@@ -231,9 +214,8 @@ async fn checksum_of_each_algorithm_is_stored_and_shown() {
 #[tokio::test]
 async fn crc64nvme_is_computed_without_client_checksum() {
     let cloud = Cloud::start().await;
-    let config = cloud
-        .s3_config()
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+    let config =
+        cloud.s3_config().request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
     let bucket = Bucket::create(&Client::from_conf(config.build())).await;
     bucket.put("k", "123456789").await;
     let head = bucket.head_object("k").checksum_mode(ChecksumMode::Enabled);
@@ -250,21 +232,15 @@ async fn lists_are_sorted_and_paged() {
     for key in keys.iter().rev() {
         bucket.put(key, "xy").await;
     }
-    for (prefix, expected) in [
-        ("", keys.as_slice()),
-        ("b/", &["b/1", "b/2"]),
-        ("b", &["b/1", "b/2", "b0"]),
-        ("x", &[]),
-    ] {
+    for (prefix, expected) in
+        [("", keys.as_slice()), ("b/", &["b/1", "b/2"]), ("b", &["b/1", "b/2", "b0"]), ("x", &[])]
+    {
         for limit in 1..8 {
             let mut token = None;
             let mut seen = Vec::new();
             loop {
                 let list = bucket.s3.list_objects_v2().bucket(&bucket.name);
-                let page = list
-                    .prefix(prefix)
-                    .max_keys(limit)
-                    .set_continuation_token(token);
+                let page = list.prefix(prefix).max_keys(limit).set_continuation_token(token);
                 let page = page.send().await.unwrap();
                 let count = i32::try_from(page.contents().len()).unwrap();
                 assert!(count <= limit);
@@ -423,10 +399,8 @@ async fn truncated_body_stores_nothing() {
     let (_cloud, bucket) = start().await;
     let expiry = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let url = bucket.put_object("k").presigned(expiry).await.unwrap();
-    let chunks = [
-        Ok(vec![1; 600_000]),
-        Err(std::io::Error::other("connection to the source lost")),
-    ];
+    let chunks =
+        [Ok(vec![1; 600_000]), Err(std::io::Error::other("connection to the source lost"))];
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     let put = reqwest::Client::new().put(url.uri());
     let put = put.header("content-length", "2000000").body(body);

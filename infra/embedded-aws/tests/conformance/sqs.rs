@@ -149,10 +149,7 @@ async fn batch_entries_have_results_of_their_own() {
     bodies.sort_unstable();
     assert_eq!(bodies, ["a", "b", "c"]);
     let duplicate = code(batch(&["x", "x"]).await);
-    assert!(
-        duplicate.contains("BatchEntryIdsNotDistinct"),
-        "{duplicate}"
-    );
+    assert!(duplicate.contains("BatchEntryIdsNotDistinct"), "{duplicate}");
 }
 
 #[tokio::test]

@@ -31,12 +31,7 @@ async fn pair(sqs: &Client) -> Pair {
         (QueueAttributeName::RedrivePolicy, policy.as_str()),
     ];
     let queue = queue(sqs, &attributes).await;
-    Pair {
-        queue_arn: arn(sqs, &queue).await,
-        queue,
-        dead,
-        dead_arn,
-    }
+    Pair { queue_arn: arn(sqs, &queue).await, queue, dead, dead_arn }
 }
 
 /// Sends messages `0`, `1`, … and receives them until SQS has moved them to the dead-letter queue.
@@ -164,10 +159,7 @@ async fn one_task_runs_at_a_time_and_can_be_cancelled() {
     assert!(visible(&sqs, &pair.dead).await >= 1);
 
     start().send().await.unwrap();
-    assert_eq!(
-        ended(&sqs, &pair.dead_arn).await.status(),
-        Some("COMPLETED")
-    );
+    assert_eq!(ended(&sqs, &pair.dead_arn).await.status(), Some("COMPLETED"));
     assert_eq!(visible(&sqs, &pair.queue).await, 3);
     let list = sqs.list_message_move_tasks().source_arn(&pair.dead_arn);
     let listed = list.max_results(10).send().await.unwrap();
@@ -184,12 +176,7 @@ async fn invalid_calls_are_rejected() {
     let same = Some(pair.dead_arn.as_str());
     for (source, destination, rate, expected) in [
         (&absent, None, None, "ResourceNotFoundException"),
-        (
-            &pair.dead_arn,
-            Some(absent.as_str()),
-            None,
-            "ResourceNotFoundException",
-        ),
+        (&pair.dead_arn, Some(absent.as_str()), None, "ResourceNotFoundException"),
         (&pair.dead_arn, same, None, "InvalidParameterValue"),
         (&pair.dead_arn, None, Some(501), "InvalidParameterValue"),
         // Not a dead-letter queue.
@@ -199,11 +186,7 @@ async fn invalid_calls_are_rejected() {
         let start = start
             .set_destination_arn(destination.map(str::to_owned))
             .set_max_number_of_messages_per_second(rate);
-        assert_eq!(
-            code(start.send().await),
-            expected,
-            "{source} {destination:?} {rate:?}"
-        );
+        assert_eq!(code(start.send().await), expected, "{source} {destination:?} {rate:?}");
     }
     for (source, max_results, expected) in [
         (&absent, 1, "ResourceNotFoundException"),
@@ -217,8 +200,6 @@ async fn invalid_calls_are_rejected() {
     assert_eq!(code(cancel.send().await), "InvalidParameterValue");
     // A well-formed handle of a task that never was: {"taskId":"1","sourceArn":"<dead-letter queue>"}.
     let json = format!(r#"{{"taskId":"1","sourceArn":"{}"}}"#, pair.dead_arn);
-    let cancel = sqs
-        .cancel_message_move_task()
-        .task_handle(STANDARD.encode(json));
+    let cancel = sqs.cancel_message_move_task().task_handle(STANDARD.encode(json));
     assert_eq!(code(cancel.send().await), "ResourceNotFoundException");
 }

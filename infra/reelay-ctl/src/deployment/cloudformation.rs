@@ -25,14 +25,9 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
     }
     let description = describe(&Client::new(&sdk), name).await?;
     // `Environment` builds clients for these endpoints.
-    let variables: HashMap<String, String> = std::env::vars()
-        .filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"))
-        .collect();
-    let environment = Environment {
-        variables: Variables::default(),
-        sdk,
-        clock: Clock::default(),
-    };
+    let variables: HashMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL")).collect();
+    let environment = Environment { variables: Variables::default(), sdk, clock: Clock::default() };
     let mut suffix = String::new();
     if let Some(profile) = &target.profile {
         suffix += &format!(" --profile {profile}");
@@ -40,10 +35,7 @@ pub(super) async fn find(name: &str, target: &Target) -> anyhow::Result<Deployme
     if let Some(region) = &target.region {
         suffix += &format!(" --region {region}");
     }
-    let command_line = CommandLine {
-        suffix,
-        ..CommandLine::default()
-    };
+    let command_line = CommandLine { suffix, ..CommandLine::default() };
     Deployment::new(
         name.to_owned(),
         false,
@@ -86,12 +78,7 @@ async fn describe(client: &Client, name: &str) -> anyhow::Result<Description> {
 }
 
 async fn resources(client: &Client, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut pages = client
-        .list_stack_resources()
-        .stack_name(name)
-        .into_paginator()
-        .items()
-        .send();
+    let mut pages = client.list_stack_resources().stack_name(name).into_paginator().items().send();
     let mut resources = BTreeMap::new();
     while let Some(resource) = pages.next().await {
         let resource = resource

@@ -87,11 +87,7 @@ pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deploymen
         ]
         .into(),
     };
-    let environment = Environment {
-        variables: Variables::default(),
-        sdk,
-        clock: Clock::default(),
-    };
+    let environment = Environment { variables: Variables::default(), sdk, clock: Clock::default() };
     Deployment::new(
         url.as_str().trim_end_matches('/').to_owned(),
         true,

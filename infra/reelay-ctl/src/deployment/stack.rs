@@ -110,10 +110,7 @@ impl Deployment {
 
     /// Returns a parameter of the stack, or an empty string if it does not exist.
     pub(crate) fn parameter(&self, name: &str) -> &str {
-        self.description
-            .parameters
-            .get(name)
-            .map_or("", String::as_str)
+        self.description.parameters.get(name).map_or("", String::as_str)
     }
 
     /// Returns the physical id of a resource.
@@ -136,9 +133,7 @@ impl Deployment {
     /// Returns the URL of an output, moved below `--api-url` if that is set.
     pub(crate) fn endpoint(&self, output: &str) -> anyhow::Result<Url> {
         let text = self.output(output)?;
-        let url: Url = text
-            .parse()
-            .with_context(|| format!("the output {output} is not a URL"))?;
+        let url: Url = text.parse().with_context(|| format!("the output {output} is not a URL"))?;
         Ok(match &self.api_url {
             None => url,
             Some(base) => {
@@ -154,18 +149,12 @@ impl Deployment {
     pub(crate) fn queue(&self, name: QueueName) -> anyhow::Result<Queue> {
         let (name, queue, dlq, consumer) = match name {
             QueueName::Events => ("events", "EventsQueue", "EventsDlq", "event-processor"),
-            QueueName::Downloads => (
-                "downloads",
-                "DownloadsQueue",
-                "DownloadsDlq",
-                "recording-downloader",
-            ),
-            QueueName::Notifications => (
-                "notifications",
-                "NotificationsQueue",
-                "NotificationsDlq",
-                "notifier",
-            ),
+            QueueName::Downloads => {
+                ("downloads", "DownloadsQueue", "DownloadsDlq", "recording-downloader")
+            }
+            QueueName::Notifications => {
+                ("notifications", "NotificationsQueue", "NotificationsDlq", "notifier")
+            }
             QueueName::Jobs => ("jobs", "JobsQueue", "JobsDlq", "reconciler"),
         };
         Ok(Queue {
@@ -178,15 +167,9 @@ impl Deployment {
 
     /// Formats an `aws` command for this deployment's account and region.
     pub(crate) fn aws_command(&self, service: &str, arguments: &str) -> String {
-        let CommandLine {
-            prefix,
-            suffix,
-            endpoints,
-        } = &self.command_line;
-        let endpoint = endpoints
-            .get(service)
-            .map(|url| format!(" --endpoint-url {url}"))
-            .unwrap_or_default();
+        let CommandLine { prefix, suffix, endpoints } = &self.command_line;
+        let endpoint =
+            endpoints.get(service).map(|url| format!(" --endpoint-url {url}")).unwrap_or_default();
         format!("{prefix}aws {service} {arguments}{suffix}{endpoint}")
     }
 
@@ -215,10 +198,7 @@ impl Deployment {
         if self.is_dev {
             format!("reelay --dev {} {arguments}", self.name)
         } else {
-            format!(
-                "reelay --stack {}{} {arguments}",
-                self.name, self.command_line.suffix
-            )
+            format!("reelay --stack {}{} {arguments}", self.name, self.command_line.suffix)
         }
     }
 }
@@ -236,9 +216,7 @@ pub(super) fn http_client(api_url: Option<&Url>) -> anyhow::Result<reqwest::Clie
     {
         // RFC 6761 makes it loopback, but not every resolver knows it.
         let port = url.port_or_known_default().unwrap_or(80);
-        builder = builder
-            .no_proxy()
-            .resolve(name, ([127, 0, 0, 1], port).into());
+        builder = builder.no_proxy().resolve(name, ([127, 0, 0, 1], port).into());
     }
     builder.build().context("failed to build the HTTP client")
 }
@@ -246,8 +224,6 @@ pub(super) fn http_client(api_url: Option<&Url>) -> anyhow::Result<reqwest::Clie
 /// Builds the HTTP client of the AWS SDK. It also supports plain HTTP, for emulators.
 pub(super) fn sdk_http_client() -> aws_sdk_sqs::config::SharedHttpClient {
     Builder::new()
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::AwsLc,
-        ))
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
         .build_https()
 }

@@ -154,10 +154,7 @@ async fn unsigned_event(
 }
 
 fn read_logs(deployment: &Deployment) -> String {
-    format!(
-        "read the logs: {}",
-        deployment.logs_command("webhook", None)
-    )
+    format!("read the logs: {}", deployment.logs_command("webhook", None))
 }
 
 /// Explains why a correctly signed request was rejected.
@@ -196,38 +193,28 @@ async fn validation(deployment: &Deployment, secret: &SecretString) -> anyhow::R
         "event": "endpoint.url_validation", "event_ts": now, "payload": {"plainToken": plain_token},
     });
     let expected = json!(endpoint_validation::respond(secret, &plain_token));
-    Ok(
-        match post(deployment, "WebhookUrl", &body, Some(secret)).await? {
-            Ok(response) if response.status == 200 => {
-                let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
-                if body == expected {
-                    Finding::ok(
-                        CHECK,
-                        "the endpoint validation request gets the correct response",
-                    )
-                } else {
-                    Finding::fail(
-                        CHECK,
-                        "the endpoint validation request gets a wrong token",
-                        "Zoom rejects the endpoint and disables the subscription.",
-                        read_logs(deployment),
-                    )
-                }
+    Ok(match post(deployment, "WebhookUrl", &body, Some(secret)).await? {
+        Ok(response) if response.status == 200 => {
+            let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+            if body == expected {
+                Finding::ok(CHECK, "the endpoint validation request gets the correct response")
+            } else {
+                Finding::fail(
+                    CHECK,
+                    "the endpoint validation request gets a wrong token",
+                    "Zoom rejects the endpoint and disables the subscription.",
+                    read_logs(deployment),
+                )
             }
-            Ok(response) => rejected(
-                deployment,
-                CHECK,
-                "the endpoint validation request",
-                &response,
-            ),
-            Err(reason) => Finding::fail(
-                CHECK,
-                format!("the endpoint validation request failed: {reason}"),
-                "Zoom rejects the endpoint and disables the subscription.",
-                "fix api.health first.",
-            ),
-        },
-    )
+        }
+        Ok(response) => rejected(deployment, CHECK, "the endpoint validation request", &response),
+        Err(reason) => Finding::fail(
+            CHECK,
+            format!("the endpoint validation request failed: {reason}"),
+            "Zoom rejects the endpoint and disables the subscription.",
+            "fix api.health first.",
+        ),
+    })
 }
 
 async fn signed_event(
@@ -237,18 +224,16 @@ async fn signed_event(
     secret: &SecretString,
 ) -> anyhow::Result<Finding> {
     let check = format!("{name}.signed");
-    Ok(
-        match post(deployment, output, &ignored_event(deployment), Some(secret)).await? {
-            Ok(Response { status: 200, .. }) => {
-                Finding::ok(check, "a signed event is accepted with 200")
-            }
-            Ok(response) => rejected(deployment, &check, "a signed event", &response),
-            Err(reason) => Finding::fail(
-                check,
-                format!("POST {}: {reason}", deployment.output(output)?),
-                "Reelay receives no events from Zoom.",
-                "fix api.health first.",
-            ),
-        },
-    )
+    Ok(match post(deployment, output, &ignored_event(deployment), Some(secret)).await? {
+        Ok(Response { status: 200, .. }) => {
+            Finding::ok(check, "a signed event is accepted with 200")
+        }
+        Ok(response) => rejected(deployment, &check, "a signed event", &response),
+        Err(reason) => Finding::fail(
+            check,
+            format!("POST {}: {reason}", deployment.output(output)?),
+            "Reelay receives no events from Zoom.",
+            "fix api.health first.",
+        ),
+    })
 }

@@ -67,44 +67,26 @@ async fn redirect(
         }
     };
     let mut url = deployment.endpoint("ConnectUrl")?;
-    url.query_pairs_mut()
-        .append_pair("token", token.expose_secret());
+    url.query_pairs_mut().append_pair("token", token.expose_secret());
     let response = match deployment.http.get(url).send().await {
         Ok(response) => response,
         Err(error) => {
             let finding = Finding::fail(
                 CHECK,
-                format!(
-                    "GET {}: {}",
-                    deployment.output("ConnectUrl")?,
-                    connection_failure(&error)
-                ),
+                format!("GET {}: {}", deployment.output("ConnectUrl")?, connection_failure(&error)),
                 "users cannot connect.",
                 "fix api.health first.",
             );
             return Ok((finding, None));
         }
     };
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let (Some(location), 302) = (header(LOCATION.as_str()), response.status().as_u16()) else {
         let code = header("x-reelay-error").unwrap_or("no error code");
-        return Ok((
-            not_redirected(deployment, response.status().as_u16(), code),
-            None,
-        ));
+        return Ok((not_redirected(deployment, response.status().as_u16(), code), None));
     };
-    let result = check_redirect(
-        deployment,
-        registration,
-        zoom,
-        location,
-        header(SET_COOKIE.as_str()),
-    );
+    let result =
+        check_redirect(deployment, registration, zoom, location, header(SET_COOKIE.as_str()));
     let authorize = Url::parse(location).ok();
     Ok(match result {
         Ok(()) => (
@@ -151,12 +133,7 @@ fn check_redirect(
     cookie: Option<&str>,
 ) -> Result<(), Box<Finding>> {
     let fail = |observed: String, impact: &str, fix: String| {
-        Err(Box::new(Finding::fail(
-            "connect.redirect",
-            observed,
-            impact,
-            fix,
-        )))
+        Err(Box::new(Finding::fail("connect.redirect", observed, impact, fix)))
     };
     let base = deployment.parameter("ZoomOAuthUrl").trim_end_matches('/');
     let Some(query) = location.strip_prefix(&format!("{base}/oauth/authorize?")) else {
@@ -245,10 +222,7 @@ async fn consent_page(
     let page = String::from_utf8_lossy(&page);
     let number = error_number(&page);
     if status < 400 && number.is_none() {
-        return Finding::ok(
-            CHECK,
-            format!("Zoom accepts the request (response {status})"),
-        );
+        return Finding::ok(CHECK, format!("Zoom accepts the request (response {status})"));
     }
     let number = number.map_or_else(String::new, |number| format!(", error {number}"));
     Finding::fail(
@@ -278,10 +252,8 @@ async fn client_credentials(
     zoom: &ZoomApp,
 ) -> anyhow::Result<Finding> {
     const CHECK: &str = "zoom.client";
-    let endpoints = Endpoints::parse(
-        deployment.parameter("ZoomOAuthUrl"),
-        deployment.parameter("ZoomApiUrl"),
-    )?;
+    let endpoints =
+        Endpoints::parse(deployment.parameter("ZoomOAuthUrl"), deployment.parameter("ZoomApiUrl"))?;
     let client = ZoomClient::new(endpoints, Timeouts::default())?;
     let credentials = ClientCredentials {
         client_id: zoom.client_id.clone(),
@@ -290,12 +262,7 @@ async fn client_credentials(
     let invalid_code = SecretString::from(TEST_USER);
     let verifier = SecretString::from("0".repeat(43));
     let response = client
-        .exchange_code(
-            &credentials,
-            &invalid_code,
-            &verifier,
-            &registration.redirect_url,
-        )
+        .exchange_code(&credentials, &invalid_code, &verifier, &registration.redirect_url)
         .await;
     let id = deployment.resource("ZoomSecret")?;
     let not_checked = |reason: String| {
@@ -337,10 +304,7 @@ mod tests {
 
     #[test]
     fn error_number_is_found_in_error_page() {
-        assert_eq!(
-            error_number("<h1>Invalid redirect (4,709)</h1>"),
-            Some("4,709")
-        );
+        assert_eq!(error_number("<h1>Invalid redirect (4,709)</h1>"), Some("4,709"));
         for page in ["", "fine", "costs (4,7", "a (4,7xy) b", "(4,70é)"] {
             assert_eq!(error_number(page), None, "{page}");
         }

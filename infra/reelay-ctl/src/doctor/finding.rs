@@ -60,10 +60,7 @@ impl Finding {
         impact: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self {
-            status: Status::Fail,
-            ..Self::warn(check, observed, impact, fix)
-        }
+        Self { status: Status::Fail, ..Self::warn(check, observed, impact, fix) }
     }
 
     /// The check could not run because AWS rejected its request.

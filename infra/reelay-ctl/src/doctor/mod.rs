@@ -40,10 +40,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> anyhow::Result<Outcome> {
     let registration = Registration::of(deployment)?;
-    let mut report = Report {
-        output,
-        counts: [0; 3],
-    };
+    let mut report = Report { output, counts: [0; 3] };
     let (findings, zoom) = secrets::check(deployment).await?;
     report.add(findings);
     report.add(api::check(deployment, zoom.as_ref()).await?);
@@ -63,8 +60,6 @@ pub(crate) async fn run(
         registration.deauthorize_url,
         deployment.reelay_command("manifest"),
     ));
-    output.line(&format!(
-        "\n{ok} ok, {warnings} warnings, {failures} failed"
-    ));
+    output.line(&format!("\n{ok} ok, {warnings} warnings, {failures} failed"));
     Ok(Outcome::from_success(failures == 0))
 }

@@ -54,11 +54,7 @@ async fn dead_letters(
     };
     Ok(Finding::fail(
         check,
-        format!(
-            "{}{}; {waiting}",
-            plural(dead, "dead letter"),
-            age.unwrap_or_default()
-        ),
+        format!("{}{}; {waiting}", plural(dead, "dead letter"), age.unwrap_or_default()),
         format!("{impact} SQS deletes dead letters 14 days after they were first sent."),
         format!(
             "find the cause: {}\nfix it, then move the messages back: {}",

@@ -42,11 +42,7 @@ pub(super) async fn check(
         ("secret.app", "APP_SECRET", "AppSecret"),
         ("secret.state_key", "STATE_KEY", "StateKey"),
         ("secret.queue_key", "QUEUE_KEY", "QueueKey"),
-        (
-            "secret.notification",
-            "NOTIFICATION_SECRET",
-            "NotificationSecret",
-        ),
+        ("secret.notification", "NOTIFICATION_SECRET", "NotificationSecret"),
     ] {
         findings.push(match read(deployment, variable, logical).await? {
             Ok(value) => check_generated(deployment, check, logical, &value)?,
@@ -65,9 +61,7 @@ async fn read(
     deployment.resource(logical)?;
     let secret = Secret::from_env(&deployment.environment, variable)?;
     let versions = secret.versions().await;
-    Ok(versions
-        .map(|versions| versions.current)
-        .map_err(|error| error.to_string()))
+    Ok(versions.map(|versions| versions.current).map_err(|error| error.to_string()))
 }
 
 fn unreadable(
@@ -83,14 +77,8 @@ fn unreadable(
         "your AWS identity lacks access, or the secret was deleted. Without it the functions fail.",
         format!(
             "check whether it exists: {}\nif it is scheduled for deletion: {}",
-            deployment.aws_command(
-                "secretsmanager",
-                &format!("describe-secret --secret-id {id}")
-            ),
-            deployment.aws_command(
-                "secretsmanager",
-                &format!("restore-secret --secret-id {id}")
-            ),
+            deployment.aws_command("secretsmanager", &format!("describe-secret --secret-id {id}")),
+            deployment.aws_command("secretsmanager", &format!("restore-secret --secret-id {id}")),
         ),
     ))
 }
@@ -139,9 +127,7 @@ fn check_zoom(
         return Ok(None);
     }
     let malformed = fields_where(|value| {
-        value
-            .bytes()
-            .any(|byte| !byte.is_ascii_graphic() || b"\"'<>".contains(&byte))
+        value.bytes().any(|byte| !byte.is_ascii_graphic() || b"\"'<>".contains(&byte))
             || value.contains("…")
     });
     if !malformed.is_empty() {
@@ -158,10 +144,8 @@ fn check_zoom(
         ));
         return Ok(None);
     }
-    findings.push(Finding::ok(
-        "secret.zoom",
-        "client id, client secret and webhook secret are set",
-    ));
+    findings
+        .push(Finding::ok("secret.zoom", "client id, client secret and webhook secret are set"));
     Ok(Some(ZoomApp {
         client_id: stored.client_id,
         client_secret: stored.client_secret.into(),
@@ -209,10 +193,7 @@ fn check_generated(
     let is_generated =
         length == GENERATED_LENGTH && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_generated {
-        return Ok(Finding::ok(
-            check,
-            format!("{logical} has {length} letters and digits"),
-        ));
+        return Ok(Finding::ok(check, format!("{logical} has {length} letters and digits")));
     }
     Ok(Finding::warn(
         check,

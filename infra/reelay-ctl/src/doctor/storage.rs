@@ -7,12 +7,8 @@ use super::finding::Finding;
 use crate::deployment::Deployment;
 
 /// Settings of a public access block.
-const PUBLIC_ACCESS_SETTINGS: [&str; 4] = [
-    "BlockPublicAcls",
-    "IgnorePublicAcls",
-    "BlockPublicPolicy",
-    "RestrictPublicBuckets",
-];
+const PUBLIC_ACCESS_SETTINGS: [&str; 4] =
+    ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
 
 pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();

@@ -78,9 +78,7 @@ fn confirm(user: &AppUserId, output: &Output) -> anyhow::Result<()> {
         )
         .into());
     }
-    output.note(&format!(
-        "\nThis cannot be undone. Type {user} to continue:"
-    ));
+    output.note(&format!("\nThis cannot be undone. Type {user} to continue:"));
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
     if line.trim() != user.as_str() {
@@ -93,9 +91,7 @@ impl Eraser<'_> {
     async fn erase(&self, user: &AppUserId, plan: &Plan) -> anyhow::Result<Receipt> {
         let started_at = self.now();
         for holding in &plan.to_erase {
-            self.links
-                .add_pending_erasure(user, &holding.erasure)
-                .await?;
+            self.links.add_pending_erasure(user, &holding.erasure).await?;
         }
         self.delete_links(user, &plan.links).await?;
         let mut receipt = Receipt::new(user, plan, started_at);
@@ -107,9 +103,7 @@ impl Eraser<'_> {
             } else {
                 self.erase_recordings(holding, &mut receipt).await?;
             }
-            self.links
-                .remove_pending_erasure(user, &holding.erasure)
-                .await?;
+            self.links.remove_pending_erasure(user, &holding.erasure).await?;
         }
         self.remove_pending(user, &plan.to_keep).await?;
         receipt.ended_at = self.now();
@@ -120,9 +114,7 @@ impl Eraser<'_> {
     /// Removes pending erasures of recordings that other users' links now cover.
     async fn remove_pending(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
         for holding in kept {
-            self.links
-                .remove_pending_erasure(user, &holding.erasure)
-                .await?;
+            self.links.remove_pending_erasure(user, &holding.erasure).await?;
         }
         Ok(())
     }
@@ -176,10 +168,7 @@ impl Eraser<'_> {
         for _ in 0..MAX_PASSES {
             let held = self.recordings.inventory(zoom_user).await?;
             leased_until = leased_until.max(held.leased_until);
-            let rows = self
-                .recordings
-                .erase(zoom_user, |rows| bar.inc(rows as u64))
-                .await?;
+            let rows = self.recordings.erase(zoom_user, |rows| bar.inc(rows as u64)).await?;
             receipt.uploads += self.objects.abort_uploads(zoom_user).await?;
             let (objects, bytes) = self.objects.erase(zoom_user).await?;
             receipt.objects += objects;

@@ -65,10 +65,8 @@ impl Objects {
                 ));
             }
             objects += listed.len();
-            bytes += listed
-                .iter()
-                .filter_map(|object| u64::try_from(object.size?).ok())
-                .sum::<u64>();
+            bytes +=
+                listed.iter().filter_map(|object| u64::try_from(object.size?).ok()).sum::<u64>();
         }
     }
 
@@ -101,9 +99,7 @@ impl Objects {
                     Ok(_) => aborted += 1,
                     // The downloader has completed or aborted it meanwhile.
                     Err(error)
-                        if error
-                            .as_service_error()
-                            .is_some_and(|e| e.is_no_such_upload()) => {}
+                        if error.as_service_error().is_some_and(|e| e.is_no_such_upload()) => {}
                     Err(error) => bail!(AwsError::from_sdk("AbortMultipartUpload", &error)),
                 }
             }

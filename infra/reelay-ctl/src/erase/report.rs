@@ -17,18 +17,10 @@ pub(super) fn describe_plan(user: &AppUserId, plan: &Plan) -> String {
             plural(plan.links.len() as u64, "link")
         ),
     ];
-    lines.extend(
-        plan.to_erase
-            .iter()
-            .map(|holding| format!("  {}", describe(holding))),
-    );
+    lines.extend(plan.to_erase.iter().map(|holding| format!("  {}", describe(holding))));
     if !plan.to_keep.is_empty() {
         lines.push("The following data will be kept, because other app users are linked to the same Zoom user:".to_owned());
-        lines.extend(
-            plan.to_keep
-                .iter()
-                .map(|holding| format!("  {}", describe(holding))),
-        );
+        lines.extend(plan.to_keep.iter().map(|holding| format!("  {}", describe(holding))));
     }
     lines.join("\n")
 }
@@ -97,17 +89,9 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "Erased data of {}, {} to {}:",
-            self.user, self.begun_at, self.ended_at
-        )?;
+        writeln!(f, "Erased data of {}, {} to {}:", self.user, self.begun_at, self.ended_at)?;
         writeln!(f, "  links         {}", self.links)?;
-        let Grants {
-            ended,
-            being_revoked,
-            kept_for_others,
-        } = self.grants;
+        let Grants { ended, being_revoked, kept_for_others } = self.grants;
         writeln!(
             f,
             "  grants        {ended} ended, {being_revoked} being revoked, {kept_for_others} kept for other users"
@@ -115,11 +99,7 @@ impl fmt::Display for Receipt {
         writeln!(f, "  recordings    {}", self.recordings)?;
         writeln!(f, "  objects       {} ({})", self.objects, size(self.bytes))?;
         writeln!(f, "  open uploads  {}", self.uploads)?;
-        writeln!(
-            f,
-            "  kept          {}",
-            plural(self.kept as u64, "recording")
-        )?;
+        writeln!(f, "  kept          {}", plural(self.kept as u64, "recording"))?;
         write!(
             f,
             "Logs are deleted after 30 days, point-in-time backups of the tables after 35 days."

@@ -135,10 +135,7 @@ async fn describe(
         "downloads" => match serde_json::from_str::<DownloadMessage>(body) {
             Ok(download) => {
                 reason = failure_reason(recordings, &download).await?;
-                Ok(format!(
-                    "file {} of recording {}",
-                    download.file_id, download.recording_id
-                ))
+                Ok(format!("file {} of recording {}", download.file_id, download.recording_id))
             }
             Err(error) => Err(error),
         },
@@ -164,19 +161,15 @@ async fn failure_reason(
     recordings: &RecordingTable,
     download: &DownloadMessage,
 ) -> Result<Option<String>, AwsError> {
-    let recording = recordings
-        .load(&download.zoom_user, &download.recording_id)
-        .await?;
+    let recording = recordings.load(&download.zoom_user, &download.recording_id).await?;
     let Some(recording) = recording else {
         return Ok(Some("the recording was deleted".to_owned()));
     };
     let mut files = recording.files.into_iter();
-    Ok(
-        match files.find(|file| file.metadata.id == download.file_id) {
-            None => Some("the file was deleted".to_owned()),
-            Some(file) => file.reason,
-        },
-    )
+    Ok(match files.find(|file| file.metadata.id == download.file_id) {
+        None => Some("the file was deleted".to_owned()),
+        Some(file) => file.reason,
+    })
 }
 
 fn describe_event(message: &EventMessage) -> String {
@@ -188,9 +181,7 @@ fn describe_event(message: &EventMessage) -> String {
                 "{} of {} / {}",
                 text("/event").unwrap_or("event"),
                 text("/payload/account_id").unwrap_or("?"),
-                text("/payload/object/host_id")
-                    .or_else(|| text("/payload/user_id"))
-                    .unwrap_or("?")
+                text("/payload/object/host_id").or_else(|| text("/payload/user_id")).unwrap_or("?")
             )
         }
     }
@@ -208,10 +199,8 @@ fn describe_job(job: &Job) -> String {
         Job::FinishConnect { .. } => "finish an interrupted authorization".to_owned(),
         Job::MaintainGrant { zoom_user } => of("maintain the grant of", zoom_user),
         Job::RunMaintenance => "run maintenance".to_owned(),
-        Job::Backfill {
-            zoom_user,
-            from,
-            to,
-        } => of(&format!("backfill {from} to {to} of"), zoom_user),
+        Job::Backfill { zoom_user, from, to } => {
+            of(&format!("backfill {from} to {to} of"), zoom_user)
+        }
     }
 }

@@ -37,10 +37,8 @@ pub(crate) async fn run(
         Some(name) => vec![name],
         None => QueueName::value_variants().to_vec(),
     };
-    let queues = names
-        .into_iter()
-        .map(|name| deployment.queue(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let queues =
+        names.into_iter().map(|name| deployment.queue(name)).collect::<Result<Vec<_>, _>>()?;
     if arguments.list {
         return dead_letters::list(deployment, &queues, output).await;
     }
@@ -62,9 +60,7 @@ pub(crate) async fn run(
         redrives.push(redrive);
     }
     output.json(&json!({"queues": redrives}));
-    Ok(Outcome::from_success(
-        redrives.iter().all(|redrive| redrive.problem.is_none()),
-    ))
+    Ok(Outcome::from_success(redrives.iter().all(|redrive| redrive.problem.is_none())))
 }
 
 async fn redrive(client: &Client, queue: &Queue, output: &Output) -> anyhow::Result<Redrive> {

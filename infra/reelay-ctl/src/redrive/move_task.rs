@@ -11,10 +11,8 @@ use reelay_runtime::AwsError;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Error codes of `StartMessageMoveTask` when a task is already running: AWS's, and the embedded engine's.
-const ALREADY_RUNNING: [&str; 2] = [
-    "AWS.SimpleQueueService.UnsupportedOperation",
-    "InvalidParameterValue",
-];
+const ALREADY_RUNNING: [&str; 2] =
+    ["AWS.SimpleQueueService.UnsupportedOperation", "InvalidParameterValue"];
 
 /// Result of a finished task.
 #[derive(Debug)]
@@ -35,11 +33,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<TaskResult> {
     let arn = queue_arn(client, dlq_url).await?;
     // Without a destination SQS moves each message to its source queue.
-    let started = client
-        .start_message_move_task()
-        .source_arn(&arn)
-        .send()
-        .await;
+    let started = client.start_message_move_task().source_arn(&arn).send().await;
     if let Err(error) = started {
         let error = AwsError::from_sdk("StartMessageMoveTask", &error);
         let is_running = ALREADY_RUNNING.contains(&error.code())
@@ -64,10 +58,7 @@ pub(super) async fn run(
             Some("COMPLETED") => None,
             _ => Some(task.failure_reason().unwrap_or("the task was cancelled")),
         };
-        return Ok(TaskResult {
-            moved,
-            problem: problem.map(str::to_owned),
-        });
+        return Ok(TaskResult { moved, problem: problem.map(str::to_owned) });
     }
 }
 

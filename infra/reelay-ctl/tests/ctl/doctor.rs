@@ -31,9 +31,7 @@ fn check(output: &Run, name: &str) -> Value {
 
 /// Returns the text of a finding.
 fn text_of(finding: &Value) -> String {
-    ["observed", "impact", "fix"]
-        .map(|field| finding[field].as_str().unwrap_or_default())
-        .join(" ")
+    ["observed", "impact", "fix"].map(|field| finding[field].as_str().unwrap_or_default()).join(" ")
 }
 
 /// Asserts that a check fails with these texts, in JSON and as text.
@@ -64,9 +62,7 @@ async fn assert_warns(system: &System, arguments: &str, name: &str, expected: &[
 
 async fn put(system: &System, logical: &str, value: &str) {
     let secrets = system.sdk().secretsmanager();
-    let put = secrets
-        .put_secret_value()
-        .secret_id(physical(system, logical));
+    let put = secrets.put_secret_value().secret_id(physical(system, logical));
     put.secret_string(value).send().await.unwrap();
 }
 
@@ -76,25 +72,15 @@ async fn healthy_system_passes_all_checks() {
     system.link("alice", ADA).await;
     let output = run::on(&system, "doctor --user alice").await;
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(
-        output.out.contains("24 ok, 0 warnings, 0 failed"),
-        "{}",
-        output.out
-    );
+    assert!(output.out.contains("24 ok, 0 warnings, 0 failed"), "{}", output.out);
     assert_prints_no_secret(&system, &output);
 
     let output = run::on(&system, "doctor --json").await;
     let mut lines = output.lines();
     let registration = lines.pop().unwrap();
     let url = system.stack.url();
-    assert_eq!(
-        registration["registration"]["redirect_url"],
-        format!("{url}/zoom/callback")
-    );
-    assert!(
-        lines.iter().all(|line| line["status"] == "ok"),
-        "{output:?}"
-    );
+    assert_eq!(registration["registration"]["redirect_url"], format!("{url}/zoom/callback"));
+    assert!(lines.iter().all(|line| line["status"] == "ok"), "{output:?}");
     assert_prints_no_secret(&system, &output);
     assert_eq!(system.stack.drain().await.failed, 0);
     assert_eq!(system.dead_letters().await, [""; 0]);
@@ -155,14 +141,9 @@ async fn invalid_generated_secret_fails() {
     assert!(!output.out.contains(chosen), "{output:?}");
 
     let secrets = system.sdk().secretsmanager();
-    let delete = secrets
-        .delete_secret()
-        .secret_id(physical(&system, "NotificationSecret"));
+    let delete = secrets.delete_secret().secret_id(physical(&system, "NotificationSecret"));
     delete.recovery_window_in_days(7).send().await.unwrap();
-    let expected = [
-        "NotificationSecret cannot be read",
-        "restore-secret --secret-id",
-    ];
+    let expected = ["NotificationSecret cannot be read", "restore-secret --secret-id"];
     assert_fails(&system, "", "secret.notification", &expected).await;
 }
 
@@ -172,18 +153,8 @@ async fn unreachable_api_fails() {
     let nowhere = Fake::closed();
     let at = format!("--api-url {nowhere}");
     assert_fails(&system, &at, "api.health", &["no connection", "PublicUrl"]).await;
-    for name in [
-        "webhook.unsigned",
-        "webhook.validation",
-        "deauthorize.signed",
-    ] {
-        assert_fails(
-            &system,
-            &at,
-            name,
-            &["no connection", "fix api.health first"],
-        )
-        .await;
+    for name in ["webhook.unsigned", "webhook.validation", "deauthorize.signed"] {
+        assert_fails(&system, &at, name, &["no connection", "fix api.health first"]).await;
     }
     assert_fails(&system, &at, "connect.redirect", &["users cannot connect"]).await;
 }
@@ -196,22 +167,11 @@ async fn foreign_api_server_fails() {
     let at = format!("--api-url {}", permissive.url());
     assert_fails(&system, &at, "webhook.unsigned", &["accepts forged events"]).await;
     assert_fails(&system, &at, "webhook.validation", &["a wrong token"]).await;
-    assert_fails(
-        &system,
-        &at,
-        "connect.redirect",
-        &["response 200", "instead of a redirect"],
-    )
-    .await;
+    assert_fails(&system, &at, "connect.redirect", &["response 200", "instead of a redirect"])
+        .await;
     let broken = Fake::responding(502, json!({})).await;
     let at = format!("--api-url {}", broken.url());
-    assert_fails(
-        &system,
-        &at,
-        "api.health",
-        &["responds 502", "the logs of app-api"],
-    )
-    .await;
+    assert_fails(&system, &at, "api.health", &["responds 502", "the logs of app-api"]).await;
     assert_fails(&system, &at, "deauthorize.unsigned", &["response 502"]).await;
     assert_fails(
         &system,
@@ -261,18 +221,11 @@ async fn cached_client_id_fails() {
 #[tokio::test]
 async fn unknown_zoom_app_fails() {
     let system = System::start().await;
-    system
-        .zoom()
-        .change_settings(|settings| settings.redirect_uris.clear());
+    system.zoom().change_settings(|settings| settings.redirect_uris.clear());
     let callback = format!("{}/zoom/callback", system.stack.url());
-    let expected = [
-        "rejects the request with 400, error 4,709",
-        callback.as_str(),
-    ];
+    let expected = ["rejects the request with 400, error 4,709", callback.as_str()];
     assert_fails(&system, "", "zoom.authorize", &expected).await;
-    system
-        .zoom()
-        .change_settings(|settings| settings.client_secret = "rotated".to_owned());
+    system.zoom().change_settings(|settings| settings.client_secret = "rotated".to_owned());
     let expected = ["rejects client id and client secret", "remain valid"];
     assert_fails(&system, "", "zoom.client", &expected).await;
 }
@@ -294,21 +247,12 @@ async fn dead_letters_fail() {
     for (queue, name, impact) in [
         (&queues.events_dlq, "events", "were not detected"),
         (&queues.downloads_dlq, "downloads", "are not in the bucket"),
-        (
-            &queues.notifications_dlq,
-            "notifications",
-            "did not receive",
-        ),
+        (&queues.notifications_dlq, "notifications", "did not receive"),
         (&queues.jobs_dlq, "jobs", "were not revoked"),
     ] {
         system.send_message(queue, "{}").await;
         let list = format!("redrive {name} --list");
-        let expected = [
-            "1 dead letter, the oldest",
-            impact,
-            list.as_str(),
-            "14 days",
-        ];
+        let expected = ["1 dead letter, the oldest", impact, list.as_str(), "14 days"];
         assert_fails(&system, "", &format!("queue.{name}"), &expected).await;
     }
 }
@@ -319,10 +263,7 @@ async fn missing_table_fails() {
     let tables = &system.tables();
     let delete = system.sdk().dynamodb().delete_table();
     delete.table_name(&tables.links).send().await.unwrap();
-    let expected = [
-        "table reelay-dev-links does not exist",
-        "restore-table-to-point-in-time",
-    ];
+    let expected = ["table reelay-dev-links does not exist", "restore-table-to-point-in-time"];
     assert_fails(&system, "", "table.links", &expected).await;
 }
 
@@ -344,10 +285,7 @@ async fn missing_public_access_block_fails() {
         .ignore_public_acls(true)
         .build();
     let put = s3.put_public_access_block().bucket(bucket);
-    put.public_access_block_configuration(partial)
-        .send()
-        .await
-        .unwrap();
+    put.public_access_block_configuration(partial).send().await.unwrap();
     let expected = ["does not set BlockPublicPolicy, RestrictPublicBuckets"];
     assert_fails(&system, "", "bucket.public_access", &expected).await;
 }
@@ -373,24 +311,15 @@ async fn unusable_link_of_user_fails() {
     let output = assert_warns(&system, "--user alice", "user.links", &["has no links"]).await;
     assert!(output.out.contains("mint-link --user alice"), "{output:?}");
     system.link("alice", ADA).await;
-    system
-        .zoom()
-        .change_settings(|settings| settings.webhooks_enabled = false);
+    system.zoom().change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     // The access token has expired, and Zoom rejects the refresh.
     system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
-    let response = system
-        .app
-        .call_with(
-            reqwest::Method::POST,
-            "/v1/backfill",
-            Some(&token),
-            Some(body),
-        )
-        .await;
+    let response =
+        system.app.call_with(reqwest::Method::POST, "/v1/backfill", Some(&token), Some(body)).await;
     assert_eq!(response.status, 202, "{response:?}");
     system.process_queues().await;
     let expected = ["has revoked the grant", "mint-link --user alice"];

@@ -9,9 +9,7 @@ use crate::run;
 
 async fn complete(system: &System, host: &str) {
     let files = vec![NewFile::new("MP4", 700), NewFile::new("M4A", 300)];
-    system
-        .complete_recording(NewRecording::of(host).with_files(files))
-        .await;
+    system.complete_recording(NewRecording::of(host).with_files(files)).await;
     system.process_queues().await;
 }
 
@@ -56,20 +54,14 @@ async fn only_unshared_data_is_erased() {
     assert!(system.zoom().live_grant(ADA).is_some());
     assert_eq!(traces(&system, BEN).await, [""; 0]);
     let link_items = system.table_items(&system.tables().links).await;
-    assert!(
-        link_items.iter().all(|item| !item.contains("alice")),
-        "{link_items:?}"
-    );
+    assert!(link_items.iter().all(|item| !item.contains("alice")), "{link_items:?}");
     assert_eq!(system.app.links("alice").await.len(), 0);
     assert_eq!(system.app.links("bob").await[0]["status"], "active");
     assert_eq!(system.app.recordings("bob").await[0]["status"], "stored");
     assert_eq!(system.stored_files().await.len(), 2);
 
     let again = run::on(&system, "erase-user --user alice --yes").await;
-    assert_eq!(
-        (again.code, again.out.trim()),
-        (0, "Reelay stores nothing of alice.")
-    );
+    assert_eq!((again.code, again.out.trim()), (0, "Reelay stores nothing of alice."));
     // Ada's recordings are erased with the last linked user.
     let output = run::on(&system, "erase-user --user bob --yes").await;
     assert!(output.out.contains("objects       3"), "{output:?}");
@@ -101,11 +93,7 @@ async fn interrupted_erasure_finishes_on_rerun() {
         system.process_queues().await;
         assert_eq!(traces(&system, BEN).await, [""; 0], "{operation}");
         let output = run::on(&system, "erase-user --user alice --yes").await;
-        assert_eq!(
-            output.out.trim(),
-            "Reelay stores nothing of alice.",
-            "{operation}"
-        );
+        assert_eq!(output.out.trim(), "Reelay stores nothing of alice.", "{operation}");
     }
 }
 
@@ -117,12 +105,7 @@ async fn open_upload_is_aborted() {
     let (key, _) = system.list_objects().await.swap_remove(0);
     let bucket = &system.config().bucket;
     let begin = system.sdk().s3().create_multipart_upload();
-    begin
-        .bucket(bucket)
-        .key(format!("{key}.part"))
-        .send()
-        .await
-        .unwrap();
+    begin.bucket(bucket).key(format!("{key}.part")).send().await.unwrap();
     let output = run::on(&system, "erase-user --user alice --yes --json").await;
     assert_eq!(output.json()["uploads"], 1, "{output:?}");
     assert_eq!(system.open_uploads().await, 0);
@@ -137,10 +120,7 @@ async fn erasure_requires_confirmation() {
     for arguments in ["erase-user --user alice", "erase-user --user alice --json"] {
         let output = run::on(&system, arguments).await;
         assert_eq!(output.code, 2, "{output:?}");
-        assert!(
-            output.err.contains("run it in a terminal, or with --yes"),
-            "{output:?}"
-        );
+        assert!(output.err.contains("run it in a terminal, or with --yes"), "{output:?}");
     }
     assert_eq!(traces(&system, BEN).await.len(), before);
     assert_eq!(system.app.links("alice").await.len(), 1);

@@ -45,10 +45,7 @@ async fn link_is_confirmed_for_its_user_only() {
     let confirm = format!("confirm-link --user alice --claim {return_url}");
     let output = run::on(&system, &confirm).await;
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(
-        output.out.starts_with("alice is linked to Ada Berg"),
-        "{output:?}"
-    );
+    assert!(output.out.starts_with("alice is linked to Ada Berg"), "{output:?}");
     assert_prints_no_secret(&system, &output);
     assert_eq!(system.app.links("alice").await.len(), 1);
 
@@ -66,17 +63,11 @@ async fn unlisted_return_url_is_rejected() {
     let unlisted = "mint-link --user alice --return-to https://evil.example/";
     let output = run::on(&system, unlisted).await;
     assert_eq!(output.code, 2, "{output:?}");
-    assert!(
-        output.err.contains("is not one of the stack's ReturnUrls"),
-        "{output:?}"
-    );
+    assert!(output.err.contains("is not one of the stack's ReturnUrls"), "{output:?}");
     assert_eq!(output.out, "");
     let listed = system.config().stack.parameters["ReturnUrls"].clone();
-    let output = run::on(
-        &system,
-        &format!("mint-link --user alice --return-to {listed}?tab=1"),
-    )
-    .await;
+    let output =
+        run::on(&system, &format!("mint-link --user alice --return-to {listed}?tab=1")).await;
     assert_eq!(output.code, 0, "{output:?}");
 }
 
@@ -90,17 +81,10 @@ async fn manifest_matches_stack() {
     let oauth = &manifest["oauth_information"];
     assert_eq!(manifest["display_information"]["display_name"], "Acme");
     assert_eq!(oauth["usage"], "USER_OPERATION");
-    assert_eq!(
-        oauth["production_redirect_uri"],
-        format!("{url}/zoom/callback")
-    );
+    assert_eq!(oauth["production_redirect_uri"], format!("{url}/zoom/callback"));
     assert_eq!(oauth["oauth_allow_list"][0], format!("{url}/zoom/callback"));
-    let scopes: Vec<_> = oauth["scopes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|scope| &scope["scope"])
-        .collect();
+    let scopes: Vec<_> =
+        oauth["scopes"].as_array().unwrap().iter().map(|scope| &scope["scope"]).collect();
     assert_eq!(
         scopes,
         [
@@ -111,15 +95,9 @@ async fn manifest_matches_stack() {
         ]
     );
     let subscription = &manifest["features"]["event_subscription"]["events"][0];
-    assert_eq!(
-        subscription["production_webhook_url"],
-        format!("{url}/zoom/webhook")
-    );
+    assert_eq!(subscription["production_webhook_url"], format!("{url}/zoom/webhook"));
     assert!(
-        subscription["event_types"]
-            .as_array()
-            .unwrap()
-            .contains(&"recording.completed".into())
+        subscription["event_types"].as_array().unwrap().contains(&"recording.completed".into())
     );
 
     // Text output: the manifest on stdout, the manual steps on stderr.
@@ -158,17 +136,8 @@ async fn completions_cover_all_commands() {
 async fn usage_error_exits_with_2() {
     let output = run::with("doctor", &[]).await;
     assert_eq!(output.code, 2, "{output:?}");
-    assert!(
-        output.err.contains("--stack NAME, or --dev URL"),
-        "{output:?}"
-    );
+    assert!(output.err.contains("--stack NAME, or --dev URL"), "{output:?}");
     let output = run::with("--dev http://127.0.0.1:9 doctor --json", &[]).await;
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(
-        output.json()["error"]
-            .as_str()
-            .unwrap()
-            .contains("no devstack at"),
-        "{output:?}"
-    );
+    assert!(output.json()["error"].as_str().unwrap().contains("no devstack at"), "{output:?}");
 }

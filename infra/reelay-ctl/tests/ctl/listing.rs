@@ -8,9 +8,7 @@ use crate::run;
 
 async fn complete(system: &System, host: &str) {
     let files = vec![NewFile::new("MP4", 500), NewFile::new("M4A", 50)];
-    system
-        .complete_recording(NewRecording::of(host).with_files(files))
-        .await;
+    system.complete_recording(NewRecording::of(host).with_files(files)).await;
     system.process_queues().await;
 }
 
@@ -31,10 +29,7 @@ async fn links_are_listed_with_grant_status() {
     assert_eq!(link["grant"]["shared_with"], 1);
     assert_eq!(link["grant"]["missing_scopes"], serde_json::json!([]));
     let output = run::on(&system, "links --user alice").await;
-    assert!(
-        output.out.contains("live, shared with 1 other user"),
-        "{output:?}"
-    );
+    assert!(output.out.contains("live, shared with 1 other user"), "{output:?}");
 }
 
 #[tokio::test]
@@ -55,11 +50,8 @@ async fn recordings_are_paged_newest_first() {
     assert_eq!(expected.len(), 5);
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let output = run::on(
-            &system,
-            &format!("recordings --user alice --limit 2 --json{after}"),
-        )
-        .await;
+        let output =
+            run::on(&system, &format!("recordings --user alice --limit 2 --json{after}")).await;
         let page = output.json();
         let ids = page["recordings"].as_array().unwrap().iter();
         found.extend(ids.map(|recording| recording["id"].as_str().unwrap().to_owned()));

@@ -56,21 +56,14 @@ async fn dead_letter_is_moved_back_and_processed() {
     assert_eq!(output.code, 0, "{output:?}");
     let downloads = json!({"queue": "downloads", "found": 1, "moved": 1});
     let queues = output.json()["queues"].clone();
-    assert!(
-        queues.as_array().unwrap().contains(&downloads),
-        "{output:?}"
-    );
+    assert!(queues.as_array().unwrap().contains(&downloads), "{output:?}");
     system.process_queues().await;
     let queues = &system.queues();
     for queue in [&queues.downloads, &queues.downloads_dlq] {
         assert_eq!(system.queue_depth(queue).await, 0);
     }
     let output = run::on(&system, "redrive").await;
-    assert_eq!(
-        output.out.matches("no dead letters").count(),
-        4,
-        "{output:?}"
-    );
+    assert_eq!(output.out.matches("no dead letters").count(), 4, "{output:?}");
 }
 
 #[tokio::test]
@@ -175,11 +168,7 @@ async fn started_or_running_task_is_followed_to_its_end() {
 
 #[tokio::test]
 async fn rejected_start_without_running_task_fails() {
-    let sqs = fake_sqs(
-        rejected("InvalidParameterValue"),
-        vec![task("COMPLETED", 7)],
-    )
-    .await;
+    let sqs = fake_sqs(rejected("InvalidParameterValue"), vec![task("COMPLETED", 7)]).await;
     let output = run::with(&format!("--dev {} redrive events", sqs.url()), &[]).await;
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.err.contains("InvalidParameterValue"), "{output:?}");

@@ -70,26 +70,15 @@ async fn stack_is_found_by_name() {
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
         ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
         ("AWS_ENDPOINT_URL_SQS", &endpoints.sqs),
-        (
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-            &endpoints.secretsmanager,
-        ),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoints.secretsmanager),
     ];
     let output = run::with("--stack prod --region us-east-1 doctor --json", &variables).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert_prints_no_secret(&system, &output);
     let mut checks = 0;
-    for line in output
-        .lines()
-        .iter()
-        .filter(|line| line.get("check").is_some())
-    {
+    for line in output.lines().iter().filter(|line| line.get("check").is_some()) {
         // The fake does not implement CloudWatch.
-        let expected = if line["check"] == "alarms" {
-            "warn"
-        } else {
-            "ok"
-        };
+        let expected = if line["check"] == "alarms" { "warn" } else { "ok" };
         assert_eq!(line["status"], expected, "{line}");
         checks += 1;
     }
@@ -98,23 +87,15 @@ async fn stack_is_found_by_name() {
     let output = run::with("--stack nowhere --region us-east-1 doctor", &variables).await;
     assert_eq!(output.code, 1, "{output:?}");
     assert!(
-        output
-            .err
-            .contains("stack nowhere does not exist in this account and region"),
+        output.err.contains("stack nowhere does not exist in this account and region"),
         "{output:?}"
     );
 }
 
 #[tokio::test]
 async fn missing_region_is_reported() {
-    let variables = [
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_CONFIG_FILE", "/nonexistent"),
-    ];
+    let variables = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_CONFIG_FILE", "/nonexistent")];
     let output = run::with("--stack prod doctor", &variables).await;
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(
-        output.err.contains("pass --region or set AWS_REGION"),
-        "{output:?}"
-    );
+    assert!(output.err.contains("pass --region or set AWS_REGION"), "{output:?}");
 }

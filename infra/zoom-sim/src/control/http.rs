@@ -42,9 +42,7 @@ type Reply = Result<Json<Value>, ControlError>;
 
 fn reply(value: impl Serialize) -> Reply {
     let value = serde_json::to_value(value);
-    value
-        .map(Json)
-        .map_err(|error| ControlError::Invalid(error.to_string()))
+    value.map(Json).map_err(|error| ControlError::Invalid(error.to_string()))
 }
 
 fn delivery(id: u64) -> Reply {
@@ -53,10 +51,7 @@ fn delivery(id: u64) -> Reply {
 
 pub(crate) fn router(control: Control) -> Router {
     Router::new()
-        .route(
-            "/",
-            get(async || pages::page(StatusCode::OK, &pages::control())),
-        )
+        .route("/", get(async || pages::page(StatusCode::OK, &pages::control())))
         .route("/_sim/overview", get(overview))
         .route("/_sim/settings", patch(change_settings))
         .route("/_sim/clock", post(move_clock))

@@ -252,11 +252,7 @@ impl Control {
     /// Sends an event with an arbitrary body, with retries.
     #[must_use]
     pub fn send_raw(&self, event: RawEvent) -> u64 {
-        let RawEvent {
-            body,
-            target,
-            request_id,
-        } = event;
+        let RawEvent { body, target, request_id } = event;
         sender::send(&self.sim, target, body, request_id)
     }
 
@@ -347,8 +343,6 @@ fn unknown_user(user_id: &str) -> ControlError {
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
-            .field("url", &self.sim.url.as_str())
-            .finish_non_exhaustive()
+        f.debug_struct("Control").field("url", &self.sim.url.as_str()).finish_non_exhaustive()
     }
 }

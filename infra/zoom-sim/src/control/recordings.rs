@@ -31,8 +31,7 @@ fn unknown(name: &str) -> ControlError {
 
 fn download_token(sim: &Sim, recording: &Recording) -> String {
     let (now, seconds) = (sim.clock.now(), sim.config().download_token_seconds);
-    sim.signer
-        .download(DownloadToken::Webhook, recording, now, seconds)
+    sim.signer.download(DownloadToken::Webhook, recording, now, seconds)
 }
 
 fn with_urls<'a>(
@@ -41,9 +40,7 @@ fn with_urls<'a>(
     recording: &Recording,
     files: impl Iterator<Item = &'a RecordingFile>,
 ) -> Vec<FileUrl<'a>> {
-    files
-        .map(|file| (file, urls.for_event(&sim.base, &sim.ids, recording, file)))
-        .collect()
+    files.map(|file| (file, urls.for_event(&sim.base, &sim.ids, recording, file))).collect()
 }
 
 /// The body of `recording.completed`, for one segment or for all.
@@ -62,8 +59,7 @@ fn completed(sim: &Sim, urls: &mut Urls, recording: &Recording, segment: Option<
 fn operator(users: &[User], id: Option<&str>, recording: &Recording) -> Result<User, ControlError> {
     let id = id.unwrap_or(&recording.host_id);
     let user = users.iter().find(|user| user.id == id);
-    user.cloned()
-        .ok_or_else(|| ControlError::UnknownUser(id.into()))
+    user.cloned().ok_or_else(|| ControlError::UnknownUser(id.into()))
 }
 
 fn change_file(file: &mut RecordingFile, change: RecordingChange, now: jiff::Timestamp) {
@@ -109,15 +105,9 @@ impl Control {
             world.recordings.push(recording.clone());
             recording
         };
-        let deliveries = if send {
-            self.send_completed(&recording.key, per_segment)?
-        } else {
-            Vec::new()
-        };
-        Ok(Created {
-            recording,
-            deliveries,
-        })
+        let deliveries =
+            if send { self.send_completed(&recording.key, per_segment)? } else { Vec::new() };
+        Ok(Created { recording, deliveries })
     }
 
     fn send_completed(&self, name: &str, per_segment: bool) -> Result<Vec<u64>, ControlError> {
@@ -125,11 +115,8 @@ impl Control {
             let mut world = lock(&self.sim.world);
             let (recording, urls, _) = find(&mut world, name)?;
             let last = recording.files.last().map_or(0, |file| file.segment);
-            let segments: Vec<_> = if per_segment {
-                (0..=last).map(Some).collect()
-            } else {
-                vec![None]
-            };
+            let segments: Vec<_> =
+                if per_segment { (0..=last).map(Some).collect() } else { vec![None] };
             segments
                 .into_iter()
                 .map(|segment| completed(&self.sim, urls, recording, segment))
@@ -180,15 +167,8 @@ impl Control {
 
     /// Sends the event about a change of `recording`, unless the change is silent.
     fn publish(&self, recording: Recording, body: String, silent: bool) -> Created {
-        let deliveries = if silent {
-            Vec::new()
-        } else {
-            vec![self.send_event(body)]
-        };
-        Created {
-            recording,
-            deliveries,
-        }
+        let deliveries = if silent { Vec::new() } else { vec![self.send_event(body)] };
+        Created { recording, deliveries }
     }
 
     /// Renames the meeting and sends `recording.renamed`.
@@ -313,9 +293,8 @@ impl Control {
         let mut world = lock(&self.sim.world);
         let recordings = world.recordings.iter_mut();
         let mut files = recordings.flat_map(Recording::all_files_mut);
-        let file = files
-            .find(|file| file.id == id)
-            .ok_or_else(|| ControlError::UnknownFile(id.into()))?;
+        let file =
+            files.find(|file| file.id == id).ok_or_else(|| ControlError::UnknownFile(id.into()))?;
         file.version += 1;
         if let Some(size) = size {
             (file.size, file.declared_size) = (size, size);

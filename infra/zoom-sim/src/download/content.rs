@@ -26,8 +26,7 @@ pub(crate) async fn content(call: Call) -> Response {
     let file_id = file.as_ref().map_or("", |file| &file.id);
     let subjects = [file_id, uuid.as_deref().unwrap_or_default()];
     let handler = |fault| authorized(&call, file.as_ref(), fault);
-    call.respond(Point::Content, &subjects, file_id, handler)
-        .await
+    call.respond(Point::Content, &subjects, file_id, handler).await
 }
 
 fn authorized(call: &Call, file: Option<&RecordingFile>, fault: Option<Fault>) -> Response {
@@ -50,12 +49,8 @@ fn serve(call: &Call, file: &RecordingFile, fault: Option<Fault>) -> Response {
     let (size, etag) = (spec.size(), spec.etag());
     let has_ranges = !matches!(fault, Some(Fault::IgnoreRange | Fault::SlowStream { .. }));
     // After a change of the file, the client's partial copy is useless: it gets the whole file.
-    let is_current = call
-        .header(header::IF_RANGE)
-        .is_none_or(|validator| validator == etag);
-    let range = call
-        .header(header::RANGE)
-        .filter(|_| has_ranges && is_current);
+    let is_current = call.header(header::IF_RANGE).is_none_or(|validator| validator == etag);
+    let range = call.header(header::RANGE).filter(|_| has_ranges && is_current);
     let requested = range.map_or(Requested::Whole, |header| parse_range(header, size));
 
     let mut response = Response::default();
@@ -71,10 +66,7 @@ fn serve(call: &Call, file: &RecordingFile, fault: Option<Fault>) -> Response {
         Requested::Whole => (StatusCode::OK, 0..size),
         Requested::Part(range) => {
             let (first, last) = (range.start, range.end - 1);
-            set(
-                header::CONTENT_RANGE,
-                format!("bytes {first}-{last}/{size}"),
-            );
+            set(header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
             (StatusCode::PARTIAL_CONTENT, range)
         }
         Requested::Unsatisfiable => {
@@ -86,10 +78,7 @@ fn serve(call: &Call, file: &RecordingFile, fault: Option<Fault>) -> Response {
     match &fault {
         Some(Fault::OmitLength) => {}
         Some(Fault::ContentLength { length }) => set(header::CONTENT_LENGTH, length.to_string()),
-        _ => set(
-            header::CONTENT_LENGTH,
-            (range.end - range.start).to_string(),
-        ),
+        _ => set(header::CONTENT_LENGTH, (range.end - range.start).to_string()),
     }
     *response.status_mut() = status;
     if call.method != Method::HEAD {

@@ -27,8 +27,7 @@ pub(crate) async fn start(call: Call) -> Response {
         (target.cloned(), file_id, uuid)
     };
     let handler = |_| locate(&call, target.as_ref());
-    call.respond(Point::Download, &[&file_id, &uuid], &file_id, handler)
-        .await
+    call.respond(Point::Download, &[&file_id, &uuid], &file_id, handler).await
 }
 
 fn locate(call: &Call, target: Option<&UrlTarget>) -> Response {
@@ -41,9 +40,7 @@ fn locate(call: &Call, target: Option<&UrlTarget>) -> Response {
         return (StatusCode::NOT_FOUND, no_recording()).into_response();
     };
     let sim = &call.sim;
-    let check = call
-        .bearer()
-        .map_or(TokenCheck::Invalid, |token| check(sim, target, token));
+    let check = call.bearer().map_or(TokenCheck::Invalid, |token| check(sim, target, token));
     match check {
         TokenCheck::Valid => {}
         TokenCheck::Invalid => return Html(pages::sign_in().into_string()).into_response(),
@@ -67,9 +64,7 @@ fn check(sim: &Sim, target: &UrlTarget, token: &str) -> TokenCheck {
         return check(DownloadToken::Webhook);
     }
     let world = lock(&sim.world);
-    let host = world
-        .recording(&target.uuid)
-        .map(|recording| &recording.host_id);
+    let host = world.recording(&target.uuid).map(|recording| &recording.host_id);
     match world.grants.by_access(token, now) {
         Some(grant) if Some(&grant.user_id) == host => TokenCheck::Valid,
         Some(_) => TokenCheck::Invalid,

@@ -64,14 +64,7 @@ impl FileSpec {
                 (head, Blocks::Lines(text), tail)
             }
         };
-        Self {
-            kind,
-            size,
-            seed,
-            head: head.into(),
-            blocks,
-            tail: tail.into(),
-        }
+        Self { kind, size, seed, head: head.into(), blocks, tail: tail.into() }
     }
 
     pub(crate) fn kind(&self) -> ContentKind {
@@ -148,8 +141,7 @@ impl FileSpec {
     #[must_use]
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
-        self.chunks(0..self.size, CHUNK)
-            .for_each(|chunk| hash.update(&chunk));
+        self.chunks(0..self.size, CHUNK).for_each(|chunk| hash.update(&chunk));
         hex::encode(hash.finalize())
     }
 
@@ -157,8 +149,7 @@ impl FileSpec {
     #[must_use]
     pub fn crc64_nvme(&self) -> u64 {
         let mut crc = Crc::new(CrcAlgorithm::Crc64Nvme);
-        self.chunks(0..self.size, CHUNK)
-            .for_each(|chunk| crc.update(&chunk));
+        self.chunks(0..self.size, CHUNK).for_each(|chunk| crc.update(&chunk));
         crc.finalize()
     }
 }
@@ -237,14 +228,8 @@ mod tests {
         let file = FileSpec::new("huge", ContentKind::Mp4, SIZE);
         let offset = (70 << 30) + 12_345;
         let range = file.bytes(offset..offset + 10_000);
-        assert_eq!(
-            range.slice(4_000..5_000),
-            file.bytes(offset + 4_000..offset + 5_000)
-        );
-        assert_ne!(
-            range,
-            file.bytes(offset + (1 << 20)..offset + (1 << 20) + 10_000)
-        );
+        assert_eq!(range.slice(4_000..5_000), file.bytes(offset + 4_000..offset + 5_000));
+        assert_ne!(range, file.bytes(offset + (1 << 20)..offset + (1 << 20) + 10_000));
         assert_eq!(file.bytes(SIZE - 7..SIZE + 100).len(), 7);
     }
 
@@ -253,17 +238,13 @@ mod tests {
         for kind in KINDS {
             let size = 100_000;
             let one = FileSpec::new("one", kind, size);
-            for other in [
-                FileSpec::new("two", kind, size),
-                FileSpec::with_version("one", kind, size, 1),
-            ] {
+            for other in
+                [FileSpec::new("two", kind, size), FileSpec::with_version("one", kind, size, 1)]
+            {
                 assert_ne!(one.sha256(), other.sha256(), "{kind:?}");
                 assert_ne!(one.etag(), other.etag());
             }
-            assert_eq!(
-                one.crc64_nvme(),
-                FileSpec::new("one", kind, size).crc64_nvme()
-            );
+            assert_eq!(one.crc64_nvme(), FileSpec::new("one", kind, size).crc64_nvme());
         }
     }
 

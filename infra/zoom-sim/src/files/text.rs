@@ -77,12 +77,7 @@ impl Text {
 
 /// `HH:MM:SS`; begins again after 100 hours, for all lines must have the same length.
 fn clock(seconds: u64) -> String {
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3600 % 100,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{:02}:{:02}:{:02}", seconds / 3600 % 100, seconds / 60 % 60, seconds % 60)
 }
 
 /// The finalizer of SplitMix64: cheap, and every input bit changes about half of the output bits.

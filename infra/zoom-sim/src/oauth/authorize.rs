@@ -17,10 +17,7 @@ const CODE_SECONDS: i64 = 300;
 pub(crate) async fn authorize(call: Call) -> Response {
     let response = decide(&call);
     response.unwrap_or_else(|(message, code)| {
-        page(
-            StatusCode::BAD_REQUEST,
-            &pages::authorize_error(message, code),
-        )
+        page(StatusCode::BAD_REQUEST, &pages::authorize_error(message, code))
     })
 }
 
@@ -31,14 +28,8 @@ fn decide(call: &Call) -> Result<Response, (&'static str, u32)> {
     if call.param("client_id") != Some(&config.client_id) {
         return Err(("Invalid client id", 4702));
     }
-    let redirect_uri = call
-        .param("redirect_uri")
-        .ok_or(("Invalid redirect", 4700))?;
-    if !config
-        .redirect_uris
-        .iter()
-        .any(|allowed| allowed == redirect_uri)
-    {
+    let redirect_uri = call.param("redirect_uri").ok_or(("Invalid redirect", 4700))?;
+    if !config.redirect_uris.iter().any(|allowed| allowed == redirect_uri) {
         return Err(("Invalid redirect", 4709));
     }
     let mut location = Url::parse(redirect_uri).map_err(|_| ("Invalid redirect", 4700))?;

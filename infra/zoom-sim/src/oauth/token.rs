@@ -22,31 +22,23 @@ pub(crate) async fn token(call: Call) -> Response {
         _ => (Point::TokenExchange, "exchange"),
     };
     let user = user_id(&call);
-    call.respond(point, &[&user], detail, |_| issue(&call).into_response())
-        .await
+    call.respond(point, &[&user], detail, |_| issue(&call).into_response()).await
 }
 
 /// Revokes the grant of a token. Zoom then uninstalls the app and sends `app_deauthorized`.
 pub(crate) async fn revoke(call: Call) -> Response {
     let user = user_id(&call);
-    call.respond(Point::Revoke, &[&user], "", |_| {
-        end_grant(&call).into_response()
-    })
-    .await
+    call.respond(Point::Revoke, &[&user], "", |_| end_grant(&call).into_response()).await
 }
 
 /// The user whom a request is about, or an empty string.
 fn user_id(call: &Call) -> String {
     let world = lock(&call.sim.world);
-    let code = call
-        .param("code")
-        .and_then(|code| world.grants.codes.get(code));
+    let code = call.param("code").and_then(|code| world.grants.codes.get(code));
     let token = call.param("refresh_token").or(call.param("token"));
     match code {
         Some(code) => code.user_id.clone(),
-        None => token
-            .and_then(|token| world.grants.user_of(token))
-            .unwrap_or_default(),
+        None => token.and_then(|token| world.grants.user_of(token)).unwrap_or_default(),
     }
 }
 
@@ -56,10 +48,7 @@ fn issue(call: &Call) -> Result<Response, TokenError> {
     match call.param("grant_type") {
         Some("authorization_code") => exchange(call, &config),
         Some("refresh_token") => refresh(call, &config),
-        Some(_) => Err(TokenError::new(
-            "unsupported_grant_type",
-            "Unsupported grant type",
-        )),
+        Some(_) => Err(TokenError::new("unsupported_grant_type", "Unsupported grant type")),
         None => Err(TokenError::new("invalid_request", "Bad Request")),
     }
 }
@@ -75,10 +64,9 @@ fn authenticate(call: &Call, config: &Config) -> Result<(), TokenError> {
             let (id, secret) = text.split_once(':').unwrap_or_default();
             (Some(id.to_owned()), Some(secret.to_owned()))
         }
-        None => (
-            call.param("client_id").map(Into::into),
-            call.param("client_secret").map(Into::into),
-        ),
+        None => {
+            (call.param("client_id").map(Into::into), call.param("client_secret").map(Into::into))
+        }
     };
     // Both are form-encoded in Basic authentication (RFC 6749, 2.3.1), which many clients omit.
     let is_equal = |given: Option<String>, expected: &str| {
@@ -98,12 +86,7 @@ fn exchange(call: &Call, config: &Config) -> Result<Response, TokenError> {
     let code = call.param("code").filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| TokenError::new("invalid_request", "Bad Request"))?;
     // As at Zoom, this reason repeats the code: a client that logs it logs a credential.
-    let invalid = || {
-        TokenError::new(
-            "invalid_grant",
-            format!("Invalid authorization code {code}"),
-        )
-    };
+    let invalid = || TokenError::new("invalid_grant", format!("Invalid authorization code {code}"));
     let issuer = call.sim.issuer(config);
     let mut world = lock(&call.sim.world);
     let world = &mut *world;
@@ -115,11 +98,7 @@ fn exchange(call: &Call, config: &Config) -> Result<Response, TokenError> {
         return Err(TokenError::new("invalid_request", "Redirect URI mismatch."));
     }
     let verifier = call.param("code_verifier").unwrap_or_default();
-    if held
-        .challenge
-        .as_ref()
-        .is_some_and(|challenge| !challenge.matches(verifier))
-    {
+    if held.challenge.as_ref().is_some_and(|challenge| !challenge.matches(verifier)) {
         return Err(TokenError::new("invalid_grant", "Invalid code verifier"));
     }
     held.used = true;

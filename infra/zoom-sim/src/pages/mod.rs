@@ -54,11 +54,7 @@ fn document(title: &str, class: &str, body: &Markup) -> Markup {
 }
 
 fn initials(user: &User) -> String {
-    user.first_name
-        .chars()
-        .take(1)
-        .chain(user.last_name.chars().take(1))
-        .collect()
+    user.first_name.chars().take(1).chain(user.last_name.chars().take(1)).collect()
 }
 
 /// The consent page: users, scopes, and two buttons.

@@ -19,10 +19,7 @@ use crate::sync::lock;
 use crate::world::Page;
 
 const PAGE_TOKEN_SECONDS: i64 = 15 * 60;
-const SCOPES: [&str; 2] = [
-    "cloud_recording:read:list_user_recordings",
-    "recording:read",
-];
+const SCOPES: [&str; 2] = ["cloud_recording:read:list_user_recordings", "recording:read"];
 
 /// Selection of the list by `trash` and `trash_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +55,7 @@ impl View {
 pub(crate) async fn list(call: Call) -> Response {
     let subject = user_id(&call);
     let handler = |_| page(&call).into_response();
-    call.respond(Point::ListRecordings, &[&subject], "", handler)
-        .await
+    call.respond(Point::ListRecordings, &[&subject], "", handler).await
 }
 
 fn page(call: &Call) -> Result<Response, ApiError> {
@@ -80,9 +76,7 @@ fn page(call: &Call) -> Result<Response, ApiError> {
 
     let mut world = lock(&sim.world);
     let world = &mut *world;
-    let token = call
-        .param("next_page_token")
-        .filter(|token| !token.is_empty());
+    let token = call.param("next_page_token").filter(|token| !token.is_empty());
     let offset = match token.map(|token| world.pages.get(token)) {
         None => 0,
         Some(Some(page)) if page.expires_at > now && page.user_id == user.id => page.offset,

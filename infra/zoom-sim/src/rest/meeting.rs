@@ -12,10 +12,7 @@ use crate::responses::{ApiError, RateLimit};
 use crate::sync::lock;
 use crate::tokens::DownloadToken;
 
-const SCOPES: [&str; 2] = [
-    "cloud_recording:read:list_recording_files",
-    "recording:read",
-];
+const SCOPES: [&str; 2] = ["cloud_recording:read:list_recording_files", "recording:read"];
 
 /// Returns the files of one meeting.
 pub(crate) async fn files(call: Call) -> Response {
@@ -24,8 +21,7 @@ pub(crate) async fn files(call: Call) -> Response {
     let user = user_id(&call);
     let subjects = [user.as_str(), name.as_deref().unwrap_or_default()];
     let handler = |_| meeting(&call, name.as_deref()).into_response();
-    call.respond(Point::MeetingRecordings, &subjects, "", handler)
-        .await
+    call.respond(Point::MeetingRecordings, &subjects, "", handler).await
 }
 
 /// The UUID or number in a path segment. `None` for a UUID that must be encoded twice and is encoded
@@ -44,9 +40,7 @@ fn meeting(call: &Call, name: Option<&str>) -> Result<Response, ApiError> {
     let sim = &call.sim;
     let mut world = lock(&sim.world);
     let world = &mut *world;
-    let index = world
-        .recording_index(name)
-        .ok_or_else(ApiError::no_recording)?;
+    let index = world.recording_index(name).ok_or_else(ApiError::no_recording)?;
     let recording = &world.recordings[index];
     // Keys belong to the control API; Zoom does not know them.
     if recording.host_id != user.id || recording.key == name {
@@ -59,33 +53,24 @@ fn meeting(call: &Call, name: Option<&str>) -> Result<Response, ApiError> {
         return Err(ApiError::no_recording());
     }
     let body = recording_json(sim, &mut world.urls, recording, RecordingFile::is_present);
-    let audio = recording
-        .participant_audio
-        .iter()
-        .filter(|file| file.is_present());
+    let audio = recording.participant_audio.iter().filter(|file| file.is_present());
     let audio: Vec<_> = audio
         .map(|file| {
             let url = world.urls.for_rest(&sim.base, &sim.ids, recording, file);
             recording.participant_json(file, &url)
         })
         .collect();
-    let includes_token = call.param("include_fields").is_some_and(|fields| {
-        fields
-            .split(',')
-            .any(|field| field == "download_access_token")
-    });
+    let includes_token = call
+        .param("include_fields")
+        .is_some_and(|fields| fields.split(',').any(|field| field == "download_access_token"));
     let token = includes_token.then(|| {
         let ttl = call.param("ttl").and_then(|ttl| ttl.parse().ok());
         let seconds = ttl.unwrap_or(3600_i64).clamp(0, 604_800);
         let now = sim.clock.now();
-        sim.signer
-            .download(DownloadToken::Rest, recording, now, seconds)
+        sim.signer.download(DownloadToken::Rest, recording, now, seconds)
     });
     let body = body
-        .put(
-            "participant_audio_files",
-            (!audio.is_empty()).then_some(audio),
-        )
+        .put("participant_audio_files", (!audio.is_empty()).then_some(audio))
         .put("password", recording.password())
         .put("download_access_token", token);
     Ok(ok(sim, RateLimit::Light, body))

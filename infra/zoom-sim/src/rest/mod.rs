@@ -71,9 +71,8 @@ fn recording_json(
     is_shown: impl Fn(&RecordingFile) -> bool,
 ) -> Object {
     let all = recording.all_files().filter(|file| is_shown(file));
-    let (count, size) = all.fold((0, 0), |(count, size), file| {
-        (count + 1, size + file.declared_size)
-    });
+    let (count, size) =
+        all.fold((0, 0), |(count, size), file| (count + 1, size + file.declared_size));
     let files: Vec<_> = recording
         .files
         .iter()
@@ -84,9 +83,7 @@ fn recording_json(
                 Presence::Trashed(at) => Some(iso(at)),
                 Presence::Present | Presence::Deleted => None,
             };
-            recording
-                .file_json(file, &url)
-                .put("deleted_time", deleted_time)
+            recording.file_json(file, &url).put("deleted_time", deleted_time)
         })
         .collect();
     object! {

@@ -56,12 +56,7 @@ async fn recordings_and_users_over_http() {
     url.path_segments_mut().expect("path").push(uuid);
     let renamed = read(&sim, &format!("recordings{}", url.path())).await;
     assert_eq!(renamed["topic"], "hiver");
-    post(
-        &sim,
-        "batch",
-        json!({ "recordings": [key], "change": "trash" }),
-    )
-    .await;
+    post(&sim, "batch", json!({ "recordings": [key], "change": "trash" })).await;
     post(&sim, &format!("users/{BEN}/deauthorize"), json!({})).await;
     post(&sim, "events", json!({ "body": "{\"event\":\"x\"}" })).await;
     let duplicate = json!({ "new_request_id": true });
@@ -70,19 +65,13 @@ async fn recordings_and_users_over_http() {
 
     let log = read(&sim, "deliveries?settled=true").await;
     let log = list(&log["deliveries"]);
-    assert!(
-        log.iter().all(|delivery| delivery["state"] == "delivered"),
-        "{log:?}"
-    );
+    assert!(log.iter().all(|delivery| delivery["state"] == "delivered"), "{log:?}");
     assert_eq!(log.len(), receiver.all().len());
     let first = read(&sim, "deliveries/1?attempts=1").await;
     assert_eq!(first["attempts"][0]["status"], 200);
     let spec = sim.control().file(file).expect("file");
     let view = read(&sim, &format!("files/{file}")).await;
-    assert_eq!(
-        (&view["sha256"], &view["size"]),
-        (&spec.sha256().into(), &5000.into())
-    );
+    assert_eq!((&view["sha256"], &view["size"]), (&spec.sha256().into(), &5000.into()));
     post(&sim, &format!("users/{CEM}/remove"), json!({})).await;
     let overview = read(&sim, "overview").await;
     assert_eq!(overview["users"][0]["grant"], "live");
@@ -140,13 +129,7 @@ async fn faults_over_http() {
     let faults = read(&sim, "faults").await;
     let fault = &faults["faults"][0];
     assert_eq!((&fault["times"], &fault["hits"]), (&1.into(), &1.into()));
-    call(
-        &sim,
-        Method::DELETE,
-        &format!("faults/{}", armed["id"]),
-        None,
-    )
-    .await;
+    call(&sim, Method::DELETE, &format!("faults/{}", armed["id"]), None).await;
     assert!(sim.control().faults().is_empty());
     let impossible = json!({ "at": "users_me", "kind": "omit_length" });
     let (status, error) = call(&sim, Method::POST, "faults", Some(impossible)).await;
@@ -182,12 +165,9 @@ async fn control_needs_a_local_host() {
     assert!(policy.contains("script-src 'sha256-"), "{policy}");
     let page = page.text().await.expect("page");
     assert!(page.contains("Complete a recording"));
-    for (host, status) in [
-        ("evil.example", 421),
-        ("localhost:1", 200),
-        ("[::1]:80", 200),
-        ("127.0.0.1", 200),
-    ] {
+    for (host, status) in
+        [("evil.example", 421), ("localhost:1", 200), ("[::1]:80", 200), ("127.0.0.1", 200)]
+    {
         let request = client().get(at(&sim, "_sim/overview")).header("host", host);
         let response = request.send().await.expect("response");
         assert_eq!(response.status(), status, "{host}");
@@ -198,10 +178,7 @@ async fn control_needs_a_local_host() {
 
 #[tokio::test]
 async fn other_addresses_are_rejected() {
-    let open = Config {
-        bind: SocketAddr::from(([0, 0, 0, 0], 0)),
-        ..Config::default()
-    };
+    let open = Config { bind: SocketAddr::from(([0, 0, 0, 0], 0)), ..Config::default() };
     let error = reelay_zoom_sim::start(open).await.err();
     assert!(matches!(error, Some(StartError::NotLoopback(_))));
 }

@@ -140,10 +140,7 @@ async fn event_url_accepts_only_its_token() {
     let unknown = fixture.url.replace("download/", "download/x");
     assert_eq!(status(&unknown).await, 404);
 
-    assert_eq!(
-        fixture.start(&fixture.token).await.status(),
-        StatusCode::FOUND
-    );
+    assert_eq!(fixture.start(&fixture.token).await.status(), StatusCode::FOUND);
     control.advance(86_400);
     let expired = fixture.start(&fixture.token).await;
     assert_eq!(expired.status(), StatusCode::UNAUTHORIZED);
@@ -156,10 +153,7 @@ async fn rest_url_accepts_rest_tokens() {
     let access = control.authorize(ADA).expect("user").access_token;
     let colleague = control.authorize(BEN).expect("user").access_token;
     let query = "include_fields=download_access_token&ttl=60";
-    let path = format!(
-        "v2/meetings/{}/recordings?{query}",
-        fixture.recording.meeting_id
-    );
+    let path = format!("v2/meetings/{}/recordings?{query}", fixture.recording.meeting_id);
     let (_, meeting) = get_json(&fixture.sim, &path, &access).await;
     let url = meeting["recording_files"][0]["download_url"].as_str();
     let download = meeting["download_access_token"].as_str().expect("token");
@@ -180,10 +174,7 @@ async fn rest_url_accepts_rest_tokens() {
 #[tokio::test]
 async fn removed_file_becomes_a_page() {
     let fixture = fixture("MP4", 100).await;
-    let silent = Selection {
-        silent: true,
-        ..Selection::default()
-    };
+    let silent = Selection { silent: true, ..Selection::default() };
     for (change, status) in [
         (RecordingChange::Trash, 200),
         (RecordingChange::Recover, 302),
@@ -222,9 +213,7 @@ async fn any_range_of_a_huge_file() {
         (SIZE - 3, 3),
     ] {
         let last = start + length - 1;
-        let response = fixture
-            .content(RANGE, &format!("bytes={start}-{last}"))
-            .await;
+        let response = fixture.content(RANGE, &format!("bytes={start}-{last}")).await;
         assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
         let range = format!("bytes {start}-{last}/{SIZE}");
         assert_eq!(header(&response, "content-range"), range);
@@ -272,16 +261,10 @@ async fn content_faults_change_the_body() {
         (Fault::Slow { bytes_per_second }, Ok(&whole[..])),
     ] {
         let received = fixture.download(fault.clone()).await;
-        assert!(
-            received.as_deref() == expected.as_ref().map(|bytes| *bytes),
-            "{fault:?}"
-        );
+        assert!(received.as_deref() == expected.as_ref().map(|bytes| *bytes), "{fault:?}");
     }
     let reset = fixture.download(Fault::Reset { after: 700_000 }).await;
-    assert!(
-        reset.is_err_and(|received| received <= 700_000),
-        "a reset discards unread bytes"
-    );
+    assert!(reset.is_err_and(|received| received <= 700_000), "a reset discards unread bytes");
 
     for fault in [Fault::IgnoreRange, Fault::SlowStream { bytes_per_second }] {
         fixture.arm(Point::Content, fault);
@@ -304,51 +287,28 @@ async fn download_faults_replace_the_redirect() {
     let fixture = fixture("MP4", 100).await;
     let other = NewFault::always(Point::Download, Fault::Html).only_for("another file");
     fixture.sim.control().arm(other).expect("possible");
-    let retry_after = |retry_after: &str| Fault::RetryAfter {
-        status: 503,
-        retry_after: retry_after.into(),
-    };
-    let respond = Fault::Respond {
-        status: 418,
-        content_type: "text/x-tea".into(),
-        body: "tea".into(),
-    };
+    let retry_after =
+        |retry_after: &str| Fault::RetryAfter { status: 503, retry_after: retry_after.into() };
+    let respond =
+        Fault::Respond { status: 418, content_type: "text/x-tea".into(), body: "tea".into() };
     let to = "https://elsewhere.example/x";
     let redirect = Fault::Redirect { to: to.into() };
     for (fault, status, name, value) in [
         (Fault::Status { status: 401 }, 401, CONTENT_TYPE, ""),
         (Fault::Status { status: 500 }, 500, CONTENT_TYPE, ""),
-        (
-            Fault::Status { status: 404 },
-            404,
-            CONTENT_TYPE,
-            "text/html; charset=utf-8",
-        ),
+        (Fault::Status { status: 404 }, 404, CONTENT_TYPE, "text/html; charset=utf-8"),
         (Fault::Html, 200, CONTENT_TYPE, "text/html; charset=utf-8"),
         (redirect, 302, LOCATION, to),
         (respond, 418, CONTENT_TYPE, "text/x-tea"),
-        (
-            retry_after("7"),
-            503,
-            "retry-after".parse().expect("name"),
-            "7",
-        ),
-        (
-            Fault::DailyLimit,
-            429,
-            "x-ratelimit-type".parse().expect("name"),
-            "Daily-limit",
-        ),
+        (retry_after("7"), 503, "retry-after".parse().expect("name"), "7"),
+        (Fault::DailyLimit, 429, "x-ratelimit-type".parse().expect("name"), "Daily-limit"),
     ] {
         fixture.arm(Point::Download, fault.clone());
         let response = fixture.start(&fixture.token).await;
         assert_eq!(response.status(), status, "{fault:?}");
         assert_eq!(header(&response, name.as_str()), value, "{fault:?}");
     }
-    assert_eq!(
-        fixture.start(&fixture.token).await.status(),
-        StatusCode::FOUND
-    );
+    assert_eq!(fixture.start(&fixture.token).await.status(), StatusCode::FOUND);
 }
 
 #[tokio::test]

@@ -62,10 +62,7 @@ async fn exchange(sim: &Simulator, code: &str) -> (u16, Value) {
 }
 
 async fn refresh(sim: &Simulator, refresh_token: &str) -> (u16, Value) {
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", refresh_token),
-    ];
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
     token(sim, &form).await
 }
 
@@ -95,11 +92,7 @@ async fn consent_page_offers_users() {
 async fn invalid_authorization_never_redirects() {
     let sim = sim().await;
     for (name, value, code) in [
-        (
-            "redirect_uri",
-            "http://127.0.0.1:9/zoom/callback/",
-            "(4,709)",
-        ),
+        ("redirect_uri", "http://127.0.0.1:9/zoom/callback/", "(4,709)"),
         ("redirect_uri", "javascript:alert(1)", "(4,709)"),
         ("client_id", "other", "(4,702)"),
         ("response_type", "token", "(4,700)"),
@@ -117,10 +110,7 @@ async fn denial_returns_an_error() {
     let sim = sim().await;
     let denied = callback(&authorize(&sim, &[("sim_decision", "deny")]).await);
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(
-        denied,
-        [pair("error", "access_denied"), pair("state", "st/ate+1")]
-    );
+    assert_eq!(denied, [pair("error", "access_denied"), pair("state", "st/ate+1")]);
 }
 
 #[tokio::test]
@@ -154,11 +144,9 @@ async fn code_works_once_and_for_five_minutes() {
 #[tokio::test]
 async fn code_needs_its_verifier_and_redirect_uri() {
     let sim = sim().await;
-    for (challenge, method, accepted) in [
-        (CHALLENGE, "S256", VERIFIER),
-        (VERIFIER, "plain", VERIFIER),
-        (CHALLENGE, "plain", ""),
-    ] {
+    for (challenge, method, accepted) in
+        [(CHALLENGE, "S256", VERIFIER), (VERIFIER, "plain", VERIFIER), (CHALLENGE, "plain", "")]
+    {
         let consent = [
             ("sim_decision", "allow"),
             ("code_challenge", challenge),
@@ -275,10 +263,7 @@ async fn revocation_uninstalls_the_app() {
         json(request.send().await.expect("response")).await
     };
     let (status, body) = revoke().await;
-    assert_eq!(
-        (status, body.to_string().as_str()),
-        (200, r#"{"status":"success"}"#)
-    );
+    assert_eq!((status, body.to_string().as_str()), (200, r#"{"status":"success"}"#));
     assert_eq!(me(&sim, text(&tokens, "access_token")).await, 401);
     assert_eq!(refresh(&sim, text(&tokens, "refresh_token")).await.0, 400);
     sim.control().wait_until_settled().await;
@@ -299,10 +284,7 @@ async fn token_faults_differ_in_their_effect() {
         let request = client()
             .post(at(&sim, "oauth/token"))
             .basic_auth(&config.client_id, Some(&config.client_secret))
-            .form(&[
-                ("grant_type", "refresh_token"),
-                ("refresh_token", &grant.refresh_token),
-            ]);
+            .form(&[("grant_type", "refresh_token"), ("refresh_token", &grant.refresh_token)]);
         request.send().await.is_err()
     };
     let point = Point::TokenRefresh;
@@ -325,10 +307,7 @@ async fn users_have_scopes_and_can_be_removed() {
     let sim = sim().await;
     let control = sim.control();
     let scopes = Some(vec!["user:read:user".to_owned()]);
-    let new = NewUser {
-        scopes,
-        ..NewUser::default()
-    };
+    let new = NewUser { scopes, ..NewUser::default() };
     let user = control.create_user(new).expect("new");
     let (_, tokens) = exchange(&sim, &code(&sim, &user.id).await).await;
     assert_eq!(text(&tokens, "scope"), "user:read:user");

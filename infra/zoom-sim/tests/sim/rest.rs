@@ -13,10 +13,7 @@ fn timestamp(text: &str) -> Timestamp {
 
 /// Creates a recording without an event.
 fn create(sim: &Simulator, new: NewRecording) -> Recording {
-    let new = NewRecording {
-        silent: true,
-        ..new
-    };
+    let new = NewRecording { silent: true, ..new };
     let created = sim.control().create_recording(new);
     created.expect("created").recording
 }
@@ -52,10 +49,7 @@ async fn lists_have_windows_and_pages() {
         ("2026-02-20", ADA),
     ] {
         let start_time = Some(timestamp(&format!("{day}T09:00:00Z")));
-        let new = NewRecording {
-            start_time,
-            ..NewRecording::of(host)
-        };
+        let new = NewRecording { start_time, ..NewRecording::of(host) };
         create(&sim, new);
     }
     let token = token(&sim, ADA);
@@ -94,10 +88,8 @@ async fn lists_have_windows_and_pages() {
 #[tokio::test]
 async fn meeting_returns_files_like_zoom() {
     let sim = sim().await;
-    let timeline = NewFile {
-        omit: vec!["id".into(), "file_size".into()],
-        ..NewFile::new("TIMELINE", 93)
-    };
+    let timeline =
+        NewFile { omit: vec!["id".into(), "file_size".into()], ..NewFile::new("TIMELINE", 93) };
     let files = vec![NewFile::new("MP4", 1000), timeline];
     let created = create(&sim, NewRecording::of(ADA).with_files(files));
     let query = "include_fields=download_access_token&ttl=60";
@@ -125,16 +117,11 @@ async fn meeting_returns_files_like_zoom() {
 async fn uuids_with_slashes_need_two_encodings() {
     let sim = sim().await;
     let token = token(&sim, ADA);
-    for uuid in [
-        "/ajSynthUUID1234567890==",
-        "ab//cdSynthUUID12345678==",
-        "Ab/cd+SynthUUID1234567==",
-    ] {
+    for uuid in
+        ["/ajSynthUUID1234567890==", "ab//cdSynthUUID12345678==", "Ab/cd+SynthUUID1234567=="]
+    {
         let uuid = Some(uuid.into());
-        let new = NewRecording {
-            uuid,
-            ..NewRecording::of(ADA)
-        };
+        let new = NewRecording { uuid, ..NewRecording::of(ADA) };
         create(&sim, new);
     }
     for (encoded, status) in [
@@ -159,26 +146,17 @@ async fn unavailable_recordings_have_code_3301() {
         let path = format!("v2/meetings/{name}/recordings");
         get_json(&sim, &path, &token).await.1["code"].clone()
     };
-    let new = NewRecording {
-        processing: true,
-        ..NewRecording::of(ADA)
-    };
+    let new = NewRecording { processing: true, ..NewRecording::of(ADA) };
     let recording = create(&sim, new);
     let number = recording.meeting_id.to_string();
     assert_eq!(code(&number).await, 3301, "in processing");
     control.complete(&recording.key).expect("recording");
     assert_eq!(code(&number).await, Value::Null);
     let all = Selection::default();
-    control
-        .change_recording(&recording.key, RecordingChange::Trash, &all)
-        .expect("recording");
+    control.change_recording(&recording.key, RecordingChange::Trash, &all).expect("recording");
     assert_eq!(code(&number).await, 3301, "trashed");
     let other = create(&sim, NewRecording::of(BEN));
-    assert_eq!(
-        code(&other.meeting_id.to_string()).await,
-        3301,
-        "a colleague's"
-    );
+    assert_eq!(code(&other.meeting_id.to_string()).await, 3301, "a colleague's");
     assert_eq!(code("r1").await, 3301, "keys are unknown to Zoom");
 }
 
@@ -190,14 +168,9 @@ async fn trash_is_listed_apart() {
     let part = create(&sim, NewRecording::of(ADA));
     let one_file = Some(vec![part.files[0].id.clone()]);
     for (recording, files) in [(&whole, None), (&part, one_file)] {
-        let selection = Selection {
-            files,
-            ..Selection::default()
-        };
+        let selection = Selection { files, ..Selection::default() };
         let change = RecordingChange::Trash;
-        let changed = sim
-            .control()
-            .change_recording(&recording.key, change, &selection);
+        let changed = sim.control().change_recording(&recording.key, change, &selection);
         changed.expect("recording");
     }
     for (query, uuid, files) in [
@@ -207,10 +180,7 @@ async fn trash_is_listed_apart() {
     ] {
         let (_, page) = get_json(&sim, &format!("v2/users/me/recordings?{query}"), &token).await;
         let meetings = list(&page["meetings"]);
-        assert_eq!(
-            (meetings.len(), &meetings[0]["uuid"]),
-            (1, &uuid.as_str().into())
-        );
+        assert_eq!((meetings.len(), &meetings[0]["uuid"]), (1, &uuid.as_str().into()));
         let shown = list(&meetings[0]["recording_files"]);
         assert_eq!(shown.len(), files, "{query}");
         assert_eq!(shown[0]["deleted_time"].is_string(), !query.is_empty());
@@ -222,9 +192,7 @@ async fn daily_limit_has_a_date() {
     let sim = sim().await;
     let token = token(&sim, ADA);
     sim.control().clock().set(timestamp("2026-01-01T22:00:00Z"));
-    let daily = Fault::RateLimited {
-        retry_after_seconds: Some(7200),
-    };
+    let daily = Fault::RateLimited { retry_after_seconds: Some(7200) };
     let fault = NewFault::times(Point::ListRecordings, daily, 1).only_for(ADA);
     sim.control().arm(fault).expect("possible");
     let url = at(&sim, "v2/users/me/recordings");
@@ -235,8 +203,5 @@ async fn daily_limit_has_a_date() {
     assert_eq!(header(&limited, "x-ratelimit-category"), "Medium");
     assert_eq!(limited.json::<Value>().await.expect("JSON")["code"], 429);
     let next = get(&url, &token).await;
-    assert_eq!(
-        (next.status(), header(&next, "x-ratelimit-type")),
-        (StatusCode::OK, "QPS")
-    );
+    assert_eq!((next.status(), header(&next, "x-ratelimit-type")), (StatusCode::OK, "QPS"));
 }

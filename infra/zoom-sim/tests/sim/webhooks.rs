@@ -18,10 +18,7 @@ async fn complete(sim: &Simulator, receiver: &Receiver, new: NewRecording) -> (S
 }
 
 fn raw(body: &str) -> RawEvent {
-    RawEvent {
-        body: body.into(),
-        ..RawEvent::default()
-    }
+    RawEvent { body: body.into(), ..RawEvent::default() }
 }
 
 #[tokio::test]
@@ -67,10 +64,7 @@ async fn completed_looks_like_zooms() {
     let audio = list(&object["participant_audio_files"]);
     assert_eq!(files[0]["meeting_id"], object["uuid"]);
     assert_eq!(object["recording_count"], 6);
-    let sizes = files
-        .iter()
-        .chain(audio)
-        .map(|file| file["file_size"].as_u64());
+    let sizes = files.iter().chain(audio).map(|file| file["file_size"].as_u64());
     assert_eq!(object["total_size"].as_u64(), sizes.sum());
 }
 
@@ -78,15 +72,9 @@ async fn completed_looks_like_zooms() {
 async fn segments_share_an_event_or_have_their_own() {
     let sim = sim().await;
     let receiver = Receiver::of(&sim).await;
-    let given = NewFile {
-        id: Some("given".into()),
-        ..NewFile::new("MP4", 10)
-    };
+    let given = NewFile { id: Some("given".into()), ..NewFile::new("MP4", 10) };
     let new = NewRecording::of(ADA).with_files(vec![given, NewFile::new("M4A", 5)]);
-    let together = NewRecording {
-        segments: 3,
-        ..new.clone()
-    };
+    let together = NewRecording { segments: 3, ..new.clone() };
     let (_, event) = complete(&sim, &receiver, together).await;
     let body = event.json();
     let files = list(&body["payload"]["object"]["recording_files"]);
@@ -95,16 +83,10 @@ async fn segments_share_an_event_or_have_their_own() {
     assert_eq!(with_given_id.count(), 1);
     assert_eq!(files[0]["recording_end"], files[2]["recording_start"]);
 
-    let apart = NewRecording {
-        segments: 2,
-        event_per_segment: true,
-        ..new
-    };
+    let apart = NewRecording { segments: 2, event_per_segment: true, ..new };
     complete(&sim, &receiver, apart).await;
     let events = receiver.all();
-    let [first, second] = &events[1..] else {
-        panic!("two events")
-    };
+    let [first, second] = &events[1..] else { panic!("two events") };
     let object = |event: &Event| event.json()["payload"]["object"].clone();
     assert_eq!(object(first)["uuid"], object(second)["uuid"]);
     assert_eq!(object(first)["recording_count"], 2);
@@ -122,10 +104,7 @@ async fn retry_keeps_body_and_request_id() {
     for (number, minutes) in [(1, 5), (2, 20), (3, 60)] {
         let delivery = control.wait_for_attempts(id, number).await;
         let attempt = &delivery.expect("delivery").attempts[number - 1];
-        let delay = attempt
-            .retry_at
-            .expect("a retry")
-            .duration_since(attempt.at);
+        let delay = attempt.retry_at.expect("a retry").duration_since(attempt.at);
         let due = SignedDuration::from_mins(minutes);
         let tolerance = SignedDuration::from_secs(5);
         assert!(delay >= due && delay < due + tolerance, "{delay}");
@@ -142,11 +121,7 @@ async fn retry_keeps_body_and_request_id() {
         let headers = |name| (pair[0].header(name), pair[1].header(name));
         let (first, second) = headers("x-zm-request-id");
         assert_eq!(first, second);
-        for name in [
-            "x-zm-request-timestamp",
-            "x-zm-signature",
-            "x-zm-trackingid",
-        ] {
+        for name in ["x-zm-request-timestamp", "x-zm-signature", "x-zm-trackingid"] {
             let (first, second) = headers(name);
             assert_ne!(first, second, "{name}");
         }
@@ -170,11 +145,7 @@ async fn only_server_errors_are_retried() {
         let id = control.send_raw(raw("{}"));
         control.wait_until_settled().await;
         let delivery = control.delivery(id).expect("delivery");
-        assert_eq!(
-            (delivery.state, delivery.attempts.len()),
-            (state, attempts),
-            "{statuses:?}"
-        );
+        assert_eq!((delivery.state, delivery.attempts.len()), (state, attempts), "{statuses:?}");
     }
     control.set_webhook_url("http://127.0.0.1:9/closed");
     let id = control.send_raw(raw("{}"));
@@ -250,13 +221,8 @@ async fn changes_send_their_events() {
     let receiver = Receiver::of(&sim).await;
     let control = sim.control();
     let (key, _) = complete(&sim, &receiver, NewRecording::of(ADA)).await;
-    let by_ben = Selection {
-        operator_id: Some(BEN.into()),
-        ..Selection::default()
-    };
-    control
-        .rename(&key, "New topic", &by_ben)
-        .expect("recording");
+    let by_ben = Selection { operator_id: Some(BEN.into()), ..Selection::default() };
+    control.rename(&key, "New topic", &by_ben).expect("recording");
     control.wait_until_settled().await;
     let event = receiver.last();
     event.assert_key_order(
@@ -272,9 +238,7 @@ async fn changes_send_their_events() {
         (RecordingChange::Recover, "recording.recovered", true),
         (RecordingChange::Delete, "recording.deleted", false),
     ] {
-        control
-            .change_recording(&key, change, &by_ben)
-            .expect("recording");
+        control.change_recording(&key, change, &by_ben).expect("recording");
         control.wait_until_settled().await;
         let body = receiver.last().json();
         assert_eq!(body["event"], name);
@@ -298,16 +262,8 @@ async fn batch_names_no_host() {
     }
     let change = |keys: &[String], change| control.change_recordings(keys, change);
     for (of, name, meetings) in [
-        (
-            RecordingChange::Trash,
-            "recording.batch_trashed",
-            "meeting_uuids",
-        ),
-        (
-            RecordingChange::Delete,
-            "recording.batch_deleted",
-            "meetings",
-        ),
+        (RecordingChange::Trash, "recording.batch_trashed", "meeting_uuids"),
+        (RecordingChange::Delete, "recording.batch_deleted", "meetings"),
     ] {
         change(&keys[..2], of).expect("one account");
         control.wait_until_settled().await;
@@ -316,18 +272,12 @@ async fn batch_names_no_host() {
         assert_eq!(list(&body["payload"]["object"][meetings]).len(), 2);
         assert!(!body.to_string().contains("host_id"));
         let operation = &body["payload"]["operation"];
-        assert_eq!(
-            operation == "trash_user_recordings",
-            of == RecordingChange::Trash
-        );
+        assert_eq!(operation == "trash_user_recordings", of == RecordingChange::Trash);
     }
     let body = receiver.last().json();
     let files = &body["payload"]["object"]["meetings"][0]["recording_file_ids"];
     assert_eq!(list(files).len(), 4);
-    assert!(
-        change(&keys, RecordingChange::Trash).is_err(),
-        "two accounts"
-    );
+    assert!(change(&keys, RecordingChange::Trash).is_err(), "two accounts");
 }
 
 #[tokio::test]

@@ -154,19 +154,10 @@ pub fn verify(
     if now >= exp + LEEWAY {
         return Err(TokenError::Expired);
     }
-    if claims
-        .jti
-        .as_deref()
-        .is_some_and(|jti| jti.is_empty() || jti.len() > 256)
-    {
+    if claims.jti.as_deref().is_some_and(|jti| jti.is_empty() || jti.len() > 256) {
         return Err(Invalid("jti must have 1 to 256 bytes"));
     }
-    Ok(AppToken {
-        app_user,
-        return_to: claims.return_to,
-        jti: claims.jti,
-        expires_at: exp,
-    })
+    Ok(AppToken { app_user, return_to: claims.return_to, jti: claims.jti, expires_at: exp })
 }
 
 #[derive(Deserialize)]
@@ -192,9 +183,7 @@ fn parse_header(token: &str) -> Result<Header, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed)?;
     let header: Header = serde_json::from_slice(&json).map_err(|_| malformed)?;
     if header.has_crit {
-        return Err(TokenError::Invalid(
-            "the token's header has crit, which is not supported",
-        ));
+        return Err(TokenError::Invalid("the token's header has crit, which is not supported"));
     }
     Ok(header)
 }
@@ -211,9 +200,7 @@ fn verify_signature(keys: &AppKeys, token: &str, header: &Header) -> Result<Clai
                     let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
                     decode(token, &key, Algorithm::HS256).ok()
                 })
-                .ok_or(TokenError::Invalid(
-                    "the token's signature or claims are not valid",
-                ))
+                .ok_or(TokenError::Invalid("the token's signature or claims are not valid"))
         }
         AppKeys::KeySet(set) => {
             let algorithm = match header.alg.as_str() {
@@ -271,9 +258,7 @@ fn numeric_date(number: serde_json::Number) -> Result<Timestamp, TokenError> {
         // Well within a timestamp's range, so that adding the leeway cannot overflow.
         .filter(|seconds| (0..=253_000_000_000).contains(seconds))
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or(TokenError::Invalid(
-            "a date claim of the token is out of range",
-        ))
+        .ok_or(TokenError::Invalid("a date claim of the token is out of range"))
 }
 
 #[cfg(test)]

@@ -102,10 +102,7 @@ fn invalid_claims_are_rejected() {
         assert!(matches!(result, Err(TokenError::Invalid(_))), "{changes}");
     }
     let text_claims = signed(&json!("claims"));
-    assert!(matches!(
-        verify_api(&text_claims),
-        Err(TokenError::Invalid(_))
-    ));
+    assert!(matches!(verify_api(&text_claims), Err(TokenError::Invalid(_))));
 }
 
 #[test]
@@ -122,10 +119,8 @@ fn audience_must_match_the_route() {
 
 #[test]
 fn previous_secret_still_verifies() {
-    let keys = AppKeys::Secret(SecretVersions {
-        current: "new".into(),
-        previous: Some(SECRET.into()),
-    });
+    let keys =
+        AppKeys::Secret(SecretVersions { current: "new".into(), previous: Some(SECRET.into()) });
     assert!(verify(&keys, &signed(&claims()), Audience::Api, now()).is_ok());
 }
 
@@ -143,17 +138,11 @@ fn invalid_headers_and_signatures_are_rejected() {
     );
     let mut cases = vec![
         ("HS512", hs512.unwrap()),
-        (
-            "no alg",
-            hmac_signed(&json!({"typ": "JWT"}), &claims(), SECRET),
-        ),
+        ("no alg", hmac_signed(&json!({"typ": "JWT"}), &claims(), SECRET)),
         ("two algs", format!("{two_algs}.{}.{}", parts[1], parts[2])),
         ("another secret", hmac_signed(&hs256, &claims(), "attacker")),
         ("empty secret", hmac_signed(&hs256, &claims(), "")),
-        (
-            "prefix of the secret",
-            hmac_signed(&hs256, &claims(), &SECRET[..43]),
-        ),
+        ("prefix of the secret", hmac_signed(&hs256, &claims(), &SECRET[..43])),
         (
             "embedded jwk",
             hmac_signed(
@@ -174,11 +163,7 @@ fn invalid_headers_and_signatures_are_rejected() {
         ("truncated signature", valid[..valid.len() - 20].to_owned()),
         (
             "other claims",
-            format!(
-                "{}.{}",
-                unsigned(&hs256, &changed(json!({"sub": "mallory"}))),
-                parts[2]
-            ),
+            format!("{}.{}", unsigned(&hs256, &changed(json!({"sub": "mallory"}))), parts[2]),
         ),
         ("empty token", String::new()),
         ("not base64 JSON", "a.b.c".to_owned()),
@@ -188,17 +173,11 @@ fn invalid_headers_and_signatures_are_rejected() {
     for alg in ["none", "None", "NONE", "nOnE", "RS256", "ES256", ""] {
         let header = json!({"alg": alg, "typ": "JWT"});
         cases.push((alg, format!("{}.", unsigned(&header, &claims()))));
-        cases.push((
-            alg,
-            format!("{}.{}", unsigned(&header, &claims()), parts[2]),
-        ));
+        cases.push((alg, format!("{}.{}", unsigned(&header, &claims()), parts[2])));
         cases.push((alg, hmac_signed(&header, &claims(), SECRET)));
     }
     for (case, token) in cases {
-        assert!(
-            matches!(verify_api(&token), Err(TokenError::Invalid(_))),
-            "{case}"
-        );
+        assert!(matches!(verify_api(&token), Err(TokenError::Invalid(_))), "{case}");
     }
 }
 
@@ -238,10 +217,7 @@ fn key_set_rejects_hs256_and_unknown_kid() {
     let token = hmac_signed(&json!({"alg": "HS256", "kid": "k1"}), &claims(), public_key);
     let result = verify(&keys, &token, Audience::Api, now());
     assert!(matches!(result, Err(TokenError::Invalid(_))));
-    let token = format!(
-        "{}.AAAA",
-        unsigned(&json!({"alg": "ES256", "kid": "k2"}), &claims())
-    );
+    let token = format!("{}.AAAA", unsigned(&json!({"alg": "ES256", "kid": "k2"}), &claims()));
     let result = verify(&keys, &token, Audience::Api, now());
     assert_eq!(result.unwrap_err(), TokenError::UnknownKey);
 }
@@ -279,11 +255,7 @@ fn key_must_match_kid_alg_and_use() {
         let keys: JwkSet = serde_json::from_value(json!({"keys": set})).unwrap();
         let result = verify(&AppKeys::KeySet(keys), token, Audience::Api, now());
         let user = result.map(|token| token.app_user.as_str().to_owned());
-        let expected = if is_valid {
-            Ok("alice".to_owned())
-        } else {
-            Err(TokenError::UnknownKey)
-        };
+        let expected = if is_valid { Ok("alice".to_owned()) } else { Err(TokenError::UnknownKey) };
         assert_eq!(user, expected, "{set}");
     }
 }

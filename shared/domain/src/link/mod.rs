@@ -188,11 +188,7 @@ impl GrantState {
             GrantChange::Consent { link, superseded } => {
                 if self.grant == Some(GrantStatus::Revoking) {
                     // Tokens without a link are accepted, so that the revocation uses the valid ones.
-                    return if link.is_none() {
-                        Ok(next)
-                    } else {
-                        Err(ChangeError::GrantRevoking)
-                    };
+                    return if link.is_none() { Ok(next) } else { Err(ChangeError::GrantRevoking) };
                 }
                 if !superseded {
                     next.grant = Some(GrantStatus::Live);
@@ -204,11 +200,7 @@ impl GrantState {
                 }
                 if let Some(link) = link {
                     let is_full = next.links.len() >= MAX_LINKS_PER_GRANT;
-                    match next
-                        .links
-                        .iter_mut()
-                        .find(|known| known.app_user == link.app_user)
-                    {
+                    match next.links.iter_mut().find(|known| known.app_user == link.app_user) {
                         // Linking again keeps the status, so that an active link stays active.
                         Some(known) => {
                             known.display_name.clone_from(&link.display_name);
@@ -217,10 +209,9 @@ impl GrantState {
                             }
                         }
                         None if is_full => return Err(ChangeError::TooManyLinks),
-                        None => next.links.push(Link {
-                            status: LinkStatus::Pending,
-                            ..link.clone()
-                        }),
+                        None => {
+                            next.links.push(Link { status: LinkStatus::Pending, ..link.clone() })
+                        }
                     }
                 }
                 // A grant without a link is revoked at once.
@@ -252,8 +243,7 @@ impl GrantState {
                     link.status == LinkStatus::Pending
                         && link.pending_until.is_none_or(|until| until <= now)
                 };
-                next.links
-                    .retain(|link| link.app_user != *app_user || !is_expired(link));
+                next.links.retain(|link| link.app_user != *app_user || !is_expired(link));
                 next.revoke_without_links();
             }
             GrantChange::RequireReauthorization => {
@@ -339,10 +329,7 @@ impl GrantState {
     /// Returns the notifications for the transition from `self` to `next`.
     pub fn notifications(&self, next: &Self) -> Vec<LinkNotification> {
         let status_before = |app_user: &AppUserId| {
-            self.links
-                .iter()
-                .find(|link| link.app_user == *app_user)
-                .map(|link| link.status)
+            self.links.iter().find(|link| link.app_user == *app_user).map(|link| link.status)
         };
         let mut notifications = Vec::new();
         for link in &next.links {
@@ -359,11 +346,7 @@ impl GrantState {
         }
         let is_removed =
             |link: &&Link| next.links.iter().all(|kept| kept.app_user != link.app_user);
-        let removed = self
-            .links
-            .iter()
-            .filter(is_removed)
-            .filter(|link| link.status.is_visible());
+        let removed = self.links.iter().filter(is_removed).filter(|link| link.status.is_visible());
         notifications.extend(removed.cloned().map(LinkNotification::Removed));
         notifications
     }

@@ -10,10 +10,7 @@ fn user(n: u8) -> AppUserId {
 }
 
 fn link(n: u8) -> Link {
-    let zoom_user = ZoomUser {
-        account_id: "A".parse().unwrap(),
-        user_id: "u".parse().unwrap(),
-    };
+    let zoom_user = ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() };
     Link {
         id: LinkId::derive(&user(n), &zoom_user),
         app_user: user(n),
@@ -28,25 +25,18 @@ fn link(n: u8) -> Link {
 }
 
 fn consent(n: u8) -> GrantChange {
-    GrantChange::Consent {
-        link: Some(link(n)),
-        superseded: false,
-    }
+    GrantChange::Consent { link: Some(link(n)), superseded: false }
 }
 
 fn run(changes: &[GrantChange]) -> GrantState {
-    changes.iter().fold(GrantState::default(), |state, change| {
-        state.apply(change, now()).unwrap_or(state)
-    })
+    changes
+        .iter()
+        .fold(GrantState::default(), |state, change| state.apply(change, now()).unwrap_or(state))
 }
 
 #[test]
 fn linking_again_keeps_an_active_link_active() {
-    let state = run(&[
-        consent(1),
-        GrantChange::Confirm { app_user: user(1) },
-        consent(1),
-    ]);
+    let state = run(&[consent(1), GrantChange::Confirm { app_user: user(1) }, consent(1)]);
     assert_eq!(state.links[0].status, LinkStatus::Active);
     assert_eq!(state.links.len(), 1);
 }
@@ -58,10 +48,7 @@ fn new_consent_reactivates_all_links() {
         GrantChange::Confirm { app_user: user(1) },
         GrantChange::RequireReauthorization,
     ];
-    assert_eq!(
-        run(&changes).links[0].status,
-        LinkStatus::ReauthorizationRequired
-    );
+    assert_eq!(run(&changes).links[0].status, LinkStatus::ReauthorizationRequired);
     changes.push(consent(2));
     assert_eq!(run(&changes).links[0].status, LinkStatus::Active);
 }
@@ -70,41 +57,25 @@ fn new_consent_reactivates_all_links() {
 fn removing_last_link_revokes_the_grant() {
     let state = run(&[consent(1), GrantChange::Disconnect { app_user: user(1) }]);
     assert_eq!(state.grant, Some(GrantStatus::Revoking));
-    assert_eq!(
-        state.apply(&consent(2), now()),
-        Err(ChangeError::GrantRevoking)
-    );
-    let tokens = GrantChange::Consent {
-        link: None,
-        superseded: false,
-    };
+    assert_eq!(state.apply(&consent(2), now()), Err(ChangeError::GrantRevoking));
+    let tokens = GrantChange::Consent { link: None, superseded: false };
     assert_eq!(state.apply(&tokens, now()).as_ref(), Ok(&state));
     assert_eq!(
-        state
-            .apply(&GrantChange::CompleteRevocation, now())
-            .unwrap(),
+        state.apply(&GrantChange::CompleteRevocation, now()).unwrap(),
         GrantState::default()
     );
 }
 
 #[test]
 fn pending_link_keeps_the_grant_live() {
-    let state = run(&[
-        consent(1),
-        consent(2),
-        GrantChange::Disconnect { app_user: user(1) },
-    ]);
+    let state = run(&[consent(1), consent(2), GrantChange::Disconnect { app_user: user(1) }]);
     assert_eq!(state.grant, Some(GrantStatus::Live));
 }
 
 #[test]
 fn grant_without_link_is_revoked() {
     assert_eq!(
-        run(&[GrantChange::Consent {
-            link: None,
-            superseded: false
-        }])
-        .grant,
+        run(&[GrantChange::Consent { link: None, superseded: false }]).grant,
         Some(GrantStatus::Revoking)
     );
 }
@@ -113,9 +84,7 @@ fn grant_without_link_is_revoked() {
 fn pending_links_cause_no_notification() {
     let before = run(&[consent(1)]);
     assert!(GrantState::default().notifications(&before).is_empty());
-    let after = before
-        .apply(&GrantChange::ExpirePending { app_user: user(1) }, now())
-        .unwrap();
+    let after = before.apply(&GrantChange::ExpirePending { app_user: user(1) }, now()).unwrap();
     assert!(before.notifications(&after).is_empty());
 }
 
@@ -123,10 +92,7 @@ fn pending_links_cause_no_notification() {
 fn latest_claim_determines_expiry() {
     let later = now() + jiff::SignedDuration::from_mins(10);
     let again = GrantChange::Consent {
-        link: Some(Link {
-            pending_until: Some(later),
-            ..link(1)
-        }),
+        link: Some(Link { pending_until: Some(later), ..link(1) }),
         superseded: false,
     };
     let state = run(&[consent(1), again]);
@@ -138,54 +104,35 @@ fn latest_claim_determines_expiry() {
 #[test]
 fn each_visible_change_is_notified_once() {
     let pending = run(&[consent(1)]);
-    let active = pending
-        .apply(&GrantChange::Confirm { app_user: user(1) }, now())
-        .unwrap();
-    assert!(matches!(
-        pending.notifications(&active)[..],
-        [LinkNotification::Activated(_)]
-    ));
+    let active = pending.apply(&GrantChange::Confirm { app_user: user(1) }, now()).unwrap();
+    assert!(matches!(pending.notifications(&active)[..], [LinkNotification::Activated(_)]));
     assert!(
         active
             .notifications(
-                &active
-                    .apply(&GrantChange::Confirm { app_user: user(1) }, now())
-                    .unwrap()
+                &active.apply(&GrantChange::Confirm { app_user: user(1) }, now()).unwrap()
             )
             .is_empty()
     );
-    let dead = active
-        .apply(&GrantChange::RequireReauthorization, now())
-        .unwrap();
+    let dead = active.apply(&GrantChange::RequireReauthorization, now()).unwrap();
     assert!(matches!(
         active.notifications(&dead)[..],
         [LinkNotification::ReauthorizationRequired(_)]
     ));
     let gone = dead.apply(&GrantChange::Deauthorize, now()).unwrap();
-    assert!(matches!(
-        dead.notifications(&gone)[..],
-        [LinkNotification::Removed(_)]
-    ));
+    assert!(matches!(dead.notifications(&gone)[..], [LinkNotification::Removed(_)]));
 }
 
 #[test]
 fn links_per_grant_are_limited() {
-    let full = (1..=45).fold(GrantState::default(), |state, n| {
-        state.apply(&consent(n), now()).unwrap()
-    });
-    assert_eq!(
-        full.apply(&consent(46), now()),
-        Err(ChangeError::TooManyLinks)
-    );
+    let full =
+        (1..=45).fold(GrantState::default(), |state, n| state.apply(&consent(n), now()).unwrap());
+    assert_eq!(full.apply(&consent(46), now()), Err(ChangeError::TooManyLinks));
     assert!(full.apply(&consent(1), now()).is_ok());
 }
 
 #[test]
 fn account_move_keeps_links_and_previous_keys() {
-    let new_key = ZoomUser {
-        account_id: "B".parse().unwrap(),
-        user_id: "u".parse().unwrap(),
-    };
+    let new_key = ZoomUser { account_id: "B".parse().unwrap(), user_id: "u".parse().unwrap() };
     let old_key = link(1).zoom_user;
     let old = run(&[
         consent(1),
@@ -212,14 +159,8 @@ fn account_move_keeps_links_and_previous_keys() {
     }
     let kept = joined.links.iter().find(|link| link.app_user == user(1));
     assert_eq!(kept.unwrap().id, old.links[0].id);
-    let revoking = GrantState {
-        grant: Some(GrantStatus::Revoking),
-        links: Vec::new(),
-    };
-    assert_eq!(
-        revoking.merge_moved(&old, &new_key),
-        Err(ChangeError::GrantRevoking)
-    );
+    let revoking = GrantState { grant: Some(GrantStatus::Revoking), links: Vec::new() };
+    assert_eq!(revoking.merge_moved(&old, &new_key), Err(ChangeError::GrantRevoking));
 }
 
 fn change() -> impl Strategy<Value = GrantChange> {
@@ -249,8 +190,7 @@ impl Model {
             GrantChange::Consent { link, .. } => {
                 if !self.is_revoking {
                     self.has_valid_tokens = true;
-                    self.linked
-                        .extend(link.iter().map(|link| link.app_user.clone()));
+                    self.linked.extend(link.iter().map(|link| link.app_user.clone()));
                 }
             }
             GrantChange::Confirm { app_user } => {

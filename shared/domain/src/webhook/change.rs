@@ -49,10 +49,7 @@ impl RecordingsChanged {
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
         let name = text("/event").ok_or(EventError::Field("event"))?;
-        let change = match name
-            .trim_start_matches("recording.")
-            .trim_start_matches("batch_")
-        {
+        let change = match name.trim_start_matches("recording.").trim_start_matches("batch_") {
             "renamed" => RecordingChange::Renamed {
                 topic: text("/payload/object/topic")
                     .ok_or(EventError::Field("payload.object.topic"))?
@@ -66,9 +63,7 @@ impl RecordingsChanged {
         let account_id = text("/payload/account_id")
             .and_then(|id| id.parse().ok())
             .ok_or(EventError::Field("payload.account_id"))?;
-        let object = event
-            .pointer("/payload/object")
-            .ok_or(EventError::Field("payload.object"))?;
+        let object = event.pointer("/payload/object").ok_or(EventError::Field("payload.object"))?;
         let host = match object.get("host_id") {
             None | Some(Value::Null) => None,
             Some(id) => Some(
@@ -93,8 +88,7 @@ fn meetings(object: &Value) -> Result<Vec<ChangedMeeting>, EventError> {
     let uuid = |value: &Value| value.as_str().and_then(|uuid| uuid.parse().ok());
     let ids = |list: Option<&Value>, id: fn(&Value) -> Option<&Value>| -> Vec<FileId> {
         let list = list.and_then(Value::as_array).into_iter().flatten();
-        list.filter_map(|value| id(value)?.as_str()?.parse().ok())
-            .collect()
+        list.filter_map(|value| id(value)?.as_str()?.parse().ok()).collect()
     };
     if let Some(one) = object.get("uuid") {
         let files = ids(object.get("recording_files"), |file| file.get("id"));
@@ -142,12 +136,7 @@ mod tests {
     fn all_forms_are_parsed() {
         let one = json!({"uuid": "u1==", "id": 8, "host_id": "h", "topic": "New"});
         let renamed = parse("recording.renamed", one.clone()).unwrap();
-        assert_eq!(
-            renamed.change,
-            RecordingChange::Renamed {
-                topic: "New".into()
-            }
-        );
+        assert_eq!(renamed.change, RecordingChange::Renamed { topic: "New".into() });
         assert_eq!(renamed.host.unwrap().as_str(), "h");
         assert_eq!(renamed.event_ts, 1_767_260_200_000);
 
@@ -186,10 +175,7 @@ mod tests {
             json!([]),
             json!({"uuid": "u1==", "host_id": "a/b"}),
         ] {
-            assert!(
-                parse("recording.trashed", object.clone()).is_err(),
-                "{object}"
-            );
+            assert!(parse("recording.trashed", object.clone()).is_err(), "{object}");
         }
         assert!(parse("recording.renamed", json!({"uuid": "u1=="})).is_err());
         assert!(parse("recording.vanished", json!({"uuid": "u1=="})).is_err());
@@ -204,18 +190,13 @@ mod tests {
             extension: "x".into(),
             size: None,
         };
-        let meeting = ChangedMeeting {
-            uuid: "u1==".parse().unwrap(),
-            files: vec!["chat".parse().unwrap()],
-        };
+        let meeting =
+            ChangedMeeting { uuid: "u1==".parse().unwrap(), files: vec!["chat".parse().unwrap()] };
         assert!(meeting.omits(&file("video", "MP4", None)));
         assert!(!meeting.omits(&file("chat", "CHAT", None)));
         assert!(!meeting.omits(&file("timeline", "TIMELINE", None)));
         assert!(!meeting.omits(&file("track", "M4A", Some("audio_only_each_participant"))));
-        let all_files = ChangedMeeting {
-            files: Vec::new(),
-            ..meeting
-        };
+        let all_files = ChangedMeeting { files: Vec::new(), ..meeting };
         assert!(!all_files.omits(&file("video", "MP4", None)));
     }
 }

@@ -24,9 +24,7 @@ pub struct EndpointValidation {
 /// Creates the response. `secret` is the version that signed the request, so that validation succeeds
 /// during a rotation.
 pub fn respond(secret: &SecretString, plain_token: &str) -> EndpointValidation {
-    let tag = keys::hmac(secret.expose_secret().as_bytes())
-        .chain_update(plain_token)
-        .finalize();
+    let tag = keys::hmac(secret.expose_secret().as_bytes()).chain_update(plain_token).finalize();
     EndpointValidation {
         plain_token: plain_token.to_owned(),
         encrypted_token: hex::encode(tag.into_bytes()),

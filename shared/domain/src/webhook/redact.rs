@@ -11,11 +11,7 @@ use crate::source_cipher::{self, DownloadSource};
 /// Field that replaces a file's `download_url`.
 pub const ENCRYPTED_SOURCE: &str = "encrypted_source";
 
-const FILE_LISTS: [&str; 3] = [
-    "recording_files",
-    "participant_audio_files",
-    "archive_files",
-];
+const FILE_LISTS: [&str; 3] = ["recording_files", "participant_audio_files", "archive_files"];
 
 /// Returns whether a field holds a credential or unneeded personal data, at any depth. The suffixes also
 /// cover unknown fields that are named like credentials.
@@ -72,10 +68,7 @@ fn encrypt_source(
     // A field of this name in the incoming event is not Reelay's.
     file.remove(ENCRYPTED_SOURCE);
     if let Some(Value::String(url)) = file.remove("download_url") {
-        let source = DownloadSource {
-            url: SecretString::from(url),
-            token: token.cloned(),
-        };
+        let source = DownloadSource { url: SecretString::from(url), token: token.cloned() };
         let encrypted = source_cipher::encrypt(keys, meeting, &source, salt());
         // A newtype of a string always serializes.
         if let Ok(encrypted) = serde_json::to_value(encrypted) {
@@ -115,10 +108,7 @@ mod tests {
                 "@example.test",
                 "00aa",
             ] {
-                assert!(
-                    !text.contains(secret),
-                    "{name} still contains {secret}: {text}"
-                );
+                assert!(!text.contains(secret), "{name} still contains {secret}: {text}");
             }
         }
     }
@@ -130,30 +120,14 @@ mod tests {
         let body = include_bytes!("../../../../tests/fixtures/zoom/recording_completed.json");
         let mut event: Value = serde_json::from_slice(body).unwrap();
         redact(&mut event, &keys, || [7; 16]);
-        let encrypted = event
-            .pointer("/payload/object/recording_files/1/encrypted_source")
-            .unwrap()
-            .clone();
+        let encrypted =
+            event.pointer("/payload/object/recording_files/1/encrypted_source").unwrap().clone();
         let encrypted: source_cipher::EncryptedSource = serde_json::from_value(encrypted).unwrap();
-        let source = source_cipher::decrypt(
-            &keys,
-            &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(),
-            &encrypted,
-        )
-        .unwrap();
-        assert!(
-            source
-                .url
-                .expose_secret()
-                .ends_with("SYNTHETIC.BBBB/SYNTHETICsuffix")
-        );
-        assert_eq!(
-            source.token.unwrap().expose_secret(),
-            "eyJhbGciOiJFUzI1NiJ9.c3ludGhldGlj.c2ln"
-        );
-        assert_eq!(
-            event.pointer("/payload/object/topic").unwrap(),
-            "Synthetic weekly sync"
-        );
+        let source =
+            source_cipher::decrypt(&keys, &"Zm9v+bar/bazQUJDREVGRw==".parse().unwrap(), &encrypted)
+                .unwrap();
+        assert!(source.url.expose_secret().ends_with("SYNTHETIC.BBBB/SYNTHETICsuffix"));
+        assert_eq!(source.token.unwrap().expose_secret(), "eyJhbGciOiJFUzI1NiJ9.c3ludGhldGlj.c2ln");
+        assert_eq!(event.pointer("/payload/object/topic").unwrap(), "Synthetic weekly sync");
     }
 }

@@ -57,16 +57,11 @@ pub fn verify<'k>(
     raw_body: &[u8],
     now: Timestamp,
 ) -> Result<&'k SecretString, SignatureError> {
-    let SignatureHeaders {
-        timestamp,
-        signature,
-    } = headers;
+    let SignatureHeaders { timestamp, signature } = headers;
     let is_number =
         (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds: i64 = is_number
-        .then(|| timestamp.parse().ok())
-        .flatten()
-        .ok_or(SignatureError::Malformed)?;
+    let seconds: i64 =
+        is_number.then(|| timestamp.parse().ok()).flatten().ok_or(SignatureError::Malformed)?;
     // Zoom writes lower case; rejecting upper case leaves one valid text per signature.
     let hex = signature
         .strip_prefix("v0=")
@@ -122,18 +117,13 @@ mod tests {
         body: &[u8],
         now: i64,
     ) -> Result<(), SignatureError> {
-        let headers = SignatureHeaders {
-            timestamp,
-            signature,
-        };
+        let headers = SignatureHeaders { timestamp, signature };
         let now = Timestamp::from_second(now).unwrap();
         verify(secrets, headers, body, now).map(|_| ())
     }
 
     fn signed(secret: &str, timestamp: &str, body: &[u8]) -> String {
-        sign(&secret.into(), timestamp, body)
-            .expose_secret()
-            .to_owned()
+        sign(&secret.into(), timestamp, body).expose_secret().to_owned()
     }
 
     #[test]
@@ -160,14 +150,8 @@ mod tests {
 
     #[test]
     fn verify_returns_the_signing_secret() {
-        let rotated = SecretVersions {
-            current: "new".into(),
-            previous: Some(SECRET.into()),
-        };
-        let headers = SignatureHeaders {
-            timestamp: TIMESTAMP,
-            signature: SIGNATURE,
-        };
+        let rotated = SecretVersions { current: "new".into(), previous: Some(SECRET.into()) };
+        let headers = SignatureHeaders { timestamp: TIMESTAMP, signature: SIGNATURE };
         let now = Timestamp::from_second(NOW).unwrap();
         let secret = verify(&rotated, headers, BODY, now).unwrap();
         assert_eq!(secret.expose_secret(), SECRET);
@@ -181,13 +165,7 @@ mod tests {
         let digit = SIGNATURE.replace('9', "8");
         let later = "1767225661";
         for (case, secrets, timestamp, signature, body) in [
-            (
-                "another secret",
-                SecretVersions::single("new"),
-                TIMESTAMP,
-                SIGNATURE,
-                BODY,
-            ),
+            ("another secret", SecretVersions::single("new"), TIMESTAMP, SIGNATURE, BODY),
             (
                 "signed with another secret",
                 secrets.clone(),
@@ -246,11 +224,7 @@ mod tests {
             (TIMESTAMP, &SIGNATURE.to_uppercase().replacen('V', "v", 1)),
         ] {
             let result = check(&secrets, timestamp, signature, BODY, NOW);
-            assert_eq!(
-                result,
-                Err(SignatureError::Malformed),
-                "{timestamp} {signature}"
-            );
+            assert_eq!(result, Err(SignatureError::Malformed), "{timestamp} {signature}");
         }
     }
 

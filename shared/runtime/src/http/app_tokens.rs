@@ -100,13 +100,8 @@ impl AppTokens {
 
 /// Rejects an empty secret, with which anybody could sign.
 fn require_nonempty(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
-    if versions
-        .iter()
-        .any(|secret| secret.expose_secret().is_empty())
-    {
-        return Err(AppTokenError::Unavailable(
-            "the app secret is empty".to_owned(),
-        ));
+    if versions.iter().any(|secret| secret.expose_secret().is_empty()) {
+        return Err(AppTokenError::Unavailable("the app secret is empty".to_owned()));
     }
     Ok(AppKeys::Secret(versions))
 }

@@ -26,9 +26,7 @@ pub(crate) struct KeySet {
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySet")
-            .field("host", &self.url.host_str())
-            .finish_non_exhaustive()
+        f.debug_struct("KeySet").field("host", &self.url.host_str()).finish_non_exhaustive()
     }
 }
 
@@ -43,11 +41,7 @@ impl KeySet {
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|_| invalid(&"failed to build the HTTP client"))?;
-        Ok(Self {
-            http,
-            url,
-            cache: Cache::new("app key set", clock),
-        })
+        Ok(Self { http, url, cache: Cache::new("app key set", clock) })
     }
 
     /// The key set, from the cache if possible.
@@ -69,20 +63,14 @@ impl KeySet {
     }
 
     async fn fetch(&self) -> Result<JwkSet, &'static str> {
-        let mut response = self
-            .http
-            .get(self.url.clone())
-            .send()
-            .await
-            .map_err(|_| "key set request failed")?;
+        let mut response =
+            self.http.get(self.url.clone()).send().await.map_err(|_| "key set request failed")?;
         if !response.status().is_success() {
             return Err("key set request was not successful");
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|_| "key set response was interrupted")?
+        while let Some(chunk) =
+            response.chunk().await.map_err(|_| "key set response was interrupted")?
         {
             if body.len() + chunk.len() > MAX_BYTES {
                 return Err("key set is larger than 256 KiB");

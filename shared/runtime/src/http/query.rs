@@ -28,11 +28,7 @@ impl Query {
     /// Parses the query of a request.
     pub fn from_request(request: &Request) -> Self {
         let query = request.uri().query().unwrap_or_default();
-        Self(
-            form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
     /// Returns the value of a parameter. An empty value counts as absent.
@@ -40,11 +36,8 @@ impl Query {
     /// # Errors
     /// If the parameter is repeated.
     pub fn single(&self, name: &str) -> Result<Option<&str>, RepeatedParameter> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str());
+        let mut values =
+            self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let first = values.next();
         if values.next().is_some() {
             return Err(RepeatedParameter);

@@ -27,10 +27,7 @@ fn respond(status: StatusCode, content_type: Option<&'static str>, body: Body) -
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in HEADERS {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     if let Some(content_type) = content_type {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -53,11 +50,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
 
 /// A response with an HTML document, unescaped: the caller escapes it.
 pub fn html(status: StatusCode, document: String) -> Response<Body> {
-    respond(
-        status,
-        Some("text/html; charset=utf-8"),
-        Body::Text(document),
-    )
+    respond(status, Some("text/html; charset=utf-8"), Body::Text(document))
 }
 
 /// A redirect, or 500 if the location is not a valid header value.
@@ -171,10 +164,9 @@ impl ErrorPage {
              <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p class=\"code\">{code}</p>\n</main>\n</body>\n</html>\n"
         );
         let mut response = self::html(status, html);
-        response.headers_mut().insert(
-            HeaderName::from_static(ERROR_HEADER),
-            HeaderValue::from_static(code),
-        );
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(ERROR_HEADER), HeaderValue::from_static(code));
         response
     }
 }
@@ -212,18 +204,12 @@ impl Problem {
                 "A token is required",
                 "Send an API token in the header `Authorization: Bearer`.",
             ),
-            Self::TokenInvalid(detail) => (
-                StatusCode::UNAUTHORIZED,
-                "token_invalid",
-                "The token is not valid",
-                detail,
-            ),
-            Self::RequestInvalid(detail) => (
-                StatusCode::BAD_REQUEST,
-                "request_invalid",
-                "The request is not valid",
-                detail,
-            ),
+            Self::TokenInvalid(detail) => {
+                (StatusCode::UNAUTHORIZED, "token_invalid", "The token is not valid", detail)
+            }
+            Self::RequestInvalid(detail) => {
+                (StatusCode::BAD_REQUEST, "request_invalid", "The request is not valid", detail)
+            }
             Self::CursorInvalid => (
                 StatusCode::BAD_REQUEST,
                 "cursor_invalid",
@@ -274,16 +260,12 @@ impl Problem {
             ),
         };
         let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
-        let mut response = respond(
-            status,
-            Some("application/problem+json"),
-            Body::Text(body.to_string()),
-        );
+        let mut response =
+            respond(status, Some("application/problem+json"), Body::Text(body.to_string()));
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(
-                http::header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer"),
-            );
+            response
+                .headers_mut()
+                .insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -90,9 +90,8 @@ fn sanitize(request: LambdaRequest) -> LambdaRequest {
             event.headers.remove("x-forwarded-proto");
             let encode = |text: String, set| utf8_percent_encode(&text, set).to_string();
             event.raw_path = event.raw_path.map(|path| encode(path, NOT_IN_A_PATH));
-            event.raw_query_string = event
-                .raw_query_string
-                .map(|query| encode(query, NOT_IN_A_QUERY));
+            event.raw_query_string =
+                event.raw_query_string.map(|query| encode(query, NOT_IN_A_QUERY));
             LambdaRequest::ApiGatewayV2(event)
         }
         other => other,
@@ -108,10 +107,9 @@ pub fn public_url(variables: &Variables, request: &Request) -> Option<String> {
         return Some(url.trim_end_matches('/').to_owned());
     }
     match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context
-            .domain_name
-            .as_ref()
-            .map(|domain| format!("https://{domain}")),
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            context.domain_name.as_ref().map(|domain| format!("https://{domain}"))
+        }
         _ => None,
     }
 }
@@ -152,10 +150,7 @@ mod tests {
                 request.uri().query()
             )))
         });
-        let response = service
-            .call(LambdaEvent::new(request, Context::default()))
-            .await
-            .unwrap();
+        let response = service.call(LambdaEvent::new(request, Context::default())).await.unwrap();
         serde_json::to_value(response).unwrap()
     }
 

@@ -88,11 +88,7 @@ impl LinkTable {
             }
             if self.transact(items).await? {
                 let outbox = new.outbox.into_iter().chain(entry).collect();
-                return Ok(Some(Changed {
-                    before,
-                    after,
-                    outbox,
-                }));
+                return Ok(Some(Changed { before, after, outbox }));
             }
         }
         Err(LinkError::Contended)

@@ -32,9 +32,8 @@ impl LinkTable {
     ) -> Result<Changed, LinkError> {
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(zoom_user).await?;
-            if let Some(changed) = self
-                .attempt(zoom_user, &snapshot, change, None, Vec::new(), now)
-                .await?
+            if let Some(changed) =
+                self.attempt(zoom_user, &snapshot, change, None, Vec::new(), now).await?
             {
                 return Ok(changed);
             }
@@ -56,16 +55,11 @@ impl LinkTable {
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(zoom_user).await?;
-            if snapshot
-                .grant
-                .as_ref()
-                .is_none_or(|grant| grant.version != version)
-            {
+            if snapshot.grant.as_ref().is_none_or(|grant| grant.version != version) {
                 return Ok(None);
             }
-            if let Some(changed) = self
-                .attempt(zoom_user, &snapshot, change, None, Vec::new(), now)
-                .await?
+            if let Some(changed) =
+                self.attempt(zoom_user, &snapshot, change, None, Vec::new(), now).await?
             {
                 return Ok(Some(changed));
             }
@@ -103,30 +97,21 @@ impl LinkTable {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
             });
-            let change = GrantChange::Consent {
-                link: link.clone(),
-                superseded,
-            };
+            let change = GrantChange::Consent { link: link.clone(), superseded };
             let linked = ExchangeItem {
                 app_user: consent.begun_by.clone(),
-                stage: ExchangeStage::Linked {
-                    zoom_user: consent.zoom_user.clone(),
-                },
+                stage: ExchangeStage::Linked { zoom_user: consent.zoom_user.clone() },
                 begun_at: now.as_millisecond(),
                 expires_at: exchange_expiry(now),
             };
             let linked = exchange_item(&consent.tokens.exchange, &linked)?;
             let mut more = vec![put(sessions.name(), linked)?];
             if let Some(pending) = &consent.link {
-                more.push(put(
-                    sessions.name(),
-                    claim_item(pending.claim, pending.claim_item)?,
-                )?);
+                more.push(put(sessions.name(), claim_item(pending.claim, pending.claim_item)?)?);
             }
             let tokens = Some(&consent.tokens).filter(|_| !superseded);
-            if let Some(changed) = self
-                .attempt(consent.zoom_user, &snapshot, &change, tokens, more, now)
-                .await?
+            if let Some(changed) =
+                self.attempt(consent.zoom_user, &snapshot, &change, tokens, more, now).await?
             {
                 return Ok(changed);
             }
@@ -146,17 +131,11 @@ impl LinkTable {
         mut item: ClaimItem,
         now: Timestamp,
     ) -> Result<Confirmation, LinkError> {
-        let change = GrantChange::Confirm {
-            app_user: item.app_user.clone(),
-        };
+        let change = GrantChange::Confirm { app_user: item.app_user.clone() };
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(&item.zoom_user).await?;
-            let own_link = |links: &[Link]| {
-                links
-                    .iter()
-                    .find(|link| link.app_user == item.app_user)
-                    .cloned()
-            };
+            let own_link =
+                |links: &[Link]| links.iter().find(|link| link.app_user == item.app_user).cloned();
             if item.confirmed {
                 // The link may belong to a newer consent that is pending.
                 return Ok(
@@ -170,10 +149,7 @@ impl LinkTable {
             if let Some(jti) = &item.jti {
                 more.push(consume_jti(sessions.name(), &jti.key, jti.expires_at)?);
             }
-            match self
-                .attempt(&item.zoom_user, &snapshot, &change, None, more, now)
-                .await
-            {
+            match self.attempt(&item.zoom_user, &snapshot, &change, None, more, now).await {
                 Ok(Some(changed)) => {
                     return Ok(match own_link(&changed.after.links) {
                         Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
@@ -247,10 +223,6 @@ impl LinkTable {
             }
         }
         let outbox = snapshot.outbox.iter().cloned().chain(entry).collect();
-        Ok(Some(Changed {
-            before,
-            after,
-            outbox,
-        }))
+        Ok(Some(Changed { before, after, outbox }))
     }
 }

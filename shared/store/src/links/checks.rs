@@ -139,15 +139,10 @@ mod tests {
         let due = next_check_day(GrantStatus::Live, true, now).unwrap();
         assert_eq!(due.to_string(), "2026-03-02");
         assert_eq!(
-            next_check_day(GrantStatus::Revoking, false, now)
-                .unwrap()
-                .to_string(),
+            next_check_day(GrantStatus::Revoking, false, now).unwrap().to_string(),
             "2026-01-01"
         );
         assert_eq!(next_check_day(GrantStatus::Live, false, now), None);
-        assert_eq!(
-            next_check_day(GrantStatus::ReauthorizationRequired, false, now),
-            None
-        );
+        assert_eq!(next_check_day(GrantStatus::ReauthorizationRequired, false, now), None);
     }
 }

@@ -146,11 +146,7 @@ impl OutboxEntry {
     fn new(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
         // Notification ids are unique, so entries never overwrite each other.
         let entry = format!("outbox#{}", notifications.first()?.id);
-        Some(Self {
-            entry,
-            notifications,
-            next_check_day: checks::day(now),
-        })
+        Some(Self { entry, notifications, next_check_day: checks::day(now) })
     }
 
     fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsError> {
@@ -186,10 +182,7 @@ pub struct GrantSnapshot {
 impl GrantSnapshot {
     /// The app users who may see this Zoom user's recordings.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
-        self.links
-            .iter()
-            .filter(|link| link.status.is_visible())
-            .map(|link| &link.app_user)
+        self.links.iter().filter(|link| link.status.is_visible()).map(|link| &link.app_user)
     }
 
     /// The generation after the next change.
@@ -290,9 +283,8 @@ impl LinkTable {
             .send();
         let mut links = Vec::new();
         while let Some(item) = pages.next().await {
-            links.push(read_link(
-                item.map_err(|error| AwsError::from_sdk("Query Links", &error))?,
-            )?);
+            links
+                .push(read_link(item.map_err(|error| AwsError::from_sdk("Query Links", &error))?)?);
         }
         links.retain(|link| link.status.is_visible());
         Ok(links)
@@ -314,9 +306,7 @@ impl LinkTable {
             .flat_map(|entry| entry.notifications.iter().cloned())
             .map(NotificationMessage::new)
             .collect();
-        notifications
-            .send_all(&messages, zoom_user.account_id.as_str())
-            .await?;
+        notifications.send_all(&messages, zoom_user.account_id.as_str()).await?;
         for entry in outbox {
             self.client
                 .delete_item()

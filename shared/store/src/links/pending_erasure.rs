@@ -62,13 +62,12 @@ impl LinkTable {
             let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
             let name = |attribute: &str| {
                 let key = item.get(attribute).and_then(|value| value.as_s().ok());
-                key.and_then(|key| ZoomUser::from_key(key).ok())
-                    .ok_or_else(|| {
-                        AwsError::unexpected_response(
-                            "Query Links",
-                            "failed to deserialize a pending erasure",
-                        )
-                    })
+                key.and_then(|key| ZoomUser::from_key(key).ok()).ok_or_else(|| {
+                    AwsError::unexpected_response(
+                        "Query Links",
+                        "failed to deserialize a pending erasure",
+                    )
+                })
             };
             found.push(PendingErasure {
                 zoom_user: name("entry")?,

@@ -70,10 +70,7 @@ mod tests {
             pending_until: None,
             previous_zoom_users: Vec::new(),
         };
-        GrantState {
-            grant: Some(GrantStatus::Live),
-            links: vec![link],
-        }
+        GrantState { grant: Some(GrantStatus::Live), links: vec![link] }
     }
 
     #[test]
@@ -82,25 +79,13 @@ mod tests {
         let before = active();
         let after = before.apply(&GrantChange::Deauthorize, now).unwrap();
         let receipt = receipt(&GrantChange::Deauthorize, &before, &after, now).unwrap();
-        assert_eq!(
-            receipt["zoom_user"],
-            AttributeValue::S("erasures#2026-11".to_owned())
-        );
-        assert_eq!(
-            receipt["reason"],
-            AttributeValue::S("deauthorized".to_owned())
-        );
+        assert_eq!(receipt["zoom_user"], AttributeValue::S("erasures#2026-11".to_owned()));
+        assert_eq!(receipt["reason"], AttributeValue::S("deauthorized".to_owned()));
         assert_eq!(receipt["tokens"], AttributeValue::Bool(true));
         assert_eq!(receipt["links"], AttributeValue::N("1".to_owned()));
         let text = format!("{receipt:?}");
         let link = &before.links[0];
-        for private in [
-            "alice",
-            "TheAccount",
-            "TheZoomUser",
-            "Their Name",
-            link.id.as_str(),
-        ] {
+        for private in ["alice", "TheAccount", "TheZoomUser", "Their Name", link.id.as_str()] {
             assert!(!text.contains(private), "{private}");
         }
     }

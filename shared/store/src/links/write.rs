@@ -50,17 +50,13 @@ impl LinkTable {
                     .table_name(&self.table)
                     .set_item(Some(entry_item(zoom_user, "grant", &grant)?))
                     .condition_expression("attribute_not_exists(entry)");
-                Ok(TransactWriteItem::builder()
-                    .put(built(put.build())?)
-                    .build())
+                Ok(TransactWriteItem::builder().put(built(put.build())?).build())
             }
             (Some(before), None) => self.delete_grant(zoom_user, before),
             (Some(before), Some(status)) => {
                 let update =
                     self.grant_update(zoom_user, before, status, tokens, generation, now)?;
-                Ok(TransactWriteItem::builder()
-                    .update(built(update.build())?)
-                    .build())
+                Ok(TransactWriteItem::builder().update(built(update.build())?).build())
             }
         }
     }
@@ -76,9 +72,7 @@ impl LinkTable {
             .key("entry", text("grant"))
             .condition_expression("generation = :generation")
             .expression_attribute_values(":generation", number(grant.generation));
-        Ok(TransactWriteItem::builder()
-            .delete(built(delete.build())?)
-            .build())
+        Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
     }
 
     fn grant_update(
@@ -133,23 +127,12 @@ impl LinkTable {
         after: &GrantState,
     ) -> Result<Vec<TransactWriteItem>, AwsError> {
         let mut items = Vec::new();
-        for link in after
-            .links
-            .iter()
-            .filter(|link| !before.links.contains(link))
-        {
+        for link in after.links.iter().filter(|link| !before.links.contains(link)) {
             items.push(put(&self.table, link_item(link)?)?);
         }
         for gone in &before.links {
-            if after
-                .links
-                .iter()
-                .all(|link| link.app_user != gone.app_user)
-            {
-                let key = [
-                    ("zoom_user", zoom_user.key()),
-                    ("entry", link_entry(&gone.app_user)),
-                ];
+            if after.links.iter().all(|link| link.app_user != gone.app_user) {
+                let key = [("zoom_user", zoom_user.key()), ("entry", link_entry(&gone.app_user))];
                 items.push(delete(
                     &self.table,
                     key.each_ref().map(|(name, value)| (*name, value.as_str())),
@@ -162,13 +145,7 @@ impl LinkTable {
     /// Commits a transaction. `false` if a condition failed or a concurrent transaction conflicted; then read
     /// the items again and retry.
     pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
-        match self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .send()
-            .await
-        {
+        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
@@ -199,9 +176,7 @@ pub(super) fn mark_confirmed(table: &str, claim: &Claim) -> Result<TransactWrite
         .condition_expression("confirmed = :no")
         .expression_attribute_values(":yes", AttributeValue::Bool(true))
         .expression_attribute_values(":no", AttributeValue::Bool(false));
-    Ok(TransactWriteItem::builder()
-        .update(built(update.build())?)
-        .build())
+    Ok(TransactWriteItem::builder().update(built(update.build())?).build())
 }
 
 pub(super) fn consume_jti(
@@ -214,29 +189,23 @@ pub(super) fn consume_jti(
         .item("id", text(key))
         .item("expires_at", number(expires_at))
         .condition_expression("attribute_not_exists(id)");
-    Ok(TransactWriteItem::builder()
-        .put(built(put.build())?)
-        .build())
+    Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
 
 pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder().table_name(table).set_item(Some(item));
-    Ok(TransactWriteItem::builder()
-        .put(built(put.build())?)
-        .build())
+    Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
 
 fn delete<const N: usize>(
     table: &str,
     key: [(&str, &str); N],
 ) -> Result<TransactWriteItem, AwsError> {
-    let delete = key.into_iter().fold(
-        Delete::builder().table_name(table),
-        |delete, (name, value)| delete.key(name, text(value)),
-    );
-    Ok(TransactWriteItem::builder()
-        .delete(built(delete.build())?)
-        .build())
+    let delete =
+        key.into_iter().fold(Delete::builder().table_name(table), |delete, (name, value)| {
+            delete.key(name, text(value))
+        });
+    Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
 }
 
 fn built<T, E>(result: Result<T, E>) -> Result<T, AwsError> {

@@ -33,12 +33,8 @@ impl RecordingTable {
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn inventory(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
-        let mut pages = self
-            .query_zoom_user(zoom_user)
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let mut pages =
+            self.query_zoom_user(zoom_user).consistent_read(true).into_paginator().items().send();
         let mut inventory = StoredInventory::default();
         while let Some(row) = pages.next().await {
             let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
@@ -49,9 +45,8 @@ impl RecordingTable {
                 inventory.files += 1;
                 inventory.bytes += file.bytes_stored;
                 if file.status == FileStatus::Transferring {
-                    let until = file
-                        .lease_until
-                        .and_then(|it| Timestamp::from_millisecond(it).ok());
+                    let until =
+                        file.lease_until.and_then(|it| Timestamp::from_millisecond(it).ok());
                     inventory.leased_until = inventory.leased_until.max(until);
                 }
             } else if entry.starts_with("rec#") {

@@ -38,11 +38,7 @@ pub struct RecordingItem {
     pub requested: bool,
     /// Files whose download is enqueued, so that a second event does not enqueue it again. A crash before this
     /// write causes a duplicate message, never a lost one.
-    #[serde(
-        default,
-        skip_serializing_if = "BTreeSet::is_empty",
-        serialize_with = "string_set"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", serialize_with = "string_set")]
     pub sent: BTreeSet<FileId>,
 }
 
@@ -110,9 +106,7 @@ impl FileItem {
     pub fn seconds_since_received(&self, now: Timestamp) -> Option<f64> {
         let milliseconds = now.as_millisecond().checked_sub(self.received_at?)?;
         // Clocks of two machines differ slightly.
-        u32::try_from(milliseconds.max(0))
-            .ok()
-            .map(|milliseconds| f64::from(milliseconds) / 1000.0)
+        u32::try_from(milliseconds.max(0)).ok().map(|milliseconds| f64::from(milliseconds) / 1000.0)
     }
 }
 

@@ -54,10 +54,7 @@ impl RecordingTable {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.dynamodb(),
-            table: environment
-                .variables
-                .required("RECORDINGS_TABLE")?
-                .to_owned(),
+            table: environment.variables.required("RECORDINGS_TABLE")?.to_owned(),
         })
     }
 

@@ -68,11 +68,7 @@ fn split_rows(
             item = Some(from_item(TABLE, row)?);
         }
     }
-    Ok(item.map(|item| RecordingWithFiles {
-        zoom_user: zoom_user.clone(),
-        item,
-        files,
-    }))
+    Ok(item.map(|item| RecordingWithFiles { zoom_user: zoom_user.clone(), item, files }))
 }
 
 impl RecordingTable {
@@ -105,10 +101,7 @@ impl RecordingTable {
         let first = i32::try_from(MAX_INLINE_FILES + 1).unwrap_or(i32::MAX);
         let page = self.rows(zoom_user, id).limit(first).send().await;
         let page = page.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-        let rest = page
-            .last_evaluated_key
-            .clone()
-            .filter(|key| !key.is_empty());
+        let rest = page.last_evaluated_key.clone().filter(|key| !key.is_empty());
         let overview = split_rows(zoom_user, page.items.unwrap_or_default())?;
         let (Some(mut overview), Some(rest)) = (overview.clone(), rest) else {
             return Ok(overview);
@@ -130,11 +123,7 @@ impl RecordingTable {
                 recording: id.clone(),
                 file: summary.id.clone(),
             };
-            let full = if in_full == Some(&summary.id) {
-                self.file(&key).await?
-            } else {
-                None
-            };
+            let full = if in_full == Some(&summary.id) { self.file(&key).await? } else { None };
             overview.files.push(full.unwrap_or_else(|| summary.into()));
         }
         Ok(Some(overview))
@@ -157,10 +146,7 @@ impl RecordingTable {
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn file(&self, key: &FileKey) -> Result<Option<FileItem>, AwsError> {
-        self.get(&key.zoom_user, key.entry())
-            .await?
-            .map(|item| from_item(TABLE, item))
-            .transpose()
+        self.get(&key.zoom_user, key.entry()).await?.map(|item| from_item(TABLE, item)).transpose()
     }
 
     /// Reads a recording without its files.

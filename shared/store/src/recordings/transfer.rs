@@ -107,9 +107,8 @@ impl RecordingTable {
     /// # Errors
     /// [`LeaseError`].
     pub async fn verify_lease(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression("SET lease_owner = :owner");
+        let update =
+            self.update(&key.zoom_user, &key.entry()).update_expression("SET lease_owner = :owner");
         self.update_as_owner(update, owner).await
     }
 
@@ -170,9 +169,8 @@ impl RecordingTable {
         key: &FileKey,
         owner: &str,
     ) -> Result<(), LeaseError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression("REMOVE lease_until");
+        let update =
+            self.update(&key.zoom_user, &key.entry()).update_expression("REMOVE lease_until");
         self.update_as_owner(update, owner).await
     }
 
@@ -186,13 +184,7 @@ impl RecordingTable {
         owner: &str,
         object: &StoredObject<'_>,
     ) -> Result<(), LeaseError> {
-        let StoredObject {
-            key: object_key,
-            crc64nvme,
-            bytes,
-            recognised,
-            declared,
-        } = *object;
+        let StoredObject { key: object_key, crc64nvme, bytes, recognised, declared } = *object;
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(

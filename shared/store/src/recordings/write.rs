@@ -40,13 +40,9 @@ impl RecordingTable {
             .await;
         match response {
             Ok(updated) => {
-                let drawn = updated
-                    .attributes
-                    .as_ref()
-                    .and_then(|new| new.get("sequence"));
-                let drawn = drawn
-                    .and_then(|value| value.as_n().ok())
-                    .and_then(|text| text.parse().ok());
+                let drawn = updated.attributes.as_ref().and_then(|new| new.get("sequence"));
+                let drawn =
+                    drawn.and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok());
                 drawn.map(Some).ok_or_else(|| {
                     AwsError::unexpected_response(
                         "UpdateItem Recordings",
@@ -69,10 +65,7 @@ impl RecordingTable {
         expires_at: i64,
     ) -> Result<Notification, AwsError> {
         let entry = format!("notification#{}", notification.id);
-        let item = NotificationItem {
-            notification,
-            expires_at,
-        };
+        let item = NotificationItem { notification, expires_at };
         Ok(match self.add(zoom_user, &entry, &item).await? {
             AddOutcome::AddOutcome => item.notification,
             AddOutcome::AlreadyExists(known) => known.notification,
@@ -247,7 +240,5 @@ impl RecordingTable {
 
 /// A time as the index sorts it: RFC 3339 in UTC, whole seconds, so that texts compare as times.
 fn whole_seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second())
-        .unwrap_or(time)
-        .to_string()
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }

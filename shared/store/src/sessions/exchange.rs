@@ -13,10 +13,7 @@ impl SessionTable {
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn exchange(&self, key: &str) -> Result<Option<ExchangeItem>, AwsError> {
-        self.get_item(key.to_owned())
-            .await?
-            .map(|item| from_item(TABLE, item))
-            .transpose()
+        self.get_item(key.to_owned()).await?.map(|item| from_item(TABLE, item)).transpose()
     }
 
     /// Reads the exchanges whose tokens no grant has yet: current and interrupted ones. The items are read
@@ -44,14 +41,8 @@ impl SessionTable {
             };
             match self.exchange(key).await? {
                 None => {}
-                Some(ExchangeItem {
-                    stage: ExchangeStage::Linked { .. },
-                    ..
-                }) => {}
-                Some(item) => open.push(OpenExchange {
-                    key: key.to_owned(),
-                    item,
-                }),
+                Some(ExchangeItem { stage: ExchangeStage::Linked { .. }, .. }) => {}
+                Some(item) => open.push(OpenExchange { key: key.to_owned(), item }),
             }
         }
         Ok(open)

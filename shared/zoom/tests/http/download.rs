@@ -86,10 +86,7 @@ async fn whole_file_is_downloaded_with_metadata() {
     assert_eq!(download.content_range, None);
     assert_eq!(download.content_type.as_deref(), Some("video/mp4"));
     assert_eq!(download.etag.as_deref(), Some("\"v1\""));
-    assert_eq!(
-        download.last_modified.as_deref(),
-        Some("Thu, 01 Jan 2026 09:31:00 GMT")
-    );
+    assert_eq!(download.last_modified.as_deref(), Some("Thu, 01 Jan 2026 09:31:00 GMT"));
     assert!(download.accept_ranges);
     assert!(download.is_authorized);
     assert_eq!(download.final_url.expose_secret(), url);
@@ -122,11 +119,7 @@ async fn requested_range_is_downloaded() {
         let content = &CONTENT[first..=last];
         let download = get(&server.uri(), range).await.unwrap();
         assert_eq!(download.status, 206);
-        let expected = ContentRange {
-            first: first as u64,
-            last: last as u64,
-            total: Some(10),
-        };
+        let expected = ContentRange { first: first as u64, last: last as u64, total: Some(10) };
         assert_eq!(download.content_range, Some(expected));
         assert_eq!(download.content_length, Some(content.len() as u64));
         assert_eq!(bytes(download).await.unwrap(), content);
@@ -174,10 +167,7 @@ async fn unusable_response_is_classified() {
     let date = "2026-01-02T00:00:00Z";
     let after_7 = Some(RetryAfter::Delay(Duration::from_secs(7)));
     let limited = |retry_after, kind| RateLimited(RateLimit { retry_after, kind });
-    let server_error = |status, retry_after| ServerError {
-        status,
-        retry_after,
-    };
+    let server_error = |status, retry_after| ServerError { status, retry_after };
     let unsatisfiable = |total| RangeNotSatisfiable { total };
     let unexpected = |status| UnexpectedStatus { status };
     for (status, headers, expected) in [
@@ -185,11 +175,7 @@ async fn unusable_response_is_classified() {
         (403, &[], Forbidden),
         (404, &[html], NotFound),
         (410, &[], Gone),
-        (
-            416,
-            &[("content-range", "bytes */10")],
-            unsatisfiable(Some(10)),
-        ),
+        (416, &[("content-range", "bytes */10")], unsatisfiable(Some(10))),
         (416, &[("content-range", "S3CRET")], unsatisfiable(None)),
         (416, &[], unsatisfiable(None)),
         (429, &[], limited(None, None)),
@@ -208,11 +194,7 @@ async fn unusable_response_is_classified() {
         (503, &[("retry-after", "7")], server_error(503, after_7)),
         (200, &[html], HtmlInsteadOfFile),
         (200, &[("content-type", " TEXT/HTML")], HtmlInsteadOfFile),
-        (
-            200,
-            &[("content-type", "application/xhtml+xml")],
-            HtmlInsteadOfFile,
-        ),
+        (200, &[("content-type", "application/xhtml+xml")], HtmlInsteadOfFile),
         (206, &[html], HtmlInsteadOfFile),
         (200, &[("content-encoding", "gzip")], UnexpectedEncoding),
         (204, &[], unexpected(204)),
@@ -247,16 +229,8 @@ async fn other_content_headers_are_accepted() {
 #[tokio::test]
 async fn non_utf8_header_does_not_bypass_checks() {
     for (name, value, expected) in [
-        (
-            "content-type",
-            b"text/html; charset=\xff".as_slice(),
-            DownloadError::HtmlInsteadOfFile,
-        ),
-        (
-            "content-encoding",
-            b"gzip, \xff",
-            DownloadError::UnexpectedEncoding,
-        ),
+        ("content-type", b"text/html; charset=\xff".as_slice(), DownloadError::HtmlInsteadOfFile),
+        ("content-encoding", b"gzip, \xff", DownloadError::UnexpectedEncoding),
     ] {
         let value = HeaderValue::from_bytes(value).unwrap();
         let server = serve(response(200, &[], "x").append_header(name, value)).await;
@@ -318,17 +292,11 @@ async fn authorization_is_dropped_on_other_host() {
     // A later range is requested from the final URL directly, without a token.
     let hosts = hosts("127.0.0.1,localhost");
     let range = ByteRange::new(4, 6);
-    let download = zoom()
-        .download(&hosts, &final_url, None, range)
-        .await
-        .unwrap();
+    let download = zoom().download(&hosts, &final_url, None, range).await.unwrap();
     assert_eq!(bytes(download).await.unwrap(), b"456");
 
     let requests = received(&server).await;
-    let sent: Vec<_> = requests
-        .iter()
-        .map(|request| header(request, "authorization"))
-        .collect();
+    let sent: Vec<_> = requests.iter().map(|request| header(request, "authorization")).collect();
     assert_eq!(sent, [BEARER, None, None]);
 }
 
@@ -342,18 +310,8 @@ async fn dropped_authorization_is_not_restored() {
             .mount(server)
             .await;
     };
-    mount(
-        &first,
-        "/a",
-        redirect(302, &format!("{}/away", other.uri())),
-    )
-    .await;
-    mount(
-        &other,
-        "/away",
-        redirect(302, &format!("{}/home", first.uri())),
-    )
-    .await;
+    mount(&first, "/a", redirect(302, &format!("{}/away", other.uri()))).await;
+    mount(&other, "/away", redirect(302, &format!("{}/home", first.uri()))).await;
     mount(&first, "/home", response(200, &[], CONTENT)).await;
     let download = get(&format!("{}/a", first.uri()), None).await.unwrap();
     assert!(!download.is_authorized);
@@ -370,13 +328,11 @@ async fn dropped_authorization_is_not_restored() {
 async fn redirects_are_limited() {
     // "/3" redirects three times; any other path redirects forever.
     let server =
-        serve(
-            |request: &Request| match target(request).trim_start_matches('/').parse::<usize>() {
-                Ok(0) => response(200, &[], "x"),
-                Ok(n) => redirect(301, &format!("/{}", n - 1)),
-                Err(_) => redirect(302, "/loop?S3CRET"),
-            },
-        )
+        serve(|request: &Request| match target(request).trim_start_matches('/').parse::<usize>() {
+            Ok(0) => response(200, &[], "x"),
+            Ok(n) => redirect(301, &format!("/{}", n - 1)),
+            Err(_) => redirect(302, "/loop?S3CRET"),
+        })
         .await;
     let uri = server.uri();
     let max = MAX_REDIRECTS;
@@ -459,10 +415,7 @@ async fn connection_failure_is_classified() {
         (serve_raw(cut_head, End::Close).await, ConnectionClosed),
         (serve_raw(b"S3CRET\r\n\r\n", End::Close).await, Other),
         (serve_raw_as_https(b"\x15\x03\x03", End::Close).await, Tls),
-        (
-            serve_raw_as_https(b"HTTP/1.1 200 OK\r\n\r\n", End::Close).await,
-            Tls,
-        ),
+        (serve_raw_as_https(b"HTTP/1.1 200 OK\r\n\r\n", End::Close).await, Tls),
         (no_host, Dns),
     ] {
         let zoom = match error {
@@ -528,11 +481,7 @@ async fn parallel_ranges_use_separate_connections() {
         let download = zoom.clone().download(&hosts, &url, None, range).await;
         downloads.push(download.unwrap());
     }
-    assert!(
-        downloads
-            .iter()
-            .all(|download| download.content_range.is_some())
-    );
+    assert!(downloads.iter().all(|download| download.content_range.is_some()));
 }
 
 #[tokio::test]
@@ -540,10 +489,7 @@ async fn invalid_token_is_not_sent() {
     let port = UntouchedPort::open();
     let token = SecretString::from("S3CRET\r\nx-injected: 1");
     let url = SecretString::from(format!("http://127.0.0.1:{}", port.port()));
-    let error = zoom()
-        .download(&hosts("127.0.0.1"), &url, Some(&token), None)
-        .await
-        .unwrap_err();
+    let error = zoom().download(&hosts("127.0.0.1"), &url, Some(&token), None).await.unwrap_err();
     assert_eq!(error, DownloadError::Unauthorized);
     assert_redacted(&error);
     port.assert_untouched();

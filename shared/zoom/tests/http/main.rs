@@ -31,10 +31,7 @@ fn assert_redacted(error: &(impl Error + 'static)) {
         assert_eq!(message, message.to_lowercase(), "error is not lower case");
         for text in [message, format!("{error:?}"), format!("{error:#?}")] {
             assert!(!text.contains(SECRET), "{text}");
-            assert!(
-                !text.contains("http:") && !text.contains("https:"),
-                "{text}"
-            );
+            assert!(!text.contains("http:") && !text.contains("https:"), "{text}");
         }
         source = error.source();
     }
@@ -47,12 +44,7 @@ fn client(base: &str) -> ZoomClient {
 /// A client that times out quickly, for servers that never respond.
 fn impatient_client(base: &str) -> ZoomClient {
     let limit = Duration::from_millis(150);
-    let timeouts = Timeouts {
-        oauth: limit,
-        rest: limit,
-        read: limit,
-        ..Timeouts::default()
-    };
+    let timeouts = Timeouts { oauth: limit, rest: limit, read: limit, ..Timeouts::default() };
     client_with(base, timeouts)
 }
 

@@ -20,20 +20,11 @@ const TOKENS: &str = r#"{"access_token":"S3CRET-access","token_type":"bearer",
     "scope":"cloud_recording:read:recording user:read:user","api_url":"https://api.zoom.us"}"#;
 
 pub(crate) fn credentials() -> ClientCredentials {
-    ClientCredentials {
-        client_id: "SYNTHclientID".to_owned(),
-        client_secret: secret("client"),
-    }
+    ClientCredentials { client_id: "SYNTHclientID".to_owned(), client_secret: secret("client") }
 }
 
 async fn exchange(zoom: &ZoomClient) -> Result<TokenPair, ExchangeError> {
-    zoom.exchange_code(
-        &credentials(),
-        &secret("code"),
-        &secret("verifier"),
-        REDIRECT_URI,
-    )
-    .await
+    zoom.exchange_code(&credentials(), &secret("code"), &secret("verifier"), REDIRECT_URI).await
 }
 
 async fn refresh(zoom: &ZoomClient) -> Result<TokenPair, RefreshError> {
@@ -57,19 +48,14 @@ async fn assert_transient(zoom: &ZoomClient, error: TransientError) {
 
 /// Decodes a form body or query. Fails on repeated parameters.
 fn form(text: &str) -> BTreeMap<String, String> {
-    let pairs: Vec<_> = url::form_urlencoded::parse(text.as_bytes())
-        .into_owned()
-        .collect();
+    let pairs: Vec<_> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
     let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
     assert_eq!(map.len(), pairs.len(), "repeated parameter");
     map
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
 
 #[test]
@@ -79,16 +65,8 @@ fn authorize_url_has_contract_parameters() {
     for (oauth, base, redirect_uri) in [
         ("https://zoom.us", "https://zoom.us/", REDIRECT_URI),
         // The redirect URI is not normalized.
-        (
-            "https://zoom.us",
-            "https://zoom.us/",
-            "https://Reelay.test:443",
-        ),
-        (
-            "http://127.0.0.1:9/sim/",
-            "http://127.0.0.1:9/sim/",
-            REDIRECT_URI,
-        ),
+        ("https://zoom.us", "https://zoom.us/", "https://Reelay.test:443"),
+        ("http://127.0.0.1:9/sim/", "http://127.0.0.1:9/sim/", REDIRECT_URI),
     ] {
         let endpoints = Endpoints::parse(oauth, oauth).unwrap();
         let (id, state) = ("SYNTHclientID", "a.b-c_d+e/f=");
@@ -116,10 +94,7 @@ async fn token_response_is_parsed() {
     assert_eq!(pair.access_token.expose_secret(), "S3CRET-access");
     assert_eq!(pair.refresh_token.expose_secret(), "S3CRET-refresh");
     assert_eq!(pair.expires_in, 3599);
-    assert_eq!(
-        pair.scope.as_deref(),
-        Some("cloud_recording:read:recording user:read:user")
-    );
+    assert_eq!(pair.scope.as_deref(), Some("cloud_recording:read:recording user:read:user"));
     assert!(!format!("{pair:?}{:?}", credentials()).contains(SECRET));
 }
 
@@ -142,10 +117,7 @@ async fn requests_follow_rfc_6749() {
         ),
         (
             "/oauth/token",
-            map(&[
-                ("grant_type", "refresh_token"),
-                ("refresh_token", "S3CRET-refresh"),
-            ]),
+            map(&[("grant_type", "refresh_token"), ("refresh_token", "S3CRET-refresh")]),
         ),
         ("/oauth/revoke", map(&[("token", "S3CRET-access")])),
     ];
@@ -155,10 +127,7 @@ async fn requests_follow_rfc_6749() {
         assert_eq!(request.method.as_str(), "POST");
         assert_eq!(target(request), path);
         assert_eq!(header(request, "authorization"), Some(BASIC));
-        assert_eq!(
-            header(request, "content-type"),
-            Some("application/x-www-form-urlencoded")
-        );
+        assert_eq!(header(request, "content-type"), Some("application/x-www-form-urlencoded"));
         let body = std::str::from_utf8(&request.body).unwrap();
         assert_eq!(form(body), parameters);
     }
@@ -172,11 +141,7 @@ async fn optional_token_response_fields_have_defaults() {
         (r#""token_type":"Bearer","scope":"x""#, 3600, Some("x")),
         (r#""token_type":"new","more":{}"#, 3600, None),
         // Capped, so that the expiry time cannot overflow.
-        (
-            &format!(r#""token_type":"bearer","expires_in":{huge}"#),
-            24 * 3600,
-            None,
-        ),
+        (&format!(r#""token_type":"bearer","expires_in":{huge}"#), 24 * 3600, None),
     ] {
         let body = format!(r#"{{"access_token":"a","refresh_token":"r",{fields}}}"#);
         let server = serve(response(200, &[JSON], body)).await;
@@ -209,11 +174,7 @@ async fn malformed_response_leaves_outcome_unknown() {
         (200, JSON, without("access_token")),
         (200, JSON, TOKENS.replace("S3CRET-refresh", "")),
         (200, JSON, TOKENS.replace("S3CRET-access", "")),
-        (
-            200,
-            ("content-type", "text/html"),
-            "<html>S3CRET</html>".to_owned(),
-        ),
+        (200, ("content-type", "text/html"), "<html>S3CRET</html>".to_owned()),
         (200, JSON, huge),
         (302, ("location", "/elsewhere?code=S3CRET"), String::new()),
         (304, JSON, String::new()),
@@ -222,11 +183,7 @@ async fn malformed_response_leaves_outcome_unknown() {
         let zoom = client(&server.uri());
         let error = TransientError::MalformedResponse;
         let exchange_error = exchange(&zoom).await.unwrap_err();
-        assert_eq!(
-            exchange_error,
-            ExchangeError::Transient(error),
-            "{status} {body:.80}"
-        );
+        assert_eq!(exchange_error, ExchangeError::Transient(error), "{status} {body:.80}");
         assert_redacted(&exchange_error);
         let refresh_error = refresh(&zoom).await.unwrap_err();
         assert_eq!(refresh_error, RefreshError::Transient(error));
@@ -288,10 +245,7 @@ async fn incomplete_error_body_is_still_rejection() {
     let zoom = client(&serve_raw(head, End::Close).await);
     assert_eq!(
         exchange(&zoom).await.unwrap_err(),
-        ExchangeError::Rejected {
-            status: 400,
-            code: OAuthErrorCode::Unknown
-        }
+        ExchangeError::Rejected { status: 400, code: OAuthErrorCode::Unknown }
     );
 }
 
@@ -318,16 +272,8 @@ async fn network_error_tells_whether_request_was_sent() {
         (serve_raw(b"", End::Stall).await, Timeout, true),
         (serve_raw(half, End::Close).await, ConnectionClosed, true),
         (serve_raw(half, End::Stall).await, Timeout, true),
-        (
-            serve_raw(b"SSH-2.0-x\r\n\r\n", End::Close).await,
-            Other,
-            true,
-        ),
-        (
-            serve_raw_as_https(b"HTTP/1.1 400 Bad Request\r\n\r\n", End::Close).await,
-            Tls,
-            false,
-        ),
+        (serve_raw(b"SSH-2.0-x\r\n\r\n", End::Close).await, Other, true),
+        (serve_raw_as_https(b"HTTP/1.1 400 Bad Request\r\n\r\n", End::Close).await, Tls, false),
         ("https://no-such-host.invalid".to_owned(), Dns, false),
     ] {
         // DNS and TLS are limited by the connect timeout only.
@@ -344,10 +290,7 @@ async fn network_error_tells_whether_request_was_sent() {
 #[tokio::test]
 async fn stalled_tls_handshake_is_connect_error() {
     let base = serve_raw_as_https(b"", End::Stall).await;
-    let timeouts = Timeouts {
-        connect: Duration::from_millis(150),
-        ..Timeouts::default()
-    };
+    let timeouts = Timeouts { connect: Duration::from_millis(150), ..Timeouts::default() };
     let error = TransientError::Network(NetworkError::Connect);
     assert_transient(&client_with(&base, timeouts), error).await;
     assert!(!error.is_outcome_unknown());

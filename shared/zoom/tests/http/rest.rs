@@ -17,8 +17,7 @@ const MALFORMED: ApiError = ApiError::Transient(TransientError::MalformedRespons
 
 async fn list(zoom: &ZoomClient, page_token: Option<&str>) -> Result<RecordingsPage, ApiError> {
     let (from, to) = (date(2026, 1, 1), date(2026, 1, 31));
-    zoom.list_recordings(&secret("access"), from, to, page_token)
-        .await
+    zoom.list_recordings(&secret("access"), from, to, page_token).await
 }
 
 async fn current_user(zoom: &ZoomClient) -> Result<CurrentUser, ApiError> {
@@ -28,14 +27,8 @@ async fn current_user(zoom: &ZoomClient) -> Result<CurrentUser, ApiError> {
 #[tokio::test]
 async fn current_user_has_ids_and_name() {
     for (names, display_name) in [
-        (
-            r#""display_name":"Sample Host","first_name":"x","last_name":"y""#,
-            "Sample Host",
-        ),
-        (
-            r#""display_name":"","first_name":"Sample","last_name":"Höst""#,
-            "Sample Höst",
-        ),
+        (r#""display_name":"Sample Host","first_name":"x","last_name":"y""#, "Sample Host"),
+        (r#""display_name":"","first_name":"Sample","last_name":"Höst""#, "Sample Höst"),
         (r#""first_name":"Sample""#, "Sample"),
         (r#""last_name":"Host","display_name":null"#, "Host"),
         (r#""display_name":7"#, ""),
@@ -92,22 +85,13 @@ async fn recordings_are_listed_page_by_page() {
     let requests = received(&server).await;
     let query = "/v2/users/me/recordings?from=2026-01-01&to=2026-01-31&page_size=300";
     assert_eq!(target(&requests[0]), query);
-    assert_eq!(
-        target(&requests[1]),
-        format!("{query}&next_page_token=next%2B%2F%3D")
-    );
-    assert_eq!(
-        header(&requests[1], "authorization"),
-        Some("Bearer S3CRET-access")
-    );
+    assert_eq!(target(&requests[1]), format!("{query}&next_page_token=next%2B%2F%3D"));
+    assert_eq!(header(&requests[1], "authorization"), Some("Bearer S3CRET-access"));
 }
 
 #[tokio::test]
 async fn last_page_has_no_page_token() {
-    for body in [
-        r#"{"meetings":[],"next_page_token":""}"#,
-        r#"{"meetings":[]}"#,
-    ] {
+    for body in [r#"{"meetings":[],"next_page_token":""}"#, r#"{"meetings":[]}"#] {
         let server = serve(response(200, &[JSON], body)).await;
         let last = list(&client(&server.uri()), None).await.unwrap();
         assert_eq!((last.meetings.len(), last.next_page_token), (0, None));
@@ -117,14 +101,9 @@ async fn last_page_has_no_page_token() {
 #[tokio::test]
 async fn list_without_meetings_is_malformed() {
     let huge = format!("{{\"meetings\":[\"{}\"]}}", "x".repeat(8 * 1024 * 1024));
-    for body in [
-        "{}",
-        r#"{"meetings":null}"#,
-        r#"{"meetings":{}}"#,
-        r#"{"meetings":["#,
-        "[]",
-        &huge,
-    ] {
+    for body in
+        ["{}", r#"{"meetings":null}"#, r#"{"meetings":{}}"#, r#"{"meetings":["#, "[]", &huge]
+    {
         let server = serve(response(200, &[JSON], body)).await;
         let error = list(&client(&server.uri()), None).await.unwrap_err();
         assert_eq!(error, MALFORMED, "{body:.80}");
@@ -196,11 +175,7 @@ async fn error_response_is_classified_by_status_and_code() {
         (400, r#"{"code":4711,"message":"[S3CRET]"}"#, MissingScope),
         (401, r#"{"code":4711}"#, MissingScope),
         // Invalid JSON, as Zoom sends it.
-        (
-            400,
-            r#"{"code":4711,"message":["user:read"]"}"#,
-            MissingScope,
-        ),
+        (400, r#"{"code":4711,"message":["user:read"]"}"#, MissingScope),
         (400, r#"{"message":["S3CRET"]","code":4711}"#, MissingScope),
         (400, r#"{"code":4700}"#, MissingScope),
         (403, r#"{"code":"104"}"#, MissingScope),
@@ -216,29 +191,13 @@ async fn error_response_is_classified_by_status_and_code() {
         (404, "<html>S3CRET</html>", not_found(None)),
         (404, r#"{"code":300}"#, not_found(Some(300))),
         (200, r#"{"code":3301,"meetings":[]}"#, not_found(Some(3301))),
-        (
-            200,
-            r#"{"code":200,"message":"S3CRET"}"#,
-            forbidden(Some(200)),
-        ),
-        (
-            200,
-            r#"{"code":200,"message":"a "S3CRET""}"#,
-            forbidden(Some(200)),
-        ),
+        (200, r#"{"code":200,"message":"S3CRET"}"#, forbidden(Some(200))),
+        (200, r#"{"code":200,"message":"a "S3CRET""}"#, forbidden(Some(200))),
         (400, r#"{"code":200}"#, forbidden(Some(200))),
         (403, "", forbidden(None)),
         (403, r#"{"code":9}"#, forbidden(Some(9))),
-        (
-            200,
-            r#"{"code":99999,"meetings":[]}"#,
-            rejected(200, Some(99999)),
-        ),
-        (
-            400,
-            r#"{"code":300,"message":""}"#,
-            rejected(400, Some(300)),
-        ),
+        (200, r#"{"code":99999,"meetings":[]}"#, rejected(200, Some(99999))),
+        (400, r#"{"code":300,"message":""}"#, rejected(400, Some(300))),
         (400, "S3CRET", rejected(400, None)),
         (409, r#"{"code":7}"#, rejected(409, Some(7))),
         (429, "", limited),
@@ -260,9 +219,7 @@ async fn error_response_is_classified_by_status_and_code() {
 #[tokio::test]
 async fn code_300_with_page_token_is_invalid_page_token() {
     let server = serve(response(400, &[JSON], r#"{"code":300,"message":""}"#)).await;
-    let error = list(&client(&server.uri()), Some("S3CRET-page"))
-        .await
-        .unwrap_err();
+    let error = list(&client(&server.uri()), Some("S3CRET-page")).await.unwrap_err();
     assert_eq!(error, ApiError::InvalidPageToken);
     assert_redacted(&error);
 }
@@ -290,12 +247,7 @@ async fn rate_limit_headers_are_parsed() {
         ("S3CRET", "S3CRET", RateLimit::default()),
     ] {
         let headers = [("retry-after", retry_after), ("x-ratelimit-type", kind)];
-        let server = serve(response(
-            429,
-            &headers,
-            r#"{"code":429,"message":"S3CRET"}"#,
-        ))
-        .await;
+        let server = serve(response(429, &headers, r#"{"code":429,"message":"S3CRET"}"#)).await;
         let error = list(&client(&server.uri()), None).await.unwrap_err();
         assert_eq!(error, ApiError::RateLimited(limit));
         assert_redacted(&error);
@@ -307,14 +259,8 @@ async fn network_error_is_transient() {
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{";
     for (base, error) in [
         (closed_port().await, NetworkError::Connect),
-        (
-            serve_raw(b"", End::Close).await,
-            NetworkError::ConnectionClosed,
-        ),
-        (
-            serve_raw(half, End::Reset).await,
-            NetworkError::ConnectionClosed,
-        ),
+        (serve_raw(b"", End::Close).await, NetworkError::ConnectionClosed),
+        (serve_raw(half, End::Reset).await, NetworkError::ConnectionClosed),
         (serve_raw(half, End::Stall).await, NetworkError::Timeout),
         (serve_raw(b"", End::Stall).await, NetworkError::Timeout),
     ] {

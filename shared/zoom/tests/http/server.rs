@@ -9,10 +9,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 /// Starts a server with one responder for every request.
 pub(crate) async fn serve(responder: impl Respond + 'static) -> MockServer {
     let server = MockServer::start().await;
-    Mock::given(any())
-        .respond_with(responder)
-        .mount(&server)
-        .await;
+    Mock::given(any()).respond_with(responder).mount(&server).await;
     server
 }
 
@@ -22,9 +19,7 @@ pub(crate) fn response(
     body: impl Into<Vec<u8>>,
 ) -> ResponseTemplate {
     let template = ResponseTemplate::new(status).set_body_bytes(body);
-    headers.iter().fold(template, |template, (name, value)| {
-        template.append_header(*name, *value)
-    })
+    headers.iter().fold(template, |template, (name, value)| template.append_header(*name, *value))
 }
 
 pub(crate) async fn received(server: &MockServer) -> Vec<Request> {

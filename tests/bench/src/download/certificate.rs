@@ -38,9 +38,7 @@ impl Certificate {
     pub(crate) fn make(folder: &Path) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         // Two certificates of one name would be one that signed itself, to OpenSSL.
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "Reelay's benchmark");
+        authority.distinguished_name.push(DnType::CommonName, "Reelay's benchmark");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
@@ -54,9 +52,7 @@ impl Certificate {
 
     /// Those that were made in a folder.
     pub(crate) fn at(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-        }
+        Self { folder: folder.to_owned() }
     }
 
     /// The authority, for clients.
@@ -72,8 +68,6 @@ impl Certificate {
         let chain = CertificateDer::pem_file_iter(self.folder.join("leaf.pem"))?
             .collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(self.folder.join("key.pem"))?;
-        Ok(ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?)
+        Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?)
     }
 }

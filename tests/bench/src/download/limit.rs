@@ -20,9 +20,8 @@ enum Connection {
 impl Connection {
     fn open(url: &str) -> Result<(Self, String, String), DownloadError> {
         let failed = |reason: String| DownloadError::Limit(reason);
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| failed(format!("{url} is no URL")))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| failed(format!("{url} is no URL")))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
@@ -31,12 +30,9 @@ impl Connection {
             let file = std::env::var("BENCH_CA").map_err(|error| failed(error.to_string()))?;
             let authority =
                 CertificateDer::from_pem_file(file).map_err(|error| failed(error.to_string()))?;
-            roots
-                .add(authority)
-                .map_err(|error| failed(error.to_string()))?;
-            let config = ClientConfig::builder()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+            roots.add(authority).map_err(|error| failed(error.to_string()))?;
+            let config =
+                ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
             let name =
                 ServerName::try_from("127.0.0.1").map_err(|error| failed(error.to_string()))?;
             let tls = ClientConnection::new(Arc::new(config), name)
@@ -103,10 +99,7 @@ pub(crate) fn limit(copy: bool) -> Result<(), DownloadError> {
         .parse()
         .map_err(|_| DownloadError::Limit("BENCH_SIZE is no number".to_owned()))?;
     let (mut source, host, path) = Connection::open(&variable("BENCH_SOURCE")?)?;
-    write!(
-        source,
-        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(source, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
     source.flush()?;
     let (_, begun) = source.head()?;
     let mut sink = None;

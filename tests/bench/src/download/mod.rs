@@ -91,52 +91,16 @@ const ALL: &[&str] = &["reelay", "python", "node", "copy", "read"];
 const HTTP: &[&str] = &["reelay", "reelay-bare", "python", "node", "copy", "read"];
 
 const CASES: &[Case] = &[
-    Case {
-        name: "256MiB-tls",
-        size: 256 * MIB,
-        tls: true,
-        rate: 0,
-        clients: ALL,
-        runs: None,
-    },
-    Case {
-        name: "2GiB-tls",
-        size: 2048 * MIB,
-        tls: true,
-        rate: 0,
-        clients: ALL,
-        runs: None,
-    },
-    Case {
-        name: "256MiB-http",
-        size: 256 * MIB,
-        tls: false,
-        rate: 0,
-        clients: HTTP,
-        runs: None,
-    },
-    Case {
-        name: "2GiB-http",
-        size: 2048 * MIB,
-        tls: false,
-        rate: 0,
-        clients: HTTP,
-        runs: None,
-    },
+    Case { name: "256MiB-tls", size: 256 * MIB, tls: true, rate: 0, clients: ALL, runs: None },
+    Case { name: "2GiB-tls", size: 2048 * MIB, tls: true, rate: 0, clients: ALL, runs: None },
+    Case { name: "256MiB-http", size: 256 * MIB, tls: false, rate: 0, clients: HTTP, runs: None },
+    Case { name: "2GiB-http", size: 2048 * MIB, tls: false, rate: 0, clients: HTTP, runs: None },
     Case {
         name: "256MiB-tls-throttled",
         size: 256 * MIB,
         tls: true,
         rate: THROTTLE,
-        clients: &[
-            "reelay-1",
-            "reelay",
-            "reelay-16",
-            "python",
-            "node",
-            "copy",
-            "read",
-        ],
+        clients: &["reelay-1", "reelay", "reelay-16", "python", "node", "copy", "read"],
         runs: None,
     },
     Case {
@@ -278,10 +242,7 @@ fn environment(
     let authority = certificate.authority().display().to_string();
     BTreeMap::from(
         [
-            (
-                "BENCH_SOURCE",
-                format!("{}/{}/{}", addresses.source, case.size, case.rate),
-            ),
+            ("BENCH_SOURCE", format!("{}/{}/{}", addresses.source, case.size, case.rate)),
             ("BENCH_SINK", addresses.sink.clone()),
             ("BENCH_CA", authority.clone()),
             ("BENCH_SIZE", case.size.to_string()),
@@ -316,13 +277,8 @@ impl Servers {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         let addresses = serde_json::from_str(&line);
-        let mut servers = Self {
-            process,
-            addresses: Addresses {
-                source: String::new(),
-                sink: String::new(),
-            },
-        };
+        let mut servers =
+            Self { process, addresses: Addresses { source: String::new(), sink: String::new() } };
         match addresses {
             Ok(addresses) => {
                 servers.addresses = addresses;

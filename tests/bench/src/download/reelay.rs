@@ -20,9 +20,7 @@ use super::DownloadError;
 /// # Errors
 /// If it does not arrive.
 pub(crate) fn reelay(connections: usize, bare: bool) -> Result<(), DownloadError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(moved(connections, bare))
 }
 
@@ -57,11 +55,7 @@ async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
         is_size_exact: true,
         is_retry: false,
     };
-    let settings = Settings {
-        connections,
-        has_part_checksums: !bare,
-        ..Settings::default()
-    };
+    let settings = Settings { connections, has_part_checksums: !bare, ..Settings::default() };
     let candidate = Candidate {
         url: SecretString::from(variable("BENCH_SOURCE")?),
         token: SecretString::from("synthetic"),

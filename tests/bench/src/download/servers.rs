@@ -96,21 +96,13 @@ where
 
 /// `GET /<size>/<bytes per second and connection, 0 = as fast as can be>`, with or without `Range`.
 async fn give(request: Request<Incoming>) -> Answer {
-    let numbers: Vec<u64> = request
-        .uri()
-        .path()
-        .split('/')
-        .filter_map(|part| part.parse().ok())
-        .collect();
+    let numbers: Vec<u64> =
+        request.uri().path().split('/').filter_map(|part| part.parse().ok()).collect();
     let [size, rate] = numbers[..] else {
         return status(StatusCode::NOT_FOUND);
     };
     let range = request.headers().get("range").and_then(|range| {
-        let (first, last) = range
-            .to_str()
-            .ok()?
-            .strip_prefix("bytes=")?
-            .split_once('-')?;
+        let (first, last) = range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
         let first: u64 = first.parse().ok()?;
         let last: u64 = last.parse().unwrap_or(u64::MAX);
         (first < size).then_some((first, last.min(size - 1)))
@@ -135,11 +127,7 @@ async fn give(request: Request<Incoming>) -> Answer {
 /// As much of S3 as an upload needs. What it is sent it reads to the end and forgets.
 async fn take(request: Request<Incoming>) -> Answer {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let has = |name: &str| {
-        query
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some(name))
-    };
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
     let (head, mut body) = request.into_parts();
     // The checksum that came along: in a header, or in the trailer, which is the end of the body.
     let mut checksums: Vec<(String, String)> = head
@@ -170,21 +158,20 @@ async fn take(request: Request<Incoming>) -> Answer {
     }
     let xml = |text: String| built(Response::builder().body(Full::from(text).boxed()));
     match head.method {
-        Method::POST if has("uploads") => xml(
-            "<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
+        Method::POST if has("uploads") => {
+            xml("<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
              <UploadId>one</UploadId></InitiateMultipartUploadResult>"
-                .to_owned(),
-        ),
+                .to_owned())
+        }
         Method::POST => {
-            let proven = checksums
-                .iter()
-                .find(|(name, _)| name == "x-amz-checksum-crc64nvme")
-                .map(|(_, value)| {
+            let proven = checksums.iter().find(|(name, _)| name == "x-amz-checksum-crc64nvme").map(
+                |(_, value)| {
                     format!(
                         "<ChecksumCRC64NVME>{value}</ChecksumCRC64NVME>\
                          <ChecksumType>FULL_OBJECT</ChecksumType>"
                     )
-                });
+                },
+            );
             xml(format!(
                 "<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
                  <ETag>\"synthetic\"</ETag>{}</CompleteMultipartUploadResult>",
@@ -206,11 +193,7 @@ async fn take(request: Request<Incoming>) -> Answer {
 }
 
 fn status(status: StatusCode) -> Answer {
-    built(
-        Response::builder()
-            .status(status)
-            .body(Empty::new().boxed()),
-    )
+    built(Response::builder().status(status).body(Empty::new().boxed()))
 }
 
 fn built(answer: Result<Answer, hyper::http::Error>) -> Answer {
@@ -249,14 +232,7 @@ impl Blocks {
     fn new(length: u64, rate: u64, from_start: bool) -> Self {
         let beginning =
             (from_start && length >= 16).then(|| Bytes::from_static(b"\0\0\0\x10ftypisom\0\0\0\0"));
-        Self {
-            left: length,
-            sent: 0,
-            rate,
-            begun: Instant::now(),
-            beginning,
-            pause: None,
-        }
+        Self { left: length, sent: 0, rate, begun: Instant::now(), beginning, pause: None }
     }
 }
 
@@ -274,9 +250,7 @@ impl Body for Blocks {
         if self.rate > 0 {
             let due = Duration::from_secs_f64(self.sent as f64 / self.rate as f64);
             let at = self.begun + due;
-            let pause = self
-                .pause
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }

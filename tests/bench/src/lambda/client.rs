@@ -132,15 +132,8 @@ impl Client {
     /// # Errors
     /// If the packages are not where they were installed.
     pub(crate) fn python(peers: &Peers) -> Result<Self, LambdaError> {
-        const PACKAGES: [&str; 7] = [
-            "boto3",
-            "botocore",
-            "dateutil",
-            "jmespath",
-            "s3transfer",
-            "six.py",
-            "urllib3",
-        ];
+        const PACKAGES: [&str; 7] =
+            ["boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3"];
         let python = peers.python().display().to_string();
         let lib = peers.folder().join(".venv/lib");
         let site = std::fs::read_dir(&lib)?
@@ -152,9 +145,7 @@ impl Client {
         package.extend(PACKAGES.map(|name| site.join(name)));
         Ok(Self {
             name: "python".to_owned(),
-            command: [&python, "-m", "awslambdaric", "webhook.handler"]
-                .map(str::to_owned)
-                .to_vec(),
+            command: [&python, "-m", "awslambdaric", "webhook.handler"].map(str::to_owned).to_vec(),
             folder: peers.folder().to_owned(),
             function: WEBHOOK,
             work: Work::Delivery(Size::Small),

@@ -48,11 +48,7 @@ impl Instance {
             .kill_on_drop(true);
         let begun = Instant::now();
         let process = command.spawn()?;
-        let mut instance = Self {
-            client: client.name.clone(),
-            process,
-            api,
-        };
+        let mut instance = Self { client: client.name.clone(), process, api };
         match instance.next().await? {
             Did::Asked(at) => Ok((instance, at - begun)),
             did => Err(instance.unexpected(&did)),
@@ -88,10 +84,7 @@ impl Instance {
     /// # Errors
     /// If it has ended.
     pub(crate) fn peak_rss_mib(&self) -> Result<f64, LambdaError> {
-        let pid = self
-            .process
-            .id()
-            .ok_or_else(|| failure(&self.client, "it has ended"))?;
+        let pid = self.process.id().ok_or_else(|| failure(&self.client, "it has ended"))?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         status
             .lines()
@@ -121,8 +114,5 @@ impl Instance {
 }
 
 fn failure(client: &str, reason: impl Into<String>) -> LambdaError {
-    LambdaError::Function {
-        client: client.to_owned(),
-        reason: reason.into(),
-    }
+    LambdaError::Function { client: client.to_owned(), reason: reason.into() }
 }

@@ -35,8 +35,7 @@ fn add(zip: &mut ZipWriter<Cursor<Vec<u8>>>, path: &Path, above: &Path) -> Resul
     }
     let name = path.strip_prefix(above).unwrap_or(path);
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    zip.start_file(name.display().to_string(), options)
-        .map_err(|error| failed(&error))?;
+    zip.start_file(name.display().to_string(), options).map_err(|error| failed(&error))?;
     Ok(zip.write_all(&fs::read(path)?)?)
 }
 

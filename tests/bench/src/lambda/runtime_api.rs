@@ -55,10 +55,7 @@ impl RuntimeApi {
         let address = listener.local_addr()?;
         let (events, to_give) = mpsc::unbounded_channel();
         let (did, told) = mpsc::unbounded_channel();
-        let sides = Sides {
-            events: Mutex::new(to_give),
-            did,
-        };
+        let sides = Sides { events: Mutex::new(to_give), did };
         let routes = Router::new()
             .route("/invocation/next", get(next))
             .route("/invocation/{id}/response", post(answered))
@@ -71,12 +68,7 @@ impl RuntimeApi {
             // It serves until it is aborted; an accept that fails ends the benchmark by its time limit.
             let _ = axum::serve(listener, api).await;
         });
-        Ok(Self {
-            address,
-            events,
-            did: told,
-            server,
-        })
+        Ok(Self { address, events, did: told, server })
     }
 
     /// `AWS_LAMBDA_RUNTIME_API`.
@@ -103,18 +95,10 @@ async fn next(State(sides): State<Arc<Sides>>) -> Response {
         return StatusCode::GONE.into_response();
     };
     let deadline = SystemTime::now() + TIMEOUT;
-    let deadline = deadline
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let headers = [
-        (
-            "lambda-runtime-aws-request-id",
-            "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
-        ),
-        (
-            "lambda-runtime-deadline-ms",
-            deadline.as_millis().to_string(),
-        ),
+        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:000000000000:function:bench".to_owned(),

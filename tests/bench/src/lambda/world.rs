@@ -31,18 +31,12 @@ impl World {
         let stack = Stack::start(Options {
             demo_app: false,
             poll: false,
-            parameters: vec![(
-                "ReturnUrls".to_owned(),
-                "https://app.example.test/zoom".to_owned(),
-            )],
+            parameters: vec![("ReturnUrls".to_owned(), "https://app.example.test/zoom".to_owned())],
             ..Options::default()
         })
         .await?;
         let webhook_secret = SecretString::from(stack.config().secrets.zoom_webhook_secret.clone());
-        Ok(Self {
-            stack,
-            webhook_secret,
-        })
+        Ok(Self { stack, webhook_secret })
     }
 
     /// What Zoom signs with.
@@ -54,17 +48,13 @@ impl World {
     pub(crate) fn variables(&self, client: &Client) -> HashMap<String, String> {
         let config = self.stack.config();
         let environment = self.stack.function_environment(client.function);
-        let mut variables = environment
-            .map(|environment| environment.variables.all().clone())
-            .unwrap_or_default();
+        let mut variables =
+            environment.map(|environment| environment.variables.all().clone()).unwrap_or_default();
         let path = std::env::var("PATH").unwrap_or_default();
         variables.extend(
             [
                 ("AWS_ACCESS_KEY_ID", &*config.credentials.access_key_id),
-                (
-                    "AWS_SECRET_ACCESS_KEY",
-                    &config.credentials.secret_access_key,
-                ),
+                ("AWS_SECRET_ACCESS_KEY", &config.credentials.secret_access_key),
                 ("AWS_DEFAULT_REGION", &config.region),
                 ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),

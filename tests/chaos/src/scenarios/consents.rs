@@ -39,11 +39,7 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
             anyhow::Ok(())
         })
         .start_after(case.rng.below(15));
-        ops.push(if is_victim {
-            op.kill_at(case.rng.below(MAX_AWAIT_POINTS))
-        } else {
-            op
-        });
+        ops.push(if is_victim { op.kill_at(case.rng.below(MAX_AWAIT_POINTS)) } else { op });
     }
     if case.rng.percent(40) {
         let grants = world.warm.grants()?;

@@ -63,9 +63,7 @@ async fn download(case: &mut Case<'_>) -> anyhow::Result<()> {
         };
         case.outcome.steps += 1;
         let delivery = if message.queue == Queue::Downloads {
-            let may_kill = kills
-                .get(&message.id)
-                .is_none_or(|kills| *kills < MAX_KILLS);
+            let may_kill = kills.get(&message.id).is_none_or(|kills| *kills < MAX_KILLS);
             let kill_after = typical.filter(|_| may_kill).map(|typical| {
                 let micros = usize::try_from(typical.as_micros()).unwrap_or(usize::MAX);
                 Duration::from_micros(case.rng.below(micros) as u64)

@@ -52,11 +52,7 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
     let victim = may_kill.then(|| case.rng.below(2 + visits.len()));
     let fresh = world.warm.fresh();
     let instances = |index| {
-        if victim == Some(index) {
-            &fresh
-        } else {
-            &world.warm
-        }
+        if victim == Some(index) { &fresh } else { &world.warm }
     };
     let api = instances(0).app_api()?;
     let claims = RefCell::new(Vec::new());
@@ -94,10 +90,7 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
             Ok(())
         }));
     }
-    ops = ops
-        .into_iter()
-        .map(|op| op.start_after(case.rng.below(40)))
-        .collect();
+    ops = ops.into_iter().map(|op| op.start_after(case.rng.below(40))).collect();
     if let Some(victim) = victim {
         let victim = ops.remove(victim);
         ops.push(victim.kill_at(case.rng.below(MAX_AWAIT_POINTS)));

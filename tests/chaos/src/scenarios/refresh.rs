@@ -77,7 +77,5 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
 /// Refreshes of the live grant, and requests with a refresh token that was already consumed.
 fn refresh_counts(world: &World, user: &ZoomUser) -> anyhow::Result<(u32, u32)> {
     let grant = world.zoom()?.live_grant(user.user_id.as_str());
-    Ok(grant.map_or((0, 0), |grant| {
-        (grant.refreshes, grant.refresh_token_reuses)
-    }))
+    Ok(grant.map_or((0, 0), |grant| (grant.refreshes, grant.refresh_token_reuses)))
 }

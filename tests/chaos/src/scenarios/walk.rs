@@ -111,10 +111,7 @@ fn move_user(case: &mut Case<'_>, zoom_user: &ZoomUser) -> anyhow::Result<()> {
     } else {
         format!("Account-{:04}", case.rng.below(10_000)).parse()?
     };
-    let moved = ZoomUser {
-        account_id,
-        user_id: zoom_user.user_id.clone(),
-    };
+    let moved = ZoomUser { account_id, user_id: zoom_user.user_id.clone() };
     let zoom = case.world.zoom()?;
     zoom.move_user(moved.user_id.as_str(), moved.account_id.as_str())?;
     case.has_moved = true;
@@ -125,11 +122,7 @@ fn move_user(case: &mut Case<'_>, zoom_user: &ZoomUser) -> anyhow::Result<()> {
 }
 
 async fn run_actions(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Result<()> {
-    let count = if case.rng.percent(50) {
-        1
-    } else {
-        2 + case.rng.below(2)
-    };
+    let count = if case.rng.percent(50) { 1 } else { 2 + case.rng.below(2) };
     let mut actions = Vec::new();
     for _ in 0..count * 3 {
         if actions.len() < count {
@@ -140,10 +133,8 @@ async fn run_actions(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Resu
         let fault = draw_zoom_fault(&mut case.rng);
         case.inject_zoom_fault(fault)?;
     }
-    let victims: Vec<_> = actions
-        .iter()
-        .map(|_| case.rng.percent(20).then(|| case.world.warm.fresh()))
-        .collect();
+    let victims: Vec<_> =
+        actions.iter().map(|_| case.rng.percent(20).then(|| case.world.warm.fresh())).collect();
     let mut ops = Vec::new();
     for (action, victim) in actions.iter().zip(&victims) {
         let instances = victim.as_ref().unwrap_or(&case.world.warm);
@@ -182,10 +173,7 @@ async fn run_actions(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Resu
 async fn draw_action(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Result<Option<Action>> {
     let zoom_user = case.rng.pick(&case.zoom_users).clone();
     Ok(match case.rng.below(100) {
-        0..25 => case
-            .rng
-            .take(&mut pending.visits)
-            .map(Action::VisitCallback),
+        0..25 => case.rng.take(&mut pending.visits).map(Action::VisitCallback),
         25..45 => case.rng.take(&mut pending.claims).map(Action::Confirm),
         45..55 => {
             let app_user = case.rng.pick(&case.app_users).clone();
@@ -243,17 +231,9 @@ async fn perform(
 }
 
 fn draw_zoom_fault(rng: &mut SeededRng) -> NewFault {
-    let point = rng.pick(&[
-        Point::TokenExchange,
-        Point::TokenRefresh,
-        Point::UsersMe,
-        Point::Revoke,
-    ]);
-    let fault = rng.pick(&[
-        Fault::Status { status: 500 },
-        Fault::Close,
-        Fault::LoseResponse,
-        Fault::Html,
-    ]);
+    let point =
+        rng.pick(&[Point::TokenExchange, Point::TokenRefresh, Point::UsersMe, Point::Revoke]);
+    let fault =
+        rng.pick(&[Fault::Status { status: 500 }, Fault::Close, Fault::LoseResponse, Fault::Html]);
     NewFault::times(*point, fault.clone(), 1)
 }

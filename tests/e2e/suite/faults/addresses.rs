@@ -26,11 +26,8 @@ async fn foreign_download_url_is_never_requested() {
         "not a url".to_owned(),
     ];
     let ids: Vec<String> = (0..urls.len()).map(|n| format!("file-{n}")).collect();
-    let files: Vec<_> = ids
-        .iter()
-        .zip(&urls)
-        .map(|(id, url)| (id.as_str(), "MP4", 10, url.as_str()))
-        .collect();
+    let files: Vec<_> =
+        ids.iter().zip(&urls).map(|(id, url)| (id.as_str(), "MP4", 10, url.as_str())).collect();
     let account = system.zoom().users()[0].account_id.clone();
     let event = completed_event(&account, ADA, "elsewhere==", &files);
     let secret = system.webhook_secret();
@@ -42,10 +39,7 @@ async fn foreign_download_url_is_never_requested() {
     let path = format!("/v1/recordings/{}", URL_SAFE_NO_PAD.encode("elsewhere=="));
     let seen = system.app.get(&path, "alice").await.json();
     assert_eq!(seen["status"], "failed");
-    let expected: Vec<_> = ids
-        .into_iter()
-        .map(|id| (id, NOT_ALLOWED.to_owned()))
-        .collect();
+    let expected: Vec<_> = ids.into_iter().map(|id| (id, NOT_ALLOWED.to_owned())).collect();
     assert_eq!(failures(&system, "elsewhere=="), expected);
     // A retry would fail in the same way.
     assert_eq!(system.dead_letters().await, [""; 0]);
@@ -61,10 +55,7 @@ async fn foreign_redirect_is_never_followed() {
         (Point::Download, format!("http://{}/x", foreign.address)),
         (Point::Content, format!("http://{}/x", foreign.address)),
         (Point::Download, format!("//{}/x", foreign.address)),
-        (
-            Point::Download,
-            format!("http://user:password@{}/x", local.address),
-        ),
+        (Point::Download, format!("http://user:password@{}/x", local.address)),
         (Point::Content, "file:///etc/passwd".to_owned()),
     ] {
         system.fail(point, Fault::Redirect { to: to.clone() });
@@ -84,9 +75,7 @@ async fn redirect_loop_fails() {
     let system = linked().await;
     let to = "?again".to_owned();
     system.fail(Point::Download, Fault::Redirect { to });
-    let recording = system
-        .complete_recording(of_ada(vec![NewFile::new("MP4", 100)]))
-        .await;
+    let recording = system.complete_recording(of_ada(vec![NewFile::new("MP4", 100)])).await;
     system.zoom().clear_requests();
     system.process_queues().await;
     let file = system.first_file(&recording).await;
@@ -98,20 +87,13 @@ async fn redirect_loop_fails() {
 async fn redirect_to_other_host_drops_authorization() {
     let system = linked().await;
     assert!(system.zoom().settings().reject_authorization_at_content);
-    let recording = system
-        .complete_recording(of_ada(vec![NewFile::new("MP4", 100)]))
-        .await;
+    let recording = system.complete_recording(of_ada(vec![NewFile::new("MP4", 100)])).await;
     system.zoom().clear_requests();
     system.process_queues().await;
     let requests = system.zoom().requests();
     let seen: Vec<_> = requests
         .iter()
-        .map(|r| {
-            (
-                r.path.split('/').nth(1).unwrap(),
-                r.authorization.as_deref(),
-            )
-        })
+        .map(|r| (r.path.split('/').nth(1).unwrap(), r.authorization.as_deref()))
         .collect();
     assert_eq!(seen, [("rec", Some("Bearer")), ("ssrweb", None)]);
     assert_ne!(requests[0].host, requests[1].host);

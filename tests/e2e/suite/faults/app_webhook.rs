@@ -31,9 +31,7 @@ async fn failed_webhook_is_retried_apart_from_event_bus() {
     let notified = app_webhook.received();
     assert_eq!(notified.len(), 8, "seven rejections and a success");
     assert!(
-        notified
-            .iter()
-            .all(|one| (&one.id, &one.body) == (&notified[0].id, &notified[0].body)),
+        notified.iter().all(|one| (&one.id, &one.body) == (&notified[0].id, &notified[0].body)),
         "the notification changed"
     );
     assert!(notified.iter().all(|one| is_signed(&system, one)));
@@ -49,15 +47,9 @@ async fn undeliverable_notification_reaches_dlq() {
     let bus = system.subscribe_to_bus().await;
     app_webhook.respond_next([500; 100]);
     system.link("alice", ADA).await;
-    assert_eq!(
-        app_webhook.received().len(),
-        15,
-        "unexpected number of attempts"
-    );
+    assert_eq!(app_webhook.received().len(), 15, "unexpected number of attempts");
     assert_eq!(system.peek_messages(&bus).await.len(), 1);
-    let messages = system
-        .peek_messages(&system.queues().notifications_dlq)
-        .await;
+    let messages = system.peek_messages(&system.queues().notifications_dlq).await;
     assert_eq!(messages.len(), 1);
     assert!(messages[0].contains(&app_webhook.received()[0].id));
 }
@@ -69,16 +61,11 @@ async fn failed_notification_does_not_delay_others() {
     app_webhook.respond_next([500; 3]);
     // One file: two files that finish together may both publish `recording.stored`.
     let recording = system.record(of_ada(vec![NewFile::new("MP4", 100)])).await;
-    let expected = [
-        ("recording.detected", 1),
-        ("recording.file_stored", 1),
-        ("recording.stored", 1),
-    ];
+    let expected =
+        [("recording.detected", 1), ("recording.file_stored", 1), ("recording.stored", 1)];
     assert_eq!(
         app_webhook.counts(&recording),
-        expected
-            .map(|(kind, count)| (kind.to_owned(), count))
-            .into()
+        expected.map(|(kind, count)| (kind.to_owned(), count)).into()
     );
     assert_eq!(app_webhook.received().len() - before, 3 + 3);
 }
@@ -87,10 +74,7 @@ async fn failed_notification_does_not_delay_others() {
 async fn both_signatures_are_sent_during_rotation() {
     let (system, app_webhook) = linked_with_webhook().await;
     system
-        .rotate_secret(
-            "NotificationSecretName",
-            "bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh",
-        )
+        .rotate_secret("NotificationSecretName", "bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh")
         .await;
     system.advance(SignedDuration::from_mins(6));
     system.complete_recording(of_ada(two_small())).await;
@@ -98,10 +82,7 @@ async fn both_signatures_are_sent_during_rotation() {
     let notified = app_webhook.received().pop().unwrap();
     let signatures: Vec<_> = notified.signature.split(' ').collect();
     assert_eq!(signatures.len(), 2);
-    let with_old = Received {
-        signature: signatures[1].to_owned(),
-        ..notified.clone()
-    };
+    let with_old = Received { signature: signatures[1].to_owned(), ..notified.clone() };
     assert!(is_signed(&system, &with_old));
     let new = SecretVersions::single("bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh");
     assert_eq!(

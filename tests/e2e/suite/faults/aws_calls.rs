@@ -17,15 +17,9 @@ fn failures_of_calls() -> [(&'static str, AwsFault); 4] {
     let rejected = || AwsFault::error(400, "AccessDeniedException");
     [
         ("rejected", rejected()),
-        (
-            "executed and reported as rejected",
-            rejected().after_effect(),
-        ),
+        ("executed and reported as rejected", rejected().after_effect()),
         ("dropped", AwsFault::connection_closed()),
-        (
-            "executed with a lost response",
-            AwsFault::connection_closed().after_effect(),
-        ),
+        ("executed with a lost response", AwsFault::connection_closed().after_effect()),
     ]
 }
 
@@ -45,11 +39,7 @@ fn count_calls(system: &System) -> Arc<Mutex<Calls>> {
     let noted = Arc::clone(&calls);
     system.faults().decide_with(move |service, operation| {
         if !is_polling(operation) {
-            *noted
-                .lock()
-                .unwrap()
-                .entry((service, operation.to_owned()))
-                .or_default() += 1;
+            *noted.lock().unwrap().entry((service, operation.to_owned())).or_default() += 1;
         }
         None
     });
@@ -66,11 +56,8 @@ fn fail_nth(
     fault: AwsFault,
 ) -> Arc<AtomicU64> {
     let (count, wanted) = (Arc::new(AtomicU64::new(0)), operation.to_owned());
-    let (counted, clock, zoom) = (
-        Arc::clone(&count),
-        system.stack.clock().clone(),
-        system.zoom().clone(),
-    );
+    let (counted, clock, zoom) =
+        (Arc::clone(&count), system.stack.clock().clone(), system.zoom().clone());
     system.faults().decide_with(move |called, operation| {
         if called != service
             || operation != wanted
@@ -105,9 +92,8 @@ async fn recording_survives(
     system.assert_files(&recording, "no failure").await;
     let calls = calls.lock().unwrap().clone();
     let mut failed_calls = 0;
-    for ((service, operation), count) in calls
-        .iter()
-        .filter(|((service, operation), _)| wanted(*service, operation))
+    for ((service, operation), count) in
+        calls.iter().filter(|((service, operation), _)| wanted(*service, operation))
     {
         for nth in 1..=*count {
             let case = format!("{service:?} {operation} {nth} of {count} {name}");
@@ -121,11 +107,7 @@ async fn recording_survives(
             assert_eq!(manifest["recording"]["status"], "stored", "{case}");
             let seen = system.view("alice", &recording).await;
             assert_eq!(seen["status"], "stored", "{case}: {seen}");
-            assert_eq!(
-                seen["files"].as_array().unwrap().len(),
-                files.len(),
-                "{case}"
-            );
+            assert_eq!(seen["files"].as_array().unwrap().len(), files.len(), "{case}");
             let expected = [
                 ("recording.detected", 1),
                 ("recording.file_stored", files.len()),
@@ -133,9 +115,7 @@ async fn recording_survives(
             ];
             assert_eq!(
                 app_webhook.counts(&recording),
-                expected
-                    .map(|(kind, count)| (kind.to_owned(), count))
-                    .into(),
+                expected.map(|(kind, count)| (kind.to_owned(), count)).into(),
                 "{case}"
             );
         }
@@ -146,10 +126,7 @@ async fn recording_survives(
         .map(|(_, count)| count)
         .sum();
     // Files are processed concurrently, so a few calls may not occur in another order.
-    assert!(
-        total > 0 && failed_calls * 10 >= total * 9,
-        "{failed_calls} of {calls:?}"
-    );
+    assert!(total > 0 && failed_calls * 10 >= total * 9, "{failed_calls} of {calls:?}");
 }
 
 /// Two parts.
@@ -211,10 +188,7 @@ async fn confirmation_survives_any_aws_failure() {
                 fail_nth(&system, *service, operation, nth, fault.clone());
                 let first = system.app.confirm(&user, &claim).await;
                 faults.clear_all();
-                assert!(
-                    first.status == 200 || first.status >= 500,
-                    "{case}: {first:?}"
-                );
+                assert!(first.status == 200 || first.status >= 500, "{case}: {first:?}");
                 let again = system.app.confirm(&user, &claim).await;
                 assert_eq!(again.status, 200, "{case}: {first:?}, then {again:?}");
                 assert_eq!(system.app.links(&user).await, [again.json()], "{case}");
@@ -263,9 +237,7 @@ async fn unprocessable_event_reaches_dlq_without_credentials() {
     system.assert_no_credentials(&messages);
     // The operator redrives the message after the outage.
     system.faults().clear_all();
-    system
-        .send_message(&system.queues().events, &messages[0])
-        .await;
+    system.send_message(&system.queues().events, &messages[0]).await;
     system.process_queues().await;
     assert_eq!(system.stored_files().await.len(), 4);
 }
@@ -273,23 +245,19 @@ async fn unprocessable_event_reaches_dlq_without_credentials() {
 #[tokio::test]
 async fn file_can_be_requested_after_killed_last_delivery() {
     let system = linked().await;
-    let recording = system
-        .complete_recording(of_ada(vec![NewFile::new("MP4", 1_000)]))
-        .await;
+    let recording = system.complete_recording(of_ada(vec![NewFile::new("MP4", 1_000)])).await;
     // DynamoDB rejects updates from the transfer's first write to the message's end.
     let begun = AtomicU64::new(0);
-    system
-        .faults()
-        .decide_with(move |service, operation| match (service, operation) {
-            (Service::S3, "PutObject") => {
-                begun.fetch_add(1, Ordering::SeqCst);
-                None
-            }
-            (Service::DynamoDb, "UpdateItem") if begun.load(Ordering::SeqCst) > 0 => {
-                Some(AwsFault::error(400, "AccessDeniedException"))
-            }
-            _ => None,
-        });
+    system.faults().decide_with(move |service, operation| match (service, operation) {
+        (Service::S3, "PutObject") => {
+            begun.fetch_add(1, Ordering::SeqCst);
+            None
+        }
+        (Service::DynamoDb, "UpdateItem") if begun.load(Ordering::SeqCst) > 0 => {
+            Some(AwsFault::error(400, "AccessDeniedException"))
+        }
+        _ => None,
+    });
     system.process_queues().await;
     system.faults().clear_all();
     assert_eq!(system.dead_letters().await.len(), 1);

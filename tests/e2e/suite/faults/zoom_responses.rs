@@ -42,11 +42,7 @@ async fn file_is_stored_after_any_single_fault() {
         let recording = system.record(of_ada(vec![NewFile::new("MP4", size)])).await;
         assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         system.assert_files(&recording, &case).await;
-        assert_eq!(
-            system.view("alice", &recording).await["status"],
-            "stored",
-            "{case}"
-        );
+        assert_eq!(system.view("alice", &recording).await["status"], "stored", "{case}");
         assert_eq!(failures(&system, &recording.uuid), [], "{case}");
     }
     assert_eq!(system.open_uploads().await, 0);
@@ -66,18 +62,9 @@ async fn truncated_large_body_leaves_no_parts() {
         // A permanent fault first, so that its remains can be checked.
         let armed = system.fail(Point::Content, fault);
         let recording = system.record(of_ada(vec![NewFile::new("MP4", size)])).await;
-        assert_eq!(
-            system.view("alice", &recording).await["status"],
-            "failed",
-            "{case}"
-        );
+        assert_eq!(system.view("alice", &recording).await["status"], "failed", "{case}");
         let left = system.objects("").await;
-        assert!(
-            !left
-                .keys()
-                .any(|key| key.contains(&recording_id(&recording))),
-            "{case}"
-        );
+        assert!(!left.keys().any(|key| key.contains(&recording_id(&recording))), "{case}");
         assert_eq!(system.open_uploads().await, 0, "{case}");
         system.zoom().clear_faults(Some(armed));
         system.request_download(&recording).await;
@@ -92,79 +79,38 @@ async fn permanent_failure_is_notified_once_and_retriable() {
     // Exhausted messages reach the dead-letter queue; files that Zoom does not have need no operator.
     for (point, fault, reason, dead) in [
         (Point::Download, Fault::Html, "html_instead_of_file", 1),
-        (
-            Point::Download,
-            Fault::Status { status: 401 },
-            "token_refused",
-            1,
-        ),
-        (
-            Point::Content,
-            Fault::Status { status: 403 },
-            "token_refused",
-            1,
-        ),
-        (
-            Point::Download,
-            Fault::Status { status: 404 },
-            "not_found",
-            0,
-        ),
+        (Point::Download, Fault::Status { status: 401 }, "token_refused", 1),
+        (Point::Content, Fault::Status { status: 403 }, "token_refused", 1),
+        (Point::Download, Fault::Status { status: 404 }, "not_found", 0),
         (Point::Download, Fault::Status { status: 410 }, "gone", 0),
-        (
-            Point::Content,
-            Fault::Status { status: 500 },
-            "zoom_unavailable",
-            1,
-        ),
+        (Point::Content, Fault::Status { status: 500 }, "zoom_unavailable", 1),
         (Point::Content, Fault::Close, "network", 1),
         (Point::Content, Fault::Truncate { after: 10 }, "network", 1),
         (Point::Content, length(999), "length_differs", 1),
         (Point::Content, length(1_001), "length_differs", 1),
-        (
-            Point::Content,
-            Fault::Status { status: 418 },
-            "unexpected_answer",
-            1,
-        ),
+        (Point::Content, Fault::Status { status: 418 }, "unexpected_answer", 1),
     ] {
         let system = linked().await;
         let case = format!("{fault:?} at {point:?}");
         let bad = "the-bad-one";
         let files = vec![
-            NewFile {
-                id: Some(bad.into()),
-                ..NewFile::new("MP4", 1_000)
-            },
+            NewFile { id: Some(bad.into()), ..NewFile::new("MP4", 1_000) },
             NewFile::new("M4A", 1_000),
         ];
-        let armed = system
-            .zoom()
-            .arm(NewFault::always(point, fault).only_for(bad))
-            .unwrap();
+        let armed = system.zoom().arm(NewFault::always(point, fault).only_for(bad)).unwrap();
         let recording = system.record(of_ada(files)).await;
 
         let seen = system.view("alice", &recording).await;
         assert_eq!(seen["status"], "failed", "{case}");
         let of = |id: &str| {
-            seen["files"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|file| file["id"] == id)
-                .unwrap()
-                .clone()
+            seen["files"].as_array().unwrap().iter().find(|file| file["id"] == id).unwrap().clone()
         };
         assert_eq!(
             (&of(bad)["status"], &of(bad)["reason"]),
             (&json!("failed"), &json!(reason)),
             "{case}"
         );
-        assert_eq!(
-            of(&recording.files[1].id)["status"],
-            "stored",
-            "{case}: the other file failed"
-        );
+        assert_eq!(of(&recording.files[1].id)["status"], "stored", "{case}: the other file failed");
         assert_eq!(
             failures(&system, &recording.uuid),
             [(bad.to_owned(), reason.to_owned())],
@@ -181,11 +127,7 @@ async fn permanent_failure_is_notified_once_and_retriable() {
         system.assert_files(&recording, &case).await;
         let received = system.stack.demo_app().unwrap().received();
         assert_eq!(received.last().unwrap().kind, "recording.stored", "{case}");
-        assert_eq!(
-            system.view("alice", &recording).await["status"],
-            "stored",
-            "{case}"
-        );
+        assert_eq!(system.view("alice", &recording).await["status"], "stored", "{case}");
     }
 }
 
@@ -193,9 +135,7 @@ async fn permanent_failure_is_notified_once_and_retriable() {
 async fn new_event_retries_failed_file() {
     let system = linked().await;
     let armed = system.fail(Point::Download, Fault::Status { status: 401 });
-    let recording = system
-        .record(of_ada(vec![NewFile::new("MP4", 1_000)]))
-        .await;
+    let recording = system.record(of_ada(vec![NewFile::new("MP4", 1_000)])).await;
     assert_eq!(system.view("alice", &recording).await["status"], "failed");
     system.zoom().clear_faults(Some(armed));
     system.advance(SignedDuration::from_secs(1));

@@ -63,9 +63,7 @@ async fn account_change_moves_links_tokens_and_recordings() {
     scene.delivered(id).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    scene
-        .assert_notified("alice", [("activated", 2), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 2), ("removed", 1)]).await;
 }
 
 #[tokio::test]
@@ -88,9 +86,7 @@ async fn event_alone_does_not_move_accounts() {
 #[tokio::test]
 async fn forty_sixth_link_is_rejected() {
     let scene = Scene::open().await;
-    let app_users: Vec<String> = (0..MAX_LINKS_PER_GRANT)
-        .map(|n| format!("user{n}"))
-        .collect();
+    let app_users: Vec<String> = (0..MAX_LINKS_PER_GRANT).map(|n| format!("user{n}")).collect();
     for app_user in &app_users {
         scene.link(app_user, ADA).await;
     }
@@ -116,16 +112,9 @@ async fn forty_sixth_link_is_rejected() {
     // … a revocation, …
     scene.remove_silently(ADA).await;
     scene.advance(ACCESS_TOKEN_ENDS);
-    scene
-        .grants()
-        .access_token(&scene.zoom_user(ADA))
-        .await
-        .unwrap_err();
+    scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
     let snapshot = scene.snapshot(ADA).await;
-    assert_eq!(
-        snapshot.grant.unwrap().status,
-        GrantStatus::ReauthorizationRequired
-    );
+    assert_eq!(snapshot.grant.unwrap().status, GrantStatus::ReauthorizationRequired);
     let waiting =
         |link: &reelay_domain::link::Link| link.status == LinkStatus::ReauthorizationRequired;
     assert!(snapshot.links.iter().all(waiting));

@@ -15,10 +15,7 @@ async fn new_link_fetches_previous_two_days_once() {
     let hours = SignedDuration::from_hours;
     let missed = [hours(1), hours(47)].map(|age| unannounced(&scene, age));
     let too_old = unannounced(&scene, hours(24 * 5));
-    let others = NewRecording {
-        silent: true,
-        ..small(BEN)
-    };
+    let others = NewRecording { silent: true, ..small(BEN) };
     scene.zoom().create_recording(others).unwrap();
     // Nothing is read before the app confirms.
     let claim = scene.consent(&mut scene.browser(), "alice", ADA).await;
@@ -28,17 +25,9 @@ async fn new_link_fetches_previous_two_days_once() {
     scene.process_queues().await;
 
     let recordings = scene.app.recordings("alice").await;
-    let uuids: Vec<_> = recordings
-        .iter()
-        .map(|recording| &recording["meeting_uuid"])
-        .collect();
+    let uuids: Vec<_> = recordings.iter().map(|recording| &recording["meeting_uuid"]).collect();
     assert_eq!(uuids, [&missed[0].uuid, &missed[1].uuid]);
-    assert!(
-        recordings
-            .iter()
-            .all(|recording| recording["status"] == "stored"),
-        "{recordings:?}"
-    );
+    assert!(recordings.iter().all(|recording| recording["status"] == "stored"), "{recordings:?}");
 
     // Late events and a second link fetch nothing again.
     for recording in &missed {
@@ -48,12 +37,7 @@ async fn new_link_fetches_previous_two_days_once() {
     scene.link("bob", ADA).await;
     scene.settle().await;
     for recording in &missed {
-        assert_eq!(
-            scene.fetch_count(&recording.files[0].id),
-            1,
-            "{}",
-            recording.uuid
-        );
+        assert_eq!(scene.fetch_count(&recording.files[0].id), 1, "{}", recording.uuid);
     }
     assert_eq!(scene.fetch_count(&too_old.files[0].id), 0);
     assert_eq!(scene.app.recordings("alice").await.len(), 2);
@@ -68,10 +52,7 @@ async fn backfill_days_extends_initial_backfill() {
     unannounced(&scene, hours(24 * 12));
     scene.link("alice", ADA).await;
     let recordings = scene.app.recordings("alice").await;
-    let uuids: Vec<_> = recordings
-        .iter()
-        .map(|recording| &recording["meeting_uuid"])
-        .collect();
+    let uuids: Vec<_> = recordings.iter().map(|recording| &recording["meeting_uuid"]).collect();
     assert_eq!(uuids, [&missed.uuid]);
 }
 
@@ -120,19 +101,14 @@ async fn interrupted_backfill_is_completed() {
     for fault in [
         Fault::Status { status: 500 },
         Fault::Status { status: 401 },
-        Fault::RateLimited {
-            retry_after_seconds: None,
-        },
+        Fault::RateLimited { retry_after_seconds: None },
         Fault::Html,
         Fault::Close,
     ] {
         scene.fail_next(Point::ListRecordings, fault, 1);
     }
     backfill(&scene, "alice", 30).await;
-    assert_eq!(
-        scene.app.recordings("alice").await[0]["meeting_uuid"],
-        missed.uuid
-    );
+    assert_eq!(scene.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
     scene.assert_notified("alice", [("activated", 1)]).await;
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 
@@ -170,15 +146,8 @@ async fn invalid_backfill_is_rejected() {
         r#"{"from":null,"to":null}"#,
         r#"{"from":"2026-01-01","from":"2026-01-01","to":"2026-01-02"}"#,
     ] {
-        let answer = scene
-            .app
-            .post("/v1/backfill", "alice", body.to_owned())
-            .await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (400, "request_invalid"),
-            "{body}"
-        );
+        let answer = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "request_invalid"), "{body}");
     }
     scene.process_queues().await;
     assert!(scene.zoom().requests().is_empty());

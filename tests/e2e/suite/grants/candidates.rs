@@ -8,10 +8,7 @@ use super::{Scene, small};
 
 /// Requests to the event's URL and to the API's URL.
 fn download_requests(scene: &Scene) -> (usize, usize) {
-    (
-        scene.requests("/rec/webhook_download/"),
-        scene.requests("/rec/download/"),
-    )
+    (scene.requests("/rec/webhook_download/"), scene.requests("/rec/download/"))
 }
 
 async fn assert_stored(scene: &Scene, recording: &Recording) {
@@ -59,23 +56,14 @@ async fn each_candidate_is_tried_after_rejection() {
 #[tokio::test]
 async fn access_token_is_used_without_download_token() {
     let scene = Scene::linked(&["alice"]).await;
-    scene
-        .zoom()
-        .change_settings(|config| config.download_token_seconds = -1);
-    let new = NewRecording {
-        silent: true,
-        ..small(ADA)
-    };
+    scene.zoom().change_settings(|config| config.download_token_seconds = -1);
+    let new = NewRecording { silent: true, ..small(ADA) };
     let recording = scene.zoom().create_recording(new).unwrap().recording;
     // The API's response without its download token.
     let (grants, user) = (scene.grants(), scene.zoom_user(ADA));
     let token = grants.access_token(&user).await.unwrap();
     let uuid = recording.uuid.parse().unwrap();
-    let listed = grants
-        .zoom()
-        .get_meeting_recordings(&token.token, &uuid, 60)
-        .await
-        .unwrap();
+    let listed = grants.zoom().get_meeting_recordings(&token.token, &uuid, 60).await.unwrap();
     assert!(listed.download_access_token.is_some());
     scene.fail_next(
         Point::MeetingRecordings,
@@ -125,11 +113,7 @@ async fn file_fails_when_no_candidate_works() {
         let seen = scene.app.get(&path, "alice").await.json();
         assert_eq!(seen["files"][0]["status"], "failed", "{fault:?}");
         assert_eq!(seen["files"][0]["reason"], reason, "{fault:?}");
-        let expected: &[&str] = if ended {
-            &["reauthorization_required"]
-        } else {
-            &["active"]
-        };
+        let expected: &[&str] = if ended { &["reauthorization_required"] } else { &["active"] };
         scene.assert_status("alice", expected).await;
         assert!(scene.stored_files().await.is_empty());
     }

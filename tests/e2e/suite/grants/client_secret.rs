@@ -45,10 +45,7 @@ async fn grants_survive_client_secret_rotation() {
     assert_eq!(asked.status, 202);
     system.process_queues().await;
     assert_eq!(system.stored_files().await.len(), 1);
-    assert_eq!(
-        scene.snapshot(ADA).await.grant.unwrap().status,
-        GrantStatus::Live
-    );
+    assert_eq!(scene.snapshot(ADA).await.grant.unwrap().status, GrantStatus::Live);
     assert_eq!(system.app.links("alice").await, links);
     scene.assert_notified("alice", [("activated", 1)]).await;
     assert_eq!(scene.dead_jobs().await, [""; 0]);
@@ -69,10 +66,7 @@ async fn rejected_client_secret_is_reread_at_once() {
     system.zoom().change_settings(change);
     scene.set_client_secret(NEW).await;
     system.advance(SignedDuration::from_secs(61));
-    instance
-        .replace_token(&user, &token_after_bob)
-        .await
-        .unwrap();
+    instance.replace_token(&user, &token_after_bob).await.unwrap();
     system.link("carol", ADA).await;
     scene.assert_served(ADA).await;
 }

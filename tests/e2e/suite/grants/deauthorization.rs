@@ -17,18 +17,12 @@ async fn deauthorization_removes_all_links_of_grant() {
     scene.assert_gone(ADA).await;
     assert_eq!(scene.app.links("alice").await, [cem]);
     scene.assert_status("bob", &[]).await;
-    scene
-        .assert_notified("alice", [("activated", 2), ("removed", 1)])
-        .await;
-    scene
-        .assert_notified("bob", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 2), ("removed", 1)]).await;
+    scene.assert_notified("bob", [("activated", 1), ("removed", 1)]).await;
     scene.assert_notified("carol", []).await;
     let twin = scene.zoom().duplicate(id, false).unwrap();
     scene.delivered(twin).await;
-    scene
-        .assert_notified("bob", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("bob", [("activated", 1), ("removed", 1)]).await;
     // Zoom has revoked the grant already.
     assert_eq!(scene.requests("/oauth/revoke"), 0);
 }
@@ -36,14 +30,8 @@ async fn deauthorization_removes_all_links_of_grant() {
 /// Every known format of `app_deauthorized`, about Ada.
 fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
     [
-        (
-            "usual",
-            include_str!("../../../fixtures/zoom/app_deauthorized.json"),
-        ),
-        (
-            "legacy",
-            include_str!("../../../fixtures/zoom/app_deauthorized_legacy.json"),
-        ),
+        ("usual", include_str!("../../../fixtures/zoom/app_deauthorized.json")),
+        ("legacy", include_str!("../../../fixtures/zoom/app_deauthorized_legacy.json")),
         (
             "time inside",
             include_str!("../../../fixtures/zoom/app_deauthorized_event_ts_inside.json"),
@@ -55,10 +43,7 @@ fn forms(scene: &Scene, client_id: &str) -> Vec<(&'static str, String)> {
     ]
     .map(|(form, body)| {
         let body = body
-            .replace(
-                "AcctAAAAAAAAAAAAAAAAAA",
-                scene.zoom_user(ADA).account_id.as_str(),
-            )
+            .replace("AcctAAAAAAAAAAAAAAAAAA", scene.zoom_user(ADA).account_id.as_str())
             .replace("UserBBBBBBBBBBBBBBBBBB", ADA)
             .replace("SYNTHclientID000000000", client_id);
         (form, body)
@@ -74,26 +59,15 @@ async fn every_deauthorization_format_works_on_both_routes() {
     for target in [Target::Webhook, Target::Deauthorize] {
         let mut forms = forms(&scene, &client_id);
         let mut nameless: Value = serde_json::from_str(&forms[0].1).unwrap();
-        nameless["payload"]
-            .as_object_mut()
-            .unwrap()
-            .remove("client_id");
+        nameless["payload"].as_object_mut().unwrap().remove("client_id");
         forms.push(("without a client", nameless.to_string()));
         for (form, body) in forms {
             scene.link("alice", ADA).await;
             scene.remove_silently(ADA).await;
-            let id = scene.zoom().send_raw(RawEvent {
-                body,
-                target,
-                ..RawEvent::default()
-            });
+            let id = scene.zoom().send_raw(RawEvent { body, target, ..RawEvent::default() });
             scene.delivered(id).await;
             times += 1;
-            assert_eq!(
-                scene.snapshot(ADA).await,
-                GrantSnapshot::default(),
-                "{form} at {target:?}"
-            );
+            assert_eq!(scene.snapshot(ADA).await, GrantSnapshot::default(), "{form} at {target:?}");
             scene.assert_status("alice", &[]).await;
             assert_eq!(scene.removals("alice").await, times, "{form} at {target:?}");
         }
@@ -108,10 +82,7 @@ async fn deauthorization_of_another_app_is_ignored() {
     // Although Zoom would confirm it.
     scene.remove_silently(ADA).await;
     for (form, body) in forms(&scene, "AnotherAppsClientId000") {
-        let id = scene.zoom().send_raw(RawEvent {
-            body,
-            ..RawEvent::default()
-        });
+        let id = scene.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
         scene.delivered(id).await;
         assert_eq!(scene.app.links("alice").await, link, "{form}");
     }
@@ -128,10 +99,7 @@ async fn stale_deauthorization_keeps_live_grant() {
     let late = async || {
         let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
         scene.delivered(id).await;
-        assert_eq!(
-            scene.app.links("alice").await.as_slice(),
-            std::slice::from_ref(&link)
-        );
+        assert_eq!(scene.app.links("alice").await.as_slice(), std::slice::from_ref(&link));
         scene.assert_served(ADA).await;
     };
     late().await;
@@ -151,9 +119,7 @@ async fn stale_deauthorization_keeps_live_grant() {
 
 #[tokio::test]
 async fn deauthorization_waits_for_zoom_outage() {
-    let limited = Fault::RateLimited {
-        retry_after_seconds: None,
-    };
+    let limited = Fault::RateLimited { retry_after_seconds: None };
     for (point, fault) in [
         (Point::UsersMe, Fault::Status { status: 500 }),
         (Point::UsersMe, Fault::Close),
@@ -170,11 +136,7 @@ async fn deauthorization_waits_for_zoom_outage() {
         scene.fail(point, fault.clone());
         let id = scene.zoom().deauthorize(ADA).unwrap();
         scene.delivered(id).await;
-        assert_eq!(
-            scene.app.links("alice").await,
-            link,
-            "{fault:?} at {point:?}"
-        );
+        assert_eq!(scene.app.links("alice").await, link, "{fault:?} at {point:?}");
         scene.assert_notified("alice", [("activated", 1)]).await;
         let dead = scene.dead_jobs().await;
         assert_eq!(dead.len(), 1, "{fault:?} at {point:?}: {dead:?}");

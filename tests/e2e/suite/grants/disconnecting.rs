@@ -19,20 +19,13 @@ async fn last_disconnect_revokes_and_erases_grant() {
     scene.settle().await;
 
     scene.assert_gone(ADA).await;
-    assert_eq!(
-        scene.zoom().grants()[0].end_reason,
-        Some(GrantEndReason::Revoked)
-    );
-    scene
-        .assert_notified("alice", [("activated", 1), ("removed", 1)])
-        .await;
+    assert_eq!(scene.zoom().grants()[0].end_reason, Some(GrantEndReason::Revoked));
+    scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
 
     let again = scene.disconnect("alice", &id).await;
     assert_eq!((again.status, again.body.as_str()), (204, ""));
     scene.settle().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 
@@ -55,11 +48,7 @@ async fn another_users_link_is_not_found() {
         ("alice", json!("x")),
     ] {
         let answer = scene.disconnect(user, &id).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (404, "link_not_found"),
-            "{user} {id}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (404, "link_not_found"), "{user} {id}");
     }
     scene.settle().await;
     assert_eq!(scene.app.links("alice").await, link);
@@ -90,9 +79,7 @@ async fn grant_lives_while_any_link_needs_it() {
     scene.settle().await;
     scene.assert_gone(ADA).await;
     for user in ["alice", "bob", "carol"] {
-        scene
-            .assert_notified(user, [("activated", 1), ("removed", 1)])
-            .await;
+        scene.assert_notified(user, [("activated", 1), ("removed", 1)]).await;
     }
 }
 
@@ -109,19 +96,12 @@ async fn concurrent_disconnects_revoke_grant_once() {
         scene.disconnect("bob", &ids[1]),
         scene.disconnect("carol", &ids[2]),
     );
-    let statuses = [
-        answers.0.status,
-        answers.1.status,
-        answers.2.status,
-        answers.3.status,
-    ];
+    let statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
     assert_eq!(statuses, [204; 4]);
     scene.settle().await;
     scene.assert_gone(ADA).await;
     for user in ["alice", "bob", "carol"] {
-        scene
-            .assert_notified(user, [("activated", 1), ("removed", 1)])
-            .await;
+        scene.assert_notified(user, [("activated", 1), ("removed", 1)]).await;
     }
 }
 
@@ -138,10 +118,7 @@ async fn disconnected_user_no_longer_sees_recordings() {
     scene.disconnect_first("alice").await;
     scene.settle().await;
     assert!(scene.app.recordings("alice").await.is_empty());
-    assert_eq!(
-        scene.app.get(&path, "alice").await.code(),
-        "recording_not_found"
-    );
+    assert_eq!(scene.app.get(&path, "alice").await.code(), "recording_not_found");
     let download = format!("{path}/download");
     let asked = scene.app.call(Method::POST, &download, "alice").await;
     assert_eq!(asked.code(), "recording_not_found");
@@ -154,9 +131,7 @@ async fn disconnected_user_no_longer_sees_recordings() {
     let notified = scene.peek_messages(&scene.bus).await;
     let to_alice = |uuid: &str| {
         let uuid = json!(uuid).to_string();
-        notified
-            .iter()
-            .any(|event| event.contains(&uuid) && event.contains("\"alice\""))
+        notified.iter().any(|event| event.contains(&uuid) && event.contains("\"alice\""))
     };
     assert!(to_alice(&recording.uuid) && !to_alice(&later.uuid));
 }
@@ -171,25 +146,19 @@ async fn own_revocation_event_keeps_new_link() {
     scene.send_job(check.clone()).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
 
     let link = scene.link("alice", ADA).await;
     let deliveries = scene.zoom().deliveries();
-    let ours = deliveries
-        .iter()
-        .find(|delivery| delivery.body.contains("app_deauthorized"))
-        .unwrap();
+    let ours =
+        deliveries.iter().find(|delivery| delivery.body.contains("app_deauthorized")).unwrap();
     let twin = scene.zoom().duplicate(ours.id, false).unwrap();
     scene.delivered(twin).await;
     // The job that was enqueued ahead arrives a minute later.
     scene.run_job("revoke_grant").await;
     assert_eq!(scene.app.links("alice").await, [link]);
     scene.assert_served(ADA).await;
-    scene
-        .assert_notified("alice", [("activated", 2), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 2), ("removed", 1)]).await;
 }
 
 #[tokio::test]
@@ -200,20 +169,14 @@ async fn used_claim_does_not_reveal_later_pending_link() {
     let link = system.app.confirm("alice", &first).await.json();
     assert_eq!(scene.disconnect("alice", &link["id"]).await.status, 204);
     scene.settle().await;
-    assert_eq!(
-        system.app.confirm("alice", &first).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("alice", &first).await.code(), "claim_expired");
 
     let second = system.consent(&mut system.browser(), "alice", ADA).await;
     let replayed = system.app.confirm("alice", &first).await;
     assert_eq!(replayed.status, 410, "{}", replayed.body);
     scene.assert_status("alice", &[]).await;
     let confirmed = system.app.confirm("alice", &second).await;
-    assert_eq!(
-        (confirmed.status, &confirmed.json()["status"]),
-        (200, &json!("active"))
-    );
+    assert_eq!((confirmed.status, &confirmed.json()["status"]), (200, &json!("active")));
 }
 
 #[tokio::test]
@@ -245,9 +208,7 @@ async fn failed_revocation_is_retried_and_blocks_new_consent() {
     scene.advance(ACCESS_TOKEN_ENDS);
     scene.redrive(&dead).await;
     scene.assert_gone(ADA).await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
 }
 
 #[tokio::test]
@@ -256,10 +217,7 @@ async fn consent_during_revocation_leaves_nothing() {
     scene.disconnect_first("alice").await;
     let mut browser = scene.browser();
     let callback = scene.callback(&mut browser, "bob", ADA).await;
-    assert_eq!(
-        browser.visit(&callback).await.zoom_error(),
-        "zoom_unavailable"
-    );
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     scene.settle().await;
     scene.finish_all().await;
     scene.assert_gone(ADA).await;
@@ -277,10 +235,7 @@ async fn consent_finished_before_revocation_leaves_nothing() {
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     let mut browser = scene.browser();
     let callback = scene.callback(&mut browser, "bob", ADA).await;
-    assert_eq!(
-        browser.visit(&callback).await.zoom_error(),
-        "zoom_unavailable"
-    );
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     scene.finish_all().await;
     let dead = scene.dead_jobs().await;
     assert!(!dead.is_empty());

@@ -17,11 +17,7 @@ async fn interrupted_consent_serves_existing_links() {
     assert!((&scene.exchanges().await & &exchange).is_empty());
     let before = scene.snapshot(ADA).await;
     scene.finish(&exchange).await;
-    assert_eq!(
-        scene.snapshot(ADA).await,
-        before,
-        "the repeated job changed something"
-    );
+    assert_eq!(scene.snapshot(ADA).await, before, "the repeated job changed something");
     scene.assert_notified("alice", [("activated", 1)]).await;
     scene.assert_notified("bob", []).await;
     assert_eq!(scene.requests("/oauth/revoke"), 0);
@@ -42,20 +38,14 @@ async fn unneeded_interrupted_consent_is_revoked() {
 
 #[tokio::test]
 async fn unneeded_consent_without_scope_is_revoked() {
-    for lacking in [
-        "cloud_recording:read:list_user_recordings",
-        "user:read:user",
-    ] {
+    for lacking in ["cloud_recording:read:list_user_recordings", "user:read:user"] {
         let scene = Scene::open().await;
         let mut scopes = scene.zoom().settings().scopes;
         scopes.retain(|scope| scope != lacking);
         scene.zoom().set_scopes(ADA, Some(scopes)).unwrap();
         let mut browser = scene.browser();
         let callback = scene.callback(&mut browser, "alice", ADA).await;
-        assert_eq!(
-            browser.visit(&callback).await.zoom_error(),
-            "zoom_scope_missing"
-        );
+        assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_scope_missing");
         scene.finish_all().await;
         assert_eq!(scene.dead_jobs().await, [""; 0], "{lacking}");
         scene.assert_gone(ADA).await;
@@ -69,11 +59,7 @@ async fn live_tokens_win_between_two_interrupted_consents() {
         let scene = Scene::linked(&["alice"]).await;
         let older = scene.interrupted("bob").await;
         let newer = scene.interrupted("carol").await;
-        for exchange in if newer_first {
-            [&newer, &older]
-        } else {
-            [&older, &newer]
-        } {
+        for exchange in if newer_first { [&newer, &older] } else { [&older, &newer] } {
             scene.finish(exchange).await;
         }
         scene.assert_served(ADA).await;
@@ -108,10 +94,7 @@ async fn interrupted_consent_keeps_working_links_tokens() {
     backfill(&scene, "alice", 1).await;
     scene.assert_notified("alice", [("activated", 1)]).await;
     scene.assert_status("alice", &["active"]).await;
-    assert_eq!(
-        scene.app.recordings("alice").await[0]["meeting_uuid"],
-        missed.uuid
-    );
+    assert_eq!(scene.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
 }
 
 #[tokio::test]
@@ -125,10 +108,7 @@ async fn unconfirmed_link_is_dropped_and_grant_revoked() {
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
     scene.assert_notified("alice", []).await;
-    assert_eq!(
-        scene.app.confirm("alice", &claim).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(scene.app.confirm("alice", &claim).await.code(), "claim_expired");
     scene.finish(&exchange).await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
 }
@@ -143,17 +123,10 @@ async fn early_finish_job_leaves_work_to_later() {
     let callback = scene.callback(&mut browser, "alice", ADA).await;
     let dynamodb = reelay_embedded_aws::Service::DynamoDb;
     faults.fail_next(dynamodb, "TransactWriteItems", 1, rejected);
-    assert_eq!(
-        browser.visit(&callback).await.zoom_error(),
-        "zoom_unavailable"
-    );
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     let exchange = scene.exchanges().await;
     scene.settle().await;
-    assert_eq!(
-        scene.snapshot(ADA).await.links.len(),
-        1,
-        "still confirmable"
-    );
+    assert_eq!(scene.snapshot(ADA).await.links.len(), 1, "still confirmable");
 
     scene.advance(SignedDuration::from_secs(900));
     scene.finish(&exchange).await;
@@ -185,10 +158,7 @@ async fn restarted_pending_link_waits_for_later_claim() {
     let second = system.consent(&mut system.browser(), "alice", ADA).await;
     system.advance(SignedDuration::from_secs(305));
     scene.finish(&firsts).await;
-    assert_eq!(
-        system.app.confirm("alice", &first).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("alice", &first).await.code(), "claim_expired");
     assert_eq!(system.app.confirm("alice", &second).await.status, 200);
     // A confirmed link survives later jobs.
     system.advance(SignedDuration::from_secs(600));

@@ -57,12 +57,7 @@ async fn idle_grant_is_refreshed_before_ninety_days() {
 
     // 130 days after the consent the token still works.
     let token = scene.grants().access_token(&scene.zoom_user(ADA)).await;
-    scene
-        .grants()
-        .zoom()
-        .get_current_user(&token.unwrap().token)
-        .await
-        .unwrap();
+    scene.grants().zoom().get_current_user(&token.unwrap().token).await.unwrap();
     scene.assert_notified("alice", [("activated", 1)]).await;
 }
 
@@ -90,13 +85,9 @@ async fn maintenance_reports_idle_revoked_grant() {
     scene.remove_silently(ADA).await;
     scene.advance(DAY * 65);
     scene.run_maintenance().await;
-    scene
-        .assert_status("alice", &["reauthorization_required"])
-        .await;
+    scene.assert_status("alice", &["reauthorization_required"]).await;
     scene.run_maintenance().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
@@ -105,12 +96,8 @@ async fn check_reports_grant_revoked_before_token_expiry() {
     let scene = Scene::linked(&["alice"]).await;
     scene.remove_silently(ADA).await;
     scene.run_job("maintain_grant").await;
-    scene
-        .assert_status("alice", &["reauthorization_required"])
-        .await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_status("alice", &["reauthorization_required"]).await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
@@ -131,10 +118,7 @@ async fn maintenance_revokes_grant_after_lost_job() {
     scene.purge_jobs().await;
     scene.run_maintenance().await;
     scene.assert_gone(ADA).await;
-    assert_eq!(
-        scene.zoom().grants()[0].end_reason,
-        Some(GrantEndReason::Revoked)
-    );
+    assert_eq!(scene.zoom().grants()[0].end_reason, Some(GrantEndReason::Revoked));
 }
 
 #[tokio::test]
@@ -174,19 +158,13 @@ async fn maintenance_publishes_pending_notifications() {
     scene.advance(ACCESS_TOKEN_ENDS);
     let faults = scene.faults().clone();
     let unavailable = reelay_embedded_aws::Fault::error(503, "ServiceUnavailable");
-    faults.fail_until_cleared(
-        reelay_embedded_aws::Service::Sqs,
-        "SendMessageBatch",
-        unavailable,
-    );
+    faults.fail_until_cleared(reelay_embedded_aws::Service::Sqs, "SendMessageBatch", unavailable);
     let rejected = scene.grants().access_token(&scene.zoom_user(ADA)).await;
     assert!(matches!(rejected, Err(GrantError::Aws(_))), "{rejected:?}");
     faults.clear_all();
     scene.assert_notified("alice", [("activated", 1)]).await;
     scene.run_maintenance().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
     assert!(scene.snapshot(ADA).await.outbox.is_empty());
 }
 
@@ -205,10 +183,7 @@ async fn maintenance_recovers_after_zoom_outage() {
     scene.advance(DAY * 61);
     let outage = scene
         .zoom()
-        .arm(NewFault::always(
-            Point::TokenRefresh,
-            Fault::Status { status: 503 },
-        ))
+        .arm(NewFault::always(Point::TokenRefresh, Fault::Status { status: 503 }))
         .unwrap();
     scene.run_maintenance().await;
     assert_eq!(scene.dead_jobs().await.len(), 1, "no dead letter");
@@ -233,11 +208,7 @@ async fn erasure_receipt_contains_no_ids() {
     let mut reasons: Vec<_> = receipts
         .iter()
         .map(|receipt| {
-            (
-                receipt["reason"].as_str(),
-                receipt["tokens"].as_str(),
-                receipt["links"].as_str(),
-            )
+            (receipt["reason"].as_str(), receipt["tokens"].as_str(), receipt["links"].as_str())
         })
         .collect();
     reasons.sort_unstable();

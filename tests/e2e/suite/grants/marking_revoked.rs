@@ -22,10 +22,7 @@ async fn saved_exchange_prevents_grant_revocation() {
         scene.grants().replace_token(&user, &stale).await
     };
     let token = rejected.unwrap();
-    assert_eq!(
-        token.token.expose_secret(),
-        &scene.zoom().live_grant(ADA).unwrap().access_token
-    );
+    assert_eq!(token.token.expose_secret(), &scene.zoom().live_grant(ADA).unwrap().access_token);
     scene.assert_served(ADA).await;
     scene.settle().await;
     scene.assert_served(ADA).await;
@@ -37,18 +34,14 @@ async fn unrelated_consent_does_not_keep_revoked_grant() {
     let scene = Scene::linked(&["alice"]).await;
     // Cem's consent is open when Ada's grant turns out to be revoked.
     let mut browser = scene.browser();
-    let callback = scene
-        .callback(&mut browser, "cem", support::zoom_users::CEM)
-        .await;
+    let callback = scene.callback(&mut browser, "cem", support::zoom_users::CEM).await;
     scene.fail_next(Point::UsersMe, Fault::Status { status: 500 }, 1);
     browser.visit(&callback).await;
     scene.remove_silently(ADA).await;
     scene.advance(ACCESS_TOKEN_ENDS);
     scene.assert_refresh_finds_revocation().await;
     scene.settle().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
 }
 
 #[tokio::test]
@@ -60,10 +53,7 @@ async fn users_me_outage_prevents_marking_revoked() {
     let outage = NewFault::always(Point::UsersMe, Fault::Status { status: 503 });
     let outage = scene.zoom().arm(outage).unwrap();
     let rejected = scene.grants().replace_token(&user, &stale).await;
-    assert!(
-        matches!(rejected, Err(GrantError::Transient(_))),
-        "{rejected:?}"
-    );
+    assert!(matches!(rejected, Err(GrantError::Transient(_))), "{rejected:?}");
     scene.assert_status("alice", &["active"]).await;
     scene.zoom().clear_faults(Some(outage));
     scene.grants().replace_token(&user, &stale).await.unwrap();
@@ -111,10 +101,7 @@ async fn callback_does_not_restore_already_refreshed_tokens() {
     let adopted = scene.grants().replace_token(&user, &stale).await.unwrap();
     // The refresh revoked the tokens of the exchange.
     let refreshed = scene.grants().replace_token(&user, &adopted).await.unwrap();
-    assert_ne!(
-        refreshed.token.expose_secret(),
-        adopted.token.expose_secret()
-    );
+    assert_ne!(refreshed.token.expose_secret(), adopted.token.expose_secret());
     scene.finish(&begun).await;
     scene.assert_served(ADA).await;
 }
@@ -130,9 +117,7 @@ async fn admin_removal_requires_reauthorization() {
             matches!(rejected, Err(GrantError::ReauthorizationRequired)),
             "{code}: {rejected:?}"
         );
-        scene
-            .assert_status("alice", &["reauthorization_required"])
-            .await;
+        scene.assert_status("alice", &["reauthorization_required"]).await;
     }
 }
 
@@ -143,10 +128,7 @@ async fn disabled_app_keeps_grants() {
         scene.advance(ACCESS_TOKEN_ENDS);
         scene.fail(Point::TokenRefresh, numbered(code));
         let rejected = scene.grants().access_token(&scene.zoom_user(ADA)).await;
-        assert!(
-            matches!(rejected, Err(GrantError::InvalidClient)),
-            "{code}: {rejected:?}"
-        );
+        assert!(matches!(rejected, Err(GrantError::InvalidClient)), "{code}: {rejected:?}");
         scene.assert_status("alice", &["active"]).await;
     }
 }

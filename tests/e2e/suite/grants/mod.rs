@@ -109,10 +109,7 @@ impl Scene {
     fn zoom_user(&self, id: &str) -> ZoomUser {
         let users = self.zoom().users();
         let user = users.iter().find(|user| user.id == id).unwrap();
-        ZoomUser {
-            account_id: user.account_id.parse().unwrap(),
-            user_id: user.id.parse().unwrap(),
-        }
+        ZoomUser { account_id: user.account_id.parse().unwrap(), user_id: user.id.parse().unwrap() }
     }
 
     /// A new instance of the token source that all functions use.
@@ -178,15 +175,13 @@ impl Scene {
     }
 
     async fn send_job(&self, job: Value) {
-        self.send_message(&self.queues().jobs, &job.to_string())
-            .await;
+        self.send_message(&self.queues().jobs, &job.to_string()).await;
     }
 
     /// Sends a job about Ada's grant and processes it.
     async fn run_job(&self, name: &str) {
         let user = self.zoom_user(ADA);
-        self.send_job(json!({"v": 1, "job": name, "zoom_user": user}))
-            .await;
+        self.send_job(json!({"v": 1, "job": name, "zoom_user": user})).await;
         self.settle().await;
     }
 
@@ -202,8 +197,7 @@ impl Scene {
     /// Delivers the delayed jobs that finish these exchanges.
     async fn finish(&self, exchanges: &BTreeSet<String>) {
         for exchange in exchanges {
-            self.send_job(json!({"v": 1, "job": "finish_connect", "exchange": exchange}))
-                .await;
+            self.send_job(json!({"v": 1, "job": "finish_connect", "exchange": exchange})).await;
         }
         self.settle().await;
     }
@@ -239,9 +233,8 @@ impl Scene {
 
     fn refreshes(&self) -> usize {
         let requests = self.zoom().requests();
-        let refreshes = requests
-            .iter()
-            .filter(|request| request.detail.as_deref() == Some("refresh"));
+        let refreshes =
+            requests.iter().filter(|request| request.detail.as_deref() == Some("refresh"));
         refreshes.count()
     }
 
@@ -270,8 +263,7 @@ impl Scene {
             "client_secret": client_secret,
             "webhook_secret": secrets.zoom_webhook_secret,
         });
-        self.rotate_function_secret("oauth-start", "ZOOM_SECRET", &value.to_string())
-            .await;
+        self.rotate_function_secret("oauth-start", "ZOOM_SECRET", &value.to_string()).await;
     }
 }
 
@@ -281,11 +273,7 @@ fn small(zoom_user: &str) -> NewRecording {
 
 /// A recording of Ada for which Zoom sends no event.
 fn unannounced(scene: &Scene, age: SignedDuration) -> Recording {
-    let new = NewRecording {
-        start_time: Some(scene.app.now() - age),
-        silent: true,
-        ..small(ADA)
-    };
+    let new = NewRecording { start_time: Some(scene.app.now() - age), silent: true, ..small(ADA) };
     scene.zoom().create_recording(new).unwrap().recording
 }
 

@@ -27,9 +27,7 @@ async fn link_removed_survives_killed_disconnect() {
     assert_eq!(scene.disconnect("alice", &id).await.status, 204);
     // The job that was enqueued ahead of the disconnect.
     scene.run_job("revoke_grant").await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("removed", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
     scene.assert_served(ADA).await;
 }
 
@@ -58,9 +56,7 @@ async fn disconnect_survives_any_aws_failure() {
             // The job that was enqueued ahead is delivered after a minute.
             scene.run_job("revoke_grant").await;
             scene.assert_gone(ADA).await;
-            scene
-                .assert_notified("alice", [("activated", 1), ("removed", 1)])
-                .await;
+            scene.assert_notified("alice", [("activated", 1), ("removed", 1)]).await;
         }
     }
 }
@@ -70,11 +66,7 @@ async fn link_removed_survives_killed_deauthorization() {
     let scene = Scene::linked(&["alice"]).await;
     fail_notifications(&scene);
     scene.remove_silently(ADA).await;
-    scene
-        .grants()
-        .verify_deauthorization(&scene.zoom_user(ADA))
-        .await
-        .unwrap_err();
+    scene.grants().verify_deauthorization(&scene.zoom_user(ADA)).await.unwrap_err();
     restore_notifications(&scene);
     // SQS retries the job until it succeeds.
     for _ in 0..2 {
@@ -91,11 +83,7 @@ async fn link_removed_survives_failed_last_step() {
     scene.advance(ACCESS_TOKEN_ENDS);
     scene.assert_refresh_finds_revocation().await;
     fail_notifications(&scene);
-    scene
-        .grants()
-        .verify_deauthorization(&scene.zoom_user(ADA))
-        .await
-        .unwrap_err();
+    scene.grants().verify_deauthorization(&scene.zoom_user(ADA)).await.unwrap_err();
     scene.assert_status("alice", &[]).await;
     restore_notifications(&scene);
     scene.run_job("verify_deauthorization").await;
@@ -109,18 +97,10 @@ async fn reauthorization_notification_survives_kill() {
     scene.remove_silently(ADA).await;
     scene.advance(ACCESS_TOKEN_ENDS);
     fail_notifications(&scene);
-    scene
-        .grants()
-        .access_token(&scene.zoom_user(ADA))
-        .await
-        .unwrap_err();
-    scene
-        .assert_status("alice", &["reauthorization_required"])
-        .await;
+    scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
+    scene.assert_status("alice", &["reauthorization_required"]).await;
     restore_notifications(&scene);
     backfill(&scene, "alice", 1).await;
     scene.settle().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
 }

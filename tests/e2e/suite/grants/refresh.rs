@@ -23,29 +23,19 @@ async fn every_use_of_expired_token_refreshes_once() {
     scene.advance(ACCESS_TOKEN_ENDS);
     let missed = unannounced(&scene, SignedDuration::from_hours(1));
     backfill(&scene, "alice", 1).await;
-    assert_eq!(
-        scene.app.recordings("alice").await[0]["meeting_uuid"],
-        missed.uuid
-    );
+    assert_eq!(scene.app.recordings("alice").await[0]["meeting_uuid"], missed.uuid);
     assert_eq!(scene.refreshes(), 1);
     scene.assert_served(ADA).await;
 
     // Concurrent downloads whose event token is rejected.
     scene.advance(ACCESS_TOKEN_ENDS);
-    scene
-        .zoom()
-        .change_settings(|config| config.download_token_seconds = -1);
+    scene.zoom().change_settings(|config| config.download_token_seconds = -1);
     let files = ["MP4", "M4A", "CHAT", "TIMELINE"].map(|kind| NewFile::new(kind, 100));
     let new = NewRecording::of(ADA).with_files(files.into());
     scene.complete_recording(new).await;
     scene.process_queues().await;
     let recordings = scene.app.recordings("alice").await;
-    assert!(
-        recordings
-            .iter()
-            .all(|recording| recording["status"] == "stored"),
-        "{recordings:?}"
-    );
+    assert!(recordings.iter().all(|recording| recording["status"] == "stored"), "{recordings:?}");
     assert_eq!(scene.refreshes(), 2);
     scene.assert_served(ADA).await;
 }
@@ -68,17 +58,9 @@ async fn concurrent_refreshes_call_zoom_once() {
         tokens.push(one.await.unwrap().unwrap());
     }
     let live = live().await;
-    assert!(
-        tokens
-            .iter()
-            .all(|token| token.token.expose_secret() == live)
-    );
+    assert!(tokens.iter().all(|token| token.token.expose_secret() == live));
     assert_eq!(scene.refreshes(), 1);
-    instances[0]
-        .zoom()
-        .get_current_user(&tokens[0].token)
-        .await
-        .unwrap();
+    instances[0].zoom().get_current_user(&tokens[0].token).await.unwrap();
 
     // Also when Zoom rejects a token that has not expired.
     let uses: Vec<_> = (0..200)
@@ -105,18 +87,10 @@ async fn revoked_grant_is_notified_once_until_relinked() {
     for _ in 0..3 {
         backfill(&scene, "alice", 1).await;
     }
-    assert_eq!(
-        scene.refreshes(),
-        1,
-        "the revoked grant was refreshed again"
-    );
+    assert_eq!(scene.refreshes(), 1, "the revoked grant was refreshed again");
     for user in ["alice", "bob"] {
-        scene
-            .assert_status(user, &["reauthorization_required"])
-            .await;
-        scene
-            .assert_notified(user, [("activated", 1), ("reauthorization_required", 1)])
-            .await;
+        scene.assert_status(user, &["reauthorization_required"]).await;
+        scene.assert_notified(user, [("activated", 1), ("reauthorization_required", 1)]).await;
     }
     let dead = scene.snapshot(ADA).await.grant.unwrap();
     assert_eq!(
@@ -129,15 +103,11 @@ async fn revoked_grant_is_notified_once_until_relinked() {
     scene.process_queues().await;
     for user in ["alice", "bob"] {
         scene.assert_status(user, &["active"]).await;
-        scene
-            .assert_notified(user, [("activated", 2), ("reauthorization_required", 1)])
-            .await;
+        scene.assert_notified(user, [("activated", 2), ("reauthorization_required", 1)]).await;
     }
     assert_eq!(scene.app.confirm("alice", &claim).await.status, 200);
     scene.process_queues().await;
-    scene
-        .assert_notified("alice", [("activated", 2), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 2), ("reauthorization_required", 1)]).await;
     scene.assert_served(ADA).await;
 }
 
@@ -150,10 +120,7 @@ async fn pending_link_on_revoked_grant_is_notified_at_confirmation() {
     let grants = scene.grants();
     let token = grants.access_token(&user).await.unwrap();
     let error = grants.replace_token(&user, &token).await.unwrap_err();
-    assert!(
-        matches!(error, GrantError::ReauthorizationRequired),
-        "{error}"
-    );
+    assert!(matches!(error, GrantError::ReauthorizationRequired), "{error}");
     scene.process_queues().await;
     scene.assert_notified("bob", []).await;
     let confirmed = scene.app.confirm("bob", &claim).await;
@@ -162,9 +129,7 @@ async fn pending_link_on_revoked_grant_is_notified_at_confirmation() {
         (200, &json!("reauthorization_required"))
     );
     scene.process_queues().await;
-    scene
-        .assert_notified("bob", [("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("bob", [("reauthorization_required", 1)]).await;
 }
 
 #[tokio::test]
@@ -183,18 +148,13 @@ async fn client_secret_error_and_outage_keep_grants() {
         Fault::Status { status: 500 },
         Fault::Status { status: 503 },
         Fault::Status { status: 404 },
-        Fault::RateLimited {
-            retry_after_seconds: None,
-        },
+        Fault::RateLimited { retry_after_seconds: None },
         Fault::Html,
         Fault::Close,
     ] {
         scene.fail_next(Point::TokenRefresh, fault.clone(), 1);
         let error = scene.grants().access_token(&user).await.unwrap_err();
-        let for_good = matches!(
-            error,
-            GrantError::ReauthorizationRequired | GrantError::NotFound
-        );
+        let for_good = matches!(error, GrantError::ReauthorizationRequired | GrantError::NotFound);
         assert!(!for_good, "{fault:?}: {error}");
         assert_eq!(scene.app.links("alice").await, link, "{fault:?}");
     }
@@ -216,12 +176,8 @@ async fn lost_refresh_response_is_reported_at_next_use() {
     scene.assert_refresh_finds_revocation().await;
     assert_eq!(scene.refreshes(), 2);
     scene.process_queues().await;
-    scene
-        .assert_status("alice", &["reauthorization_required"])
-        .await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_status("alice", &["reauthorization_required"]).await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
     scene.link("alice", ADA).await;
     scene.assert_served(ADA).await;
 }
@@ -242,13 +198,7 @@ pub(super) fn hold_calls<const N: usize>(
     for (operation, nth) in calls {
         let (go, wait) = mpsc::channel::<()>();
         let reached = Arc::new(Notify::new());
-        watched.push((
-            operation,
-            nth,
-            AtomicUsize::new(0),
-            Arc::clone(&reached),
-            Mutex::new(wait),
-        ));
+        watched.push((operation, nth, AtomicUsize::new(0), Arc::clone(&reached), Mutex::new(wait)));
         held.push(HeldCall { reached, go });
     }
     scene.faults().decide_with(move |service, operation| {
@@ -297,9 +247,7 @@ async fn refresh_during_consent_does_not_overwrite_it() {
     let environment = scene.stack.function_environment("reconciler").unwrap();
     let mut ahead = environment.clone();
     ahead.clock = Clock::default();
-    ahead
-        .clock
-        .advance(ACCESS_TOKEN_ENDS + SignedDuration::from_secs(2));
+    ahead.clock.advance(ACCESS_TOKEN_ENDS + SignedDuration::from_secs(2));
     let grants = Grants::new(&ahead).unwrap();
     // The first PutItem opens the session, the second begins the exchange, the third saves the tokens.
     let [save, store] = hold_calls(&scene, [("UpdateItem", 2), ("PutItem", 3)]);
@@ -348,9 +296,7 @@ async fn unsaved_tokens_are_reported_without_second_refresh() {
     scene.assert_refresh_finds_revocation().await;
     assert_eq!(scene.refreshes(), 2);
     scene.process_queues().await;
-    scene
-        .assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)])
-        .await;
+    scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
 }
 
 /// Fails these UpdateItem calls: the first acquires the lease, the second saves the tokens.
@@ -362,11 +308,7 @@ fn fail_updates(
     let count = AtomicUsize::new(0);
     scene.faults().decide_with(move |service, operation| {
         let update = service == Service::DynamoDb && operation == "UpdateItem";
-        let nth = if update {
-            count.fetch_add(1, Ordering::SeqCst) + 1
-        } else {
-            0
-        };
+        let nth = if update { count.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         which.contains(&nth).then(|| fault.clone())
     });
 }

@@ -19,19 +19,9 @@ async fn traces_of_recordings(system: &System) -> usize {
 async fn claim_of_another_user_is_invalidated() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
-    assert_eq!(
-        system.app.confirm("mallory", &claim).await.code(),
-        "claim_belongs_to_another_user"
-    );
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_expired",
-        "still valid"
-    );
-    assert_eq!(
-        system.app.confirm("mallory", &claim).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("mallory", &claim).await.code(), "claim_belongs_to_another_user");
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_expired", "still valid");
+    assert_eq!(system.app.confirm("mallory", &claim).await.code(), "claim_expired");
     for user in ["alice", "mallory"] {
         assert!(system.app.links(user).await.is_empty(), "{user}");
     }
@@ -40,14 +30,8 @@ async fn claim_of_another_user_is_invalidated() {
     let link = system.app.confirm("alice", &claim).await;
     assert_eq!(link.status, 200);
     // After that the claim is as useless to Mallory, and its invalidation keeps Alice's link.
-    assert_eq!(
-        system.app.confirm("mallory", &claim).await.code(),
-        "claim_belongs_to_another_user"
-    );
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("mallory", &claim).await.code(), "claim_belongs_to_another_user");
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_expired");
     assert_eq!(system.app.links("alice").await, [link.json()]);
     assert!(system.app.links("mallory").await.is_empty());
 }
@@ -67,17 +51,10 @@ async fn expired_or_unknown_claim_is_rejected() {
         "é",
         "\0",
     ] {
-        assert_eq!(
-            system.app.confirm("alice", unknown).await.code(),
-            "claim_expired",
-            "{unknown}"
-        );
+        assert_eq!(system.app.confirm("alice", unknown).await.code(), "claim_expired", "{unknown}");
     }
     system.advance(SignedDuration::from_mins(10));
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_expired");
     assert_eq!(
         system.app.confirm("mallory", &claim).await.code(),
         "claim_expired",
@@ -90,9 +67,7 @@ async fn expired_or_unknown_claim_is_rejected() {
 async fn victim_following_attackers_connect_link_reveals_nothing() {
     let system = System::start().await;
     // Mallory sends her own connect link to Ada, who consents while signed in as Alice.
-    let token = system
-        .app
-        .connect_token_with("mallory", json!({"jti": "bait"}));
+    let token = system.app.connect_token_with("mallory", json!({"jti": "bait"}));
     let mut victim = system.browser();
     let authorize = system.authorize(&mut victim, &token).await;
     let callback = system.allow(&mut victim, &authorize, ADA).await;
@@ -104,37 +79,23 @@ async fn victim_following_attackers_connect_link_reveals_nothing() {
         assert_eq!(traces_of_recordings(&system).await, 0);
         assert!(system.app.links("mallory").await.is_empty());
         assert!(system.app.recordings("mallory").await.is_empty());
-        assert!(
-            system.stack.demo_app().unwrap().received().is_empty(),
-            "the app was notified"
-        );
+        assert!(system.stack.demo_app().unwrap().received().is_empty(), "the app was notified");
     };
     assert_attacker_sees_nothing().await;
     // The app confirms the claim in the session in which it arrived.
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_belongs_to_another_user"
-    );
-    assert_eq!(
-        system.app.confirm("mallory", &claim).await.code(),
-        "claim_expired"
-    );
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_belongs_to_another_user");
+    assert_eq!(system.app.confirm("mallory", &claim).await.code(), "claim_expired");
     assert!(system.app.links("alice").await.is_empty());
     assert_attacker_sees_nothing().await;
     // Mallory's browser has no session for the victim's callback.
-    assert_eq!(
-        system.browser().visit(&callback).await.error_page(),
-        "session_spent"
-    );
+    assert_eq!(system.browser().visit(&callback).await.error_page(), "session_spent");
 }
 
 #[tokio::test]
 async fn victim_sent_attackers_callback_links_nothing() {
     let system = System::start().await;
     let (mut mallory, mut victim) = (system.browser(), system.browser());
-    let authorize = system
-        .authorize(&mut mallory, &system.app.connect_token("mallory"))
-        .await;
+    let authorize = system.authorize(&mut mallory, &system.app.connect_token("mallory")).await;
     // The victim consents on Mallory's consent page.
     let consented = system.allow(&mut victim, &authorize, ADA).await;
     assert_eq!(victim.visit(&consented).await.error_page(), "wrong_browser");
@@ -144,10 +105,7 @@ async fn victim_sent_attackers_callback_links_nothing() {
     assert_untouched(&system).await;
     // The victim brings Mallory's claim into the app.
     let claim = mallory.visit(&mallorys).await.claim();
-    assert_eq!(
-        system.app.confirm("alice", &claim).await.code(),
-        "claim_belongs_to_another_user"
-    );
+    assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_belongs_to_another_user");
     assert!(system.app.links("alice").await.is_empty());
 }
 
@@ -167,10 +125,7 @@ async fn pending_link_is_never_listed_or_notified() {
     assert!(!system.app.recordings("bob").await.is_empty());
     assert!(system.app.recordings("alice").await.is_empty());
     let notified = system.stack.demo_app().unwrap().received();
-    assert!(
-        !notified.is_empty() && !format!("{notified:?}").contains("alice"),
-        "{notified:?}"
-    );
+    assert!(!notified.is_empty() && !format!("{notified:?}").contains("alice"), "{notified:?}");
 
     assert_eq!(system.app.confirm("alice", &claim).await.status, 200);
     record(&system, ADA).await;

@@ -9,18 +9,9 @@ async fn unlisted_return_url_is_rejected() {
     let system = System::with(&[("ReturnUrls", listed)]).await;
     let mut browser = system.browser();
     for (return_to, code) in [
-        (
-            json!("https://evil.test/settings/zoom"),
-            "return_to_not_allowed",
-        ),
-        (
-            json!("https://app.example.test@evil.test/settings/zoom"),
-            "return_to_not_allowed",
-        ),
-        (
-            json!("https://app.example.test/settings"),
-            "return_to_not_allowed",
-        ),
+        (json!("https://evil.test/settings/zoom"), "return_to_not_allowed"),
+        (json!("https://app.example.test@evil.test/settings/zoom"), "return_to_not_allowed"),
+        (json!("https://app.example.test/settings"), "return_to_not_allowed"),
         (json!("http://localhost/back"), "return_to_not_allowed"),
         (json!("javascript:alert(1)"), "return_to_not_allowed"),
         (json!(7), "connect_token_invalid"),

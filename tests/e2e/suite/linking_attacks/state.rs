@@ -41,9 +41,7 @@ async fn altered_state_is_rejected() {
         "A".repeat(9000),
     ];
     for state in altered.chain(mangled) {
-        let visit = browser
-            .visit(&with_parameter(&callback, "state", &state))
-            .await;
+        let visit = browser.visit(&with_parameter(&callback, "state", &state)).await;
         assert_eq!(visit.error_page(), "state_invalid", "{state}");
     }
     assert_untouched(&system).await;
@@ -56,20 +54,15 @@ async fn state_signed_by_unknown_key_is_rejected() {
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
     // The attacker knows the nonce.
-    let nonce: [u8; 16] = URL_SAFE_NO_PAD
-        .decode(parameter(&callback, "state"))
-        .unwrap()[1..17]
-        .try_into()
-        .unwrap();
+    let nonce: [u8; 16] =
+        URL_SAFE_NO_PAD.decode(parameter(&callback, "state")).unwrap()[1..17].try_into().unwrap();
     for key in ["attacker", "", &system.config().secrets.app_secret] {
         let state = signed_state::sign(
             &SecretVersions::single(key),
             &Nonce::from_random(nonce),
             system.app.now(),
         );
-        let visit = browser
-            .visit(&with_parameter(&callback, "state", &state))
-            .await;
+        let visit = browser.visit(&with_parameter(&callback, "state", &state)).await;
         assert_eq!(visit.error_page(), "state_invalid");
     }
     assert_untouched(&system).await;
@@ -83,19 +76,10 @@ async fn valid_state_without_session_is_rejected() {
     let callback = system.callback(&mut browser, "alice", ADA).await;
     let function = system.stack.function_environment("oauth-callback").unwrap();
     let id = function.variables.required("STATE_KEY").unwrap();
-    let key = system
-        .sdk()
-        .secretsmanager()
-        .get_secret_value()
-        .secret_id(id)
-        .send()
-        .await
-        .unwrap();
+    let key = system.sdk().secretsmanager().get_secret_value().secret_id(id).send().await.unwrap();
     let keys = SecretVersions::single(key.secret_string.unwrap());
     let state = signed_state::sign(&keys, &Nonce::from_random([7; 16]), system.app.now());
-    let visit = browser
-        .visit(&with_parameter(&callback, "state", &state))
-        .await;
+    let visit = browser.visit(&with_parameter(&callback, "state", &state)).await;
     assert_eq!(visit.error_page(), "session_spent");
     assert_untouched(&system).await;
 }
@@ -104,22 +88,14 @@ async fn valid_state_without_session_is_rejected() {
 async fn expired_state_is_rejected() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     system.advance(SignedDuration::from_mins(10));
     // The code is fresh because the user consented late.
     let callback = system.allow(&mut browser, &authorize, ADA).await;
-    assert_eq!(
-        browser.visit(&callback).await.error_page(),
-        "session_expired"
-    );
+    assert_eq!(browser.visit(&callback).await.error_page(), "session_expired");
     // A forger does not learn whether the state expired.
-    let forged = with_parameter(
-        &callback,
-        "state",
-        &parameter(&callback, "state").replace(['a', 'b'], "c"),
-    );
+    let forged =
+        with_parameter(&callback, "state", &parameter(&callback, "state").replace(['a', 'b'], "c"));
     assert_eq!(browser.visit(&forged).await.error_page(), "state_invalid");
     assert_untouched(&system).await;
 }
@@ -135,16 +111,10 @@ async fn replayed_state_is_rejected() {
     let fresh = system.callback(&mut browser, "alice", BEN).await;
     let code = parameter(&fresh, "code");
     assert_eq!(
-        browser
-            .visit(&with_parameter(&callback, "code", &code))
-            .await
-            .error_page(),
+        browser.visit(&with_parameter(&callback, "code", &code)).await.error_page(),
         "session_spent"
     );
-    assert_eq!(
-        system.browser().visit(&callback).await.error_page(),
-        "session_spent"
-    );
+    assert_eq!(system.browser().visit(&callback).await.error_page(), "session_spent");
     assert_eq!(exchanges(&system), 1);
     assert_eq!(
         system.app.confirm("alice", &claim).await.status,
@@ -160,11 +130,7 @@ async fn one_of_two_concurrent_callbacks_consumes_session() {
     let callback = system.callback(&mut browser, "alice", ADA).await;
     let (mut one, mut two) = (browser.clone(), browser.clone());
     let (first, second) = tokio::join!(one.visit(&callback), two.visit(&callback));
-    let (won, lost) = if first.status == 302 {
-        (first, second)
-    } else {
-        (second, first)
-    };
+    let (won, lost) = if first.status == 302 { (first, second) } else { (second, first) };
     assert_eq!(lost.error_page(), "session_spent");
     assert_eq!(system.app.confirm("alice", &won.claim()).await.status, 200);
     assert_eq!(exchanges(&system), 1);
@@ -176,10 +142,7 @@ async fn callback_from_another_browser_keeps_session() {
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
     let name = "__Host-reelay-connect";
-    let (good, other) = (
-        browser.cookie.clone().unwrap(),
-        URL_SAFE_NO_PAD.encode([7; 32]),
-    );
+    let (good, other) = (browser.cookie.clone().unwrap(), URL_SAFE_NO_PAD.encode([7; 32]));
     let mut stranger = system.browser();
     for cookie in [
         None,
@@ -194,11 +157,7 @@ async fn callback_from_another_browser_keeps_session() {
         Some(format!("{name}={other}; {good}")),
     ] {
         stranger.cookie = cookie.clone();
-        assert_eq!(
-            stranger.visit(&callback).await.error_page(),
-            "wrong_browser",
-            "{cookie:?}"
-        );
+        assert_eq!(stranger.visit(&callback).await.error_page(), "wrong_browser", "{cookie:?}");
     }
     assert_untouched(&system).await;
     assert_completes(&system, &mut browser, &callback, "alice").await;
@@ -226,10 +185,7 @@ async fn injected_code_fails_pkce() {
     let mallorys = system.callback(&mut mallory, "mallory", CEM).await;
     // Mallory uses Alice's code in her own session.
     let stolen = with_parameter(&mallorys, "code", &parameter(&alices, "code"));
-    assert_eq!(
-        mallory.visit(&stolen).await.zoom_error(),
-        "zoom_rejected_code"
-    );
+    assert_eq!(mallory.visit(&stolen).await.zoom_error(), "zoom_rejected_code");
     assert!(system.zoom().grants().is_empty());
     assert_completes(&system, &mut alice, &alices, "alice").await;
     assert!(system.app.links("mallory").await.is_empty());
@@ -274,9 +230,7 @@ async fn malformed_callback_is_rejected() {
 async fn declined_consent_consumes_session_and_redirects() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     let allowed = system.allow(&mut browser, &authorize, ADA).await;
     let denied = system.deny(&mut browser, &authorize).await;
     assert_eq!(browser.visit(&denied).await.zoom_error(), "access_denied");
@@ -293,9 +247,7 @@ async fn declined_consent_consumes_session_and_redirects() {
 async fn declined_consent_without_valid_state_shows_page() {
     let system = System::start().await;
     let mut browser = system.browser();
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     let callback = system.allow(&mut browser, &authorize, ADA).await;
     let denied = system.deny(&mut browser, &authorize).await;
     let url = format!("{}/zoom/callback", system.stack.url());
@@ -308,15 +260,10 @@ async fn declined_consent_without_valid_state_shows_page() {
         assert_eq!(visit.error_page(), "access_denied", "{address}");
         assert!(!visit.body.contains("script"), "the page repeats its input");
     }
-    assert_eq!(
-        system.browser().visit(&denied).await.error_page(),
-        "access_denied"
-    );
+    assert_eq!(system.browser().visit(&denied).await.error_page(), "access_denied");
     assert_completes(&system, &mut browser, &callback, "alice").await;
 
-    let authorize = system
-        .authorize(&mut browser, &system.app.connect_token("alice"))
-        .await;
+    let authorize = system.authorize(&mut browser, &system.app.connect_token("alice")).await;
     let late = system.deny(&mut browser, &authorize).await;
     system.advance(SignedDuration::from_mins(10));
     assert_eq!(browser.visit(&late).await.error_page(), "access_denied");

@@ -100,10 +100,8 @@ async fn concurrent_claims_with_one_jti_make_one_link() {
     let app = &system.app;
     let token = app.connect_token_with("alice", json!({"jti": "one"}));
     let claims = two_claims(&system, &token).await;
-    let (one, two) = tokio::join!(
-        app.confirm("alice", &claims[0]),
-        app.confirm("alice", &claims[1])
-    );
+    let (one, two) =
+        tokio::join!(app.confirm("alice", &claims[0]), app.confirm("alice", &claims[1]));
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 410], "{one:?} {two:?}");

@@ -17,28 +17,16 @@ use crate::linking::{exchanges, parameter, with_parameter};
 /// The stored access and refresh tokens of this user.
 async fn stored_tokens(system: &System, zoom_user: &str) -> (String, String) {
     let environment = system.stack.function_environment("oauth-callback").unwrap();
-    let user = system
-        .zoom()
-        .users()
-        .into_iter()
-        .find(|user| user.id == zoom_user)
-        .unwrap();
+    let user = system.zoom().users().into_iter().find(|user| user.id == zoom_user).unwrap();
     let zoom_user = ZoomUser {
         account_id: user.account_id.parse().unwrap(),
         user_id: user.id.parse().unwrap(),
     };
-    let grant = LinkTable::new(environment)
-        .unwrap()
-        .snapshot(&zoom_user)
-        .await
-        .unwrap()
-        .grant
-        .unwrap();
+    let grant =
+        LinkTable::new(environment).unwrap().snapshot(&zoom_user).await.unwrap().grant.unwrap();
     let vault = Vault::new(environment).unwrap();
-    let tokens = vault
-        .decrypt(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap())
-        .await
-        .unwrap();
+    let tokens =
+        vault.decrypt(&TokenOwner::Grant(zoom_user), &grant.tokens.unwrap()).await.unwrap();
     (
         tokens.access_token.expose_secret().to_owned(),
         tokens.refresh_token.expose_secret().to_owned(),
@@ -60,10 +48,7 @@ async fn assert_served(system: &System, zoom_user: &str) {
 /// Exchanges whose tokens are saved and belong to no grant yet.
 async fn interrupted_exchanges(system: &System) -> usize {
     let items = system.table_items(&system.tables().sessions).await;
-    items
-        .iter()
-        .filter(|item| item.contains("\"exchange#") && item.contains("sealed"))
-        .count()
+    items.iter().filter(|item| item.contains("\"exchange#") && item.contains("sealed")).count()
 }
 
 #[tokio::test]
@@ -84,46 +69,24 @@ async fn failed_exchange_redirects_and_keeps_links() {
         (status(503), "zoom_unavailable"),
         (Fault::Close, "zoom_unavailable"),
         (Fault::Html, "zoom_unavailable"),
-        (
-            Fault::Redirect {
-                to: "http://127.0.0.1:9/".into(),
-            },
-            "zoom_unavailable",
-        ),
+        (Fault::Redirect { to: "http://127.0.0.1:9/".into() }, "zoom_unavailable"),
         (odd("{}"), "zoom_unavailable"),
         (odd("[["), "zoom_unavailable"),
         (status(400), "zoom_rejected_code"),
         (status(401), "zoom_rejected_code"),
         (status(403), "zoom_rejected_code"),
         (status(404), "zoom_rejected_code"),
-        (
-            Fault::RateLimited {
-                retry_after_seconds: None,
-            },
-            "zoom_rejected_code",
-        ),
+        (Fault::RateLimited { retry_after_seconds: None }, "zoom_rejected_code"),
     ] {
         // For the linked user, and for another user of the same Zoom account.
         for app_user in ["alice", "bob"] {
             let mut browser = system.browser();
             let callback = system.callback(&mut browser, app_user, ADA).await;
             system.fail_next(Point::TokenExchange, fault.clone(), 1);
-            assert_eq!(
-                browser.visit(&callback).await.zoom_error(),
-                code,
-                "{fault:?}"
-            );
-            assert_eq!(
-                browser.visit(&callback).await.error_page(),
-                "session_spent",
-                "{fault:?}"
-            );
+            assert_eq!(browser.visit(&callback).await.zoom_error(), code, "{fault:?}");
+            assert_eq!(browser.visit(&callback).await.error_page(), "session_spent", "{fault:?}");
         }
-        assert_eq!(
-            system.app.links("alice").await,
-            std::slice::from_ref(&link),
-            "{fault:?}"
-        );
+        assert_eq!(system.app.links("alice").await, std::slice::from_ref(&link), "{fault:?}");
         assert_eq!(
             (live_tokens(&system, ADA), stored_tokens(&system, ADA).await),
             (pair.clone(), pair.clone()),
@@ -152,10 +115,7 @@ async fn used_or_expired_code_is_rejected() {
     let late = system.callback(&mut browser, "alice", ADA).await;
     // Zoom's codes live for five minutes, sessions for ten.
     system.advance(SignedDuration::from_mins(6));
-    assert_eq!(
-        browser.visit(&late).await.zoom_error(),
-        "zoom_rejected_code"
-    );
+    assert_eq!(browser.visit(&late).await.zoom_error(), "zoom_rejected_code");
 }
 
 #[tokio::test]
@@ -165,17 +125,11 @@ async fn failed_users_me_keeps_tokens_and_links() {
     let faults = [
         Fault::Status { status: 500 },
         Fault::Status { status: 503 },
-        Fault::RateLimited {
-            retry_after_seconds: None,
-        },
+        Fault::RateLimited { retry_after_seconds: None },
         Fault::Close,
         Fault::LoseResponse,
         Fault::Html,
-        Fault::Respond {
-            status: 200,
-            content_type: "application/json".into(),
-            body: "{}".into(),
-        },
+        Fault::Respond { status: 200, content_type: "application/json".into(), body: "{}".into() },
         Fault::Respond {
             status: 200,
             content_type: "application/json".into(),
@@ -186,34 +140,16 @@ async fn failed_users_me_keeps_tokens_and_links() {
         let mut browser = system.browser();
         let callback = system.callback(&mut browser, "bob", ADA).await;
         system.fail_next(Point::UsersMe, fault.clone(), 1);
-        assert_eq!(
-            browser.visit(&callback).await.zoom_error(),
-            "zoom_unavailable",
-            "{fault:?}"
-        );
-        assert_eq!(
-            browser.visit(&callback).await.error_page(),
-            "session_spent",
-            "{fault:?}"
-        );
+        assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable", "{fault:?}");
+        assert_eq!(browser.visit(&callback).await.error_page(), "session_spent", "{fault:?}");
         // The Zoom user is unknown, so the tokens wait under the exchange's key.
-        assert_eq!(
-            interrupted_exchanges(&system).await,
-            before + 1,
-            "{fault:?}"
-        );
+        assert_eq!(interrupted_exchanges(&system).await, before + 1, "{fault:?}");
         assert_eq!(system.app.links("alice").await, std::slice::from_ref(&link));
         assert!(system.app.links("bob").await.is_empty());
     }
     let (access, refresh) = live_tokens(&system, ADA);
-    let sessions = system
-        .table_items(&system.tables().sessions)
-        .await
-        .join("\n");
-    assert!(
-        !sessions.contains(&access) && !sessions.contains(&refresh),
-        "plaintext tokens"
-    );
+    let sessions = system.table_items(&system.tables().sessions).await.join("\n");
+    assert!(!sessions.contains(&access) && !sessions.contains(&refresh), "plaintext tokens");
 
     record(&system, ADA).await;
     assert_eq!(system.app.recordings("alice").await.len(), 1);
@@ -229,10 +165,7 @@ async fn lost_exchange_response_is_recovered_by_next_flow() {
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
     system.fail_next(Point::TokenExchange, Fault::LoseResponse, 1);
-    assert_eq!(
-        browser.visit(&callback).await.zoom_error(),
-        "zoom_unavailable"
-    );
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     assert_eq!(exchanges(&system), 2, "the code was sent again");
     assert_eq!(system.app.links("alice").await, std::slice::from_ref(&link));
 
@@ -250,24 +183,12 @@ async fn missing_scope_makes_no_link() {
         "cloud_recording:read:list_user_recordings",
         "cloud_recording:read:list_recording_files",
     ] {
-        let scopes = all
-            .iter()
-            .filter(|scope| *scope != lacking)
-            .cloned()
-            .collect();
+        let scopes = all.iter().filter(|scope| *scope != lacking).cloned().collect();
         system.zoom().set_scopes(ADA, Some(scopes)).unwrap();
         let mut browser = system.browser();
         let callback = system.callback(&mut browser, "alice", ADA).await;
-        assert_eq!(
-            browser.visit(&callback).await.zoom_error(),
-            "zoom_scope_missing",
-            "{lacking}"
-        );
-        assert_eq!(
-            browser.visit(&callback).await.error_page(),
-            "session_spent",
-            "{lacking}"
-        );
+        assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_scope_missing", "{lacking}");
+        assert_eq!(browser.visit(&callback).await.error_page(), "session_spent", "{lacking}");
         // The next flow is not blocked.
         system.process_queues().await;
     }
@@ -290,17 +211,11 @@ async fn consent_without_scope_serves_existing_links() {
     let system = System::start().await;
     let link = system.link("alice", ADA).await;
     let before = stored_tokens(&system, ADA).await;
-    system
-        .zoom()
-        .set_scopes(ADA, Some(vec!["user:read:user".into()]))
-        .unwrap();
+    system.zoom().set_scopes(ADA, Some(vec!["user:read:user".into()])).unwrap();
     for app_user in ["alice", "bob"] {
         let mut browser = system.browser();
         let callback = system.callback(&mut browser, app_user, ADA).await;
-        assert_eq!(
-            browser.visit(&callback).await.zoom_error(),
-            "zoom_scope_missing"
-        );
+        assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_scope_missing");
         // Zoom revoked the older tokens, so Alice's link gets the new ones.
         assert_served(&system, ADA).await;
     }
@@ -319,10 +234,8 @@ async fn newest_tokens_serve_both_links() {
     let (mut alice, mut bob) = (system.browser(), system.browser());
     let alices = system.callback(&mut alice, "alice", ADA).await;
     let bobs = system.callback(&mut bob, "bob", ADA).await;
-    let claims = [
-        ("alice", alice.visit(&alices).await.claim()),
-        ("bob", bob.visit(&bobs).await.claim()),
-    ];
+    let claims =
+        [("alice", alice.visit(&alices).await.claim()), ("bob", bob.visit(&bobs).await.claim())];
     for (user, claim) in claims {
         assert_eq!(system.app.confirm(user, &claim).await.status, 200, "{user}");
     }

@@ -47,9 +47,7 @@ fn headings(page: &str) -> BTreeSet<String> {
     titles
         .map(|title| {
             let kept = title.to_lowercase();
-            let kept = kept
-                .chars()
-                .filter(|c| c.is_alphanumeric() || " -".contains(*c));
+            let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c));
             kept.collect::<String>().replace(' ', "-")
         })
         .collect()
@@ -73,19 +71,9 @@ fn alarms_watch_metrics_that_functions_write() {
         let metric = Metric::ALL.iter().find(|metric| metric.name() == name);
         let metric = metric.unwrap_or_else(|| panic!("{alarm} watches {name}, which is none"));
         let dimensions = properties["Dimensions"].as_array().unwrap();
-        let names: Vec<&str> = dimensions
-            .iter()
-            .map(|it| it["Name"].as_str().unwrap())
-            .collect();
-        assert!(
-            DIMENSIONS.contains(&names.as_slice()),
-            "{alarm}: nothing stands under {names:?}"
-        );
-        assert_eq!(
-            dimensions[0]["Value"],
-            json!({"Ref": "AWS::StackName"}),
-            "{alarm}"
-        );
+        let names: Vec<&str> = dimensions.iter().map(|it| it["Name"].as_str().unwrap()).collect();
+        assert!(DIMENSIONS.contains(&names.as_slice()), "{alarm}: nothing stands under {names:?}");
+        assert_eq!(dimensions[0]["Value"], json!({"Ref": "AWS::StackName"}), "{alarm}");
         // An alarm on an unused reason would never fire.
         if let Some(reason) = dimensions.get(1) {
             let reason = format!("\"{}\"", reason["Value"].as_str().unwrap());
@@ -95,11 +83,7 @@ fn alarms_watch_metrics_that_functions_write() {
             "Count" => &properties["Statistic"],
             _ => &properties["ExtendedStatistic"],
         };
-        let fits = if metric.unit() == "Count" {
-            "Sum"
-        } else {
-            "p95"
-        };
+        let fits = if metric.unit() == "Count" { "Sum" } else { "p95" };
         assert_eq!(*statistic, fits, "{alarm}");
     }
     assert!(ours > 5, "the alarms are not read");
@@ -143,10 +127,7 @@ fn alarms_and_runbook_headings_match() {
             .split_once("docs/runbook.md#")
             .unwrap_or_else(|| panic!("{alarm} links no runbook section"));
         let anchor = anchor.trim();
-        assert!(
-            headings.contains(anchor),
-            "{alarm}: the runbook has no #{anchor}"
-        );
+        assert!(headings.contains(anchor), "{alarm}: the runbook has no #{anchor}");
         named.insert(anchor.to_owned());
     }
     assert_eq!(headings, named, "headings without an alarm");
@@ -156,11 +137,8 @@ fn alarms_and_runbook_headings_match() {
 fn runbook_links_resolve() {
     let runbook = runbook();
     let headings = headings(&runbook);
-    let links: Vec<&str> = runbook
-        .split("](#")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-        .collect();
+    let links: Vec<&str> =
+        runbook.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(links.len() > 4, "the links are not read");
     for link in links {
         assert!(headings.contains(link), "there is no #{link}");
@@ -176,19 +154,13 @@ fn alarms_notify_topic_and_stand_on_dashboard() {
         let topic = json!([{"Ref": "AlarmTopic"}]);
         assert_eq!(properties["AlarmActions"], topic, "{alarm}");
         assert_eq!(properties["OKActions"], topic, "{alarm}");
-        assert!(
-            body.contains(&format!("${{{alarm}.Arn}}")),
-            "{alarm} is not on the dashboard"
-        );
+        assert!(body.contains(&format!("${{{alarm}.Arn}}")), "{alarm} is not on the dashboard");
     }
     // The dashboard is hand-written JSON.
     let widgets: Value = serde_json::from_str(body).unwrap();
     for metric in widgets.to_string().split("\"Reelay\",\"").skip(1) {
         let name = metric.split('"').next().unwrap();
-        assert!(
-            Metric::ALL.iter().any(|metric| metric.name() == name),
-            "{name}"
-        );
+        assert!(Metric::ALL.iter().any(|metric| metric.name() == name), "{name}");
     }
 }
 
@@ -197,10 +169,7 @@ fn silence_alarm_covers_eighty_hours() {
     let template = Template::of_repository().unwrap();
     let seconds = |properties: &Value| {
         let number = |name: &str| properties[name].as_u64().unwrap_or_default();
-        (
-            number("Period"),
-            number("Period") * number("EvaluationPeriods"),
-        )
+        (number("Period"), number("Period") * number("EvaluationPeriods"))
     };
     let silence = template.properties("UrlValidationsAlarm").unwrap();
     assert_eq!(seconds(silence).1, 80 * 3600);

@@ -127,10 +127,7 @@ async fn on_demand_and_backfill_record_no_latency() {
     system.process_queues().await;
     let id = system.app.recordings("alice").await[0]["id"].clone();
     let path = format!("/v1/recordings/{}/download", id.as_str().unwrap());
-    assert_eq!(
-        system.app.call(Method::POST, &path, "alice").await.status,
-        202
-    );
+    assert_eq!(system.app.call(Method::POST, &path, "alice").await.status, 202);
     system.process_queues().await;
     assert_eq!(measured.of("FilesStored").len(), 2);
 
@@ -155,11 +152,7 @@ async fn only_zooms_url_validations_are_counted() {
         "payload": {"plainToken": format!("{}1", reelay_domain::webhook::endpoint_validation::DOCTOR_TOKEN_PREFIX)},
     });
     let answer = system
-        .post_signed(
-            "/zoom/webhook",
-            own.to_string().as_bytes(),
-            &system.webhook_secret(),
-        )
+        .post_signed("/zoom/webhook", own.to_string().as_bytes(), &system.webhook_secret())
         .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(measured.of("UrlValidations"), [("ok".to_owned(), 1.0)]);
@@ -172,18 +165,13 @@ async fn failed_refresh_is_counted_with_lost_links() {
     for user in ["alice", "bob"] {
         system.link(user, ADA).await;
     }
-    system
-        .zoom()
-        .change_settings(|settings| settings.webhooks_enabled = false);
+    system.zoom().change_settings(|settings| settings.webhooks_enabled = false);
     system.zoom().deauthorize(ADA).unwrap();
     system.advance(SignedDuration::from_hours(2));
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
-    let answer = system
-        .app
-        .call_with(Method::POST, "/v1/backfill", Some(&token), Some(body))
-        .await;
+    let answer = system.app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body)).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(measured.of("RefreshesFailed"), []);
     system.process_queues().await;

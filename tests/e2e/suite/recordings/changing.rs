@@ -12,10 +12,7 @@ fn changes(system: &support::System) -> Vec<(String, Value)> {
         .into_iter()
         .filter(|(kind, ..)| kind == "recording.changed")
         .map(|(_, _, data)| {
-            (
-                data["change"].as_str().unwrap().to_owned(),
-                data["recording"].clone(),
-            )
+            (data["change"].as_str().unwrap().to_owned(), data["recording"].clone())
         })
         .collect()
 }
@@ -44,11 +41,7 @@ async fn recording_changes_are_notified_in_order() {
         RecordingChange::Delete,
     ] {
         later(&system);
-        delivered(
-            &system,
-            &zoom.change_recording(key, disposal, &all).unwrap(),
-        )
-        .await;
+        delivered(&system, &zoom.change_recording(key, disposal, &all).unwrap()).await;
     }
     let notified = changes(&system);
     let names: Vec<_> = notified
@@ -65,16 +58,9 @@ async fn recording_changes_are_notified_in_order() {
             ("deleted", "deleted"),
         ]
     );
-    assert!(
-        notified
-            .iter()
-            .all(|(_, recording)| recording["topic"] == "New")
-    );
+    assert!(notified.iter().all(|(_, recording)| recording["topic"] == "New"));
     let seen = system.view("alice", &recording).await;
-    assert_eq!(
-        (&seen["zoom_state"], &seen["status"]),
-        (&json!("deleted"), &json!("stored"))
-    );
+    assert_eq!((&seen["zoom_state"], &seen["status"]), (&json!("deleted"), &json!("stored")));
     assert_eq!(seen["files"].as_array().unwrap().len(), 3);
     system.assert_bucket_holds(&[&recording]).await;
     assert_eq!(system.dead_letters().await, [""; 0]);
@@ -86,27 +72,16 @@ async fn repeated_or_late_change_is_ignored() {
     let recording = system.record(of_ada(three())).await;
     let (zoom, key, all) = (system.zoom(), &recording.key, Selection::default());
     later(&system);
-    let trashed = zoom
-        .change_recording(key, RecordingChange::Trash, &all)
-        .unwrap();
+    let trashed = zoom.change_recording(key, RecordingChange::Trash, &all).unwrap();
     delivered(&system, &trashed).await;
     later(&system);
-    delivered(
-        &system,
-        &zoom
-            .change_recording(key, RecordingChange::Recover, &all)
-            .unwrap(),
-    )
-    .await;
+    delivered(&system, &zoom.change_recording(key, RecordingChange::Recover, &all).unwrap()).await;
 
     // The first event again, with another request id.
     let again = zoom.duplicate(trashed.deliveries[0], false).unwrap();
     assert!(zoom.wait_for_attempts(again, 1).await.is_some());
     system.process_queues().await;
-    assert_eq!(
-        system.view("alice", &recording).await["zoom_state"],
-        "present"
-    );
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
     let notified = changes(&system);
     let names: Vec<_> = notified.iter().map(|(change, _)| change.as_str()).collect();
     assert_eq!(names, ["trashed", "recovered"]);
@@ -118,12 +93,8 @@ async fn batch_event_changes_only_its_accounts_recordings() {
     system.link("bob", BEN).await;
     system.link("cem", CEM).await;
     let adas = system.record(of_ada(three())).await;
-    let bens = system
-        .record(NewRecording::of(BEN).with_files(three()))
-        .await;
-    let cems = system
-        .record(NewRecording::of(CEM).with_files(three()))
-        .await;
+    let bens = system.record(NewRecording::of(BEN).with_files(three())).await;
+    let cems = system.record(NewRecording::of(CEM).with_files(three())).await;
     for (disposal, state) in [
         (RecordingChange::Trash, "trashed"),
         (RecordingChange::Recover, "present"),
@@ -165,41 +136,27 @@ async fn trashed_file_does_not_trash_recording() {
     let system = linked().await;
     let recording = system.record(of_ada(three())).await;
     let audio = recording.files.iter().find(|file| file.file_type == "M4A");
-    let selection = Selection {
-        files: Some(vec![audio.unwrap().id.clone()]),
-        ..Selection::default()
-    };
+    let selection =
+        Selection { files: Some(vec![audio.unwrap().id.clone()]), ..Selection::default() };
     later(&system);
-    let trashed = system
-        .zoom()
-        .change_recording(&recording.key, RecordingChange::Trash, &selection)
-        .unwrap();
+    let trashed =
+        system.zoom().change_recording(&recording.key, RecordingChange::Trash, &selection).unwrap();
     delivered(&system, &trashed).await;
-    assert_eq!(
-        system.view("alice", &recording).await["zoom_state"],
-        "present"
-    );
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
     assert!(changes(&system).is_empty());
 }
 
 #[tokio::test]
 async fn change_of_unknown_recording_leaves_no_trace() {
     let system = linked().await;
-    let unknown = NewRecording {
-        silent: true,
-        ..of_ada(three())
-    };
+    let unknown = NewRecording { silent: true, ..of_ada(three()) };
     let recording = system.zoom().create_recording(unknown).unwrap().recording;
     let all = Selection::default();
     later(&system);
-    let trashed = system
-        .zoom()
-        .change_recording(&recording.key, RecordingChange::Trash, &all);
+    let trashed = system.zoom().change_recording(&recording.key, RecordingChange::Trash, &all);
     delivered(&system, &trashed.unwrap()).await;
     later(&system);
-    let recovered = system
-        .zoom()
-        .change_recording(&recording.key, RecordingChange::Recover, &all);
+    let recovered = system.zoom().change_recording(&recording.key, RecordingChange::Recover, &all);
     delivered(&system, &recovered.unwrap()).await;
     let table = &system.tables().recordings;
     assert_eq!(system.table_items(table).await, [""; 0]);
@@ -210,14 +167,8 @@ async fn change_of_unknown_recording_leaves_no_trace() {
 async fn recovered_recording_is_fetched() {
     let system = linked().await;
     let recording = system.complete_recording(of_ada(three())).await;
-    let all = Selection {
-        silent: true,
-        ..Selection::default()
-    };
-    system
-        .zoom()
-        .change_recording(&recording.key, RecordingChange::Trash, &all)
-        .unwrap();
+    let all = Selection { silent: true, ..Selection::default() };
+    system.zoom().change_recording(&recording.key, RecordingChange::Trash, &all).unwrap();
     system.process_queues().await;
     assert_eq!(system.view("alice", &recording).await["status"], "failed");
     assert!(system.stored_files().await.is_empty());

@@ -14,10 +14,7 @@ async fn unwanted_file_types_are_skipped() {
     system.link("alice", ADA).await;
     let recording = system.record(of_ada(three())).await;
     let seen = system.view("alice", &recording).await;
-    assert_eq!(
-        (&seen["status"], &seen["size"]),
-        (&json!("stored"), &json!(70_000))
-    );
+    assert_eq!((&seen["status"], &seen["size"]), (&json!("stored"), &json!(70_000)));
     for file in seen["files"].as_array().unwrap() {
         let expected = if file["file_type"] == "MP4" {
             (json!("stored"), json!(null))
@@ -40,10 +37,7 @@ async fn unwanted_file_types_are_skipped() {
 async fn recordings_below_minimum_minutes_are_skipped() {
     let system = System::with(&[("MinimumMinutes", "5")]).await;
     system.link("alice", ADA).await;
-    let lasting = |minutes| NewRecording {
-        duration_minutes: Some(minutes),
-        ..of_ada(three())
-    };
+    let lasting = |minutes| NewRecording { duration_minutes: Some(minutes), ..of_ada(three()) };
     let short = system.record(lasting(4)).await;
     let long = system.record(lasting(5)).await;
     system.assert_bucket_holds(&[&long]).await;

@@ -9,10 +9,7 @@ use super::{counts, file, kinds, linked, notified, of_ada, three};
 #[tokio::test]
 async fn transcript_may_precede_video() {
     let system = linked().await;
-    let new = NewRecording {
-        processing: true,
-        ..of_ada(three())
-    };
+    let new = NewRecording { processing: true, ..of_ada(three()) };
     let recording = system.zoom().create_recording(new).unwrap().recording;
     let created = system.zoom().add_transcript(&recording.key, None).unwrap();
     system.await_deliveries(&created).await;
@@ -39,20 +36,13 @@ async fn transcript_may_precede_video() {
 async fn two_segments_keep_all_files() {
     for event_per_segment in [false, true] {
         let system = linked().await;
-        let new = NewRecording {
-            segments: 2,
-            event_per_segment,
-            ..of_ada(three())
-        };
+        let new = NewRecording { segments: 2, event_per_segment, ..of_ada(three()) };
         let recording = system.record(new).await;
         assert_eq!(recording.files.len(), 6);
         system.assert_bucket_holds(&[&recording]).await;
         let seen = system.view("alice", &recording).await;
         assert_eq!(
-            (
-                seen["status"].as_str(),
-                seen["files"].as_array().unwrap().len()
-            ),
+            (seen["status"].as_str(), seen["files"].as_array().unwrap().len()),
             (Some("stored"), 6)
         );
     }
@@ -61,9 +51,8 @@ async fn two_segments_keep_all_files() {
 #[tokio::test]
 async fn two_hundred_files_are_stored() {
     let system = linked().await;
-    let files = (0..200)
-        .map(|n| file(["MP4", "M4A", "CHAT", "TIMELINE"][n % 4], 100 + n as u64))
-        .collect();
+    let files =
+        (0..200).map(|n| file(["MP4", "M4A", "CHAT", "TIMELINE"][n % 4], 100 + n as u64)).collect();
     let recording = system.record(of_ada(files)).await;
     system.assert_bucket_holds(&[&recording]).await;
     assert_eq!(
@@ -74,17 +63,8 @@ async fn two_hundred_files_are_stored() {
     let notified = notified(&system, "alice");
     let shown = &notified.last().unwrap().2["recording"];
     assert_eq!(shown["files"].as_array().unwrap().len(), 100);
-    assert_eq!(
-        (&shown["files_truncated"], &shown["files_total"]),
-        (&json!(true), &json!(200))
-    );
-    assert_eq!(
-        system.view("alice", &recording).await["files"]
-            .as_array()
-            .unwrap()
-            .len(),
-        200
-    );
+    assert_eq!((&shown["files_truncated"], &shown["files_total"]), (&json!(true), &json!(200)));
+    assert_eq!(system.view("alice", &recording).await["files"].as_array().unwrap().len(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,10 +79,7 @@ async fn thousand_participant_audio_files_are_stored() {
     assert_eq!(recording.participant_audio.len(), 1_000);
     system.assert_bucket_holds(&[&recording]).await;
     let seen = system.view("alice", &recording).await;
-    assert_eq!(
-        (&seen["status"], &seen["bytes_stored"]),
-        (&json!("stored"), &json!(40_000))
-    );
+    assert_eq!((&seen["status"], &seen["bytes_stored"]), (&json!("stored"), &json!(40_000)));
     assert!(
         seen["files"]
             .as_array()
@@ -116,25 +93,15 @@ async fn thousand_participant_audio_files_are_stored() {
 #[tokio::test]
 async fn file_without_id_gets_derived_id() {
     let system = linked().await;
-    let bare = |kind: &str| NewFile {
-        omit: vec!["id".into()],
-        ..file(kind, 500)
-    };
+    let bare = |kind: &str| NewFile { omit: vec!["id".into()], ..file(kind, 500) };
     // Files without ids also lack other fields.
     let ancient = NewFile {
-        omit: ["id", "file_size", "recording_type", "status"]
-            .map(Into::into)
-            .into(),
+        omit: ["id", "file_size", "recording_type", "status"].map(Into::into).into(),
         ..file("TIMELINE", 300)
     };
-    let recording = system
-        .record(of_ada(vec![bare("MP4"), bare("M4A"), ancient]))
-        .await;
+    let recording = system.record(of_ada(vec![bare("MP4"), bare("M4A"), ancient])).await;
     let id = |kind: &str, recording_type: &str| {
-        let start = recording.files[0]
-            .recording_start
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string();
+        let start = recording.files[0].recording_start.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         reelay_domain::ids::FileId::derive(
             &recording.uuid.parse().unwrap(),
             &start,
@@ -143,20 +110,13 @@ async fn file_without_id_gets_derived_id() {
         )
         .to_string()
     };
-    let ids = [
-        id("MP4", "shared_screen_with_speaker_view"),
-        id("M4A", "audio_only"),
-        id("TIMELINE", ""),
-    ];
+    let ids =
+        [id("MP4", "shared_screen_with_speaker_view"), id("M4A", "audio_only"), id("TIMELINE", "")];
     assert!(ids.iter().all(|id| id.starts_with("x-") && id.len() == 24));
     let found = system.stored_files().await;
     assert_eq!(found.len(), 3);
     for (id, file) in ids.iter().zip(&recording.files) {
-        let key = format!(
-            "{}{id}.{}",
-            folder(&recording),
-            file.file_extension.to_lowercase()
-        );
+        let key = format!("{}{id}.{}", folder(&recording), file.file_extension.to_lowercase());
         assert_eq!(found[&key], bytes(file), "{}", file.file_type);
     }
     // A repeated event derives the same ids.
@@ -169,19 +129,10 @@ async fn file_without_id_gets_derived_id() {
 #[tokio::test]
 async fn files_with_unusable_ids_are_all_stored() {
     let system = linked().await;
-    let odd = |id: &str, size| NewFile {
-        id: Some(id.into()),
-        ..file("M4A", size)
-    };
-    let recording = system
-        .record(of_ada(vec![odd("../one", 100), odd("../two", 200)]))
-        .await;
-    let mut sizes: Vec<_> = system
-        .stored_files()
-        .await
-        .into_values()
-        .map(|bytes| bytes.len())
-        .collect();
+    let odd = |id: &str, size| NewFile { id: Some(id.into()), ..file("M4A", size) };
+    let recording = system.record(of_ada(vec![odd("../one", 100), odd("../two", 200)])).await;
+    let mut sizes: Vec<_> =
+        system.stored_files().await.into_values().map(|bytes| bytes.len()).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [100, 200]);
     let keys = system.stored_files().await.into_keys();
@@ -194,10 +145,7 @@ async fn files_with_unusable_ids_are_all_stored() {
 #[tokio::test]
 async fn unknown_file_type_is_stored() {
     let system = linked().await;
-    let odd = NewFile {
-        recording_type: Some("hologram(3D)".into()),
-        ..file("HOLOGRAM_X", 777)
-    };
+    let odd = NewFile { recording_type: Some("hologram(3D)".into()), ..file("HOLOGRAM_X", 777) };
     let recording = system.record(of_ada(vec![odd])).await;
     let seen = system.view("alice", &recording).await;
     assert_eq!(seen["status"], "stored");
@@ -207,11 +155,7 @@ async fn unknown_file_type_is_stored() {
         (&json!("HOLOGRAM_X"), &json!("hologram(3D)"))
     );
     assert_eq!(
-        system
-            .stored_files()
-            .await
-            .into_values()
-            .collect::<Vec<_>>(),
+        system.stored_files().await.into_values().collect::<Vec<_>>(),
         [bytes(&recording.files[0])]
     );
 }
@@ -219,30 +163,17 @@ async fn unknown_file_type_is_stored() {
 #[tokio::test]
 async fn processing_file_is_fetched_after_completion() {
     let system = linked().await;
-    let processing = NewFile {
-        status: Some("processing".into()),
-        ..file("M4A", 400)
-    };
-    let recording = system
-        .record(of_ada(vec![file("MP4", 900), processing]))
-        .await;
+    let processing = NewFile { status: Some("processing".into()), ..file("M4A", 400) };
+    let recording = system.record(of_ada(vec![file("MP4", 900), processing])).await;
     assert_eq!(system.fetch_count(&recording.files[1].id), 0);
     assert_eq!(
         system.stored_files().await.into_keys().collect::<Vec<_>>(),
         [object_key(&recording, &recording.files[0])]
     );
     // The next event says that the file is complete.
-    let body = system
-        .zoom()
-        .deliveries()
-        .last()
-        .unwrap()
-        .body
-        .replace("\"processing\"", "\"completed\"");
-    let id = system.zoom().send_raw(RawEvent {
-        body,
-        ..RawEvent::default()
-    });
+    let body =
+        system.zoom().deliveries().last().unwrap().body.replace("\"processing\"", "\"completed\"");
+    let id = system.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
     system.zoom().wait_for_attempts(id, 1).await;
     system.process_queues().await;
     system.assert_bucket_holds(&[&recording]).await;

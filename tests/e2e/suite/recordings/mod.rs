@@ -53,11 +53,7 @@ fn of_ada(files: Vec<NewFile>) -> NewRecording {
 
 /// Video, audio and timeline, small.
 fn three() -> Vec<NewFile> {
-    vec![
-        file("MP4", 70_000),
-        file("M4A", 30_000),
-        file("TIMELINE", 2_000),
-    ]
+    vec![file("MP4", 70_000), file("M4A", 30_000), file("TIMELINE", 2_000)]
 }
 
 async fn linked() -> System {

@@ -25,38 +25,23 @@ async fn late_file_publishes_recording_stored_again() {
 
     let notified = notified(&system, "alice");
     let ids: BTreeSet<_> = notified.iter().map(|(_, id, _)| id).collect();
-    let sequences: BTreeSet<_> = notified
-        .iter()
-        .map(|(.., data)| data["sequence"].as_u64().unwrap())
-        .collect();
+    let sequences: BTreeSet<_> =
+        notified.iter().map(|(.., data)| data["sequence"].as_u64().unwrap()).collect();
     assert_eq!(
         (ids.len(), sequences.len()),
         (notified.len(), notified.len()),
         "ids or sequences repeat"
     );
-    assert!(
-        ids.iter()
-            .all(|id| id.starts_with("msg_") && id.len() == 47),
-        "{ids:?}"
-    );
+    assert!(ids.iter().all(|id| id.starts_with("msg_") && id.len() == 47), "{ids:?}");
     assert_eq!(notified[0].0, "recording.detected");
     assert_eq!(notified.last().unwrap().0, "recording.stored");
-    assert_eq!(
-        notified.last().unwrap().2["recording"]["files"]
-            .as_array()
-            .unwrap()
-            .len(),
-        4
-    );
+    assert_eq!(notified.last().unwrap().2["recording"]["files"].as_array().unwrap().len(), 4);
     let late = &system.latest(&recording).files[3];
     assert!(notified.iter().any(|(kind, _, data)| kind == "recording.file_stored" && data["file"]["id"] == late.id));
 
     // Notifications contain no URL and no credential.
     let text = format!("{notified:?}");
-    assert!(
-        !text.contains("url") && !text.contains("X-Amz-Signature"),
-        "{text}"
-    );
+    assert!(!text.contains("url") && !text.contains("X-Amz-Signature"), "{text}");
     system.assert_no_credentials(&[text]);
 }
 
@@ -84,10 +69,8 @@ async fn event_bus_receives_same_notifications() {
             event["detail"]["data"].clone(),
         );
     }
-    let notified: BTreeMap<_, _> = notified(&system, "alice")
-        .into_iter()
-        .map(|(_, id, data)| (id, data))
-        .collect();
+    let notified: BTreeMap<_, _> =
+        notified(&system, "alice").into_iter().map(|(_, id, data)| (id, data)).collect();
     assert_eq!(notified.len(), 5);
     assert_eq!(on_bus, notified);
 }

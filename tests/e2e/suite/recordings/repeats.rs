@@ -11,10 +11,7 @@ use super::{assert_once, linked, object_writes, of_ada, three};
 async fn duplicate_event_changes_nothing() {
     let system = linked().await;
     let recording = system.record(of_ada(three())).await;
-    let (first, before) = (
-        system.zoom().deliveries().last().unwrap().id,
-        object_writes(&system),
-    );
+    let (first, before) = (system.zoom().deliveries().last().unwrap().id, object_writes(&system));
     for same_request_id in [true, false] {
         let id = system.zoom().duplicate(first, same_request_id).unwrap();
         system.zoom().wait_for_attempts(id, 1).await;
@@ -32,12 +29,8 @@ async fn repeated_event_with_new_urls_changes_nothing() {
     system.advance(SignedDuration::from_secs(5));
     let twin = system.zoom().complete(&recording.key).unwrap();
     system.zoom().wait_for_attempts(twin, 1).await;
-    let bodies: Vec<Value> = system
-        .zoom()
-        .deliveries()
-        .iter()
-        .map(|d| serde_json::from_str(&d.body).unwrap())
-        .collect();
+    let bodies: Vec<Value> =
+        system.zoom().deliveries().iter().map(|d| serde_json::from_str(&d.body).unwrap()).collect();
     assert_ne!(bodies[0]["download_token"], bodies[1]["download_token"]);
     let url = "/payload/object/recording_files/0/download_url";
     assert_ne!(bodies[0].pointer(url), bodies[1].pointer(url));

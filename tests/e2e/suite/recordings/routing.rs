@@ -15,9 +15,7 @@ async fn colleagues_get_only_their_own_recordings() {
     system.link("alice", ADA).await;
     system.link("bob", BEN).await;
     let adas = system.complete_recording(of_ada(three())).await;
-    let bens = system
-        .complete_recording(NewRecording::of(BEN).with_files(three()))
-        .await;
+    let bens = system.complete_recording(NewRecording::of(BEN).with_files(three())).await;
     assert_eq!(adas.account_id, bens.account_id);
     system.process_queues().await;
     system.assert_bucket_holds(&[&adas, &bens]).await;
@@ -26,45 +24,25 @@ async fn colleagues_get_only_their_own_recordings() {
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0]["id"], recording_id(own));
         let path = format!("/v1/recordings/{}", recording_id(other));
-        assert_eq!(
-            system.app.get(&path, app_user).await.code(),
-            "recording_not_found"
-        );
+        assert_eq!(system.app.get(&path, app_user).await.code(), "recording_not_found");
         let notified = notified(&system, app_user);
         assert_eq!(notified.len(), 5);
-        assert!(
-            notified
-                .iter()
-                .all(|(.., data)| data["recording"]["id"] == recording_id(own))
-        );
+        assert!(notified.iter().all(|(.., data)| data["recording"]["id"] == recording_id(own)));
     }
 }
 
 #[tokio::test]
 async fn unlinked_colleagues_event_is_acknowledged_and_dropped() {
     let system = linked().await;
-    let recording = system
-        .record(NewRecording::of(BEN).with_files(three()))
-        .await;
+    let recording = system.record(NewRecording::of(BEN).with_files(three())).await;
     let created = system.zoom().add_transcript(&recording.key, None).unwrap();
     system.await_deliveries(&created).await;
     system.process_queues().await;
-    assert!(
-        system
-            .table_items(&system.tables().recordings)
-            .await
-            .is_empty()
-    );
+    assert!(system.table_items(&system.tables().recordings).await.is_empty());
     assert!(system.objects("").await.is_empty());
     assert_eq!(system.dead_letters().await, [""; 0]);
     assert!(notified(&system, "alice").is_empty());
-    assert!(
-        system
-            .zoom()
-            .requests()
-            .iter()
-            .all(|request| !request.path.starts_with("/rec/"))
-    );
+    assert!(system.zoom().requests().iter().all(|request| !request.path.starts_with("/rec/")));
 }
 
 #[tokio::test]
@@ -72,12 +50,7 @@ async fn unconfirmed_link_receives_nothing() {
     let system = System::start().await;
     system.consent(&mut system.browser(), "alice", ADA).await;
     system.record(of_ada(three())).await;
-    assert!(
-        system
-            .table_items(&system.tables().recordings)
-            .await
-            .is_empty()
-    );
+    assert!(system.table_items(&system.tables().recordings).await.is_empty());
     assert!(system.objects("").await.is_empty());
     assert!(system.stack.demo_app().unwrap().received().is_empty());
 }

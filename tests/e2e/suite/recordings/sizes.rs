@@ -10,23 +10,10 @@ use super::{counts, file, kinds, linked, of_ada};
 #[tokio::test]
 async fn file_sizes_around_part_size_are_stored_completely() {
     let system = linked().await;
-    let sizes = [
-        0,
-        1,
-        8 * MIB - 1,
-        8 * MIB,
-        8 * MIB + 1,
-        16 * MIB,
-        20 * MIB + 3,
-    ];
-    let recording = system
-        .record(of_ada(sizes.map(|size| file("MP4", size)).into()))
-        .await;
+    let sizes = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 16 * MIB, 20 * MIB + 3];
+    let recording = system.record(of_ada(sizes.map(|size| file("MP4", size)).into())).await;
     system.assert_bucket_holds(&[&recording]).await;
-    assert_eq!(
-        system.view("alice", &recording).await["bytes_stored"],
-        sizes.iter().sum::<u64>()
-    );
+    assert_eq!(system.view("alice", &recording).await["bytes_stored"], sizes.iter().sum::<u64>());
     for file in &recording.files {
         assert_eq!(
             system.head_object(&object_key(&recording, file)).await.2,
@@ -42,10 +29,7 @@ async fn file_sizes_around_part_size_are_stored_completely() {
 async fn body_without_length_is_stored_completely() {
     let system = linked().await;
     system.fail(Point::Content, Fault::OmitLength);
-    let bare = NewFile {
-        omit: vec!["file_size".into()],
-        ..file("CHAT", 17 * MIB)
-    };
+    let bare = NewFile { omit: vec!["file_size".into()], ..file("CHAT", 17 * MIB) };
     let files = vec![file("MP4", 9 * MIB), file("CHAT", 1_000), bare];
     let recording = system.record(of_ada(files)).await;
     system.assert_bucket_holds(&[&recording]).await;
@@ -53,18 +37,10 @@ async fn body_without_length_is_stored_completely() {
 
 #[tokio::test]
 async fn text_file_records_declared_and_stored_size() {
-    for (size, declared) in [
-        (1_204, 900),
-        (1_204, 5_000),
-        (9 * MIB, 100),
-        (100, 9 * MIB),
-        (0, 10),
-    ] {
+    for (size, declared) in [(1_204, 900), (1_204, 5_000), (9 * MIB, 100), (100, 9 * MIB), (0, 10)]
+    {
         let system = linked().await;
-        let text = NewFile {
-            declared_size: Some(declared),
-            ..file("CHAT", size)
-        };
+        let text = NewFile { declared_size: Some(declared), ..file("CHAT", size) };
         let recording = system.record(of_ada(vec![text])).await;
         system.assert_bucket_holds(&[&recording]).await;
         let seen = system.view("alice", &recording).await;
@@ -74,13 +50,8 @@ async fn text_file_records_declared_and_stored_size() {
         );
         let manifest = system.manifest(&recording).await;
         let shown = &manifest["recording"]["files"][0];
-        assert_eq!(
-            (&shown["size"], &shown["declared_size"]),
-            (&json!(size), &json!(declared))
-        );
-        let (metadata, ..) = system
-            .head_object(&object_key(&recording, &recording.files[0]))
-            .await;
+        assert_eq!((&shown["size"], &shown["declared_size"]), (&json!(size), &json!(declared)));
+        let (metadata, ..) = system.head_object(&object_key(&recording, &recording.files[0])).await;
         assert_eq!(metadata["zoom-file-size"], declared.to_string());
     }
 }
@@ -88,21 +59,15 @@ async fn text_file_records_declared_and_stored_size() {
 #[tokio::test]
 async fn media_of_wrong_length_are_not_stored() {
     for kind in ["MP4", "M4A", "TIMELINE"] {
-        for (size, declared) in [
-            (1_000, 1_001),
-            (1_000, 999),
-            (9 * MIB, 9 * MIB + 1),
-            (9 * MIB, 8 * MIB),
-        ] {
+        for (size, declared) in
+            [(1_000, 1_001), (1_000, 999), (9 * MIB, 9 * MIB + 1), (9 * MIB, 8 * MIB)]
+        {
             for omit_length in [false, true] {
                 let system = linked().await;
                 if omit_length {
                     system.fail(Point::Content, Fault::OmitLength);
                 }
-                let media = NewFile {
-                    declared_size: Some(declared),
-                    ..file(kind, size)
-                };
+                let media = NewFile { declared_size: Some(declared), ..file(kind, size) };
                 let recording = system.record(of_ada(vec![media])).await;
                 let case = format!(
                     "{kind} of {size} declared as {declared}, without length: {omit_length}"

@@ -19,28 +19,16 @@ async fn stored_bytes_match_and_app_sees_them() {
     let total: u64 = recording.files.iter().map(|file| file.size).sum();
     assert_eq!(seen["id"], recording_id(&recording));
     assert_eq!(seen["meeting_id"], recording.meeting_id.to_string());
-    assert_eq!(
-        (&seen["status"], &seen["bytes_stored"]),
-        (&json!("stored"), &json!(total))
-    );
+    assert_eq!((&seen["status"], &seen["bytes_stored"]), (&json!("stored"), &json!(total)));
     let files = seen["files"].as_array().unwrap();
     assert_eq!(files.len(), 3);
     for file in &recording.files {
         let seen = files.iter().find(|seen| seen["id"] == file.id).unwrap();
-        assert_eq!(
-            (&seen["size"], &seen["bytes_stored"]),
-            (&json!(file.size), &json!(file.size))
-        );
-        assert_eq!(
-            (&seen["status"], &seen["crc64nvme"]),
-            (&json!("stored"), &json!(crc(file)))
-        );
+        assert_eq!((&seen["size"], &seen["bytes_stored"]), (&json!(file.size), &json!(file.size)));
+        assert_eq!((&seen["status"], &seen["crc64nvme"]), (&json!("stored"), &json!(crc(file))));
         assert_eq!(
             (&seen["bucket"], &seen["key"]),
-            (
-                &json!(system.config().bucket),
-                &json!(object_key(&recording, file))
-            )
+            (&json!(system.config().bucket), &json!(object_key(&recording, file)))
         );
         // The presigned URL alone suffices.
         let answer = reqwest::get(seen["url"].as_str().unwrap()).await.unwrap();
@@ -55,34 +43,23 @@ async fn objects_carry_metadata_safe_type_and_checksum() {
     let new = vec![
         file("MP4", 9 * MIB),
         file("TIMELINE", 93),
-        NewFile {
-            file_extension: Some("HTML".into()),
-            ..file("ODD", 50)
-        },
+        NewFile { file_extension: Some("HTML".into()), ..file("ODD", 50) },
     ];
     let recording = system.record(of_ada(new)).await;
     for (file, content_type) in
-        recording
-            .files
-            .iter()
-            .zip(["video/mp4", "application/json", "application/octet-stream"])
+        recording.files.iter().zip(["video/mp4", "application/json", "application/octet-stream"])
     {
         let (metadata, found_type, found_crc) =
             system.head_object(&object_key(&recording, file)).await;
         assert_eq!(found_type, content_type);
         assert_eq!(found_crc, crc(file), "{}", file.file_type);
-        let mut expected = counts([])
-            .into_keys()
-            .map(|key| (key, String::new()))
-            .collect::<BTreeMap<_, _>>();
+        let mut expected =
+            counts([]).into_keys().map(|key| (key, String::new())).collect::<BTreeMap<_, _>>();
         expected.insert("zoom-meeting-uuid".into(), recording.uuid.clone());
         expected.insert("zoom-file-id".into(), file.id.clone());
         expected.insert("zoom-file-size".into(), file.size.to_string());
-        expected.extend(
-            file.recording_type
-                .clone()
-                .map(|kind| ("zoom-recording-type".into(), kind)),
-        );
+        expected
+            .extend(file.recording_type.clone().map(|kind| ("zoom-recording-type".into(), kind)));
         assert_eq!(metadata, expected);
     }
 }
@@ -124,17 +101,8 @@ async fn manifest_lists_stored_files() {
 #[tokio::test]
 async fn meeting_uuid_with_slashes_is_one_folder() {
     let system = linked().await;
-    for uuid in [
-        "/ajXp112QmuoKj4854875==",
-        "a//b+/c+Kj4854875abc==",
-        "+//",
-        "..",
-        "%2F%2e%2e",
-    ] {
-        let new = NewRecording {
-            uuid: Some(uuid.into()),
-            ..of_ada(vec![file("MP4", 300)])
-        };
+    for uuid in ["/ajXp112QmuoKj4854875==", "a//b+/c+Kj4854875abc==", "+//", "..", "%2F%2e%2e"] {
+        let new = NewRecording { uuid: Some(uuid.into()), ..of_ada(vec![file("MP4", 300)]) };
         let recording = system.record(new).await;
         assert_eq!(folder(&recording).split('/').count(), 8);
         let found = system.objects(&folder(&recording)).await;
@@ -157,26 +125,15 @@ async fn hostile_topic_is_passed_through_unchanged() {
         "\u{202e}\"}'; DROP TABLE",
         "",
     ] {
-        let new = NewRecording {
-            topic: Some(topic.into()),
-            ..of_ada(vec![file("MP4", 300)])
-        };
+        let new = NewRecording { topic: Some(topic.into()), ..of_ada(vec![file("MP4", 300)]) };
         let recording = system.record(new).await;
         assert_eq!(system.view("alice", &recording).await["topic"], topic);
         let notified = notified(&system, "alice");
         let notified = notified
             .iter()
             .filter(|(.., data)| data["recording"]["id"] == recording_id(&recording));
-        assert_eq!(
-            notified
-                .filter(|(.., data)| data["recording"]["topic"] == topic)
-                .count(),
-            3
-        );
+        assert_eq!(notified.filter(|(.., data)| data["recording"]["topic"] == topic).count(), 3);
         let found = system.stored_files().await;
-        assert_eq!(
-            found[&object_key(&recording, &recording.files[0])],
-            bytes(&recording.files[0])
-        );
+        assert_eq!(found[&object_key(&recording, &recording.files[0])], bytes(&recording.files[0]));
     }
 }

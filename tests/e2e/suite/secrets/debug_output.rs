@@ -42,10 +42,7 @@ async fn debug_output_hides_secrets() {
     check(&claim);
     check(&LinkOutcome::Claim(claim.expose()));
     check(&Nonce::from_random([17; 16]));
-    check(&SignatureHeaders {
-        timestamp: "1767225601",
-        signature: SECRET,
-    });
+    check(&SignatureHeaders { timestamp: "1767225601", signature: SECRET });
     check(&PresignedUrl::from(&secret()));
     let mut request = reelay_runtime::http::Request::new(reelay_runtime::http::Body::Empty);
     let uri = format!("/zoom/callback?code={SECRET}&state={SECRET}");
@@ -63,19 +60,12 @@ async fn debug_output_hides_secrets() {
         meetings: vec![meeting.clone()],
         next_page_token: Some(SECRET.to_owned()),
     });
-    check(&MeetingRecordings {
-        object: meeting,
-        download_access_token: Some(secret()),
-    });
+    check(&MeetingRecordings { object: meeting, download_access_token: Some(secret()) });
     let endpoints = Endpoints::parse("https://zoom.us", "https://api.zoom.us").unwrap();
     let hosts = DownloadHosts::parse("zoom.us", &endpoints).unwrap();
     let url = format!("https://zoom.us/{SECRET}?token={SECRET}");
     check(&hosts.parse_url(&url).unwrap());
-    for rejected in [
-        "https://elsewhere.test/",
-        "https://zoom.us:8443/",
-        "nonsense ",
-    ] {
+    for rejected in ["https://elsewhere.test/", "https://zoom.us:8443/", "nonsense "] {
         let error = hosts.parse_url(&format!("{rejected}{SECRET}")).unwrap_err();
         check(&error);
         check(&error.to_string());

@@ -53,10 +53,7 @@ async fn no_secret_is_written_anywhere() {
         "an event's recording_play_passcode",
         "an event's host_email",
     ] {
-        assert!(
-            written.search.names().any(|found| found == name),
-            "{name} was never used"
-        );
+        assert!(written.search.names().any(|found| found == name), "{name} was never used");
     }
     for place in [
         "the object events/",
@@ -105,31 +102,22 @@ async fn planted_secrets_are_found_everywhere() {
 
     tracing::trace!(token = tokens.refresh_token, "planted");
     let in_base64 = STANDARD_NO_PAD.encode(format!("{{\"a\":\"{}\"}}", tokens.access_token));
-    run.system
-        .send_message(&config.queues.jobs_dlq, &in_base64)
-        .await;
+    run.system.send_message(&config.queues.jobs_dlq, &in_base64).await;
     // A message that is purged before the scan.
-    run.system
-        .send_message(&config.queues.jobs, &tokens.refresh_token)
-        .await;
+    run.system.send_message(&config.queues.jobs, &tokens.refresh_token).await;
     run.system.purge_queue(&config.queues.jobs).await;
     let put = stack.sdk().dynamodb().put_item();
     let put = put
         .table_name(&config.tables.sessions)
         .item("id", AttributeValue::S("planted".into()))
-        .item(
-            "hex",
-            AttributeValue::S(hex::encode(&config.secrets.app_secret)),
-        );
+        .item("hex", AttributeValue::S(hex::encode(&config.secrets.app_secret)));
     put.send().await.unwrap();
     let object = stack.sdk().s3().put_object();
     let object = object
         .bucket(&config.bucket)
         .key("planted")
         .metadata("secret", &config.secrets.zoom_client_secret)
-        .body(ByteStream::from(
-            config.secrets.zoom_webhook_secret.clone().into_bytes(),
-        ));
+        .body(ByteStream::from(config.secrets.zoom_webhook_secret.clone().into_bytes()));
     object.send().await.unwrap();
 
     let leaks = run.end().await.leaks();
@@ -157,15 +145,10 @@ async fn linking(run: &mut Run) {
     let mut browser = run.system.browser();
     let callback = run.callback(&mut browser, "alice", ADA).await;
     let mut other = run.system.browser();
-    assert_eq!(
-        run.visit(&mut other, &callback).await.error_page(),
-        "wrong_browser"
-    );
+    assert_eq!(run.visit(&mut other, &callback).await.error_page(), "wrong_browser");
     let token = run.system.app.connect_token("alice");
     run.search.add("a connect token", &token);
-    let start = run
-        .visit(&mut browser, &run.system.app.connect_url(&token))
-        .await;
+    let start = run.visit(&mut browser, &run.system.app.connect_url(&token)).await;
     let authorize = start.location.unwrap();
     run.search.add("a state", &parameter(&authorize, "state"));
     let denied = run.system.deny(&mut browser, &authorize).await;
@@ -198,11 +181,8 @@ async fn linking(run: &mut Run) {
     assert_eq!(run.confirm("mallory", &claim).await.status, 410);
     let token = run.system.app.api_token("alice");
     run.search.add("an API token", &token);
-    let altered = run
-        .system
-        .app
-        .call_with(Method::GET, "/v1/links", Some(&format!("{token}x")), None)
-        .await;
+    let altered =
+        run.system.app.call_with(Method::GET, "/v1/links", Some(&format!("{token}x")), None).await;
     assert_eq!(altered.code(), "token_invalid");
 
     run.link("alice", ADA).await;
@@ -212,10 +192,7 @@ async fn linking(run: &mut Run) {
 
 /// Events of every kind, forged ones too.
 async fn recording(run: &mut Run) {
-    let new = NewRecording {
-        participant_audio: 1,
-        ..NewRecording::of(ADA)
-    };
+    let new = NewRecording { participant_audio: 1, ..NewRecording::of(ADA) };
     let first = run.system.complete_recording(new).await;
     run.add_credentials();
     run.process().await;
@@ -225,15 +202,10 @@ async fn recording(run: &mut Run) {
 
     // An event above the message limit, stored in the bucket.
     let many = (0..700).map(|_| NewFile::new("CHAT", 10)).collect();
-    run.system
-        .complete_recording(NewRecording::of(ADA).with_files(many))
-        .await;
+    run.system.complete_recording(NewRecording::of(ADA).with_files(many)).await;
     run.add_credentials();
     run.record_objects().await;
-    assert!(
-        !run.system.objects("events/").await.is_empty(),
-        "the event is not in the bucket"
-    );
+    assert!(!run.system.objects("events/").await.is_empty(), "the event is not in the bucket");
     // 700 files would add nothing to the scan.
     let queue = run.system.queues().events.clone();
     run.system.purge_queue(&queue).await;
@@ -244,29 +216,18 @@ async fn recording(run: &mut Run) {
         let timestamp = (run.system.app.now().as_second() + seconds).to_string();
         let signature = reelay_zoom_sim::sign(secret, &timestamp, body.as_bytes());
         let headers = Some((timestamp.as_str(), signature.as_str()));
-        let sent = run.system.post_raw(
-            "/zoom/webhook",
-            body.as_bytes(),
-            "application/json",
-            headers,
-        );
+        let sent =
+            run.system.post_raw("/zoom/webhook", body.as_bytes(), "application/json", headers);
         assert_eq!(sent.await.status(), 401);
     }
     let validation = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
-    let answer = run
-        .system
-        .post_signed("/zoom/webhook", validation, &secret)
-        .await;
+    let answer = run.system.post_signed("/zoom/webhook", validation, &secret).await;
     let text = answer.text().await.unwrap();
-    run.written
-        .push(("the answer to a validation".to_owned(), text.into_bytes()));
+    run.written.push(("the answer to a validation".to_owned(), text.into_bytes()));
 
     // The app reads everything.
     let listed = run.call(Method::GET, "/v1/recordings", "alice", None).await;
-    let id = listed.json()["recordings"][0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = listed.json()["recordings"][0]["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/recordings/{id}");
     let shown = run.call(Method::GET, &path, "alice", None).await.json();
     // A presigned URL may appear in this response alone.
@@ -278,8 +239,7 @@ async fn recording(run: &mut Run) {
         rest = rest.replace(&signature, "");
         run.search.add("a presigned URL's signature", &signature);
     }
-    run.written
-        .push(("the answer to a recording".to_owned(), rest.into_bytes()));
+    run.written.push(("the answer to a recording".to_owned(), rest.into_bytes()));
 }
 
 /// Tokens that are rejected, expired and refreshed.
@@ -307,10 +267,7 @@ async fn failing(run: &mut Run) {
         .find(|event: &Value| event["event"] == "recording.completed")
         .unwrap();
     broken["payload"]["object"]["host_id"] = json!(null);
-    let id = zoom.send_raw(RawEvent {
-        body: broken.to_string(),
-        ..RawEvent::default()
-    });
+    let id = zoom.send_raw(RawEvent { body: broken.to_string(), ..RawEvent::default() });
     zoom.wait_for_attempts(id, 1).await;
 
     // Downloads that fail at Zoom, at the CDN, and by a redirect.
@@ -332,8 +289,7 @@ async fn failing(run: &mut Run) {
         run.process().await;
         zoom.clear_faults(Some(armed));
     }
-    run.search
-        .add("a redirect's signature", "the-signature-of-a-redirect");
+    run.search.add("a redirect's signature", "the-signature-of-a-redirect");
     let faults = run.system.faults();
     let fault = reelay_embedded_aws::Fault::error(403, "AccessDenied");
     for (service, operation) in [
@@ -356,11 +312,7 @@ async fn failing(run: &mut Run) {
         .await;
     run.add_credentials();
     run.process().await;
-    for dead in [
-        &queues.events_dlq,
-        &queues.downloads_dlq,
-        &queues.notifications_dlq,
-    ] {
+    for dead in [&queues.events_dlq, &queues.downloads_dlq, &queues.notifications_dlq] {
         assert!(run.system.queue_depth(dead).await > 0, "{dead} is empty");
     }
     let links = run.call(Method::GET, "/v1/links", "alice", None).await;
@@ -377,9 +329,7 @@ async fn ending(run: &mut Run) {
         let id = item["id"].as_s().unwrap();
         if id.starts_with("exchange#") {
             let job = json!({"v": 1, "job": "finish_connect", "exchange": id});
-            run.system
-                .send_message(&config.queues.jobs, &job.to_string())
-                .await;
+            run.system.send_message(&config.queues.jobs, &job.to_string()).await;
         }
     }
     run.process().await;
@@ -387,31 +337,17 @@ async fn ending(run: &mut Run) {
     let link = run.link("carol", CEM).await;
     // Zoom's revocation fails until the job reaches the dead-letter queue.
     let zoom = run.system.zoom().clone();
-    let armed = zoom
-        .arm(NewFault::always(
-            Point::Revoke,
-            Fault::Status { status: 500 },
-        ))
-        .unwrap();
+    let armed = zoom.arm(NewFault::always(Point::Revoke, Fault::Status { status: 500 })).unwrap();
     let path = format!("/v1/links/{link}");
-    assert_eq!(
-        run.call(Method::DELETE, &path, "carol", None).await.status,
-        204
-    );
+    assert_eq!(run.call(Method::DELETE, &path, "carol", None).await.status, 204);
     run.process().await;
     let jobs = run.system.queues().jobs_dlq.clone();
     assert!(run.system.queue_depth(&jobs).await > 0);
     zoom.clear_faults(Some(armed));
 
-    let link = run
-        .call(Method::GET, "/v1/links", "alice", None)
-        .await
-        .json();
+    let link = run.call(Method::GET, "/v1/links", "alice", None).await.json();
     let path = format!("/v1/links/{}", link["links"][0]["id"].as_str().unwrap());
-    assert_eq!(
-        run.call(Method::DELETE, &path, "alice", None).await.status,
-        204
-    );
+    assert_eq!(run.call(Method::DELETE, &path, "alice", None).await.status, 204);
     run.process().await;
     assert!(run.system.zoom().live_grant(ADA).is_none());
 

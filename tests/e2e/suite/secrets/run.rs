@@ -141,11 +141,7 @@ impl Run {
         for header in ["eyJ0eXAiOi", "eyJhbGciOi"] {
             search.add("a JWT", header);
         }
-        for part in [
-            "/rec/webhook_download/",
-            "/rec/download/",
-            "/ssrweb/replay/",
-        ] {
+        for part in ["/rec/webhook_download/", "/rec/download/", "/ssrweb/replay/"] {
             search.add("a download URL", part);
         }
         let mut run = Self {
@@ -190,11 +186,9 @@ impl Run {
             let (_, value) = cookie.split_once('=').unwrap();
             self.search.add("a browser's cookie", value);
         }
-        self.written
-            .push(("a page".to_owned(), visit.body.clone().into_bytes()));
+        self.written.push(("a page".to_owned(), visit.body.clone().into_bytes()));
         if let Some(error) = visit.error() {
-            self.written
-                .push(("a page's error".to_owned(), error.as_bytes().to_vec()));
+            self.written.push(("a page's error".to_owned(), error.as_bytes().to_vec()));
         }
         visit
     }
@@ -210,14 +204,10 @@ impl Run {
         self.search.add("a jti", more["jti"].as_str().unwrap());
         let token = self.system.app.connect_token_with(app_user, more);
         self.search.add("a connect token", &token);
-        let start = self
-            .visit(browser, &self.system.app.connect_url(&token))
-            .await;
+        let start = self.visit(browser, &self.system.app.connect_url(&token)).await;
         let authorize = start.location.unwrap();
         let state = parameter(&authorize, "state");
-        let nonce: [u8; 16] = URL_SAFE_NO_PAD.decode(&state).unwrap()[1..17]
-            .try_into()
-            .unwrap();
+        let nonce: [u8; 16] = URL_SAFE_NO_PAD.decode(&state).unwrap()[1..17].try_into().unwrap();
         let key = SecretString::from(self.system.secret_value("oauth-start", "STATE_KEY").await);
         let verifier = pkce::verifier(&key, &Nonce::from_random(nonce));
         assert_eq!(
@@ -255,21 +245,15 @@ impl Run {
         let token = self.system.app.api_token(user);
         self.search.add("an API token", &token);
         let body = body.map(|body| body.to_string());
-        let answer = self
-            .system
-            .app
-            .call_with(method, path, Some(&token), body)
-            .await;
+        let answer = self.system.app.call_with(method, path, Some(&token), body).await;
         let text = format!("{:?}\n{}", answer.headers, answer.body);
-        self.written
-            .push((format!("the answer to {path}"), text.into_bytes()));
+        self.written.push((format!("the answer to {path}"), text.into_bytes()));
         answer
     }
 
     pub(super) async fn confirm(&mut self, user: &str, claim: &str) -> ApiResponse {
         let body = json!({"claim": claim});
-        self.call(Method::POST, "/v1/links/confirm", user, Some(body))
-            .await
+        self.call(Method::POST, "/v1/links/confirm", user, Some(body)).await
     }
 
     pub(super) async fn link(&mut self, app_user: &str, zoom_user: &str) -> String {
@@ -310,11 +294,7 @@ impl Run {
         self.add_credentials();
         let (config, stack) = (self.system.config(), &self.system.stack);
         let mut written = std::mem::take(&mut self.written);
-        for table in [
-            &config.tables.links,
-            &config.tables.sessions,
-            &config.tables.recordings,
-        ] {
+        for table in [&config.tables.links, &config.tables.sessions, &config.tables.recordings] {
             for item in self.system.table_items(table).await {
                 written.push((format!("the table {table}"), item.into_bytes()));
             }
@@ -343,10 +323,7 @@ impl Run {
             }
         }
         written.push(("the log".to_owned(), self.log.bytes()));
-        Written {
-            search: self.search,
-            places: written,
-        }
+        Written { search: self.search, places: written }
     }
 }
 
@@ -372,9 +349,7 @@ impl Written {
     pub(super) fn leaks(&self) -> BTreeSet<String> {
         let found = |(place, text): &(String, Vec<u8>)| {
             let found = self.search.found_in(text).into_iter();
-            found
-                .map(|what| format!("{place}: {what}"))
-                .collect::<Vec<_>>()
+            found.map(|what| format!("{place}: {what}")).collect::<Vec<_>>()
         };
         self.places.iter().flat_map(found).collect()
     }

@@ -63,9 +63,7 @@ impl SecretSearch {
     }
 
     fn look(&self, rest: &[u8], found: &mut Vec<String>) {
-        let candidates = rest
-            .first_chunk()
-            .and_then(|start| self.by_start.get(start));
+        let candidates = rest.first_chunk().and_then(|start| self.by_start.get(start));
         for &index in candidates.into_iter().flatten() {
             if rest.starts_with(&self.forms[index]) {
                 let (what, form) = &self.names[index];
@@ -99,10 +97,7 @@ fn forms(bytes: &[u8]) -> Vec<(&'static str, String)> {
     let mut forms = vec![
         ("in hex", hex::encode(bytes)),
         ("in upper-case hex", hex::encode_upper(bytes)),
-        (
-            "as a list of numbers",
-            list(bytes.iter().map(u8::to_string).collect()),
-        ),
+        ("as a list of numbers", list(bytes.iter().map(u8::to_string).collect())),
     ];
     for offset in 0..3 {
         // Within a longer base64 text the secret begins at one of three offsets; characters shared with
@@ -171,9 +166,7 @@ fn secret_is_found_in_every_encoding() {
         hex::encode_upper(format!("{secret} and more")),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         lower_escapes(&utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()),
-        url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("a", secret)
-            .finish(),
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("a", secret).finish(),
     ];
     for text in written {
         let found = search.found_in(format!("before {text} after").as_bytes());

@@ -35,11 +35,7 @@ fn count_calls(system: &System) -> Arc<Mutex<BTreeMap<(Service, String), u64>>> 
     let seen: Arc<Mutex<BTreeMap<(Service, String), u64>>> = Arc::default();
     let noted = Arc::clone(&seen);
     system.faults().decide_with(move |service, operation| {
-        *noted
-            .lock()
-            .unwrap()
-            .entry((service, operation.to_owned()))
-            .or_default() += 1;
+        *noted.lock().unwrap().entry((service, operation.to_owned())).or_default() += 1;
         None
     });
     seen

@@ -27,16 +27,8 @@ async fn only_signed_non_events_get_400() {
     for path in ROUTES {
         for body in bodies {
             let shown = String::from_utf8_lossy(body);
-            assert_eq!(
-                system.post_event(path, body, &secret).await,
-                400,
-                "{path} {shown}"
-            );
-            assert_eq!(
-                system.post_event(path, body, "wrong").await,
-                401,
-                "{path} {shown}"
-            );
+            assert_eq!(system.post_event(path, body, &secret).await, 400, "{path} {shown}");
+            assert_eq!(system.post_event(path, body, "wrong").await, 401, "{path} {shown}");
         }
     }
     assert_eq!(queued(&system).await, 0);
@@ -55,9 +47,7 @@ async fn unknown_events_are_acknowledged_and_dropped() {
         let body = json!({"event": name, "payload": {"marker": "kept-nowhere"}}).to_string();
         for path in ROUTES {
             assert_eq!(
-                system
-                    .post_event(path, body.as_bytes(), &system.webhook_secret())
-                    .await,
+                system.post_event(path, body.as_bytes(), &system.webhook_secret()).await,
                 200,
                 "{name}"
             );
@@ -65,12 +55,7 @@ async fn unknown_events_are_acknowledged_and_dropped() {
     }
     assert_eq!(queued(&system).await, 0);
     assert!(system.objects("").await.is_empty());
-    assert!(
-        system
-            .table_items(&system.tables().recordings)
-            .await
-            .is_empty()
-    );
+    assert!(system.table_items(&system.tables().recordings).await.is_empty());
 }
 
 #[tokio::test]
@@ -98,11 +83,7 @@ async fn malformed_signed_events_are_never_answered_5xx() {
         bend("/payload/object/duration", json!(-1)),
         bend("/payload/object/start_time", json!("yesterday")),
     ];
-    for pointer in [
-        "/payload/account_id",
-        "/payload/object/host_id",
-        "/payload/object/uuid",
-    ] {
+    for pointer in ["/payload/account_id", "/payload/object/host_id", "/payload/object/uuid"] {
         for value in [
             json!(null),
             json!(7),
@@ -116,11 +97,7 @@ async fn malformed_signed_events_are_never_answered_5xx() {
     }
     for event in &events {
         let status = system
-            .post_event(
-                ROUTES[0],
-                event.to_string().as_bytes(),
-                &system.webhook_secret(),
-            )
+            .post_event(ROUTES[0], event.to_string().as_bytes(), &system.webhook_secret())
             .await;
         assert_eq!(status, 200, "{event}");
     }
@@ -131,14 +108,10 @@ async fn malformed_signed_events_are_never_answered_5xx() {
 #[tokio::test]
 async fn url_validation_matches_zooms_documented_vector() {
     let system = System::start().await;
-    system
-        .rotate_secret("ZoomSecretName", &zoom_secret("test-secret-token-000"))
-        .await;
+    system.rotate_secret("ZoomSecretName", &zoom_secret("test-secret-token-000")).await;
     let body = br#"{"payload":{"plainToken":"synthPlainToken0000001"},"event_ts":1767225600123,"event":"endpoint.url_validation"}"#;
     for path in ROUTES {
-        let answer = system
-            .post_signed(path, body, "test-secret-token-000")
-            .await;
+        let answer = system.post_signed(path, body, "test-secret-token-000").await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "application/json");
         assert_eq!(

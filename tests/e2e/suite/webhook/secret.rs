@@ -13,18 +13,12 @@ async fn both_webhook_secrets_verify_during_rotation() {
     let (old, new) = (system.webhook_secret(), "the new secret");
     // The instance has cached the old secret.
     assert_eq!(system.post_event(ROUTES[0], &event(), &old).await, 200);
-    system
-        .rotate_secret("ZoomSecretName", &zoom_secret(new))
-        .await;
+    system.rotate_secret("ZoomSecretName", &zoom_secret(new)).await;
     let body = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
     for secret in [new, &old, new] {
         assert_eq!(system.post_event(ROUTES[0], &event(), secret).await, 200);
-        let answer = system
-            .post_signed(ROUTES[0], body, secret)
-            .await
-            .json::<Value>()
-            .await
-            .unwrap();
+        let answer =
+            system.post_signed(ROUTES[0], body, secret).await.json::<Value>().await.unwrap();
         assert_eq!(
             answer["encryptedToken"],
             reelay_zoom_sim::hmac_hex(secret, &[b"plain"]),
@@ -32,29 +26,18 @@ async fn both_webhook_secrets_verify_during_rotation() {
         );
     }
     // After a second rotation the oldest secret is invalid.
-    system
-        .rotate_secret("ZoomSecretName", &zoom_secret("the newest"))
-        .await;
+    system.rotate_secret("ZoomSecretName", &zoom_secret("the newest")).await;
     system.advance(SignedDuration::from_mins(6));
     assert_eq!(system.post_event(ROUTES[0], &event(), &old).await, 401);
     for secret in [new, "the newest"] {
-        assert_eq!(
-            system.post_event(ROUTES[0], &event(), secret).await,
-            200,
-            "{secret}"
-        );
+        assert_eq!(system.post_event(ROUTES[0], &event(), secret).await, 200, "{secret}");
     }
 }
 
 #[tokio::test]
 async fn forgeries_reread_secret_once_per_minute() {
     let system = System::start().await;
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &event(), &system.webhook_secret())
-            .await,
-        200
-    );
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     let calls = count_calls(&system);
     let reads = || {
         calls
@@ -83,11 +66,7 @@ async fn unconfigured_secret_gets_503() {
     }
     for path in ROUTES {
         for secret in ["", "SIMwebhookSecret000000"] {
-            assert_eq!(
-                system.post_event(path, &event(), secret).await,
-                503,
-                "{path} {secret:?}"
-            );
+            assert_eq!(system.post_event(path, &event(), secret).await, 503, "{path} {secret:?}");
         }
     }
     assert_eq!(queued(&system).await, 0);
@@ -99,27 +78,12 @@ async fn unreadable_secret_gets_503_unless_cached() {
     let faults = system.faults();
     let rejected = || Fault::error(400, "AccessDeniedException");
     faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &event(), &system.webhook_secret())
-            .await,
-        503
-    );
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 503);
     faults.clear_all();
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &event(), &system.webhook_secret())
-            .await,
-        200
-    );
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     faults.fail_until_cleared(Service::SecretsManager, "GetSecretValue", rejected());
     system.advance(SignedDuration::from_hours(1));
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &event(), &system.webhook_secret())
-            .await,
-        200
-    );
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     // The signature may belong to a secret that cannot be read: 401 would lose the event.
     assert_eq!(system.post_event(ROUTES[0], &event(), "rotated").await, 503);
 }

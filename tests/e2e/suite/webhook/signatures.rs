@@ -14,9 +14,7 @@ async fn signed_event_is_queued_on_both_routes() {
     body["payload"]["object"]["topic"] = json!(topic);
     let body = body.to_string().into_bytes();
     for path in ROUTES {
-        let status = system
-            .post_event(path, &body, &system.webhook_secret())
-            .await;
+        let status = system.post_event(path, &body, &system.webhook_secret()).await;
         assert_eq!(status, 200, "{path}");
     }
     let messages = system.peek_messages(&system.queues().events).await;
@@ -46,9 +44,7 @@ async fn bad_signature_is_rejected_and_not_queued() {
                 ("empty secret", sign("", 0)),
                 ("stale timestamp", sign(&secret, -310)),
             ] {
-                let headers = headers
-                    .as_ref()
-                    .map(|(time, signature)| (&**time, &**signature));
+                let headers = headers.as_ref().map(|(time, signature)| (&**time, &**signature));
                 let response = system.post_raw(path, &body, content_type, headers).await;
                 assert_eq!(response.status(), 401, "{path}: {case}, {content_type}");
                 assert_eq!(response.text().await.unwrap(), "", "{path}: {case}");

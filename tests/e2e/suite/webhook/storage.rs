@@ -21,47 +21,18 @@ async fn sqs_failure_gets_503_and_retry_is_stored() {
         system.link("alice", ADA).await;
         let faults = system.faults();
         faults.fail_until_cleared(Service::Sqs, "SendMessage", fault.clone());
-        let created = system
-            .zoom()
-            .create_recording(NewRecording::of(ADA))
-            .unwrap();
-        let delivery = system
-            .zoom()
-            .wait_for_attempts(created.deliveries[0], 1)
-            .await
-            .unwrap();
-        assert_eq!(
-            delivery.attempts[0].status,
-            Some(503),
-            "{fault:?}: {:?}",
-            delivery.attempts
-        );
-        assert!(
-            delivery.attempts[0].latency_ms < 3_000,
-            "{:?}",
-            delivery.attempts
-        );
+        let created = system.zoom().create_recording(NewRecording::of(ADA)).unwrap();
+        let delivery = system.zoom().wait_for_attempts(created.deliveries[0], 1).await.unwrap();
+        assert_eq!(delivery.attempts[0].status, Some(503), "{fault:?}: {:?}", delivery.attempts);
+        assert!(delivery.attempts[0].latency_ms < 3_000, "{:?}", delivery.attempts);
         assert_eq!(queued(&system).await, 0);
 
         faults.clear_all();
         system.advance(SignedDuration::from_mins(5));
-        let delivery = system
-            .zoom()
-            .wait_for_attempts(created.deliveries[0], 2)
-            .await
-            .unwrap();
-        assert_eq!(
-            delivery.state,
-            DeliveryState::Delivered,
-            "{:?}",
-            delivery.attempts
-        );
+        let delivery = system.zoom().wait_for_attempts(created.deliveries[0], 2).await.unwrap();
+        assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.attempts);
         system.process_queues().await;
-        assert_eq!(
-            system.stored_files().await.len(),
-            created.recording.files.len(),
-            "{fault:?}"
-        );
+        assert_eq!(system.stored_files().await.len(), created.recording.files.len(), "{fault:?}");
     }
 }
 
@@ -71,20 +42,10 @@ async fn large_event_gets_503_when_s3_fails() {
     let faults = system.faults();
     faults.fail_until_cleared(Service::S3, "PutObject", Fault::error(403, "AccessDenied"));
     let body = large(&system, ADA);
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &body, &system.webhook_secret())
-            .await,
-        503
-    );
+    assert_eq!(system.post_event(ROUTES[0], &body, &system.webhook_secret()).await, 503);
     assert_eq!(queued(&system).await, 0);
     faults.clear_all();
-    assert_eq!(
-        system
-            .post_event(ROUTES[0], &body, &system.webhook_secret())
-            .await,
-        200
-    );
+    assert_eq!(system.post_event(ROUTES[0], &body, &system.webhook_secret()).await, 200);
 }
 
 #[tokio::test]
@@ -92,10 +53,7 @@ async fn webhook_touches_no_table() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     let calls = count_calls(&system);
-    let created = system
-        .zoom()
-        .create_recording(NewRecording::of(ADA))
-        .unwrap();
+    let created = system.zoom().create_recording(NewRecording::of(ADA)).unwrap();
     system.await_deliveries(&created).await;
     let secret = system.webhook_secret();
     for body in [
@@ -114,11 +72,7 @@ async fn webhook_touches_no_table() {
         .filter(|(service, _)| matches!(service, Service::DynamoDb | Service::Kms))
         .collect();
     assert!(touched.is_empty(), "{touched:?}");
-    assert_eq!(
-        calls[&(Service::Sqs, "SendMessage".to_owned())],
-        3,
-        "one call an event: {calls:?}"
-    );
+    assert_eq!(calls[&(Service::Sqs, "SendMessage".to_owned())], 3, "one call an event: {calls:?}");
 }
 
 #[tokio::test]
@@ -126,27 +80,13 @@ async fn large_event_passes_through_bucket_temporarily() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     // The simulator's own event, enlarged beyond the message limit.
-    system
-        .zoom()
-        .change_settings(|config| config.webhooks_enabled = false);
-    let created = system
-        .zoom()
-        .create_recording(NewRecording::of(ADA))
-        .unwrap();
-    let dropped = system
-        .zoom()
-        .wait_for_attempts(created.deliveries[0], 1)
-        .await
-        .unwrap();
-    system
-        .zoom()
-        .change_settings(|config| config.webhooks_enabled = true);
+    system.zoom().change_settings(|config| config.webhooks_enabled = false);
+    let created = system.zoom().create_recording(NewRecording::of(ADA)).unwrap();
+    let dropped = system.zoom().wait_for_attempts(created.deliveries[0], 1).await.unwrap();
+    system.zoom().change_settings(|config| config.webhooks_enabled = true);
     let mut event: Value = serde_json::from_str(&dropped.body).unwrap();
     event["payload"]["object"]["unknown_field"] = json!("x".repeat(250 * 1024));
-    let id = system.zoom().send_raw(RawEvent {
-        body: event.to_string(),
-        ..RawEvent::default()
-    });
+    let id = system.zoom().send_raw(RawEvent { body: event.to_string(), ..RawEvent::default() });
     assert_eq!(
         system.zoom().wait_for_attempts(id, 1).await.unwrap().state,
         DeliveryState::Delivered
@@ -157,18 +97,12 @@ async fn large_event_passes_through_bucket_temporarily() {
     assert!(body.len() > 200 * 1024, "{} bytes", body.len());
     let text = String::from_utf8(body.clone()).unwrap();
     system.assert_no_credentials(&[text]);
-    let message = system
-        .peek_messages(&system.queues().events)
-        .await
-        .remove(0);
+    let message = system.peek_messages(&system.queues().events).await.remove(0);
     assert!(message.len() < 1_000, "{message}");
     // The second delivery finds no object and is done.
     system.send_message(&system.queues().events, &message).await;
     system.process_queues().await;
-    assert_eq!(
-        system.stored_files().await.len(),
-        created.recording.files.len()
-    );
+    assert_eq!(system.stored_files().await.len(), created.recording.files.len());
     assert!(system.objects("events/").await.is_empty());
     assert_eq!(system.dead_letters().await, [""; 0]);
 }
@@ -184,11 +118,7 @@ async fn event_below_limit_stays_in_message() {
         event["payload"]["object"]["topic"] = json!("x".repeat(length - rest));
         assert_eq!(
             system
-                .post_event(
-                    ROUTES[0],
-                    event.to_string().as_bytes(),
-                    &system.webhook_secret()
-                )
+                .post_event(ROUTES[0], event.to_string().as_bytes(), &system.webhook_secret())
                 .await,
             200
         );
@@ -200,13 +130,8 @@ async fn event_below_limit_stays_in_message() {
 
 /// A signed event above the message limit.
 fn large(system: &System, host: &str) -> Vec<u8> {
-    let account = system
-        .zoom()
-        .users()
-        .into_iter()
-        .find(|user| user.id == host)
-        .unwrap()
-        .account_id;
+    let account =
+        system.zoom().users().into_iter().find(|user| user.id == host).unwrap().account_id;
     let mut event: Value =
         serde_json::from_slice(&completed_event(&account, host, "large==", &[])).unwrap();
     event["payload"]["object"]["unknown_field"] = json!("x".repeat(250 * 1024));

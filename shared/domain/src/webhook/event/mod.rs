@@ -84,12 +84,8 @@ impl Deauthorized {
         let user = text("/payload/user_id").ok_or(EventError::Field("payload.user_id"))?;
         Ok(Self {
             zoom_user: ZoomUser {
-                account_id: account
-                    .parse()
-                    .map_err(|_| EventError::Field("payload.account_id"))?,
-                user_id: user
-                    .parse()
-                    .map_err(|_| EventError::Field("payload.user_id"))?,
+                account_id: account.parse().map_err(|_| EventError::Field("payload.account_id"))?,
+                user_id: user.parse().map_err(|_| EventError::Field("payload.user_id"))?,
             },
             client_id: text("/payload/client_id").map(str::to_owned),
         })
@@ -107,10 +103,7 @@ pub struct InvalidEnvelope;
 /// [`InvalidEnvelope`] if the body is not a JSON object with a string `event`.
 pub fn parse_envelope(body: &[u8]) -> Result<(String, Value), InvalidEnvelope> {
     let event: Value = serde_json::from_slice(body).map_err(|_| InvalidEnvelope)?;
-    let name = event
-        .as_object()
-        .and_then(|fields| fields.get("event"))
-        .and_then(Value::as_str);
+    let name = event.as_object().and_then(|fields| fields.get("event")).and_then(Value::as_str);
     let name = name.ok_or(InvalidEnvelope)?.to_owned();
     Ok((name, event))
 }
@@ -191,9 +184,7 @@ struct File {
 impl File {
     /// Returns whether Zoom's id is valid; otherwise an id is derived.
     fn has_valid_id(&self) -> bool {
-        self.id
-            .as_deref()
-            .is_some_and(|id| id.parse::<FileId>().is_ok())
+        self.id.as_deref().is_some_and(|id| id.parse::<FileId>().is_ok())
     }
 }
 
@@ -204,11 +195,8 @@ impl FilesCompleted {
     /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let body = Body::deserialize(event).map_err(|_| EventError::Field("payload"))?;
-        let account_id: AccountId = body
-            .payload
-            .account_id
-            .parse()
-            .map_err(|_| EventError::Field("payload.account_id"))?;
+        let account_id: AccountId =
+            body.payload.account_id.parse().map_err(|_| EventError::Field("payload.account_id"))?;
         let event_ts = body.event_ts.as_ref().and_then(integer).unwrap_or(0);
         Self::parse_meeting(account_id, &body.payload.object, event_ts)
     }
@@ -221,14 +209,10 @@ impl FilesCompleted {
     ) -> Result<Self, EventError> {
         let meeting =
             Meeting::deserialize(object).map_err(|_| EventError::Field("payload.object"))?;
-        let user_id: UserId = meeting
-            .host_id
-            .parse()
-            .map_err(|_| EventError::Field("payload.object.host_id"))?;
-        let uuid: MeetingUuid = meeting
-            .uuid
-            .parse()
-            .map_err(|_| EventError::Field("payload.object.uuid"))?;
+        let user_id: UserId =
+            meeting.host_id.parse().map_err(|_| EventError::Field("payload.object.host_id"))?;
+        let uuid: MeetingUuid =
+            meeting.uuid.parse().map_err(|_| EventError::Field("payload.object.uuid"))?;
 
         let meeting_files = meeting.recording_files.unwrap_or_default();
         let participant_files = meeting.participant_audio_files.unwrap_or_default();
@@ -237,9 +221,7 @@ impl FilesCompleted {
         let mut seen = std::collections::HashSet::new();
         let listed = meeting_files.iter().map(|file| (file, None));
         let listed = listed.chain(
-            participant_files
-                .iter()
-                .map(|file| (file, Some("audio_only_each_participant"))),
+            participant_files.iter().map(|file| (file, Some("audio_only_each_participant"))),
         );
         let mut first_start: Option<Timestamp> = None;
         for (value, default_type) in listed {
@@ -278,17 +260,10 @@ impl FilesCompleted {
             .as_deref()
             .and_then(timestamp)
             .or(first_start)
-            .or_else(|| {
-                Timestamp::from_millisecond(event_ts)
-                    .ok()
-                    .filter(|_| event_ts > 0)
-            })
+            .or_else(|| Timestamp::from_millisecond(event_ts).ok().filter(|_| event_ts > 0))
             .ok_or(EventError::Field("payload.object.start_time"))?;
         Ok(Self {
-            host: ZoomUser {
-                account_id,
-                user_id,
-            },
+            host: ZoomUser { account_id, user_id },
             recording: RecordingMetadata {
                 meeting_id: meeting.id.as_ref().and_then(text),
                 meeting_uuid: uuid,
@@ -319,59 +294,38 @@ pub struct ListedFile {
 pub fn find_listed_file(meeting: &Value, uuid: &MeetingUuid, id: &FileId) -> Option<ListedFile> {
     let lists = [
         ("recording_files", None),
-        (
-            "participant_audio_files",
-            Some("audio_only_each_participant"),
-        ),
+        ("participant_audio_files", Some("audio_only_each_participant")),
     ];
     lists.iter().find_map(|(list, default_type)| {
         meeting.get(list)?.as_array()?.iter().find_map(|value| {
             let file = File::deserialize(value).ok()?;
             let metadata = file_facts(uuid, &file, *default_type);
             let url = value.get("download_url")?.as_str()?;
-            (metadata.id == *id).then(|| ListedFile {
-                url: SecretString::from(url),
-                size: metadata.size,
-            })
+            (metadata.id == *id)
+                .then(|| ListedFile { url: SecretString::from(url), size: metadata.size })
         })
     })
 }
 
 fn file_facts(uuid: &MeetingUuid, file: &File, default_type: Option<&str>) -> FileMetadata {
-    let file_type = file
-        .file_type
-        .as_deref()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let file_type = file.file_type.as_deref().unwrap_or_default().to_ascii_uppercase();
     let recording_start = file.recording_start.as_deref().unwrap_or_default();
-    let recording_type = file
-        .recording_type
-        .as_deref()
-        .or(default_type)
-        .map(str::to_owned);
-    let id = file
-        .id
-        .as_deref()
-        .and_then(|id| id.parse().ok())
-        .unwrap_or_else(|| {
-            let recording_type = file.recording_type.as_deref().unwrap_or_default();
-            FileId::derive(
-                uuid,
-                recording_start,
-                file.file_type.as_deref().unwrap_or_default(),
-                recording_type,
-            )
-        });
+    let recording_type = file.recording_type.as_deref().or(default_type).map(str::to_owned);
+    let id = file.id.as_deref().and_then(|id| id.parse().ok()).unwrap_or_else(|| {
+        let recording_type = file.recording_type.as_deref().unwrap_or_default();
+        FileId::derive(
+            uuid,
+            recording_start,
+            file.file_type.as_deref().unwrap_or_default(),
+            recording_type,
+        )
+    });
     FileMetadata {
         id,
         extension: extension(file.file_extension.as_deref(), &file_type),
         file_type,
         recording_type,
-        size: file
-            .file_size
-            .as_ref()
-            .and_then(integer)
-            .and_then(|n| u64::try_from(n).ok()),
+        size: file.file_size.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok()),
     }
 }
 
@@ -401,9 +355,9 @@ fn timestamp(text: &str) -> Option<Timestamp> {
 /// Converts a JSON number or a numeric string.
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number
-            .as_i64()
-            .or_else(|| number.as_f64().filter(|n| n.abs() < 9e15).map(|n| n as i64)),
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().filter(|n| n.abs() < 9e15).map(|n| n as i64))
+        }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }

@@ -9,10 +9,7 @@ pub(crate) fn fixtures() -> Vec<(String, Vec<u8>)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter_map(|path| {
-            Some((
-                path.file_stem()?.to_str()?.to_owned(),
-                std::fs::read(&path).unwrap(),
-            ))
+            Some((path.file_stem()?.to_str()?.to_owned(), std::fs::read(&path).unwrap()))
         })
         .filter(|(_, body)| parse_envelope(body).is_ok())
         .collect();
@@ -32,10 +29,7 @@ fn completed() -> Value {
 fn subscribed_events_are_processed() {
     for name in SUBSCRIBED_EVENTS {
         let kind = EventKind::from_name(name);
-        let is_processed = matches!(
-            kind,
-            EventKind::FilesCompleted | EventKind::RecordingsChanged
-        );
+        let is_processed = matches!(kind, EventKind::FilesCompleted | EventKind::RecordingsChanged);
         assert!(is_processed, "{name} is {kind:?}");
     }
 }
@@ -43,10 +37,7 @@ fn subscribed_events_are_processed() {
 #[test]
 fn recording_completed_is_parsed() {
     let event = FilesCompleted::parse(&completed()).unwrap();
-    assert_eq!(
-        event.host.key(),
-        "AcctAAAAAAAAAAAAAAAAAA#UserBBBBBBBBBBBBBBBBBB"
-    );
+    assert_eq!(event.host.key(), "AcctAAAAAAAAAAAAAAAAAA#UserBBBBBBBBBBBBBBBBBB");
     assert_eq!(event.event_ts, 1_767_260_000_123);
     assert_eq!(event.recording.meeting_id.as_deref(), Some("81234567890"));
     assert_eq!(event.recording.duration_minutes, Some(31));
@@ -54,23 +45,13 @@ fn recording_completed_is_parsed() {
         .files
         .iter()
         .map(|(f, _)| {
-            (
-                f.file_type.as_str(),
-                f.extension.as_str(),
-                f.size,
-                f.recording_type.as_deref(),
-            )
+            (f.file_type.as_str(), f.extension.as_str(), f.size, f.recording_type.as_deref())
         })
         .collect();
     assert_eq!(
         files,
         [
-            (
-                "MP4",
-                "mp4",
-                Some(2_175_742),
-                Some("shared_screen_with_speaker_view")
-            ),
+            ("MP4", "mp4", Some(2_175_742), Some("shared_screen_with_speaker_view")),
             ("M4A", "m4a", Some(434_147), Some("audio_only")),
             ("TIMELINE", "json", Some(93), Some("timeline")),
             ("M4A", "m4a", Some(23), Some("audio_only_each_participant")),
@@ -87,10 +68,7 @@ fn transcript_completed_has_the_same_shape() {
     assert_eq!(event.files[0].0.extension, "vtt");
     assert_eq!(
         event.recording.meeting_uuid,
-        FilesCompleted::parse(&completed())
-            .unwrap()
-            .recording
-            .meeting_uuid
+        FilesCompleted::parse(&completed()).unwrap().recording.meeting_uuid
     );
 }
 
@@ -110,10 +88,7 @@ fn processing_and_duplicate_files_are_skipped() {
     let mut event = completed();
     event["payload"]["object"]["recording_files"][0]["status"] = json!("processing");
     let again = event["payload"]["object"]["recording_files"][1].clone();
-    event["payload"]["object"]["recording_files"]
-        .as_array_mut()
-        .unwrap()
-        .push(again);
+    event["payload"]["object"]["recording_files"].as_array_mut().unwrap().push(again);
     assert_eq!(FilesCompleted::parse(&event).unwrap().files.len(), 3);
 }
 
@@ -125,11 +100,7 @@ fn equal_files_without_id_get_distinct_ids() {
     event["payload"]["object"]["participant_audio_files"] = json!([file, file, file]);
     let event_files = FilesCompleted::parse(&event).unwrap();
     assert_eq!(event_files.files.len(), 3);
-    assert_eq!(
-        event_files,
-        FilesCompleted::parse(&event).unwrap(),
-        "the ids are deterministic"
-    );
+    assert_eq!(event_files, FilesCompleted::parse(&event).unwrap(), "the ids are deterministic");
 }
 
 #[test]
@@ -160,10 +131,7 @@ fn error_names_the_malformed_field() {
             assert!(result.is_ok());
             *event.pointer_mut(pointer).unwrap() = json!("with space");
         }
-        assert_eq!(
-            FilesCompleted::parse(&event).unwrap_err(),
-            EventError::Field(field)
-        );
+        assert_eq!(FilesCompleted::parse(&event).unwrap_err(), EventError::Field(field));
     }
 }
 
@@ -201,10 +169,7 @@ fn listed_file_is_found_by_id() {
     let id = "11111111-1111-4111-8111-111111111111".parse().unwrap();
     let file = find_listed_file(&list["meetings"][0], &uuid, &id).unwrap();
     let url = file.url;
-    assert!(
-        url.expose_secret()
-            .ends_with("/rec/download/SYNTHETIC.AAAA")
-    );
+    assert!(url.expose_secret().ends_with("/rec/download/SYNTHETIC.AAAA"));
     assert!(find_listed_file(&list["meetings"][0], &uuid, &"other".parse().unwrap()).is_none());
 }
 
@@ -229,16 +194,9 @@ fn invalid_extension_is_replaced() {
 
 #[test]
 fn invalid_envelopes_are_rejected() {
-    for bad in [
-        &b""[..],
-        b"[]",
-        b"{}",
-        b"null",
-        b"\"event\"",
-        br#"{"event":1}"#,
-        br#"{"event":"#,
-        b"\xff",
-    ] {
+    for bad in
+        [&b""[..], b"[]", b"{}", b"null", b"\"event\"", br#"{"event":1}"#, br#"{"event":"#, b"\xff"]
+    {
         assert_eq!(parse_envelope(bad).unwrap_err(), InvalidEnvelope);
     }
     assert_eq!(parse_envelope(br#"{"event":"x.y"}"#).unwrap().0, "x.y");
