@@ -1,1 +1,1 @@
-"""The deployed system, driven from outside."""
+"""End-to-end test of the deployed stack."""

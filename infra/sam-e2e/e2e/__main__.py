@@ -1,4 +1,4 @@
-"""Deploys what `sam build` has built to an emulator, drives it from outside, removes it. Exit code 0: all held."""
+"""Deploys the output of `sam build` to an emulator, tests it end to end and deletes it. Exit code 0: all passed."""
 
 import json
 import os
@@ -34,16 +34,16 @@ class Run:
         (WORK / "tmp").mkdir(parents=True)
         self.journal = WORK / "journal.jsonl"
         self.journal.touch()
-        self.begun = time.monotonic()
+        self.started_at = time.monotonic()
         self._processes = []
 
     @contextmanager
     def step(self, title):
-        begun = time.monotonic()
+        started_at = time.monotonic()
         yield
-        print(f"{time.monotonic() - begun:7.1f} s  {title}", flush=True)
+        print(f"{time.monotonic() - started_at:7.1f} s  {title}", flush=True)
 
-    # --- the machine -----------------------------------------------------------------------------------
+    # --- processes -----------------------------------------------------------------------------------
 
     def start_emulator(self):
         with socket.socket() as free:
@@ -51,17 +51,17 @@ class Run:
             port = free.getsockname()[1]
         endpoint = f"http://127.0.0.1:{port}"
         environment = _without_aws() | {
-            # Policies are enforced, and each function has its own role's credentials.
+            # Enforce IAM policies; each function gets the credentials of its role.
             "AUTH": "true",
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
-            # Where functions find AWS. Without it they would call the real one.
+            # Endpoint of the functions; without it they would call AWS.
             "AWS_ENDPOINT_URL": endpoint,
-            # The API gets the name that it has at AWS, so that the stack's outputs hold here, too.
+            # Gives the API its AWS host name, so that the stack outputs are valid.
             "MINISTACK_HOST": f"{REGION}.amazonaws.com",
             "MINISTACK_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            # These would listen on all interfaces.
+            # These services would listen on all interfaces.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "TMPDIR": str(WORK / "tmp"),
@@ -69,15 +69,15 @@ class Run:
         command = [TOOLS / "ministack/bin/python", ROOT / "infra/sam-e2e/emulator.py", self.journal]
         log = open(WORK / "emulator.log", "w", encoding="utf-8")
         self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        until("the emulator", lambda: _answers(f"{endpoint}/_ministack/health"))
+        until("the emulator", lambda: _is_healthy(f"{endpoint}/_ministack/health"))
         self.cloud = Cloud(endpoint)
 
     def start_zoom(self):
         zoom = Zoom(ZOOM, WORK / "zoom.log")
         self._processes.append(zoom.process)
-        self.zoom = zoom.settle_at(until("the simulator", zoom.address))
+        self.zoom = zoom.use_url(until("the simulator", zoom.address))
 
-    def _as_operator(self):
+    def _operator_environment(self):
         return _without_aws() | {
             "AWS_ENDPOINT_URL": self.cloud.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -89,13 +89,13 @@ class Run:
     def sam(self, *arguments):
         with open(WORK / f"sam-{arguments[0]}.log", "w", encoding="utf-8") as log:
             command = [TOOLS / "sam/bin/sam", *arguments, "--region", REGION]
-            subprocess.run(command, cwd=ROOT, env=self._as_operator(), stdout=log, stderr=log, check=True)
+            subprocess.run(command, cwd=ROOT, env=self._operator_environment(), stdout=log, stderr=log, check=True)
 
     def reelay(self, *arguments):
-        """The operator's tool; gives what it prints."""
+        """Runs the operator's tool and returns its JSON output lines."""
         command = [REELAY, "--stack", STACK, "--api-url", self.door.url, "--json", *arguments]
         with open(WORK / "reelay.log", "a", encoding="utf-8") as log:
-            done = subprocess.run(command, env=self._as_operator(), stdout=subprocess.PIPE, stderr=log, text=True)
+            done = subprocess.run(command, env=self._operator_environment(), stdout=subprocess.PIPE, stderr=log, text=True)
             log.write(done.stdout)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert done.returncode == 0, f"reelay {arguments[0]}: {done.returncode}, {lines}"
@@ -125,72 +125,72 @@ class Run:
         self.resources = self.cloud.resources()
         self.template = self.cloud.template()
 
-    def complete(self):
-        """What the README asks of an operator after `sam deploy`."""
+    def configure(self):
+        """Performs the manual steps that the README lists after `sam deploy`."""
         outputs = self.cloud.outputs()
         host = outputs["RedirectUrl"].split("/")[2]
         self.door = FrontDoor(self.cloud.endpoint, host)
-        self.cloud.fill(outputs["ZoomSecretName"], CLIENT | {"webhook_secret": WEBHOOK_SECRET})
+        self.cloud.set_secret(outputs["ZoomSecretName"], CLIENT | {"webhook_secret": WEBHOOK_SECRET})
         self.inbox.secret = self.cloud.secret(outputs["NotificationSecretName"])
         self.app = App(self.door.url, self.cloud.secret(outputs["AppSecretName"]))
         self.zoom.settings(
             redirect_uris=[outputs["RedirectUrl"]],
             webhook_url=self.door.reach(outputs["WebhookUrl"]),
             deauthorize_url=self.door.reach(outputs["DeauthorizeUrl"]),
-            # Each use finds a token that is about to end, so that each is refreshed.
+            # Short enough that every use refreshes the token.
             access_token_seconds=30,
         )
 
     @contextmanager
-    def changed(self, function, timeout=None, **variables):
-        """For a while a function has another timeout, in seconds, and other variables."""
+    def reconfigured(self, function, timeout=None, **variables):
+        """Temporarily changes the timeout, in seconds, and the environment variables of a function."""
         configuration = self.cloud.client("lambda")
         name = self.resources[function]
         before = configuration.get_function_configuration(FunctionName=name)
 
-        def configure(seconds, values):
+        def update(seconds, values):
             configuration.update_function_configuration(
                 FunctionName=name, Timeout=seconds, Environment={"Variables": values}
             )
 
-        configure(timeout or before["Timeout"], before["Environment"]["Variables"] | variables)
+        update(timeout or before["Timeout"], before["Environment"]["Variables"] | variables)
         yield
-        configure(before["Timeout"], before["Environment"]["Variables"])
+        update(before["Timeout"], before["Environment"]["Variables"])
 
-    # --- what the functions did --------------------------------------------------------------------------
+    # --- journal of AWS calls --------------------------------------------------------------------------
 
     def lines(self):
         return [json.loads(line) for line in self.journal.read_text().splitlines()]
 
     def calls(self, role, action, resource):
-        """How often a function called this."""
+        """Counts the calls of a role."""
         return sum(called([line], self.resources) == {(role, action, resource)} for line in self.lines())
 
-    def compare(self):
+    def compare_grants(self):
         lines = self.lines()
-        refused = {(line["role"], line["action"], line["resource"]) for line in lines if not line["allowed"]}
-        assert not refused, f"refused: {refused}"
+        denied = {(line["role"], line["action"], line["resource"]) for line in lines if not line["allowed"]}
+        assert not denied, f"denied: {denied}"
         grants, calls = granted(self.template), called(lines, self.resources)
-        wrong = differences(grants, calls, exceptions.REASONS)
-        assert not wrong, "\n".join(["grants and calls differ:", *wrong])
+        found = differences(grants, calls, exceptions.REASONS)
+        assert not found, "\n".join(["grants and calls differ:", *found])
         return len(grants), len(lines)
 
     def remove(self):
         self.sam("delete", "--no-prompts", "--stack-name", STACK)
-        held = [
+        retained = [
             name
             for name, resource in self.template["Resources"].items()
             if resource.get("DeletionPolicy") == "Retain"
         ]
-        there = {name: self.exists(name) for name in self.resources}
-        for name, is_there in there.items():
-            if is_there is not None:
-                assert is_there == (name in held), f"{name} is {'there' if is_there else 'gone'}"
+        remaining = {name: self.exists(name) for name in self.resources}
+        for name, exists in remaining.items():
+            if exists is not None:
+                assert exists == (name in retained), f"{name} {'still exists' if exists else 'was deleted'}"
 
     def exists(self, name):
-        """Whether a resource is there; `None` for kinds that are not looked at."""
+        """Returns whether a resource exists, or `None` for types that are not checked."""
         cloud, physical = self.cloud, self.resources[name]
-        looks = {
+        checks = {
             "AWS::DynamoDB::Table": lambda: cloud.client("dynamodb").describe_table(TableName=physical),
             "AWS::S3::Bucket": lambda: cloud.client("s3").head_bucket(Bucket=physical),
             "AWS::KMS::Key": lambda: cloud.client("kms").describe_key(KeyId=physical)["KeyMetadata"]["Enabled"] or 1 / 0,
@@ -199,34 +199,34 @@ class Run:
             "AWS::Lambda::Function": lambda: cloud.client("lambda").get_function(FunctionName=physical),
             "AWS::IAM::Role": lambda: cloud.client("iam").get_role(RoleName=physical),
         }
-        look = looks.get(self.template["Resources"].get(name, {}).get("Type"))
-        if look is None:
+        check = checks.get(self.template["Resources"].get(name, {}).get("Type"))
+        if check is None:
             return None
         try:
-            look()
+            check()
         except Exception:
             return False
         return True
 
 
 def main():
-    # Whoever ends this ends what it has started, too.
+    # Stop the child processes on SIGTERM too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run()
     try:
-        with run.step("the emulator and the simulator start"):
+        with run.step("start emulator and simulator"):
             run.start_emulator()
             run.start_zoom()
         with run.step("sam deploy"):
             run.deploy()
-        with run.step("what the emulator does not read of the template; secrets; addresses at Zoom"):
+        with run.step("create what the emulator ignores in the template; set secrets and Zoom's URLs"):
             run.cloud.create_routes(run.resources, run.template)
             run.cloud.allow_loops(run.resources, run.template)
-            run.complete()
+            run.configure()
         Flow(run, run.zoom, run.door, run.app, run.inbox, run.cloud, run.resources).perform()
-        with run.step("every call was granted, and every grant was called"):
-            grants, calls = run.compare()
-        with run.step("sam delete: tables, bucket, key and secrets are kept, all else is gone"):
+        with run.step("every call is granted, and every grant is used"):
+            grants, calls = run.compare_grants()
+        with run.step("sam delete: retains tables, bucket, key and secrets; deletes the rest"):
             run.remove()
     except Exception as failure:
         logs = WORK.relative_to(ROOT)
@@ -234,15 +234,15 @@ def main():
         raise SystemExit(1) from failure
     finally:
         run.stop()
-    print(f"\nAll held: {grants} grants, {calls} calls, in {time.monotonic() - run.begun:.0f} s.")
+    print(f"\nAll passed: {grants} grants, {calls} calls, in {time.monotonic() - run.started_at:.0f} s.")
 
 
 def _without_aws():
-    """The environment without anybody's real credentials or settings."""
+    """Returns the environment without AWS credentials and settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
-def _answers(url):
+def _is_healthy(url):
     try:
         return call("GET", url).status == 200
     except (URLError, ConnectionError):

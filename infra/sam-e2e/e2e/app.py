@@ -1,4 +1,4 @@
-"""The app that embeds Reelay, written from the public contract alone."""
+"""The app that embeds Reelay, based on the public contract alone."""
 
 import base64
 import hashlib
@@ -48,25 +48,25 @@ class App:
         return self.v1(user, "GET", "/links").expect(200).json()["links"]
 
     def recording(self, user, meeting_uuid):
-        """As the list has it, or nothing."""
+        """Returns the recording as listed, or `None`."""
         found = self.v1(user, "GET", "/recordings?limit=100").expect(200).json()["recordings"]
         return next((recording for recording in found if recording["meeting_uuid"] == meeting_uuid), None)
 
 
 class Inbox:
-    """The app's webhook: takes what is signed as in Standard Webhooks, refuses the rest."""
+    """The app's webhook: accepts notifications with a valid Standard Webhooks signature, rejects the rest."""
 
     def __init__(self):
         self.secret = None
-        self.refused = 0
-        self._told, self._lock = {}, Lock()
+        self.rejected = 0
+        self._received, self._lock = {}, Lock()
         self._failures, self._failed = 0, Counter()
         inbox = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(inbox.answer(self.headers, body))
+                self.send_response(inbox.respond(self.headers, body))
                 self.end_headers()
 
             def log_message(self, *_):
@@ -76,40 +76,40 @@ class Inbox:
         Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/webhooks/reelay"
 
-    def refuse_each(self, times):
-        """From now on each fact is taken only when it has come that often in vain."""
+    def reject_each(self, times):
+        """Rejects the first `times` deliveries of each notification."""
         self._failures = times
 
-    def answer(self, headers, body):
-        fact = headers["webhook-id"]
+    def respond(self, headers, body):
+        notification_id = headers["webhook-id"]
         with self._lock:
-            if self._failed[fact] < self._failures:
-                self._failed[fact] += 1
+            if self._failed[notification_id] < self._failures:
+                self._failed[notification_id] += 1
                 return 503
-        return 204 if self.take(headers, body) else 401
+        return 204 if self.accept(headers, body) else 401
 
-    def take(self, headers, body):
+    def accept(self, headers, body):
         key = base64.b64decode(self.secret)
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-        right = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-        fresh = abs(time.time() - int(headers["webhook-timestamp"])) < 300
-        good = fresh and any(hmac.compare_digest(right, one) for one in headers["webhook-signature"].split())
+        expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+        is_fresh = abs(time.time() - int(headers["webhook-timestamp"])) < 300
+        is_valid = is_fresh and any(hmac.compare_digest(expected, given) for given in headers["webhook-signature"].split())
         with self._lock:
-            if good:
-                # Delivery is at least once: the id is the fact.
-                self._told[headers["webhook-id"]] = json.loads(body)
+            if is_valid:
+                # Delivery is at least once: the id identifies the notification.
+                self._received[headers["webhook-id"]] = json.loads(body)
             else:
-                self.refused += 1
-        return good
+                self.rejected += 1
+        return is_valid
 
-    def told(self, kind, meeting_uuid=None):
+    def received(self, kind, meeting_uuid=None):
         with self._lock:
-            facts = list(self._told.values())
+            notifications = list(self._received.values())
         return [
-            fact
-            for fact in facts
-            if fact["type"] == kind
-            and (meeting_uuid is None or fact["data"]["recording"]["meeting_uuid"] == meeting_uuid)
+            notification
+            for notification in notifications
+            if notification["type"] == kind
+            and (meeting_uuid is None or notification["data"]["recording"]["meeting_uuid"] == meeting_uuid)
         ]
 
     def close(self):

@@ -1,4 +1,4 @@
-"""The account: what CloudFormation made there, and what an operator does with it."""
+"""Access to the AWS account: the stack's resources, and the operator's changes to them."""
 
 import json
 import re
@@ -26,18 +26,18 @@ class Cloud:
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     def resources(self):
-        """Logical id to physical id."""
+        """Returns physical ids by logical id."""
         found = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
         return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
     def template(self):
-        """What the SAM transform has made of template.yaml."""
+        """Returns template.yaml after the SAM transform."""
         answer = self.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")
         body = answer["TemplateBody"]
         return json.loads(body) if isinstance(body, str) else body
 
     def create_routes(self, resources, template):
-        """What AWS does by itself: makes routes of the API's OpenAPI document. The emulator ignores it."""
+        """Creates the routes of the API's OpenAPI document, which the emulator ignores."""
         gateway = self.client("apigatewayv2")
         api = resources["HttpApi"]
         made = []
@@ -61,7 +61,7 @@ class Cloud:
         return made
 
     def allow_loops(self, resources, template):
-        """`RecursiveLoop`, which the emulator does not take from the template either."""
+        """Applies `RecursiveLoop`, which the emulator ignores in the template."""
         for name, resource in template["Resources"].items():
             loop = resource["Properties"].get("RecursiveLoop") if resource["Type"] == "AWS::Lambda::Function" else None
             if loop:
@@ -73,23 +73,23 @@ class Cloud:
     def secret(self, name):
         return self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
 
-    def fill(self, name, value):
+    def set_secret(self, name, value):
         self.client("secretsmanager").put_secret_value(SecretId=name, SecretString=json.dumps(value))
 
     def waiting(self, queue_url):
-        """Messages in a queue, in flight or delayed included."""
+        """Counts the messages of a queue, including in-flight and delayed ones."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
         found = self.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
 
 
-def until(what, look, seconds=60):
-    """Looks until there is something to see."""
+def until(description, condition, seconds=60):
+    """Polls until the condition returns a true value, and returns that."""
     end = time.monotonic() + seconds
     while True:
-        seen = look()
-        if seen:
-            return seen
+        value = condition()
+        if value:
+            return value
         if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {seconds} s")
+            raise AssertionError(f"{description}: not within {seconds} s")
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The main job and its ends, as people and programs see them: through API Gateway, at Zoom, in the app."""
+"""Tests the stack through its public interfaces: API Gateway, Zoom and the app."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from .zoom import ADA, CEM, VERIFICATION_CODE
 
 USER = "e2e-user"
 MIB = 1 << 20
-# How often a transfer is handed over, at least: AWS stops a loop after about 16 rounds.
-HAND_OVERS = 20
+# Minimum number of continuations of one transfer. AWS stops a recursive loop after about 16.
+CONTINUATIONS = 20
 
 
 class Flow:
@@ -22,46 +22,46 @@ class Flow:
 
     def perform(self):
         step = self.run.step
-        with step("the API answers, and what has no signature or token is refused"):
+        with step("the API responds and rejects requests without signature or token"):
             self.refusals()
         with step("Zoom validates both endpoints"):
             for target in ("webhook", "deauthorize"):
                 answer = self.zoom.control("validate", {"target": target})
                 assert answer["ok"], answer
-        with step("the operator's doctor finds nothing wrong"):
+        with step("reelay doctor finds no problem"):
             self.doctor()
-        with step("a claim in the wrong hands is burnt"):
-            self.burnt_claim()
-        with step("a user links, the app confirms, the app is told"):
+        with step("a claim of another user is invalidated"):
+            self.invalidated_claim()
+        with step("a user links, the app confirms and is notified"):
             self.link(self.app.connect_url(USER))
             self.doctor("--user", USER)
-        with step("a recording completes: every byte, the manifest, the notifications"):
+        with step("a recording completes: files, manifest and notifications are correct"):
             recording = self.recording([("MP4", 20_000_000), ("M4A", 500_000), ("TIMELINE", 4_811)])
-        with step("its transcript comes late, and the app is out of order for a while"):
+        with step("its transcript arrives late while the app's webhook fails"):
             self.transcript(recording)
-        with step("Zoom refuses the event's token: the grant's opens the file, after a refresh"):
-            self.refused_token()
-        with step("Zoom has ended the grant: the app is told, the user consents again, the file comes"):
-            self.ended_grant()
+        with step("Zoom rejects the event's token: the downloader refreshes and uses the grant's token"):
+            self.rejected_token()
+        with step("Zoom revokes the grant: the app is notified, the user reconnects, the file is stored"):
+            self.revoked_grant()
         with step("events of another account, of many recordings, and too large for a queue"):
             self.odd_events(recording)
-        with step("the app asks for a recording and for older ones"):
+        with step("the app requests a recording and a backfill"):
             self.requests()
-        with step(f"a file is handed over {HAND_OVERS} times"):
-            self.hand_overs()
-        with step("the clock's sweep looks after what is due"):
-            self.sweep()
+        with step(f"a transfer continues in {CONTINUATIONS} new invocations"):
+            self.continuations()
+        with step("the scheduled maintenance runs"):
+            self.maintenance()
         with step("the user disconnects: the grant is revoked at Zoom"):
             self.disconnect()
-        with step("the user links again by a link of the operator's, and removes the app at Zoom"):
+        with step("the user links with an operator's link and removes the app at Zoom"):
             self.deauthorize()
-        with step("no dead letter, and every queue is worked off"):
+        with step("no dead letters, and all queues are empty"):
             self.queues()
 
     def doctor(self, *arguments):
         *findings, last = self.run.reelay("doctor", *arguments)
-        sick = [finding for finding in findings if finding["status"] != "ok"]
-        assert findings and not sick, sick
+        problems = [finding for finding in findings if finding["status"] != "ok"]
+        assert findings and not problems, problems
         assert last["registration"]["redirect_url"].startswith(f"https://{self.door.host}/"), last
 
     # --- linking ---------------------------------------------------------------------------------------
@@ -77,38 +77,38 @@ class Flow:
         assert answer.json()["code"] == "route_not_found", answer.body
 
     def consent(self, connect_url, zoom_user=ADA):
-        """Connect, consent, callback: three visits of a browser that keeps its cookie. Gives the claim."""
+        """Visits connect link, consent page and callback like a browser. Returns the claim."""
         start = call("GET", connect_url).expect(302)
         cookie = start.headers["set-cookie"]
         attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
-        assert cookie.startswith("__Host-reelay-connect="), "another cookie"
+        assert cookie.startswith("__Host-reelay-connect="), "unexpected cookie"
         assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes, attributes
         page = f"{start.headers['location']}&{urlencode({'sim_user': zoom_user, 'sim_decision': 'allow'})}"
         back = call("GET", page).expect(302).headers["location"]
-        # What the stack says is to be entered at Zoom is where Zoom sends people.
+        # Zoom redirects to the stack's RedirectUrl.
         assert back.startswith(f"https://{self.door.host}/zoom/callback?"), back.split("?")[0]
         end = call("GET", self.door.reach(back), headers={"cookie": cookie.split(";")[0]}).expect(302)
         arrived = urlsplit(end.headers["location"])
         assert arrived._replace(query="").geturl() == RETURN_URL, arrived.path
         return parse_qs(arrived.query)["zoom_link"][0]
 
-    def burnt_claim(self):
-        # The pending link lives on for ten minutes, and keeps the grant: hence of another Zoom user.
-        claim = self.consent(self.app.connect_url("somebody-else"), CEM)
+    def invalidated_claim(self):
+        # Another Zoom user, because the pending link keeps the grant for ten minutes.
+        claim = self.consent(self.app.connect_url("other-user"), CEM)
         answer = self.app.confirm(USER, claim).expect(403)
         assert answer.json()["code"] == "claim_belongs_to_another_user", answer.body
-        self.app.confirm("somebody-else", claim).expect(410)
-        assert self.app.links(USER) == self.app.links("somebody-else") == []
+        self.app.confirm("other-user", claim).expect(410)
+        assert self.app.links(USER) == self.app.links("other-user") == []
 
     def link(self, connect_url):
-        already = len(self.inbox.told("link.activated"))
+        already = len(self.inbox.received("link.activated"))
         claim = self.consent(connect_url)
         first = self.app.confirm(USER, claim).expect(200).json()
         assert first["status"] == "active" and first["zoom"]["user_id"] == ADA, first
         assert self.app.confirm(USER, claim).expect(200).json() == first, "a repeat differs"
         [listed] = self.app.links(USER)
         assert listed == first
-        until("link.activated", lambda: len(self.inbox.told("link.activated")) > already)
+        until("link.activated", lambda: len(self.inbox.received("link.activated")) > already)
         return first["id"]
 
     # --- recordings ------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Flow:
         return made
 
     def stored(self, made, files, seconds=90):
-        """Waits until all of it is stored and told of, then compares every byte with Zoom's."""
+        """Waits until all files are stored and notified, then compares their hashes with Zoom's."""
 
         def done():
             seen = self.app.recording(USER, made["uuid"])
@@ -133,14 +133,14 @@ class Flow:
             assert hashlib.sha256(bytes_there).hexdigest() == self.zoom.sha256(file["id"]), f"{file['id']} differs"
         folder = whole["files"][0]["key"].rsplit("/", 1)[0]
         until("manifest.json", lambda: self.manifest(f"{folder}/manifest.json") == {f["id"] for f in whole["files"]})
-        until("recording.stored", lambda: self.inbox.told("recording.stored", made["uuid"]))
-        told = lambda: {fact["data"]["file"]["id"] for fact in self.inbox.told("recording.file_stored", made["uuid"])}
-        until("recording.file_stored", lambda: told() == {file["id"] for file in whole["files"]})
-        assert self.inbox.told("recording.detected", made["uuid"])
+        until("recording.stored", lambda: self.inbox.received("recording.stored", made["uuid"]))
+        notified = lambda: {one["data"]["file"]["id"] for one in self.inbox.received("recording.file_stored", made["uuid"])}
+        until("recording.file_stored", lambda: notified() == {file["id"] for file in whole["files"]})
+        assert self.inbox.received("recording.detected", made["uuid"])
         return whole
 
     def manifest(self, key):
-        """The ids of the files that it says are stored."""
+        """Returns the ids of the stored files in the manifest."""
         s3 = self.cloud.client("s3")
         try:
             body = s3.get_object(Bucket=self.resources["RecordingsBucket"], Key=key)["Body"].read()
@@ -149,23 +149,23 @@ class Flow:
         return {file["id"] for file in json.loads(body)["recording"]["files"] if file["status"] == "stored"}
 
     def transcript(self, made):
-        # Once, and the other destination has it already; twice, and it waits.
-        self.inbox.refuse_each(times=2)
+        # After two failures the notification waits; after one only the other destination has it.
+        self.inbox.reject_each(times=2)
         self.zoom.control(f"recordings/{made['key']}/transcript", {"file_type": "TRANSCRIPT", "size": 64_000})
         self.stored(made, 4)
-        until("recording.stored again", lambda: len(self.inbox.told("recording.stored", made["uuid"])) == 2)
-        self.inbox.refuse_each(times=0)
+        until("recording.stored again", lambda: len(self.inbox.received("recording.stored", made["uuid"])) == 2)
+        self.inbox.reject_each(times=0)
 
-    def refused_token(self):
+    def rejected_token(self):
         self.zoom.control("faults", {"at": "download", "kind": "status", "status": 401, "times": 1})
         self.recording([("M4A", 300_000)])
 
-    def ended_grant(self):
-        # A consent of elsewhere: it ends the tokens that the stack has, and nobody says so.
+    def revoked_grant(self):
+        # A consent elsewhere invalidates the stack's tokens without an event.
         self.zoom.control("grants", {"user_id": ADA})
         self.zoom.control("faults", {"at": "download", "kind": "status", "status": 401})
         made = self.zoom.complete(ADA, [{"file_type": "M4A", "size": 300_000}])
-        until("link.reauthorization_required", lambda: self.inbox.told("link.reauthorization_required"))
+        until("link.reauthorization_required", lambda: self.inbox.received("link.reauthorization_required"))
         call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
         self.link(self.app.connect_url(USER))
         self.stored(made, 1)
@@ -174,82 +174,82 @@ class Flow:
         event = lambda name, account, thing: {
             "event": name, "event_ts": 1_767_260_000_123, "payload": {"account_id": account, "object": thing}
         }
-        # A known user in an account that is not known: perhaps they moved. Zoom is asked, and says no.
+        # A known user in an unknown account: Reelay asks Zoom, which denies the move.
         self.raw(event("recording.completed", "AccountElsewhere00001", {"host_id": ADA, "uuid": "moved==", "id": 1}))
-        # 300 KiB: through the bucket.
+        # 300 KiB exceed the SQS limit and go through the bucket.
         big = {"host_id": "UserUnknown0000000001", "uuid": "big==", "id": 2, "topic": "x" * (300 << 10)}
         self.raw(event("recording.completed", "AccountElsewhere00001", big))
-        # Events about many recordings name meetings and no host.
+        # Batch events contain meetings but no host.
         self.zoom.control("batch", {"recordings": [made["key"]], "change": "trash"})
-        until("recording.changed", lambda: self.inbox.told("recording.changed", made["uuid"]))
+        until("recording.changed", lambda: self.inbox.received("recording.changed", made["uuid"]))
         self.zoom.control("batch", {"recordings": [made["key"]], "change": "recover"})
-        until("recording.changed", lambda: len(self.inbox.told("recording.changed", made["uuid"])) == 2)
+        until("recording.changed", lambda: len(self.inbox.received("recording.changed", made["uuid"])) == 2)
 
     def raw(self, event):
-        self.zoom.arrived(self.zoom.control("events", {"body": json.dumps(event)})["delivery"])
+        self.zoom.assert_delivered(self.zoom.control("events", {"body": json.dumps(event)})["delivery"])
 
     def requests(self):
-        with self.run.changed("EventProcessorFunction", DOWNLOAD_MODE="on-demand"):
+        with self.run.reconfigured("EventProcessorFunction", DOWNLOAD_MODE="on-demand"):
             waiting = self.zoom.complete(ADA, [{"file_type": "M4A", "size": 200_000}])
             detected = lambda: self.app.recording(USER, waiting["uuid"])
             until("the recording is listed", lambda: detected() and len(detected()["files"]) == 1)
             assert detected()["status"] == "detected", detected()
         self.app.v1(USER, "POST", f"/recordings/{detected()['id']}/download").expect(202)
         self.stored(waiting, 1)
-        # In pages: the cursor is signed.
+        # Pagination with the signed cursor.
         page = self.app.v1(USER, "GET", "/recordings?limit=1").expect(200).json()
         page = self.app.v1(USER, "GET", f"/recordings?limit=1&cursor={page['next_cursor']}").expect(200).json()
         assert len(page["recordings"]) == 1, page
-        # One that no event told of.
+        # A recording without an event.
         missed = self.zoom.control("recordings", {"host_id": ADA, "files": [{"file_type": "M4A", "size": 200_000}], "silent": True})
         day = missed["recording"]["start_time"][:10]
         self.app.v1(USER, "POST", "/backfill", {"from": day, "to": day}).expect(202)
         self.stored(missed["recording"], 1)
 
-    def hand_overs(self):
-        """One part of 8 MiB at a time, so slowly that no second one would end in time."""
-        with self.run.changed("RecordingDownloaderFunction", timeout=6, DOWNLOAD_CONNECTIONS="1"):
+    def continuations(self):
+        """Downloads one 8 MiB part per invocation, too slowly for a second one."""
+        with self.run.reconfigured("RecordingDownloaderFunction", timeout=6, DOWNLOAD_CONNECTIONS="1"):
             self.zoom.control("faults", {"at": "content", "kind": "slow", "bytes_per_second": 8 * MIB // 2})
-            self.recording([("MP4", (HAND_OVERS + 1) * 8 * MIB - 1)], seconds=300)
+            self.recording([("MP4", (CONTINUATIONS + 1) * 8 * MIB - 1)], seconds=300)
             call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
         sent = self.run.calls("RecordingDownloaderRole", "sqs:SendMessage", "DownloadsQueue")
-        assert sent >= HAND_OVERS, f"only {sent} hand-overs"
+        assert sent >= CONTINUATIONS, f"only {sent} continuations"
 
-    def sweep(self):
-        # What the rule does every hour, in the rule's own words.
-        rule = self.cloud.template()["Resources"]["Sweep"]["Properties"]["Targets"][0]
+    def maintenance(self):
+        # Sends the input of the hourly rule.
+        rule = self.cloud.template()["Resources"]["MaintenanceSchedule"]["Properties"]["Targets"][0]
         self.cloud.client("sqs").send_message(QueueUrl=self.resources["JobsQueue"], MessageBody=rule["Input"])
-        look = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
-        until("the sweep", look)
+        has_queried = lambda: self.run.calls("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-next-check")
+        until("the maintenance run", has_queried)
 
-    # --- the end ---------------------------------------------------------------------------------------
+    # --- unlinking ---------------------------------------------------------------------------------------
 
     def disconnect(self):
-        # What the stack has is about to end; what it gets now lives as long as Zoom's tokens do.
+        # From now on access tokens have Zoom's real lifetime.
         self.zoom.settings(access_token_seconds=3600)
         [link] = self.app.links(USER)
         self.app.v1(USER, "DELETE", f"/links/{link['id']}").expect(204)
         self.app.v1(USER, "DELETE", f"/links/{link['id']}").expect(204)
         assert self.app.links(USER) == []
-        until("link.removed", lambda: self.inbox.told("link.removed"))
+        until("link.removed", lambda: self.inbox.received("link.removed"))
         until("the revocation", lambda: not self.live_grant())
 
     def deauthorize(self):
-        already = len(self.inbox.told("link.removed"))
+        already = len(self.inbox.received("link.removed"))
         [minted] = self.run.reelay("mint-link", "--user", USER, "--once")
         self.link(self.door.reach(minted["url"]))
         assert self.live_grant()
-        self.zoom.arrived(self.zoom.control(f"users/{ADA}/deauthorize")["delivery"])
-        until("link.removed", lambda: len(self.inbox.told("link.removed")) > already)
+        self.zoom.assert_delivered(self.zoom.control(f"users/{ADA}/deauthorize")["delivery"])
+        until("link.removed", lambda: len(self.inbox.received("link.removed")) > already)
         assert self.app.links(USER) == []
 
     def live_grant(self):
-        return [one for one in self.zoom.look("grants")["grants"] if one["user_id"] == ADA and not one.get("end_reason")]
+        return [one for one in self.zoom.get("grants")["grants"] if one["user_id"] == ADA and not one.get("end_reason")]
 
     def queues(self):
         for name in ("Events", "Downloads", "Notifications", "Jobs"):
             assert self.cloud.waiting(self.resources[f"{name}Dlq"]) == 0, f"dead letters of {name}"
-        # Orders that finish interrupted consents are delivered a quarter of an hour later.
+        # The jobs queue holds finish jobs that are delivered after 15 minutes.
         for name in ("Events", "Downloads", "Notifications"):
-            until(f"{name} are worked off", lambda: self.cloud.waiting(self.resources[f"{name}Queue"]) == 0)
-        assert self.inbox.refused == 0, f"{self.inbox.refused} notifications were not signed well"
+            until(f"{name} queue is empty", lambda: self.cloud.waiting(self.resources[f"{name}Queue"]) == 0)
+        assert self.inbox.rejected == 0, f"{self.inbox.rejected} notifications had an invalid signature"

@@ -1,7 +1,6 @@
-"""The address of the deployed API, on loopback: what DNS and TLS do for the real one.
+"""Loopback proxy in front of the deployed API, in place of DNS and TLS.
 
-API Gateway tells APIs apart by the `Host` header. This passes requests on to the emulator with the right one,
-and changes nothing else.
+API Gateway selects the API by the `Host` header. The proxy sets that header and forwards requests to the emulator.
 """
 
 import http.client
@@ -18,7 +17,7 @@ class FrontDoor:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def reach(self, url):
-        """Where an address of the deployed API is found here."""
+        """Returns the proxy URL of a URL of the deployed API."""
         parts = urlsplit(url)
         if parts.netloc != self.host:
             return url

@@ -1,7 +1,6 @@
-"""What the functions may do, against what they did.
+"""Compares the grants of the functions' roles with their calls.
 
-Both are sets of `(role, action, resource)` by the names that template.yaml uses, so that a difference can be
-read: `("WebhookRole", "sqs:SendMessage", "EventsQueue")`. Nothing here does I/O.
+Both are sets of `(role, action, resource)` with the names of template.yaml: `("WebhookRole", "sqs:SendMessage", "EventsQueue")`. Nothing here does I/O.
 """
 
 import re
@@ -9,7 +8,7 @@ from fnmatch import fnmatchcase
 
 
 def granted(template):
-    """Every grant of the roles in a processed template."""
+    """Returns all grants of the roles in a processed template."""
     found = set()
     for role, resource in template["Resources"].items():
         if resource["Type"] != "AWS::IAM::Role":
@@ -22,21 +21,21 @@ def granted(template):
 
 
 def called(journal, resources):
-    """The calls in a journal. `resources`: logical to physical ids."""
+    """Returns the calls in a journal. `resources`: physical ids by logical id."""
     roles = {physical: logical for logical, physical in resources.items()}
     return {(roles[line["role"]], line["action"], _logical(line["resource"], resources)) for line in journal}
 
 
 def differences(grants, calls, exceptions):
-    """What is wrong, in words. `exceptions`: grants that need not be seen in use, each with its reason.
+    """Describes the differences. `exceptions`: reasons for grants that this run does not use.
 
-    A call without a grant fails in AWS. A grant without a call is one that an intruder has and we do not need.
-    An exception for what nobody grants is one that somebody forgot.
+    A call without a grant fails in AWS. A grant without a call is an unnecessary permission. An exception without a
+    grant is out of date.
     """
     found = []
     for role, action, resource in sorted(calls):
         if not any(_covers(grant, (role, action, resource)) for grant in grants):
-            found.append(f"{role} calls {action} on {resource}, which nothing grants")
+            found.append(f"{role} calls {action} on {resource}, which no policy grants")
     excepted = {grant for exception in exceptions for grant in grants if _excepts(exception, grant)}
     for grant in sorted(grants - excepted):
         if not any(_covers(grant, call) for call in calls):
@@ -60,7 +59,7 @@ def _list(value):
 
 
 def _named(pattern):
-    """A resource of a policy by logical id: `LinksTable/index/by-next-check`."""
+    """Returns a policy's resource by logical id: `LinksTable/index/by-next-check`."""
     match pattern:
         case {"Ref": name}:
             return name
@@ -76,7 +75,7 @@ def _named(pattern):
 
 
 def _logical(arn, resources):
-    """An ARN by logical id. Unknown ones stay as they are, and nothing grants them."""
+    """Replaces an ARN by its logical id. Unknown ARNs stay unchanged."""
     for logical, physical in resources.items():
         # A queue's physical id is its URL, a secret's its ARN; of all others it is the name.
         name = physical if physical.startswith("arn:") else physical.rsplit("/", 1)[-1]

@@ -1,19 +1,19 @@
-"""HTTP as a test needs it: an answer is an answer, whatever its status, and redirects are shown."""
+"""HTTP client that returns every response, whatever its status, and follows no redirects."""
 
 import json
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 
-class _Stay(HTTPRedirectHandler):
+class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *_):
         return None
 
 
-_opener = build_opener(_Stay)
+_opener = build_opener(_NoRedirect)
 
 
-class Answer:
+class Response:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
 
@@ -27,13 +27,13 @@ class Answer:
 
 
 def call(method, url, body=None, headers=None):
-    """`body`: bytes as they are, anything else as JSON."""
+    """Sends `bytes` unchanged and any other body as JSON."""
     headers = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body, headers["content-type"] = json.dumps(body).encode(), "application/json"
     request = Request(url, data=body, headers=headers, method=method)
     try:
-        with _opener.open(request, timeout=60) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
-    except HTTPError as answer:
-        return Answer(answer.code, answer.headers, answer.read())
+        with _opener.open(request, timeout=60) as response:
+            return Response(response.status, response.headers, response.read())
+    except HTTPError as response:
+        return Response(response.code, response.headers, response.read())

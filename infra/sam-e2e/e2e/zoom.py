@@ -1,4 +1,4 @@
-"""Zoom: the simulator as a program of its own, and its control API."""
+"""The Zoom simulator process and its control API."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from .web import call
 CLIENT = {"client_id": "e2eClientId0000000000", "client_secret": "e2eClientSecret0000000000000000"}
 WEBHOOK_SECRET = "e2eWebhookSecret000000"
 VERIFICATION_CODE = "e2e-0123456789abcdef"
-# Whom the simulator has from the beginning.
+# Predefined users of the simulator.
 ADA, CEM = "UserAdaBerg00000000001", "-UserCemDiaz0000000003"
 
 
@@ -23,12 +23,12 @@ class Zoom:
         self.process = subprocess.Popen([binary, *arguments], stderr=self._log, env=environment)
 
     def address(self):
-        """Its URL, once it is there."""
+        """Returns the URL, or `None` before the simulator has started."""
         self._log.seek(0)
         found = re.search(r"url=(http://\S+?)/?\s", self._log.read())
         return found and found.group(1)
 
-    def settle_at(self, url):
+    def use_url(self, url):
         self.url = url
         return self
 
@@ -38,26 +38,26 @@ class Zoom:
     def control(self, path, body=None):
         return call("POST", f"{self.url}/_sim/{path}", {} if body is None else body).expect(200).json()
 
-    def look(self, path):
+    def get(self, path):
         return call("GET", f"{self.url}/_sim/{path}").expect(200).json()
 
     def complete(self, host, files, **more):
-        """Completes a recording, whose event arrives."""
+        """Completes a recording and checks that its event was delivered."""
         made = self.control("recordings", {"host_id": host, "files": files, **more})
         for delivery in made["deliveries"]:
-            self.arrived(delivery)
+            self.assert_delivered(delivery)
         return made["recording"]
 
-    def arrived(self, delivery):
-        seen = self.look(f"deliveries/{delivery}?attempts=1")
+    def assert_delivered(self, delivery):
+        seen = self.get(f"deliveries/{delivery}?attempts=1")
         if seen["state"] != "delivered":
-            raise AssertionError(f"a delivery is {seen['state']}: {seen['attempts']}")
+            raise AssertionError(f"delivery is {seen['state']}: {seen['attempts']}")
 
     def recording(self, key):
-        return self.look(f"recordings/{quote(key, safe='')}")
+        return self.get(f"recordings/{quote(key, safe='')}")
 
     def sha256(self, file_id):
-        return self.look(f"files/{quote(file_id, safe='')}")["sha256"]
+        return self.get(f"files/{quote(file_id, safe='')}")["sha256"]
 
     def stop(self):
         self.process.terminate()

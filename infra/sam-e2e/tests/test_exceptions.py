@@ -1,4 +1,4 @@
-"""That the exceptions name tests that there are."""
+"""Checks that the tests named in the exceptions exist."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from e2e.exceptions import REASONS
 
 
 class Exceptions(unittest.TestCase):
-    def test_each_test_that_a_reason_names_is_there(self):
+    def test_named_tests_exist(self):
         suite = Path(__file__).parents[3] / "tests/e2e/suite"
         sources = "".join(file.read_text() for file in suite.rglob("*.rs"))
         named = {name for reason in REASONS.values() for name in re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+){3,}\b", reason)}

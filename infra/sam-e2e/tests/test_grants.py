@@ -1,4 +1,4 @@
-"""That the comparison notices what it is there for."""
+"""Tests of the comparison of grants and calls."""
 
 import sys
 import unittest
@@ -50,10 +50,10 @@ def check(statements, journal=JOURNAL, exceptions=()):
 
 
 class Differences(unittest.TestCase):
-    def test_nothing_is_wrong_when_grants_and_calls_are_the_same(self):
+    def test_equal_grants_and_calls_have_no_differences(self):
         self.assertEqual(check([QUEUE, EVENTS, INDEX, SECRET]), [])
 
-    def test_each_grant_that_is_removed_is_missed(self):
+    def test_each_removed_grant_is_reported(self):
         every = [QUEUE, EVENTS, INDEX, SECRET]
         for removed in every:
             found = check([one for one in every if one is not removed])
@@ -61,7 +61,7 @@ class Differences(unittest.TestCase):
             self.assertEqual(len(found), 1, found)
             self.assertIn(f"WebhookRole calls {action}", found[0])
 
-    def test_each_grant_that_is_added_is_noticed(self):
+    def test_each_added_grant_is_reported(self):
         for added in [
             statement("sqs:DeleteMessage", {"Fn::GetAtt": ["EventsQueue", "Arn"]}),
             statement("sqs:SendMessage", {"Fn::GetAtt": ["OtherQueue", "Arn"]}),
@@ -73,28 +73,28 @@ class Differences(unittest.TestCase):
             self.assertEqual(len(found), 1, found)
             self.assertIn("and never calls it", found[0])
 
-    def test_a_grant_on_one_resource_is_none_on_another(self):
+    def test_grant_covers_only_its_resource(self):
         journal = JOURNAL + [line("s3:PutObject", "arn:aws:s3:::reelay-bucket-1/recordings/a.mp4")]
         found = check([QUEUE, EVENTS, INDEX, SECRET], journal)
-        self.assertEqual(found, ["WebhookRole calls s3:PutObject on Bucket/recordings/a.mp4, which nothing grants"])
+        self.assertEqual(found, ["WebhookRole calls s3:PutObject on Bucket/recordings/a.mp4, which no policy grants"])
 
-    def test_a_call_of_what_is_not_ours_is_noticed(self):
+    def test_call_to_foreign_resource_is_reported(self):
         journal = JOURNAL + [line("s3:PutObject", "arn:aws:s3:::elsewhere/events/a")]
         self.assertIn("arn:aws:s3:::elsewhere/events/a", check([QUEUE, EVENTS, INDEX, SECRET], journal)[0])
 
-    def test_an_exception_excuses_a_grant_and_not_a_call(self):
+    def test_exception_excuses_grant_but_not_call(self):
         exceptions = {("*", "dynamodb:Query", "LinksTable/index/*")}
         unused = [one for one in JOURNAL if one["action"] != "dynamodb:Query"]
         self.assertEqual(check([QUEUE, EVENTS, INDEX, SECRET], unused, exceptions), [])
         self.assertEqual(len(check([QUEUE, EVENTS, SECRET], JOURNAL, exceptions)), 2)
 
-    def test_an_exception_for_what_is_not_granted_is_noticed(self):
+    def test_exception_without_grant_is_reported(self):
         found = check([QUEUE, EVENTS, INDEX, SECRET], exceptions={("WebhookRole", "sqs:SendMessage", "OtherQueue")})
         self.assertEqual(found, ["WebhookRole is excepted sqs:SendMessage on OtherQueue, and not granted it"])
 
-    def test_a_policy_that_names_no_resource_of_the_template_is_refused(self):
+    def test_policy_with_foreign_resource_is_rejected(self):
         with self.assertRaises(ValueError):
-            check([statement("s3:PutObject", "arn:aws:s3:::somebodys-bucket/*")])
+            check([statement("s3:PutObject", "arn:aws:s3:::foreign-bucket/*")])
 
 
 if __name__ == "__main__":

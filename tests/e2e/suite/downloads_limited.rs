@@ -36,17 +36,17 @@ async fn file(system: &System, recording: &Recording) -> Value {
 /// The attempts that the waiting messages have used.
 fn used_attempts(delayed: &DelayedMessages) -> Vec<u64> {
     let waiting = delayed.waiting();
-    let mut spent: Vec<u64> = waiting
+    let mut attempts: Vec<u64> = waiting
         .iter()
         .map(|later| {
             let message: Value = serde_json::from_str(&later.body).unwrap();
             message
-                .get("spent")
-                .map_or(0, |spent| spent.as_u64().unwrap())
+                .get("prior_attempts")
+                .map_or(0, |attempts| attempts.as_u64().unwrap())
         })
         .collect();
-    spent.sort_unstable();
-    spent
+    attempts.sort_unstable();
+    attempts
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl ErrorPage {
             Self::WrongBrowser => "wrong_browser",
             Self::AccessDenied => "access_denied",
             Self::InstallRestart => "install_restart",
-            Self::Unavailable => "temporarily_unavailable",
+            Self::Unavailable => "unavailable",
         }
     }
 
@@ -268,7 +268,7 @@ impl Problem {
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "temporarily_unavailable",
+                "unavailable",
                 "This is temporarily unavailable",
                 "A service that the API depends on is unavailable. Try again.",
             ),

@@ -1,4 +1,4 @@
-//! The crate over real HTTP, against small servers on this machine.
+//! Tests of the crate over real HTTP, against servers on loopback.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -8,55 +8,67 @@ mod rest;
 mod server;
 
 use std::error::Error;
+use std::time::Duration;
 
 use reelay_zoom::{Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
-/// Part of everything that must not be printed: tokens, codes, queries, answers that repeat them.
+/// Marker in every token, code, query and response text that must not be printed.
 const SECRET: &str = "S3CRET";
+
+const JSON: (&str, &str) = ("content-type", "application/json;charset=UTF-8");
 
 fn secret(text: &str) -> SecretString {
     SecretString::from(format!("{SECRET}-{text}"))
 }
 
-/// Asserts that nothing which formats shows a secret.
+/// Asserts that no formatted error of the chain contains a secret or a URL.
 #[track_caller]
-fn assert_discreet(error: &(impl Error + 'static)) {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        for text in [
-            format!("{error}"),
-            format!("{error:?}"),
-            format!("{error:#?}"),
-        ] {
+fn assert_redacted(error: &(impl Error + 'static)) {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        let message = error.to_string();
+        assert_eq!(message, message.to_lowercase(), "error is not lower case");
+        for text in [message, format!("{error:?}"), format!("{error:#?}")] {
             assert!(!text.contains(SECRET), "{text}");
-            assert!(!text.contains("http"), "no url: {text}");
+            assert!(
+                !text.contains("http:") && !text.contains("https:"),
+                "{text}"
+            );
         }
-        let text = error.to_string();
-        assert_eq!(text, text.to_lowercase(), "errors are lower case");
-        cause = error.source();
+        source = error.source();
     }
 }
 
-fn zoom_at(base: &str) -> ZoomClient {
-    let endpoints = Endpoints::parse(base, base).unwrap();
-    ZoomClient::new(endpoints, Timeouts::default()).unwrap()
+fn client(base: &str) -> ZoomClient {
+    client_with(base, Timeouts::default())
 }
 
-/// The same, for tests in which a server never answers.
-fn impatient_zoom_at(base: &str) -> ZoomClient {
-    let soon = std::time::Duration::from_millis(150);
+/// A client that times out quickly, for servers that never respond.
+fn impatient_client(base: &str) -> ZoomClient {
+    let limit = Duration::from_millis(150);
     let timeouts = Timeouts {
-        oauth: soon,
-        rest: soon,
-        read: soon,
+        oauth: limit,
+        rest: limit,
+        read: limit,
         ..Timeouts::default()
     };
+    client_with(base, timeouts)
+}
+
+fn client_with(base: &str, timeouts: Timeouts) -> ZoomClient {
     ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
 }
 
 #[test]
-fn the_client_prints_without_secrets() {
-    let zoom = zoom_at("https://zoom.us");
+fn futures_are_send() {
+    fn assert_send<T: Send>(_: &T) {}
+    let zoom = client("https://zoom.us");
     assert!(format!("{zoom:?}").contains("zoom.us"));
+    let (credentials, token) = (oauth::credentials(), secret("x"));
+    assert_send(&zoom.exchange_code(&credentials, &token, &token, ""));
+    assert_send(&zoom.refresh(&credentials, &token));
+    assert_send(&zoom.revoke(&credentials, &token));
+    assert_send(&zoom.get_current_user(&token));
+    assert_send(&zoom.download(&download::hosts("zoom.us"), &token, None, None));
 }

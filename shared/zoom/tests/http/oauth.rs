@@ -5,19 +5,21 @@ use reelay_zoom::{
     ClientCredentials, Endpoints, ExchangeError, NetworkError, OAuthErrorCode, RefreshError,
     RevokeError, Timeouts, TokenPair, TransientError, ZoomClient, authorize_url,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
-use crate::server::{End, Server, nobody, raw};
-use crate::{SECRET, assert_discreet, impatient_zoom_at, secret, zoom_at};
+use crate::server::{
+    End, closed_port, header, received, response, serve, serve_raw, serve_raw_as_https, target,
+};
+use crate::{JSON, SECRET, assert_redacted, client, client_with, impatient_client, secret};
 
-const JSON: (&str, &str) = ("content-type", "application/json;charset=UTF-8");
 const REDIRECT_URI: &str = "https://reelay.example.test/zoom/callback";
-
+/// base64("SYNTHclientID:S3CRET-client")
+const BASIC: &str = "Basic U1lOVEhjbGllbnRJRDpTM0NSRVQtY2xpZW50";
 const TOKENS: &str = r#"{"access_token":"S3CRET-access","token_type":"bearer",
     "refresh_token":"S3CRET-refresh","expires_in":3599,
     "scope":"cloud_recording:read:recording user:read:user","api_url":"https://api.zoom.us"}"#;
 
-fn credentials() -> ClientCredentials {
+pub(crate) fn credentials() -> ClientCredentials {
     ClientCredentials {
         client_id: "SYNTHclientID".to_owned(),
         client_secret: secret("client"),
@@ -42,16 +44,24 @@ async fn revoke(zoom: &ZoomClient) -> Result<(), RevokeError> {
     zoom.revoke(&credentials(), &secret("access")).await
 }
 
-/// A form body or query, decoded.
-fn pairs(text: &str) -> Vec<(String, String)> {
-    let url = url::Url::parse(&format!("http://x/?{text}")).unwrap();
-    url.query_pairs().into_owned().collect()
+/// Asserts that all three calls fail with `error`.
+async fn assert_transient(zoom: &ZoomClient, error: TransientError) {
+    let exchange_error = exchange(zoom).await.unwrap_err();
+    assert_eq!(exchange_error, ExchangeError::Transient(error));
+    assert_redacted(&exchange_error);
+    let refresh_error = refresh(zoom).await.unwrap_err();
+    assert_eq!(refresh_error, RefreshError::Transient(error));
+    let revoke_error = revoke(zoom).await.unwrap_err();
+    assert_eq!(revoke_error, RevokeError::Transient(error));
 }
 
-fn form(body: &str) -> BTreeMap<String, String> {
-    let pairs = pairs(body);
+/// Decodes a form body or query. Fails on repeated parameters.
+fn form(text: &str) -> BTreeMap<String, String> {
+    let pairs: Vec<_> = url::form_urlencoded::parse(text.as_bytes())
+        .into_owned()
+        .collect();
     let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
-    assert_eq!(map.len(), pairs.len(), "no parameter twice");
+    assert_eq!(map.len(), pairs.len(), "repeated parameter");
     map
 }
 
@@ -63,52 +73,46 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_authorize_url_has_exactly_the_parameters_of_the_contract() {
-    let endpoints = Endpoints::parse("https://zoom.us", "https://api.zoom.us").unwrap();
-    // Of the verifier "synthetic-verifier-0123456789-abcdefghijklmnopqrstuvwxyz".
+fn authorize_url_has_contract_parameters() {
+    // Challenge of the verifier "synthetic-verifier-0123456789-abcdefghijklmnopqrstuvwxyz".
     let challenge = "jFdLyeXA9BjFbh04RGxbCFZt9CAX0-3UMYeHSJG3V-w";
-    let url = authorize_url(
-        &endpoints,
-        "SYNTHclientID",
-        REDIRECT_URI,
-        "a.b-c_d+e/f=",
-        challenge,
-    );
-    assert!(
-        url.as_str().starts_with("https://zoom.us/oauth/authorize?"),
-        "{url}"
-    );
-    assert_eq!(
-        form(url.query().unwrap()),
-        map(&[
-            ("response_type", "code"),
-            ("client_id", "SYNTHclientID"),
-            ("redirect_uri", REDIRECT_URI),
-            ("state", "a.b-c_d+e/f="),
-            ("code_challenge", challenge),
-            ("code_challenge_method", "S256"),
-        ])
-    );
-    // The text of the redirect URI is kept, though a parser would write it in another way.
-    let url = authorize_url(&endpoints, "id", "https://Reelay.test:443", "s", challenge);
-    assert_eq!(
-        form(url.query().unwrap())["redirect_uri"],
-        "https://Reelay.test:443"
-    );
-    // Below a path, and at another Zoom.
-    let endpoints = Endpoints::parse("http://127.0.0.1:9/sim/", "http://127.0.0.1:9").unwrap();
-    let url = authorize_url(&endpoints, "id", REDIRECT_URI, "s", challenge);
-    assert!(
-        url.as_str()
-            .starts_with("http://127.0.0.1:9/sim/oauth/authorize?"),
-        "{url}"
-    );
+    for (oauth, base, redirect_uri) in [
+        ("https://zoom.us", "https://zoom.us/", REDIRECT_URI),
+        // The redirect URI is not normalized.
+        (
+            "https://zoom.us",
+            "https://zoom.us/",
+            "https://Reelay.test:443",
+        ),
+        (
+            "http://127.0.0.1:9/sim/",
+            "http://127.0.0.1:9/sim/",
+            REDIRECT_URI,
+        ),
+    ] {
+        let endpoints = Endpoints::parse(oauth, oauth).unwrap();
+        let (id, state) = ("SYNTHclientID", "a.b-c_d+e/f=");
+        let url = authorize_url(&endpoints, id, redirect_uri, state, challenge);
+        let path = format!("{base}oauth/authorize?");
+        assert!(url.as_str().starts_with(&path), "{url}");
+        assert_eq!(
+            form(url.query().unwrap()),
+            map(&[
+                ("response_type", "code"),
+                ("client_id", id),
+                ("redirect_uri", redirect_uri),
+                ("state", state),
+                ("code_challenge", challenge),
+                ("code_challenge_method", "S256"),
+            ])
+        );
+    }
 }
 
 #[tokio::test]
-async fn an_exchange_sends_what_zoom_asks_for() {
-    let server = Server::answering(200, &[JSON], TOKENS).await;
-    let pair = exchange(&zoom_at(&server.base())).await.unwrap();
+async fn token_response_is_parsed() {
+    let server = serve(response(200, &[JSON], TOKENS)).await;
+    let pair = exchange(&client(&server.uri())).await.unwrap();
     assert_eq!(pair.access_token.expose_secret(), "S3CRET-access");
     assert_eq!(pair.refresh_token.expose_secret(), "S3CRET-refresh");
     assert_eq!(pair.expires_in, 3599);
@@ -117,166 +121,124 @@ async fn an_exchange_sends_what_zoom_asks_for() {
         Some("cloud_recording:read:recording user:read:user")
     );
     assert!(!format!("{pair:?}{:?}", credentials()).contains(SECRET));
-
-    let request = server.only_request();
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        ("POST", "/oauth/token")
-    );
-    // base64("SYNTHclientID:S3CRET-client")
-    let basic = "Basic U1lOVEhjbGllbnRJRDpTM0NSRVQtY2xpZW50";
-    assert_eq!(request.header("authorization"), Some(basic));
-    assert_eq!(
-        request.header("content-type"),
-        Some("application/x-www-form-urlencoded")
-    );
-    assert_eq!(
-        form(&request.body),
-        map(&[
-            ("grant_type", "authorization_code"),
-            ("code", "S3CRET-code"),
-            ("code_verifier", "S3CRET-verifier"),
-            ("redirect_uri", REDIRECT_URI),
-        ])
-    );
 }
 
 #[tokio::test]
-async fn a_refresh_and_a_revocation_send_what_zoom_asks_for() {
-    let basic = "Basic U1lOVEhjbGllbnRJRDpTM0NSRVQtY2xpZW50";
-    let server = Server::answering(200, &[JSON], TOKENS).await;
-    let pair = refresh(&zoom_at(&server.base())).await.unwrap();
-    assert_eq!(pair.refresh_token.expose_secret(), "S3CRET-refresh");
-    let request = server.only_request();
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        ("POST", "/oauth/token")
-    );
-    assert_eq!(request.header("authorization"), Some(basic));
-    assert_eq!(
-        form(&request.body),
-        map(&[
-            ("grant_type", "refresh_token"),
-            ("refresh_token", "S3CRET-refresh")
-        ])
-    );
-
-    let server = Server::answering(200, &[JSON], r#"{"status":"success"}"#).await;
-    revoke(&zoom_at(&server.base())).await.unwrap();
-    let request = server.only_request();
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        ("POST", "/oauth/revoke")
-    );
-    assert_eq!(request.header("authorization"), Some(basic));
-    assert_eq!(
-        request.header("content-type"),
-        Some("application/x-www-form-urlencoded")
-    );
-    assert_eq!(form(&request.body), map(&[("token", "S3CRET-access")]));
+async fn requests_follow_rfc_6749() {
+    let server = serve(response(200, &[JSON], TOKENS)).await;
+    let zoom = client(&server.uri());
+    exchange(&zoom).await.unwrap();
+    refresh(&zoom).await.unwrap();
+    revoke(&zoom).await.unwrap();
+    let expected = [
+        (
+            "/oauth/token",
+            map(&[
+                ("grant_type", "authorization_code"),
+                ("code", "S3CRET-code"),
+                ("code_verifier", "S3CRET-verifier"),
+                ("redirect_uri", REDIRECT_URI),
+            ]),
+        ),
+        (
+            "/oauth/token",
+            map(&[
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "S3CRET-refresh"),
+            ]),
+        ),
+        ("/oauth/revoke", map(&[("token", "S3CRET-access")])),
+    ];
+    let requests = received(&server).await;
+    assert_eq!(requests.len(), expected.len());
+    for (request, (path, parameters)) in requests.iter().zip(expected) {
+        assert_eq!(request.method.as_str(), "POST");
+        assert_eq!(target(request), path);
+        assert_eq!(header(request, "authorization"), Some(BASIC));
+        assert_eq!(
+            header(request, "content-type"),
+            Some("application/x-www-form-urlencoded")
+        );
+        let body = std::str::from_utf8(&request.body).unwrap();
+        assert_eq!(form(body), parameters);
+    }
 }
 
 #[tokio::test]
-async fn a_pair_needs_both_tokens_and_little_else() {
-    for (body, scope) in [
+async fn optional_token_response_fields_have_defaults() {
+    let huge = u64::MAX.to_string();
+    for (fields, expires_in, scope) in [
+        (r#""token_type":"bearer""#, 3600, None),
+        (r#""token_type":"Bearer","scope":"x""#, 3600, Some("x")),
+        (r#""token_type":"new","more":{}"#, 3600, None),
+        // Capped, so that the expiry time cannot overflow.
         (
-            r#"{"access_token":"a","token_type":"bearer","refresh_token":"r"}"#,
-            None,
-        ),
-        (
-            r#"{"access_token":"a","token_type":"Bearer","refresh_token":"r","scope":"x"}"#,
-            Some("x"),
-        ),
-        (
-            r#"{"access_token":"a","token_type":"new","refresh_token":"r","more":{}}"#,
+            &format!(r#""token_type":"bearer","expires_in":{huge}"#),
+            24 * 3600,
             None,
         ),
     ] {
-        let server = Server::answering(200, &[JSON], body).await;
-        let pair = exchange(&zoom_at(&server.base())).await.unwrap();
-        assert_eq!(
-            (pair.expires_in, pair.scope.as_deref()),
-            (3600, scope),
-            "{body}"
-        );
+        let body = format!(r#"{{"access_token":"a","refresh_token":"r",{fields}}}"#);
+        let server = serve(response(200, &[JSON], body)).await;
+        let pair = exchange(&client(&server.uri())).await.unwrap();
+        let actual = (pair.expires_in, pair.scope.as_deref());
+        assert_eq!(actual, (expires_in, scope), "{fields}");
     }
-    // A number without an end must not overflow what it is added to.
-    let body = format!(
-        r#"{{"access_token":"a","token_type":"bearer","refresh_token":"r","expires_in":{}}}"#,
-        u64::MAX
-    );
-    let server = Server::answering(200, &[JSON], &body).await;
-    let pair = refresh(&zoom_at(&server.base())).await.unwrap();
-    assert_eq!(pair.expires_in, 24 * 3600);
-    // Long tokens are Zoom's habit.
+}
+
+#[tokio::test]
+async fn long_tokens_are_accepted() {
     let long = "x".repeat(6000);
     let body = format!(
         r#"{{"access_token":"{long}","token_type":"bearer","refresh_token":"{long}","expires_in":1}}"#
     );
-    let server = Server::answering(200, &[JSON], &body).await;
-    let pair = refresh(&zoom_at(&server.base())).await.unwrap();
+    let server = serve(response(200, &[JSON], body)).await;
+    let pair = refresh(&client(&server.uri())).await.unwrap();
     assert_eq!(pair.refresh_token.expose_secret(), long);
 }
 
 #[tokio::test]
-async fn an_unreadable_answer_is_an_outage_in_which_the_token_may_be_spent() {
+async fn malformed_response_leaves_outcome_unknown() {
     let huge = format!("{{\"access_token\":\"{}\"}}", "x".repeat(9 * 1024 * 1024));
-    let html = ("content-type", "text/html");
-    let elsewhere = ("location", "/elsewhere?code=S3CRET");
-    for (status, headers, body) in [
-        (200, [JSON].as_slice(), ""),
-        (200, &[JSON], "{"),
-        (200, &[JSON], r#""S3CRET""#),
+    let without = |missing: &str| TOKENS.replace(missing, "x_");
+    for (status, header, body) in [
+        (200, JSON, String::new()),
+        (200, JSON, "{".to_owned()),
+        (200, JSON, r#""S3CRET""#.to_owned()),
+        (200, JSON, without("refresh_token")),
+        (200, JSON, without("access_token")),
+        (200, JSON, TOKENS.replace("S3CRET-refresh", "")),
+        (200, JSON, TOKENS.replace("S3CRET-access", "")),
         (
             200,
-            &[JSON],
-            r#"{"access_token":"S3CRET","token_type":"bearer"}"#,
+            ("content-type", "text/html"),
+            "<html>S3CRET</html>".to_owned(),
         ),
-        (
-            200,
-            &[JSON],
-            r#"{"refresh_token":"S3CRET","token_type":"bearer"}"#,
-        ),
-        (
-            200,
-            &[JSON],
-            r#"{"access_token":"S3CRET","token_type":"bearer","refresh_token":""}"#,
-        ),
-        (
-            200,
-            &[JSON],
-            r#"{"access_token":"","token_type":"bearer","refresh_token":"S3CRET"}"#,
-        ),
-        (200, &[html], "<html>S3CRET</html>"),
-        (200, &[JSON], &huge),
-        (302, &[elsewhere], ""),
-        (304, &[], ""),
+        (200, JSON, huge),
+        (302, ("location", "/elsewhere?code=S3CRET"), String::new()),
+        (304, JSON, String::new()),
     ] {
-        let server = Server::answering(status, headers, body).await;
-        let zoom = zoom_at(&server.base());
-        let outage = TransientError::MalformedResponse;
-        let error = exchange(&zoom).await.unwrap_err();
+        let server = serve(response(status, &[header], body.clone())).await;
+        let zoom = client(&server.uri());
+        let error = TransientError::MalformedResponse;
+        let exchange_error = exchange(&zoom).await.unwrap_err();
         assert_eq!(
-            error,
-            ExchangeError::Transient(outage),
-            "{status} {:.80}",
-            body
+            exchange_error,
+            ExchangeError::Transient(error),
+            "{status} {body:.80}"
         );
-        assert_discreet(&error);
-        let error = refresh(&zoom).await.unwrap_err();
-        assert_eq!(error, RefreshError::Transient(outage));
-        assert_discreet(&error);
-        assert!(outage.is_outcome_unknown());
-        assert_eq!(
-            server.seen().len(),
-            2,
-            "no redirect is followed, nothing is repeated"
-        );
+        assert_redacted(&exchange_error);
+        let refresh_error = refresh(&zoom).await.unwrap_err();
+        assert_eq!(refresh_error, RefreshError::Transient(error));
+        assert_redacted(&refresh_error);
+        assert!(error.is_outcome_unknown());
+        // Neither redirected nor retried.
+        assert_eq!(received(&server).await.len(), 2);
     }
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart_by_status_and_code() {
+async fn error_response_is_classified_by_status_and_code() {
     use OAuthErrorCode as Code;
     for (status, body, code) in [
         (
@@ -284,34 +246,21 @@ async fn refusals_are_told_apart_by_status_and_code() {
             r#"{"reason":"Invalid authorization code S3CRET","error":"invalid_grant"}"#,
             Code::InvalidGrant,
         ),
-        (
-            401,
-            r#"{"reason":"Invalid Token!","error":"invalid_grant"}"#,
-            Code::InvalidGrant,
-        ),
-        (400, r#"{"error":"invalid_grant"}"#, Code::InvalidGrant),
-        (
-            400,
-            r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#,
-            Code::InvalidClient,
-        ),
+        (401, r#"{"error":"invalid_grant"}"#, Code::InvalidGrant),
+        (400, r#"{"error":"invalid_client"}"#, Code::InvalidClient),
         (401, r#"{"error":"invalid_client"}"#, Code::InvalidClient),
-        (
-            400,
-            r#"{"reason":"Bad Request","error":"invalid_request"}"#,
-            Code::InvalidRequest,
-        ),
+        (400, r#"{"error":"invalid_request"}"#, Code::InvalidRequest),
         (400, r#"{"error":"S3CRET"}"#, Code::Unknown),
         (403, "<html>S3CRET</html>", Code::Unknown),
         (404, "", Code::Unknown),
         (429, r#"{"code":429,"message":"S3CRET"}"#, Code::Unknown),
     ] {
-        let server = Server::answering(status, &[JSON], body).await;
-        let zoom = zoom_at(&server.base());
+        let server = serve(response(status, &[JSON], body)).await;
+        let zoom = client(&server.uri());
 
         let error = exchange(&zoom).await.unwrap_err();
         assert_eq!(error, ExchangeError::Rejected { status, code }, "{body}");
-        assert_discreet(&error);
+        assert_redacted(&error);
 
         let error = refresh(&zoom).await.unwrap_err();
         let expected = match code {
@@ -320,7 +269,7 @@ async fn refusals_are_told_apart_by_status_and_code() {
             code => RefreshError::Rejected { status, code },
         };
         assert_eq!(error, expected, "{body}");
-        assert_discreet(&error);
+        assert_redacted(&error);
 
         let error = revoke(&zoom).await.unwrap_err();
         let expected = match code {
@@ -328,15 +277,15 @@ async fn refusals_are_told_apart_by_status_and_code() {
             code => RevokeError::Rejected { status, code },
         };
         assert_eq!(error, expected, "{body}");
-        assert_discreet(&error);
-        assert_eq!(server.seen().len(), 3, "nothing is repeated");
+        assert_redacted(&error);
+        assert_eq!(received(&server).await.len(), 3, "retried");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_that_breaks_off_is_still_a_refusal() {
+async fn incomplete_error_body_is_still_rejection() {
     let head = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 90\r\n\r\n{\"error\":\"inv";
-    let zoom = zoom_at(&raw(head, End::Close).await);
+    let zoom = client(&serve_raw(head, End::Close).await);
     assert_eq!(
         exchange(&zoom).await.unwrap_err(),
         ExchangeError::Rejected {
@@ -347,119 +296,59 @@ async fn a_refusal_that_breaks_off_is_still_a_refusal() {
 }
 
 #[tokio::test]
-async fn server_errors_are_outages_whatever_they_say() {
+async fn server_error_ignores_response_body() {
     for status in [500, 502, 503, 504] {
-        let server = Server::answering(
-            status,
-            &[JSON],
-            r#"{"error":"invalid_grant","reason":"S3CRET"}"#,
-        )
-        .await;
-        let zoom = zoom_at(&server.base());
-        let outage = TransientError::ServerError { status };
-        assert_eq!(
-            exchange(&zoom).await.unwrap_err(),
-            ExchangeError::Transient(outage)
-        );
-        assert_eq!(
-            refresh(&zoom).await.unwrap_err(),
-            RefreshError::Transient(outage)
-        );
-        assert_eq!(
-            revoke(&zoom).await.unwrap_err(),
-            RevokeError::Transient(outage)
-        );
-        assert!(outage.is_outcome_unknown());
-        assert_eq!(server.seen().len(), 3, "nothing is repeated");
+        let body = r#"{"error":"invalid_grant","reason":"S3CRET"}"#;
+        let server = serve(response(status, &[JSON], body)).await;
+        let error = TransientError::ServerError { status };
+        assert_transient(&client(&server.uri()), error).await;
+        assert!(error.is_outcome_unknown());
+        assert_eq!(received(&server).await.len(), 3, "retried");
     }
 }
 
 #[tokio::test]
-async fn a_dead_connection_says_whether_something_was_sent() {
+async fn network_error_tells_whether_request_was_sent() {
+    use NetworkError::{Connect, ConnectionClosed, Dns, Other, Timeout, Tls};
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
-    for (base, network, sent) in [
-        (nobody().await, NetworkError::Connect, false),
+    for (base, error, is_sent) in [
+        (closed_port().await, Connect, false),
+        (serve_raw(b"", End::Close).await, ConnectionClosed, true),
+        (serve_raw(b"", End::Reset).await, ConnectionClosed, true),
+        (serve_raw(b"", End::Stall).await, Timeout, true),
+        (serve_raw(half, End::Close).await, ConnectionClosed, true),
+        (serve_raw(half, End::Stall).await, Timeout, true),
         (
-            raw(b"", End::Close).await,
-            NetworkError::ConnectionClosed,
+            serve_raw(b"SSH-2.0-x\r\n\r\n", End::Close).await,
+            Other,
             true,
         ),
         (
-            raw(b"", End::Reset).await,
-            NetworkError::ConnectionClosed,
-            true,
-        ),
-        (raw(b"", End::Silence).await, NetworkError::Timeout, true),
-        (
-            raw(half, End::Close).await,
-            NetworkError::ConnectionClosed,
-            true,
-        ),
-        (raw(half, End::Silence).await, NetworkError::Timeout, true),
-        (
-            raw(b"SSH-2.0-x\r\n\r\n", End::Close).await,
-            NetworkError::Other,
-            true,
-        ),
-        // TLS to a server that does not speak it, and to one that hangs up.
-        (
-            raw(b"HTTP/1.1 400 Bad Request\r\n\r\n", End::Close)
-                .await
-                .replace("http", "https"),
-            NetworkError::Tls,
+            serve_raw_as_https(b"HTTP/1.1 400 Bad Request\r\n\r\n", End::Close).await,
+            Tls,
             false,
         ),
-        (
-            "https://no-such-host.invalid".to_owned(),
-            NetworkError::Dns,
-            false,
-        ),
+        ("https://no-such-host.invalid".to_owned(), Dns, false),
     ] {
-        // Names and connections have their own limit.
-        let quick = !matches!(network, NetworkError::Dns | NetworkError::Tls);
-        let zoom = if quick {
-            impatient_zoom_at(&base)
-        } else {
-            zoom_at(&base)
+        // DNS and TLS are limited by the connect timeout only.
+        let zoom = match error {
+            Dns | Tls => client(&base),
+            _ => impatient_client(&base),
         };
-        let outage = TransientError::Network(network);
-        assert_eq!(outage.is_outcome_unknown(), sent, "{base}");
-        let error = exchange(&zoom).await.unwrap_err();
-        assert_eq!(error, ExchangeError::Transient(outage), "{base}");
-        assert_discreet(&error);
-        let error = refresh(&zoom).await.unwrap_err();
-        assert_eq!(error, RefreshError::Transient(outage), "{base}");
-        assert_discreet(&error);
-        let error = revoke(&zoom).await.unwrap_err();
-        assert_eq!(error, RevokeError::Transient(outage), "{base}");
-        assert_discreet(&error);
+        let error = TransientError::Network(error);
+        assert_eq!(error.is_outcome_unknown(), is_sent, "{base}");
+        assert_transient(&zoom, error).await;
     }
 }
 
 #[tokio::test]
-async fn a_handshake_without_end_is_no_connection() {
-    // TCP connects, TLS does not; nothing was sent, whatever it waited for.
-    let base = raw(b"", End::Silence).await.replace("http", "https");
-    let soon = Timeouts {
+async fn stalled_tls_handshake_is_connect_error() {
+    let base = serve_raw_as_https(b"", End::Stall).await;
+    let timeouts = Timeouts {
         connect: Duration::from_millis(150),
         ..Timeouts::default()
     };
-    let zoom = ZoomClient::new(Endpoints::parse(&base, &base).unwrap(), soon).unwrap();
-    let outage = TransientError::Network(NetworkError::Connect);
-    assert_eq!(
-        refresh(&zoom).await.unwrap_err(),
-        RefreshError::Transient(outage)
-    );
-    assert!(!outage.is_outcome_unknown());
-}
-
-#[tokio::test]
-async fn calls_can_be_spawned() {
-    fn sendable<T: Send>(_: &T) {}
-    let zoom = zoom_at("https://zoom.us");
-    let (credentials, token) = (credentials(), SecretString::from("x"));
-    sendable(&zoom.exchange_code(&credentials, &token, &token, ""));
-    sendable(&zoom.refresh(&credentials, &token));
-    sendable(&zoom.revoke(&credentials, &token));
-    sendable(&zoom.get_current_user(&token));
+    let error = TransientError::Network(NetworkError::Connect);
+    assert_transient(&client_with(&base, timeouts), error).await;
+    assert!(!error.is_outcome_unknown());
 }
