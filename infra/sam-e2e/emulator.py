@@ -1,21 +1,20 @@
-"""MiniStack that enforces the functions' policies and writes down every decision.
+"""MiniStack with enforced policies and a journal of every authorization decision.
 
 With AUTH=true MiniStack gives each function the credentials of its own role, verifies signatures, and
-evaluates the role's policies for every call. Added here are:
+evaluates the role's policies for every call. This wrapper adds what AWS does and MiniStack does not:
 
-- a journal: each decision about a call of a function is a line of JSON in the file named by the first
-  argument: role, action, resource, and whether it was allowed;
-- what AWS asks leave for when messages come in batches: the same as for single ones;
-- the condition keys of a KMS encryption context, which MiniStack does not read from requests. Without them
-  a policy that asks for a context would never match;
-- that requests came over TLS, as they do at AWS: the bucket's policy refuses all others, and loopback has none;
-- S3's checksums as S3 has them: PutObject answers with what it has verified, and the CRC-64/NVME of an upload in
-  parts is that of the whole object;
-- what `!Ref` gives for a secret: its ARN, where MiniStack gives its name, which no policy can mean;
-- alarms on several metrics, which MiniStack refuses: it gets their first metric. Nothing here sets alarms off;
-- Lambda's detection of loops through queues. MiniStack has it for direct invocations only.
+- a journal: one line of JSON per decision about a function's call (role, action, resource, allowed), in the
+  file that the first argument names;
+- batch actions need the permission of the single action;
+- condition keys of a KMS encryption context;
+- aws:SecureTransport is true: the bucket's policy rejects plain HTTP, and loopback has no TLS;
+- S3 checksums: PutObject returns the checksums that it verified, and the CRC-64/NVME of a multipart upload is
+  that of the whole object;
+- `!Ref` of a secret is its ARN; MiniStack returns its name;
+- alarms on several metrics are accepted, with their first metric. No alarm goes off here;
+- Lambda's loop detection through queues; MiniStack has it for direct invocations only.
 
-It reaches into MiniStack, whose version is therefore pinned.
+It replaces internals of MiniStack, whose version is therefore pinned.
 """
 
 import contextvars
@@ -30,10 +29,10 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import lambda_svc, s3, sqs, sts
 from ministack.services.cloudformation import provisioners
 
-# "approximately 16 times in the same chain of requests"
-MOST_ROUNDS = 16
+# Lambda: "approximately 16 times in the same chain of requests".
+MAX_ROUNDS = 16
 
-# SQS has no actions for batches.
+# IAM has no actions for SQS batches.
 BATCHES = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
@@ -42,7 +41,7 @@ BATCHES = {
 
 CHECKSUMS = {f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")}
 
-# The function whose call is being answered.
+# The function that made the current call.
 _caller = contextvars.ContextVar("caller", default=None)
 
 
@@ -51,12 +50,12 @@ def keep_journal(path):
     decide = iam_evaluator.enforce
     signature = inspect.signature(decide)
 
-    def noted(*args, **kwargs):
+    def enforce_and_record(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
         call = bound.arguments
         call["iam_action"] = BATCHES.get(call["iam_action"], call["iam_action"])
         decision = decide(*bound.args, **bound.kwargs)
-        # Credentials of a function are a session of its role; all others are those of whoever deploys.
+        # A function has session credentials of its role; all other credentials belong to the deployment.
         session = sts._sessions.get(call["access_key_id"])
         _caller.set(session and session["Arn"].split("/")[2])
         if session is not None:
@@ -70,7 +69,7 @@ def keep_journal(path):
             journal.write(json.dumps(line) + "\n")
         return decision
 
-    iam_evaluator.enforce = noted
+    iam_evaluator.enforce = enforce_and_record
 
 
 def read_encryption_contexts():
@@ -102,7 +101,7 @@ def check_whole_objects():
     def answered(bucket, key, body, headers):
         status, answer, content = put(bucket, key, body, headers)
         if status == 200:
-            # What did not fit the body was refused.
+            # Checksums that do not match the body were rejected.
             verified = {name: value for name, value in headers.items() if name in CHECKSUMS and value}
             answer = answer | verified
         return status, answer, content
@@ -149,7 +148,7 @@ def take_alarms_of_several_metrics():
 
 
 def detect_loops():
-    """Each message knows how often each function has run in the chain that it is part of."""
+    """Counts, per message, how often each function has run in the chain that the message belongs to."""
     rounds_of_message, rounds_now = {}, {}
     send, work = sqs._act_send_message, lambda_svc._run_sqs_batch
 
@@ -162,7 +161,7 @@ def detect_loops():
         name = mapping["FunctionName"]
         rounds = max((rounds_of_message.get(message["id"], {}) for message in batch), key=lambda one: one.get(name, 0))
         run = rounds.get(name, 0) + 1
-        if run > MOST_ROUNDS and function.get("recursive_loop") != "Allow":
+        if run > MAX_ROUNDS and function.get("recursive_loop") != "Allow":
             logging.getLogger("ministack").warning("%s is in a loop, which is stopped", name)
             sqs._delete_messages_for_esm(queue_url, {message["receipt_handle"] for message in batch})
             return

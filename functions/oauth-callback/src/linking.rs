@@ -173,7 +173,7 @@ impl OauthCallback {
     ) -> Result<(), LinkingError> {
         let owner = TokenOwner::Exchange(exchange.to_owned());
         let stage = ExchangeStage::Tokens {
-            sealed: self.vault.encrypt(&owner, &obtained.tokens).await?,
+            encrypted: self.vault.encrypt(&owner, &obtained.tokens).await?,
             obtained_at: obtained.at.as_millisecond(),
             access_expires_at: obtained.access_expires_at,
             scope: obtained.scope.clone(),

@@ -151,7 +151,7 @@ impl Grants {
         key: &str,
         item: ExchangeItem,
     ) -> Result<Option<SavedExchange>, GrantError> {
-        let ExchangeStage::Tokens { sealed: encrypted, obtained_at, access_expires_at, scope } =
+        let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope } =
             item.stage
         else {
             return Ok(None);
@@ -192,7 +192,7 @@ impl Grants {
         let item = ExchangeItem {
             app_user: saved.begun_by.clone(),
             stage: ExchangeStage::Tokens {
-                sealed: saved.encrypted.clone(),
+                encrypted: saved.encrypted.clone(),
                 obtained_at: saved.obtained_at,
                 access_expires_at: saved.access_expires_at,
                 scope: saved.scope.clone(),

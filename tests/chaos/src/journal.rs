@@ -198,7 +198,7 @@ impl Journal {
         };
         let exchange = TokenOwner::Exchange(text(write, "/Item/id/S").to_owned());
         let locations = [
-            ("/Item/tokens/M/sealed/M", Some(exchange)),
+            ("/Item/tokens/M/encrypted/M", Some(exchange)),
             ("/Item/tokens/M", grant("/Item/zoom_user/S")),
             ("/ExpressionAttributeValues/:tokens/M", grant("/Key/zoom_user/S")),
         ];

@@ -104,7 +104,7 @@ pub enum ExchangeStage {
     /// The tokens are saved; their Zoom user is not known yet.
     Tokens {
         /// Encrypted for [`crate::vault::TokenOwner::Exchange`] with this item's key.
-        sealed: EncryptedTokens,
+        encrypted: EncryptedTokens,
         /// Time of the exchange, epoch milliseconds.
         obtained_at: i64,
         /// Expiry of the access token, epoch seconds.

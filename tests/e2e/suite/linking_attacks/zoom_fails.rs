@@ -48,7 +48,7 @@ async fn assert_served(system: &System, zoom_user: &str) {
 /// Exchanges whose tokens are saved and belong to no grant yet.
 async fn interrupted_exchanges(system: &System) -> usize {
     let items = system.table_items(&system.tables().sessions).await;
-    items.iter().filter(|item| item.contains("\"exchange#") && item.contains("sealed")).count()
+    items.iter().filter(|item| item.contains("\"exchange#") && item.contains("encrypted")).count()
 }
 
 #[tokio::test]
