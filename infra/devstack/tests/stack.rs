@@ -149,15 +149,14 @@ async fn failing_message_reaches_the_dead_letter_queue() {
             .send()
     };
     send().await.unwrap();
-
-    // The failed message stays hidden until its visibility timeout.
-    let drained = stack.drain().await;
-    assert_eq!((drained.done, drained.failed, drained.waiting), (0, 1, 1));
-    assert_eq!(visible(&stack, &queues.events_dlq).await, "0");
-
-    send().await.unwrap();
     let drained = stack.drain_without_pauses().await;
     assert_eq!((drained.done, drained.failed), (0, 10), "the template's maxReceiveCount");
+    assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
+
+    // The failed message stays hidden until its visibility timeout.
+    send().await.unwrap();
+    let drained = stack.drain().await;
+    assert_eq!((drained.done, drained.failed, drained.waiting), (0, 1, 1));
     assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
     stack.shutdown().await;
 }

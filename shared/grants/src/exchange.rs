@@ -151,8 +151,7 @@ impl Grants {
         key: &str,
         item: ExchangeItem,
     ) -> Result<Option<SavedExchange>, GrantError> {
-        let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope } =
-            item.stage
+        let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope } = item.stage
         else {
             return Ok(None);
         };
