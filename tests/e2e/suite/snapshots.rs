@@ -37,7 +37,8 @@ const COMMON: [(&str, &str); 6] = [
     ("x-frame-options", "DENY"),
 ];
 
-const PATTERNS: [(&str, &str); 18] = [
+const PATTERNS: [(&str, &str); 19] = [
+    (r#""sequence": \d+"#, r#""sequence": "<sequence>""#),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"/\d{4}/\d\d/\d\d/", "/<date>/"),
     (r"(127\.0\.0\.1|localhost)(:|%3A)\d+", "<host>"),
@@ -57,6 +58,20 @@ const PATTERNS: [(&str, &str); 18] = [
     (r"<style>[^<]*</style>", "<style>…</style>"),
     (r"client_id=[^&\s]+", "client_id=<client id>"),
 ];
+
+/// Sorts lists of files by type. Reelay sorts them by id, which is random.
+fn sort_files(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Array(files)) = fields.get_mut("files") {
+                files.sort_by_key(|file| file["file_type"].to_string());
+            }
+            fields.values_mut().for_each(sort_files);
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_files),
+        _ => {}
+    }
+}
 
 /// The text of one snapshot.
 #[derive(Default)]
@@ -117,7 +132,9 @@ impl Transcript {
     }
 
     fn json(&mut self, value: &Value) {
-        writeln!(self.text, "{}", serde_json::to_string_pretty(value).unwrap()).unwrap();
+        let mut value = value.clone();
+        sort_files(&mut value);
+        writeln!(self.text, "{}", serde_json::to_string_pretty(&value).unwrap()).unwrap();
     }
 
     #[track_caller]

@@ -77,7 +77,7 @@ async fn no_secret_is_written_anywhere() {
     for line in [
         r#""target":"oauth_callback""#,
         r#""target":"recording_downloader"#,
-        r#""target":"worker""#,
+        r#""target":"reelay_runtime::sqs""#,
         r#""target":"app_api""#,
         r#""target":"metric""#,
         r#""level":"TRACE""#,
