@@ -384,7 +384,9 @@ async fn api_responses_and_stored_files() {
     system.zoom().clear_faults(None);
     system.process_queues().await;
 
-    let objects = system.objects("").await;
+    let mut objects: Vec<_> = system.objects("").await.into_iter().collect();
+    // The keys contain random file ids.
+    objects.sort_by_key(|(key, _)| key.rsplit('.').next().map(str::to_owned));
     for (key, bytes) in objects {
         seen.title(&format!("object {key}"));
         match serde_json::from_slice(&bytes) {
