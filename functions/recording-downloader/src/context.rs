@@ -14,7 +14,7 @@ use reelay_zoom::{DownloadHosts, Endpoints};
 
 use crate::transfer::Settings;
 
-/// Clients that every step uses.
+/// Settings and clients that every step uses.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) downloads: Queue<DownloadMessage>,

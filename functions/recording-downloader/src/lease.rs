@@ -1,4 +1,4 @@
-//! The lease on a file, under which its item is written.
+//! The lease on a file, which the downloader must hold to write the file's item.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ pub(crate) struct Lease<'a> {
     recordings: &'a RecordingTable,
     pub(crate) key: FileKey,
     owner: String,
-    /// The item when the lease was acquired.
+    /// The item as it was when the lease was acquired.
     pub(crate) item: FileItem,
     /// The upload in progress, as saved in the table.
     upload: Mutex<Option<UploadState>>,

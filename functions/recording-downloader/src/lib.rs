@@ -1,9 +1,9 @@
 //! Consumer of the downloads queue: transfers one file per message from Zoom to the bucket.
 //!
-//! A message takes one path: `message` → `lease` → `candidates` → `transfer` → `settle`. The message
-//! names a file; its state is in the table. A message may therefore arrive twice or late: the invocation finds
+//! Each message passes through `message` → `lease` → `candidates` → `transfer` → `settle`. A message only names
+//! a file, whose state is in the table. A duplicate or late message is therefore harmless: the invocation finds
 //! the file leased or finished, and at most publishes its notification again. A transfer that takes longer than
-//! an invocation is continued by a new message.
+//! one invocation continues with a new message.
 
 mod candidates;
 mod context;

@@ -1,5 +1,5 @@
-//! The object in S3: one `PutObject`, or a multipart upload. Every request carries a CRC-64/NVME that S3
-//! verifies, and an upload is completed only if S3 agrees with length and checksum.
+//! The object in S3: one `PutObject`, or a multipart upload. S3 verifies the CRC-64/NVME of each request that
+//! carries one, and completes an upload only if the object has the expected length and checksum.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,13 +29,13 @@ pub struct ObjectSpec {
     pub content_type: String,
     /// User-defined metadata of the object.
     pub metadata: Vec<(String, String)>,
-    /// File extension in lower case; decides which signature the file must have.
+    /// File extension in lower case; decides which signature (magic bytes) is expected.
     pub extension: String,
     /// Size that Zoom declared, in bytes.
     pub declared_size: Option<u64>,
     /// Whether the file must have exactly the declared size.
     pub is_size_exact: bool,
-    /// Whether an earlier attempt may have left an upload that it did not save.
+    /// Whether an earlier attempt may have created a multipart upload without saving its id.
     pub is_retry: bool,
 }
 
@@ -63,7 +63,7 @@ impl<'a> ObjectWriter<'a> {
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .send()
             .await;
-        let (output, crc) = streamed("PutObject", response, body)?;
+        let (output, crc) = combine_results("PutObject", response, body)?;
         verify_checksum("PutObject", output.checksum_crc64_nvme(), crc)?;
         Ok(crc)
     }
@@ -112,7 +112,7 @@ impl<'a> ObjectWriter<'a> {
         Ok(self.upload(id))
     }
 
-    /// The existing multipart upload with this id.
+    /// Returns a handle to the existing multipart upload with this id.
     pub(crate) fn upload(self, id: String) -> MultipartUpload<'a> {
         MultipartUpload { object: self, id }
     }
@@ -144,8 +144,8 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// Aborts every upload for this key. Call it only under the lease and without an own upload: what exists
-    /// then was left by an invocation that ended before it saved the upload.
+    /// Aborts every multipart upload for this key. The caller must hold the file's lease and have no saved
+    /// upload: an upload found then was left by an invocation that ended before it saved the id.
     pub(crate) async fn abort_orphaned_uploads(self) -> Result<(), AwsError> {
         let listed = self
             .bucket
@@ -225,17 +225,17 @@ impl MultipartUpload<'_> {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
             request.customize().config_override(no_checksum).send().await
         };
-        let (output, crc) = match streamed("UploadPart", response, body) {
+        let (output, crc) = match combine_results("UploadPart", response, body) {
             Err(TransferError::Aws(error)) if error.code() == "NoSuchUpload" => {
                 return Err(TransferError::UploadGone);
             }
-            streamed => streamed?,
+            result => result?,
         };
-        let stored = output.checksum_crc64_nvme();
-        if has_checksum || stored.is_some() {
-            verify_checksum("UploadPart", stored, crc)?;
+        let stored_crc = output.checksum_crc64_nvme();
+        if has_checksum || stored_crc.is_some() {
+            verify_checksum("UploadPart", stored_crc, crc)?;
         }
-        Ok(uploaded(body.length(), output.e_tag, crc)?)
+        Ok(uploaded_part(body.length(), output.e_tag, crc)?)
     }
 
     /// Uploads one part from memory.
@@ -251,7 +251,7 @@ impl MultipartUpload<'_> {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("UploadPart", &error))?;
-        uploaded(length, output.e_tag, crc)
+        uploaded_part(length, output.e_tag, crc)
     }
 
     fn part_request(&self, number: u32, body: ByteStream, length: u64) -> UploadPartFluentBuilder {
@@ -316,8 +316,8 @@ impl MultipartUpload<'_> {
     }
 }
 
-/// Combines the results of S3 and of the streamed body: if the body failed, its error is the cause.
-fn streamed<T, E: ProvideErrorMetadata, R>(
+/// Combines S3's response with the result of the streamed body. If both failed, the body's error is the cause.
+fn combine_results<T, E: ProvideErrorMetadata, R>(
     call: &'static str,
     response: Result<T, SdkError<E, R>>,
     body: &UploadBody,
@@ -332,16 +332,16 @@ fn streamed<T, E: ProvideErrorMetadata, R>(
     }
 }
 
-/// Checks that S3 computed the same checksum. S3 without a checksum has verified nothing.
-fn verify_checksum(call: &'static str, stored: Option<&str>, crc: u64) -> Result<(), AwsError> {
-    if stored.and_then(checksum::from_base64) == Some(crc) {
+/// Checks that S3 computed the same checksum. A response without a checksum fails, because S3 verified nothing.
+fn verify_checksum(call: &'static str, stored_crc: Option<&str>, crc: u64) -> Result<(), AwsError> {
+    if stored_crc.and_then(checksum::from_base64) == Some(crc) {
         Ok(())
     } else {
         Err(AwsError::unexpected_response(call, "checksum differs"))
     }
 }
 
-fn uploaded(length: u64, etag: Option<String>, crc: u64) -> Result<UploadedPart, AwsError> {
+fn uploaded_part(length: u64, etag: Option<String>, crc: u64) -> Result<UploadedPart, AwsError> {
     let etag = etag.ok_or_else(|| AwsError::unexpected_response("UploadPart", "no entity tag"))?;
     Ok(UploadedPart { length, etag, crc })
 }

@@ -24,10 +24,10 @@ use super::timing::{ProgressThrottle, TimeBudget};
 use super::upload_body::UploadBody;
 use super::{checksum, content};
 
-/// Number of times that a run starts over because the file changes.
+/// Maximum number of times that a run starts the transfer. Each restart follows a change of the file at Zoom.
 const MAX_STARTS: u32 = 3;
 
-/// Number of times that a run repeats the first request with another range.
+/// Maximum number of first requests per start. A response may show that another range is needed.
 const MAX_FIRST_REQUESTS: u32 = 3;
 
 /// One file's transfer.
@@ -53,7 +53,8 @@ pub struct StoredFile {
     pub crc64nvme: String,
     /// Whether the first bytes match the file type; `None` for types without a known signature.
     pub recognised: Option<bool>,
-    /// Size that Zoom declares now, if it differed and was requested again.
+    /// Size that Zoom declares after the transfer; requested only if the stored size differs from the size
+    /// declared before.
     pub declared_size: Option<u64>,
 }
 
@@ -62,7 +63,7 @@ pub struct StoredFile {
 pub enum Outcome {
     /// The object is stored.
     Stored(StoredFile),
-    /// The deadline came first; the next run resumes the upload.
+    /// The deadline was near before all parts were uploaded; the next run resumes the upload.
     Unfinished {
         /// Bytes of the parts that this run uploaded, never 0.
         uploaded_bytes: u64,
@@ -70,9 +71,9 @@ pub enum Outcome {
 }
 
 impl Transfer<'_> {
-    /// Runs until the file is stored or the deadline is near: [`Settings::reserve`] before it, or a quarter of
-    /// the time if that is less. `upload` is the state that an earlier run saved. A run can be dropped at any
-    /// moment; the next one resumes from what S3 has.
+    /// Runs until the file is stored, but stops before the deadline: by [`Settings::reserve`], or by a quarter of
+    /// the remaining time if that is less. `upload` is the state that an earlier run saved. The future can be
+    /// dropped at any await point; the next run resumes from the parts that S3 has.
     ///
     /// # Errors
     /// Returns the reason why the file is not stored.
@@ -99,7 +100,7 @@ impl Transfer<'_> {
             None => run.execute(upload).await,
             Some(cutoff) => tokio::time::timeout_at(cutoff.into(), run.execute(upload))
                 .await
-                .unwrap_or_else(|_| run.unfinished()),
+                .unwrap_or_else(|_| run.unfinished_outcome()),
         }
     }
 }
@@ -140,7 +141,7 @@ impl Run<'_> {
         tracing::warn!(key = self.object.spec.key, reason, "upload restarted");
     }
 
-    fn unfinished(&self) -> Result<Outcome, TransferError> {
+    fn unfinished_outcome(&self) -> Result<Outcome, TransferError> {
         match self.uploaded_bytes.load(Ordering::Relaxed) {
             0 if self.is_stream.load(Ordering::Relaxed) => Err(TransferError::StreamTooSlow),
             0 => Err(TransferError::NoProgress),
@@ -150,11 +151,11 @@ impl Run<'_> {
 
     /// Requests the first part. The response decides how the file is transferred.
     async fn start(&self) -> Result<Outcome, TransferError> {
-        let (mut length, mut has_range) = (self.object.spec.declared_size, true);
+        let (mut length, mut should_send_range) = (self.object.spec.declared_size, true);
         for _ in 0..MAX_FIRST_REQUESTS {
             let part_size = part_size(length, self.settings.part_size);
-            let requested =
-                (has_range && length.is_none_or(|length| length > part_size)).then_some(part_size);
+            let needs_range = length.is_none_or(|length| length > part_size);
+            let requested = (should_send_range && needs_range).then_some(part_size);
             let range = requested.and_then(|length| ByteRange::new(0, length.checked_sub(1)?));
             let response = match self.source.open(range).await {
                 // An empty file has no satisfiable range.
@@ -169,8 +170,8 @@ impl Run<'_> {
                     return self.upload_in_parts(response, length, part_size).await;
                 }
                 Layout::Stream(length) => return self.upload_stream(response, length).await,
-                Layout::Repeat { length: known_length, has_range: next_has_range } => {
-                    (length, has_range) = (known_length, next_has_range)
+                Layout::Repeat { length: known_length, has_range } => {
+                    (length, should_send_range) = (known_length, has_range)
                 }
             }
         }
@@ -223,12 +224,12 @@ impl Run<'_> {
         }
     }
 
-    /// Finds the object of an upload that an earlier run completed before it ended.
+    /// Checks whether an earlier run completed the upload and ended before it saved the result.
     async fn find_completed(&self, state: &UploadState) -> Result<Option<Outcome>, TransferError> {
         let crc = state.crc64nvme.as_deref().and_then(checksum::from_base64);
         match (state.length, crc) {
             (Some(length), Some(crc)) if self.object.is_stored(length, crc).await? => {
-                Ok(Some(self.stored(length, crc, state.recognised).await))
+                Ok(Some(self.stored_outcome(length, crc, state.recognised).await))
             }
             _ => Ok(None),
         }
@@ -250,7 +251,7 @@ impl Run<'_> {
             response.head.content_range.map(|_| FileVersion::of_response(&response.head, length));
         let body = UploadBody::new(self.source, response, range, length, version);
         let crc = self.object.put(&body).await?;
-        Ok(self.stored(length, crc, recognised).await)
+        Ok(self.stored_outcome(length, crc, recognised).await)
     }
 
     /// Stores a file from memory.
@@ -258,7 +259,7 @@ impl Run<'_> {
         let (length, recognised) = (bytes.len() as u64, self.matches_type(&bytes));
         self.verify_size(length)?;
         let crc = self.object.put_bytes(bytes).await?;
-        Ok(self.stored(length, crc, recognised).await)
+        Ok(self.stored_outcome(length, crc, recognised).await)
     }
 
     /// Stores a file in parts; `first` is the response for the first part.
@@ -296,7 +297,7 @@ impl Run<'_> {
             uploaded_bytes: &self.uploaded_bytes,
         };
         match uploader.upload_missing(&mut parts, first).await {
-            Ok(()) if parts.len() < layout.count() as usize => self.unfinished(),
+            Ok(()) if parts.len() < layout.count() as usize => self.unfinished_outcome(),
             Ok(()) => self.complete(upload, &parts, layout.length(), state.recognised).await,
             Err(error @ TransferError::SourceChanged) => {
                 self.abort(upload).await?;
@@ -351,7 +352,7 @@ impl Run<'_> {
         self.complete(&upload, &parts, bytes, recognised).await
     }
 
-    /// Creates a multipart upload and saves it.
+    /// Creates a multipart upload and saves its state.
     async fn create_upload(
         &self,
         head: &ResponseHead,
@@ -370,7 +371,7 @@ impl Run<'_> {
             crc64nvme: None,
         };
         if let Err(error) = self.journal.save_upload(&state).await {
-            // If the write succeeded after all, the next run finds that the upload is gone.
+            // If the write took effect despite the error, the next run finds that the upload is gone.
             if let Err(error) = upload.abort().await {
                 tracing::warn!(%error, "unsaved upload not aborted");
             }
@@ -403,19 +404,19 @@ impl Run<'_> {
                 return Err(error);
             }
         }
-        Ok(self.stored(length, crc, recognised).await)
+        Ok(self.stored_outcome(length, crc, recognised).await)
     }
 
-    /// Aborts an upload while the lease is held, so that a later run knows that it is gone.
+    /// Aborts the upload and removes it from the journal, if this invocation still holds the lease.
     async fn abort(&self, upload: &MultipartUpload<'_>) -> Result<(), TransferError> {
         self.journal.verify_lease().await?;
         upload.abort().await?;
         self.journal.clear_upload().await
     }
 
-    async fn stored(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
+    async fn stored_outcome(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
         let declared_size = match self.object.spec.declared_size {
-            // Zoom may have corrected the size meanwhile.
+            // Zoom may have corrected the declared size since.
             Some(declared) if declared != bytes => self.source.declared_size().await,
             _ => None,
         };

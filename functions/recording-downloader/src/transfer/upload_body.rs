@@ -1,4 +1,4 @@
-//! Request bodies for S3 that pass Zoom's response bodies on without buffering.
+//! Request bodies for S3 that stream Zoom's response bodies without buffering them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,13 @@ use super::source::SourceResolver;
 
 /// Body of one upload request: a range of the file, or all of it.
 ///
-/// The SDK requests the body again when it retries, and creates bodies that it never reads. Therefore the
-/// first body that is read uses the open response, and each later one requests the range again.
+/// The SDK creates a new body for each retry, and creates some bodies that it never reads. The open response
+/// therefore serves the first body that is actually read; each later one requests the range again.
 pub(crate) struct UploadBody {
     source: Arc<SourceResolver>,
     range: Option<ByteRange>,
     length: u64,
-    /// Version that a repeated response must have; `None` for a whole file known only by its length.
+    /// Version of the file that a repeated request must find; `None` if only the file's length is known.
     version: Option<FileVersion>,
     response: Mutex<Option<ResponseBody>>,
     result: Mutex<Option<Result<u64, TransferError>>>,
@@ -54,7 +54,7 @@ impl UploadBody {
         self.length
     }
 
-    /// Creates the SDK's body, which can be repeated.
+    /// Creates a body that the SDK can retry.
     pub(crate) fn stream(self: &Arc<Self>) -> ByteStream {
         let upload = Arc::clone(self);
         ByteStream::new(SdkBody::retryable(move || {
@@ -67,8 +67,8 @@ impl UploadBody {
         }))
     }
 
-    /// Result of the latest read: the CRC-64/NVME of all bytes, or why they did not arrive. `None` if it was
-    /// not read to the end.
+    /// Takes the result of the latest read: the CRC-64/NVME of all bytes, or the error that ended it. `None` if
+    /// the body was not read to the end.
     pub(crate) fn take_result(&self) -> Option<Result<u64, TransferError>> {
         lock(&self.result).take()
     }
@@ -171,7 +171,7 @@ impl Body for SingleRead {
                         this.digest.update(&chunk);
                         this.remaining -= length;
                         if this.remaining == 0 {
-                            // A reader that knows the length may not poll for the end.
+                            // The SDK knows the length, so it might not poll again for the end.
                             this.finish();
                         }
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
