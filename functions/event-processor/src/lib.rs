@@ -1,7 +1,7 @@
 //! Processes the events queue: writes recordings and files from Zoom's events, and enqueues downloads.
 //!
 //! Events are routed by (account, host). State is written before messages are sent, so a redelivery finds
-//! the state and sends what is missing. Events may arrive twice, with other URLs and tokens, and in any
+//! the state and sends the missing messages. Events may arrive twice, with other URLs and tokens, and in any
 //! order; meeting UUID and file id identify a file.
 
 mod changes;
@@ -30,7 +30,7 @@ use serde_json::Value;
 /// Number of files of one event that are written concurrently. An event may contain a thousand files.
 const CONCURRENCY: usize = 16;
 
-/// The function.
+/// The `event-processor` function.
 #[derive(Debug)]
 pub struct EventProcessor {
     consumer: Consumer,
@@ -41,7 +41,8 @@ pub struct EventProcessor {
     outbox: NotificationOutbox,
     bucket: Bucket,
     filter: FileFilter,
-    automatic: bool,
+    /// Whether files are downloaded without a request from the app (`DOWNLOAD_MODE`).
+    is_automatic: bool,
     clock: Clock,
 }
 
@@ -59,10 +60,10 @@ impl EventProcessor {
     /// Reads the configuration and creates the clients, once per instance.
     ///
     /// # Errors
-    /// If a variable is absent or invalid.
+    /// Returns [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let automatic = match variables.required("DOWNLOAD_MODE")? {
+        let is_automatic = match variables.required("DOWNLOAD_MODE")? {
             "automatic" => true,
             "on-demand" => false,
             _ => {
@@ -84,7 +85,7 @@ impl EventProcessor {
                 variables.optional("FILE_TYPES").unwrap_or_default(),
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
-            automatic,
+            is_automatic,
             clock: environment.clock.clone(),
         })
     }
@@ -103,14 +104,14 @@ impl EventProcessor {
         match body {
             EventBody::Event(event) => self.process_event(event, received_at).await,
             EventBody::ObjectKey(key) => {
-                // The object is deleted after processing, so a redelivery without it has nothing to do.
+                // Processing deletes the object last: if it is missing, an earlier delivery processed the event.
                 let Some(bytes) = self.bucket.read(key).await? else {
                     return Ok(());
                 };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
                 self.process_event(&event, received_at).await?;
-                // If this fails, the lifecycle rule deletes it.
+                // If this fails, the bucket's lifecycle rule deletes the object.
                 if let Err(failure) = self.bucket.delete(key).await {
                     tracing::warn!(error = %failure, "processed event not deleted from the bucket");
                 }
@@ -139,8 +140,8 @@ impl EventProcessor {
         }
     }
 
-    /// Enqueues a job that asks Zoom whether the grant still works: the event may be late and concern an
-    /// earlier grant.
+    /// Enqueues a job that verifies with Zoom that the grant has ended: a late event may concern an earlier
+    /// grant.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
         let job =
@@ -156,16 +157,17 @@ impl EventProcessor {
         let snapshot = self.links.snapshot(&event.host).await?;
         let app_users: Vec<AppUserId> = snapshot.app_users().cloned().collect();
         if app_users.is_empty() {
-            // An unlinked host of the same account. Nothing is stored; when a link becomes active, a
-            // backfill reads what was missed.
+            // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
+            // recordings missed until then.
             metrics::count(Metric::EventsIgnored, "unknown_host");
             return self.check_account_move(&event.host).await;
         }
 
         let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
         let known = self.write_recording(&event).await?;
-        // Backfills (without an event time) and on-demand downloads say nothing about latency.
-        let is_measured = self.automatic && event.event_ts != 0;
+        // Only automatic downloads of webhook events are measured for latency: a backfill has no event time,
+        // and an on-demand file waits for the app's request.
+        let is_measured = self.is_automatic && event.event_ts != 0;
         let received_at = is_measured.then(|| received_at.as_millisecond());
         let to_fetch: Vec<FileKey> = stream::iter(event.files)
             .map(|(metadata, source)| {
@@ -200,7 +202,8 @@ impl EventProcessor {
             .try_collect()
             .await?;
 
-        // Downloads are enqueued after this notification, so `sent` shows that it was published.
+        // Downloads are enqueued and recorded in `sent` only after this notification was published, so a
+        // non-empty `sent` proves that it was.
         if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
             self.outbox
                 .publish(
@@ -212,7 +215,7 @@ impl EventProcessor {
                 )
                 .await?;
         }
-        if self.automatic || known.as_ref().is_some_and(|item| item.requested) {
+        if self.is_automatic || known.as_ref().is_some_and(|item| item.requested) {
             let sent = known.map(|item| item.sent).unwrap_or_default();
             let unsent: Vec<FileKey> =
                 to_fetch.into_iter().filter(|key| !sent.contains(&key.file)).collect();
@@ -221,8 +224,8 @@ impl EventProcessor {
         Ok(())
     }
 
-    /// Enqueues maintenance of grants with the same user id in other accounts: the user may have changed
-    /// accounts. The job asks Zoom, and reads from Zoom's list what was missed.
+    /// Enqueues maintenance of grants with the same user id in other accounts: the user may have moved to this
+    /// account. The job verifies this with Zoom and backfills the missed recordings.
     async fn check_account_move(&self, host: &ZoomUser) -> Result<(), ProcessError> {
         for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
@@ -232,14 +235,14 @@ impl EventProcessor {
         Ok(())
     }
 
-    /// Writes the recording. Returns its item from before this event, if it is known.
+    /// Writes the recording. Returns its item as it was before this event, or `None` if the recording is new.
     async fn write_recording(
         &self,
         event: &FilesCompleted,
     ) -> Result<Option<RecordingItem>, AwsError> {
         let added = self
             .recordings
-            .add_recording(&event.host, &event.recording, event.event_ts, self.automatic)
+            .add_recording(&event.host, &event.recording, event.event_ts, self.is_automatic)
             .await?;
         match added {
             AddOutcome::AddOutcome => Ok(None),
@@ -254,7 +257,7 @@ impl EventProcessor {
         }
     }
 
-    /// Writes a file. Returns its key if it is still to be downloaded.
+    /// Writes a file. Returns its key if the file is queued for download.
     async fn write_file(
         &self,
         key: FileKey,
@@ -275,10 +278,10 @@ impl EventProcessor {
             AddOutcome::AddOutcome => return Ok(is_wanted.then_some(key)),
             AddOutcome::AlreadyExists(known) => known,
         };
-        let fresher = source.as_ref().filter(|_| known.last_event_ts < event_ts);
-        match (known.status, fresher) {
+        let newer_source = source.as_ref().filter(|_| known.last_event_ts < event_ts);
+        match (known.status, newer_source) {
             (FileStatus::Queued, _) => {
-                if let Some(source) = fresher {
+                if let Some(source) = newer_source {
                     self.recordings.update_source(&key, source, event_ts, now).await?;
                 }
                 Ok(Some(key))
@@ -291,7 +294,7 @@ impl EventProcessor {
                 let queued =
                     self.recordings.requeue_failed(&key, Some((source, event_ts)), now).await?;
                 if queued {
-                    // Its id is in `sent` already, so the caller would not send it.
+                    // The file is already listed in `sent`, so the caller would skip it.
                     self.enqueue_downloads(
                         &key.zoom_user,
                         &key.recording,

@@ -1,4 +1,4 @@
-//! From the authorization code to a pending link and its claim.
+//! Exchanges the authorization code for tokens, and creates a pending link and its claim.
 
 use jiff::Timestamp;
 use reelay_domain::claim::{self, Claim};
@@ -22,23 +22,23 @@ use secrecy::SecretString;
 
 use crate::OauthCallback;
 
-/// Delay of the finish job: SQS's maximum. By then the claim has expired, after ten minutes.
+/// Delay of the finish job: SQS's maximum of 15 minutes. The claim has expired by then (after ten minutes).
 const FINISH_DELAY_SECONDS: i32 = 900;
 
-/// Error of linking. The app receives its code as `zoom_error`; the session is consumed.
+/// Why linking failed after the session was consumed. The app receives the code as `zoom_error`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkingError {
-    #[error("the consent was declined at Zoom")]
+    #[error("the user declined consent at Zoom")]
     Denied,
     #[error("the Zoom credentials are unavailable")]
     Secret(#[from] SecretError),
-    #[error("the session's signing key is no longer live")]
+    #[error("failed to derive the PKCE verifier: no live key matches the session")]
     NoVerifier,
     #[error("code exchange failed")]
     Exchange(#[from] ExchangeError),
-    #[error("users/me failed")]
+    #[error("users/me request failed")]
     UsersMe(#[from] ApiError),
-    #[error("the grant lacks the scopes: {0}")]
+    #[error("the grant lacks required scopes: {0}")]
     Scope(String),
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -107,7 +107,8 @@ impl OauthCallback {
         )?;
         let mut response =
             self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
-        // A rejected client leaves the code unused. The client secret may have been rotated since its read.
+        // The client secret may have been rotated since this instance read it. Zoom rejects the client before
+        // it consumes the code, so the code can be sent again.
         if is_invalid_client(&response)
             && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
@@ -122,12 +123,12 @@ impl OauthCallback {
             tracing::warn!(error = %failure, "exchange not deleted; the delayed finish job will delete it");
         }
 
-        // From here on this pair is the only valid one of the Zoom user.
+        // Zoom has invalidated the Zoom user's older tokens, so save this pair before any other call.
         let obtained = Obtained::new(response?, self.clock.now());
         self.save_tokens(&exchange, session, &obtained).await?;
         let linked = self.adopt_tokens(session, &exchange, &obtained).await;
         if linked.is_err() {
-            // The pair stays under the exchange's key, but existing links need it soon.
+            // The pair is saved with the exchange, but existing links need it before the delayed job runs.
             if let Err(failure) = self.jobs.send(&finish_job(&exchange), "connect").await {
                 tracing::warn!(error = %failure, "immediate finish job not enqueued; the delayed job will run");
             }
@@ -144,8 +145,8 @@ impl OauthCallback {
         let me = self.zoom.get_current_user(&obtained.tokens.access_token).await?;
         let missing = scope::missing(obtained.scope.as_deref());
         if !missing.is_empty() {
-            // A pair without the needed scopes makes no link. It replaces the tokens of existing links; if
-            // there are none, the finish job revokes it.
+            // A pair without the required scopes creates no link, but existing links need it: their older
+            // tokens are invalid now. Without existing links, the finish job revokes it.
             if !self.links.snapshot(&me.user).await?.links.is_empty() {
                 self.store_consent(&me, obtained, exchange, session, None).await?;
             }
@@ -215,7 +216,7 @@ impl OauthCallback {
             link,
         };
         let changed = self.links.store_consent(&self.sessions, &consent, self.clock.now()).await?;
-        // A failure does not fail the request: the finish job publishes what stays in the outbox.
+        // A failure here does not fail the request: the finish job publishes what remains in the outbox.
         if let Err(failure) =
             self.links.publish_outbox(&self.notifications, &me.user, &changed.outbox).await
         {
