@@ -1,13 +1,13 @@
-//! The browser secret, which binds an authorization attempt to one browser: a random value in a cookie.
-//! The session stores only its hash.
+//! The browser secret: a random value in a cookie that binds an authorization attempt to one browser. The
+//! session stores only its hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-/// The cookie's name. For the prefix `__Host-`, browsers require Secure, Path=/ and no Domain, so that a
-/// sibling host cannot set it (RFC 6265bis §4.1.3.2).
+/// The cookie's name. Browsers accept the prefix `__Host-` only with Secure, Path=/ and no Domain, so a sibling
+/// host cannot set the cookie (RFC 6265bis §4.1.3.2).
 pub const COOKIE: &str = "__Host-reelay-connect";
 
 /// The cookie's Max-Age in seconds: the TTL of a signed state.
@@ -23,8 +23,8 @@ impl BrowserSecret {
         Self(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Parses the secret from a request's `Cookie` headers. `None` if it is absent or malformed, or if
-    /// several cookies of the name have different values.
+    /// Parses the secret from a request's `Cookie` headers. Returns `None` if the cookie is absent or malformed,
+    /// or if two cookies with its name have different values.
     pub fn from_cookies<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut values = headers
             .flat_map(|header| header.split(';'))

@@ -1,8 +1,7 @@
-//! Code exchanges that were interrupted after Zoom's response and before the grant was updated.
+//! Recovery of code exchanges that were interrupted after Zoom's response and before the grant was updated.
 //!
-//! An exchange invalidates the user's older tokens at Zoom. The first invocation that finds a saved exchange
-//! therefore moves its tokens to the grant: the delayed finish job, or a refresh whose older token Zoom
-//! rejects.
+//! An exchange invalidates the user's older tokens at Zoom, so its saved tokens must reach the grant. Either the
+//! delayed finish job moves them there, or a refresh whose older token Zoom rejects, whichever comes first.
 
 use std::collections::HashSet;
 
@@ -18,7 +17,7 @@ use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError};
 use crate::refresh::poll_delay;
 use crate::{GrantError, Grants, LEASE_TTL};
 
-/// Age after which an exchange without tokens counts as interrupted. The call itself times out after 8 s.
+/// Age after which an exchange without tokens counts as interrupted. The token request times out after 8 s.
 const EXCHANGE_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// Maximum number of polls for the tokens of exchanges in progress, about ten seconds with the delays.
@@ -38,8 +37,8 @@ struct SavedExchange {
 }
 
 impl Grants {
-    /// Finishes an exchange: moves its tokens to the owner's grant and returns the owner. A grant that no
-    /// link needs is then revoked. Returns `None` if the tokens are missing or no longer valid.
+    /// Finishes an exchange: moves its tokens to the grant of the Zoom user who consented, and returns this user.
+    /// Without links, the grant's revocation starts. Returns `None` if the tokens are missing or no longer valid.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
@@ -50,8 +49,8 @@ impl Grants {
     ) -> Result<Option<ZoomUser>, GrantError> {
         match item.stage {
             ExchangeStage::Linked { zoom_user } => Ok(Some(zoom_user)),
-            // No request was sent, or its response is lost. If Zoom processed the code, it rejects the
-            // grant's next refresh, and the app is notified then.
+            // No request was sent, or its response was lost. If Zoom processed the code, it invalidated the
+            // grant's older tokens: the next refresh fails, and the app is notified then.
             ExchangeStage::Begun {} => {
                 metrics::count(Metric::ExchangesFinished, "never_answered");
                 Ok(None)
@@ -68,9 +67,9 @@ impl Grants {
                 }
                 let me = match self.zoom().get_current_user(&saved.tokens.access_token).await {
                     Ok(me) => me,
-                    // Replaced by a later authorization, or deauthorized.
+                    // A later consent replaced the tokens, or the user removed the app at Zoom.
                     Err(ApiError::Unauthorized) => return Ok(None),
-                    // Without the scope the owner is unknown, so the tokens cannot become a link.
+                    // Without the scope, `users/me` does not name the owner: no grant can use the tokens.
                     Err(ApiError::MissingScope) => {
                         return self.revoke_tokens(&saved.tokens).await.map(|()| None);
                     }
@@ -87,7 +86,7 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError::Busy`] if an exchange in progress may be this Zoom user's; other variants if the owner
-    /// of an exchange cannot be determined. The grant must not be marked then.
+    /// of an exchange cannot be determined. After an error, the caller must not mark the grant.
     pub(crate) async fn adopt_saved_exchange(
         &self,
         zoom_user: &ZoomUser,
@@ -110,8 +109,8 @@ impl Grants {
                     return Ok(true);
                 }
             }
-            // Wait only for exchanges that were in progress at the first poll. Zoom rejected the older tokens
-            // before any later exchange started.
+            // Wait only for exchanges that were in progress at the first poll. A later exchange cannot be why
+            // Zoom rejected the older tokens.
             let awaited = awaited.get_or_insert_with(|| in_progress.clone());
             awaited.retain(|key| in_progress.contains(key));
             if awaited.is_empty() {
@@ -132,7 +131,7 @@ impl Grants {
         let Some(saved) = self.decrypt_exchange(key, item).await? else {
             return Ok(false);
         };
-        // The finish job refreshes expired exchanges.
+        // The finish job refreshes an expired access token; this function does not.
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }

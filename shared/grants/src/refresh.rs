@@ -12,24 +12,25 @@ use reelay_zoom::{RefreshError, TokenPair};
 
 use crate::{AccessToken, EXPIRY_MARGIN, GrantError, Grants, LEASE_TTL};
 
-/// Maximum number of polls for the pair of the lease holder, about ten seconds with the delays below.
+/// Maximum number of polls while another invocation refreshes the grant, about ten seconds with the delays
+/// below.
 const MAX_POLLS: u32 = 60;
 
 /// Maximum delay between two polls.
 const MAX_POLL_DELAY_MILLISECONDS: u64 = 300;
 
-/// Response to a refresh request.
-enum RefreshResponse {
+/// Outcome of a refresh request.
+enum RefreshOutcome {
     /// New token pair.
     Pair(TokenPair),
     /// `invalid_grant`: Zoom revoked the grant.
     Invalid,
-    /// `invalid_grant` because of a newer consent, whose tokens were adopted.
+    /// `invalid_grant`, because a newer consent invalidated the tokens; its own tokens were adopted.
     Replaced,
 }
 
 impl Grants {
-    /// Returns a valid access token and refreshes it first if necessary.
+    /// Returns a valid access token. Refreshes the grant first if necessary.
     ///
     /// # Errors
     /// [`GrantError`]. Only [`GrantError::ReauthorizationRequired`] and [`GrantError::NotFound`] are permanent.
@@ -60,7 +61,7 @@ impl Grants {
             match grant.status {
                 GrantStatus::Live => {}
                 GrantStatus::ReauthorizationRequired => {
-                    // The marking invocation may have been interrupted before it published.
+                    // The invocation that set this status may have ended before it published the notifications.
                     self.publish_pending(zoom_user, &snapshot.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
                 }
@@ -96,7 +97,7 @@ impl Grants {
     ///
     /// # Errors
     /// [`GrantError::ReauthorizationRequired`] only for a grant that is being revoked. Releases the lease on
-    /// errors, unless Zoom issued a new pair: the old one must not be used again then.
+    /// errors, unless Zoom issued a new pair: then the old pair must not be used again.
     pub(crate) async fn refresh(
         &self,
         zoom_user: &ZoomUser,
@@ -106,20 +107,20 @@ impl Grants {
         let response = self.request_refresh(zoom_user, lease).await;
         match &response {
             // Not counted for a grant that is being revoked: no link is affected.
-            Ok(RefreshResponse::Invalid) if lease.grant.status != GrantStatus::Revoking => {
+            Ok(RefreshOutcome::Invalid) if lease.grant.status != GrantStatus::Revoking => {
                 metrics::count(Metric::RefreshesFailed, "invalid_grant");
             }
             Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
             Ok(_) => {}
         }
         match response {
-            Ok(RefreshResponse::Pair(pair)) => self.save(zoom_user, lease, pair).await,
-            Ok(RefreshResponse::Replaced) => Ok(None),
+            Ok(RefreshOutcome::Pair(pair)) => self.save(zoom_user, lease, pair).await,
+            Ok(RefreshOutcome::Replaced) => Ok(None),
             // The revocation is complete; there is no link to notify about.
-            Ok(RefreshResponse::Invalid) if lease.grant.status == GrantStatus::Revoking => {
+            Ok(RefreshOutcome::Invalid) if lease.grant.status == GrantStatus::Revoking => {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Ok(RefreshResponse::Invalid) => {
+            Ok(RefreshOutcome::Invalid) => {
                 self.apply_invalid_grant(zoom_user, lease, if_invalid).await.map(|()| None)
             }
             Err(error) => {
@@ -137,7 +138,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-    ) -> Result<RefreshResponse, GrantError> {
+    ) -> Result<RefreshOutcome, GrantError> {
         let tokens = self.decrypt_tokens(zoom_user, &lease.grant).await?;
         let credentials = self.credentials().await?;
         let zoom = self.zoom();
@@ -149,11 +150,11 @@ impl Grants {
             response = zoom.refresh(&credentials, &tokens.refresh_token).await;
         }
         match response {
-            Ok(pair) => Ok(RefreshResponse::Pair(pair)),
+            Ok(pair) => Ok(RefreshOutcome::Pair(pair)),
             Err(RefreshError::InvalidGrant) if self.adopt_saved_exchange(zoom_user).await? => {
-                Ok(RefreshResponse::Replaced)
+                Ok(RefreshOutcome::Replaced)
             }
-            Err(RefreshError::InvalidGrant) => Ok(RefreshResponse::Invalid),
+            Err(RefreshError::InvalidGrant) => Ok(RefreshOutcome::Invalid),
             Err(error) => Err(error.into()),
         }
     }
@@ -188,7 +189,8 @@ impl Grants {
         }
     }
 
-    /// Applies `change` after `invalid_grant` and publishes it, if the stored tokens are still the rejected ones.
+    /// Applies `change` after `invalid_grant` and publishes its notifications, if the rejected tokens are still
+    /// the stored ones.
     async fn apply_invalid_grant(
         &self,
         zoom_user: &ZoomUser,
@@ -199,11 +201,11 @@ impl Grants {
         let changed =
             self.links().change_of_version(zoom_user, lease.grant.version, change, now).await?;
         if let Some(changed) = changed {
-            tracing::warn!(zoom_user = zoom_user.key(), "grant invalidated by Zoom");
+            tracing::warn!(zoom_user = zoom_user.key(), "grant revoked by Zoom");
             metrics::count_many(
                 Metric::LinksReauthorizationRequired,
                 "refused_by_zoom",
-                count_newly_invalid(&changed),
+                count_newly_affected(&changed),
             );
             self.publish(zoom_user, &changed).await?;
         }
@@ -211,11 +213,11 @@ impl Grants {
     }
 }
 
-/// Number of links that require reauthorization since this change.
-fn count_newly_invalid(changed: &Changed) -> u64 {
+/// Counts the links that require reauthorization because of this change.
+fn count_newly_affected(changed: &Changed) -> u64 {
     let count = |state: &GrantState| {
-        let is_waiting = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
-        state.links.iter().filter(is_waiting).count()
+        let is_affected = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
+        state.links.iter().filter(is_affected).count()
     };
     let newly = count(&changed.after).saturating_sub(count(&changed.before));
     u64::try_from(newly).unwrap_or(u64::MAX)

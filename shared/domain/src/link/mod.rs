@@ -13,7 +13,7 @@ use crate::ids::{AppUserId, LinkId, ZoomUser};
 /// most 100 items, and an account move takes two items per link.
 pub const MAX_LINKS_PER_GRANT: usize = 45;
 
-/// Status of a link. A pending link is never listed, routed to or notified.
+/// Status of a link. A pending link is not listed and receives neither recordings nor notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkStatus {
@@ -266,12 +266,12 @@ impl GrantState {
         Ok(next)
     }
 
-    /// Returns the state after Zoom moved the user of `old` to the account of this state, whose key is
-    /// `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with the
-    /// further advanced status.
+    /// Merges `old`, the state of the user's previous account, into this state of the new account, whose key is
+    /// `zoom_user`. Links keep their ids. If an app user has a link in both, this state's link remains; if it is
+    /// pending, it takes the old link's status.
     ///
     /// # Errors
-    /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
+    /// [`ChangeError`] if this grant is being revoked, or if the merged state has too many links.
     pub fn merge_moved(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, ChangeError> {
         if self.grant == Some(GrantStatus::Revoking) {
             return Err(ChangeError::GrantRevoking);
@@ -280,8 +280,8 @@ impl GrantState {
         for link in &old.links {
             let mut previous = link.previous_zoom_users.clone();
             previous.push(link.zoom_user.clone());
-            let same = |known: &&mut Link| known.app_user == link.app_user;
-            match next.links.iter_mut().find(same) {
+            let is_same_app_user = |known: &&mut Link| known.app_user == link.app_user;
+            match next.links.iter_mut().find(is_same_app_user) {
                 Some(known) => {
                     if known.status == LinkStatus::Pending {
                         known.status = link.status;
@@ -334,7 +334,7 @@ impl GrantState {
         let mut notifications = Vec::new();
         for link in &next.links {
             match (status_before(&link.app_user), link.status) {
-                (before, now) if before == Some(now) => {}
+                (before, after) if before == Some(after) => {}
                 (_, LinkStatus::Active) => {
                     notifications.push(LinkNotification::Activated(link.clone()))
                 }

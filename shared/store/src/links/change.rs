@@ -23,7 +23,7 @@ impl LinkTable {
     /// Commits a change of the grant and its links.
     ///
     /// # Errors
-    /// [`LinkError`]. Nothing was written.
+    /// Returns [`LinkError`]; nothing was written.
     pub async fn change(
         &self,
         zoom_user: &ZoomUser,
@@ -41,11 +41,11 @@ impl LinkTable {
         Err(LinkError::Contended)
     }
 
-    /// Commits a change that follows from Zoom's response about the tokens of one version. `None` if the tokens
-    /// have been replaced meanwhile.
+    /// Commits a change that follows from Zoom's response to the tokens of one version. Returns `None` without
+    /// a change if other tokens have replaced them since.
     ///
     /// # Errors
-    /// [`LinkError`]. Nothing was written.
+    /// Returns [`LinkError`]; nothing was written.
     pub async fn change_of_version(
         &self,
         zoom_user: &ZoomUser,
@@ -71,7 +71,7 @@ impl LinkTable {
     /// completion of the exchange. An existing link keeps its state.
     ///
     /// # Errors
-    /// [`LinkError`]. Nothing was written.
+    /// Returns [`LinkError`]; nothing was written.
     pub async fn store_consent(
         &self,
         sessions: &SessionTable,
@@ -91,8 +91,8 @@ impl LinkTable {
         });
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(consent.zoom_user).await?;
-            // Superseded by a later consent that was stored first, or by its own tokens, adopted earlier and
-            // refreshed since.
+            // The grant has newer tokens if a later consent was stored first, or if this consent's tokens were
+            // adopted before: they may have been refreshed since.
             let superseded = snapshot.grant.as_ref().is_some_and(|grant| {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
@@ -105,13 +105,15 @@ impl LinkTable {
                 expires_at: exchange_expiry(now),
             };
             let linked = exchange_item(&consent.tokens.exchange, &linked)?;
-            let mut more = vec![put(sessions.name(), linked)?];
+            let mut extra_writes = vec![put(sessions.name(), linked)?];
             if let Some(pending) = &consent.link {
-                more.push(put(sessions.name(), claim_item(pending.claim, pending.claim_item)?)?);
+                extra_writes
+                    .push(put(sessions.name(), claim_item(pending.claim, pending.claim_item)?)?);
             }
             let tokens = Some(&consent.tokens).filter(|_| !superseded);
-            if let Some(changed) =
-                self.attempt(consent.zoom_user, &snapshot, &change, tokens, more, now).await?
+            if let Some(changed) = self
+                .attempt(consent.zoom_user, &snapshot, &change, tokens, extra_writes, now)
+                .await?
             {
                 return Ok(changed);
             }
@@ -120,10 +122,10 @@ impl LinkTable {
     }
 
     /// Confirms a claim for its app user: activates the link, consumes the connect token's `jti`, and marks the
-    /// claim, so that a repetition has the same result.
+    /// claim as confirmed, so that a repeated call has the same result.
     ///
     /// # Errors
-    /// [`LinkError`]. Nothing was written.
+    /// Returns [`LinkError`]; nothing was written.
     pub async fn confirm(
         &self,
         sessions: &SessionTable,
@@ -137,7 +139,7 @@ impl LinkTable {
             let own_link =
                 |links: &[Link]| links.iter().find(|link| link.app_user == item.app_user).cloned();
             if item.confirmed {
-                // The link may belong to a newer consent that is pending.
+                // A pending link belongs to a newer consent, which this claim does not confirm.
                 return Ok(
                     match own_link(&snapshot.links).filter(|link| link.status.is_visible()) {
                         Some(link) => Confirmation::Active(Box::new(link), snapshot.outbox),
@@ -145,11 +147,11 @@ impl LinkTable {
                     },
                 );
             }
-            let mut more = vec![mark_confirmed(sessions.name(), claim)?];
+            let mut extra_writes = vec![mark_confirmed(sessions.name(), claim)?];
             if let Some(jti) = &item.jti {
-                more.push(consume_jti(sessions.name(), &jti.key, jti.expires_at)?);
+                extra_writes.push(consume_jti(sessions.name(), &jti.key, jti.expires_at)?);
             }
-            match self.attempt(&item.zoom_user, &snapshot, &change, None, more, now).await {
+            match self.attempt(&item.zoom_user, &snapshot, &change, None, extra_writes, now).await {
                 Ok(Some(changed)) => {
                     return Ok(match own_link(&changed.after.links) {
                         Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
@@ -162,8 +164,8 @@ impl LinkTable {
                 }
                 Err(error) => return Err(error),
             }
-            // A concurrent change was committed, perhaps the confirmation of this claim: the next attempt
-            // sees it. A `jti` consumed for another link makes this confirmation impossible.
+            // A concurrent change was committed first. If it confirmed this claim, the next attempt returns
+            // its result. If it consumed the `jti` for another link, this claim can no longer be confirmed.
             match sessions.find_claim(claim, now).await? {
                 Some(current) => item = current,
                 None => return Ok(Confirmation::Expired),
@@ -177,14 +179,15 @@ impl LinkTable {
         Err(LinkError::Contended)
     }
 
-    /// One attempt, based on a snapshot. `None` if a concurrent change was committed first.
+    /// Tries once to commit the change and `extra_writes` in one transaction. Returns `None` if a concurrent
+    /// change was committed since the snapshot.
     async fn attempt(
         &self,
         zoom_user: &ZoomUser,
         snapshot: &GrantSnapshot,
         change: &GrantChange,
         tokens: Option<&NewTokens>,
-        more: Vec<TransactWriteItem>,
+        extra_writes: Vec<TransactWriteItem>,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         let before = snapshot.grant_state();
@@ -196,7 +199,7 @@ impl LinkTable {
             .map(|notification| notification.render(generation, now))
             .collect();
         let entry = OutboxEntry::new(notifications, now);
-        let unchanged = before == after && tokens.is_none() && more.is_empty();
+        let unchanged = before == after && tokens.is_none() && extra_writes.is_empty();
         if !unchanged {
             let grant = snapshot.grant.as_ref();
             let mut items = Vec::new();
@@ -217,7 +220,7 @@ impl LinkTable {
             if let Some(receipt) = receipt::receipt(change, &before, &after, now) {
                 items.push(put(&self.table, receipt)?);
             }
-            items.extend(more);
+            items.extend(extra_writes);
             if !self.transact(items).await? {
                 return Ok(None);
             }
