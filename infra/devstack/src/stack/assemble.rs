@@ -1,5 +1,5 @@
-//! Starts a stack. Ports come first because their addresses become parameters, then resources because functions need
-//! their names, then the servers.
+//! Starts a stack in this order: listeners, because their addresses become template parameters; resources, because
+//! the functions need their names; then the servers.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -147,6 +147,7 @@ fn reject_unknown_parameters(
         given.iter().filter(|(name, _)| !template.has_parameter(name)).cloned().collect();
     match unknown.is_empty() {
         true => Ok(()),
+        // Validating an unknown parameter returns the error that names it.
         false => template.parameters(&unknown).map(|_| ()),
     }
 }
@@ -172,10 +173,10 @@ fn physical_id(resolver: &Resolver<'_>, logical: &str) -> Result<String, StartEr
     let physical = resolver.physical(logical);
     physical
         .map(|physical| physical.reference.clone())
-        .ok_or_else(|| StartError::Mismatch(format!("there is no resource {logical}")))
+        .ok_or_else(|| StartError::Mismatch(format!("the stack has no resource {logical}")))
 }
 
-/// Describes the stack as CloudFormation does.
+/// Returns the stack's outputs, parameters and physical ids, as CloudFormation describes a stack.
 fn describe(
     template: &Template,
     parameters: &Parameters,
@@ -238,7 +239,7 @@ async fn dev_config(
     })
 }
 
-/// Enters at the simulator what an operator enters at Zoom after a deployment.
+/// Configures the simulator as an operator configures the Zoom app after a deployment.
 fn register_at_zoom(
     simulator: &reelay_zoom_sim::Simulator,
     url: &str,

@@ -19,9 +19,9 @@ use crate::deployment::Deployment;
 use crate::manifest::Registration;
 use crate::token::{self, TokenRequest};
 
-/// App user of the test connection.
+/// App user in the connect tokens that the doctor mints.
 const TEST_USER: &str = "reelay-doctor";
-/// Part of Zoom's page that is searched for an error number.
+/// Maximum number of bytes of Zoom's page that are searched for an error number.
 const MAX_PAGE_BYTES: usize = 256 * 1024;
 
 pub(super) async fn check(
@@ -37,17 +37,17 @@ pub(super) async fn check(
             "fix secret.zoom first.",
         )]);
     };
-    let (finding, authorize) = redirect(deployment, registration, zoom).await?;
+    let (finding, authorize) = check_connect_link(deployment, registration, zoom).await?;
     let mut findings = vec![finding];
     if let Some(authorize) = authorize {
-        findings.push(consent_page(deployment, registration, authorize).await);
+        findings.push(check_consent_page(deployment, registration, authorize).await);
     }
-    findings.push(client_credentials(deployment, registration, zoom).await?);
+    findings.push(check_client_credentials(deployment, registration, zoom).await?);
     Ok(findings)
 }
 
-/// Opens a connect link and checks the redirect.
-async fn redirect(
+/// Opens a connect link and checks the redirect. Returns its URL at Zoom too, if there is one.
+async fn check_connect_link(
     deployment: &Deployment,
     registration: &Registration,
     zoom: &ZoomApp,
@@ -187,8 +187,8 @@ fn check_redirect(
     Ok(())
 }
 
-/// Requests Zoom's consent page without giving consent.
-async fn consent_page(
+/// Requests Zoom's consent page, without giving consent, and checks it for an error number.
+async fn check_consent_page(
     deployment: &Deployment,
     registration: &Registration,
     authorize: Url,
@@ -245,8 +245,9 @@ fn error_number(page: &str) -> Option<&str> {
     })
 }
 
-/// Sends a token request with an invalid code. Zoom rejects the client first if its credentials are wrong.
-async fn client_credentials(
+/// Sends a token request with an invalid code. Zoom checks the credentials first, so another error than an
+/// invalid client shows that they are correct.
+async fn check_client_credentials(
     deployment: &Deployment,
     registration: &Registration,
     zoom: &ZoomApp,
