@@ -13,11 +13,12 @@ use tokio::time::Sleep;
 
 use crate::rng::SeededRng;
 
-/// Time for pending responses to arrive before a step is chosen among the operations that are ready. It
-/// only widens the choice.
+/// Time to wait for further operations to become ready before the next step is chosen. A longer wait only
+/// widens the choice.
 const READY_GRACE: Duration = Duration::from_millis(2);
 
-/// Steps per operation without a write after which all operations count as waiting for a killed one.
+/// Maximum steps per running operation without a write. After them, all operations are assumed to wait for the
+/// lease of a killed one.
 const MAX_IDLE_STEPS: usize = 30;
 
 /// An operation with its start and its kill point.
@@ -25,7 +26,7 @@ pub(crate) struct Op<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     start_step: usize,
     kill_after: Option<usize>,
-    /// Await points count towards the kill once this condition has held.
+    /// While present, await points do not count towards the kill. Removed once the condition holds.
     count_condition: Option<Box<dyn Fn() -> bool + 'a>>,
 }
 
@@ -35,14 +36,15 @@ impl<'a, T> Op<'a, T> {
         Self { future: Box::pin(future), start_step: 0, kill_after: None, count_condition: None }
     }
 
-    /// Delays the start until the others have made so many steps or have ended.
+    /// Delays the start until the other operations have made `steps` steps in total or have all ended.
     #[must_use]
     pub(crate) fn start_after(mut self, steps: usize) -> Self {
         self.start_step = steps;
         self
     }
 
-    /// Drops the operation at this await point, counted from 0, if it has that many.
+    /// Drops the operation at this await point, counted from 0. An operation with fewer await points
+    /// is not killed.
     #[must_use]
     pub(crate) fn kill_at(mut self, await_point: usize) -> Self {
         self.kill_after = Some(await_point);
@@ -138,15 +140,15 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completion<T>> {
         let this = &mut *self;
-        let mut alive = this.started();
-        if alive.is_empty() {
-            // All started operations have ended, so the start conditions can no longer be met.
+        let mut running = this.running();
+        if running.is_empty() {
+            // Only delayed operations are left, and no step can meet their start conditions: start them now.
             for op in this.slots.iter_mut().filter_map(|slot| slot.op.as_mut()) {
                 op.start_step = 0;
             }
-            alive = this.started();
+            running = this.running();
         }
-        if alive.is_empty() {
+        if running.is_empty() {
             let results = this.slots.iter_mut().map(|slot| slot.result.take());
             return Poll::Ready(Completion {
                 results: results.collect(),
@@ -155,7 +157,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
             });
         }
         let mut ready = Vec::new();
-        for index in &alive {
+        for index in &running {
             let signal = &this.slots[*index].signal;
             signal.driver.register(context.waker());
             if signal.is_ready.load(Ordering::SeqCst) {
@@ -165,7 +167,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
         if ready.is_empty() {
             return Poll::Pending;
         }
-        if ready.len() < alive.len() {
+        if ready.len() < running.len() {
             let grace = this.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(READY_GRACE)));
             if grace.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -173,7 +175,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
         }
         this.grace = None;
         let chosen = *this.rng.pick(&ready);
-        this.step(chosen, alive.len());
+        this.step(chosen, running.len());
         // The engines run on the same thread; yield to them after each step.
         context.waker().wake_by_ref();
         Poll::Pending
@@ -182,15 +184,15 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
 
 impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
     /// Indices of the operations that have started and not ended.
-    fn started(&self) -> Vec<usize> {
-        let has_started = |slot: &Slot<'_, T>| {
+    fn running(&self) -> Vec<usize> {
+        let is_running = |slot: &Slot<'_, T>| {
             let op = slot.op.as_ref();
             op.is_some_and(|op| op.start_step <= self.steps)
         };
-        (0..self.slots.len()).filter(|index| has_started(&self.slots[*index])).collect()
+        (0..self.slots.len()).filter(|index| is_running(&self.slots[*index])).collect()
     }
 
-    fn step(&mut self, index: usize, alive: usize) {
+    fn step(&mut self, index: usize, running_count: usize) {
         let slot = &mut self.slots[index];
         let Some(op) = &mut slot.op else { return };
         slot.signal.is_ready.store(false, Ordering::SeqCst);
@@ -223,7 +225,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
             self.idle_steps = 0;
         }
         self.idle_steps += 1;
-        if self.idle_steps > MAX_IDLE_STEPS * alive {
+        if self.idle_steps > MAX_IDLE_STEPS * running_count {
             self.idle_steps = 0;
             (self.advance_time)();
         }
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn kill_drops_only_its_operation_at_its_await_point() {
+    async fn kill_drops_one_operation_at_its_await_point() {
         for point in 0..5 {
             let log = RefCell::new(String::new());
             let ops = vec![

@@ -1,4 +1,4 @@
-//! The contents of the bucket, the tables, the queues and the secrets.
+//! Reads and changes the contents of the bucket, the tables, the queues and the secrets.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl System {
         found
     }
 
-    /// Multipart uploads that are neither completed nor aborted.
+    /// Number of multipart uploads that are neither completed nor aborted.
     pub async fn open_uploads(&self) -> usize {
         let list = self.sdk().s3().list_multipart_uploads();
         let list = list.bucket(&self.config().bucket).send().await;
@@ -75,7 +75,7 @@ impl System {
         found
     }
 
-    /// Messages in a queue: visible, hidden and delayed.
+    /// Number of messages in a queue: visible, in flight and delayed.
     pub async fn queue_depth(&self, queue_url: &str) -> usize {
         let request = self.sdk().sqs().get_queue_attributes().queue_url(queue_url);
         let response = request.attribute_names(QueueAttributeName::All).send().await;
@@ -96,7 +96,7 @@ impl System {
         receive.send().await.unwrap().messages.unwrap_or_default()
     }
 
-    /// The bodies of all visible messages in a queue, which stay there.
+    /// Returns the bodies of all visible messages in a queue without removing them.
     pub async fn peek_messages(&self, queue_url: &str) -> Vec<String> {
         let mut bodies = Vec::new();
         let mut handles = Vec::new();
@@ -111,9 +111,9 @@ impl System {
             }
         }
         for handle in handles {
-            let show = self.sdk().sqs().change_message_visibility();
-            let show = show.queue_url(queue_url).receipt_handle(handle);
-            show.visibility_timeout(0).send().await.unwrap();
+            let change = self.sdk().sqs().change_message_visibility();
+            let change = change.queue_url(queue_url).receipt_handle(handle);
+            change.visibility_timeout(0).send().await.unwrap();
         }
         bodies
     }
@@ -141,13 +141,13 @@ impl System {
         send.message_body(body).send().await.unwrap();
     }
 
-    /// Removes all messages from a queue, hidden and delayed ones too.
+    /// Removes all messages from a queue, including those in flight and delayed.
     pub async fn purge_queue(&self, queue_url: &str) {
         let purge = self.sdk().sqs().purge_queue().queue_url(queue_url);
         purge.send().await.unwrap();
     }
 
-    /// Messages in the dead-letter queues of events, downloads and notifications.
+    /// Bodies of the messages in the dead-letter queues of events, downloads and notifications.
     pub async fn dead_letters(&self) -> Vec<String> {
         let queues = self.queues();
         let mut found = Vec::new();
@@ -177,7 +177,7 @@ impl System {
         url
     }
 
-    /// The name or ARN under which a function finds a secret.
+    /// Name or ARN of a secret, from the function's environment variable.
     fn secret_id(&self, function: &str, variable: &str) -> String {
         let environment = self.stack.function_environment(function).unwrap();
         environment.variables.required(variable).unwrap().to_owned()
@@ -197,7 +197,7 @@ impl System {
         put.secret_string(value).send().await.unwrap();
     }
 
-    /// Rotates a secret that the stack names in an output.
+    /// Rotates the secret that the stack's output names.
     pub async fn rotate_secret(&self, output: &str, value: &str) {
         let put = self.sdk().secretsmanager().put_secret_value();
         let put = put.secret_id(&self.stack.outputs()[output]);
