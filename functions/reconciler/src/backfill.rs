@@ -80,12 +80,12 @@ impl Reconciler {
     async fn queue(&self, zoom_user: &ZoomUser, mut meeting: Value) -> Result<(), JobError> {
         // The list is the user's own, but its meetings may omit the host.
         meeting["host_id"] = json!(zoom_user.user_id);
-        let mut event = json!({
+        let event = json!({
             "event": event::RECORDING_COMPLETED,
             "payload": {"account_id": zoom_user.account_id, "object": meeting},
         });
         let keys = self.queue_key.versions().await?;
-        redact::redact(&mut event, &keys, random::bytes);
+        let event = redact::redact(event, &keys, random::bytes);
         let body = self.bucket.event_body(event).await?;
         let message = EventMessage { v: SchemaV1, received_at: self.clock.now(), body };
         self.events.send(&message, zoom_user.account_id.as_str()).await?;

@@ -165,9 +165,9 @@ impl Webhook {
     }
 
     /// Sends the event to the events queue, with its credentials encrypted.
-    async fn store(&self, mut event: Value) -> Result<(), AwsError> {
+    async fn store(&self, event: Value) -> Result<(), AwsError> {
         let keys = self.queue_key.versions().await?;
-        redact::redact(&mut event, &keys, random::bytes);
+        let event = redact::redact(event, &keys, random::bytes);
         let account = event.pointer("/payload/account_id").and_then(Value::as_str);
         let tenant = account
             .and_then(|account| account.parse::<AccountId>().ok())

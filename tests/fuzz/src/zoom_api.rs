@@ -161,11 +161,11 @@ fn assert_can_be_queued(meeting: &Value) {
         return;
     }
     meeting["host_id"] = json!("UserB");
-    let mut event = json!({
+    let event = json!({
         "event": event::RECORDING_COMPLETED,
         "payload": {"account_id": "AcctA", "object": meeting},
     });
-    redact::redact(&mut event, &SecretVersions::single("k"), || [7; 16]);
+    let event = redact::redact(event, &SecretVersions::single("k"), || [7; 16]);
     if let Ok(completed) = FilesCompleted::parse(&event) {
         assert_completed(&event, &completed);
     }

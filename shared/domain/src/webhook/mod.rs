@@ -3,5 +3,6 @@
 pub mod change;
 pub mod endpoint_validation;
 pub mod event;
+mod known_fields;
 pub mod redact;
 pub mod signature;
