@@ -10,6 +10,12 @@ use serde_json::Value;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
+/// Escapes the characters of a JSON text that SQS rejects: U+FFFE and U+FFFF (`SendMessage`). They can only
+/// stand in strings, where an escape means the same. `serde_json` escapes control characters itself.
+pub fn escape_noncharacters(json: &str) -> String {
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+}
+
 /// Version 1 of the message schema; deserializing any other version fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -193,6 +199,19 @@ pub enum Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The characters that SQS accepts: those of XML 1.0.
+    fn is_accepted(c: char) -> bool {
+        matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    }
+
+    #[test]
+    fn escaped_json_has_only_characters_that_sqs_accepts() {
+        let every_character: String = ('\0'..=char::MAX).collect();
+        let text = escape_noncharacters(&serde_json::to_string(&every_character).unwrap());
+        assert_eq!(text.chars().find(|c| !is_accepted(*c)), None);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), every_character);
+    }
 
     #[test]
     fn body_with_id_starts_with_the_id() {

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use reelay_domain::message::escape_noncharacters;
 use serde::Serialize;
 
 use reelay_runtime::AwsError;
@@ -116,7 +117,10 @@ impl<M: Serialize> Queue<M> {
 }
 
 fn json<M: Serialize>(message: &M) -> Result<String, AwsError> {
-    serde_json::to_string(message).map_err(|_| {
-        AwsError::unexpected_response("SendMessage", "failed to serialize the message")
-    })
+    match serde_json::to_string(message) {
+        Ok(text) => Ok(escape_noncharacters(&text)),
+        Err(_) => {
+            Err(AwsError::unexpected_response("SendMessage", "failed to serialize the message"))
+        }
+    }
 }

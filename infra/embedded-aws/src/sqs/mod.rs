@@ -3,6 +3,7 @@
 //! - `MessageGroupId` on a standard queue is [accepted and dropped](fair_queue): fairness is not emulated,
 //!   and a received message does not carry the attribute.
 //! - [Message move tasks](move_tasks).
+//! - Messages with U+FFFE or U+FFFF are rejected.
 
 mod engine;
 mod fair_queue;
@@ -11,10 +12,13 @@ mod move_tasks;
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-
+use http::StatusCode;
 use serde_json::json;
 
-use self::{engine::Engine, move_tasks::MoveTasks};
+use self::{
+    engine::{Engine, SqsError},
+    move_tasks::MoveTasks,
+};
 use crate::{
     faults::Service,
     json_response::{self, JsonResponse},
@@ -42,6 +46,11 @@ impl Sqs {
             "StartMessageMoveTask" => self.move_tasks.start(&body).await,
             "ListMessageMoveTasks" => self.move_tasks.list(&body).await,
             "CancelMessageMoveTask" => self.move_tasks.cancel(&body).await,
+            "SendMessage" | "SendMessageBatch" if has_noncharacters(&body) => Err(SqsError::new(
+                StatusCode::BAD_REQUEST,
+                "InvalidMessageContents",
+                "the message contains characters outside the allowed set",
+            )),
             _ => return self.engine.call(operation, body).await,
         };
         match result {
@@ -72,4 +81,9 @@ impl Sqs {
     pub(crate) async fn shutdown(&self) {
         self.engine.shutdown().await;
     }
+}
+
+/// Whether a request body contains U+FFFE or U+FFFF.
+fn has_noncharacters(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains(['\u{fffe}', '\u{ffff}'])
 }

@@ -73,6 +73,17 @@ async fn received_message_is_hidden_until_its_visibility_timeout() {
 }
 
 #[tokio::test]
+async fn noncharacters_are_rejected() {
+    let cloud = Cloud::start().await;
+    let sqs = cloud.sqs();
+    let url = queue(&sqs, &[]).await;
+    for body in ["a\u{fffe}", "a\u{ffff}"] {
+        assert_eq!(code(send(&sqs, &url, body).send().await), "InvalidMessageContents");
+    }
+    send(&sqs, &url, "a\u{fffd}\u{10ffff}").send().await.unwrap();
+}
+
+#[tokio::test]
 async fn visibility_timeout_of_zero_shows_a_message() {
     let cloud = Cloud::start().await;
     let sqs = cloud.sqs();

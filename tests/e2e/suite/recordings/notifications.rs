@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reelay_zoom_sim::NewRecording;
 use serde_json::Value;
 
 use super::{counts, kinds, linked, notified, of_ada, three};
@@ -41,7 +42,7 @@ async fn late_file_publishes_recording_stored_again() {
 
     // Notifications contain no URL and no credential.
     let text = format!("{notified:?}");
-    assert!(!text.contains("url") && !text.contains("X-Amz-Signature"), "{text}");
+    assert!(!text.contains("\"url") && !text.contains("X-Amz-Signature"), "{text}");
     system.assert_no_credentials(&[text]);
 }
 
@@ -73,4 +74,21 @@ async fn event_bus_receives_same_notifications() {
         notified(&system, "alice").into_iter().map(|(_, id, data)| (id, data)).collect();
     assert_eq!(notified.len(), 5);
     assert_eq!(on_bus, notified);
+}
+
+/// SQS rejects a message with such a character.
+#[tokio::test]
+async fn topic_with_noncharacters_is_stored_and_notified() {
+    let system = linked().await;
+    let topic = "Synthetic \u{fffe}\u{ffff} topic \u{1}";
+    let new = NewRecording { topic: Some(topic.into()), ..of_ada(three()) };
+    let recording = system.record(new).await;
+    system.assert_bucket_holds(&[&recording]).await;
+    assert_eq!(
+        kinds(&system, "alice"),
+        counts([("detected", 1), ("file_stored", 3), ("stored", 1)])
+    );
+    for (_, _, data) in notified(&system, "alice") {
+        assert_eq!(data["recording"]["topic"], topic);
+    }
 }
