@@ -12,9 +12,10 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::claim::Claim;
+use reelay_domain::claim::{self, Claim};
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::signed_state::Nonce;
+use reelay_domain::jwt;
+use reelay_domain::signed_state::{self, Nonce};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -48,9 +49,13 @@ pub struct Session {
 pub struct SingleUseJti {
     /// Key of the item that marks it as consumed.
     pub key: String,
-    /// Expiry of the token including leeway, epoch seconds.
+    /// Time after which no flow that began with the token can be confirmed, epoch seconds.
     pub expires_at: i64,
 }
+
+/// Maximum time from the consumption of a session to the claim that follows from it; `oauth-callback` has a
+/// timeout of 29 s.
+const MAX_CALLBACK: SignedDuration = SignedDuration::from_mins(1);
 
 impl SingleUseJti {
     /// Scopes a `jti` to its app user.
@@ -61,7 +66,12 @@ impl SingleUseJti {
         hash.update(jti);
         Self {
             key: format!("jti#{}", URL_SAFE_NO_PAD.encode(hash.finalize())),
-            expires_at: (token_expires_at + reelay_domain::jwt::LEEWAY).as_second(),
+            expires_at: (token_expires_at
+                + jwt::LEEWAY
+                + signed_state::TTL
+                + MAX_CALLBACK
+                + claim::TTL)
+                .as_second(),
         }
     }
 }
@@ -314,4 +324,19 @@ pub(crate) fn claim_item(claim: &Claim, item: &ClaimItem) -> Result<Item, AwsErr
 
 fn with_id<T: Serialize>(id: String, value: &T) -> Result<Item, AwsError> {
     to_item(TABLE, [("id", id)], value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumed_jti_outlives_every_flow_of_its_token() {
+        let token_expires_at = Timestamp::from_second(1_767_225_600).unwrap();
+        let jti = SingleUseJti::new(&"alice".parse().unwrap(), "one", token_expires_at);
+        // The token is used and the session consumed at the last moment; the callback takes its whole time.
+        let last_use = token_expires_at + jwt::LEEWAY;
+        let claimed = last_use + signed_state::TTL + SignedDuration::from_secs(29);
+        assert!(jti.expires_at > (claimed + claim::TTL).as_second());
+    }
 }
