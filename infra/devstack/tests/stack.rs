@@ -56,9 +56,20 @@ async fn stack_starts_serves_and_stops() {
         let is_url = pointer.starts_with("/queues") || pointer.starts_with("/endpoints");
         assert_eq!(value.starts_with("http://127.0.0.1:"), is_url, "{pointer} is {value}");
     }
-    let foreign =
-        http().get(format!("{url}/_dev/config")).header("host", "evil.test").send().await.unwrap();
-    assert_eq!(foreign.status(), 421);
+    for (name, value, status) in [
+        ("host", "evil.test".to_owned(), 421),
+        ("origin", "https://evil.test".to_owned(), 403),
+        ("origin", "http://localhost:9".to_owned(), 403),
+        ("origin", url.clone(), 200),
+        ("origin", stack.demo_app().unwrap().url().origin().ascii_serialization(), 200),
+    ] {
+        let request = http().get(format!("{url}/_dev/config")).header(name, &value);
+        assert_eq!(request.send().await.unwrap().status(), status, "{name}: {value}");
+        // Every path below `/_dev` has the same guard.
+        let request = http().post(format!("{url}/_dev/nothing")).header(name, &value);
+        let expected = if status == 200 { 404 } else { status };
+        assert_eq!(request.send().await.unwrap().status(), expected, "{name}: {value}");
+    }
 
     // API Gateway's own responses.
     let response = http().get(format!("{url}/nowhere")).send().await.unwrap();

@@ -1,6 +1,7 @@
 //! An API Gateway HTTP API: it turns requests into events of payload format 2.0 and results into responses, with
 //! API Gateway's limits and its own error responses.
 
+mod dev;
 mod event;
 mod reply;
 mod routes;

@@ -9,8 +9,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use lambda_http::{Context, LambdaEvent};
 use percent_encoding::percent_decode_str;
@@ -20,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::dev;
 use super::event::{self, RequestContext};
 use super::reply;
 use super::routes::Routes;
@@ -50,6 +50,8 @@ pub(crate) struct HttpApi {
     pub(crate) domain: String,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<DevConfig>,
+    /// Ports of the pages that may call `/_dev`.
+    pub(crate) own_ports: Vec<u16>,
 }
 
 /// Serves the API until `stop` is true.
@@ -76,8 +78,8 @@ async fn respond(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    if request.uri().path() == "/_dev/config" && request.method() == Method::GET {
-        return dev_config(&api, request.headers());
+    if dev::is_dev(request.uri().path()) {
+        return dev::respond(&api, &request);
     }
     let [high, low]: [u64; 2] = [random::bytes(), random::bytes()].map(u64::from_be_bytes);
     let request_id = format!("{high:016x}{low:016x}");
@@ -183,22 +185,6 @@ async fn read(mut body: Body) -> Result<Bytes, BodyError> {
         }
     }
     if seen > MAX_BODY { Err(BodyError::TooLarge) } else { Ok(kept.freeze()) }
-}
-
-/// Returns secrets and endpoints to tools on this machine. The host name is checked because a website could
-/// resolve its own name to this machine (DNS rebinding).
-fn dev_config(api: &HttpApi, headers: &HeaderMap) -> Response {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
-        return reply::message(
-            StatusCode::MISDIRECTED_REQUEST,
-            "use the host name 127.0.0.1 or localhost",
-        );
-    }
-    let mut response = axum::Json(&*api.config).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

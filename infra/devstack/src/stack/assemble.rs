@@ -94,11 +94,17 @@ impl Stack {
         }
 
         let (stop, stopped) = watch::channel(false);
+        let own_ports = [
+            Some(address.port()),
+            app.as_ref().and_then(|app| app.return_url().port()),
+            simulator.as_ref().and_then(|simulator| simulator.url().port()),
+        ];
         let api = HttpApi {
             routes,
             domain: address.to_string(),
             clock: clock.clone(),
             config: Arc::clone(&config),
+            own_ports: own_ports.into_iter().flatten().collect(),
         };
         let mut tasks = vec![http_api::serve(listener, api, stopped.clone())];
         let poller = Poller::new(environment.sqs(), names::REGION, sources);

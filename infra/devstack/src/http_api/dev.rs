@@ -1,0 +1,121 @@
+//! `/_dev`: secrets and endpoints for tools on this machine. Websites in its browsers must not reach them.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, HOST, HeaderName, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use url::Url;
+
+use super::reply;
+use super::serve::HttpApi;
+
+/// Whether the path belongs to the devstack itself.
+pub(super) fn is_dev(path: &str) -> bool {
+    path == "/_dev" || path.starts_with("/_dev/")
+}
+
+/// Responds to a request below `/_dev`.
+pub(super) fn respond(api: &HttpApi, request: &Request) -> Response {
+    if !is_local_host(request.headers()) {
+        let help = "use the host name 127.0.0.1 or localhost";
+        return reply::message(StatusCode::MISDIRECTED_REQUEST, help);
+    }
+    if !is_own_origin(request.headers(), &api.own_ports) {
+        return reply::message(StatusCode::FORBIDDEN, "foreign origin");
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/_dev/config") => {
+            let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (no_store, axum::Json(&*api.config)).into_response()
+        }
+        _ => reply::message(StatusCode::NOT_FOUND, "Not Found"),
+    }
+}
+
+/// Whether `Host` names this machine. A website can resolve its own name to it (DNS rebinding), and then the
+/// browser lets its scripts read the response.
+fn is_local_host(headers: &HeaderMap) -> bool {
+    let host = single(headers, HOST).ok().flatten();
+    host.and_then(|host| host.parse::<Authority>().ok())
+        .is_some_and(|host| is_loopback(host.host()))
+}
+
+/// Whether a request that a browser sends for a page comes from one of the devstack's own pages. Any page may
+/// send a request with effects, although it cannot read the response.
+fn is_own_origin(headers: &HeaderMap, own_ports: &[u16]) -> bool {
+    match single(headers, ORIGIN) {
+        Ok(None) => true,
+        Ok(Some(origin)) => origin.parse::<Url>().is_ok_and(|origin| {
+            origin.scheme() == "http"
+                && origin.host_str().is_some_and(is_loopback)
+                && origin.port_or_known_default().is_some_and(|port| own_ports.contains(&port))
+        }),
+        Err(Malformed) => false,
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
+}
+
+struct Malformed;
+
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Malformed> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Malformed),
+        (Some(_), Some(_)) => Err(Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_loopback_hosts_are_local() {
+        for host in ["127.0.0.1:4000", "localhost:4000", "LOCALHOST", "[::1]:4000"] {
+            assert!(is_local_host(&headers(HOST, &[host])), "{host}");
+        }
+        for hosts in [
+            &["evil.test"][..],
+            &["evil.test:4000"],
+            &["127.0.0.1.evil.test:4000"],
+            &["localhost.evil.test"],
+            &["127.0.0.1:4000", "evil.test"],
+            &["0.0.0.0:4000"],
+            &[""],
+            &[],
+        ] {
+            assert!(!is_local_host(&headers(HOST, hosts)), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn only_own_pages_are_an_own_origin() {
+        let is_own =
+            |values: &[&'static str]| is_own_origin(&headers(ORIGIN, values), &[4000, 4001]);
+        for origins in [&[][..], &["http://127.0.0.1:4000"], &["http://localhost:4001"]] {
+            assert!(is_own(origins), "{origins:?}");
+        }
+        for origins in [
+            &["https://evil.test"][..],
+            &["http://evil.test:4000"],
+            &["http://localhost.evil.test:4000"],
+            &["http://localhost:9"],
+            &["http://localhost"],
+            &["https://localhost:4000"],
+            &["null"],
+            &[""],
+            &["http://localhost:4000", "http://evil.test"],
+        ] {
+            assert!(!is_own(origins), "{origins:?}");
+        }
+    }
+}
