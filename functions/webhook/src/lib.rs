@@ -22,12 +22,8 @@ use reelay_store::bucket::Bucket;
 use reelay_store::queue::Queue;
 use serde_json::Value;
 
-/// Timeout of reading the secrets at startup. Lambda may freeze an instance with a request in flight; the
-/// next caller then repeats that request, and still has most of Zoom's three seconds.
-const PRELOAD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Timeout of storing an event: Zoom's three seconds minus network time.
-const STORE_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Timeout of a response: Zoom's three seconds minus network time.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// The function.
 #[derive(Debug)]
@@ -49,8 +45,8 @@ enum WebhookError {
     Secret(#[from] SecretError),
     #[error("failed to store the event")]
     Store(#[from] AwsError),
-    #[error("storing the event timed out")]
-    StoreTimeout,
+    #[error("the response timed out")]
+    Timeout,
 }
 
 impl WebhookError {
@@ -59,9 +55,7 @@ impl WebhookError {
         match self {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::InvalidEnvelope(_) => StatusCode::BAD_REQUEST,
-            Self::Secret(_) | Self::Store(_) | Self::StoreTimeout => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Secret(_) | Self::Store(_) | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -73,7 +67,7 @@ impl WebhookError {
             Self::InvalidEnvelope(_) => "not_an_event",
             Self::Secret(_) => "secret_unavailable",
             Self::Store(_) => "not_stored",
-            Self::StoreTimeout => "store_timeout",
+            Self::Timeout => "timeout",
         }
     }
 }
@@ -96,16 +90,13 @@ impl Webhook {
     /// Reads both secrets while the runtime fetches the first event. A failure is reported with the event
     /// that needs the secret.
     pub async fn preload_secrets(&self) {
-        let secrets =
-            async { tokio::join!(self.zoom_secret.webhook_secrets(), self.queue_key.versions()) };
-        if tokio::time::timeout(PRELOAD_TIMEOUT, secrets).await.is_err() {
-            tracing::info!("secret preload timed out");
-        }
+        let _ = tokio::join!(self.zoom_secret.webhook_secrets(), self.queue_key.versions());
     }
 
     /// Responds to a delivery.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        match self.receive(&request).await {
+        let received = tokio::time::timeout(RESPONSE_TIMEOUT, self.receive(&request)).await;
+        match received.unwrap_or(Err(WebhookError::Timeout)) {
             Ok(response) => response,
             Err(error) => {
                 metrics::count(Metric::WebhooksRejected, error.metric());
@@ -151,9 +142,7 @@ impl Webhook {
                 ))
             }
             EventKind::FilesCompleted | EventKind::RecordingsChanged | EventKind::Deauthorized => {
-                tokio::time::timeout(STORE_TIMEOUT, self.store(event))
-                    .await
-                    .map_err(|_| WebhookError::StoreTimeout)??;
+                self.store(event).await?;
                 metrics::count(Metric::EventsAccepted, "webhook");
                 Ok(response::empty(StatusCode::OK))
             }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -13,6 +15,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Context;
 
 /// A missing or invalid setting. A function reports it once, when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +127,11 @@ impl Clock {
     }
 }
 
+/// Time at which Lambda ends the invocation.
+pub(crate) fn deadline(context: &Context) -> Instant {
+    Instant::now() + context.deadline().duration_since(SystemTime::now()).unwrap_or_default()
+}
+
 /// The SDK's HTTP client, built on the first request. Building it reads the system's TLS roots, which may
 /// be hundreds of files and would delay the function's initialization.
 #[derive(Debug, Default)]
@@ -205,7 +213,7 @@ impl Environment {
     }
 
     /// An S3 client. With an endpoint override it addresses buckets by path, because loopback hosts have
-    /// no subdomains.
+    /// no subdomains. Calls that carry a recording need [`no_time_limits`].
     pub fn s3(&self) -> aws_sdk_s3::Client {
         let endpoint = self.endpoint("S3");
         let mut config =
@@ -214,17 +222,55 @@ impl Environment {
         config.set_request_checksum_calculation(Some(
             aws_sdk_s3::config::RequestChecksumCalculation::WhenSupported,
         ));
+        config.set_timeout_config(Some(S3_LIMITS.config()));
         config.set_endpoint_url(endpoint);
         aws_sdk_s3::Client::from_conf(config.build())
     }
 }
 
+/// Time limits of a service's calls. The SDK has none of its own beside the connection's. An attempt ends early
+/// enough for another one on a new connection: the old one may have died while Lambda froze the instance.
+#[derive(Debug, Clone, Copy)]
+struct CallLimits {
+    attempt: Duration,
+    call: Duration,
+}
+
+/// Secrets, keys, messages and events: these services respond within a few hundred milliseconds.
+const SHORT_LIMITS: CallLimits =
+    CallLimits { attempt: Duration::from_secs(2), call: Duration::from_secs(5) };
+
+/// A transaction has up to 100 items, a page up to 1 MiB.
+const DYNAMODB_LIMITS: CallLimits =
+    CallLimits { attempt: Duration::from_secs(3), call: Duration::from_secs(8) };
+
+/// A manifest or an event has up to some megabytes; a deletion has up to 1,000 objects.
+const S3_LIMITS: CallLimits =
+    CallLimits { attempt: Duration::from_secs(10), call: Duration::from_secs(25) };
+
+impl CallLimits {
+    fn config(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.call)
+            .build()
+    }
+}
+
+/// No time limits, for calls that may take as long as a recording: uploads of parts, whose pace is Zoom's, their
+/// completion, for which S3 may need minutes, and long polling. The SDK ends an upload that S3 does not read from
+/// for 20 s; the invocation's deadline ends the others.
+pub fn no_time_limits() -> TimeoutConfig {
+    TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build()
+}
+
 macro_rules! clients {
-    ($($(#[doc = $doc:literal])+ $name:ident: $sdk:ident at $service:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $sdk:ident at $service:literal within $limits:ident;)+) => {
         impl Environment {
             $($(#[doc = $doc])+
             pub fn $name(&self) -> $sdk::Client {
                 let mut config = $sdk::config::Builder::from(&self.sdk);
+                config.set_timeout_config(Some($limits.config()));
                 config.set_endpoint_url(self.endpoint($service));
                 $sdk::Client::from_conf(config.build())
             })+
@@ -234,20 +280,21 @@ macro_rules! clients {
 
 clients! {
     /// A DynamoDB client.
-    dynamodb: aws_sdk_dynamodb at "DYNAMODB";
+    dynamodb: aws_sdk_dynamodb at "DYNAMODB" within DYNAMODB_LIMITS;
     /// An SQS client.
-    sqs: aws_sdk_sqs at "SQS";
+    sqs: aws_sdk_sqs at "SQS" within SHORT_LIMITS;
     /// A KMS client.
-    kms: aws_sdk_kms at "KMS";
+    kms: aws_sdk_kms at "KMS" within SHORT_LIMITS;
     /// A Secrets Manager client.
-    secretsmanager: aws_sdk_secretsmanager at "SECRETS_MANAGER";
+    secretsmanager: aws_sdk_secretsmanager at "SECRETS_MANAGER" within SHORT_LIMITS;
     /// An EventBridge client.
-    eventbridge: aws_sdk_eventbridge at "EVENTBRIDGE";
+    eventbridge: aws_sdk_eventbridge at "EVENTBRIDGE" within SHORT_LIMITS;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AwsError;
 
     fn variables(name: &str, value: &str) -> Variables {
         Variables::new(HashMap::from([(name.to_owned(), value.to_owned())]))
@@ -273,5 +320,52 @@ mod tests {
         let clone = clock.clone();
         clock.advance(SignedDuration::from_hours(1));
         assert!(clone.now().duration_since(Timestamp::now()) > SignedDuration::from_mins(59));
+    }
+
+    /// A server that accepts connections and never responds.
+    fn hanging() -> (std::net::TcpListener, Environment) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "key", "secret", None, None, "test",
+            )))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let variables = variables("AWS_ENDPOINT_URL", &url);
+        (listener, Environment { variables, sdk, clock: Clock::default() })
+    }
+
+    #[tokio::test]
+    async fn hanging_call_ends_at_its_limit() {
+        let (_listener, environment) = hanging();
+        let second = Duration::from_secs(1);
+        let limits = CallLimits { attempt: second, call: Duration::from_millis(50) };
+        let config = aws_sdk_secretsmanager::config::Builder::new().timeout_config(limits.config());
+        let call = environment.secretsmanager().get_secret_value().secret_id("s");
+        let call = call.customize().config_override(config).send();
+        let error = tokio::time::timeout(60 * second, call).await.expect("no limit").unwrap_err();
+        assert_eq!(AwsError::from_sdk("GetSecretValue", &error).code(), "timeout");
+    }
+
+    #[test]
+    fn every_client_has_limits() {
+        let (_listener, environment) = hanging();
+        for limits in [
+            environment.dynamodb().config().timeout_config().cloned(),
+            environment.eventbridge().config().timeout_config().cloned(),
+            environment.kms().config().timeout_config().cloned(),
+            environment.s3().config().timeout_config().cloned(),
+            environment.secretsmanager().config().timeout_config().cloned(),
+            environment.sqs().config().timeout_config().cloned(),
+        ] {
+            let limits = limits.unwrap();
+            let attempt = limits.operation_attempt_timeout().unwrap();
+            // API Gateway waits 29 s; two attempts and the delay between them fit.
+            assert!(limits.operation_timeout().unwrap() >= 2 * attempt + Duration::from_secs(1));
+            assert!(limits.operation_timeout().unwrap() <= Duration::from_secs(25));
+        }
     }
 }

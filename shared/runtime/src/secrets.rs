@@ -2,6 +2,7 @@
 //! verifies.
 
 use aws_sdk_secretsmanager::Client;
+use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -21,12 +22,12 @@ pub enum SecretError {
     NotConfigured(&'static str),
 }
 
-/// One secret, read once per instance and cached for five minutes.
+/// One secret, cached per instance. It is refreshed in the background from an age of four minutes.
 #[derive(Debug)]
 pub struct Secret {
     client: Client,
     id: String,
-    cache: Cache<SecretVersions>,
+    cache: Cache<SecretVersions, AwsError>,
 }
 
 impl Secret {
@@ -38,29 +39,39 @@ impl Secret {
         Ok(Self {
             client: environment.secretsmanager(),
             id: environment.variables.required(variable)?.to_owned(),
-            cache: Cache::new("secret", environment.clock.clone()),
+            // A delivery that fails because of the first read is retried; its next read must not fail for
+            // the same reason.
+            cache: Cache::new("secret", environment.clock.clone(), SignedDuration::ZERO),
         })
     }
 
-    /// Returns the live versions, at most five minutes old; older while reads fail.
+    /// Returns the live versions, at most five minutes old; up to 24 hours while reads fail or hang.
     ///
     /// # Errors
-    /// If the first read fails.
+    /// If there is no such value and the read fails.
     pub async fn versions(&self) -> Result<SecretVersions, AwsError> {
-        self.cache.get(self.read()).await
+        self.cache.get(|| self.read()).await
     }
 
     /// Reads the secret again after a failed verification. `None` if that happened within the last 60 s;
     /// then the verification failed for another reason than a rotation.
     ///
     /// # Errors
-    /// If the read fails.
+    /// If the read fails, or one within the last 60 s failed.
     pub async fn reread(&self) -> Result<Option<SecretVersions>, AwsError> {
-        self.cache.reread(self.read()).await
+        self.cache.reread(|| self.read()).await
     }
 
-    /// Verifies something with the live versions. If the error is one that a rotation explains, reads the
-    /// secret again (at most once a minute) and verifies once more.
+    /// Returns versions that were read within the last 60 s. Reads the secret at most once in this time.
+    ///
+    /// # Errors
+    /// If that read fails.
+    pub(crate) async fn fresh_versions(&self) -> Result<SecretVersions, AwsError> {
+        self.cache.fresh(|| self.read()).await
+    }
+
+    /// Verifies something with the live versions. An error that a rotation explains is final only under
+    /// versions that were read within the last 60 s.
     ///
     /// # Errors
     /// The outer error is a failed read, the inner one the verification's.
@@ -70,33 +81,42 @@ impl Secret {
         is_explained_by_rotation: impl Fn(&E) -> bool,
     ) -> Result<Result<T, E>, AwsError> {
         let known = self.versions().await?;
-        verify_with_reread(known, verify, is_explained_by_rotation, self.reread()).await
+        verify_with_reread(known, verify, is_explained_by_rotation, self.fresh_versions()).await
     }
 
-    async fn read(&self) -> Result<SecretVersions, AwsError> {
-        let (current, previous) = tokio::join!(self.stage("AWSCURRENT"), self.stage("AWSPREVIOUS"));
-        let current = current?.ok_or_else(|| {
-            AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
-        })?;
-        Ok(SecretVersions { current, previous: previous? })
-    }
-
-    async fn stage(&self, stage: &str) -> Result<Option<SecretString>, AwsError> {
-        let response =
-            self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send().await;
-        match response {
-            Ok(value) => Ok(value.secret_string.map(SecretString::from)),
-            // Before the first rotation there is no previous version.
-            Err(error)
-                if stage == "AWSPREVIOUS"
-                    && error
-                        .as_service_error()
-                        .is_some_and(|e| e.is_resource_not_found_exception()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(AwsError::from_sdk("GetSecretValue", &error)),
+    fn read(&self) -> impl Future<Output = Result<SecretVersions, AwsError>> + use<> {
+        let (client, id) = (self.client.clone(), self.id.clone());
+        async move {
+            let (current, previous) = tokio::join!(
+                read_stage(&client, &id, "AWSCURRENT"),
+                read_stage(&client, &id, "AWSPREVIOUS")
+            );
+            let current = current?.ok_or_else(|| {
+                AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
+            })?;
+            Ok(SecretVersions { current, previous: previous? })
         }
+    }
+}
+
+async fn read_stage(
+    client: &Client,
+    id: &str,
+    stage: &str,
+) -> Result<Option<SecretString>, AwsError> {
+    let response = client.get_secret_value().secret_id(id).version_stage(stage).send().await;
+    match response {
+        Ok(value) => Ok(value.secret_string.map(SecretString::from)),
+        // Before the first rotation there is no previous version.
+        Err(error)
+            if stage == "AWSPREVIOUS"
+                && error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(AwsError::from_sdk("GetSecretValue", &error)),
     }
 }
 
@@ -144,7 +164,7 @@ impl ZoomSecret {
     /// the last 60 s.
     ///
     /// # Errors
-    /// [`SecretError`].
+    /// [`SecretError`], also if a read within the last 60 s failed.
     pub async fn credentials_reread(&self) -> Result<Option<ZoomCredentials>, SecretError> {
         self.0.reread().await?.map(|versions| credentials(&versions)).transpose()
     }
@@ -157,8 +177,8 @@ impl ZoomSecret {
         webhook_secrets(&self.0.versions().await?)
     }
 
-    /// Verifies something with the live webhook secrets. If the error is one that a rotation explains,
-    /// reads them again (at most once a minute) and verifies once more.
+    /// Verifies something with the live webhook secrets. An error that a rotation explains is final only under
+    /// secrets that were read within the last 60 s.
     ///
     /// # Errors
     /// The outer error is a failed read, the inner one the verification's.
@@ -168,11 +188,8 @@ impl ZoomSecret {
         is_explained_by_rotation: impl Fn(&E) -> bool,
     ) -> Result<Result<T, E>, SecretError> {
         let known = self.webhook_secrets().await?;
-        let reread = async {
-            let versions = self.0.reread().await?;
-            versions.as_ref().map(webhook_secrets).transpose()
-        };
-        verify_with_reread(known, verify, is_explained_by_rotation, reread).await
+        let fresh = async { webhook_secrets(&self.0.fresh_versions().await?) };
+        verify_with_reread(known, verify, is_explained_by_rotation, fresh).await
     }
 }
 

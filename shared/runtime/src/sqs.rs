@@ -4,14 +4,14 @@
 //! moves it to the dead-letter queue; the reason stands in the log and in the table item that the message
 //! is about. A failed message does not affect the others of its batch.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 
-use crate::environment::{ConfigError, Environment, preload_tls_roots};
+use crate::environment::{ConfigError, Environment, deadline, preload_tls_roots};
 use crate::random;
 
 /// Maximum visibility timeout of SQS.
@@ -178,15 +178,8 @@ where
 {
     tokio::task::spawn_blocking(preload_tls_roots);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let batch = handle(event.payload, deadline(event.context.deadline));
+        let batch = handle(event.payload, deadline(&event.context));
         async move { Ok::<_, Error>(batch.await) }
     }))
     .await
-}
-
-/// Converts Lambda's deadline from epoch milliseconds.
-fn deadline(milliseconds: u64) -> Instant {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
-    let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::now() + left
 }

@@ -137,3 +137,29 @@ async fn connect_accepts_jwks_token() {
     assert_eq!(visit.status, 302);
     assert!(visit.location.unwrap().contains("/oauth/authorize"));
 }
+
+#[tokio::test]
+async fn dead_jwks_host_costs_one_request_its_timeout() {
+    let key_set = KeySet::publish(vec![jwk(0)]).await;
+    let system = System::with(&[("AppJwksUrl", &key_set.url)]).await;
+    let five_requests = async |key, expected| {
+        for _ in 0..5 {
+            assert_eq!(links(&system, &sign(&system, key, "reelay:api")).await, expected);
+        }
+    };
+    key_set.is_down.store(true, Ordering::SeqCst);
+    five_requests(0, 503).await;
+    assert_eq!(key_set.reads(), 1);
+    key_set.is_down.store(false, Ordering::SeqCst);
+    system.advance(SignedDuration::from_secs(15));
+    five_requests(0, 200).await;
+    assert_eq!(key_set.reads(), 2);
+
+    // Known keys verify during an outage; whether an unknown key is the app's cannot be said.
+    key_set.is_down.store(true, Ordering::SeqCst);
+    system.advance(SignedDuration::from_mins(5));
+    five_requests(0, 200).await;
+    assert_eq!(key_set.reads(), 3);
+    five_requests(1, 503).await;
+    assert_eq!(key_set.reads(), 4);
+}

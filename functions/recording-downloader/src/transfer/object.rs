@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_sdk_s3::config::RequestChecksumCalculation;
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::operation::upload_part::builders::UploadPartFluentBuilder;
@@ -14,6 +14,7 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use reelay_runtime::AwsError;
+use reelay_runtime::environment::no_time_limits;
 use reelay_store::bucket::{Bucket, OpenUpload};
 
 use super::checksum;
@@ -61,6 +62,8 @@ impl<'a> ObjectWriter<'a> {
         let response = self
             .put_request(body.stream(), body.length())
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .customize()
+            .config_override(without_time_limits())
             .send()
             .await;
         let (output, crc) = combine_results("PutObject", response, body)?;
@@ -73,6 +76,8 @@ impl<'a> ObjectWriter<'a> {
         let (crc, length) = (checksum::compute(&bytes), bytes.len() as u64);
         self.put_request(ByteStream::from(bytes), length)
             .checksum_crc64_nvme(checksum::to_base64(crc))
+            .customize()
+            .config_override(without_time_limits())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("PutObject", &error))?;
@@ -218,13 +223,13 @@ impl MultipartUpload<'_> {
     ) -> Result<UploadedPart, TransferError> {
         let request = self.part_request(number, body.stream(), body.length());
         let has_checksum = self.object.has_part_checksums;
-        let response = if has_checksum {
-            request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).send().await
+        let (request, config) = if has_checksum {
+            (request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme), without_time_limits())
         } else {
-            let no_checksum = aws_sdk_s3::config::Builder::new()
-                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-            request.customize().config_override(no_checksum).send().await
+            let calculation = RequestChecksumCalculation::WhenRequired;
+            (request, without_time_limits().request_checksum_calculation(calculation))
         };
+        let response = request.customize().config_override(config).send().await;
         let (output, crc) = match combine_results("UploadPart", response, body) {
             Err(TransferError::Aws(error)) if error.code() == "NoSuchUpload" => {
                 return Err(TransferError::UploadGone);
@@ -248,6 +253,8 @@ impl MultipartUpload<'_> {
         let output = self
             .part_request(number, ByteStream::from(bytes), length)
             .checksum_crc64_nvme(checksum::to_base64(crc))
+            .customize()
+            .config_override(without_time_limits())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("UploadPart", &error))?;
@@ -296,6 +303,8 @@ impl MultipartUpload<'_> {
             .checksum_type(ChecksumType::FullObject)
             .checksum_crc64_nvme(checksum::to_base64(crc))
             .mpu_object_size(i64::try_from(length).unwrap_or(i64::MAX))
+            .customize()
+            .config_override(without_time_limits())
             .send()
             .await;
         let Err(error) = response else { return Ok(()) };
@@ -314,6 +323,10 @@ impl MultipartUpload<'_> {
         let upload = OpenUpload { key: self.object.spec.key.clone(), id: self.id.clone() };
         self.object.bucket.abort_upload(&upload).await
     }
+}
+
+fn without_time_limits() -> Builder {
+    Builder::new().timeout_config(no_time_limits())
 }
 
 /// Combines S3's response with the result of the streamed body. If both failed, the body's error is the cause.

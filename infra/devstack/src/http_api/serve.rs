@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -130,8 +130,10 @@ async fn invoke(target: Target, event: &str, integration_timeout: Duration) -> R
     let Target { function, timeout, handler } = target;
     // In a separate task: a function continues when its caller disconnects, as on AWS.
     let limit = timeout.min(integration_timeout);
+    let mut context = Context::default();
+    context.deadline = epoch_milliseconds(SystemTime::now() + timeout);
     let running = tokio::spawn(async move {
-        tokio::time::timeout(limit, handler(LambdaEvent::new(payload, Context::default()))).await
+        tokio::time::timeout(limit, handler(LambdaEvent::new(payload, context))).await
     });
     match running.await {
         Ok(Ok(Some(result))) => reply::from_result(&result),
@@ -152,6 +154,11 @@ async fn invoke(target: Target, event: &str, integration_timeout: Duration) -> R
             reply::internal_error()
         }
     }
+}
+
+fn epoch_milliseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 enum BodyError {

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Builder;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use reelay_runtime::environment::no_time_limits;
 
 use crate::functions::QueueHandler;
 
@@ -75,6 +77,8 @@ impl Poller {
             .wait_time_seconds(wait_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
+            .customize()
+            .config_override(Builder::new().timeout_config(no_time_limits()))
             .send()
             .await
             .map_err(|error| DisplayErrorContext(error).to_string())?;

@@ -1,6 +1,7 @@
 //! Verification of the app's tokens: `reelay_domain::jwt` with the app's current keys.
 
 use http::header::AUTHORIZATION;
+use jsonwebtoken::jwk::JwkSet;
 use lambda_http::Request;
 use reelay_domain::jwt::{self, AppKeys, AppToken, Audience, TokenError};
 use reelay_domain::keys::SecretVersions;
@@ -57,7 +58,8 @@ impl AppTokens {
         Ok(Self { keys, clock })
     }
 
-    /// Verifies a token, with keys read again if a rotation may explain a failure.
+    /// Verifies a token. A failure that a rotation explains is final only under keys that were read within the
+    /// last 60 s.
     ///
     /// # Errors
     /// [`AppTokenError`].
@@ -70,7 +72,7 @@ impl AppTokens {
                 Keys::Secret(_) => matches!(error, TokenError::Invalid(_)),
                 Keys::KeySet(_) => *error == TokenError::UnknownKey,
             },
-            self.reread(),
+            self.fresh_keys(),
         );
         Ok(verified.await??)
     }
@@ -78,23 +80,22 @@ impl AppTokens {
     async fn keys(&self) -> Result<AppKeys, AppTokenError> {
         match &self.keys {
             Keys::Secret(secret) => require_nonempty(secret.versions().await?),
-            Keys::KeySet(set) => match set.get().await {
-                Ok(set) => Ok(AppKeys::KeySet(set)),
-                Err(reason) => Err(AppTokenError::Unavailable(reason.to_owned())),
-            },
+            Keys::KeySet(set) => key_set(set.get().await),
         }
     }
 
-    /// Within the cooldown, returns the cached keys: a concurrent request may have read them just now.
-    async fn reread(&self) -> Result<Option<AppKeys>, AppTokenError> {
-        let keys = match &self.keys {
-            Keys::Secret(secret) => secret.reread().await?.map(require_nonempty).transpose()?,
-            Keys::KeySet(set) => set.reread().await.map(AppKeys::KeySet),
-        };
-        match keys {
-            Some(keys) => Ok(Some(keys)),
-            None => self.keys().await.map(Some),
+    async fn fresh_keys(&self) -> Result<AppKeys, AppTokenError> {
+        match &self.keys {
+            Keys::Secret(secret) => require_nonempty(secret.fresh_versions().await?),
+            Keys::KeySet(set) => key_set(set.fresh().await),
         }
+    }
+}
+
+fn key_set(read: Result<JwkSet, &'static str>) -> Result<AppKeys, AppTokenError> {
+    match read {
+        Ok(set) => Ok(AppKeys::KeySet(set)),
+        Err(reason) => Err(AppTokenError::Unavailable(reason.to_owned())),
     }
 }
 

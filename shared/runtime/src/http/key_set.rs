@@ -8,7 +8,7 @@ use reelay_domain::operator_url;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, FAILURE_HOLD};
 use crate::environment::{Clock, ConfigError};
 
 /// Timeout of one request. A user waits for the response.
@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 256 * 1024;
 pub(crate) struct KeySet {
     http: Client,
     url: Url,
-    cache: Cache<JwkSet>,
+    cache: Cache<JwkSet, &'static str>,
 }
 
 impl fmt::Debug for KeySet {
@@ -41,42 +41,36 @@ impl KeySet {
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|_| invalid(&"failed to build the HTTP client"))?;
-        Ok(Self { http, url, cache: Cache::new("app key set", clock) })
+        Ok(Self { http, url, cache: Cache::new("app key set", clock, FAILURE_HOLD) })
     }
 
-    /// The key set, from the cache if possible.
+    /// The key set, at most five minutes old; up to 24 hours while the host is down.
     pub(crate) async fn get(&self) -> Result<JwkSet, &'static str> {
-        self.cache.get(self.fetch()).await
+        self.cache.get(|| self.fetch()).await
     }
 
-    /// Reads the set again because a token names an unknown key. `None` if the cooldown has not passed or
-    /// the request failed.
-    pub(crate) async fn reread(&self) -> Option<JwkSet> {
-        match self.cache.reread(self.fetch()).await {
-            Ok(set) => set,
-            Err(reason) => {
-                tracing::warn!(reason, "key set re-read failed");
-                self.cache.start_cooldown().await;
-                None
-            }
-        }
+    /// A key set that was read within the last 60 s, after a token named an unknown key.
+    pub(crate) async fn fresh(&self) -> Result<JwkSet, &'static str> {
+        self.cache.fresh(|| self.fetch()).await
     }
 
-    async fn fetch(&self) -> Result<JwkSet, &'static str> {
-        let mut response =
-            self.http.get(self.url.clone()).send().await.map_err(|_| "key set request failed")?;
-        if !response.status().is_success() {
-            return Err("key set request was not successful");
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|_| "key set response was interrupted")?
-        {
-            if body.len() + chunk.len() > MAX_BYTES {
-                return Err("key set is larger than 256 KiB");
+    fn fetch(&self) -> impl Future<Output = Result<JwkSet, &'static str>> + use<> {
+        let request = self.http.get(self.url.clone());
+        async move {
+            let mut response = request.send().await.map_err(|_| "key set request failed")?;
+            if !response.status().is_success() {
+                return Err("key set request was not successful");
             }
-            body.extend_from_slice(&chunk);
+            let mut body = Vec::new();
+            while let Some(chunk) =
+                response.chunk().await.map_err(|_| "key set response was interrupted")?
+            {
+                if body.len() + chunk.len() > MAX_BYTES {
+                    return Err("key set is larger than 256 KiB");
+                }
+                body.extend_from_slice(&chunk);
+            }
+            serde_json::from_slice(&body).map_err(|_| "failed to deserialize the key set")
         }
-        serde_json::from_slice(&body).map_err(|_| "failed to deserialize the key set")
     }
 }

@@ -1,8 +1,10 @@
 //! Conversion between Lambda events and `http` requests.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use crate::environment::{Variables, preload_tls_roots};
+use super::response::{ErrorPage, Problem};
+use crate::environment::{Variables, deadline, preload_tls_roots};
 use http::header::HOST;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{
@@ -43,6 +45,10 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// Time before the invocation's deadline at which a request that is still in progress gets 503. Without it the
+/// caller would get API Gateway's own response, which names no error code.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(500);
+
 /// Runs an HTTP function in Lambda until the instance is retired.
 ///
 /// # Errors
@@ -71,8 +77,23 @@ where
 {
     use lambda_http::tower::ServiceExt as _;
     Adapter::from(service_fn(move |request: Request| {
+        // Only tests call the service without a deadline.
+        let context = request.lambda_context_ref().filter(|context| context.deadline > 0);
+        let latest = context.map(|context| deadline(context) - RESPONSE_MARGIN);
+        let unavailable = match request.uri().path().starts_with("/v1") {
+            true => Problem::Unavailable.into_response(),
+            false => ErrorPage::Unavailable.into_response(),
+        };
         let response = handle(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        async move {
+            let Some(latest) = latest else {
+                return Ok::<_, Infallible>(response.await);
+            };
+            Ok(tokio::time::timeout_at(latest.into(), response).await.unwrap_or_else(|_| {
+                tracing::error!("request timed out");
+                unavailable
+            }))
+        }
     }))
     .map_request(|event: LambdaEvent<LambdaRequest>| LambdaEvent {
         payload: sanitize(event.payload),
@@ -116,6 +137,8 @@ pub fn public_url(variables: &Variables, request: &Request) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use lambda_http::lambda_runtime::Context;
     use serde_json::{Value, json};
@@ -192,5 +215,23 @@ mod tests {
             response["body"],
             "/healthz Some(\"a=1&a=2\") https://a.execute-api.eu-central-1.amazonaws.com a=1; b=2"
         );
+    }
+
+    #[tokio::test]
+    async fn hanging_request_gets_503_before_the_deadline() {
+        for (path, content_type) in [
+            ("/v1/links", "application/problem+json"),
+            ("/zoom/connect", "text/html; charset=utf-8"),
+        ] {
+            let request: LambdaRequest = serde_json::from_value(event(path, "")).unwrap();
+            let mut context = Context::default();
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            context.deadline = u64::try_from((now + RESPONSE_MARGIN).as_millis()).unwrap();
+            let mut service = service(|_| std::future::pending());
+            let response = service.call(LambdaEvent::new(request, context)).await.unwrap();
+            let response = serde_json::to_value(response).unwrap();
+            assert_eq!(response["statusCode"], 503);
+            assert_eq!(response["headers"]["content-type"], content_type);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! The webhook secret: rotation, absence, outage, and rereading.
 
+use std::time::{Duration, Instant};
+
 use jiff::SignedDuration;
+use reelay_devstack::FunctionChange;
 use reelay_embedded_aws::{Fault, Service};
 use serde_json::{Value, json};
 use support::System;
@@ -86,4 +89,44 @@ async fn unreadable_secret_gets_503_unless_cached() {
     assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     // The signature may belong to a secret that cannot be read: 401 would lose the event.
     assert_eq!(system.post_event(ROUTES[0], &event(), "rotated").await, 503);
+}
+
+/// Zoom never repeats what got 401, so 401 says that a secret of the last minute has not signed.
+#[tokio::test]
+async fn wrong_signature_gets_401_only_under_recently_read_secret() {
+    let system = System::start().await;
+    let forged = async || system.post_event(ROUTES[0], &event(), "forged").await;
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
+    let faults = system.faults();
+    let (service, call) = (Service::SecretsManager, "GetSecretValue");
+    faults.fail_until_cleared(service, call, Fault::error(400, "AccessDeniedException"));
+    faults.reset_calls();
+    assert_eq!(forged().await, 401, "the secret was read within the last minute");
+    system.advance(SignedDuration::from_secs(60));
+    for _ in 0..20 {
+        assert_eq!(forged().await, 503);
+    }
+    // Each read is two calls. Failed ones count against the limit.
+    assert_eq!(faults.calls(service, call), 4);
+    faults.clear_all();
+    assert_eq!(forged().await, 503);
+    system.advance(SignedDuration::from_secs(60));
+    assert_eq!(forged().await, 401);
+    assert_eq!(faults.calls(service, call), 6);
+}
+
+#[tokio::test]
+async fn hanging_secret_read_gets_503_within_three_seconds() {
+    // It accepts connections and never responds.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let system = System::with_function(FunctionChange {
+        binary: "webhook".into(),
+        variables: vec![("AWS_ENDPOINT_URL_SECRETS_MANAGER".into(), url)],
+        ..FunctionChange::default()
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 503);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
