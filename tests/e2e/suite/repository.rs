@@ -120,7 +120,7 @@ fn text_below(folder: &Path, extension: &str) -> String {
 #[test]
 fn security_policy_names_existing_tests() {
     let policy = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
-    let tests: String = ["tests/e2e/suite", "tests/fuzz/tests", "shared", "functions"]
+    let tests: String = ["tests/e2e/suite", "tests/fuzz/tests", "shared", "functions", "infra"]
         .map(|folder| text_below(&root().join(folder), "rs"))
         .concat();
     let mut named = 0;
