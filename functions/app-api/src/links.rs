@@ -86,8 +86,8 @@ impl AppApi {
         id: Option<LinkId>,
     ) -> Result<Response<Body>, ApiError> {
         let id = id.filter(|id| id.belongs_to(user)).ok_or(Problem::LinkNotFound)?;
-        let links = self.links.visible_links(user).await?;
-        if let Some(link) = links.into_iter().find(|link| link.id == id) {
+        let own = |links: Vec<Link>| links.into_iter().find(|link| link.id == id);
+        while let Some(link) = own(self.links.visible_links(user).await?) {
             let revoke = JobMessage {
                 v: SchemaV1,
                 job: Job::RevokeGrant { zoom_user: link.zoom_user.clone() },
@@ -102,6 +102,10 @@ impl AppApi {
             self.links
                 .publish_outbox(&self.notifications, &link.zoom_user, &changed.outbox)
                 .await?;
+            if changed.before.links.iter().any(|removed| removed.id == id) {
+                break;
+            }
+            // The link has moved to another key since it was read.
         }
         Ok(response::empty(StatusCode::NO_CONTENT))
     }

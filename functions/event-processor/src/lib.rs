@@ -9,7 +9,7 @@ mod changes;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
 use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage, SchemaV1};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileFilter, FileStatus};
@@ -164,7 +164,12 @@ impl EventProcessor {
         }
 
         let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
-        let known = self.write_recording(&event).await?;
+        let files: Vec<FileId> = event.files.iter().map(|(file, _)| file.id.clone()).collect();
+        let known = match self.write_recording(&event).await? {
+            AddOutcome::AddOutcome => None,
+            AddOutcome::AlreadyExists(item) => Some(item),
+            AddOutcome::Erased => return self.ignore(&event.host, &recording_id, &files).await,
+        };
         // Only automatic downloads of webhook events are measured for latency: a backfill has no event time,
         // and an on-demand file waits for the app's request.
         let is_measured = self.is_automatic && event.event_ts != 0;
@@ -201,6 +206,10 @@ impl EventProcessor {
             .try_filter_map(|key| async move { Ok(key) })
             .try_collect()
             .await?;
+        // An erasure reads the files after it has marked the recording, so one of the two deletes them.
+        if self.recordings.item(&event.host, &recording_id).await?.is_none() {
+            return self.ignore(&event.host, &recording_id, &files).await;
+        }
 
         // Downloads are enqueued and recorded in `sent` only after this notification was published, so a
         // non-empty `sent` proves that it was.
@@ -235,26 +244,34 @@ impl EventProcessor {
         Ok(())
     }
 
-    /// Writes the recording. Returns its item as it was before this event, or `None` if the recording is new.
+    /// Deletes what this event, perhaps in an earlier delivery, has written of an erased recording.
+    async fn ignore(
+        &self,
+        host: &ZoomUser,
+        recording: &RecordingId,
+        files: &[FileId],
+    ) -> Result<(), ProcessError> {
+        metrics::count(Metric::EventsIgnored, "erased_recording");
+        Ok(self.recordings.delete_files(host, recording, files.iter()).await?)
+    }
+
+    /// Writes the recording. Returns its item as it was before this event, if it is known.
     async fn write_recording(
         &self,
         event: &FilesCompleted,
-    ) -> Result<Option<RecordingItem>, AwsError> {
+    ) -> Result<AddOutcome<RecordingItem>, AwsError> {
         let added = self
             .recordings
             .add_recording(&event.host, &event.recording, event.event_ts, self.is_automatic)
             .await?;
-        match added {
-            AddOutcome::AddOutcome => Ok(None),
-            AddOutcome::AlreadyExists(item) => {
-                if item.last_event_ts < event.event_ts {
-                    self.recordings
-                        .refresh_recording(&event.host, &event.recording, event.event_ts)
-                        .await?;
-                }
-                Ok(Some(item))
-            }
+        if let AddOutcome::AlreadyExists(item) = &added
+            && item.last_event_ts < event.event_ts
+        {
+            self.recordings
+                .refresh_recording(&event.host, &event.recording, event.event_ts)
+                .await?;
         }
+        Ok(added)
     }
 
     /// Writes a file. Returns its key if the file is queued for download.
@@ -277,6 +294,7 @@ impl EventProcessor {
         let known = match self.recordings.add_file(&key, &item).await? {
             AddOutcome::AddOutcome => return Ok(is_wanted.then_some(key)),
             AddOutcome::AlreadyExists(known) => known,
+            AddOutcome::Erased => return Ok(None),
         };
         let newer_source = source.as_ref().filter(|_| known.last_event_ts < event_ts);
         match (known.status, newer_source) {

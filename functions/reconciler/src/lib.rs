@@ -1,8 +1,9 @@
 //! Processes the jobs queue: revokes, verifies and maintains grants, completes interrupted authorizations,
-//! runs backfills, and the hourly maintenance run.
+//! runs backfills, erases recordings, and the hourly maintenance run.
 
 mod backfill;
 mod connect;
+mod erasure;
 mod files;
 mod maintenance;
 
@@ -18,6 +19,7 @@ use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
 use reelay_store::bucket::Bucket;
+use reelay_store::erasure::Eraser;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
 use reelay_store::sessions::SessionTable;
@@ -38,6 +40,7 @@ pub struct Reconciler {
     jobs: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
     bucket: Bucket,
+    eraser: Eraser,
     queue_key: Secret,
     clock: Clock,
 }
@@ -69,6 +72,7 @@ impl Reconciler {
             // The function's own queue.
             jobs: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
+            eraser: Eraser::new(environment)?,
             queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
         })
@@ -91,12 +95,19 @@ impl Reconciler {
             }
             Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
             Job::MaintainGrant { zoom_user } => self.maintain_grant(&zoom_user).await,
+            Job::EraseRecordings { zoom_user, erased } => {
+                Ok(self.erase_recordings(zoom_user, erased).await?)
+            }
+            Job::SweepErased { zoom_user } => {
+                Ok(self.eraser.sweep(&zoom_user).await.map(|_| ())?)
+            }
             Job::RunMaintenance => self.run_maintenance().await,
             Job::Backfill { zoom_user, from, to } => self.backfill(&zoom_user, from, to).await,
         }
     }
 
     async fn maintain_grant(&self, zoom_user: &ZoomUser) -> Result<(), JobError> {
+        self.enqueue_due_erasure(zoom_user).await?;
         match self.grants.run_maintenance(zoom_user).await? {
             MaintenanceOutcome::Done => Ok(()),
             // Meanwhile Zoom's events named an unknown user.

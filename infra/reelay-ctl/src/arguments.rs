@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use reelay_domain::ids::AppUserId;
+use reelay_domain::ids::{AppUserId, InvalidId, ZoomUser};
 use url::Url;
 
 /// The operator's tool for a Reelay stack.
@@ -74,11 +74,21 @@ pub(crate) enum Command {
     },
     /// List an app user's recordings, newest first.
     Recordings(RecordingsArguments),
-    /// Erase an app user: all links, and the recordings that no other app user's link covers. Safe to repeat.
+    /// Erase an app user: all links, also those that ended, and the recordings that no other app user's link covers.
+    /// Safe to repeat.
     EraseUser {
         /// Id of the user in the app.
         #[arg(long, value_name = "APP_USER")]
         user: AppUserId,
+        /// Skip the confirmation prompt.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Erase a Zoom user: all links, of every app user, and everything that is stored. Safe to repeat.
+    EraseZoomUser {
+        /// Account id and user id at Zoom, as `links` shows them.
+        #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user)]
+        zoom: ZoomUser,
         /// Skip the confirmation prompt.
         #[arg(long)]
         yes: bool,
@@ -145,6 +155,11 @@ pub(crate) struct RecordingsArguments {
     pub(crate) after: Option<String>,
 }
 
+fn zoom_user(text: &str) -> Result<ZoomUser, InvalidId> {
+    let (account, user) = text.split_once('/').ok_or(InvalidId("pair of account and user id"))?;
+    Ok(ZoomUser { account_id: account.parse()?, user_id: user.parse()? })
+}
+
 /// Status of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusName {
@@ -174,6 +189,7 @@ mod tests {
             "reelay recordings --user a --status failed --limit 5 --stack s --profile p --region r",
             "reelay mint-link --user a --minutes 1 --stack s",
             "reelay confirm-link --user a --claim https://app.example/?zoom_link=c --stack s",
+            "reelay --stack s erase-zoom-user --zoom AcctA/UserB --yes",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
@@ -182,6 +198,7 @@ mod tests {
             "reelay",
             "reelay --stack s --dev http://127.0.0.1:1 doctor",
             "reelay --stack s links --user a/b",
+            "reelay --stack s erase-zoom-user --zoom UserB",
             "reelay --stack s mint-link --user a --minutes 16",
             "reelay --stack s redrive nothing",
             "reelay --stack s recordings --user a --limit 0",

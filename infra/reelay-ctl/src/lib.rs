@@ -26,6 +26,7 @@ use clap::error::ErrorKind;
 
 pub use crate::arguments::Arguments;
 use crate::arguments::Command;
+use crate::erase::Subject;
 use crate::output::{Outcome, Output, UsageError};
 
 /// Runs a command and prints its result.
@@ -65,7 +66,12 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
         Command::Redrive(arguments) => redrive::run(&deployment, arguments, output).await,
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
-        Command::EraseUser { user, yes } => erase::run(&deployment, user, *yes, output).await,
+        Command::EraseUser { user, yes } => {
+            erase::run(&deployment, &Subject::AppUser(user.clone()), *yes, output).await
+        }
+        Command::EraseZoomUser { zoom, yes } => {
+            erase::run(&deployment, &Subject::ZoomUser(zoom.clone()), *yes, output).await
+        }
         // Handled above: it needs no deployment.
         Command::Completions { .. } => Ok(Outcome::Success),
     }

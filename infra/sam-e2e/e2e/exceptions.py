@@ -7,6 +7,7 @@ Names may be patterns. A reason states the caller or the precondition and, for c
 OUTAGE = "a failed message is deferred: needs an outage of AWS (recording_survives_any_rejected_aws_call)"
 LATER = "finish jobs are delivered 15 minutes after the consent (interrupted_consent_serves_existing_links)"
 MAINTENANCE = "maintenance checks files after hours (file_with_purged_message_is_enqueued_again)"
+ERASURE = "erasures are due after days (deauthorized_recordings_are_erased_when_due)"
 ORPHANED = "orphaned uploads are aborted after a day (only_orphaned_uploads_are_aborted_after_a_day)"
 EXCHANGED = (
     "an exchanged code without a stored grant, while Zoom revokes the previous grant "
@@ -27,7 +28,6 @@ REASONS = {
     ("EventProcessorRole", "sqs:ChangeMessageVisibility", "EventsQueue"): OUTAGE,
     ("ReconcilerRole", "sqs:ChangeMessageVisibility", "JobsQueue"): OUTAGE,
     ("RecordingDownloaderRole", "sqs:ChangeMessageVisibility", "DownloadsQueue"): OUTAGE,
-    ("EventProcessorRole", "dynamodb:GetItem", "RecordingsTable"): "a recording with more than 100 files",
     ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/events/*"): "a recording whose list item exceeds 200 KiB",
     ("ReconcilerRole", "dynamodb:GetItem", "SessionsTable"): LATER,
     ("ReconcilerRole", "dynamodb:PutItem", "SessionsTable"): LATER,
@@ -37,6 +37,15 @@ REASONS = {
     ("ReconcilerRole", "dynamodb:Query", "RecordingsTable"): MAINTENANCE,
     ("ReconcilerRole", "dynamodb:UpdateItem", "RecordingsTable"): MAINTENANCE,
     ("ReconcilerRole", "sqs:SendMessage", "DownloadsQueue"): MAINTENANCE,
+    ("EventProcessorRole", "dynamodb:BatchWriteItem", "RecordingsTable"): (
+        "an event of an erased recording (erased_recording_never_comes_back)"
+    ),
+    ("ReconcilerRole", "dynamodb:ConditionCheckItem", "LinksTable"): ERASURE,
+    ("ReconcilerRole", "dynamodb:PutItem", "RecordingsTable"): ERASURE,
+    ("ReconcilerRole", "dynamodb:BatchWriteItem", "RecordingsTable"): ERASURE,
+    ("ReconcilerRole", "s3:ListBucket", "RecordingsBucket"): ERASURE,
+    ("ReconcilerRole", "s3:DeleteObject", "RecordingsBucket/recordings/*"): ERASURE,
+    ("ReconcilerRole", "s3:DeleteObject", "RecordingsBucket/events/*"): ERASURE,
     ("ReconcilerRole", "s3:ListBucketMultipartUploads", "RecordingsBucket"): ORPHANED,
     ("ReconcilerRole", "s3:AbortMultipartUpload", "RecordingsBucket/recordings/*"): ORPHANED,
     ("RecordingDownloaderRole", "s3:ListBucketMultipartUploads", "RecordingsBucket"): (

@@ -9,6 +9,7 @@
 pub mod browser_secret;
 pub mod claim;
 pub mod cursor;
+pub mod erasure;
 pub mod ids;
 pub mod jwt;
 pub mod keys;

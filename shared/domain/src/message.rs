@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::erasure::ErasureTotals;
 use crate::ids::{FileId, RecordingId, ZoomUser};
 
 /// Escapes the characters of a JSON text that SQS rejects: U+FFFE and U+FFFF (`SendMessage`). They can only
@@ -127,6 +128,19 @@ pub enum Job {
     /// account moves.
     MaintainGrant {
         /// Whom.
+        zoom_user: ZoomUser,
+    },
+    /// Runs one pass of a due erasure of everything that is stored under a Zoom user's key.
+    EraseRecordings {
+        /// The key.
+        zoom_user: ZoomUser,
+        /// What earlier passes have erased.
+        #[serde(default)]
+        erased: ErasureTotals,
+    },
+    /// Removes what invocations that an erasure interrupted have stored since.
+    SweepErased {
+        /// The key.
         zoom_user: ZoomUser,
     },
     /// Finds and enqueues all due maintenance. A schedule sends this job.

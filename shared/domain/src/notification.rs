@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::erasure::Removal;
 use crate::ids::{AppUserId, FileId};
 use crate::keys::{self, SecretVersions};
 use crate::link::LinkNotification;
@@ -161,17 +162,20 @@ impl LinkNotification {
     }
 
     /// Renders the notification with its final body. `revision` rises with every change of the grant, so
-    /// that a repeated change of the same link gets its own notification id.
-    pub fn render(&self, revision: u64, now: Timestamp) -> Notification {
-        let (Self::Activated(link) | Self::ReauthorizationRequired(link) | Self::Removed(link)) =
-            self;
+    /// that a repeated change of the same link gets its own notification id. `removal` says how removed links
+    /// ended.
+    pub fn render(&self, revision: u64, removal: &Removal, now: Timestamp) -> Notification {
+        let (link, view) = match self {
+            Self::Activated(link) | Self::ReauthorizationRequired(link) => (link, link.view()),
+            Self::Removed(link) => (link, link.removed_view(removal)),
+        };
         let version = format!("{} {revision}", link.created_at);
         let id = notification_id(self.type_name(), &link.app_user, link.id.as_str(), &version);
         with_body(
             id,
             self.type_name(),
             now,
-            json!({"app_user_id": link.app_user, "sequence": revision, "link": link.view()}),
+            json!({"app_user_id": link.app_user, "sequence": revision, "link": view}),
         )
     }
 }
@@ -234,6 +238,7 @@ fn decode_secret(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::erasure::RemovalReason;
     use crate::ids::{LinkId, ZoomUser};
     use crate::link::{Link, LinkStatus};
     use crate::recording::{File, FileMetadata, FileStatus, RecordingMetadata, ZoomState};
@@ -375,13 +380,21 @@ mod tests {
             pending_until: None,
         };
         let activated = LinkNotification::Activated(link.clone());
-        assert_eq!(activated.render(1, now()), activated.render(1, now()));
-        assert_ne!(activated.render(1, now()).id, activated.render(2, now()).id);
-        assert_ne!(
-            activated.render(1, now()).id,
-            LinkNotification::Removed(link).render(1, now()).id
-        );
-        let body: Value = serde_json::from_str(&activated.render(1, now()).body).unwrap();
+        let removal = Removal { reason: Some(RemovalReason::Deauthorized), erase_at: Some(now()) };
+        let render = |notification: &LinkNotification, revision| {
+            notification.render(revision, &removal, now())
+        };
+        assert_eq!(render(&activated, 1), render(&activated, 1));
+        assert_ne!(render(&activated, 1).id, render(&activated, 2).id);
+        let removed = render(&LinkNotification::Removed(link), 1);
+        assert_ne!(render(&activated, 1).id, removed.id);
+        let body: Value = serde_json::from_str(&removed.body).unwrap();
+        assert_eq!(body["data"]["link"]["status"], "removed");
+        assert_eq!(body["data"]["link"]["removed_reason"], "deauthorized");
+        assert_eq!(body["data"]["link"]["erase_at"], "2026-01-01T10:02:03.5Z");
+        let body: Value = serde_json::from_str(&render(&activated, 1).body).unwrap();
+        assert_eq!(body["data"]["link"]["status"], "active");
+        assert_eq!(body["data"]["link"]["removed_reason"], Value::Null);
         assert_eq!(body["type"], "link.activated");
         assert_eq!(body["data"]["link"]["zoom"]["display_name"], "Sample Host");
         assert_eq!(body["data"]["link"]["zoom"]["account_id"], "A");

@@ -1,5 +1,6 @@
 //! Object keys in the recordings bucket:
-//! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`.
+//! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`, and
+//! `events/{account_id}/{user_id}/{random}.json` for events that are too large for a queue.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -9,6 +10,22 @@ use crate::ids::{FileId, RecordingId, ZoomUser};
 /// Returns the prefix of all keys of one Zoom user's recordings.
 pub fn zoom_user_prefix(user: &ZoomUser) -> String {
     format!("recordings/{}/{}/", user.account_id, user.user_id)
+}
+
+/// Returns the prefix of all keys of large events about one Zoom user.
+pub fn event_prefix(user: &ZoomUser) -> String {
+    format!("events/{}/{}/", user.account_id, user.user_id)
+}
+
+/// Returns the key of a large event. `host` is absent if the event names none.
+pub fn event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
+    let prefix = host.map_or_else(|| "events/unknown/".to_owned(), event_prefix);
+    format!("{prefix}{:032x}.json", u128::from_be_bytes(random))
+}
+
+/// Returns the recording in whose folder an object lies. `None` for other objects.
+pub fn recording_of(key: &str) -> Option<RecordingId> {
+    parse_file(key).map(|(_, recording, _)| recording)
 }
 
 /// Returns the folder of a recording. Its date is the UTC date of the first start time seen, and never
@@ -83,5 +100,10 @@ mod tests {
             manifest(&user, &recording, start),
             "recordings/AcctA/UserB/2025/12/31/Wm05dg/manifest.json"
         );
+        assert_eq!(recording_of(&manifest(&user, &recording, start)), Some(recording));
+        let key = event(Some(&user), [1; 16]);
+        assert_eq!(key, "events/AcctA/UserB/01010101010101010101010101010101.json");
+        assert!(key.starts_with(&event_prefix(&user)));
+        assert!(event(None, [1; 16]).starts_with("events/unknown/"));
     }
 }

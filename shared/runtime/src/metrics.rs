@@ -98,6 +98,10 @@ metrics! {
     NotificationsDelivered in Count,
     /// Failed deliveries of notifications to the app.
     NotificationsFailed in Count,
+    /// Recordings that a due erasure keeps, because Reelay trashed Zoom's copy.
+    OnlyCopiesKept in Count,
+    /// Recordings erased on schedule.
+    RecordingsErased in Count,
     /// Failed token refreshes, for any reason. Unless Zoom revoked the grant, they are retried.
     RefreshesFailed in Count,
     /// Encrypted sources deleted because of their age.

@@ -7,7 +7,9 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
+use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::EventBody;
+use reelay_domain::object_key;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -58,12 +60,21 @@ impl Bucket {
         &self.client
     }
 
-    /// Lists incomplete multipart uploads of recordings that started before the given time.
+    /// Lists incomplete multipart uploads of all recordings that started before the given time.
     ///
     /// # Errors
     /// If the S3 call fails.
     pub async fn uploads_started_before(
         &self,
+        before: Timestamp,
+    ) -> Result<Vec<OpenUpload>, AwsError> {
+        self.open_uploads("recordings/", before).await
+    }
+
+    /// Lists incomplete multipart uploads below a prefix that started before the given time.
+    pub(crate) async fn open_uploads(
+        &self,
+        prefix: &str,
         before: Timestamp,
     ) -> Result<Vec<OpenUpload>, AwsError> {
         let (mut found, mut key_marker, mut id_marker) = (Vec::new(), None, None);
@@ -72,7 +83,7 @@ impl Bucket {
                 .client
                 .list_multipart_uploads()
                 .bucket(&self.name)
-                .prefix("recordings/")
+                .prefix(prefix)
                 .set_key_marker(key_marker)
                 .set_upload_id_marker(id_marker)
                 .send()
@@ -150,7 +161,7 @@ impl Bucket {
     }
 
     /// Returns the event as a message body. Above 200 KiB, stores the event as an object first, because SQS
-    /// allows 1 MiB per message.
+    /// allows 1 MiB per message. Its key names the host, so that an erasure finds it.
     ///
     /// # Errors
     /// If the S3 call fails.
@@ -159,7 +170,7 @@ impl Bucket {
         if text.len() <= MAX_INLINE_EVENT {
             return Ok(EventBody::Event(event));
         }
-        let key = format!("events/{:032x}.json", u128::from_be_bytes(random::bytes()));
+        let key = object_key::event(event_host(&event).as_ref(), random::bytes());
         self.put_json(&key, text.into_bytes()).await?;
         Ok(EventBody::ObjectKey(key))
     }
@@ -199,4 +210,13 @@ impl Bucket {
             .map(|_| ())
             .map_err(|error| AwsError::from_sdk("DeleteObject", &error))
     }
+}
+
+/// The host that an event names, if it does.
+fn event_host(event: &Value) -> Option<ZoomUser> {
+    let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+    Some(ZoomUser {
+        account_id: text("/payload/account_id")?.parse().ok()?,
+        user_id: text("/payload/object/host_id")?.parse().ok()?,
+    })
 }

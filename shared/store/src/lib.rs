@@ -5,6 +5,7 @@
 //! code against real engines over HTTP.
 
 pub mod bucket;
+pub mod erasure;
 mod item;
 pub mod links;
 pub mod outbox;

@@ -62,9 +62,9 @@ impl NotificationOutbox {
         let mut saved = Vec::with_capacity(app_users.len());
         for app_user in app_users {
             let rendered = notification.render(app_user, &recording, sequence, &self.bucket, now);
-            saved.push(
-                table.save_notification(zoom_user, rendered, (now + RETENTION).as_second()).await?,
-            );
+            let expires_at = (now + RETENTION).as_second();
+            let frozen = table.save_notification(zoom_user, id, app_user, rendered, expires_at);
+            saved.push(frozen.await?);
         }
         let messages: Vec<_> = saved.into_iter().map(NotificationMessage::new).collect();
         self.notifications.send_all(&messages, zoom_user.account_id.as_str()).await?;

@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{GrantStatus, Link, LinkStatus};
+use reelay_domain::link::{GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::Notification;
-use reelay_store::links::GrantSnapshot;
 use reelay_store::vault::TokenOwner;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -52,7 +51,8 @@ impl Case<'_> {
     pub(crate) async fn check_nothing_remains(&mut self) -> anyhow::Result<()> {
         for zoom_user in self.zoom_users.clone() {
             let snapshot = self.world.links.snapshot(&zoom_user).await?;
-            if snapshot != GrantSnapshot::default() {
+            let is_gone = snapshot.grant_state() == GrantState::default();
+            if !is_gone || !snapshot.outbox.is_empty() {
                 let grant = snapshot.grant.map(|grant| grant.status);
                 let links = snapshot.links.len();
                 self.violation(format!("grant {grant:?} and {links} links remain"));

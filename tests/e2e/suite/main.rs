@@ -10,6 +10,7 @@ mod downloads_limited;
 mod downloads_maintained;
 mod downloads_resumed;
 mod downloads_retried;
+mod erasure;
 mod faults;
 mod forgeries;
 mod grants;

@@ -15,11 +15,13 @@ use crate::arguments::{QueueName, Target};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Environment variables of the functions, and the logical ids of the resources whose names they hold.
-const RESOURCES: [(&str, &str); 9] = [
+const RESOURCES: [(&str, &str); 11] = [
     ("LINKS_TABLE", "LinksTable"),
     ("SESSIONS_TABLE", "SessionsTable"),
     ("RECORDINGS_TABLE", "RecordingsTable"),
     ("BUCKET", "RecordingsBucket"),
+    ("JOBS_QUEUE_URL", "JobsQueue"),
+    ("NOTIFICATIONS_QUEUE_URL", "NotificationsQueue"),
     ("ZOOM_SECRET", "ZoomSecret"),
     ("STATE_KEY", "StateKey"),
     ("QUEUE_KEY", "QueueKey"),

@@ -1,76 +1,95 @@
-//! `erase-user`: deletes an app user's links and the recordings that no other app user's link covers.
+//! `erase-user` and `erase-zoom-user`: end links and erase recordings.
 //!
-//! Links are deleted through the API, which also revokes grants. Deleted links no longer tell whose recordings
-//! these were, so the Zoom users are stored first (`LinkTable::add_pending_erasure`) and removed last. An
-//! interrupted run can be repeated.
+//! What is to be erased is found by the app user's pointers, which outlive links, and the erasure itself is the
+//! reconciler's (`reelay_store::erasure`). An interrupted run can be repeated; what it has begun, the reconciler
+//! finishes within the hour.
 
-mod objects;
 mod plan;
 mod report;
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use jiff::Timestamp;
-use reelay_domain::ids::{AppUserId, LinkId};
-use reelay_domain::jwt::{Audience, MAX_LIFETIME};
+use reelay_domain::erasure::ErasureTotals;
+use reelay_domain::ids::{AppUserId, ZoomUser};
+use reelay_domain::link::{GrantChange, GrantStatus, Link};
+use reelay_domain::message::{Job, JobMessage, NotificationMessage, SchemaV1};
+use reelay_store::erasure::{Eraser, ErasurePass, SWEEP_DELAY_SECONDS};
 use reelay_store::links::LinkTable;
+use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
-use secrecy::ExposeSecret as _;
 
-use self::objects::Objects;
 use self::plan::{Holding, Plan};
 use self::report::{Grants, Receipt};
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, UsageError, plural};
-use crate::token::{self, TokenRequest};
+use crate::output::{Outcome, Output, UsageError};
 
-/// Deletion is repeated for files that finish meanwhile. Usually the second pass finds nothing.
-const MAX_PASSES: u32 = 5;
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Delay of the revocation job that is enqueued before a link is removed, so that a crash in between leaves no grant
+/// behind.
+const REVOKE_DELAY_SECONDS: i32 = 60;
 
-struct Eraser<'a> {
+/// Whose data to erase.
+#[derive(Debug, Clone)]
+pub(crate) enum Subject {
+    AppUser(AppUserId),
+    ZoomUser(ZoomUser),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AppUser(user) => user.fmt(f),
+            Self::ZoomUser(user) => write!(f, "{}/{}", user.account_id, user.user_id),
+        }
+    }
+}
+
+struct Erasing<'a> {
     deployment: &'a Deployment,
     links: LinkTable,
     recordings: RecordingTable,
-    objects: Objects,
+    eraser: Eraser,
+    jobs: Queue<JobMessage>,
+    notifications: Queue<NotificationMessage>,
     output: &'a Output,
 }
 
 pub(crate) async fn run(
     deployment: &Deployment,
-    user: &AppUserId,
+    subject: &Subject,
     yes: bool,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
-    let eraser = Eraser {
+    let environment = &deployment.environment;
+    let erasing = Erasing {
         deployment,
-        links: LinkTable::new(&deployment.environment)?,
-        recordings: RecordingTable::new(&deployment.environment)?,
-        objects: Objects::new(deployment)?,
+        links: LinkTable::new(environment)?,
+        recordings: RecordingTable::new(environment)?,
+        eraser: Eraser::new(environment)?,
+        jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+        notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
         output,
     };
-    let plan = plan::load(&eraser.links, &eraser.recordings, user).await?;
+    let now = environment.clock.now();
+    let plan = plan::load(&erasing.links, &erasing.recordings, subject, now).await?;
     if plan.is_empty() {
-        eraser.remove_pending(user, &plan.to_keep).await?;
-        let receipt = Receipt::empty(user, deployment.environment.clock.now());
-        output.json(&receipt);
-        output.line(&format!("Reelay stores nothing of {user}."));
+        output.json(&Receipt::new(subject, &plan, now));
+        output.line(&format!("Reelay stores nothing of {subject}."));
         return Ok(Outcome::Success);
     }
-    output.note(&report::describe_plan(user, &plan));
+    output.note(&report::describe_plan(subject, &plan));
     if !yes {
-        confirm(user, output)?;
+        confirm(subject, output)?;
     }
-    let receipt = eraser.erase(user, &plan).await?;
+    let receipt = erasing.erase(subject, &plan).await?;
     output.json(&receipt);
     output.line(&receipt.to_string());
     Ok(Outcome::Success)
 }
 
-/// Lets the operator confirm by typing the user's id.
-fn confirm(user: &AppUserId, output: &Output) -> anyhow::Result<()> {
+/// Lets the operator confirm by typing the id.
+fn confirm(subject: &Subject, output: &Output) -> anyhow::Result<()> {
     let stdin = std::io::stdin();
     if output.is_json() || !stdin.is_terminal() {
         return Err(UsageError(
@@ -78,133 +97,113 @@ fn confirm(user: &AppUserId, output: &Output) -> anyhow::Result<()> {
         )
         .into());
     }
-    output.note(&format!("\nThis cannot be undone. Type {user} to continue:"));
+    output.note(&format!("\nThis cannot be undone. Type {subject} to continue:"));
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
-    if line.trim() != user.as_str() {
+    if line.trim() != subject.to_string() {
         bail!("not confirmed: nothing was erased");
     }
     Ok(())
 }
 
-impl Eraser<'_> {
-    async fn erase(&self, user: &AppUserId, plan: &Plan) -> anyhow::Result<Receipt> {
-        let started_at = self.now();
-        for holding in &plan.to_erase {
-            self.links.add_pending_erasure(user, &holding.erasure).await?;
+impl Erasing<'_> {
+    async fn erase(&self, subject: &Subject, plan: &Plan) -> anyhow::Result<Receipt> {
+        let mut receipt = Receipt::new(subject, plan, self.now());
+        for link in &plan.links {
+            self.end_link(link).await?;
         }
-        self.delete_links(user, &plan.links).await?;
-        let mut receipt = Receipt::new(user, plan, started_at);
         for holding in &plan.to_erase {
-            // Another app user may have linked the same Zoom user meanwhile.
-            if plan::count_others(&self.links, user, &holding.erasure).await? > 0 {
-                receipt.kept += holding.recordings;
-                receipt.recordings -= holding.recordings;
-            } else {
-                self.erase_recordings(holding, &mut receipt).await?;
+            if !self.erase_recordings(holding, &mut receipt.erased).await? {
+                receipt.kept += holding.inventory.recordings;
             }
-            self.links.remove_pending_erasure(user, &holding.erasure).await?;
         }
-        self.remove_pending(user, &plan.to_keep).await?;
-        receipt.ended_at = self.now();
+        if let Subject::AppUser(user) = subject {
+            for holding in &plan.to_keep {
+                let deleted =
+                    self.recordings.delete_notifications(&holding.zoom_user, user).await?;
+                receipt.erased.notifications += deleted;
+            }
+            for pointer in self.links.pointers(user).await? {
+                if !self.links.forget_app_user(user, &pointer.zoom_user).await? {
+                    bail!(
+                        "{user} has connected Zoom again; run the command again to erase that too"
+                    );
+                }
+            }
+        }
         receipt.grants = self.load_grants(plan).await?;
+        receipt.ended_at = self.now();
         Ok(receipt)
-    }
-
-    /// Removes pending erasures of recordings that other users' links now cover.
-    async fn remove_pending(&self, user: &AppUserId, kept: &[Holding]) -> anyhow::Result<()> {
-        for holding in kept {
-            self.links.remove_pending_erasure(user, &holding.erasure).await?;
-        }
-        Ok(())
     }
 
     fn now(&self) -> Timestamp {
         self.deployment.environment.clock.now()
     }
 
-    /// Deletes the links through the API, with a token of the user.
-    async fn delete_links(&self, user: &AppUserId, links: &[LinkId]) -> anyhow::Result<()> {
-        if links.is_empty() {
-            return Ok(());
+    /// Removes a link as the API does, and publishes it. The reconciler revokes a grant that no other link needs.
+    async fn end_link(&self, link: &Link) -> anyhow::Result<()> {
+        let zoom_user = &link.zoom_user;
+        let tenant = zoom_user.account_id.as_str();
+        let job = Job::RevokeGrant { zoom_user: zoom_user.clone() };
+        let revoke = JobMessage { v: SchemaV1, job };
+        self.jobs.send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS).await?;
+        let change = GrantChange::Erase { app_user: link.app_user.clone() };
+        let changed = self.links.change(zoom_user, &change, self.now()).await?;
+        if changed.after.grant == Some(GrantStatus::Revoking) {
+            self.jobs.send(&revoke, tenant).await?;
         }
-        let request = TokenRequest::new(Audience::Api, MAX_LIFETIME);
-        let (token, _) = token::mint(self.deployment, user, request).await?;
-        let api = self.deployment.endpoint("ApiUrl")?;
-        let bar = self.output.progress_bar(links.len() as u64, "links");
-        for id in links {
-            let url = format!("{}/links/{id}", api.as_str().trim_end_matches('/'));
-            let response = self
-                .deployment
-                .http
-                .delete(url)
-                .bearer_auth(token.expose_secret())
-                .send()
-                .await
-                .with_context(|| format!("failed to delete link {id}; run the command again"))?;
-            if response.status().as_u16() != 204 {
-                bail!(
-                    "failed to delete link {id}: the API responded {}. No recording was erased; find the cause with: {}",
-                    response.status().as_u16(),
-                    self.deployment.reelay_command("doctor")
-                );
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok(())
+        Ok(self.links.publish_outbox(&self.notifications, zoom_user, &changed.outbox).await?)
     }
 
-    /// Deletes table items, then open uploads, then objects. Without its item a running transfer fails; the pass is
-    /// repeated for a transfer that was about to finish.
+    /// Erases everything under a key. `false` if another link covers it now.
     async fn erase_recordings(
         &self,
         holding: &Holding,
-        receipt: &mut Receipt,
-    ) -> anyhow::Result<()> {
-        let zoom_user = &holding.erasure.zoom_user;
-        let bar = self.output.progress_bar(holding.rows as u64, "recordings");
-        let mut leased_until = None;
-        for _ in 0..MAX_PASSES {
-            let held = self.recordings.inventory(zoom_user).await?;
-            leased_until = leased_until.max(held.leased_until);
-            let rows = self.recordings.erase(zoom_user, |rows| bar.inc(rows as u64)).await?;
-            receipt.uploads += self.objects.abort_uploads(zoom_user).await?;
-            let (objects, bytes) = self.objects.erase(zoom_user).await?;
-            receipt.objects += objects;
-            receipt.bytes += bytes;
-            if let Some(until) = leased_until.filter(|until| *until > self.now()) {
-                self.wait(until).await;
-            } else if rows == 0 && objects == 0 {
-                bar.finish_and_clear();
-                return Ok(());
+        erased: &mut ErasureTotals,
+    ) -> anyhow::Result<bool> {
+        let zoom_user = &holding.zoom_user;
+        if self.links.begin_erasure(zoom_user, self.now()).await?.is_none() {
+            return Ok(false);
+        }
+        let bar = self.output.progress_bar(holding.inventory.recordings, "recordings");
+        let before = erased.recordings;
+        let mut is_first = true;
+        loop {
+            let pass = self.eraser.run_pass(zoom_user, self.now(), erased).await?;
+            bar.set_position(erased.recordings - before);
+            match pass {
+                ErasurePass::Continue => {
+                    if std::mem::take(&mut is_first) {
+                        let job = Job::SweepErased { zoom_user: zoom_user.clone() };
+                        let sweep = JobMessage { v: SchemaV1, job };
+                        let tenant = zoom_user.account_id.as_str();
+                        self.jobs.send_delayed(&sweep, tenant, SWEEP_DELAY_SECONDS).await?;
+                    }
+                }
+                // Cancelled by a link, or completed by the reconciler.
+                ErasurePass::Cancelled => {
+                    return Ok(self.links.covering_links(zoom_user).await?.is_empty());
+                }
+                ErasurePass::Waiting => {
+                    self.output.note(&format!(
+                        "A consent of {} / {} waits for its confirmation; the reconciler finishes the erasure.",
+                        zoom_user.account_id, zoom_user.user_id
+                    ));
+                    return Ok(true);
+                }
+                ErasurePass::Complete | ErasurePass::OnlyCopies(_) => {
+                    bar.finish_and_clear();
+                    return Ok(true);
+                }
             }
         }
-        bail!(
-            "new files of {} / {} keep arriving; run the command again",
-            zoom_user.account_id,
-            zoom_user.user_id
-        )
     }
 
-    /// Waits until the leases of running transfers expire: a few minutes at most.
-    async fn wait(&self, until: Timestamp) {
-        let left = until.duration_since(self.now()).as_secs().max(0);
-        self.output.note(&format!(
-            "A transfer is running; its remains are erased at {until}, {} from now. You can stop here and run the command \
-             again later.",
-            plural(left.unsigned_abs(), "second")
-        ));
-        while self.now() <= until {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    /// Loads the status of the grants. The reconciler revokes them in jobs that the API has enqueued.
+    /// Loads the status of the grants. The reconciler revokes them in jobs.
     async fn load_grants(&self, plan: &Plan) -> anyhow::Result<Grants> {
         let mut grants = Grants::default();
-        for zoom_user in &plan.linked {
-            let snapshot = self.links.snapshot(zoom_user).await?;
+        for link in &plan.links {
+            let snapshot = self.links.snapshot(&link.zoom_user).await?;
             let is_needed = snapshot.app_users().next().is_some();
             match snapshot.grant {
                 None => grants.ended += 1,

@@ -1,95 +1,87 @@
-//! Finds what to erase of an app user, and what other app users' links also cover.
+//! Finds what to erase of an app user or a Zoom user, and what other app users' links also cover.
 
-use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
-use reelay_store::links::{LinkTable, PendingErasure};
-use reelay_store::recordings::RecordingTable;
+use jiff::Timestamp;
+use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::Link;
+use reelay_store::links::LinkTable;
+use reelay_store::recordings::{RecordingTable, StoredInventory};
+
+use super::Subject;
 
 /// What to erase and what to keep.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) links: Vec<LinkId>,
-    /// Current Zoom users of the links.
-    pub(super) linked: Vec<ZoomUser>,
+    pub(super) links: Vec<Link>,
     pub(super) to_erase: Vec<Holding>,
     /// Recordings that other app users' links also cover.
     pub(super) to_keep: Vec<Holding>,
 }
 
-/// Recordings of one Zoom user under one of its current or former ids.
+/// Recordings of one Zoom user under one of its current or former keys.
 #[derive(Debug)]
 pub(super) struct Holding {
-    pub(super) erasure: PendingErasure,
-    pub(super) recordings: usize,
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-    /// Number of table items.
-    pub(super) rows: usize,
+    pub(super) zoom_user: ZoomUser,
+    pub(super) inventory: StoredInventory,
 }
 
 impl Plan {
     pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.to_erase.is_empty()
+        self.links.is_empty() && self.to_erase.is_empty() && self.to_keep.is_empty()
     }
 }
 
-/// Loads the user's links and the pending erasures of an interrupted run.
+/// Loads the links, and the keys that pointers lead to.
 pub(super) async fn load(
     links: &LinkTable,
     recordings: &RecordingTable,
-    user: &AppUserId,
+    subject: &Subject,
+    now: Timestamp,
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
-    let mut erasures = Vec::new();
-    for link in links.visible_links(user).await? {
-        erasures.extend(link.zoom_users().map(|zoom_user| PendingErasure {
-            zoom_user: zoom_user.clone(),
-            current_zoom_user: link.zoom_user.clone(),
-        }));
-        plan.linked.push(link.zoom_user);
-        plan.links.push(link.id);
-    }
-    for pending in links.pending_erasures(user).await? {
-        let is_known = |erasure: &PendingErasure| erasure.zoom_user == pending.zoom_user;
-        if !erasures.iter().any(is_known) {
-            erasures.push(pending);
+    let mut keys = Vec::new();
+    match subject {
+        Subject::AppUser(user) => {
+            plan.links = links.visible_links(user).await?;
+            for pointer in links.pointers(user).await? {
+                let snapshot = links.snapshot(&pointer.zoom_user).await?;
+                let removed = snapshot.removed.into_iter().filter(|it| it.app_user_id == *user);
+                keys.extend(removed.flat_map(|removed| removed.previous_zoom_users));
+                keys.push(pointer.zoom_user);
+            }
+        }
+        Subject::ZoomUser(zoom_user) => {
+            let snapshot = links.snapshot(zoom_user).await?;
+            plan.links = links.covering_links(zoom_user).await?;
+            plan.links.extend(snapshot.links.into_iter().filter(|link| !link.status.is_visible()));
+            keys.extend(snapshot.removed.into_iter().flat_map(|link| link.previous_zoom_users));
+            keys.push(zoom_user.clone());
         }
     }
-    for erasure in erasures {
-        let inventory = recordings.inventory(&erasure.zoom_user).await?;
-        let is_shared = count_others(links, user, &erasure).await? > 0;
-        let holding = Holding {
-            erasure,
-            recordings: inventory.recordings,
-            files: inventory.files,
-            bytes: inventory.bytes,
-            rows: inventory.rows,
+    for link in &plan.links {
+        // The current key last: it completes the erasure.
+        keys.splice(0..0, link.previous_zoom_users.iter().cloned());
+        keys.push(link.zoom_user.clone());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    keys.retain(|key| seen.insert(key.clone()));
+    for zoom_user in keys {
+        let is_shared = match subject {
+            Subject::AppUser(user) => {
+                let covering = links.covering_links(&zoom_user).await?;
+                covering.iter().any(|link| link.app_user != *user)
+            }
+            Subject::ZoomUser(_) => false,
         };
-        if is_shared {
-            plan.to_keep.push(holding);
-        } else {
-            plan.to_erase.push(holding);
-        }
+        let inventory = recordings.inventory(&zoom_user, now).await?;
+        let holding = Holding { zoom_user, inventory };
+        if is_shared { plan.to_keep.push(holding) } else { plan.to_erase.push(holding) }
+    }
+    if let Subject::ZoomUser(zoom_user) = subject
+        && plan.links.is_empty()
+        && plan.to_erase.iter().all(|holding| holding.inventory == StoredInventory::default())
+        && !links.snapshot(zoom_user).await?.leads_to_app_users()
+    {
+        plan.to_erase.clear();
     }
     Ok(plan)
-}
-
-/// Counts links of other app users that cover these recordings, pending links included.
-pub(super) async fn count_others(
-    links: &LinkTable,
-    user: &AppUserId,
-    erasure: &PendingErasure,
-) -> anyhow::Result<usize> {
-    let current = links.snapshot(&erasure.current_zoom_user).await?;
-    let mut others = current
-        .links
-        .iter()
-        .filter(|link| link.app_user != *user)
-        .filter(|link| link.zoom_users().any(|known| *known == erasure.zoom_user))
-        .count();
-    if erasure.zoom_user != erasure.current_zoom_user {
-        let former = links.snapshot(&erasure.zoom_user).await?;
-        let of_others = former.links.iter().filter(|link| link.app_user != *user);
-        others += of_others.count();
-    }
-    Ok(others)
 }

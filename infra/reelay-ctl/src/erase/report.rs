@@ -3,15 +3,16 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use reelay_domain::ids::AppUserId;
-use serde::Serialize;
+use reelay_domain::erasure::ErasureTotals;
+use serde::{Serialize, Serializer};
 
+use super::Subject;
 use super::plan::{Holding, Plan};
 use crate::output::{plural, size};
 
-pub(super) fn describe_plan(user: &AppUserId, plan: &Plan) -> String {
+pub(super) fn describe_plan(subject: &Subject, plan: &Plan) -> String {
     let mut lines = vec![
-        format!("The following data of {user} will be erased:"),
+        format!("The following data of {subject} will be erased:"),
         format!(
             "  {}; a grant without any other link is revoked at Zoom",
             plural(plan.links.len() as u64, "link")
@@ -26,12 +27,13 @@ pub(super) fn describe_plan(user: &AppUserId, plan: &Plan) -> String {
 }
 
 fn describe(holding: &Holding) -> String {
-    let zoom_user = &holding.erasure.zoom_user;
+    let Holding { zoom_user, inventory } = holding;
     format!(
-        "{} in {} ({}) of {} / {}",
-        plural(holding.recordings as u64, "recording"),
-        plural(holding.files as u64, "file"),
-        size(holding.bytes),
+        "{} in {} ({}{}) of {} / {}",
+        plural(inventory.recordings, "recording"),
+        plural(inventory.files, "file"),
+        size(inventory.bytes),
+        if inventory.is_transferring { ", transfers are running" } else { "" },
         zoom_user.account_id,
         zoom_user.user_id
     )
@@ -50,59 +52,59 @@ pub(super) struct Grants {
 /// Result of an erasure.
 #[derive(Debug, Serialize)]
 pub(super) struct Receipt {
-    user: AppUserId,
+    /// `user`, or `zoom_user` as account and user id.
+    #[serde(flatten, serialize_with = "subject")]
+    subject: Subject,
     links: usize,
     pub(super) grants: Grants,
-    pub(super) recordings: usize,
-    /// Deleted objects, including manifests.
-    pub(super) objects: usize,
-    pub(super) bytes: u64,
-    /// Aborted multipart uploads.
-    pub(super) uploads: usize,
+    /// What was deleted. Objects include manifests and large events.
+    #[serde(flatten)]
+    pub(super) erased: ErasureTotals,
     /// Recordings kept for other app users.
-    pub(super) kept: usize,
+    pub(super) kept: u64,
     begun_at: Timestamp,
     pub(super) ended_at: Timestamp,
 }
 
+fn subject<S: Serializer>(subject: &Subject, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = match subject {
+        Subject::AppUser(_) => "user",
+        Subject::ZoomUser(_) => "zoom_user",
+    };
+    std::collections::BTreeMap::from([(name, subject.to_string())]).serialize(serializer)
+}
+
 impl Receipt {
-    pub(super) fn new(user: &AppUserId, plan: &Plan, begun_at: Timestamp) -> Self {
-        let count = |holdings: &[Holding]| holdings.iter().map(|holding| holding.recordings).sum();
+    pub(super) fn new(subject: &Subject, plan: &Plan, begun_at: Timestamp) -> Self {
         Self {
-            user: user.clone(),
+            subject: subject.clone(),
             links: plan.links.len(),
             grants: Grants::default(),
-            recordings: count(&plan.to_erase),
-            objects: 0,
-            bytes: 0,
-            uploads: 0,
-            kept: count(&plan.to_keep),
+            erased: ErasureTotals::default(),
+            kept: plan.to_keep.iter().map(|holding| holding.inventory.recordings).sum(),
             begun_at,
             ended_at: begun_at,
         }
-    }
-
-    pub(super) fn empty(user: &AppUserId, now: Timestamp) -> Self {
-        Self::new(user, &Plan::default(), now)
     }
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Erased data of {}, {} to {}:", self.user, self.begun_at, self.ended_at)?;
+        writeln!(f, "Erased data of {}, {} to {}:", self.subject, self.begun_at, self.ended_at)?;
         writeln!(f, "  links         {}", self.links)?;
         let Grants { ended, being_revoked, kept_for_others } = self.grants;
         writeln!(
             f,
             "  grants        {ended} ended, {being_revoked} being revoked, {kept_for_others} kept for other users"
         )?;
-        writeln!(f, "  recordings    {}", self.recordings)?;
-        writeln!(f, "  objects       {} ({})", self.objects, size(self.bytes))?;
-        writeln!(f, "  open uploads  {}", self.uploads)?;
-        writeln!(f, "  kept          {}", plural(self.kept as u64, "recording"))?;
+        let erased = &self.erased;
+        writeln!(f, "  recordings    {}", erased.recordings)?;
+        writeln!(f, "  objects       {} ({})", erased.objects, size(erased.bytes))?;
+        writeln!(f, "  open uploads  {}", erased.uploads)?;
+        writeln!(f, "  kept          {}", plural(self.kept, "recording"))?;
         write!(
             f,
-            "Logs are deleted after 30 days, point-in-time backups of the tables after 35 days."
+            "What a running transfer still stores is removed after 15 minutes. SECURITY.md says what backups and logs keep."
         )
     }
 }

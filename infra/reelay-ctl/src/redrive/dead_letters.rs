@@ -198,6 +198,8 @@ fn describe_job(job: &Job) -> String {
         }
         Job::FinishConnect { .. } => "finish an interrupted authorization".to_owned(),
         Job::MaintainGrant { zoom_user } => of("maintain the grant of", zoom_user),
+        Job::EraseRecordings { zoom_user, .. } => of("erase the recordings of", zoom_user),
+        Job::SweepErased { zoom_user } => of("erase what remains of", zoom_user),
         Job::RunMaintenance => "run maintenance".to_owned(),
         Job::Backfill { zoom_user, from, to } => {
             of(&format!("backfill {from} to {to} of"), zoom_user)

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::erasure::{Removal, RemovalReason};
 use crate::ids::{AppUserId, LinkId, ZoomUser};
 
 /// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at
@@ -74,10 +75,34 @@ pub struct Link {
 #[expect(missing_docs, reason = "the public API documents the fields")]
 pub struct LinkView {
     pub id: LinkId,
-    pub status: LinkStatus,
+    pub status: LinkViewStatus,
     pub zoom: LinkedZoomUser,
     pub created_at: Timestamp,
     pub activated_at: Option<Timestamp>,
+    pub removed_reason: Option<RemovalReason>,
+    pub erase_at: Option<Timestamp>,
+}
+
+/// `link.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the public API documents the values")]
+pub enum LinkViewStatus {
+    Pending,
+    Active,
+    ReauthorizationRequired,
+    /// In `link.removed` alone.
+    Removed,
+}
+
+impl From<LinkStatus> for LinkViewStatus {
+    fn from(status: LinkStatus) -> Self {
+        match status {
+            LinkStatus::Pending => Self::Pending,
+            LinkStatus::Active => Self::Active,
+            LinkStatus::ReauthorizationRequired => Self::ReauthorizationRequired,
+        }
+    }
 }
 
 /// `link.zoom`.
@@ -99,13 +124,25 @@ impl Link {
     pub fn view(&self) -> LinkView {
         LinkView {
             id: self.id.clone(),
-            status: self.status,
+            status: self.status.into(),
             zoom: LinkedZoomUser {
                 user: self.zoom_user.clone(),
                 display_name: self.display_name.clone(),
             },
             created_at: self.created_at,
             activated_at: self.activated_at,
+            removed_reason: None,
+            erase_at: None,
+        }
+    }
+
+    /// Returns the public view of the link after its removal.
+    pub fn removed_view(&self, removal: &Removal) -> LinkView {
+        LinkView {
+            status: LinkViewStatus::Removed,
+            removed_reason: removal.reason,
+            erase_at: removal.erase_at,
+            ..self.view()
         }
     }
 }
@@ -136,6 +173,11 @@ pub enum GrantChange {
     },
     /// The app deleted the link.
     Disconnect {
+        /// The app user.
+        app_user: AppUserId,
+    },
+    /// The operator erases the app user or the Zoom user: the link is removed as if the app had deleted it.
+    Erase {
         /// The app user.
         app_user: AppUserId,
     },
@@ -234,7 +276,7 @@ impl GrantState {
                     link.pending_until = None;
                 }
             }
-            GrantChange::Disconnect { app_user } => {
+            GrantChange::Disconnect { app_user } | GrantChange::Erase { app_user } => {
                 next.links.retain(|link| link.app_user != *app_user);
                 next.revoke_without_links();
             }

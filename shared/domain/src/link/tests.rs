@@ -198,7 +198,9 @@ impl Model {
                     self.confirmed.insert(app_user.clone());
                 }
             }
-            GrantChange::Disconnect { app_user } => self.remove_user(app_user),
+            GrantChange::Disconnect { app_user } | GrantChange::Erase { app_user } => {
+                self.remove_user(app_user);
+            }
             GrantChange::ExpirePending { app_user } => {
                 if !self.confirmed.contains(app_user) {
                     self.remove_user(app_user);

@@ -1,12 +1,15 @@
 //! Zoom users who change accounts. They keep their user id at Zoom; their grant and links move.
 
 use jiff::Timestamp;
+use reelay_domain::erasure::Removal;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::LinkNotification;
 
 use super::change::MAX_ATTEMPTS;
-use super::write::put;
-use super::{Changed, LinkError, LinkTable, NewTokens, OutboxEntry, TABLE};
+use super::write::{delete, put};
+use super::{
+    Changed, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, TABLE, entry_item,
+};
 use crate::item::{text, zoom_user_of};
 use reelay_runtime::AwsError;
 
@@ -39,8 +42,8 @@ impl LinkTable {
         Ok(found)
     }
 
-    /// Moves a grant and its links to the Zoom user's new account, in one transaction. `tokens` are encrypted
-    /// for the new account. `None` if the grant's tokens have been replaced meanwhile.
+    /// Moves a grant and its links to the Zoom user's new account, in one transaction, which leaves the new key
+    /// in place of the old items. `tokens` are encrypted for the new account. `None` if the grant's tokens have been replaced meanwhile.
     ///
     /// # Errors
     /// [`LinkError`]. Nothing was written.
@@ -68,9 +71,14 @@ impl LinkTable {
             notifications.extend(merged.cloned().map(LinkNotification::Removed));
             let notifications = notifications
                 .iter()
-                .map(|notification| notification.render(generation, now))
+                .map(|notification| notification.render(generation, &Removal::default(), now))
                 .collect();
             let entry = OutboxEntry::new(notifications, now);
+            if let Some(erasure) = &new.erasure {
+                // Its end would remove the pointers.
+                self.cancel_erasure(to, erasure).await?;
+            }
+            self.point(old.app_users(), to).await?;
 
             let mut items = vec![self.delete_grant(from, grant)?];
             items.extend(self.link_items(from, &old.grant_state(), &Default::default())?);
@@ -83,6 +91,11 @@ impl LinkTable {
                 now,
             )?);
             items.extend(self.link_items(to, &before, &after)?);
+            items.extend(self.erasure_items(&before, &after, &Removal::default())?);
+            items.push(put(&self.table, entry_item(from, MOVED, &MovedItem { to: to.clone() })?)?);
+            if new.moved_to.is_some() {
+                items.push(delete(&self.table, to, MOVED)?);
+            }
             if let Some(entry) = &entry {
                 items.push(put(&self.table, entry.item(to)?)?);
             }

@@ -78,7 +78,7 @@ impl LinkTable {
         consent: &Consent<'_>,
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
-        let link = consent.link.as_ref().map(|pending| Link {
+        let mut link = consent.link.as_ref().map(|pending| Link {
             id: LinkId::derive(consent.begun_by, consent.zoom_user),
             app_user: consent.begun_by.clone(),
             zoom_user: consent.zoom_user.clone(),
@@ -91,6 +91,10 @@ impl LinkTable {
         });
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(consent.zoom_user).await?;
+            let removed = snapshot.removed.iter().find(|it| it.app_user_id == *consent.begun_by);
+            if let (Some(removed), Some(link)) = (removed, &mut link) {
+                removed.restore(link);
+            }
             // The grant has newer tokens if a later consent was stored first, or if this consent's tokens were
             // adopted before: they may have been refreshed since.
             let superseded = snapshot.grant.as_ref().is_some_and(|grant| {
@@ -151,6 +155,9 @@ impl LinkTable {
             if let Some(jti) = &item.jti {
                 extra_writes.push(consume_jti(sessions.name(), &jti.key, jti.expires_at)?);
             }
+            if own_link(&snapshot.links).is_some() {
+                self.point(std::iter::once(&item.app_user), &item.zoom_user).await?;
+            }
             match self.attempt(&item.zoom_user, &snapshot, &change, None, extra_writes, now).await {
                 Ok(Some(changed)) => {
                     return Ok(match own_link(&changed.after.links) {
@@ -193,10 +200,11 @@ impl LinkTable {
         let before = snapshot.grant_state();
         let after = before.apply(change, now)?;
         let generation = snapshot.next_generation(now);
+        let removal = self.removal(change, &before, &after, now);
         let notifications = before
             .notifications(&after)
             .iter()
-            .map(|notification| notification.render(generation, now))
+            .map(|notification| notification.render(generation, &removal, now))
             .collect();
         let entry = OutboxEntry::new(notifications, now);
         let unchanged = before == after && tokens.is_none() && extra_writes.is_empty();
@@ -214,6 +222,8 @@ impl LinkTable {
                 )?);
             }
             items.extend(self.link_items(zoom_user, &before, &after)?);
+            items.extend(self.removed_items(zoom_user, &before, &after, &removal, now)?);
+            items.extend(self.erasure_items(&before, &after, &removal)?);
             if let Some(entry) = &entry {
                 items.push(put(&self.table, entry.item(zoom_user)?)?);
             }

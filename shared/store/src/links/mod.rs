@@ -1,9 +1,10 @@
 //! The Links table: grants and links.
 //!
-//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, or `outbox#<notification>`. One
-//! consistent query by the ids of a webhook returns the grant and all its links. [`reelay_domain::link`]
-//! decides which changes are valid. Every change is one transaction, conditioned on the grant's
-//! `generation`, which it increments ([`change`]).
+//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, `outbox#<notification>`, and what
+//! remains of them: `removed#<app user>`, `moved`, `erasure`. One consistent query by the ids of a webhook
+//! returns the grant and all its links. [`reelay_domain::link`] decides which changes are valid. Every change
+//! is one transaction, conditioned on the grant's `generation`, which it increments ([`change`]). An app
+//! user's links are found by pointers ([`pointers`]).
 //!
 //! Two sparse indexes: `by-next-check`, partitioned by day, over items with a maintenance check ([`checks`]);
 //! and `by-user-id` over grants, to find a Zoom user who has changed accounts.
@@ -11,31 +12,33 @@
 mod account_move;
 mod change;
 mod checks;
+mod erasures;
 mod lease;
-mod pending_erasure;
+mod pointers;
 mod receipt;
+mod removed;
 mod write;
 
 use aws_sdk_dynamodb::Client;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::claim::Claim;
+use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::{Notification, NotificationMessage};
 use serde::{Deserialize, Serialize};
 
+pub use self::erasures::Erasure;
 pub use self::lease::{Lease, LeaseError};
-pub use self::pending_erasure::PendingErasure;
+pub use self::pointers::Pointer;
+pub use self::removed::RemovedLink;
 use crate::item::{Item, from_item, text, text_of, to_item, zoom_user_of};
 use crate::queue::Queue;
 use crate::sessions::ClaimItem;
 use crate::vault::EncryptedTokens;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
-
-/// The index over links by app user.
-const BY_APP_USER: &str = "by-app-user";
 
 /// The item of a grant: a Zoom user's encrypted tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,12 +180,23 @@ pub struct GrantSnapshot {
     pub links: Vec<Link>,
     /// Unpublished notifications.
     pub outbox: Vec<OutboxEntry>,
+    /// Links that were removed and whose recordings may still be stored.
+    pub removed: Vec<RemovedLink>,
+    /// The Zoom user's key in another account, to which grant and links moved.
+    pub moved_to: Option<ZoomUser>,
+    /// The scheduled erasure of the recordings.
+    pub erasure: Option<Erasure>,
 }
 
 impl GrantSnapshot {
     /// The app users who may see this Zoom user's recordings.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links.iter().filter(|link| link.status.is_visible()).map(|link| &link.app_user)
+    }
+
+    /// Whether items remain that lead from or to app users, or an erasure.
+    pub fn leads_to_app_users(&self) -> bool {
+        !self.links.is_empty() || !self.removed.is_empty() || self.erasure.is_some()
     }
 
     /// The generation after the next change.
@@ -219,22 +233,33 @@ struct LinkItem {
     previous_zoom_users: Vec<ZoomUser>,
 }
 
+/// Sort key of [`MovedItem`].
+const MOVED: &str = "moved";
+
+/// The key to which the grant and the links of this key moved.
+#[derive(Serialize, Deserialize)]
+struct MovedItem {
+    to: ZoomUser,
+}
+
 /// The Links table.
 #[derive(Debug)]
 pub struct LinkTable {
     client: Client,
     table: String,
+    keep: KeepAfterRemoval,
 }
 
 impl LinkTable {
     /// The table that `LINKS_TABLE` names.
     ///
     /// # Errors
-    /// If the variable is absent.
+    /// If the variable is absent, or the days after which recordings are erased are invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: environment.dynamodb(),
             table: environment.variables.required("LINKS_TABLE")?.to_owned(),
+            keep: erasures::keep_after_removal(&environment.variables)?,
         })
     }
 
@@ -260,34 +285,13 @@ impl LinkTable {
             match entry.and_then(|entry| entry.split('#').next()) {
                 Some("grant") => snapshot.grant = Some(from_item(TABLE, item)?),
                 Some("outbox") => snapshot.outbox.push(from_item(TABLE, item)?),
+                Some("removed") => snapshot.removed.push(from_item(TABLE, item)?),
+                Some(erasures::ERASURE) => snapshot.erasure = Some(from_item(TABLE, item)?),
+                Some(MOVED) => snapshot.moved_to = Some(from_item::<MovedItem>(TABLE, item)?.to),
                 _ => snapshot.links.push(read_link(item)?),
             }
         }
         Ok(snapshot)
-    }
-
-    /// Reads the links of an app user that the app may see.
-    ///
-    /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn visible_links(&self, app_user: &AppUserId) -> Result<Vec<Link>, AwsError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(BY_APP_USER)
-            .key_condition_expression("app_user_id = :user")
-            .expression_attribute_values(":user", text(app_user.as_str()))
-            .into_paginator()
-            .items()
-            .send();
-        let mut links = Vec::new();
-        while let Some(item) = pages.next().await {
-            links
-                .push(read_link(item.map_err(|error| AwsError::from_sdk("Query Links", &error))?)?);
-        }
-        links.retain(|link| link.status.is_visible());
-        Ok(links)
     }
 
     /// Sends outbox entries to the notifications queue, then deletes them. A crash in between repeats the

@@ -4,9 +4,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
+use reelay_domain::erasure::{ErasureTotals, RemovalReason};
 use reelay_domain::link::{GrantChange, GrantState, GrantStatus};
 
-use crate::item::Item;
+use crate::item::{Item, text};
 use reelay_runtime::random;
 
 /// The receipt of a change, or `None` if it erases nothing. It is part of the erasing transaction.
@@ -23,23 +24,60 @@ pub(super) fn receipt(
     if !tokens && links == 0 {
         return None;
     }
+    item(
+        reason(change),
+        now,
+        [("tokens", AttributeValue::Bool(tokens)), ("links", AttributeValue::N(links.to_string()))],
+    )
+}
+
+/// The receipt of a completed erasure of recordings, or `None` if there were none.
+pub(super) fn of_erasure(
+    reason: RemovalReason,
+    totals: &ErasureTotals,
+    now: Timestamp,
+) -> Option<Item> {
+    if totals.recordings == 0 && totals.objects == 0 {
+        return None;
+    }
+    let reason = match reason {
+        RemovalReason::Disconnected => "recordings_after_unlink",
+        RemovalReason::Deauthorized => "recordings_after_deauthorization",
+        RemovalReason::Erased => "recordings_by_operator",
+    };
+    let count = |count: u64| AttributeValue::N(count.to_string());
+    let counts = [
+        ("recordings", count(totals.recordings)),
+        ("files", count(totals.files)),
+        ("objects", count(totals.objects)),
+        ("bytes", count(totals.bytes)),
+        ("uploads", count(totals.uploads)),
+    ];
+    item(reason, now, counts)
+}
+
+fn item<const N: usize>(
+    reason: &str,
+    now: Timestamp,
+    counts: [(&str, AttributeValue); N],
+) -> Option<Item> {
     let month = strtime::format("%Y-%m", now).ok()?;
     // The random part makes the key unique.
     let entry = format!("{now}#{:016x}", u64::from_be_bytes(random::bytes()));
-    let text = |value: &str| AttributeValue::S(value.to_owned());
-    Some(Item::from([
-        ("zoom_user".to_owned(), text(&format!("erasures#{month}"))),
-        ("entry".to_owned(), text(&entry)),
-        ("reason".to_owned(), text(reason(change))),
-        ("tokens".to_owned(), AttributeValue::Bool(tokens)),
-        ("links".to_owned(), AttributeValue::N(links.to_string())),
-    ]))
+    let mut item = Item::from([
+        ("zoom_user".to_owned(), text(format!("erasures#{month}"))),
+        ("entry".to_owned(), text(entry)),
+        ("reason".to_owned(), text(reason)),
+    ]);
+    item.extend(counts.map(|(name, count)| (name.to_owned(), count)));
+    Some(item)
 }
 
 fn reason(change: &GrantChange) -> &'static str {
     match change {
         GrantChange::Consent { .. } | GrantChange::Confirm { .. } => "replaced",
         GrantChange::Disconnect { .. } => "disconnected",
+        GrantChange::Erase { .. } => "erased",
         GrantChange::ExpirePending { .. } => "never_confirmed",
         GrantChange::RequireReauthorization => "refused_by_zoom",
         GrantChange::Deauthorize => "deauthorized",

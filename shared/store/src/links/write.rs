@@ -132,11 +132,7 @@ impl LinkTable {
         }
         for gone in &before.links {
             if after.links.iter().all(|link| link.app_user != gone.app_user) {
-                let key = [("zoom_user", zoom_user.key()), ("entry", link_entry(&gone.app_user))];
-                items.push(delete(
-                    &self.table,
-                    key.each_ref().map(|(name, value)| (*name, value.as_str())),
-                )?);
+                items.push(delete(&self.table, zoom_user, &link_entry(&gone.app_user))?);
             }
         }
         Ok(items)
@@ -144,7 +140,7 @@ impl LinkTable {
 
     /// Commits a transaction. `false` if a condition failed or a concurrent transaction conflicted; then read
     /// the items again and retry.
-    pub(super) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
+    pub(crate) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
         match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
@@ -197,18 +193,19 @@ pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, AwsError
     Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
 
-fn delete<const N: usize>(
+pub(super) fn delete(
     table: &str,
-    key: [(&str, &str); N],
+    zoom_user: &ZoomUser,
+    entry: &str,
 ) -> Result<TransactWriteItem, AwsError> {
-    let delete =
-        key.into_iter().fold(Delete::builder().table_name(table), |delete, (name, value)| {
-            delete.key(name, text(value))
-        });
+    let delete = Delete::builder()
+        .table_name(table)
+        .key("zoom_user", text(zoom_user.key()))
+        .key("entry", text(entry));
     Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
 }
 
-fn built<T, E>(result: Result<T, E>) -> Result<T, AwsError> {
+pub(super) fn built<T, E>(result: Result<T, E>) -> Result<T, AwsError> {
     result.map_err(|_| {
         AwsError::unexpected_response("TransactWriteItems Links", "item could not be built")
     })

@@ -1,134 +1,244 @@
-//! Erasure of all recordings of a Zoom user, by the operator tool.
+//! What an erasure reads and writes: all rows of a Zoom user, and the markers that replace recordings.
+//!
+//! A marker has the key of a recording and no other id, and stands in no index. Every write of a recording is
+//! conditioned on an attribute that a marker lacks, so what was erased never comes back.
 
-use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, DeleteRequest, Put, TransactWriteItem, WriteRequest,
+};
 use jiff::Timestamp;
-use reelay_domain::ids::ZoomUser;
-use reelay_domain::recording::FileStatus;
-
-use super::{FileItem, RecordingTable, TABLE};
-use crate::item::{Item, from_item, text, text_of};
+use reelay_domain::erasure::is_only_copy;
+use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
+use reelay_domain::recording::ZoomState;
 use reelay_runtime::AwsError;
+use serde::Deserialize;
+
+use super::{RecordingTable, TABLE, recording_entry};
+use crate::item::{Item, from_item, text};
 
 /// Maximum deletes of a batch (DynamoDB).
 const MAX_BATCH_DELETES: usize = 25;
+
+/// Attribute of a marker.
+const ERASED: &str = "erased";
+
+/// Kind of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    /// A recording, or the marker of one.
+    Recording,
+    /// A file.
+    File,
+    /// A saved notification.
+    Notification,
+}
+
+/// A row, as far as an erasure needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredRow {
+    key: Item,
+    pub(crate) kind: RowKind,
+    /// The recording that it belongs to.
+    pub(crate) recording: Option<RecordingId>,
+    /// Whether it is a marker.
+    pub(crate) is_erased: bool,
+    /// Whether Reelay trashed Zoom's copy of the recording.
+    pub(crate) is_only_copy: bool,
+    app_user: Option<AppUserId>,
+    bytes: u64,
+    lease_until: Option<i64>,
+}
+
+/// The projected attributes of a row.
+#[derive(Deserialize)]
+struct Attributes {
+    zoom_user: String,
+    entry: String,
+    #[serde(default)]
+    erased: bool,
+    #[serde(default)]
+    trashed_by_reelay: bool,
+    #[serde(default)]
+    zoom_state: ZoomState,
+    #[serde(default)]
+    recording_id: Option<RecordingId>,
+    #[serde(default)]
+    app_user_id: Option<AppUserId>,
+    #[serde(default)]
+    bytes_stored: u64,
+    #[serde(default)]
+    lease_until: Option<i64>,
+}
+
+impl StoredRow {
+    fn new(row: Attributes) -> Self {
+        let (kind, recording) = match row.entry.strip_prefix("rec#") {
+            None => (RowKind::Notification, row.recording_id),
+            Some(entry) => match entry.split_once("#file#") {
+                Some((recording, _)) => (RowKind::File, recording.parse().ok()),
+                None => (RowKind::Recording, entry.parse().ok()),
+            },
+        };
+        Self {
+            kind,
+            recording,
+            is_erased: row.erased,
+            is_only_copy: is_only_copy(row.trashed_by_reelay, row.zoom_state),
+            app_user: row.app_user_id,
+            bytes: row.bytes_stored,
+            lease_until: row.lease_until,
+            key: key(row.zoom_user, row.entry),
+        }
+    }
+}
+
+fn key(zoom_user: String, entry: String) -> Item {
+    Item::from([("zoom_user".to_owned(), text(zoom_user)), ("entry".to_owned(), text(entry))])
+}
+
+/// Returns whether an item is a marker.
+pub(super) fn is_marker(item: &Item) -> bool {
+    item.contains_key(ERASED)
+}
 
 /// Counts of a Zoom user's items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredInventory {
     /// Number of recordings.
-    pub recordings: usize,
+    pub recordings: u64,
     /// Number of files.
-    pub files: usize,
+    pub files: u64,
     /// Stored bytes.
     pub bytes: u64,
-    /// Number of items, saved notifications included.
-    pub rows: usize,
-    /// Expiry of the last active lease, if any.
-    pub leased_until: Option<Timestamp>,
+    /// Whether a transfer is running.
+    pub is_transferring: bool,
 }
 
 impl RecordingTable {
+    /// Reads all rows of a Zoom user consistently.
+    pub(crate) async fn stored_rows(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<Vec<StoredRow>, AwsError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("zoom_user = :user")
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .projection_expression(
+                "zoom_user, entry, erased, trashed_by_reelay, zoom_state, recording_id, \
+                 app_user_id, bytes_stored, lease_until",
+            )
+            .into_paginator()
+            .items()
+            .send();
+        let mut rows = Vec::new();
+        while let Some(row) = pages.next().await {
+            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+            rows.push(StoredRow::new(from_item(TABLE, row)?));
+        }
+        Ok(rows)
+    }
+
     /// Counts a Zoom user's items.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub async fn inventory(&self, zoom_user: &ZoomUser) -> Result<StoredInventory, AwsError> {
-        let mut pages =
-            self.query_zoom_user(zoom_user).consistent_read(true).into_paginator().items().send();
+    pub async fn inventory(
+        &self,
+        zoom_user: &ZoomUser,
+        now: Timestamp,
+    ) -> Result<StoredInventory, AwsError> {
         let mut inventory = StoredInventory::default();
-        while let Some(row) = pages.next().await {
-            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            inventory.rows += 1;
-            let entry = text_of(&row, "entry").unwrap_or_default();
-            if entry.contains("#file#") {
-                let file: FileItem = from_item(TABLE, row)?;
-                inventory.files += 1;
-                inventory.bytes += file.bytes_stored;
-                if file.status == FileStatus::Transferring {
-                    let until =
-                        file.lease_until.and_then(|it| Timestamp::from_millisecond(it).ok());
-                    inventory.leased_until = inventory.leased_until.max(until);
-                }
-            } else if entry.starts_with("rec#") {
-                inventory.recordings += 1;
+        for row in self.stored_rows(zoom_user).await? {
+            inventory.bytes += row.bytes;
+            inventory.is_transferring |=
+                row.lease_until.is_some_and(|until| until > now.as_millisecond());
+            match row.kind {
+                RowKind::Recording => inventory.recordings += u64::from(!row.is_erased),
+                RowKind::File => inventory.files += 1,
+                RowKind::Notification => {}
             }
         }
         Ok(inventory)
     }
 
-    /// Deletes all items of a Zoom user and returns their number. Calls `deleted` with the size of each batch.
-    /// Safe to repeat.
+    /// The write that replaces a recording by its marker.
+    pub(crate) fn marker(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<TransactWriteItem, AwsError> {
+        let mut marker = key(zoom_user.key(), recording_entry(id));
+        marker.insert(ERASED.to_owned(), AttributeValue::Bool(true));
+        let put = Put::builder().table_name(&self.table).set_item(Some(marker)).build();
+        let put = put.map_err(|_| {
+            AwsError::unexpected_response("TransactWriteItems", "failed to build a marker")
+        })?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Deletes rows and returns their number.
+    pub(crate) async fn delete_rows(
+        &self,
+        rows: impl Iterator<Item = &StoredRow>,
+    ) -> Result<u64, AwsError> {
+        self.delete_keys(rows.map(|row| row.key.clone()).collect()).await
+    }
+
+    /// Deletes the saved notifications of one app user about a Zoom user's recordings; returns their number.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn erase(
+    /// If a DynamoDB call fails.
+    pub async fn delete_notifications(
         &self,
         zoom_user: &ZoomUser,
-        mut deleted: impl FnMut(usize),
-    ) -> Result<usize, AwsError> {
-        let mut pages = self
-            .query_zoom_user(zoom_user)
-            .projection_expression("zoom_user, entry")
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let mut all = 0;
-        let mut batch = Vec::new();
-        loop {
-            let row = pages.next().await;
-            let is_last = row.is_none();
-            if let Some(row) = row {
-                batch.push(row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?);
-            }
-            if batch.len() == MAX_BATCH_DELETES || (is_last && !batch.is_empty()) {
-                all += batch.len();
-                let step = batch.len();
-                self.delete_all(std::mem::take(&mut batch)).await?;
-                deleted(step);
-            }
-            if is_last {
-                return Ok(all);
-            }
-        }
+        app_user: &AppUserId,
+    ) -> Result<u64, AwsError> {
+        let rows = self.stored_rows(zoom_user).await?;
+        self.delete_rows(rows.iter().filter(|row| row.app_user.as_ref() == Some(app_user))).await
     }
 
-    async fn delete_all(&self, keys: Vec<Item>) -> Result<(), AwsError> {
-        let mut requests = keys
-            .into_iter()
-            .map(|key| {
-                let delete = DeleteRequest::builder().set_key(Some(key)).build();
-                let delete = delete.map_err(|_| {
-                    AwsError::unexpected_response("BatchWriteItem Recordings", "an item has no key")
-                })?;
-                Ok(WriteRequest::builder().delete_request(delete).build())
-            })
-            .collect::<Result<Vec<_>, AwsError>>()?;
-        // Throttled deletes come back as unprocessed, after the SDK's backoff.
-        while !requests.is_empty() {
-            let response = self
-                .client
-                .batch_write_item()
-                .request_items(&self.table, requests)
-                .send()
-                .await
-                .map_err(|error| AwsError::from_sdk("BatchWriteItem Recordings", &error))?;
-            requests = response
-                .unprocessed_items
-                .and_then(|mut rest| rest.remove(&self.table))
-                .unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn query_zoom_user(
+    /// Deletes the items of files that were written after the erasure of their recording.
+    ///
+    /// # Errors
+    /// If a DynamoDB call fails.
+    pub async fn delete_files(
         &self,
         zoom_user: &ZoomUser,
-    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("zoom_user = :user")
-            .expression_attribute_values(":user", text(zoom_user.key()))
+        recording: &RecordingId,
+        files: impl Iterator<Item = &FileId>,
+    ) -> Result<(), AwsError> {
+        let entry = |file: &FileId| format!("{}#file#{file}", recording_entry(recording));
+        let keys = files.map(|file| key(zoom_user.key(), entry(file))).collect();
+        self.delete_keys(keys).await.map(|_| ())
+    }
+
+    async fn delete_keys(&self, keys: Vec<Item>) -> Result<u64, AwsError> {
+        let call = "BatchWriteItem Recordings";
+        for batch in keys.chunks(MAX_BATCH_DELETES) {
+            let mut requests = batch
+                .iter()
+                .map(|key| {
+                    let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
+                    let delete =
+                        delete.map_err(|_| AwsError::unexpected_response(call, "no key"))?;
+                    Ok(WriteRequest::builder().delete_request(delete).build())
+                })
+                .collect::<Result<Vec<_>, AwsError>>()?;
+            // Throttled deletes come back as unprocessed, after the SDK's backoff.
+            while !requests.is_empty() {
+                let write = self.client.batch_write_item().request_items(&self.table, requests);
+                let response = write.send().await;
+                let response = response.map_err(|error| AwsError::from_sdk(call, &error))?;
+                requests = response
+                    .unprocessed_items
+                    .and_then(|mut rest| rest.remove(&self.table))
+                    .unwrap_or_default();
+            }
+        }
+        Ok(keys.len() as u64)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
 use reelay_domain::recording::{
     File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
@@ -128,6 +128,10 @@ impl From<FileItem> for File {
 pub(super) struct NotificationItem {
     #[serde(flatten)]
     pub(super) notification: Notification,
+    /// The app user who is notified.
+    pub(super) app_user_id: AppUserId,
+    /// The recording that it is about.
+    pub(super) recording_id: RecordingId,
     pub(super) expires_at: i64,
 }
 
@@ -179,6 +183,8 @@ pub enum AddOutcome<T> {
     AddOutcome,
     /// The item existed before.
     AlreadyExists(T),
+    /// The recording was erased.
+    Erased,
 }
 
 /// Outcome of acquiring the lease on a file's transfer.

@@ -1,7 +1,7 @@
 //! The Recordings table: recordings, their files, and saved notifications about them.
 //!
-//! Partition key `zoom_user`; sort key `rec#<recording>`, `rec#<recording>#file#<file>`, or
-//! `notification#<id>`. Every change of a file's status is a conditional write, so a concurrent writer notices
+//! Partition key `zoom_user`; sort key `rec#<recording>` (a recording, or the marker of an erased one),
+//! `rec#<recording>#file#<file>`, or `notification#<id>`. Every change of a file's status is a conditional write, so a concurrent writer notices
 //! it, and a late event never overwrites a newer one.
 
 mod account;
@@ -27,11 +27,15 @@ use serde::Serialize;
 
 pub use self::checks::{DueCheck, NextCheck};
 pub use self::erasure::StoredInventory;
+pub(crate) use self::erasure::{RowKind, StoredRow};
 pub use self::item::{
     AddOutcome, FileItem, FileKey, LeaseError, LeaseOutcome, RecordingItem, RecordingWithFiles,
 };
 pub use self::transfer::StoredObject;
 use crate::item::{from_item, text, to_item};
+
+/// Condition that a recording exists. Its marker lacks the attribute.
+const RECORDING_EXISTS: &str = "attribute_exists(start_order)";
 
 /// Name of the table in errors.
 const TABLE: &str = "Recordings";
@@ -79,10 +83,11 @@ impl RecordingTable {
             Ok(_) => Ok(AddOutcome::AddOutcome),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(known)) => {
-                    Ok(AddOutcome::AlreadyExists(from_item(
-                        TABLE,
-                        known.item().cloned().unwrap_or_default(),
-                    )?))
+                    let known = known.item().cloned().unwrap_or_default();
+                    if erasure::is_marker(&known) {
+                        return Ok(AddOutcome::Erased);
+                    }
+                    Ok(AddOutcome::AlreadyExists(from_item(TABLE, known)?))
                 }
                 _ => Err(AwsError::from_sdk("PutItem Recordings", &error)),
             },

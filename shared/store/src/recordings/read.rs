@@ -7,6 +7,7 @@ use reelay_domain::notification::MAX_INLINE_FILES;
 use reelay_domain::recording::{FileMetadata, FileStatus};
 use serde::Deserialize;
 
+use super::erasure::is_marker;
 use super::{
     BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, TABLE,
     recording_entry,
@@ -54,7 +55,7 @@ impl From<SummaryFile> for FileItem {
     }
 }
 
-/// Splits rows into the recording's item and its files.
+/// Splits rows into the recording's item and its files. `None` if the recording is unknown or was erased.
 fn split_rows(
     zoom_user: &ZoomUser,
     rows: Vec<Item>,
@@ -64,7 +65,7 @@ fn split_rows(
     for row in rows {
         if text_of(&row, "entry").is_some_and(|entry| entry.contains("#file#")) {
             files.push(from_item(TABLE, row)?);
-        } else {
+        } else if !is_marker(&row) {
             item = Some(from_item(TABLE, row)?);
         }
     }
@@ -149,7 +150,7 @@ impl RecordingTable {
         self.get(&key.zoom_user, key.entry()).await?.map(|item| from_item(TABLE, item)).transpose()
     }
 
-    /// Reads a recording without its files.
+    /// Reads a recording without its files. `None` if it is unknown or was erased.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -160,6 +161,7 @@ impl RecordingTable {
     ) -> Result<Option<RecordingItem>, AwsError> {
         self.get(zoom_user, recording_entry(id))
             .await?
+            .filter(|item| !is_marker(item))
             .map(|item| from_item(TABLE, item))
             .transpose()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
-use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
 use reelay_domain::recording::{FileStatus, RecordingMetadata, ZoomState};
 use reelay_domain::source_cipher::EncryptedSource;
@@ -14,8 +14,8 @@ use reelay_runtime::AwsError;
 use super::checks::{NextCheck, with_next_check};
 use super::item::NotificationItem;
 use super::{
-    AddOutcome, FileItem, FileKey, RecordingItem, RecordingTable, conditional, recording_entry,
-    status,
+    AddOutcome, FileItem, FileKey, RECORDING_EXISTS, RecordingItem, RecordingTable, conditional,
+    recording_entry, status,
 };
 use crate::item::{number, text, to_attribute};
 
@@ -32,7 +32,7 @@ impl RecordingTable {
         let response = self
             .update(zoom_user, &recording_entry(id))
             .update_expression("ADD #sequence :one")
-            .condition_expression("attribute_exists(entry)")
+            .condition_expression(RECORDING_EXISTS)
             .expression_attribute_names("#sequence", "sequence")
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::UpdatedNew)
@@ -61,14 +61,17 @@ impl RecordingTable {
     pub(crate) async fn save_notification(
         &self,
         zoom_user: &ZoomUser,
+        recording_id: &RecordingId,
+        app_user_id: &AppUserId,
         notification: Notification,
         expires_at: i64,
     ) -> Result<Notification, AwsError> {
         let entry = format!("notification#{}", notification.id);
-        let item = NotificationItem { notification, expires_at };
+        let (app_user_id, recording_id) = (app_user_id.clone(), recording_id.clone());
+        let item = NotificationItem { notification, app_user_id, recording_id, expires_at };
         Ok(match self.add(zoom_user, &entry, &item).await? {
-            AddOutcome::AddOutcome => item.notification,
             AddOutcome::AlreadyExists(known) => known.notification,
+            AddOutcome::AddOutcome | AddOutcome::Erased => item.notification,
         })
     }
 
@@ -213,7 +216,7 @@ impl RecordingTable {
         let update = self
             .update(zoom_user, &recording_entry(id))
             .update_expression("ADD sent :files")
-            .condition_expression("attribute_exists(entry)")
+            .condition_expression(RECORDING_EXISTS)
             .expression_attribute_values(":files", AttributeValue::Ss(files));
         conditional(update.send().await).map(|_| ())
     }
@@ -232,7 +235,7 @@ impl RecordingTable {
         let update = self.update(zoom_user, &recording_entry(id));
         let update = with_next_check(update, &NextCheck::first(now))
             .update_expression("SET requested = :yes, next_check_day = :day, next_check_at = :at")
-            .condition_expression("attribute_exists(entry)")
+            .condition_expression(RECORDING_EXISTS)
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         conditional(update.send().await).map(|_| ())
     }

@@ -69,7 +69,7 @@ impl RecordingTable {
                     .update_expression("SET zoom_state = :state, zoom_state_ts = :ts")
                     // The item exists, and its state is older or the same.
                     .condition_expression(
-                        "attribute_exists(entry) AND (attribute_not_exists(zoom_state_ts) \
+                        "attribute_exists(start_order) AND (attribute_not_exists(zoom_state_ts) \
                          OR zoom_state_ts < :ts OR (zoom_state_ts = :ts AND zoom_state = :state))",
                     )
                     .expression_attribute_values(":state", to_attribute(&state)?)

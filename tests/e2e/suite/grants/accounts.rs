@@ -1,9 +1,15 @@
 //! Zoom users who change accounts, and Zoom users with many links.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, LinkStatus, MAX_LINKS_PER_GRANT};
-use reelay_store::links::GrantSnapshot;
+use reelay_embedded_aws::Service;
+use reelay_grants::MaintenanceOutcome;
+use reelay_store::links::{GrantSnapshot, LinkTable};
 use reelay_zoom_sim::{RawEvent, Target};
+use reqwest::Method;
+use support::app::ApiResponse;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
 
@@ -11,6 +17,10 @@ use super::{ACCESS_TOKEN_ENDS, Scene, small};
 
 /// Another account.
 const ELSEWHERE: &str = "AcctElsewhere000000001";
+
+fn elsewhere() -> ZoomUser {
+    ZoomUser { account_id: ELSEWHERE.parse().unwrap(), user_id: ADA.parse().unwrap() }
+}
 
 impl Scene {
     /// The snapshot of this key.
@@ -43,7 +53,12 @@ async fn account_change_moves_links_tokens_and_recordings() {
         scene.assert_notified(app_user, [("activated", 2)]).await;
     }
     scene.assert_served(ADA).await;
-    assert_eq!(scene.under(&old).await, GrantSnapshot::default());
+    // The old key names the new one.
+    let moved_to = Some(scene.zoom_user(ADA));
+    assert_eq!(scene.under(&old).await, GrantSnapshot { moved_to, ..GrantSnapshot::default() });
+    let links = LinkTable::new(scene.environment()).unwrap();
+    let covering = links.covering_links(&old).await.unwrap();
+    assert_eq!(covering.len(), 2, "{covering:?}");
 
     // Recordings from before and after the move.
     let list = scene.app.recordings("alice").await;
@@ -55,6 +70,15 @@ async fn account_change_moves_links_tokens_and_recordings() {
         assert_eq!(found["status"], "stored");
     }
 
+    // Back in the first account, its key is the current one again.
+    scene.zoom().move_user(ADA, old.account_id.as_str()).unwrap();
+    scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    assert_eq!(scene.under(&old).await.moved_to, None);
+    for key in [&old, &elsewhere()] {
+        assert_eq!(links.covering_links(key).await.unwrap().len(), 2, "{key:?}");
+    }
+
     // Refresh, deauthorization and erasure work as before.
     scene.advance(ACCESS_TOKEN_ENDS);
     let user = scene.zoom_user(ADA);
@@ -63,7 +87,7 @@ async fn account_change_moves_links_tokens_and_recordings() {
     scene.delivered(id).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    scene.assert_notified("alice", [("activated", 2), ("removed", 1)]).await;
+    scene.assert_notified("alice", [("activated", 3), ("removed", 1)]).await;
 }
 
 #[tokio::test]
@@ -147,4 +171,69 @@ async fn account_change_moves_no_colleague() {
     assert_eq!(scene.app.links("bob").await, bob);
     scene.assert_served(BEN).await;
     scene.assert_notified("bob", [("activated", 1)]).await;
+}
+
+/// Calls the API for Alice, and maintains the grant of Ada, who has moved to another account, before the `nth` AWS
+/// call of the request. `None` if the request makes fewer calls.
+async fn during_move(nth: usize, method: Method, path: &str) -> Option<(Scene, ApiResponse, bool)> {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    let id = scene.link_id("alice").await;
+    let path = path.replace("{id}", id.as_str().unwrap());
+    let (reached, mut is_reached) = tokio::sync::mpsc::unbounded_channel();
+    let (moved, is_moved) = std::sync::mpsc::channel();
+    let (calls, is_moved) = (AtomicUsize::new(0), std::sync::Mutex::new(is_moved));
+    scene.faults().decide_with(move |service, _| {
+        // Secrets are read once per instance.
+        if service != Service::SecretsManager && calls.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+            reached.send(()).unwrap();
+            is_moved.lock().unwrap().recv().unwrap();
+        }
+        None
+    });
+    let app = scene.app.clone();
+    let mut request = tokio::spawn(async move { app.call(method, &path, "alice").await });
+    tokio::select! {
+        _ = &mut request => return None,
+        Some(()) = is_reached.recv() => {}
+    }
+    let outcome = scene.grants().run_maintenance(&old).await;
+    moved.send(()).unwrap();
+    let response = request.await.unwrap();
+    scene.faults().clear_all();
+    let has_moved = matches!(outcome, Ok(MaintenanceOutcome::MovedTo(_)));
+    Some((scene, response, has_moved))
+}
+
+// The move runs while the request is held in another thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn disconnect_during_move_removes_link() {
+    let (mut nth, mut moves) = (0, 0);
+    let path = "/v1/links/{id}";
+    while let Some((scene, response, has_moved)) = during_move(nth + 1, Method::DELETE, path).await
+    {
+        nth += 1;
+        // Later the grant is being revoked.
+        moves += usize::from(has_moved);
+        assert_eq!(response.status, 204, "call {nth}: {response:?}");
+        scene.assert_status("alice", &[]).await;
+        scene.settle().await;
+        scene.assert_gone(ADA).await;
+    }
+    assert!(moves >= 3, "{moves} of {nth}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn moving_link_is_listed_at_any_moment() {
+    let mut nth = 0;
+    while let Some((_scene, response, has_moved)) =
+        during_move(nth + 1, Method::GET, "/v1/links").await
+    {
+        nth += 1;
+        assert!(has_moved, "call {nth}");
+        let links = response.json()["links"].as_array().unwrap().clone();
+        assert_eq!(links.len(), 1, "call {nth}: {links:?}");
+    }
+    assert!(nth >= 2, "{nth} calls");
 }

@@ -2,5 +2,6 @@
 
 mod debug_output;
 mod leaks;
+mod persons;
 pub(crate) mod run;
 mod search;

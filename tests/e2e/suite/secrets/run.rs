@@ -68,6 +68,11 @@ impl Log {
         Guard
     }
 
+    /// The lines so far.
+    pub(super) fn lines(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap().iter().cloned().collect()
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let lines = self.0.lock().unwrap();
         lines.iter().flatten().copied().collect()

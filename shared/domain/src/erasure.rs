@@ -1,0 +1,130 @@
+//! Erasure of what is stored of a Zoom user whose last link is gone: when, and what is never erased unasked.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::link::GrantChange;
+use crate::recording::ZoomState;
+
+/// Why a link was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemovalReason {
+    /// The app deleted it.
+    Disconnected,
+    /// The Zoom user removed the app at Zoom.
+    Deauthorized,
+    /// The operator erased the app user or the Zoom user.
+    Erased,
+}
+
+/// How a link ended, as `link.removed` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removal {
+    /// Why; `None` if another link of the same app user took its place.
+    pub reason: Option<RemovalReason>,
+    /// When the recordings are erased; `None` if they are not scheduled to be.
+    pub erase_at: Option<Timestamp>,
+}
+
+impl RemovalReason {
+    /// Returns the reason of the links that a change removes. Reelay revokes a grant only after its last link is
+    /// deleted, so a deauthorization that follows from it removes none.
+    pub fn of(change: &GrantChange) -> Option<Self> {
+        match change {
+            GrantChange::Disconnect { .. } => Some(Self::Disconnected),
+            GrantChange::Erase { .. } => Some(Self::Erased),
+            GrantChange::Deauthorize => Some(Self::Deauthorized),
+            _ => None,
+        }
+    }
+}
+
+/// How long recordings are kept after the last link is gone: `EraseAfterDeauthorizationDays` and
+/// `EraseAfterUnlinkDays`. `None` = for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeepAfterRemoval {
+    /// After the Zoom user removed the app at Zoom.
+    pub deauthorization: Option<SignedDuration>,
+    /// After the app deleted the link.
+    pub unlink: Option<SignedDuration>,
+}
+
+impl KeepAfterRemoval {
+    /// Returns when the recordings are to be erased after a removal at `now`.
+    pub fn erase_at(&self, reason: RemovalReason, now: Timestamp) -> Option<Timestamp> {
+        let kept = match reason {
+            RemovalReason::Deauthorized => self.deauthorization?,
+            RemovalReason::Disconnected => self.unlink?,
+            RemovalReason::Erased => SignedDuration::ZERO,
+        };
+        Some(now.checked_add(kept).unwrap_or(Timestamp::MAX))
+    }
+}
+
+/// Counts of what an erasure deleted, without ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureTotals {
+    /// Recordings, of which a marker remains.
+    pub recordings: u64,
+    /// File items.
+    pub files: u64,
+    /// Objects: files, manifests, large events.
+    pub objects: u64,
+    /// Total size of these objects.
+    pub bytes: u64,
+    /// Incomplete multipart uploads.
+    pub uploads: u64,
+    /// Saved notifications.
+    pub notifications: u64,
+}
+
+impl std::ops::AddAssign for ErasureTotals {
+    fn add_assign(&mut self, more: Self) {
+        self.recordings += more.recordings;
+        self.files += more.files;
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+        self.uploads += more.uploads;
+        self.notifications += more.notifications;
+    }
+}
+
+/// Whether an erasure that no operator asked for must spare the recording: Reelay trashed Zoom's copy, which may
+/// be gone, so the stored one may be the only copy.
+pub fn is_only_copy(trashed_by_reelay: bool, zoom_state: ZoomState) -> bool {
+    trashed_by_reelay && zoom_state != ZoomState::Present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn erasure_follows_the_reason() {
+        let now: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
+        let days = |days: i64| SignedDuration::from_hours(24 * days);
+        let keep = KeepAfterRemoval { deauthorization: Some(days(10)), unlink: None };
+        assert_eq!(keep.erase_at(RemovalReason::Deauthorized, now), Some(now + days(10)));
+        assert_eq!(keep.erase_at(RemovalReason::Disconnected, now), None);
+        assert_eq!(keep.erase_at(RemovalReason::Erased, now), Some(now));
+        let keep = KeepAfterRemoval { deauthorization: None, unlink: Some(days(0)) };
+        assert_eq!(keep.erase_at(RemovalReason::Deauthorized, now), None);
+        assert_eq!(keep.erase_at(RemovalReason::Disconnected, now), Some(now));
+        assert_eq!(KeepAfterRemoval::default().erase_at(RemovalReason::Disconnected, now), None);
+    }
+
+    #[test]
+    fn only_copy_is_what_reelay_trashed_at_zoom() {
+        for (trashed_by_reelay, state, expected) in [
+            (true, ZoomState::Trashed, true),
+            (true, ZoomState::Deleted, true),
+            // Recovered at Zoom.
+            (true, ZoomState::Present, false),
+            // The Zoom user's own decision.
+            (false, ZoomState::Deleted, false),
+        ] {
+            assert_eq!(is_only_copy(trashed_by_reelay, state), expected, "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Erasure of everything that is stored under a Zoom user's key, for the reconciler and the operator's tool.
+//!
+//! An item `erasure` in the Links table allows it ([`Erasure`]); whoever links the Zoom user again deletes that
+//! item. Each recording is replaced by a marker in one transaction that checks it. A marker stays for ever, so
+//! whatever belongs to a marked recording can be deleted at any time: files, uploads and objects, also those
+//! that a running transfer stores later.
+
+mod objects;
+
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, ToSpan as _};
+use reelay_domain::erasure::ErasureTotals;
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::object_key;
+use reelay_runtime::AwsError;
+use reelay_runtime::environment::{ConfigError, Environment};
+
+use self::objects::StoredObject;
+use crate::bucket::Bucket;
+use crate::links::{Erasure, LinkTable};
+use crate::recordings::{RecordingTable, RowKind, StoredRow};
+
+/// Delay in seconds after which what interrupted invocations have stored since is removed: Lambda's maximum
+/// duration, and SQS's maximum delay.
+pub const SWEEP_DELAY_SECONDS: i32 = 900;
+
+/// Recordings that one pass marks at most, so that it ends well within a function's timeout.
+const MAX_RECORDINGS_PER_PASS: usize = 1000;
+
+/// Recordings that are marked in one transaction, which has at most 100 items (DynamoDB).
+const BATCH: usize = 50;
+
+/// Outcome of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErasurePass {
+    /// Nothing is left, and nothing leads to it any more.
+    Complete,
+    /// Something was erased; another pass is needed.
+    Continue,
+    /// It has to wait: it is not due, a link is pending, or other keys of the Zoom user come first.
+    Waiting,
+    /// So many recordings are kept, because only Reelay has a copy. The erasure is tried again a day later.
+    OnlyCopies(usize),
+    /// There is no such erasure: a link covers the recordings.
+    Cancelled,
+}
+
+/// The erasure of Zoom users' keys.
+#[derive(Debug)]
+pub struct Eraser {
+    links: LinkTable,
+    recordings: RecordingTable,
+    bucket: Bucket,
+}
+
+impl Eraser {
+    /// Uses `LINKS_TABLE`, `RECORDINGS_TABLE` and `BUCKET`.
+    ///
+    /// # Errors
+    /// If a variable is absent or invalid.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            links: LinkTable::new(environment)?,
+            recordings: RecordingTable::new(environment)?,
+            bucket: Bucket::new(environment)?,
+        })
+    }
+
+    /// Runs one pass of a due erasure and adds what it erased to `totals`. Safe to repeat.
+    ///
+    /// # Errors
+    /// If an AWS call fails.
+    pub async fn run_pass(
+        &self,
+        zoom_user: &ZoomUser,
+        now: Timestamp,
+        totals: &mut ErasureTotals,
+    ) -> Result<ErasurePass, AwsError> {
+        let Some(erasure) = self.links.erasure(zoom_user).await? else {
+            return Ok(ErasurePass::Cancelled);
+        };
+        if !erasure.is_due(now) {
+            return Ok(ErasurePass::Waiting);
+        }
+        if !self.links.covering_links(zoom_user).await?.is_empty() {
+            self.links.cancel_erasure(zoom_user, &erasure).await?;
+            return Ok(ErasurePass::Cancelled);
+        }
+        let mut pass = ErasureTotals::default();
+        let ended = self.erase(zoom_user, &erasure, now, &mut pass).await;
+        *totals += pass;
+        match ended? {
+            ErasurePass::Complete if pass != ErasureTotals::default() => Ok(ErasurePass::Continue),
+            ErasurePass::Complete => {
+                match self.links.complete_erasure(zoom_user, &erasure, totals, now).await? {
+                    true => Ok(ErasurePass::Complete),
+                    false => Ok(ErasurePass::Waiting),
+                }
+            }
+            ErasurePass::OnlyCopies(kept) => {
+                let tomorrow = now.checked_add(24.hours()).unwrap_or(Timestamp::MAX);
+                self.links.postpone_erasure(zoom_user, &erasure, tomorrow).await?;
+                Ok(ErasurePass::OnlyCopies(kept))
+            }
+            other => Ok(other),
+        }
+    }
+
+    async fn erase(
+        &self,
+        zoom_user: &ZoomUser,
+        erasure: &Erasure,
+        now: Timestamp,
+        totals: &mut ErasureTotals,
+    ) -> Result<ErasurePass, AwsError> {
+        let stored = self.read(zoom_user).await?;
+        let kept: BTreeSet<&RecordingId> = match erasure.is_requested() {
+            true => BTreeSet::new(),
+            false => stored.recordings(|row| row.is_only_copy).collect(),
+        };
+        // An object without an item gets a marker too, so that no item can appear for it.
+        let known: BTreeSet<&RecordingId> = stored.recordings(|_| true).collect();
+        let unknown = stored.objects.iter().filter_map(|object| object.recording.as_ref());
+        let unmarked: BTreeSet<&RecordingId> = stored
+            .recordings(|row| !row.is_erased)
+            .chain(unknown.filter(|id| !known.contains(id)))
+            .filter(|id| !kept.contains(id))
+            .collect();
+        let mut erased: BTreeSet<&RecordingId> = stored.recordings(|row| row.is_erased).collect();
+        let unmarked: Vec<&RecordingId> = unmarked.into_iter().collect();
+        let mut is_rest = unmarked.len() > MAX_RECORDINGS_PER_PASS;
+        for batch in unmarked[..unmarked.len().min(MAX_RECORDINGS_PER_PASS)].chunks(BATCH) {
+            if self.mark(zoom_user, erasure, batch).await? {
+                totals.recordings += batch.len() as u64;
+                erased.extend(batch);
+            } else {
+                is_rest = true;
+            }
+        }
+        self.delete(zoom_user, &stored, &erased, totals).await?;
+        if !self.links.is_erasing(zoom_user, erasure).await? {
+            return Ok(ErasurePass::Cancelled);
+        }
+        // What arrived before this pass precedes any new link.
+        let events = objects::list(&self.bucket, &object_key::event_prefix(zoom_user)).await?;
+        let events: Vec<_> = events.iter().filter(|event| event.modified < now).collect();
+        objects::delete(&self.bucket, &events, totals).await?;
+        match kept.len() {
+            _ if is_rest => Ok(ErasurePass::Continue),
+            0 => Ok(ErasurePass::Complete),
+            kept => Ok(ErasurePass::OnlyCopies(kept)),
+        }
+    }
+
+    /// Removes what interrupted invocations have stored of marked recordings since. Safe at any time.
+    ///
+    /// # Errors
+    /// If an AWS call fails.
+    pub async fn sweep(&self, zoom_user: &ZoomUser) -> Result<ErasureTotals, AwsError> {
+        let stored = self.read(zoom_user).await?;
+        let erased = stored.recordings(|row| row.is_erased).collect();
+        let mut totals = ErasureTotals::default();
+        self.delete(zoom_user, &stored, &erased, &mut totals).await?;
+        Ok(totals)
+    }
+
+    async fn read(&self, zoom_user: &ZoomUser) -> Result<Stored, AwsError> {
+        let rows = self.recordings.stored_rows(zoom_user).await?;
+        let objects = objects::list(&self.bucket, &object_key::zoom_user_prefix(zoom_user)).await?;
+        Ok(Stored { rows, objects })
+    }
+
+    /// Replaces recordings by markers. `false` if the erasure was cancelled, or a concurrent write conflicted.
+    async fn mark(
+        &self,
+        zoom_user: &ZoomUser,
+        erasure: &Erasure,
+        ids: &[&RecordingId],
+    ) -> Result<bool, AwsError> {
+        let mut items = vec![self.links.erasure_check(zoom_user, erasure)?];
+        for id in ids {
+            items.push(self.recordings.marker(zoom_user, id)?);
+        }
+        self.links.transact(items).await
+    }
+
+    /// Deletes what belongs to marked recordings.
+    async fn delete(
+        &self,
+        zoom_user: &ZoomUser,
+        stored: &Stored,
+        erased: &BTreeSet<&RecordingId>,
+        totals: &mut ErasureTotals,
+    ) -> Result<(), AwsError> {
+        let is_erased =
+            |id: &Option<RecordingId>| id.as_ref().is_some_and(|id| erased.contains(id));
+        let rows = |kind: RowKind| {
+            let rows = stored.rows.iter().filter(move |row| row.kind == kind);
+            rows.filter(|row| is_erased(&row.recording))
+        };
+        totals.files += self.recordings.delete_rows(rows(RowKind::File)).await?;
+        totals.notifications += self.recordings.delete_rows(rows(RowKind::Notification)).await?;
+        let prefix = object_key::zoom_user_prefix(zoom_user);
+        for upload in self.bucket.open_uploads(&prefix, Timestamp::MAX).await? {
+            if is_erased(&object_key::recording_of(&upload.key)) {
+                self.bucket.abort_upload(&upload).await?;
+                totals.uploads += 1;
+            }
+        }
+        let objects = stored.objects.iter().filter(|object| is_erased(&object.recording));
+        objects::delete(&self.bucket, &objects.collect::<Vec<_>>(), totals).await
+    }
+}
+
+/// Everything under a key.
+struct Stored {
+    rows: Vec<StoredRow>,
+    objects: Vec<StoredObject>,
+}
+
+impl Stored {
+    /// The recordings whose items satisfy a condition.
+    fn recordings(
+        &self,
+        is_wanted: impl Fn(&StoredRow) -> bool,
+    ) -> impl Iterator<Item = &RecordingId> {
+        let rows = self.rows.iter().filter(|row| row.kind == RowKind::Recording);
+        rows.filter(move |row| is_wanted(row)).filter_map(|row| row.recording.as_ref())
+    }
+}
