@@ -1,9 +1,11 @@
 //! `erase-user` and `erase-zoom-user`: erase all data of the user and no data of others, also after interruptions.
 
+use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording};
 use reqwest::Method;
 use support::System;
+use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::zoom_users::{ADA, BEN};
 
 use crate::run;
@@ -168,6 +170,33 @@ async fn disconnected_user_is_erased() {
     assert_eq!(system.app.recordings("bob").await[0]["status"], "stored");
     let again = run::on(&system, "erase-user --user alice --yes").await;
     assert_eq!(again.out.trim(), "Reelay stores nothing of alice.", "{again:?}");
+}
+
+#[tokio::test]
+async fn erasure_interrupts_transfers_and_lasts() {
+    let system = System::with(&[("AppWebhookUrl", ""), ("DownloadMode", "on-demand")]).await;
+    system.link("alice", BEN).await;
+    let large = NewRecording::of(BEN).with_files(vec![NewFile::new("MP4", 20 << 20)]);
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", large).await;
+    let mut polls = 20;
+    while system.open_uploads().await == 0 {
+        let (outcome, _) = downloader.deliver_until("m", LONG_INVOCATION, polls).await;
+        assert_eq!(outcome, Outcome::Killed, "{polls}");
+        system.advance(SignedDuration::from_secs(331));
+        polls += 3;
+    }
+    let output = run::on(&system, "erase-user --user alice --yes --json").await;
+    assert_eq!((output.code, &output.json()["uploads"]), (0, &1.into()), "{output:?}");
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.process_queues().await;
+    for identifier in [BEN, "alice"] {
+        assert_eq!(traces(&system, identifier).await, [""; 0]);
+    }
+    // A new link, its backfill, and a late transcript bring nothing back.
+    system.link("alice", BEN).await;
+    system.add_transcript(&recording).await;
+    assert_eq!(system.app.recordings("alice").await.len(), 0);
+    assert_eq!((system.open_uploads().await, system.list_objects().await), (0, vec![]));
 }
 
 #[tokio::test]
