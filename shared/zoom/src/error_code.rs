@@ -1,23 +1,30 @@
-//! Extraction of Zoom's numeric `code` from response bodies.
+//! Extraction of Zoom's numeric error code from response bodies. Zoom calls it `code` or `errorCode`, at the
+//! token endpoint and in the REST API alike.
 
 use serde_json::Value;
 
-/// Returns the top-level `code`: a number, or a string of digits.
+/// Names of the field with the error code.
+const NAMES: [&str; 2] = ["code", "errorCode"];
+
+/// Returns the top-level `code` or `errorCode`: a number, or a string of digits.
 pub(crate) fn parse_code(response: &Value) -> Option<i64> {
-    match response.get("code")? {
+    NAMES.iter().find_map(|name| match response.get(name)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
-    }
+    })
 }
 
-/// Finds the first `"code":` followed by a number in a body that is not valid JSON. Some of Zoom's error
-/// messages contain unescaped quotes.
+/// Finds the first `"code":` or, without one, `"errorCode":` followed by a number in a body that is not
+/// valid JSON. Some of Zoom's error messages contain unescaped quotes.
 pub(crate) fn find_code(body: &[u8]) -> Option<i64> {
     let text = String::from_utf8_lossy(body);
-    let mut rest = text.as_ref();
-    while let Some(at) = rest.find("\"code\"") {
-        rest = &rest[at + "\"code\"".len()..];
+    NAMES.iter().find_map(|name| find_number(&text, &format!("\"{name}\"")))
+}
+
+fn find_number(mut rest: &str, name: &str) -> Option<i64> {
+    while let Some(at) = rest.find(name) {
+        rest = &rest[at + name.len()..];
         if let Some(value) = rest.trim_start().strip_prefix(':') {
             let value = value.trim_start();
             let value = value.strip_prefix('"').unwrap_or(value);
@@ -39,7 +46,9 @@ mod tests {
         for (text, code) in [
             (r#"{"code":124,"message":"Invalid access token."}"#, Some(124)),
             (r#"{"message":"","code":"3301"}"#, Some(3301)),
-            (r#"{"code":null}"#, None),
+            (r#"{"reason":"","error":"invalid_grant","errorCode":4741}"#, Some(4741)),
+            (r#"{"status":false,"errorCode":"4702","errorMessage":"","result":null}"#, Some(4702)),
+            (r#"{"code":null,"errorCode":null}"#, None),
             (r#"{"code":1.5}"#, None),
             (r#"{"message":"code"}"#, None),
             (r#"{"object":{"code":5}}"#, None),
@@ -55,6 +64,7 @@ mod tests {
             (r#"{"code":4711,"message":"does not contain scopes:["a:b"]"}"#, Some(4711)),
             (r#"{"message":"scopes ["a"]", "code" : "4711" }"#, Some(4711)),
             (r#"{"message":"the "code" is","code":300"#, Some(300)),
+            (r#"{"errorMessage":"no "app" here","errorCode":4717}"#, Some(4717)),
             (r#"{"code":99999999999999999999"#, None),
             (r#"{"code":"#, None),
             ("<html>", None),

@@ -72,12 +72,19 @@ pub enum OAuthErrorCode {
     UnsupportedGrantType,
     /// `invalid_scope`.
     InvalidScope,
+    /// Code 4711: the app's scopes changed since the user granted them. It concerns the app, not this grant.
+    ScopesChanged,
+    /// Code 4717: the app is disabled, for all users.
+    AppDisabled,
+    /// Codes 4735 (Zoom deleted the user) and 4741 (a later authorization replaced the grant): the grant
+    /// has ended for certain.
+    GrantEnded,
     /// An unlisted `error`, or a body without one.
     Unknown,
 }
 
 impl OAuthErrorCode {
-    /// Parses an error body: `error`, or a numeric `code` that Zoom documents for OAuth.
+    /// Parses an error body: `error`, or a number that Zoom documents for OAuth.
     fn parse(body: &[u8]) -> Self {
         let Ok(response) = serde_json::from_slice::<Value>(body) else {
             return Self::from_number(error_code::find_code(body));
@@ -100,11 +107,13 @@ impl OAuthErrorCode {
 
     fn from_number(code: Option<i64>) -> Self {
         match code {
-            // 4717: the app is disabled for all users.
-            Some(4702 | 4704 | 4717) => Self::InvalidClient,
-            // In order: scopes changed, code expired, code invalid, user deleted, token not found, app
-            // disabled by the account's admin, token expired, token replaced by a newer one.
-            Some(4711 | 4733 | 4734 | 4735 | 4737 | 4738 | 4740 | 4741) => Self::InvalidGrant,
+            Some(4702 | 4704) => Self::InvalidClient,
+            // In order: code expired, code invalid, token not found, app disabled by the account's admin,
+            // token expired.
+            Some(4733 | 4734 | 4737 | 4738 | 4740) => Self::InvalidGrant,
+            Some(4711) => Self::ScopesChanged,
+            Some(4717) => Self::AppDisabled,
+            Some(4735 | 4741) => Self::GrantEnded,
             Some(4705) => Self::UnsupportedGrantType,
             Some(4706 | 4709) => Self::InvalidRequest,
             _ => Self::Unknown,
@@ -121,6 +130,9 @@ impl fmt::Display for OAuthErrorCode {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::ScopesChanged => "app scopes changed",
+            Self::AppDisabled => "app disabled",
+            Self::GrantEnded => "grant ended",
             Self::Unknown => "unknown error code",
         })
     }
@@ -145,13 +157,17 @@ pub enum ExchangeError {
 /// A failed refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
-    /// Zoom revoked the grant, or issued a newer refresh token for it.
+    /// `invalid_grant`: Zoom revoked the grant or issued a newer refresh token for it, or the refresh token
+    /// belongs to another client.
     #[error("zoom rejected the refresh token")]
     InvalidGrant,
+    /// [`OAuthErrorCode::GrantEnded`]: the grant has ended for certain.
+    #[error("zoom ended the grant")]
+    GrantEnded,
     /// The client credentials are wrong. The grant is not affected.
     #[error("zoom rejected the client credentials")]
     InvalidClient,
-    /// Any other 4xx, including 429. The refresh token was not consumed.
+    /// Any other 4xx, including 429, and codes 4711 and 4717. The refresh token was not consumed.
     #[error("zoom rejected the refresh with status {status}: {code}")]
     Rejected {
         /// HTTP status.
@@ -265,6 +281,9 @@ impl ZoomClient {
             CallError::Rejected { code: OAuthErrorCode::InvalidGrant, .. } => {
                 RefreshError::InvalidGrant
             }
+            CallError::Rejected { code: OAuthErrorCode::GrantEnded, .. } => {
+                RefreshError::GrantEnded
+            }
             CallError::Rejected { code: OAuthErrorCode::InvalidClient, .. } => {
                 RefreshError::InvalidClient
             }
@@ -357,7 +376,12 @@ async fn call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
     if !status.is_success() {
         return Err(CallError::Transient(TransientError::MalformedResponse));
     }
-    body.map_err(CallError::Transient)
+    let body = body.map_err(CallError::Transient)?;
+    // Zoom can send an error with HTTP 200.
+    match OAuthErrorCode::parse(&body) {
+        OAuthErrorCode::Unknown => Ok(body),
+        code => Err(CallError::Rejected { status: status.as_u16(), code }),
+    }
 }
 
 fn parse_token_pair(
@@ -405,8 +429,16 @@ mod tests {
             (r#"{"error":"unauthorized_client"}"#, Code::UnauthorizedClient),
             (r#"{"error":"unsupported_grant_type"}"#, Code::UnsupportedGrantType),
             (r#"{"error":"invalid_scope"}"#, Code::InvalidScope),
-            (r#"{"code":4735,"message":"gone"}"#, Code::InvalidGrant),
-            (r#"{"code":4741,"message":"a "newer" one"}"#, Code::InvalidGrant),
+            (r#"{"code":4735,"message":"gone"}"#, Code::GrantEnded),
+            (r#"{"code":4741,"message":"a "newer" one"}"#, Code::GrantEnded),
+            (r#"{"error":"invalid_grant","errorCode":4741}"#, Code::GrantEnded),
+            (r#"{"error":"invalid_grant","errorCode":4711}"#, Code::ScopesChanged),
+            (r#"{"error":"invalid_client","errorCode":"4717"}"#, Code::AppDisabled),
+            (
+                r#"{"status":false,"errorCode":4735,"errorMessage":"","result":null}"#,
+                Code::GrantEnded,
+            ),
+            (r#"{"code":4737}"#, Code::InvalidGrant),
             (r#"{"code":4704}"#, Code::InvalidClient),
             (r#"{"code":4709}"#, Code::InvalidRequest),
             (r#"{"code":4705}"#, Code::UnsupportedGrantType),

@@ -22,8 +22,7 @@ fn secret(text: &str) -> SecretString {
     SecretString::from(format!("{SECRET}-{text}"))
 }
 
-/// Asserts for each error of the chain that its message is lower case, and that neither `Display` nor `Debug`
-/// prints a secret or a URL.
+/// Asserts that no formatted error of the chain contains a secret or a URL.
 #[track_caller]
 fn assert_redacted(error: &(impl Error + 'static)) {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);

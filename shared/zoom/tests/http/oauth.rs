@@ -211,6 +211,11 @@ async fn error_response_is_classified_by_status_and_code() {
         (403, "<html>S3CRET</html>", Code::Unknown),
         (404, "", Code::Unknown),
         (429, r#"{"code":429,"message":"S3CRET"}"#, Code::Unknown),
+        (400, r#"{"reason":"S3CRET","error":"invalid_grant","errorCode":4741}"#, Code::GrantEnded),
+        (400, r#"{"code":4735,"message":"S3CRET"}"#, Code::GrantEnded),
+        (400, r#"{"error":"invalid_grant","errorCode":4711}"#, Code::ScopesChanged),
+        (400, r#"{"code":4717,"message":"S3CRET"}"#, Code::AppDisabled),
+        (200, r#"{"status":false,"errorCode":4702,"errorMessage":"S3CRET"}"#, Code::InvalidClient),
     ] {
         let server = serve(response(status, &[JSON], body)).await;
         let zoom = client(&server.uri());
@@ -222,6 +227,7 @@ async fn error_response_is_classified_by_status_and_code() {
         let error = refresh(&zoom).await.unwrap_err();
         let expected = match code {
             Code::InvalidGrant => RefreshError::InvalidGrant,
+            Code::GrantEnded => RefreshError::GrantEnded,
             Code::InvalidClient => RefreshError::InvalidClient,
             code => RefreshError::Rejected { status, code },
         };
