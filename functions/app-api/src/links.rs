@@ -11,6 +11,7 @@ use reelay_domain::message::{Job, JobMessage, SchemaV1};
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
 use reelay_store::links::Confirmation;
+use reelay_store::sessions::ClaimItem;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -53,7 +54,7 @@ impl AppApi {
         let item = self.sessions.find_claim(&claim, now).await?.ok_or(Problem::ClaimExpired)?;
         if item.app_user != *user {
             // The claim has leaked to another user.
-            self.sessions.invalidate_claim(&claim).await?;
+            self.invalidate_claim(&claim, &item).await?;
             return Err(Problem::ClaimBelongsToAnotherUser.into());
         }
         let zoom_user = item.zoom_user.clone();
@@ -65,6 +66,20 @@ impl AppApi {
                 Ok(response::json(StatusCode::OK, &link.view()))
             }
         }
+    }
+
+    /// Deletes a claim and the pending link that waits for it. A grant that no other link uses is revoked.
+    async fn invalidate_claim(&self, claim: &Claim, item: &ClaimItem) -> Result<(), ApiError> {
+        self.sessions.invalidate_claim(claim).await?;
+        let until = Timestamp::from_second(item.expires_at).unwrap_or(Timestamp::MIN);
+        let change = GrantChange::ExpirePending { app_user: item.app_user.clone(), until };
+        let changed = self.links.change(&item.zoom_user, &change, self.clock.now()).await?;
+        if changed.after.grant == Some(GrantStatus::Revoking) {
+            let job = Job::RevokeGrant { zoom_user: item.zoom_user.clone() };
+            let tenant = item.zoom_user.account_id.as_str();
+            self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant).await?;
+        }
+        Ok(())
     }
 
     /// Enqueues a backfill of the recordings that completed before the link was active.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::cursor::{self, Position};
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::link::Link;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::{FileStatus, RecordingView};
+use reelay_runtime::AwsError;
 use reelay_runtime::http::query::Query;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
@@ -29,6 +30,13 @@ struct Page {
     next_cursor: Option<String>,
 }
 
+/// A key under which a link covers recordings.
+struct Covered {
+    zoom_user: ZoomUser,
+    /// For a link that was cut off: only recordings that ended before.
+    reads_until: Option<Timestamp>,
+}
+
 impl AppApi {
     /// Lists one page, newest first, merged over all linked Zoom users.
     pub(crate) async fn list_recordings(
@@ -43,11 +51,11 @@ impl AppApi {
             None => None,
         };
 
-        let zoom_users = self.zoom_users(user).await?;
+        let covered = self.covered(user).await?;
         // One more item than the page shows whether there is a next page.
-        let pages = zoom_users
-            .into_iter()
-            .map(|zoom_user| self.newest(zoom_user, after.as_ref(), limit + 1));
+        let pages = covered
+            .iter()
+            .map(|covered| self.newest(&covered.zoom_user, after.as_ref(), limit + 1));
         let mut found: Vec<Position> = try_join_all(pages).await?.into_iter().flatten().collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
         let more = found.len() > limit;
@@ -61,7 +69,7 @@ impl AppApi {
             None => None,
         };
         let recordings =
-            try_join_all(found.into_iter().map(|position| self.view(position))).await?;
+            try_join_all(found.into_iter().map(|position| self.view(position, &covered))).await?;
         let recordings = recordings.into_iter().flatten().collect();
         Ok(response::json(StatusCode::OK, &Page { recordings, next_cursor }))
     }
@@ -128,38 +136,62 @@ impl AppApi {
         id: &Option<RecordingId>,
     ) -> Result<RecordingWithFiles, ApiError> {
         let id = id.as_ref().ok_or(Problem::RecordingNotFound)?;
-        for zoom_user in self.zoom_users(user).await? {
-            if let Some(loaded) = self.recordings.load(&zoom_user, id).await? {
+        for covered in self.covered(user).await? {
+            if let Some(loaded) = self.load(&covered, id).await? {
                 return Ok(loaded);
             }
         }
         Err(Problem::RecordingNotFound.into())
     }
 
-    async fn zoom_users(&self, user: &AppUserId) -> Result<Vec<ZoomUser>, ApiError> {
+    /// The keys under which the user's links cover recordings.
+    async fn covered(&self, user: &AppUserId) -> Result<Vec<Covered>, ApiError> {
         let links = self.links.visible_links(user).await?;
-        Ok(links.iter().flat_map(Link::zoom_users).cloned().collect())
+        let keys = |link: &Link| {
+            let reads_until = link.reads_until();
+            let covered = link.zoom_users().cloned();
+            covered.map(|zoom_user| Covered { zoom_user, reads_until }).collect::<Vec<_>>()
+        };
+        Ok(links.iter().flat_map(keys).collect())
+    }
+
+    /// Loads what the link may read of a recording.
+    async fn load(
+        &self,
+        covered: &Covered,
+        id: &RecordingId,
+    ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        let loaded = self.recordings.load(&covered.zoom_user, id).await?;
+        let is_readable = |loaded: &RecordingWithFiles| {
+            covered.reads_until.is_none_or(|until| ended_at(loaded) < until)
+        };
+        Ok(loaded.filter(is_readable))
     }
 
     /// The positions of a Zoom user's newest recordings in the common order.
     async fn newest(
         &self,
-        zoom_user: ZoomUser,
+        zoom_user: &ZoomUser,
         after: Option<&Position>,
         limit: usize,
     ) -> Result<Vec<Position>, ApiError> {
-        let items = self.recordings.newest(&zoom_user, after, limit).await?;
+        let items = self.recordings.newest(zoom_user, after, limit).await?;
         let zoom_user = zoom_user.key();
         let position = |start_order| Position { start_order, zoom_user: zoom_user.clone() };
         Ok(items.into_iter().map(|item| position(item.start_order)).collect())
     }
 
-    async fn view(&self, position: Position) -> Result<Option<RecordingView>, ApiError> {
+    async fn view(
+        &self,
+        position: Position,
+        covered: &[Covered],
+    ) -> Result<Option<RecordingView>, ApiError> {
         let id = position.start_order.split_once('#').and_then(|(_, id)| id.parse().ok());
-        let (Some(id), Ok(zoom_user)) = (id, ZoomUser::from_key(&position.zoom_user)) else {
+        let covered = covered.iter().find(|it| it.zoom_user.key() == position.zoom_user);
+        let (Some(id), Some(covered)) = (id, covered) else {
             return Ok(None);
         };
-        let loaded = self.recordings.load(&zoom_user, &id).await?;
+        let loaded = self.load(covered, &id).await?;
         Ok(loaded.map(|loaded| loaded.recording().view(self.bucket.name())))
     }
 
@@ -176,6 +208,14 @@ impl AppApi {
         let at = self.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX);
         Timestamp::from_second(at.as_second()).unwrap_or(at)
     }
+}
+
+/// End of the meeting, as far as known. Nothing of it is stored before.
+fn ended_at(loaded: &RecordingWithFiles) -> Timestamp {
+    let metadata = &loaded.item.metadata;
+    let minutes = i64::try_from(metadata.duration_minutes.unwrap_or(0)).unwrap_or(0);
+    let duration = SignedDuration::from_mins(minutes);
+    metadata.start_time.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 fn limit(query: &Query) -> Result<usize, Problem> {

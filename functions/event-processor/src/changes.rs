@@ -68,7 +68,7 @@ impl EventProcessor {
             return Ok(true);
         }
         let snapshot = self.links.snapshot(host).await?;
-        let app_users: Vec<_> = snapshot.app_users().cloned().collect();
+        let app_users: Vec<_> = snapshot.receivers().cloned().collect();
         let fact = RecordingNotification::Changed {
             change: changed.change.clone(),
             event_ts: changed.event_ts,

@@ -155,7 +155,7 @@ impl EventProcessor {
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
         let snapshot = self.links.snapshot(&event.host).await?;
-        let app_users: Vec<AppUserId> = snapshot.app_users().cloned().collect();
+        let app_users: Vec<AppUserId> = snapshot.receivers().cloned().collect();
         if app_users.is_empty() {
             // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
             // recordings missed until then.

@@ -1,6 +1,6 @@
 //! Exchanges the authorization code for tokens, and creates a pending link and its claim.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::{self, Claim};
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::link::ChangeError;
@@ -11,10 +11,11 @@ use reelay_runtime::AwsError;
 use reelay_runtime::random;
 use reelay_runtime::secrets::{SecretError, ZoomCredentials};
 use reelay_store::links::{Consent, LinkError, NewTokens, PendingLink};
+use reelay_store::save::save_exchange;
 use reelay_store::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, Session, exchange_expiry, exchange_key,
 };
-use reelay_store::vault::{TokenOwner, Tokens, VaultError};
+use reelay_store::vault::{PreparedKey, TokenOwner, Tokens, VaultError};
 use reelay_zoom::{
     ApiError, ClientCredentials, CurrentUser, ExchangeError, OAuthErrorCode, TokenPair,
 };
@@ -22,8 +23,11 @@ use secrecy::SecretString;
 
 use crate::OauthCallback;
 
-/// Delay of the finish job: SQS's maximum of 15 minutes. The claim has expired by then (after ten minutes).
-const FINISH_DELAY_SECONDS: i32 = 900;
+/// Delay of the finish job. By then the claim has expired, ten minutes after an exchange of at most 20 s.
+const FINISH_DELAY_SECONDS: i32 = 660;
+
+/// Time from the start of linking for which the save of the tokens is retried. The function ends after 29 s.
+const SAVE_TIMEOUT: SignedDuration = SignedDuration::from_secs(25);
 
 /// Why linking failed after the session was consumed. The app receives the code as `zoom_error`.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +74,18 @@ impl LinkingError {
 struct Obtained {
     tokens: Tokens,
     scope: Option<String>,
+    client_id: String,
     at: Timestamp,
     access_expires_at: i64,
 }
 
 impl Obtained {
-    fn new(pair: TokenPair, at: Timestamp) -> Self {
+    fn new(pair: TokenPair, client_id: String, at: Timestamp) -> Self {
         let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
         Self {
             tokens: Tokens { access_token: pair.access_token, refresh_token: pair.refresh_token },
             scope: pair.scope,
+            client_id,
             at,
             access_expires_at: at.as_second() + expires_in,
         }
@@ -96,14 +102,18 @@ impl OauthCallback {
         keys: &SecretVersions,
         code: &SecretString,
     ) -> Result<Claim, LinkingError> {
-        let credentials = client_credentials(self.zoom_secret.credentials().await?);
+        let deadline = self.clock.now() + SAVE_TIMEOUT;
+        let mut credentials = client_credentials(self.zoom_secret.credentials().await?);
         let verifier = pkce::find_verifier(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
         let exchange = exchange_key(nonce);
         let begun = self.exchange_item(session, ExchangeStage::Begun {});
-        tokio::try_join!(
-            self.schedule_finish(&exchange),
-            self.sessions.save_exchange(&exchange, &begun)
+        // From the exchange on, the tokens must be saved. A data key that is obtained before cannot fail then.
+        let owner = TokenOwner::Exchange(exchange.clone());
+        let (key, (), ()) = tokio::try_join!(
+            async { Ok::<_, LinkingError>(self.vault.prepare(&owner).await?) },
+            async { Ok(self.schedule_finish(&exchange).await?) },
+            async { Ok(self.sessions.save_exchange(&exchange, &begun).await?) },
         )?;
         let mut response =
             self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
@@ -112,10 +122,9 @@ impl OauthCallback {
         if is_invalid_client(&response)
             && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
-            response = self
-                .zoom
-                .exchange_code(&client_credentials(fresh), code, &verifier, &session.redirect_uri)
-                .await;
+            credentials = client_credentials(fresh);
+            response =
+                self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
         }
         if let Err(ExchangeError::Rejected { .. }) = response
             && let Err(failure) = self.sessions.delete_exchange(&exchange).await
@@ -124,10 +133,19 @@ impl OauthCallback {
         }
 
         // Zoom has invalidated the Zoom user's older tokens, so save this pair before any other call.
-        let obtained = Obtained::new(response?, self.clock.now());
-        self.save_tokens(&exchange, session, &obtained).await?;
+        let obtained = Obtained::new(response?, credentials.client_id, self.clock.now());
+        let item = self.tokens_item(session, &key, &obtained)?;
+        let is_in_sessions =
+            save_exchange(&self.sessions, &self.links, &self.clock, deadline, &exchange, &item)
+                .await?;
         let linked = self.adopt_tokens(session, &exchange, &obtained).await;
-        if linked.is_err() {
+        if linked.is_ok() {
+            if !is_in_sessions
+                && let Err(failure) = self.links.delete_spare_exchange(&exchange).await
+            {
+                tracing::warn!(error = %failure, "spare exchange not deleted; it expires");
+            }
+        } else {
             // The pair is saved with the exchange, but existing links need it before the delayed job runs.
             if let Err(failure) = self.jobs.send(&finish_job(&exchange), "connect").await {
                 tracing::warn!(error = %failure, "immediate finish job not enqueued; the delayed job will run");
@@ -165,22 +183,21 @@ impl OauthCallback {
         Ok(claim)
     }
 
-    /// Saves the pair under the exchange's key. Its Zoom user is unknown until `users/me` responds.
-    async fn save_tokens(
+    /// The exchange with its pair. Its Zoom user is unknown until `users/me` responds.
+    fn tokens_item(
         &self,
-        exchange: &str,
         session: &Session,
+        key: &PreparedKey,
         obtained: &Obtained,
-    ) -> Result<(), LinkingError> {
-        let owner = TokenOwner::Exchange(exchange.to_owned());
+    ) -> Result<ExchangeItem, LinkingError> {
         let stage = ExchangeStage::Tokens {
-            encrypted: self.vault.encrypt(&owner, &obtained.tokens).await?,
+            encrypted: key.encrypt(&obtained.tokens)?,
             obtained_at: obtained.at.as_millisecond(),
             access_expires_at: obtained.access_expires_at,
             scope: obtained.scope.clone(),
+            client_id: obtained.client_id.clone(),
         };
-        let item = self.exchange_item(session, stage);
-        Ok(self.sessions.save_exchange(exchange, &item).await?)
+        Ok(self.exchange_item(session, stage))
     }
 
     fn exchange_item(&self, session: &Session, stage: ExchangeStage) -> ExchangeItem {
@@ -211,6 +228,7 @@ impl OauthCallback {
                 exchange: exchange.to_owned(),
                 access_expires_at: obtained.access_expires_at,
                 scope: obtained.scope.clone(),
+                client_id: obtained.client_id.clone(),
             },
             begun_by: &session.app_user,
             link,

@@ -8,8 +8,9 @@ mod files;
 mod maintenance;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use jiff::ToSpan as _;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage};
 use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
@@ -110,9 +111,12 @@ impl Reconciler {
         self.enqueue_due_erasure(zoom_user).await?;
         match self.grants.run_maintenance(zoom_user).await? {
             MaintenanceOutcome::Done => Ok(()),
+            MaintenanceOutcome::Revived { marked_at } => {
+                self.backfill(zoom_user, utc_date(marked_at), utc_date(self.clock.now())).await
+            }
             // Meanwhile Zoom's events named an unknown user.
             MaintenanceOutcome::MovedTo(zoom_user) => {
-                let today = self.clock.now().to_zoned_datetime(TimeZone::UTC).date();
+                let today = utc_date(self.clock.now());
                 let since = today.saturating_sub(MOVE_BACKFILL_DAYS.days());
                 self.backfill(&zoom_user, since, today).await
             }
@@ -124,18 +128,15 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
     ) -> Result<(), JobError> {
-        if let Some(client_id) = client_id
-            && self.grants.credentials().await.map_err(GrantError::from)?.client_id != client_id
-        {
-            metrics::count(Metric::DeauthorizationsIgnored, "another_app");
-            return Ok(());
-        }
-        match self.grants.verify_deauthorization(zoom_user).await? {
+        match self.grants.verify_deauthorization(zoom_user, client_id).await? {
             DeauthorizationOutcome::Deauthorized => {
                 metrics::count(Metric::GrantsEnded, "deauthorized")
             }
             DeauthorizationOutcome::StillAuthorized => {
                 metrics::count(Metric::DeauthorizationsIgnored, "grant_valid")
+            }
+            DeauthorizationOutcome::AnotherApp => {
+                metrics::count(Metric::DeauthorizationsIgnored, "another_app")
             }
             DeauthorizationOutcome::NoGrant => {
                 metrics::count(Metric::DeauthorizationsIgnored, "no_grant")
@@ -143,4 +144,8 @@ impl Reconciler {
         }
         Ok(())
     }
+}
+
+fn utc_date(at: Timestamp) -> Date {
+    at.to_zoned_datetime(TimeZone::UTC).date()
 }

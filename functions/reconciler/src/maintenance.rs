@@ -30,7 +30,7 @@ impl Reconciler {
             jobs.push(Job::MaintainGrant { zoom_user });
         }
         let before = (now - OVERDUE_EXCHANGE_AGE).as_millisecond();
-        for open in self.sessions.open_exchanges().await? {
+        for open in self.sessions.open_exchanges(now).await? {
             if open.item.begun_at < before {
                 jobs.push(Job::FinishConnect { exchange: open.key });
             }

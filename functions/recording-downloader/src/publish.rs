@@ -18,7 +18,7 @@ pub(crate) async fn publish(
     item: &FileItem,
 ) -> Result<(), AwsError> {
     let snapshot = context.grants.links().snapshot(&key.zoom_user).await?;
-    let app_users: Vec<AppUserId> = snapshot.app_users().cloned().collect();
+    let app_users: Vec<AppUserId> = snapshot.receivers().cloned().collect();
     let send = async |notification: RecordingNotification| {
         let (table, outbox) = (&context.recordings, &context.outbox);
         outbox.publish(table, &key.zoom_user, &key.recording, &notification, &app_users).await

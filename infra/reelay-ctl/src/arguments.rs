@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, InvalidId, ZoomUser};
 use url::Url;
 
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     },
     /// Move dead letters back to their source queue, or list them with the reason. JSON of --list: one object a line.
     Redrive(RedriveArguments),
+    /// Revive grants that were marked by mistake: refresh their kept tokens and restore the links that the marking
+    /// changed. Possible for seven days, unless a consent, disconnect or deauthorization came since.
+    Revive(ReviveArguments),
     /// List an app user's links and the status of their grants.
     Links {
         /// Id of the user in the app.
@@ -124,6 +128,20 @@ pub(crate) struct RedriveArguments {
     /// List the dead letters with the reason; move nothing.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false, args = ["zoom", "all_marked_since"])]
+pub(crate) struct ReviveArguments {
+    /// Only the grant of this Zoom user.
+    #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user)]
+    pub(crate) zoom: Option<ZoomUser>,
+    /// All grants that were marked at or after this time, such as 2026-01-01T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) all_marked_since: Option<Timestamp>,
+    /// List the marked grants; revive none.
+    #[arg(long, conflicts_with = "zoom")]
+    pub(crate) dry_run: bool,
 }
 
 /// A queue of the stack.
@@ -190,6 +208,8 @@ mod tests {
             "reelay mint-link --user a --minutes 1 --stack s",
             "reelay confirm-link --user a --claim https://app.example/?zoom_link=c --stack s",
             "reelay --stack s erase-zoom-user --zoom AcctA/UserB --yes",
+            "reelay revive --stack s --zoom Acct/User",
+            "reelay revive --stack s --all-marked-since 2026-01-01T10:00:00Z --dry-run",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
@@ -201,6 +221,9 @@ mod tests {
             "reelay --stack s erase-zoom-user --zoom UserB",
             "reelay --stack s mint-link --user a --minutes 16",
             "reelay --stack s redrive nothing",
+            "reelay --stack s revive",
+            "reelay --stack s revive --zoom User",
+            "reelay --stack s revive --zoom A/U --all-marked-since 2026-01-01T10:00:00Z",
             "reelay --stack s recordings --user a --limit 0",
         ] {
             let error = Arguments::try_parse_from(invalid.split(' ')).unwrap_err();

@@ -17,6 +17,7 @@ mod mint_link;
 mod output;
 mod recordings;
 mod redrive;
+mod revive;
 mod token;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
             confirm_link::run(&deployment, user, claim, output).await
         }
         Command::Redrive(arguments) => redrive::run(&deployment, arguments, output).await,
+        Command::Revive(arguments) => revive::run(&deployment, arguments, output).await,
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
         Command::EraseUser { user, yes } => {

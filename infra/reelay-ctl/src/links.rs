@@ -108,6 +108,7 @@ fn describe_grant(link: &LinkWithGrant) -> String {
         Some(GrantStatus::Live) => "live",
         Some(GrantStatus::ReauthorizationRequired) => "revoked by Zoom",
         Some(GrantStatus::Revoking) => "being revoked",
+        Some(GrantStatus::Revoked) => "revoked",
     };
     let mut text = state.to_owned();
     if !link.missing_scopes.is_empty() {

@@ -21,6 +21,7 @@ pub mod object_key;
 pub mod operator_url;
 pub mod pkce;
 pub mod recording;
+pub mod refresh_breaker;
 pub mod return_url;
 pub mod scope;
 pub mod signed_state;

@@ -378,6 +378,7 @@ mod tests {
             created_at: now(),
             activated_at: Some(now()),
             pending_until: None,
+            cut_off_at: None,
         };
         let activated = LinkNotification::Activated(link.clone());
         let removal = Removal { reason: Some(RemovalReason::Deauthorized), erase_at: Some(now()) };

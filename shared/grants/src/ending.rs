@@ -2,9 +2,11 @@
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus};
+use reelay_domain::refresh_breaker::Rejection;
 use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
+use crate::refresh::IfRejected;
 use crate::{GrantError, Grants, LEASE_TTL};
 
 /// Result of [`Grants::verify_deauthorization`].
@@ -14,6 +16,8 @@ pub enum DeauthorizationOutcome {
     StillAuthorized,
     /// The grant has ended; its tokens and links are deleted.
     Deauthorized,
+    /// The event concerns another Zoom app.
+    AnotherApp,
     /// There was no grant to verify.
     NoGrant,
 }
@@ -46,11 +50,11 @@ impl Grants {
                 .acquire_lease(zoom_user, grant.version, self.clock.now(), LEASE_TTL)
                 .await?;
             if !self.is_fresh(&grant) || is_token_rejected {
-                match self.refresh(zoom_user, &lease, &GrantChange::RequireReauthorization).await {
+                match self.refresh(zoom_user, &lease, IfRejected::Mark).await {
                     Ok(_) => is_refreshed = true,
                     // Zoom has already revoked the grant.
                     Err(GrantError::ReauthorizationRequired) => {
-                        return self.delete_revoked(zoom_user, grant.version).await;
+                        return self.complete_revocation(zoom_user, &lease).await;
                     }
                     Err(error) => return Err(error),
                 }
@@ -60,7 +64,18 @@ impl Grants {
             }
             match self.send_revocation(zoom_user, &grant).await {
                 Ok(RevokeResponse::Revoked) => {
-                    return self.delete_revoked(zoom_user, grant.version).await;
+                    return self.complete_revocation(zoom_user, &lease).await;
+                }
+                // No other client can revoke it.
+                Err(GrantError::ClientReplaced) => {
+                    return self
+                        .apply_rejection(
+                            zoom_user,
+                            &lease,
+                            Rejection::ClientReplaced,
+                            IfRejected::Mark,
+                        )
+                        .await;
                 }
                 // The access token may be invalid while the grant is valid; a refresh decides.
                 Ok(RevokeResponse::Rejected(_)) if !is_refreshed => {
@@ -81,30 +96,28 @@ impl Grants {
         grant: &Grant,
     ) -> Result<RevokeResponse, GrantError> {
         let tokens = self.decrypt_tokens(zoom_user, grant).await?;
-        let credentials = self.credentials().await?;
-        let mut response = self.zoom().revoke(&credentials, &tokens.access_token).await;
-        if matches!(response, Err(RevokeError::InvalidClient))
-            && let Some(credentials) = self.credentials_reread().await?
-        {
-            response = self.zoom().revoke(&credentials, &tokens.access_token).await;
-        }
-        match response {
+        match self.revoke_as(&grant.client_id, &tokens.access_token).await? {
             Ok(()) => Ok(RevokeResponse::Revoked),
             Err(error @ RevokeError::Rejected { .. }) => Ok(RevokeResponse::Rejected(error.into())),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Deletes the revoked grant. Returns [`GrantError::Busy`] if a concurrent consent replaced the tokens,
+    /// Erases the revoked grant. Returns [`GrantError::Busy`] if a concurrent consent replaced the tokens,
     /// so that the retried job revokes those as well.
-    async fn delete_revoked(&self, zoom_user: &ZoomUser, version: u64) -> Result<(), GrantError> {
+    pub(crate) async fn complete_revocation(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<(), GrantError> {
         let now = self.clock.now();
-        let changed = self
-            .links()
-            .change_of_version(zoom_user, version, &GrantChange::CompleteRevocation, now)
-            .await?;
+        let change = GrantChange::CompleteRevocation;
+        let changed = self.links().change_under_lease(zoom_user, lease, &change, None, now).await?;
         match changed {
-            Some(changed) => Ok(self.publish(zoom_user, &changed).await?),
+            Some(changed) => {
+                self.sessions.delete_spare_pair(zoom_user).await?;
+                Ok(self.publish(zoom_user, &changed).await?)
+            }
             None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(grant) if grant.status == GrantStatus::Revoking => Err(GrantError::Busy),
                 _ => Ok(()),
@@ -112,28 +125,53 @@ impl Grants {
         }
     }
 
-    /// Processes Zoom's event that the user deauthorized the app. The event may be late and concern an
-    /// earlier grant, so the stored tokens are verified with Zoom first.
+    /// Processes Zoom's event that the user deauthorized the app with this client id. The event may be late and
+    /// concern an earlier grant, so the stored tokens are verified with Zoom first. A user who moved accounts
+    /// may have a grant under another account than the event's; Zoom is asked about that one too.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
     pub async fn verify_deauthorization(
         &self,
         zoom_user: &ZoomUser,
+        client_id: Option<&str>,
+    ) -> Result<DeauthorizationOutcome, GrantError> {
+        let mut outcome = self.verify_grant_ended(zoom_user, client_id).await?;
+        if outcome == DeauthorizationOutcome::StillAuthorized {
+            return Ok(outcome);
+        }
+        for candidate in self.links().with_same_user_id(zoom_user).await? {
+            let of_candidate = self.verify_grant_ended(&candidate, client_id).await?;
+            if outcome != DeauthorizationOutcome::Deauthorized {
+                outcome = of_candidate;
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn verify_grant_ended(
+        &self,
+        zoom_user: &ZoomUser,
+        client_id: Option<&str>,
     ) -> Result<DeauthorizationOutcome, GrantError> {
         let snapshot = self.links().snapshot(zoom_user).await?;
         self.publish_pending(zoom_user, &snapshot.outbox).await?;
         let Some(grant) = snapshot.grant else {
             return Ok(DeauthorizationOutcome::NoGrant);
         };
+        if client_id.is_some_and(|client_id| client_id != grant.client_id) {
+            return Ok(DeauthorizationOutcome::AnotherApp);
+        }
         match grant.status {
             GrantStatus::Live => {}
             // Zoom had rejected its tokens before; the event confirms that it has ended.
             GrantStatus::ReauthorizationRequired => {
                 return self.delete_deauthorized(zoom_user, grant.version).await;
             }
-            // Zoom's event for Reelay's own revocation; the revoking invocation deletes the grant.
-            GrantStatus::Revoking => return Ok(DeauthorizationOutcome::NoGrant),
+            // Zoom's event for Reelay's own revocation; the revoking invocation erases the grant.
+            GrantStatus::Revoking | GrantStatus::Revoked => {
+                return Ok(DeauthorizationOutcome::NoGrant);
+            }
         }
         let lease = match self
             .links()
@@ -155,12 +193,15 @@ impl Grants {
                 }
             }
         }
-        match self.refresh(zoom_user, &lease, &GrantChange::Deauthorize).await? {
+        match self.refresh(zoom_user, &lease, IfRejected::Deauthorize).await? {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
             // Deauthorized by that change, or replaced by a consent.
             None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
-                None => Ok(DeauthorizationOutcome::Deauthorized),
+                None => {
+                    self.sessions.delete_spare_pair(zoom_user).await?;
+                    Ok(DeauthorizationOutcome::Deauthorized)
+                }
             },
         }
     }
@@ -202,6 +243,7 @@ impl Grants {
             .await?
         {
             Some(changed) => {
+                self.sessions.delete_spare_pair(zoom_user).await?;
                 self.publish(zoom_user, &changed).await?;
                 Ok(DeauthorizationOutcome::Deauthorized)
             }

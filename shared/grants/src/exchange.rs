@@ -10,15 +10,19 @@ use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::ChangeError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::{Consent, LinkError, NewTokens};
+use reelay_store::save::save_exchange;
 use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
-use reelay_store::vault::{EncryptedTokens, TokenOwner, Tokens};
-use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError};
+use reelay_store::vault::{TokenOwner, Tokens, VaultError};
+use reelay_zoom::{ApiError, CurrentUser, RefreshError, RevokeError, TransientError};
 
 use crate::refresh::poll_delay;
 use crate::{GrantError, Grants, LEASE_TTL};
 
 /// Age after which an exchange without tokens counts as interrupted. The token request times out after 8 s.
 const EXCHANGE_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+
+/// Age up to which an exchange whose Zoom user cannot be determined keeps other grants from being marked.
+const MAX_DEFERRAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// Maximum number of polls for the tokens of exchanges in progress, about ten seconds with the delays.
 const MAX_POLLS: u32 = 40;
@@ -30,10 +34,12 @@ struct SavedExchange {
     begun_at: i64,
     expires_at: i64,
     tokens: Tokens,
-    encrypted: EncryptedTokens,
     obtained_at: i64,
     access_expires_at: i64,
     scope: Option<String>,
+    client_id: String,
+    /// Whether the Links table has it, because the Sessions table could not take it.
+    is_spare: bool,
 }
 
 impl Grants {
@@ -47,37 +53,70 @@ impl Grants {
         key: &str,
         item: ExchangeItem,
     ) -> Result<Option<ZoomUser>, GrantError> {
-        match item.stage {
-            ExchangeStage::Linked { zoom_user } => Ok(Some(zoom_user)),
+        if let ExchangeStage::Linked { zoom_user } = item.stage {
+            return Ok(Some(zoom_user));
+        }
+        let Some(mut saved) = self.saved_exchange(key, item).await? else {
             // No request was sent, or its response was lost. If Zoom processed the code, it invalidated the
             // grant's older tokens: the next refresh fails, and the app is notified then.
-            ExchangeStage::Begun {} => {
-                metrics::count(Metric::ExchangesFinished, "never_answered");
-                Ok(None)
+            metrics::count(Metric::ExchangesFinished, "never_answered");
+            return Ok(None);
+        };
+        metrics::count(Metric::ExchangesFinished, "interrupted");
+        self.lease_exchange(key).await?;
+        let finished = self.finish_leased(&mut saved).await;
+        if finished.is_err() {
+            self.release_exchange(key).await;
+        }
+        finished
+    }
+
+    async fn finish_leased(
+        &self,
+        saved: &mut SavedExchange,
+    ) -> Result<Option<ZoomUser>, GrantError> {
+        let is_expired = saved.access_expires_at <= self.clock.now().as_second();
+        if is_expired && !self.refresh_exchange(saved).await? {
+            return Ok(None);
+        }
+        let mut me = self.zoom().get_current_user(&saved.tokens.access_token).await;
+        // One 401 may be a fault of Zoom's: the refresh token decides before the exchange is forgotten.
+        if matches!(me, Err(ApiError::Unauthorized)) {
+            if !self.refresh_exchange(saved).await? {
+                return Ok(None);
             }
-            ExchangeStage::Tokens { .. } => {
-                metrics::count(Metric::ExchangesFinished, "interrupted");
-                let Some(mut saved) = self.decrypt_exchange(key, item).await? else {
-                    return Ok(None);
-                };
-                if saved.access_expires_at <= self.clock.now().as_second()
-                    && !self.refresh_exchange(&mut saved).await?
-                {
-                    return Ok(None);
-                }
-                let me = match self.zoom().get_current_user(&saved.tokens.access_token).await {
-                    Ok(me) => me,
-                    // A later consent replaced the tokens, or the user removed the app at Zoom.
-                    Err(ApiError::Unauthorized) => return Ok(None),
-                    // Without the scope, `users/me` does not name the owner: no grant can use the tokens.
-                    Err(ApiError::MissingScope) => {
-                        return self.revoke_tokens(&saved.tokens).await.map(|()| None);
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                self.adopt(&saved, &me).await?;
+            me = self.zoom().get_current_user(&saved.tokens.access_token).await;
+        }
+        match me {
+            Ok(me) => {
+                self.adopt(saved, &me).await?;
                 Ok(Some(me.user))
             }
+            // A later consent replaced the tokens, or the user removed the app at Zoom.
+            Err(ApiError::Unauthorized) => Ok(None),
+            // Without the scope, `users/me` does not name the owner: no grant can use the tokens.
+            Err(ApiError::MissingScope) => {
+                self.revoke_tokens(saved).await?;
+                self.forget_spare(saved).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Acquires the lease on an exchange: a pair must not be adopted while another invocation refreshes it.
+    async fn lease_exchange(&self, key: &str) -> Result<(), GrantError> {
+        let now = self.clock.now();
+        if self.sessions.acquire_exchange_lease(key, now, LEASE_TTL).await? {
+            Ok(())
+        } else {
+            Err(GrantError::Busy)
+        }
+    }
+
+    async fn release_exchange(&self, key: &str) {
+        if let Err(error) = self.sessions.release_exchange_lease(key).await {
+            tracing::warn!(%error, "lease release failed");
         }
     }
 
@@ -95,18 +134,24 @@ impl Grants {
         let mut awaited: Option<HashSet<String>> = None;
         for poll in 0..MAX_POLLS {
             let now = self.clock.now();
-            let open = self.sessions.open_exchanges().await?;
+            let open = self.sessions.open_exchanges(now).await?;
             let in_progress: HashSet<String> = open
                 .iter()
                 .filter(|open| is_in_progress(open, now))
                 .map(|open| open.key.clone())
                 .collect();
-            for OpenExchange { key, item } in open {
-                if matches!(item.stage, ExchangeStage::Tokens { .. })
-                    && checked.insert(key.clone())
-                    && self.adopt_if_owned_by(zoom_user, &key, item).await?
-                {
-                    return Ok(true);
+            for open in open {
+                let is_answered = matches!(open.item.stage, ExchangeStage::Tokens { .. })
+                    || !in_progress.contains(&open.key);
+                if is_answered && checked.insert(open.key.clone()) {
+                    let is_fresh = open.item.begun_at > (now - MAX_DEFERRAL).as_millisecond();
+                    match self.adopt_if_owned_by(zoom_user, open).await {
+                        Ok(true) => return Ok(true),
+                        Ok(false) => {}
+                        Err(error) if is_fresh && is_transient(&error) => return Err(error),
+                        // It must not keep other grants from being marked; its finish job is retried.
+                        Err(error) => tracing::warn!(%error, "exchange of an unknown user ignored"),
+                    }
                 }
             }
             // Wait only for exchanges that were in progress at the first poll. A later exchange cannot be why
@@ -125,32 +170,47 @@ impl Grants {
     async fn adopt_if_owned_by(
         &self,
         zoom_user: &ZoomUser,
-        key: &str,
-        item: ExchangeItem,
+        OpenExchange { key, item }: OpenExchange,
     ) -> Result<bool, GrantError> {
-        let Some(saved) = self.decrypt_exchange(key, item).await? else {
+        let Some(saved) = self.saved_exchange(&key, item).await? else {
             return Ok(false);
         };
         // The finish job refreshes an expired access token; this function does not.
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
-        match self.zoom().get_current_user(&saved.tokens.access_token).await {
+        self.lease_exchange(&key).await?;
+        let is_owned = match self.zoom().get_current_user(&saved.tokens.access_token).await {
             Ok(me) if me.user == *zoom_user => {
                 metrics::count(Metric::ExchangesFinished, "needed_at_once");
                 self.adopt(&saved, &me).await.map(|()| true)
             }
-            Ok(_) | Err(ApiError::Unauthorized | ApiError::MissingScope) => Ok(false),
+            Ok(_) | Err(ApiError::Unauthorized) => Ok(false),
             Err(error) => Err(error.into()),
+        };
+        if !matches!(is_owned, Ok(true)) {
+            self.release_exchange(&key).await;
         }
+        is_owned
     }
 
-    async fn decrypt_exchange(
+    /// Returns the exchange with its tokens, wherever they were saved. `None`: there are none.
+    async fn saved_exchange(
         &self,
         key: &str,
         item: ExchangeItem,
     ) -> Result<Option<SavedExchange>, GrantError> {
-        let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope } = item.stage
+        let is_spare = matches!(item.stage, ExchangeStage::Begun {});
+        let item = if is_spare {
+            match self.links().spare_exchange(key, self.clock.now()).await? {
+                Some(spare) => spare,
+                None => return Ok(None),
+            }
+        } else {
+            item
+        };
+        let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope, client_id } =
+            item.stage
         else {
             return Ok(None);
         };
@@ -161,44 +221,47 @@ impl Grants {
             begun_at: item.begun_at,
             expires_at: item.expires_at,
             tokens: self.vault().decrypt(&owner, &encrypted).await?,
-            encrypted,
             obtained_at,
             access_expires_at,
             scope,
+            client_id,
+            is_spare,
         }))
     }
 
-    /// Refreshes the tokens of an exchange and saves them before use. Returns `false` if Zoom rejects them.
+    /// Refreshes the tokens of a leased exchange and saves them before use. Returns `false` if Zoom rejects them.
     async fn refresh_exchange(&self, saved: &mut SavedExchange) -> Result<bool, GrantError> {
-        let is_acquired =
-            self.sessions.acquire_exchange_lease(&saved.key, self.clock.now(), LEASE_TTL).await?;
-        if !is_acquired {
-            return Err(GrantError::Busy);
-        }
-        let credentials = self.credentials().await?;
-        let pair = match self.zoom().refresh(&credentials, &saved.tokens.refresh_token).await {
+        let owner = TokenOwner::Exchange(saved.key.clone());
+        let deadline = self.clock.now() + LEASE_TTL;
+        let key = self.vault().prepare(&owner).await?;
+        let response = self.refresh_as(&saved.client_id, &saved.tokens.refresh_token);
+        let pair = match response.await? {
             Ok(pair) => pair,
-            Err(RefreshError::InvalidGrant) => return Ok(false),
+            Err(RefreshError::InvalidGrant | RefreshError::GrantEnded) => {
+                self.sessions.delete_exchange(&saved.key).await?;
+                self.forget_spare(saved).await?;
+                return Ok(false);
+            }
             Err(error) => return Err(error.into()),
         };
         let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
         saved.access_expires_at = self.clock.now().as_second() + expires_in;
         saved.tokens =
             Tokens { access_token: pair.access_token, refresh_token: pair.refresh_token };
-        let owner = TokenOwner::Exchange(saved.key.clone());
-        saved.encrypted = self.vault().encrypt(&owner, &saved.tokens).await?;
         let item = ExchangeItem {
             app_user: saved.begun_by.clone(),
             stage: ExchangeStage::Tokens {
-                encrypted: saved.encrypted.clone(),
+                encrypted: key.encrypt(&saved.tokens)?,
                 obtained_at: saved.obtained_at,
                 access_expires_at: saved.access_expires_at,
                 scope: saved.scope.clone(),
+                client_id: saved.client_id.clone(),
             },
             begun_at: saved.begun_at,
             expires_at: saved.expires_at,
         };
-        self.sessions.save_exchange(&saved.key, &item).await?;
+        save_exchange(&self.sessions, self.links(), &self.clock, deadline, &saved.key, &item)
+            .await?;
         Ok(true)
     }
 
@@ -213,26 +276,47 @@ impl Grants {
                 exchange: saved.key.clone(),
                 access_expires_at: saved.access_expires_at,
                 scope: saved.scope.clone(),
+                client_id: saved.client_id.clone(),
             },
             begun_by: &saved.begun_by,
             link: None,
         };
         match self.links().store_consent(&self.sessions, &consent, self.clock.now()).await {
-            Ok(changed) => Ok(self.publish(&me.user, &changed).await?),
-            Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+            Ok(changed) => self.publish(&me.user, &changed).await?,
+            Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {}
+            Err(error) => return Err(error.into()),
         }
+        self.forget_spare(saved).await
     }
 
-    async fn revoke_tokens(&self, tokens: &Tokens) -> Result<(), GrantError> {
-        let credentials = self.credentials().await?;
-        match self.zoom().revoke(&credentials, &tokens.access_token).await {
+    /// Deletes the tokens that the Links table holds for the exchange, if any.
+    async fn forget_spare(&self, saved: &SavedExchange) -> Result<(), GrantError> {
+        if saved.is_spare {
+            self.links().delete_spare_exchange(&saved.key).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke_tokens(&self, saved: &SavedExchange) -> Result<(), GrantError> {
+        match self.revoke_as(&saved.client_id, &saved.tokens.access_token).await? {
             Ok(()) | Err(RevokeError::Rejected { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a later attempt may determine the exchange's Zoom user.
+fn is_transient(error: &GrantError) -> bool {
+    matches!(
+        error,
+        GrantError::Busy
+            | GrantError::Aws(_)
+            | GrantError::Vault(VaultError::Kms(_))
+            | GrantError::Api(ApiError::RateLimited(_))
+            | GrantError::Transient(
+                TransientError::Network(_) | TransientError::ServerError { .. }
+            )
+    )
 }
 
 fn is_in_progress(open: &OpenExchange, now: Timestamp) -> bool {

@@ -1,14 +1,17 @@
-//! GrantState of Zoom users' grants: valid access tokens, maintenance, revocation.
+//! Zoom users' grants: valid access tokens, maintenance, revocation, revival.
 //!
 //! Refresh tokens are single-use, and losing a refresh response loses the grant. Therefore one invocation at
 //! a time refreshes a grant, under a lease in DynamoDB, and saves the new pair before using it. Other
 //! invocations wait for the saved pair. A grant requires reauthorization only if Zoom rejects the tokens
-//! that are stored at that time.
+//! that are stored at that time, and neither the operator's nor Zoom's mistake explains that.
 
+mod client;
 mod ending;
 mod exchange;
 mod maintenance;
 mod refresh;
+mod rejection;
+mod revival;
 
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
@@ -28,6 +31,9 @@ use secrecy::SecretString;
 
 pub use ending::DeauthorizationOutcome;
 pub use maintenance::MaintenanceOutcome;
+pub use revival::RevivalOutcome;
+
+use crate::rejection::UnsharedSuccesses;
 
 /// Lifetime of a lease. Exceeds the slowest Zoom call (8 s) and the AWS calls around it.
 const LEASE_TTL: SignedDuration = SignedDuration::from_secs(30);
@@ -62,6 +68,13 @@ pub enum GrantError {
     /// The client credentials are wrong. The grant is not affected.
     #[error("zoom rejected the client credentials")]
     InvalidClient,
+    /// Another Zoom client is configured, and no credentials of the grant's client work. The grant is kept for
+    /// 24 hours, and revivable for another seven days.
+    #[error("no credentials of the grant's zoom client are configured")]
+    ClientReplaced,
+    /// Zoom rejects the tokens of so many accounts that the grant is kept for up to 24 hours.
+    #[error("zoom rejects the tokens of many accounts")]
+    ManyRejected,
     /// Zoom rejected the OAuth request for another reason; retry later.
     #[error("zoom rejected the oauth request with status {status}: {code}")]
     Rejected {
@@ -99,6 +112,8 @@ impl GrantError {
             Self::Revoking => "ending",
             Self::Busy => "busy",
             Self::InvalidClient => "invalid_client",
+            Self::ClientReplaced => "client_replaced",
+            Self::ManyRejected => "many_rejected",
             Self::Rejected { .. } => "rejected",
             Self::Transient(_) => "zoom_unavailable",
             Self::Api(_) => "zoom_api",
@@ -121,7 +136,7 @@ impl From<LeaseError> for GrantError {
 impl From<RefreshError> for GrantError {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::InvalidGrant => Self::ReauthorizationRequired,
+            RefreshError::InvalidGrant | RefreshError::GrantEnded => Self::ReauthorizationRequired,
             RefreshError::InvalidClient => Self::InvalidClient,
             RefreshError::Rejected { status, code } => Self::Rejected { status, code },
             RefreshError::Transient(error) => Self::Transient(error),
@@ -157,6 +172,7 @@ pub struct Grants {
     zoom: ZoomClient,
     secret: ZoomSecret,
     notifications: Queue<NotificationMessage>,
+    successes: UnsharedSuccesses,
     clock: Clock,
 }
 
@@ -183,6 +199,7 @@ impl Grants {
                 .map_err(|error| invalid(error.to_string()))?,
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            successes: UnsharedSuccesses::default(),
             clock: environment.clock.clone(),
         })
     }
@@ -202,17 +219,13 @@ impl Grants {
         &self.zoom
     }
 
-    /// Returns the Zoom app's client credentials.
+    /// Returns the current client credentials of the Zoom app.
     ///
     /// # Errors
     /// [`SecretError`] if the secret is unavailable or incomplete.
     pub async fn credentials(&self) -> Result<ClientCredentials, SecretError> {
-        self.secret.credentials().await.map(client_credentials)
-    }
-
-    /// Reads the credentials again in case they were rotated; `None` if they were read within the last 60 s.
-    async fn credentials_reread(&self) -> Result<Option<ClientCredentials>, SecretError> {
-        Ok(self.secret.credentials_reread().await?.map(client_credentials))
+        let ZoomCredentials { client_id, client_secret } = self.secret.credentials().await?;
+        Ok(ClientCredentials { client_id, client_secret })
     }
 
     /// Publishes the notifications of a change. Unpublished ones stay in the outbox.
@@ -240,8 +253,4 @@ impl Grants {
         let encrypted = grant.tokens.as_ref().ok_or(GrantError::ReauthorizationRequired)?;
         Ok(self.vault.decrypt(&TokenOwner::Grant(zoom_user.clone()), encrypted).await?)
     }
-}
-
-fn client_credentials(credentials: ZoomCredentials) -> ClientCredentials {
-    ClientCredentials { client_id: credentials.client_id, client_secret: credentials.client_secret }
 }

@@ -1,19 +1,26 @@
 //! Scheduled maintenance of grants: idle refresh tokens, lost jobs, and Zoom users who changed accounts.
 
+use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{GrantChange, GrantStatus, LinkStatus};
+use reelay_domain::link::{GrantChange, GrantStatus};
+use reelay_domain::refresh_breaker::Rejection;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_store::links::{Grant, NewTokens};
+use reelay_store::links::{Grant, GrantSnapshot, MarkingItem, NewTokens};
 use reelay_store::vault::TokenOwner;
 use reelay_zoom::{ApiError, CurrentUser};
 
-use crate::{AccessToken, GrantError, Grants};
+use crate::{AccessToken, GrantError, Grants, RevivalOutcome};
 
 /// Result of [`Grants::run_maintenance`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MaintenanceOutcome {
     /// Maintenance is complete.
     Done,
+    /// The grant was revived; its links had stopped being active at that time.
+    Revived {
+        /// Time of the marking.
+        marked_at: Timestamp,
+    },
     /// Zoom moved the user to another account; links and grant moved to this key.
     MovedTo(ZoomUser),
 }
@@ -32,24 +39,60 @@ impl Grants {
         self.publish_pending(zoom_user, &snapshot.outbox).await?;
         let now = self.clock.now();
         for link in &snapshot.links {
-            let is_expired = link.status == LinkStatus::Pending
-                && link.pending_until.is_none_or(|until| until <= now);
-            if is_expired {
+            if link.pending_until.is_some_and(|until| until <= now) {
                 self.expire_pending_link(zoom_user, link.app_user.clone()).await?;
             }
         }
-        let grant = self.links().snapshot(zoom_user).await?.grant;
-        match grant.map(|grant| grant.status) {
-            None | Some(GrantStatus::ReauthorizationRequired) => Ok(MaintenanceOutcome::Done),
-            Some(GrantStatus::Revoking) => {
+        let GrantSnapshot { grant: Some(grant), marking, .. } =
+            self.links().snapshot(zoom_user).await?
+        else {
+            return Ok(MaintenanceOutcome::Done);
+        };
+        match grant.status {
+            GrantStatus::ReauthorizationRequired => {
+                self.maintain_marked(zoom_user, &grant, marking).await
+            }
+            GrantStatus::Revoked => Ok(MaintenanceOutcome::Done),
+            GrantStatus::Revoking => {
                 self.revoke(zoom_user).await.map(|()| MaintenanceOutcome::Done)
             }
-            Some(GrantStatus::Live) => self.maintain_live(zoom_user).await,
+            GrantStatus::Live => self.maintain_live(zoom_user).await,
         }
     }
 
-    /// Deletes a pending link whose claim has expired, and revokes the grant if no other link needs it.
-    /// Returns whether the link is still pending.
+    /// Revives a grant that is marked only because no credentials of its client were left, as soon as there are
+    /// some again.
+    async fn maintain_marked(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+        marking: Option<MarkingItem>,
+    ) -> Result<MaintenanceOutcome, GrantError> {
+        let is_revivable = marking.is_some_and(|marking| {
+            marking.marking.reason == Rejection::ClientReplaced
+                && !marking.is_expired(self.clock.now())
+        });
+        if !is_revivable {
+            if grant.next_check_day.is_some() {
+                self.links().end_checks(zoom_user, grant).await?;
+            }
+            return Ok(MaintenanceOutcome::Done);
+        }
+        match self.revive(zoom_user).await {
+            Ok(RevivalOutcome::Revived { marked_at, .. }) => {
+                Ok(MaintenanceOutcome::Revived { marked_at })
+            }
+            Ok(RevivalOutcome::Rejected | RevivalOutcome::NotMarked) => {
+                self.links().end_checks(zoom_user, grant).await?;
+                Ok(MaintenanceOutcome::Done)
+            }
+            Err(GrantError::ClientReplaced) => Ok(MaintenanceOutcome::Done),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the expired claims of a link, deletes it if it was never confirmed, and revokes the grant if no other link needs it.
+    /// Returns whether the link still has a claim.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
@@ -58,15 +101,16 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        let change = GrantChange::ExpirePending { app_user: app_user.clone() };
-        let changed = self.links().change(zoom_user, &change, self.clock.now()).await?;
+        let now = self.clock.now();
+        let change = GrantChange::ExpirePending { app_user: app_user.clone(), until: now };
+        let changed = self.links().change(zoom_user, &change, now).await?;
         if changed.before.links.len() > changed.after.links.len() {
             metrics::count(Metric::LinksExpired, "never_confirmed");
         }
         self.publish(zoom_user, &changed).await?;
         self.revoke(zoom_user).await?;
         let mut links = changed.after.links.iter();
-        Ok(links.any(|link| link.app_user == app_user && link.status == LinkStatus::Pending))
+        Ok(links.any(|link| link.app_user == app_user && link.pending_until.is_some()))
     }
 
     /// Verifies a live grant with Zoom, which also refreshes expired tokens, and follows a change of account.
@@ -132,6 +176,7 @@ impl Grants {
             exchange: grant.exchange.clone(),
             access_expires_at: grant.access_expires_at,
             scope: grant.scope.clone(),
+            client_id: grant.client_id.clone(),
         };
         let moved = self
             .links()

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{GrantChange, GrantState, GrantStatus, Link, LinkStatus};
+use reelay_domain::link::GrantStatus;
+use reelay_domain::refresh_breaker::Rejection;
+use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
-use reelay_store::links::{Changed, Grant, Lease, LeaseError, NewTokens};
-use reelay_store::vault::{TokenOwner, Tokens};
+use reelay_store::links::{Grant, Lease, LeaseError, NewTokens};
+use reelay_store::save::save_or_divert;
+use reelay_store::sessions::SparePair;
+use reelay_store::vault::{PreparedKey, TokenOwner, Tokens};
 use reelay_zoom::{RefreshError, TokenPair};
 
 use crate::{AccessToken, EXPIRY_MARGIN, GrantError, Grants, LEASE_TTL};
@@ -21,12 +25,21 @@ const MAX_POLL_DELAY_MILLISECONDS: u64 = 300;
 
 /// Outcome of a refresh request.
 enum RefreshOutcome {
-    /// New token pair.
-    Pair(TokenPair),
-    /// `invalid_grant`: Zoom revoked the grant.
-    Invalid,
-    /// `invalid_grant`, because a newer consent invalidated the tokens; its own tokens were adopted.
+    /// New token pair, and the key that was prepared for it.
+    Pair(TokenPair, PreparedKey),
+    /// Zoom rejected the refresh token, or no request was possible.
+    Rejected(Rejection),
+    /// Zoom rejected the refresh token, because a newer pair had been issued, which was adopted.
     Replaced,
+}
+
+/// What a rejected refresh means for a grant that is not being revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfRejected {
+    /// The grant is marked, unless a mistake may explain the rejection.
+    Mark,
+    /// Zoom sent an event that the user removed the app, and the rejection confirms it.
+    Deauthorize,
 }
 
 impl Grants {
@@ -60,7 +73,7 @@ impl Grants {
             let grant = snapshot.grant.ok_or(GrantError::NotFound)?;
             match grant.status {
                 GrantStatus::Live => {}
-                GrantStatus::ReauthorizationRequired => {
+                GrantStatus::ReauthorizationRequired | GrantStatus::Revoked => {
                     // The invocation that set this status may have ended before it published the notifications.
                     self.publish_pending(zoom_user, &snapshot.outbox).await?;
                     return Err(GrantError::ReauthorizationRequired);
@@ -74,10 +87,8 @@ impl Grants {
             let now = self.clock.now();
             match self.links().acquire_lease(zoom_user, grant.version, now, LEASE_TTL).await {
                 Ok(lease) => {
-                    if let Some(token) = self
-                        .refresh(zoom_user, &lease, &GrantChange::RequireReauthorization)
-                        .await?
-                    {
+                    let token = self.refresh(zoom_user, &lease, IfRejected::Mark).await?;
+                    if let Some(token) = token {
                         return Ok(token);
                     }
                 }
@@ -92,8 +103,8 @@ impl Grants {
         grant.access_expires_at > (self.clock.now() + EXPIRY_MARGIN).as_second()
     }
 
-    /// Refreshes the grant under a lease. Returns `None` if a concurrent consent replaced the tokens, or if
-    /// Zoom responded `invalid_grant` and `if_invalid` was applied.
+    /// Refreshes the grant under a lease. Returns `None` if a newer pair replaced the tokens, or if Zoom rejected
+    /// them and the grant was changed as `if_rejected` says.
     ///
     /// # Errors
     /// [`GrantError::ReauthorizationRequired`] only for a grant that is being revoked. Releases the lease on
@@ -102,35 +113,35 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        if_invalid: &GrantChange,
+        if_rejected: IfRejected,
     ) -> Result<Option<AccessToken>, GrantError> {
-        let response = self.request_refresh(zoom_user, lease).await;
-        match &response {
-            // Not counted for a grant that is being revoked: no link is affected.
-            Ok(RefreshOutcome::Invalid) if lease.grant.status != GrantStatus::Revoking => {
-                metrics::count(Metric::RefreshesFailed, "invalid_grant");
-            }
-            Err(error) => metrics::count(Metric::RefreshesFailed, error.reason()),
-            Ok(_) => {}
-        }
-        match response {
-            Ok(RefreshOutcome::Pair(pair)) => self.save(zoom_user, lease, pair).await,
+        let is_revoking = lease.grant.status == GrantStatus::Revoking;
+        match self.request_refresh(zoom_user, lease).await {
+            Ok(RefreshOutcome::Pair(pair, key)) => self.save(zoom_user, lease, pair, &key).await,
             Ok(RefreshOutcome::Replaced) => Ok(None),
             // The revocation is complete; there is no link to notify about.
-            Ok(RefreshOutcome::Invalid) if lease.grant.status == GrantStatus::Revoking => {
+            Ok(RefreshOutcome::Rejected(Rejection::InvalidGrant | Rejection::GrantEnded))
+                if is_revoking =>
+            {
                 Err(GrantError::ReauthorizationRequired)
             }
-            Ok(RefreshOutcome::Invalid) => {
-                self.apply_invalid_grant(zoom_user, lease, if_invalid).await.map(|()| None)
+            Ok(RefreshOutcome::Rejected(rejection)) => {
+                self.apply_rejection(zoom_user, lease, rejection, if_rejected).await.map(|()| None)
             }
             Err(error) => {
+                metrics::count(Metric::RefreshesFailed, error.reason());
                 // Neither an outage nor wrong credentials invalidate the grant. If Zoom processed this
                 // refresh, it responds invalid_grant to the next attempt.
-                if let Err(error) = self.links().release_lease(zoom_user, lease).await {
-                    tracing::warn!(error = %error, "lease release failed");
-                }
+                self.release(zoom_user, lease).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Releases a lease after an error. If that fails, the lease expires.
+    pub(crate) async fn release(&self, zoom_user: &ZoomUser, lease: &Lease) {
+        if let Err(error) = self.links().release_lease(zoom_user, lease).await {
+            tracing::warn!(error = %error, "lease release failed");
         }
     }
 
@@ -139,24 +150,24 @@ impl Grants {
         zoom_user: &ZoomUser,
         lease: &Lease,
     ) -> Result<RefreshOutcome, GrantError> {
-        let tokens = self.decrypt_tokens(zoom_user, &lease.grant).await?;
-        let credentials = self.credentials().await?;
-        let zoom = self.zoom();
-        let mut response = zoom.refresh(&credentials, &tokens.refresh_token).await;
-        // Zoom rejects an unknown client before it consumes the refresh token.
-        if matches!(response, Err(RefreshError::InvalidClient))
-            && let Some(credentials) = self.credentials_reread().await?
-        {
-            response = zoom.refresh(&credentials, &tokens.refresh_token).await;
-        }
-        match response {
-            Ok(pair) => Ok(RefreshOutcome::Pair(pair)),
-            Err(RefreshError::InvalidGrant) if self.adopt_saved_exchange(zoom_user).await? => {
-                Ok(RefreshOutcome::Replaced)
-            }
-            Err(RefreshError::InvalidGrant) => Ok(RefreshOutcome::Invalid),
-            Err(error) => Err(error.into()),
-        }
+        let owner = TokenOwner::Grant(zoom_user.clone());
+        let (tokens, key) =
+            tokio::try_join!(self.decrypt_tokens(zoom_user, &lease.grant), async {
+                Ok(self.vault().prepare(&owner).await?)
+            },)?;
+        let response = self.refresh_as(&lease.grant.client_id, &tokens.refresh_token);
+        let rejection = match response.await {
+            Ok(Ok(pair)) => return Ok(RefreshOutcome::Pair(pair, key)),
+            Ok(Err(RefreshError::InvalidGrant)) => Rejection::InvalidGrant,
+            Ok(Err(RefreshError::GrantEnded)) => Rejection::GrantEnded,
+            Ok(Err(error)) => return Err(error.into()),
+            Err(GrantError::ClientReplaced) => Rejection::ClientReplaced,
+            Err(error) => return Err(error),
+        };
+        let is_replaced = rejection != Rejection::ClientReplaced
+            && (self.adopt_spare_pair(zoom_user, lease).await?
+                || self.adopt_saved_exchange(zoom_user).await?);
+        Ok(if is_replaced { RefreshOutcome::Replaced } else { RefreshOutcome::Rejected(rejection) })
     }
 
     /// Saves the pair and then returns its access token.
@@ -165,62 +176,97 @@ impl Grants {
         zoom_user: &ZoomUser,
         lease: &Lease,
         pair: TokenPair,
+        key: &PreparedKey,
     ) -> Result<Option<AccessToken>, GrantError> {
-        let now = self.clock.now();
-        let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
-        let tokens = Tokens {
-            access_token: pair.access_token.clone(),
-            refresh_token: pair.refresh_token.clone(),
-        };
-        let new = NewTokens {
-            tokens: self.vault().encrypt(&TokenOwner::Grant(zoom_user.clone()), &tokens).await?,
-            obtained_at: lease.grant.obtained_at,
-            exchange: lease.grant.exchange.clone(),
-            access_expires_at: now.as_second() + expires_in,
-            scope: pair.scope,
-        };
-        match self.links().save_refreshed(zoom_user, lease, &new).await {
-            Ok(()) => {
+        let new = self.new_tokens(&pair, key, &lease.grant)?;
+        let saved = save_or_divert(
+            &self.clock,
+            lease.until(),
+            || self.links().save_refreshed(zoom_user, lease, &new),
+            |error| matches!(error, LeaseError::Taken),
+            || self.save_spare_pair(zoom_user, lease, &new),
+        );
+        match saved.await {
+            Ok(Some(())) => {
+                self.count_success(zoom_user).await;
                 Ok(Some(AccessToken { token: pair.access_token, version: lease.grant.version + 1 }))
             }
+            // The retried job adopts the pair, once the lease has expired.
+            Ok(None) => Err(GrantError::Busy),
             // A concurrent consent invalidated this pair at Zoom.
             Err(LeaseError::Taken) => Ok(None),
             Err(LeaseError::Table(failure)) => Err(failure.into()),
         }
     }
 
-    /// Applies `change` after `invalid_grant` and publishes its notifications, if the rejected tokens are still
-    /// the stored ones.
-    async fn apply_invalid_grant(
+    /// The pair of a refresh. Its consent and its client are the grant's.
+    pub(crate) fn new_tokens(
+        &self,
+        pair: &TokenPair,
+        key: &PreparedKey,
+        grant: &Grant,
+    ) -> Result<NewTokens, GrantError> {
+        let expires_in = i64::try_from(pair.expires_in).unwrap_or(3600);
+        let tokens = Tokens {
+            access_token: pair.access_token.clone(),
+            refresh_token: pair.refresh_token.clone(),
+        };
+        Ok(NewTokens {
+            tokens: key.encrypt(&tokens)?,
+            obtained_at: grant.obtained_at,
+            exchange: grant.exchange.clone(),
+            access_expires_at: self.clock.now().as_second() + expires_in,
+            scope: pair.scope.clone(),
+            client_id: grant.client_id.clone(),
+        })
+    }
+
+    /// Saves a refreshed pair in the Sessions table, if the Links table cannot take it.
+    pub(crate) async fn save_spare_pair(
         &self,
         zoom_user: &ZoomUser,
         lease: &Lease,
-        change: &GrantChange,
-    ) -> Result<(), GrantError> {
-        let now = self.clock.now();
-        let changed =
-            self.links().change_of_version(zoom_user, lease.grant.version, change, now).await?;
-        if let Some(changed) = changed {
-            tracing::warn!(zoom_user = zoom_user.key(), "grant revoked by Zoom");
-            metrics::count_many(
-                Metric::LinksReauthorizationRequired,
-                "refused_by_zoom",
-                count_newly_affected(&changed),
-            );
-            self.publish(zoom_user, &changed).await?;
-        }
+        new: &NewTokens,
+    ) -> Result<(), AwsError> {
+        let spare = SparePair::new(lease.grant.version, new, self.clock.now());
+        self.sessions.save_spare_pair(zoom_user, &spare).await?;
+        tracing::error!(
+            "refreshed tokens saved in the Sessions table; the next refresh adopts them"
+        );
         Ok(())
     }
-}
 
-/// Counts the links that require reauthorization because of this change.
-fn count_newly_affected(changed: &Changed) -> u64 {
-    let count = |state: &GrantState| {
-        let is_affected = |link: &&Link| link.status == LinkStatus::ReauthorizationRequired;
-        state.links.iter().filter(is_affected).count()
-    };
-    let newly = count(&changed.after).saturating_sub(count(&changed.before));
-    u64::try_from(newly).unwrap_or(u64::MAX)
+    /// Moves a pair that was saved in the Sessions table to its grant. Returns whether there was one.
+    pub(crate) async fn adopt_spare_pair(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+    ) -> Result<bool, GrantError> {
+        let now = self.clock.now();
+        let Some(spare) = self.sessions.spare_pair(zoom_user, now).await? else {
+            return Ok(false);
+        };
+        let is_current = spare.replaces_version == lease.grant.version;
+        if is_current {
+            let new = NewTokens {
+                tokens: spare.tokens,
+                obtained_at: lease.grant.obtained_at,
+                exchange: lease.grant.exchange.clone(),
+                access_expires_at: spare.access_expires_at,
+                scope: spare.scope,
+                client_id: lease.grant.client_id.clone(),
+            };
+            if lease.grant.status == GrantStatus::ReauthorizationRequired {
+                if !self.save_revived(zoom_user, lease, &new).await? {
+                    return Ok(false);
+                }
+            } else {
+                self.links().save_refreshed(zoom_user, lease, &new).await?;
+            }
+        }
+        self.sessions.delete_spare_pair(zoom_user).await?;
+        Ok(is_current)
+    }
 }
 
 /// Sleeps before the next poll: exponential backoff with jitter, starting near Zoom's response time.

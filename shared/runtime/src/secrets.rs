@@ -160,6 +160,32 @@ impl ZoomSecret {
         credentials(&self.0.versions().await?)
     }
 
+    /// Returns the credentials of one client: the current ones, or the previous ones if another client has
+    /// replaced it. `None` if neither are this client's.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub async fn credentials_of(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<ZoomCredentials>, SecretError> {
+        credentials_of(&self.0.versions().await?, client_id)
+    }
+
+    /// Reads the credentials of one client again. `None` also if that happened within the last 60 s.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub async fn credentials_of_reread(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<ZoomCredentials>, SecretError> {
+        match self.0.reread().await? {
+            Some(versions) => credentials_of(&versions, client_id),
+            None => Ok(None),
+        }
+    }
+
     /// Reads the client credentials again, after Zoom rejected the client. `None` if that happened within
     /// the last 60 s.
     ///
@@ -199,13 +225,26 @@ fn parse(version: &SecretString) -> Option<ZoomSecretJson> {
 
 /// Always the current version: an old client secret works at Zoom for one hour after its rotation.
 fn credentials(versions: &SecretVersions) -> Result<ZoomCredentials, SecretError> {
-    parse(&versions.current)
-        .filter(|secret| !secret.client_id.is_empty() && !secret.client_secret.is_empty())
-        .map(|secret| ZoomCredentials {
-            client_id: secret.client_id,
-            client_secret: SecretString::from(secret.client_secret),
-        })
-        .ok_or(SecretError::NotConfigured("ZoomSecret"))
+    filled_credentials(&versions.current).ok_or(SecretError::NotConfigured("ZoomSecret"))
+}
+
+fn credentials_of(
+    versions: &SecretVersions,
+    client_id: &str,
+) -> Result<Option<ZoomCredentials>, SecretError> {
+    let current = credentials(versions)?;
+    let previous = versions.previous.as_ref().and_then(filled_credentials);
+    let mut known = std::iter::once(current).chain(previous);
+    Ok(known.find(|credentials| credentials.client_id == client_id))
+}
+
+fn filled_credentials(version: &SecretString) -> Option<ZoomCredentials> {
+    let secret = parse(version)?;
+    let is_filled = !secret.client_id.is_empty() && !secret.client_secret.is_empty();
+    is_filled.then(|| ZoomCredentials {
+        client_id: secret.client_id,
+        client_secret: SecretString::from(secret.client_secret),
+    })
 }
 
 /// The versions that contain a webhook secret. A deployment begins with an empty placeholder, which must
@@ -224,6 +263,22 @@ fn webhook_secrets(versions: &SecretVersions) -> Result<SecretVersions, SecretEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn previous_version_has_credentials_of_the_replaced_client() {
+        let secret = |id: &str, secret: &str| {
+            let value = format!(r#"{{"client_id":"{id}","client_secret":"{secret}"}}"#);
+            SecretString::from(value)
+        };
+        let versions =
+            SecretVersions { current: secret("new", "n"), previous: Some(secret("old", "o")) };
+        for (id, expected) in [("new", Some("n")), ("old", Some("o")), ("older", None)] {
+            let found = credentials_of(&versions, id).unwrap();
+            let found = found.as_ref().map(|found| found.client_secret.expose_secret());
+            assert_eq!(found, expected, "{id}");
+        }
+        assert_eq!(credentials(&versions).unwrap().client_id, "new");
+    }
 
     #[test]
     fn placeholder_is_not_a_webhook_secret() {

@@ -5,11 +5,13 @@
 //! code against real engines over HTTP.
 
 pub mod bucket;
+mod conflicts;
 pub mod erasure;
 mod item;
 pub mod links;
 pub mod outbox;
 pub mod queue;
 pub mod recordings;
+pub mod save;
 pub mod sessions;
 pub mod vault;

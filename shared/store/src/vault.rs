@@ -1,6 +1,6 @@
 //! The token vault: OAuth tokens, encrypted under a KMS key.
 //!
-//! Envelope encryption: KMS generates a data key bound to an encryption context (owner and purpose),
+//! Envelope encryption: KMS generates a data key bound to an encryption context (hash of the owner, purpose),
 //! AES-256-GCM encrypts the tokens with it, and only the encrypted data key is stored. This costs one KMS
 //! call per write or read for tokens of any length; KMS itself encrypts at most 4 KiB. Another owner cannot
 //! decrypt the tokens: KMS rejects the data key, and the authenticated data contains the owner.
@@ -13,10 +13,11 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use reelay_domain::ids::ZoomUser;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
@@ -32,11 +33,13 @@ pub enum TokenOwner {
 }
 
 impl TokenOwner {
+    /// The key and value in the encryption context. CloudTrail logs it, so the value is a hash.
     fn context(&self) -> (&'static str, String) {
-        match self {
-            Self::Grant(user) => ("zoom_user", user.key()),
-            Self::Exchange(key) => ("exchange", key.clone()),
-        }
+        let (kind, id) = match self {
+            Self::Grant(user) => ("grant", &user.key()),
+            Self::Exchange(key) => ("exchange", key),
+        };
+        (kind, URL_SAFE_NO_PAD.encode(Sha256::digest(id)))
     }
 }
 
@@ -64,12 +67,51 @@ impl fmt::Debug for EncryptedTokens {
     }
 }
 
+/// A data key for one owner, obtained before Zoom issues tokens: encryption with it needs no call.
+pub struct PreparedKey {
+    aad: String,
+    plain: Blob,
+    encrypted: Blob,
+}
+
+impl fmt::Debug for PreparedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedKey")
+    }
+}
+
+impl PreparedKey {
+    /// Encrypts a pair for the key's owner.
+    ///
+    /// # Errors
+    /// [`VaultError::EncryptionFailed`] if KMS sent a key of another length.
+    pub fn encrypt(&self, tokens: &Tokens) -> Result<EncryptedTokens, VaultError> {
+        let plain = serde_json::to_vec(&Plain {
+            a: tokens.access_token.expose_secret().to_owned(),
+            r: tokens.refresh_token.expose_secret().to_owned(),
+        })
+        .map_err(|_| VaultError::EncryptionFailed)?;
+        let nonce: [u8; NONCE] = random::bytes();
+        let cipher = cipher(self.plain.as_ref()).ok_or(VaultError::EncryptionFailed)?;
+        let payload = Payload { msg: &plain, aad: self.aad.as_bytes() };
+        let ciphertext =
+            cipher.encrypt(&nonce.into(), payload).map_err(|_| VaultError::EncryptionFailed)?;
+        Ok(EncryptedTokens {
+            key: STANDARD_NO_PAD.encode(self.encrypted.as_ref()),
+            text: STANDARD_NO_PAD.encode([&nonce[..], &ciphertext].concat()),
+        })
+    }
+}
+
 /// Error of encryption or decryption.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// A KMS call failed.
     #[error(transparent)]
     Kms(#[from] AwsError),
+    /// The data key cannot be used.
+    #[error("failed to encrypt tokens")]
+    EncryptionFailed,
     /// The tokens belong to another owner or were altered.
     #[error("failed to decrypt stored tokens")]
     DecryptionFailed,
@@ -103,15 +145,11 @@ impl Vault {
         })
     }
 
-    /// Encrypts a pair for its owner.
+    /// Obtains a data key. Call it before Zoom is asked for tokens: those must not be lost to a failed call.
     ///
     /// # Errors
-    /// [`VaultError`].
-    pub async fn encrypt(
-        &self,
-        owner: &TokenOwner,
-        tokens: &Tokens,
-    ) -> Result<EncryptedTokens, VaultError> {
+    /// [`VaultError::Kms`].
+    pub async fn prepare(&self, owner: &TokenOwner) -> Result<PreparedKey, VaultError> {
         let (kind, id) = owner.context();
         let generated = self
             .client
@@ -123,7 +161,7 @@ impl Vault {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("GenerateDataKey", &error))?;
-        let (Some(data_key), Some(encrypted)) = (generated.plaintext, generated.ciphertext_blob)
+        let (Some(plain), Some(encrypted)) = (generated.plaintext, generated.ciphertext_blob)
         else {
             return Err(AwsError::unexpected_response(
                 "GenerateDataKey",
@@ -131,21 +169,19 @@ impl Vault {
             )
             .into());
         };
-        let plain = serde_json::to_vec(&Plain {
-            a: tokens.access_token.expose_secret().to_owned(),
-            r: tokens.refresh_token.expose_secret().to_owned(),
-        })
-        .map_err(|_| VaultError::DecryptionFailed)?;
-        let nonce: [u8; NONCE] = random::bytes();
-        let cipher = cipher(data_key.as_ref())?;
-        let owner = aad(kind, &id);
-        let payload = Payload { msg: &plain, aad: owner.as_bytes() };
-        let ciphertext =
-            cipher.encrypt(&nonce.into(), payload).map_err(|_| VaultError::DecryptionFailed)?;
-        Ok(EncryptedTokens {
-            key: STANDARD_NO_PAD.encode(encrypted.as_ref()),
-            text: STANDARD_NO_PAD.encode([&nonce[..], &ciphertext].concat()),
-        })
+        Ok(PreparedKey { aad: aad(kind, &id), plain, encrypted })
+    }
+
+    /// Encrypts a pair that is stored elsewhere already.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn encrypt(
+        &self,
+        owner: &TokenOwner,
+        tokens: &Tokens,
+    ) -> Result<EncryptedTokens, VaultError> {
+        self.prepare(owner).await?.encrypt(tokens)
     }
 
     /// Decrypts a pair of the given owner.
@@ -185,7 +221,8 @@ impl Vault {
             .ok_or(VaultError::DecryptionFailed)?;
         let owner = aad(kind, &id);
         let payload = Payload { msg: text, aad: owner.as_bytes() };
-        let plain = cipher(data_key.as_ref())?
+        let plain = cipher(data_key.as_ref())
+            .ok_or(VaultError::DecryptionFailed)?
             .decrypt(&(*nonce).into(), payload)
             .map_err(|_| VaultError::DecryptionFailed)?;
         let plain: Plain =
@@ -194,9 +231,9 @@ impl Vault {
     }
 }
 
-fn cipher(key: &[u8]) -> Result<Aes256Gcm, VaultError> {
-    let key: [u8; 32] = key.try_into().map_err(|_| VaultError::DecryptionFailed)?;
-    Ok(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)))
+fn cipher(key: &[u8]) -> Option<Aes256Gcm> {
+    let key: [u8; 32] = key.try_into().ok()?;
+    Some(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)))
 }
 
 fn aad(kind: &str, id: &str) -> String {

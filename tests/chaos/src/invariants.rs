@@ -37,7 +37,8 @@ impl Case<'_> {
             losses += usize::from(self.check_tokens(&user_id, &stored).await?);
         }
         self.outcome.unavoidable_losses = self.outcome.unavoidable_losses.max(losses);
-        for exchange in self.world.sessions.open_exchanges().await? {
+        let now = self.world.stack().clock().now();
+        for exchange in self.world.sessions.open_exchanges(now).await? {
             self.violation(format!("an exchange remains: {:?}", exchange.item.stage));
             // Keep it from failing the next seed.
             self.world.sessions.delete_exchange(&exchange.key).await?;
@@ -73,6 +74,15 @@ impl Case<'_> {
         }
         let count = snapshot.links.len();
         let statuses: Vec<_> = snapshot.links.iter().map(|link| link.status).collect();
+        // A consent revives only the link that is confirmed.
+        let is_served = |link: &Link| {
+            link.status == LinkStatus::Active
+                || (link.status == LinkStatus::ReauthorizationRequired && !link.is_receiving())
+        };
+        let are_served =
+            snapshot.links.iter().all(is_served) && statuses.contains(&LinkStatus::Active);
+        let are_waiting =
+            statuses.iter().all(|status| *status == LinkStatus::ReauthorizationRequired);
         links.extend(snapshot.links);
         let Some(grant) = snapshot.grant else {
             if count > 0 {
@@ -80,19 +90,16 @@ impl Case<'_> {
             }
             return Ok(None);
         };
-        let expected = match grant.status {
-            _ if count == 0 => {
-                self.violation("a grant without links");
-                None
-            }
-            GrantStatus::Live => Some(LinkStatus::Active),
-            GrantStatus::ReauthorizationRequired => Some(LinkStatus::ReauthorizationRequired),
-            GrantStatus::Revoking => {
-                self.violation("a revoking grant has links");
-                None
-            }
+        if count == 0 {
+            self.violation("a grant without links");
+        }
+        let is_expected = match grant.status {
+            _ if count == 0 => true,
+            GrantStatus::Live => are_served,
+            GrantStatus::ReauthorizationRequired | GrantStatus::Revoked => are_waiting,
+            GrantStatus::Revoking => false,
         };
-        if expected.is_some_and(|expected| statuses.iter().any(|status| *status != expected)) {
+        if !is_expected {
             let status = grant.status;
             self.violation(format!("a {status:?} grant has links in {statuses:?}"));
         }
@@ -103,10 +110,11 @@ impl Case<'_> {
                 return Ok(Some(pair.refresh_token.expose_secret().to_owned()));
             }
             (GrantStatus::Live, None) => self.violation("a live grant has no tokens"),
-            (GrantStatus::ReauthorizationRequired, Some(_)) => {
-                self.violation("a grant that requires reauthorization has tokens")
+            (GrantStatus::ReauthorizationRequired | GrantStatus::Revoked, Some(_)) => {
+                self.violation("a grant that has ended has tokens")
             }
-            (GrantStatus::ReauthorizationRequired, None) | (GrantStatus::Revoking, _) => {}
+            (GrantStatus::ReauthorizationRequired | GrantStatus::Revoked, None)
+            | (GrantStatus::Revoking, _) => {}
         }
         Ok(None)
     }

@@ -196,7 +196,9 @@ impl Journal {
             let zoom_user = ZoomUser::from_key(text(write, pointer)).ok();
             zoom_user.map(TokenOwner::Grant)
         };
-        let exchange = TokenOwner::Exchange(text(write, "/Item/id/S").to_owned());
+        let spare = text(write, "/Item/zoom_user/S").strip_prefix("spare##");
+        let exchange = spare.unwrap_or_else(|| text(write, "/Item/id/S"));
+        let exchange = TokenOwner::Exchange(exchange.to_owned());
         let locations = [
             ("/Item/tokens/M/encrypted/M", Some(exchange)),
             ("/Item/tokens/M", grant("/Item/zoom_user/S")),

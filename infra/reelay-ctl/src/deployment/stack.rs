@@ -15,13 +15,14 @@ use crate::arguments::{QueueName, Target};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Environment variables of the functions, and the logical ids of the resources whose names they hold.
-const RESOURCES: [(&str, &str); 11] = [
+const RESOURCES: [(&str, &str); 12] = [
     ("LINKS_TABLE", "LinksTable"),
     ("SESSIONS_TABLE", "SessionsTable"),
     ("RECORDINGS_TABLE", "RecordingsTable"),
     ("BUCKET", "RecordingsBucket"),
     ("JOBS_QUEUE_URL", "JobsQueue"),
     ("NOTIFICATIONS_QUEUE_URL", "NotificationsQueue"),
+    ("TOKEN_KEY_ID", "TokenKey"),
     ("ZOOM_SECRET", "ZoomSecret"),
     ("STATE_KEY", "StateKey"),
     ("QUEUE_KEY", "QueueKey"),
@@ -113,6 +114,19 @@ impl Deployment {
     /// Returns a parameter of the stack, or an empty string if it does not exist.
     pub(crate) fn parameter(&self, name: &str) -> &str {
         self.description.parameters.get(name).map_or("", String::as_str)
+    }
+
+    /// Returns the environment with the URLs of Zoom, for what calls Zoom with the tokens of grants.
+    pub(crate) fn grants_environment(&self) -> Environment {
+        let mut environment = self.environment.clone();
+        let mut variables = environment.variables.all().clone();
+        for (variable, parameter) in
+            [("ZOOM_OAUTH_URL", "ZoomOAuthUrl"), ("ZOOM_API_URL", "ZoomApiUrl")]
+        {
+            variables.insert(variable.to_owned(), self.parameter(parameter).to_owned());
+        }
+        environment.variables = Variables::new(variables);
+        environment
     }
 
     /// Returns the physical id of a resource.

@@ -7,5 +7,6 @@ mod fake;
 mod linking;
 mod listing;
 mod redriving;
+mod reviving;
 mod run;
 mod stack;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::erasure::{Removal, RemovalReason};
 use crate::ids::{AppUserId, LinkId, ZoomUser};
+use crate::refresh_breaker::Rejection;
 
 /// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at
 /// most 100 items, and an account move takes two items per link.
@@ -22,7 +23,8 @@ pub enum LinkStatus {
     Pending,
     /// Confirmed by the app.
     Active,
-    /// Confirmed, but the grant is no longer valid; the user must connect again.
+    /// Confirmed, but the grant ended; the user must connect again. Also if the grant is live again through a
+    /// consent that another app user confirmed.
     ReauthorizationRequired,
 }
 
@@ -40,11 +42,13 @@ pub enum GrantStatus {
     /// The tokens are valid, as far as known.
     #[default]
     Live,
-    /// Zoom revoked the grant and its tokens are erased. Its links wait for a new consent.
+    /// Zoom revoked the grant. Its links wait for a new consent.
     ReauthorizationRequired,
-    /// No link is left, and Reelay is revoking the grant. This is final: revocation ends every grant of the
+    /// No link uses the grant, and Reelay is revoking it. This is final: revocation ends every grant of the
     /// Zoom user to this Zoom app.
     Revoking,
+    /// Reelay revoked the grant and erased its tokens. The remaining links wait for a new consent.
+    Revoked,
 }
 
 /// A link between an app user and a Zoom user.
@@ -64,8 +68,10 @@ pub struct Link {
     pub created_at: Timestamp,
     /// Time of the app's confirmation.
     pub activated_at: Option<Timestamp>,
-    /// Expiry of the latest claim; present while the link is pending.
+    /// Expiry of the latest claim of a link that is not active.
     pub pending_until: Option<Timestamp>,
+    /// Time at which the grant became live again without this link. From then on the link receives nothing.
+    pub cut_off_at: Option<Timestamp>,
     /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.
     pub previous_zoom_users: Vec<ZoomUser>,
 }
@@ -120,6 +126,27 @@ impl Link {
         std::iter::once(&self.zoom_user).chain(&self.previous_zoom_users)
     }
 
+    /// Whether new recordings are routed to the link and notified.
+    pub fn is_receiving(&self) -> bool {
+        self.status.is_visible() && self.cut_off_at.is_none()
+    }
+
+    /// Upper bound of what the link may read: recordings that were stored before. `None`: no bound.
+    pub fn reads_until(&self) -> Option<Timestamp> {
+        self.cut_off_at
+    }
+
+    /// Whether the link needs a live grant: it is active, or its claim can still be confirmed.
+    fn is_using_grant(&self, now: Timestamp) -> bool {
+        self.status == LinkStatus::Active || self.pending_until.is_some_and(|until| until > now)
+    }
+
+    fn activate(&mut self) {
+        self.status = LinkStatus::Active;
+        self.pending_until = None;
+        self.cut_off_at = None;
+    }
+
     /// Returns the public view.
     pub fn view(&self) -> LinkView {
         LinkView {
@@ -147,6 +174,17 @@ impl Link {
     }
 }
 
+/// What a rejection by Zoom changed, so that it can be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marking {
+    /// App users whose links were active.
+    pub links: Vec<AppUserId>,
+    /// Time of the change.
+    pub marked_at: Timestamp,
+    /// Why.
+    pub reason: Rejection,
+}
+
 /// State of a Zoom user's grant and its links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrantState {
@@ -154,19 +192,23 @@ pub struct GrantState {
     pub grant: Option<GrantStatus>,
     /// All links, including pending ones.
     pub links: Vec<Link>,
+    /// Present if the grant requires reauthorization and can be revived.
+    pub marking: Option<Marking>,
 }
 
 /// A change of a grant or its links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantChange {
-    /// The user consented at Zoom: the new tokens serve all links, and a pending link may be added.
+    /// The user consented at Zoom: the new tokens serve the active links, and a pending link may be added.
     Consent {
         /// The pending link; absent if the tokens do not allow one (a scope is missing).
         link: Option<Link>,
         /// Whether the grant already has newer tokens. Then these are invalid, and only the link is added.
         superseded: bool,
+        /// Time of the code exchange.
+        obtained_at: Timestamp,
     },
-    /// The app confirmed the app user's link.
+    /// The app confirmed the app user's link, which thereby becomes active if the grant is live.
     Confirm {
         /// The app user.
         app_user: AppUserId,
@@ -181,13 +223,20 @@ pub enum GrantChange {
         /// The app user.
         app_user: AppUserId,
     },
-    /// The link's claim expired; a link that is still pending is removed.
+    /// The link's claims are void; a link that is still pending is removed.
     ExpirePending {
         /// The app user.
         app_user: AppUserId,
+        /// Latest expiry of the void claims. A later claim keeps the link.
+        until: Timestamp,
     },
-    /// Zoom revoked the grant (`invalid_grant`).
-    RequireReauthorization,
+    /// Zoom rejected the grant's tokens (`invalid_grant`), or no credentials of its client remain.
+    RequireReauthorization {
+        /// Why.
+        reason: Rejection,
+    },
+    /// Zoom accepts the tokens of a marked grant after all.
+    Revive,
     /// The Zoom user removed the app at Zoom, which ends the grant and all links.
     Deauthorize,
     /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
@@ -203,6 +252,9 @@ pub enum ChangeError {
     /// The app user has no such link.
     #[error("link not found")]
     LinkNotFound,
+    /// The grant is not marked, or was ended or replaced since.
+    #[error("the grant cannot be revived")]
+    NotMarked,
     /// [`MAX_LINKS_PER_GRANT`] links share the grant already.
     #[error("the grant has the maximum number of links")]
     TooManyLinks,
@@ -227,18 +279,13 @@ impl GrantState {
     pub fn apply(&self, change: &GrantChange, now: Timestamp) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         match change {
-            GrantChange::Consent { link, superseded } => {
+            GrantChange::Consent { link, superseded, obtained_at } => {
                 if self.grant == Some(GrantStatus::Revoking) {
                     // Tokens without a link are accepted, so that the revocation uses the valid ones.
                     return if link.is_none() { Ok(next) } else { Err(ChangeError::GrantRevoking) };
                 }
                 if !superseded {
-                    next.grant = Some(GrantStatus::Live);
-                    for known in &mut next.links {
-                        if known.status == LinkStatus::ReauthorizationRequired {
-                            known.status = LinkStatus::Active;
-                        }
-                    }
+                    next.resume(*obtained_at, now);
                 }
                 if let Some(link) = link {
                     let is_full = next.links.len() >= MAX_LINKS_PER_GRANT;
@@ -246,7 +293,7 @@ impl GrantState {
                         // Linking again keeps the status, so that an active link stays active.
                         Some(known) => {
                             known.display_name.clone_from(&link.display_name);
-                            if known.status == LinkStatus::Pending {
+                            if known.status != LinkStatus::Active {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }
                         }
@@ -256,65 +303,87 @@ impl GrantState {
                         }
                     }
                 }
-                // A grant without a link is revoked at once.
-                next.revoke_without_links();
+                next.revoke_if_unused(now);
             }
             GrantChange::Confirm { app_user } => {
-                let is_revoked = self.grant == Some(GrantStatus::ReauthorizationRequired);
                 let link = next
                     .links
                     .iter_mut()
                     .find(|link| link.app_user == *app_user)
                     .ok_or(ChangeError::LinkNotFound)?;
-                if link.status == LinkStatus::Pending {
-                    link.status = if is_revoked {
-                        LinkStatus::ReauthorizationRequired
-                    } else {
-                        LinkStatus::Active
-                    };
-                    link.activated_at = Some(now);
-                    link.pending_until = None;
+                match (self.grant, link.status) {
+                    (_, LinkStatus::Active) => {}
+                    (Some(GrantStatus::Live), _) => {
+                        link.activate();
+                        link.activated_at = Some(now);
+                    }
+                    (Some(GrantStatus::Revoking), _) => return Err(ChangeError::GrantRevoking),
+                    (_, status) => {
+                        if status == LinkStatus::Pending {
+                            link.activated_at = Some(now);
+                        }
+                        link.status = LinkStatus::ReauthorizationRequired;
+                        link.pending_until = None;
+                        link.cut_off_at = None;
+                    }
                 }
             }
             GrantChange::Disconnect { app_user } | GrantChange::Erase { app_user } => {
                 next.links.retain(|link| link.app_user != *app_user);
-                next.revoke_without_links();
+                if next.links.len() < self.links.len() {
+                    next.marking = None;
+                }
+                next.revoke_if_unused(now);
             }
-            GrantChange::ExpirePending { app_user } => {
-                let is_expired = |link: &Link| {
-                    link.status == LinkStatus::Pending
-                        && link.pending_until.is_none_or(|until| until <= now)
-                };
-                next.links.retain(|link| link.app_user != *app_user || !is_expired(link));
-                next.revoke_without_links();
+            GrantChange::ExpirePending { app_user, until } => {
+                for link in next.links.iter_mut().filter(|link| link.app_user == *app_user) {
+                    link.pending_until = link.pending_until.filter(|expiry| expiry > until);
+                }
+                next.links.retain(|link| {
+                    link.status != LinkStatus::Pending || link.pending_until.is_some()
+                });
+                next.revoke_if_unused(now);
             }
-            GrantChange::RequireReauthorization => {
+            GrantChange::RequireReauthorization { reason } => {
                 if self.grant == Some(GrantStatus::Live) {
                     next.grant = Some(GrantStatus::ReauthorizationRequired);
+                    let mut links = Vec::new();
                     for link in &mut next.links {
                         if link.status == LinkStatus::Active {
                             link.status = LinkStatus::ReauthorizationRequired;
+                            links.push(link.app_user.clone());
                         }
                     }
+                    next.marking = Some(Marking { links, marked_at: now, reason: *reason });
                 }
+            }
+            GrantChange::Revive => {
+                let marking = self.marking.as_ref().ok_or(ChangeError::NotMarked)?;
+                next.resume(marking.marked_at, now);
+                next.revoke_if_unused(now);
             }
             GrantChange::Deauthorize => next = Self::default(),
             GrantChange::CompleteRevocation => {
                 if self.grant == Some(GrantStatus::Revoking) {
-                    next.grant = None;
+                    next.grant = (!self.links.is_empty()).then_some(GrantStatus::Revoked);
                 }
             }
         }
         Ok(next)
     }
 
-    /// Merges `old`, the state of the user's previous account, into this state of the new account, whose key is
-    /// `zoom_user`. Links keep their ids. If an app user has a link in both, this state's link remains; if it is
-    /// pending, it takes the old link's status.
+    /// Returns the state after Zoom moved the user of `old`, a live grant, to the account of this state, whose
+    /// key is `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with
+    /// the further advanced status; none becomes active that was not.
     ///
     /// # Errors
-    /// [`ChangeError`] if this grant is being revoked, or if the merged state has too many links.
-    pub fn merge_moved(&self, old: &Self, zoom_user: &ZoomUser) -> Result<Self, ChangeError> {
+    /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
+    pub fn merge_moved(
+        &self,
+        old: &Self,
+        zoom_user: &ZoomUser,
+        now: Timestamp,
+    ) -> Result<Self, ChangeError> {
         if self.grant == Some(GrantStatus::Revoking) {
             return Err(ChangeError::GrantRevoking);
         }
@@ -325,10 +394,15 @@ impl GrantState {
             let is_same_app_user = |known: &&mut Link| known.app_user == link.app_user;
             match next.links.iter_mut().find(is_same_app_user) {
                 Some(known) => {
-                    if known.status == LinkStatus::Pending {
+                    let is_pending = known.status == LinkStatus::Pending;
+                    if is_pending || link.status == LinkStatus::Active {
                         known.status = link.status;
-                        known.activated_at = link.activated_at;
-                        known.pending_until = known.pending_until.max(link.pending_until);
+                        known.activated_at = known.activated_at.max(link.activated_at);
+                        known.cut_off_at = link.cut_off_at;
+                    }
+                    known.pending_until = known.pending_until.max(link.pending_until);
+                    if known.status == LinkStatus::Active {
+                        known.activate();
                     }
                     previous.retain(|user| {
                         user != zoom_user && !known.previous_zoom_users.contains(user)
@@ -348,23 +422,44 @@ impl GrantState {
         if next.links.len() > MAX_LINKS_PER_GRANT {
             return Err(ChangeError::TooManyLinks);
         }
-        // The moved tokens are valid: `users/me` has just accepted them.
-        next.grant = Some(GrantStatus::Live);
-        for link in &mut next.links {
-            if link.status == LinkStatus::ReauthorizationRequired {
-                link.status = LinkStatus::Active;
-            }
-        }
+        next.marking = None;
+        next.resume(now, now);
+        next.revoke_if_unused(now);
         Ok(next)
     }
 
-    /// If no link is left, starts the revocation of a live grant and drops a revoked one.
-    fn revoke_without_links(&mut self) {
-        if self.links.is_empty() {
-            self.grant = match self.grant {
-                Some(GrantStatus::Live | GrantStatus::Revoking) => Some(GrantStatus::Revoking),
-                Some(GrantStatus::ReauthorizationRequired) | None => None,
-            };
+    /// Makes the grant live with tokens of a consent at `obtained_at`. A marking at or after that time is
+    /// undone: the consent itself had invalidated the marked tokens. Every other link that waits is cut off.
+    fn resume(&mut self, obtained_at: Timestamp, now: Timestamp) {
+        self.grant = Some(GrantStatus::Live);
+        let undone = self.marking.take().filter(|marking| marking.marked_at >= obtained_at);
+        for link in &mut self.links {
+            let is_marked =
+                undone.as_ref().is_some_and(|marking| marking.links.contains(&link.app_user));
+            if link.status == LinkStatus::ReauthorizationRequired {
+                if is_marked {
+                    link.activate();
+                } else {
+                    link.cut_off_at.get_or_insert(now);
+                }
+            }
+        }
+    }
+
+    /// Starts the revocation of a live grant that no link uses, and drops an ended grant without links.
+    fn revoke_if_unused(&mut self, now: Timestamp) {
+        match self.grant {
+            Some(GrantStatus::Live) if !self.links.iter().any(|link| link.is_using_grant(now)) => {
+                self.grant = Some(GrantStatus::Revoking);
+                self.links.retain(|link| link.status.is_visible());
+                self.links.iter_mut().for_each(|link| link.pending_until = None);
+            }
+            Some(GrantStatus::ReauthorizationRequired | GrantStatus::Revoked)
+                if self.links.is_empty() =>
+            {
+                *self = Self::default();
+            }
+            _ => {}
         }
     }
 

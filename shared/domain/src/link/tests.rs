@@ -1,4 +1,7 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 fn now() -> Timestamp {
@@ -19,13 +22,34 @@ fn link(n: u8) -> Link {
         status: LinkStatus::Pending,
         created_at: now(),
         activated_at: None,
-        pending_until: Some(now()),
+        pending_until: Some(now() + CLAIM_TTL),
+        cut_off_at: None,
         previous_zoom_users: Vec::new(),
     }
 }
 
+/// Lifetime of the claims in these tests.
+const CLAIM_TTL: SignedDuration = SignedDuration::from_mins(10);
+
+/// A consent just after [`now`], at which the changes of these tests are made.
 fn consent(n: u8) -> GrantChange {
-    GrantChange::Consent { link: Some(link(n)), superseded: false }
+    let obtained_at = now() + SignedDuration::from_secs(1);
+    GrantChange::Consent { link: Some(link(n)), superseded: false, obtained_at }
+}
+
+const MARK: GrantChange = GrantChange::RequireReauthorization { reason: Rejection::InvalidGrant };
+
+fn confirm(n: u8) -> GrantChange {
+    GrantChange::Confirm { app_user: user(n) }
+}
+
+fn expire(n: u8, until: Timestamp) -> GrantChange {
+    GrantChange::ExpirePending { app_user: user(n), until }
+}
+
+fn status(state: &GrantState, n: u8) -> LinkStatus {
+    let link = state.links.iter().find(|link| link.app_user == user(n));
+    link.unwrap().status
 }
 
 fn run(changes: &[GrantChange]) -> GrantState {
@@ -36,21 +60,76 @@ fn run(changes: &[GrantChange]) -> GrantState {
 
 #[test]
 fn linking_again_keeps_an_active_link_active() {
-    let state = run(&[consent(1), GrantChange::Confirm { app_user: user(1) }, consent(1)]);
+    let state = run(&[consent(1), confirm(1), consent(1)]);
     assert_eq!(state.links[0].status, LinkStatus::Active);
     assert_eq!(state.links.len(), 1);
 }
 
 #[test]
-fn new_consent_reactivates_all_links() {
-    let mut changes = vec![
-        consent(1),
-        GrantChange::Confirm { app_user: user(1) },
-        GrantChange::RequireReauthorization,
-    ];
-    assert_eq!(run(&changes).links[0].status, LinkStatus::ReauthorizationRequired);
-    changes.push(consent(2));
-    assert_eq!(run(&changes).links[0].status, LinkStatus::Active);
+fn consent_revives_only_the_confirmed_link() {
+    let dead = run(&[consent(1), confirm(1), consent(2), confirm(2), MARK]);
+    assert!(dead.links.iter().all(Link::is_receiving), "events of a dead grant are still routed");
+    let later = now() + SignedDuration::from_hours(1);
+    let again = Link { pending_until: Some(later + CLAIM_TTL), ..link(1) };
+    let again = GrantChange::Consent { link: Some(again), superseded: false, obtained_at: later };
+    let revived = dead.apply(&again, later).unwrap();
+    assert_eq!(revived.grant, Some(GrantStatus::Live));
+    for link in &revived.links {
+        assert_eq!(link.status, LinkStatus::ReauthorizationRequired);
+        assert_eq!((link.is_receiving(), link.reads_until()), (false, Some(later)));
+    }
+    let confirmed = revived.apply(&confirm(1), later).unwrap();
+    assert_eq!(status(&confirmed, 1), LinkStatus::Active);
+    assert_eq!(status(&confirmed, 2), LinkStatus::ReauthorizationRequired);
+    let first = &confirmed.links[0];
+    assert_eq!((first.reads_until(), first.activated_at), (None, Some(later)));
+    assert_eq!(first.created_at, now());
+    assert!(matches!(revived.notifications(&confirmed)[..], [LinkNotification::Activated(_)]));
+
+    // Without a confirmation the new tokens serve nobody.
+    let expired = revived.apply(&expire(1, later + CLAIM_TTL), later + CLAIM_TTL).unwrap();
+    assert_eq!(expired.grant, Some(GrantStatus::Revoking));
+    assert_eq!(expired.apply(&confirm(1), later), Err(ChangeError::GrantRevoking));
+    let revoked = expired.apply(&GrantChange::CompleteRevocation, later).unwrap();
+    assert_eq!((revoked.grant, revoked.links.len()), (Some(GrantStatus::Revoked), 2));
+    assert_eq!(revoked.apply(&again, later).unwrap().grant, Some(GrantStatus::Live));
+}
+
+#[test]
+fn consent_older_than_the_marking_undoes_it() {
+    // The consent's exchange had invalidated the marked tokens before it was adopted.
+    let dead = run(&[consent(1), confirm(1), MARK]);
+    let adopted = GrantChange::Consent { link: None, superseded: false, obtained_at: now() };
+    let state = dead.apply(&adopted, now()).unwrap();
+    assert_eq!((state.grant, status(&state, 1)), (Some(GrantStatus::Live), LinkStatus::Active));
+}
+
+#[test]
+fn revival_restores_exactly_the_marked_links() {
+    let dead = run(&[consent(1), confirm(1), consent(2), confirm(2), consent(3), MARK, confirm(3)]);
+    let revived = dead.apply(&GrantChange::Revive, now()).unwrap();
+    assert_eq!(revived.grant, Some(GrantStatus::Live));
+    for (n, expected) in
+        [(1, LinkStatus::Active), (2, LinkStatus::Active), (3, LinkStatus::ReauthorizationRequired)]
+    {
+        assert_eq!(status(&revived, n), expected, "{n}");
+    }
+    assert_eq!(revived.apply(&GrantChange::Revive, now()), Err(ChangeError::NotMarked));
+    for since in
+        [consent(1), GrantChange::Disconnect { app_user: user(1) }, GrantChange::Deauthorize]
+    {
+        let state = dead.apply(&since, now()).unwrap();
+        assert_eq!(state.apply(&GrantChange::Revive, now()), Err(ChangeError::NotMarked));
+    }
+}
+
+#[test]
+fn expired_pending_link_does_not_keep_the_grant() {
+    let expired = now() + CLAIM_TTL;
+    let state = run(&[consent(1), confirm(1), consent(2)]);
+    let disconnect = GrantChange::Disconnect { app_user: user(1) };
+    let state = state.apply(&disconnect, expired).unwrap();
+    assert_eq!((state.grant, state.links.len()), (Some(GrantStatus::Revoking), 0));
 }
 
 #[test]
@@ -58,7 +137,7 @@ fn removing_last_link_revokes_the_grant() {
     let state = run(&[consent(1), GrantChange::Disconnect { app_user: user(1) }]);
     assert_eq!(state.grant, Some(GrantStatus::Revoking));
     assert_eq!(state.apply(&consent(2), now()), Err(ChangeError::GrantRevoking));
-    let tokens = GrantChange::Consent { link: None, superseded: false };
+    let tokens = GrantChange::Consent { link: None, superseded: false, obtained_at: now() };
     assert_eq!(state.apply(&tokens, now()).as_ref(), Ok(&state));
     assert_eq!(
         state.apply(&GrantChange::CompleteRevocation, now()).unwrap(),
@@ -74,46 +153,39 @@ fn pending_link_keeps_the_grant_live() {
 
 #[test]
 fn grant_without_link_is_revoked() {
-    assert_eq!(
-        run(&[GrantChange::Consent { link: None, superseded: false }]).grant,
-        Some(GrantStatus::Revoking)
-    );
+    let consent = GrantChange::Consent { link: None, superseded: false, obtained_at: now() };
+    assert_eq!(run(&[consent]).grant, Some(GrantStatus::Revoking));
 }
 
 #[test]
 fn pending_links_cause_no_notification() {
     let before = run(&[consent(1)]);
     assert!(GrantState::default().notifications(&before).is_empty());
-    let after = before.apply(&GrantChange::ExpirePending { app_user: user(1) }, now()).unwrap();
+    let after = before.apply(&expire(1, now() + CLAIM_TTL), now()).unwrap();
+    assert_eq!(after.grant, Some(GrantStatus::Revoking));
     assert!(before.notifications(&after).is_empty());
 }
 
 #[test]
 fn latest_claim_determines_expiry() {
-    let later = now() + jiff::SignedDuration::from_mins(10);
+    let (first, second) = (now() + CLAIM_TTL, now() + CLAIM_TTL + CLAIM_TTL);
     let again = GrantChange::Consent {
-        link: Some(Link { pending_until: Some(later), ..link(1) }),
+        link: Some(Link { pending_until: Some(second), ..link(1) }),
         superseded: false,
+        obtained_at: now(),
     };
     let state = run(&[consent(1), again]);
-    let expire = GrantChange::ExpirePending { app_user: user(1) };
-    assert_eq!(state.apply(&expire, now()).unwrap().links.len(), 1);
-    assert!(state.apply(&expire, later).unwrap().links.is_empty());
+    assert_eq!(state.apply(&expire(1, first), first).unwrap().links.len(), 1);
+    assert!(state.apply(&expire(1, second), second).unwrap().links.is_empty());
 }
 
 #[test]
 fn each_visible_change_is_notified_once() {
     let pending = run(&[consent(1)]);
-    let active = pending.apply(&GrantChange::Confirm { app_user: user(1) }, now()).unwrap();
+    let active = pending.apply(&confirm(1), now()).unwrap();
     assert!(matches!(pending.notifications(&active)[..], [LinkNotification::Activated(_)]));
-    assert!(
-        active
-            .notifications(
-                &active.apply(&GrantChange::Confirm { app_user: user(1) }, now()).unwrap()
-            )
-            .is_empty()
-    );
-    let dead = active.apply(&GrantChange::RequireReauthorization, now()).unwrap();
+    assert!(active.notifications(&active.apply(&confirm(1), now()).unwrap()).is_empty());
+    let dead = active.apply(&MARK, now()).unwrap();
     assert!(matches!(
         active.notifications(&dead)[..],
         [LinkNotification::ReauthorizationRequired(_)]
@@ -134,22 +206,18 @@ fn links_per_grant_are_limited() {
 fn account_move_keeps_links_and_previous_keys() {
     let new_key = ZoomUser { account_id: "B".parse().unwrap(), user_id: "u".parse().unwrap() };
     let old_key = link(1).zoom_user;
-    let old = run(&[
-        consent(1),
-        GrantChange::Confirm { app_user: user(1) },
-        consent(2),
-        GrantChange::Confirm { app_user: user(2) },
-    ]);
+    let old = run(&[consent(1), confirm(1), consent(2), confirm(2)]);
     // The second app user already has a pending link under the new account.
     let new = GrantState {
         grant: Some(GrantStatus::ReauthorizationRequired),
+        marking: None,
         links: vec![Link {
             id: LinkId::derive(&user(2), &new_key),
             zoom_user: new_key.clone(),
             ..link(2)
         }],
     };
-    let joined = new.merge_moved(&old, &new_key).unwrap();
+    let joined = new.merge_moved(&old, &new_key, now()).unwrap();
     assert_eq!(joined.grant, Some(GrantStatus::Live));
     assert_eq!(joined.links.len(), 2);
     for link in &joined.links {
@@ -159,67 +227,155 @@ fn account_move_keeps_links_and_previous_keys() {
     }
     let kept = joined.links.iter().find(|link| link.app_user == user(1));
     assert_eq!(kept.unwrap().id, old.links[0].id);
-    let revoking = GrantState { grant: Some(GrantStatus::Revoking), links: Vec::new() };
-    assert_eq!(revoking.merge_moved(&old, &new_key), Err(ChangeError::GrantRevoking));
+    let revoking = GrantState { grant: Some(GrantStatus::Revoking), ..GrantState::default() };
+    assert_eq!(revoking.merge_moved(&old, &new_key, now()), Err(ChangeError::GrantRevoking));
 }
 
-fn change() -> impl Strategy<Value = GrantChange> {
-    (0u8..9, 1u8..4).prop_map(|(kind, n)| match kind {
-        0 | 1 => consent(n),
-        2 | 3 => GrantChange::Confirm { app_user: user(n) },
-        4 => GrantChange::Disconnect { app_user: user(n) },
-        5 => GrantChange::ExpirePending { app_user: user(n) },
-        6 => GrantChange::RequireReauthorization,
-        7 => GrantChange::Deauthorize,
-        _ => GrantChange::CompleteRevocation,
+#[test]
+fn account_move_activates_no_link() {
+    let new_key = ZoomUser { account_id: "B".parse().unwrap(), user_id: "u".parse().unwrap() };
+    let old = run(&[consent(1), confirm(1)]);
+    let dead = run(&[consent(2), confirm(2), MARK]);
+    let joined = dead.merge_moved(&old, &new_key, now()).unwrap();
+    assert_eq!(status(&joined, 1), LinkStatus::Active);
+    assert_eq!(status(&joined, 2), LinkStatus::ReauthorizationRequired);
+    assert_eq!(joined.links[0].reads_until(), Some(now()));
+}
+
+/// A change, and the seconds that pass before it.
+fn change() -> impl Strategy<Value = (GrantChange, i64)> {
+    let kinds = (0u8..12, 1u8..4, 0i64..400, 0i64..60);
+    kinds.prop_map(|(kind, n, wait, age)| {
+        let change = match kind {
+            0..=2 => GrantChange::Consent {
+                link: (kind < 2).then(|| link(n)),
+                superseded: false,
+                // Relative to the time of the change, until `at` makes it absolute.
+                obtained_at: Timestamp::UNIX_EPOCH - SignedDuration::from_secs(age),
+            },
+            3 | 4 => confirm(n),
+            5 => GrantChange::Disconnect { app_user: user(n) },
+            6 | 7 => expire(n, now()),
+            8 => MARK,
+            9 => GrantChange::Revive,
+            10 => GrantChange::Deauthorize,
+            _ => GrantChange::CompleteRevocation,
+        };
+        (change, wait)
     })
 }
 
-/// Reference model: sets of linked app users, and whether Zoom accepts the tokens.
+/// Moves the times of a change to the time at which it is made.
+fn at(change: GrantChange, time: Timestamp) -> GrantChange {
+    match change {
+        GrantChange::Consent { link, superseded, obtained_at } => GrantChange::Consent {
+            link: link.map(|link| Link { pending_until: Some(time + CLAIM_TTL), ..link }),
+            superseded,
+            obtained_at: time + obtained_at.duration_since(Timestamp::UNIX_EPOCH),
+        },
+        GrantChange::ExpirePending { app_user, .. } => {
+            GrantChange::ExpirePending { app_user, until: time }
+        }
+        change => change,
+    }
+}
+
+/// Reference model: sets of app users, and whether Zoom accepts the tokens.
 #[derive(Default)]
 struct Model {
-    confirmed: std::collections::BTreeSet<AppUserId>,
-    linked: std::collections::BTreeSet<AppUserId>,
+    active: BTreeSet<AppUserId>,
+    waiting: BTreeSet<AppUserId>,
+    cut_off: BTreeSet<AppUserId>,
+    claims: BTreeMap<AppUserId, Timestamp>,
     has_valid_tokens: bool,
     is_revoking: bool,
+    marked: Option<(BTreeSet<AppUserId>, Timestamp)>,
 }
 
 impl Model {
-    fn apply(&mut self, change: &GrantChange) {
+    fn users(&self) -> BTreeSet<AppUserId> {
+        let visible = self.active.union(&self.waiting);
+        visible.chain(self.claims.keys()).cloned().collect()
+    }
+
+    fn apply(&mut self, change: &GrantChange, now: Timestamp) {
         match change {
-            GrantChange::Consent { link, .. } => {
-                if !self.is_revoking {
-                    self.has_valid_tokens = true;
-                    self.linked.extend(link.iter().map(|link| link.app_user.clone()));
+            GrantChange::Consent { link, obtained_at, .. } if !self.is_revoking => {
+                self.accept_tokens(*obtained_at);
+                if let Some(link) = link
+                    && !self.active.contains(&link.app_user)
+                {
+                    self.claims.insert(link.app_user.clone(), now + CLAIM_TTL);
                 }
             }
+            GrantChange::Consent { .. } => {}
             GrantChange::Confirm { app_user } => {
-                if self.linked.contains(app_user) {
-                    self.confirmed.insert(app_user.clone());
+                if self.users().contains(app_user)
+                    && !self.active.contains(app_user)
+                    && !self.is_revoking
+                {
+                    self.claims.remove(app_user);
+                    self.cut_off.remove(app_user);
+                    self.waiting.remove(app_user);
+                    let users =
+                        if self.has_valid_tokens { &mut self.active } else { &mut self.waiting };
+                    users.insert(app_user.clone());
                 }
+                return;
             }
             GrantChange::Disconnect { app_user } | GrantChange::Erase { app_user } => {
-                self.remove_user(app_user);
-            }
-            GrantChange::ExpirePending { app_user } => {
-                if !self.confirmed.contains(app_user) {
-                    self.remove_user(app_user);
+                if self.users().contains(app_user) {
+                    self.marked = None;
                 }
+                for users in [&mut self.active, &mut self.waiting, &mut self.cut_off] {
+                    users.remove(app_user);
+                }
+                self.claims.remove(app_user);
             }
-            GrantChange::RequireReauthorization => self.has_valid_tokens &= self.is_revoking,
+            GrantChange::ExpirePending { app_user, until } => {
+                self.claims.retain(|user, expiry| user != app_user || *expiry > *until);
+            }
+            GrantChange::RequireReauthorization { .. } => {
+                if self.has_valid_tokens && !self.is_revoking {
+                    self.has_valid_tokens = false;
+                    let active = std::mem::take(&mut self.active);
+                    self.waiting.extend(active.clone());
+                    self.marked = Some((active, now));
+                }
+                return;
+            }
+            GrantChange::Revive => match self.marked.clone() {
+                Some((_, marked_at)) => self.accept_tokens(marked_at),
+                None => return,
+            },
             GrantChange::Deauthorize => *self = Self::default(),
             GrantChange::CompleteRevocation => {
-                if self.is_revoking {
-                    *self = Self::default();
+                if !self.is_revoking {
+                    return;
                 }
+                (self.is_revoking, self.has_valid_tokens) = (false, false);
             }
+        }
+        let is_used = !self.active.is_empty() || self.claims.values().any(|expiry| *expiry > now);
+        if self.has_valid_tokens && !self.is_revoking && !is_used {
+            self.is_revoking = true;
+            self.claims.clear();
+        }
+        if !self.has_valid_tokens && self.users().is_empty() {
+            self.marked = None;
         }
     }
 
-    fn remove_user(&mut self, app_user: &AppUserId) {
-        self.linked.remove(app_user);
-        self.confirmed.remove(app_user);
-        self.is_revoking |= self.linked.is_empty() && self.has_valid_tokens;
+    fn accept_tokens(&mut self, obtained_at: Timestamp) {
+        if let Some((links, at)) = self.marked.take()
+            && at >= obtained_at
+        {
+            self.active.extend(self.waiting.intersection(&links).cloned());
+            self.waiting.retain(|user| !links.contains(user));
+            self.claims.retain(|user, _| !links.contains(user));
+        }
+        self.has_valid_tokens = true;
+        self.cut_off.extend(self.waiting.iter().cloned());
     }
 }
 
@@ -228,25 +384,35 @@ proptest! {
     #[test]
     fn any_sequence_agrees_with_the_model(changes in proptest::collection::vec(change(), 1..40)) {
         let (mut state, mut model) = (GrantState::default(), Model::default());
-        for change in &changes {
-            state = state.apply(change, now()).unwrap_or(state);
-            model.apply(change);
+        let mut time = now();
+        for (change, wait) in changes {
+            time += SignedDuration::from_secs(wait);
+            let change = at(change, time);
+            state = state.apply(&change, time).unwrap_or(state);
+            model.apply(&change, time);
 
-            // A grant has links exactly if it is not being revoked.
-            match state.grant {
-                Some(GrantStatus::Live | GrantStatus::ReauthorizationRequired) => prop_assert!(!state.links.is_empty()),
-                Some(GrantStatus::Revoking) | None => prop_assert!(state.links.is_empty()),
-            }
-            let users = |wanted: fn(LinkStatus) -> bool| -> std::collections::BTreeSet<AppUserId> {
-                state.links.iter().filter(|l| wanted(l.status)).map(|l| l.app_user.clone()).collect()
+            let users = |wanted: fn(&Link) -> bool| -> BTreeSet<AppUserId> {
+                let links = state.links.iter().filter(|link| wanted(link));
+                links.map(|link| link.app_user.clone()).collect()
             };
-            prop_assert_eq!(users(|_| true), model.linked.clone());
-            prop_assert_eq!(users(LinkStatus::is_visible), model.confirmed.clone());
-            // The grant has tokens exactly while Zoom may accept them.
+            prop_assert_eq!(users(|_| true), model.users());
+            prop_assert_eq!(users(|link| link.status == LinkStatus::Active), model.active.clone());
+            prop_assert_eq!(users(|link| link.reads_until().is_some()), model.cut_off.clone());
+            let pending = model.users().iter().filter(|user| {
+                !model.active.contains(*user) && !model.waiting.contains(*user)
+            }).cloned().collect::<BTreeSet<_>>();
+            prop_assert_eq!(users(|link| link.status == LinkStatus::Pending), pending);
+            // The grant has tokens exactly while Zoom may accept them; without links it is gone.
             let has_tokens = matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
             prop_assert_eq!(has_tokens, model.has_valid_tokens);
-            // An active link implies valid tokens.
+            prop_assert_eq!(state.grant == Some(GrantStatus::Revoking), model.is_revoking);
+            prop_assert!(state.grant.is_some() || state.links.is_empty());
+            prop_assert!(has_tokens || state.grant.is_none() || !state.links.is_empty());
+            // An active link implies valid tokens, and a live grant receives through active links alone.
             prop_assert!(state.links.iter().all(|l| l.status != LinkStatus::Active || model.has_valid_tokens));
+            if state.grant == Some(GrantStatus::Live) {
+                prop_assert_eq!(users(Link::is_receiving), model.active.clone());
+            }
         }
     }
 }

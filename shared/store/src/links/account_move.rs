@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use reelay_domain::erasure::Removal;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::LinkNotification;
+use reelay_domain::link::{GrantStatus, LinkNotification};
 
-use super::change::MAX_ATTEMPTS;
+use super::change::{Extras, MAX_ATTEMPTS};
 use super::write::{delete, put};
 use super::{
-    Changed, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, TABLE, entry_item,
+    Changed, Grant, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, TABLE,
+    entry_item,
 };
 use crate::item::{text, zoom_user_of};
 use reelay_runtime::AwsError;
@@ -42,8 +43,9 @@ impl LinkTable {
         Ok(found)
     }
 
-    /// Moves a grant and its links to the Zoom user's new account, in one transaction, which leaves the new key
-    /// in place of the old items. `tokens` are encrypted for the new account. `None` if the grant's tokens have been replaced meanwhile.
+    /// Moves a live grant and its links to the Zoom user's new account, in one transaction, which leaves the new
+    /// key in place of the old items. `tokens` are encrypted for the new account; a later pair that it has
+    /// already is kept. `None` if the grant's tokens have been replaced meanwhile.
     ///
     /// # Errors
     /// [`LinkError`]. Nothing was written.
@@ -57,11 +59,17 @@ impl LinkTable {
     ) -> Result<Option<Changed>, LinkError> {
         for _ in 0..MAX_ATTEMPTS {
             let (old, new) = (self.snapshot(from).await?, self.snapshot(to).await?);
-            let Some(grant) = old.grant.as_ref().filter(|grant| grant.version == version) else {
+            let is_current =
+                |grant: &&Grant| grant.version == version && grant.status == GrantStatus::Live;
+            let Some(grant) = old.grant.as_ref().filter(is_current) else {
                 return Ok(None);
             };
             let before = new.grant_state();
-            let after = before.merge_moved(&old.grant_state(), to)?;
+            let after = before.merge_moved(&old.grant_state(), to, now)?;
+            // The pair of the later consent is the valid one.
+            let has_later_pair = new.grant.as_ref().is_some_and(|grant| {
+                grant.tokens.is_some() && grant.obtained_at > tokens.obtained_at
+            });
             // Above both generations, so that notification ids stay unique.
             let generation = new.next_generation(now).max(grant.generation + 1);
             let mut notifications = before.notifications(&after);
@@ -80,16 +88,18 @@ impl LinkTable {
             }
             self.point(old.app_users(), to).await?;
 
-            let mut items = vec![self.delete_grant(from, grant)?];
+            let tokens = Some(tokens).filter(|_| !has_later_pair);
+            let mut items = vec![self.delete_grant(from, grant, None)?];
             items.extend(self.link_items(from, &old.grant_state(), &Default::default())?);
             items.push(self.grant_item_after(
                 to,
                 new.grant.as_ref(),
-                after.grant,
-                Some(tokens),
+                &after,
+                &Extras { tokens, ..Extras::default() },
                 generation,
                 now,
             )?);
+            items.extend(self.marking_item(to, &new, &after)?);
             items.extend(self.link_items(to, &before, &after)?);
             items.extend(self.erasure_items(&before, &after, &Removal::default())?);
             items.push(put(&self.table, entry_item(from, MOVED, &MovedItem { to: to.clone() })?)?);

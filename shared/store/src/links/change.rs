@@ -8,8 +8,8 @@ use reelay_domain::link::{ChangeError, GrantChange, Link, LinkStatus};
 
 use super::write::{consume_jti, mark_confirmed, put};
 use super::{
-    Changed, Confirmation, Consent, GrantSnapshot, LinkError, LinkTable, NewTokens, OutboxEntry,
-    receipt,
+    Changed, Confirmation, Consent, GrantSnapshot, Lease, LinkError, LinkTable, NewTokens,
+    OutboxEntry, receipt,
 };
 use crate::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, SessionTable, claim_item, exchange_expiry,
@@ -18,6 +18,17 @@ use crate::sessions::{
 
 /// Maximum attempts of a change. Each failed attempt means that a concurrent change was committed.
 pub(super) const MAX_ATTEMPTS: usize = 12;
+
+/// Parts of a transaction that only some changes have.
+#[derive(Default)]
+pub(super) struct Extras<'a> {
+    /// The pair that replaces the grant's.
+    pub(super) tokens: Option<&'a NewTokens>,
+    /// The lease that must still be held.
+    pub(super) lease: Option<&'a Lease>,
+    /// Writes to other items.
+    pub(super) extra_writes: Vec<TransactWriteItem>,
+}
 
 impl LinkTable {
     /// Commits a change of the grant and its links.
@@ -33,7 +44,7 @@ impl LinkTable {
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(zoom_user).await?;
             if let Some(changed) =
-                self.attempt(zoom_user, &snapshot, change, None, Vec::new(), now).await?
+                self.attempt(zoom_user, &snapshot, change, Extras::default(), now).await?
             {
                 return Ok(changed);
             }
@@ -41,8 +52,8 @@ impl LinkTable {
         Err(LinkError::Contended)
     }
 
-    /// Commits a change that follows from Zoom's response to the tokens of one version. Returns `None` without
-    /// a change if other tokens have replaced them since.
+    /// Commits a change that concerns the tokens of one version. `None` if the tokens have been replaced
+    /// meanwhile.
     ///
     /// # Errors
     /// Returns [`LinkError`]; nothing was written.
@@ -59,8 +70,38 @@ impl LinkTable {
                 return Ok(None);
             }
             if let Some(changed) =
-                self.attempt(zoom_user, &snapshot, change, None, Vec::new(), now).await?
+                self.attempt(zoom_user, &snapshot, change, Extras::default(), now).await?
             {
+                return Ok(Some(changed));
+            }
+        }
+        Err(LinkError::Contended)
+    }
+
+    /// Commits a change that follows from Zoom's response to the holder of a lease, perhaps with a new pair.
+    /// `None` if the lease is another's by now, or the tokens have been replaced.
+    ///
+    /// # Errors
+    /// [`LinkError`]. Nothing was written.
+    pub async fn change_under_lease(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+        change: &GrantChange,
+        tokens: Option<&NewTokens>,
+        now: Timestamp,
+    ) -> Result<Option<Changed>, LinkError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let snapshot = self.snapshot(zoom_user).await?;
+            let is_leased = snapshot.grant.as_ref().is_some_and(|grant| {
+                grant.version == lease.grant.version
+                    && grant.lease_owner.as_ref() == Some(&lease.owner)
+            });
+            if !is_leased {
+                return Ok(None);
+            }
+            let extras = Extras { tokens, lease: Some(lease), extra_writes: Vec::new() };
+            if let Some(changed) = self.attempt(zoom_user, &snapshot, change, extras, now).await? {
                 return Ok(Some(changed));
             }
         }
@@ -87,8 +128,10 @@ impl LinkTable {
             created_at: now,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
+            cut_off_at: None,
             previous_zoom_users: Vec::new(),
         });
+        let obtained_at = Timestamp::from_millisecond(consent.tokens.obtained_at).unwrap_or(now);
         for _ in 0..MAX_ATTEMPTS {
             let snapshot = self.snapshot(consent.zoom_user).await?;
             let removed = snapshot.removed.iter().find(|it| it.app_user_id == *consent.begun_by);
@@ -101,7 +144,7 @@ impl LinkTable {
                 grant.obtained_at > consent.tokens.obtained_at
                     || grant.exchange == consent.tokens.exchange
             });
-            let change = GrantChange::Consent { link: link.clone(), superseded };
+            let change = GrantChange::Consent { link: link.clone(), superseded, obtained_at };
             let linked = ExchangeItem {
                 app_user: consent.begun_by.clone(),
                 stage: ExchangeStage::Linked { zoom_user: consent.zoom_user.clone() },
@@ -115,9 +158,9 @@ impl LinkTable {
                     .push(put(sessions.name(), claim_item(pending.claim, pending.claim_item)?)?);
             }
             let tokens = Some(&consent.tokens).filter(|_| !superseded);
-            if let Some(changed) = self
-                .attempt(consent.zoom_user, &snapshot, &change, tokens, extra_writes, now)
-                .await?
+            let extras = Extras { tokens, lease: None, extra_writes };
+            if let Some(changed) =
+                self.attempt(consent.zoom_user, &snapshot, &change, extras, now).await?
             {
                 return Ok(changed);
             }
@@ -158,7 +201,8 @@ impl LinkTable {
             if own_link(&snapshot.links).is_some() {
                 self.point(std::iter::once(&item.app_user), &item.zoom_user).await?;
             }
-            match self.attempt(&item.zoom_user, &snapshot, &change, None, extra_writes, now).await {
+            let extras = Extras { extra_writes, ..Extras::default() };
+            match self.attempt(&item.zoom_user, &snapshot, &change, extras, now).await {
                 Ok(Some(changed)) => {
                     return Ok(match own_link(&changed.after.links) {
                         Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
@@ -166,7 +210,9 @@ impl LinkTable {
                     });
                 }
                 Ok(None) => {}
-                Err(LinkError::Rejected(ChangeError::LinkNotFound)) => {
+                Err(LinkError::Rejected(
+                    ChangeError::LinkNotFound | ChangeError::GrantRevoking,
+                )) => {
                     return Ok(Confirmation::Expired);
                 }
                 Err(error) => return Err(error),
@@ -193,8 +239,7 @@ impl LinkTable {
         zoom_user: &ZoomUser,
         snapshot: &GrantSnapshot,
         change: &GrantChange,
-        tokens: Option<&NewTokens>,
-        extra_writes: Vec<TransactWriteItem>,
+        extras: Extras<'_>,
         now: Timestamp,
     ) -> Result<Option<Changed>, LinkError> {
         let before = snapshot.grant_state();
@@ -207,21 +252,18 @@ impl LinkTable {
             .map(|notification| notification.render(generation, &removal, now))
             .collect();
         let entry = OutboxEntry::new(notifications, now);
-        let unchanged = before == after && tokens.is_none() && extra_writes.is_empty();
+        let unchanged =
+            before == after && extras.tokens.is_none() && extras.extra_writes.is_empty();
         if !unchanged {
             let grant = snapshot.grant.as_ref();
             let mut items = Vec::new();
             if grant.is_some() || after.grant.is_some() {
-                items.push(self.grant_item_after(
-                    zoom_user,
-                    grant,
-                    after.grant,
-                    tokens,
-                    generation,
-                    now,
-                )?);
+                items.push(
+                    self.grant_item_after(zoom_user, grant, &after, &extras, generation, now)?,
+                );
             }
             items.extend(self.link_items(zoom_user, &before, &after)?);
+            items.extend(self.marking_item(zoom_user, snapshot, &after)?);
             items.extend(self.removed_items(zoom_user, &before, &after, &removal, now)?);
             items.extend(self.erasure_items(&before, &after, &removal)?);
             if let Some(entry) = &entry {
@@ -230,7 +272,7 @@ impl LinkTable {
             if let Some(receipt) = receipt::receipt(change, &before, &after, now) {
                 items.push(put(&self.table, receipt)?);
             }
-            items.extend(extra_writes);
+            items.extend(extras.extra_writes);
             if !self.transact(items).await? {
                 return Ok(None);
             }

@@ -5,15 +5,17 @@
 //! maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
 //! sees that the grant is in use, and schedules the next one.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::GrantStatus;
+use reelay_domain::link::{GrantState, GrantStatus};
+use reelay_domain::refresh_breaker::Rejection;
 
 use super::{Grant, LinkTable, TABLE};
-use crate::item::{text, zoom_user_of};
+use crate::item::{number, text, zoom_user_of};
 use reelay_runtime::AwsError;
 
 const BY_NEXT_CHECK: &str = "by-next-check";
@@ -48,15 +50,18 @@ impl Grant {
 }
 
 /// Day of the next check of a grant after a change. `None`: unchanged.
-pub(super) fn next_check_day(
-    status: GrantStatus,
-    new_tokens: bool,
-    now: Timestamp,
-) -> Option<Date> {
-    match status {
+pub(super) fn next_check_day(after: &GrantState, new_tokens: bool, now: Timestamp) -> Option<Date> {
+    match after.grant? {
         GrantStatus::Revoking => Some(day(now)),
         GrantStatus::Live if new_tokens => Some(idle_day(now)),
-        GrantStatus::Live | GrantStatus::ReauthorizationRequired => None,
+        // Each run checks whether the credentials of its client are back.
+        GrantStatus::ReauthorizationRequired
+            if after.marking.as_ref().map(|marking| marking.reason)
+                == Some(Rejection::ClientReplaced) =>
+        {
+            Some(day(now))
+        }
+        GrantStatus::Live | GrantStatus::ReauthorizationRequired | GrantStatus::Revoked => None,
     }
 }
 
@@ -83,16 +88,26 @@ impl LinkTable {
             .expression_attribute_values(":live", text("live"))
             .send()
             .await;
-        match deferred {
-            Err(error)
-                if !error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(AwsError::from_sdk("UpdateItem Links", &error))
-            }
-            _ => Ok(()),
-        }
+        ignore_failed_condition(deferred)
+    }
+
+    /// Ends the checks of a grant that has ended, unless the grant has changed meanwhile.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn end_checks(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), AwsError> {
+        let ended = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("zoom_user", text(zoom_user.key()))
+            .key("entry", text("grant"))
+            .update_expression("REMOVE next_check_day")
+            .condition_expression("generation = :generation")
+            .expression_attribute_values(":generation", number(grant.generation))
+            .send()
+            .await;
+        ignore_failed_condition(ended)
     }
 
     /// Zoom users with a due check, oldest day first, without duplicates. The index is eventually consistent,
@@ -129,6 +144,21 @@ impl LinkTable {
     }
 }
 
+fn ignore_failed_condition(
+    updated: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+) -> Result<(), AwsError> {
+    match updated {
+        Err(error)
+            if !error
+                .as_service_error()
+                .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+        {
+            Err(AwsError::from_sdk("UpdateItem Links", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,13 +166,13 @@ mod tests {
     #[test]
     fn idle_grant_is_due_before_refresh_token_expires() {
         let now: Timestamp = "2026-01-01T23:59:59Z".parse().unwrap();
-        let due = next_check_day(GrantStatus::Live, true, now).unwrap();
-        assert_eq!(due.to_string(), "2026-03-02");
-        assert_eq!(
-            next_check_day(GrantStatus::Revoking, false, now).unwrap().to_string(),
-            "2026-01-01"
-        );
-        assert_eq!(next_check_day(GrantStatus::Live, false, now), None);
-        assert_eq!(next_check_day(GrantStatus::ReauthorizationRequired, false, now), None);
+        let due = |status, new_tokens| {
+            let state = GrantState { grant: Some(status), ..GrantState::default() };
+            next_check_day(&state, new_tokens, now).map(|day| day.to_string())
+        };
+        assert_eq!(due(GrantStatus::Live, true).unwrap(), "2026-03-02");
+        assert_eq!(due(GrantStatus::Revoking, false).unwrap(), "2026-01-01");
+        assert_eq!(due(GrantStatus::Live, false), None);
+        assert_eq!(due(GrantStatus::ReauthorizationRequired, false), None);
     }
 }

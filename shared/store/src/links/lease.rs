@@ -5,17 +5,35 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::ZoomUser;
+use reelay_domain::link::GrantStatus;
+use reelay_domain::refresh_breaker;
 
-use super::{Grant, LinkTable, NewTokens, TABLE};
+use super::{Grant, LinkTable, NewTokens, TABLE, checks};
 use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::{AwsError, random};
 
 /// An acquired lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    owner: String,
+    pub(super) owner: String,
     /// The grant at the time of the acquisition.
     pub grant: Grant,
+}
+
+impl Lease {
+    /// Expiry of the lease.
+    pub fn until(&self) -> Timestamp {
+        let until = self.grant.lease_until.unwrap_or_default();
+        Timestamp::from_millisecond(until).unwrap_or(Timestamp::MIN)
+    }
+}
+
+impl Grant {
+    /// Time of the first rejected refresh, if the latest one at `now` was rejected too.
+    pub fn failing_since(&self, now: Timestamp) -> Timestamp {
+        let since = self.failing_since.and_then(|at| Timestamp::from_millisecond(at).ok());
+        since.unwrap_or(now)
+    }
 }
 
 /// Error of a lease operation.
@@ -79,7 +97,7 @@ impl LinkTable {
         self.grant_item(zoom_user)
             .update_expression(
                 "SET tokens = :tokens, access_expires_at = :expires, version = :next \
-                 REMOVE lease_owner, lease_until",
+                 REMOVE lease_owner, lease_until, failing_since",
             )
             .condition_expression("lease_owner = :owner AND version = :version")
             .expression_attribute_values(":owner", text(lease.owner.clone()))
@@ -106,6 +124,36 @@ impl LinkTable {
             .update_expression("REMOVE lease_owner, lease_until")
             .condition_expression("lease_owner = :owner")
             .expression_attribute_values(":owner", text(lease.owner.clone()))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(lease_error)
+    }
+
+    /// Records that Zoom rejects the grant's tokens, and releases the lease. A live grant is checked again when
+    /// its marking is overdue.
+    ///
+    /// # Errors
+    /// [`LeaseError::Taken`] if another instance holds it now.
+    pub async fn release_failing(
+        &self,
+        zoom_user: &ZoomUser,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Result<(), LeaseError> {
+        let since = lease.grant.failing_since(now);
+        let mut set = "SET failing_since = :since".to_owned();
+        let mut update = self.grant_item(zoom_user);
+        if lease.grant.status == GrantStatus::Live {
+            set += ", next_check_day = :day";
+            let day = checks::day(since + refresh_breaker::MAX_MARKING_DELAY);
+            update = update.expression_attribute_values(":day", to_attribute(&day)?);
+        }
+        update
+            .update_expression(format!("{set} REMOVE lease_owner, lease_until"))
+            .condition_expression("lease_owner = :owner")
+            .expression_attribute_values(":owner", text(lease.owner.clone()))
+            .expression_attribute_values(":since", number(since.as_millisecond()))
             .send()
             .await
             .map(|_| ())

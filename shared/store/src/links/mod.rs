@@ -1,7 +1,7 @@
 //! The Links table: grants and links.
 //!
 //! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, `outbox#<notification>`, and what
-//! remains of them: `removed#<app user>`, `moved`, `erasure`. One consistent query by the ids of a webhook
+//! remains of them: `marking`, `removed#<app user>`, `moved`, `erasure`. One consistent query by the ids of a webhook
 //! returns the grant and all its links. [`reelay_domain::link`] decides which changes are valid. Every change
 //! is one transaction, conditioned on the grant's `generation`, which it increments ([`change`]). An app
 //! user's links are found by pointers ([`pointers`]).
@@ -14,9 +14,12 @@ mod change;
 mod checks;
 mod erasures;
 mod lease;
+mod marking;
 mod pointers;
 mod receipt;
+mod refreshes;
 mod removed;
+mod spare;
 mod write;
 
 use aws_sdk_dynamodb::Client;
@@ -31,8 +34,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::erasures::Erasure;
 pub use self::lease::{Lease, LeaseError};
+pub use self::marking::MarkingItem;
 pub use self::pointers::Pointer;
 pub use self::removed::RemovedLink;
+use crate::conflicts;
 use crate::item::{Item, from_item, text, text_of, to_item, zoom_user_of};
 use crate::queue::Queue;
 use crate::sessions::ClaimItem;
@@ -46,7 +51,7 @@ pub struct Grant {
     /// Status.
     #[serde(default)]
     pub status: GrantStatus,
-    /// Encrypted for [`crate::vault::TokenOwner::Grant`]; absent once Zoom has revoked the grant.
+    /// Encrypted for [`crate::vault::TokenOwner::Grant`]; absent once the grant has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<EncryptedTokens>,
     /// Expiry of the access token, epoch seconds.
@@ -54,6 +59,11 @@ pub struct Grant {
     /// Granted scopes, if Zoom returned them.
     #[serde(default)]
     pub scope: Option<String>,
+    /// Zoom client that the tokens were issued to; no other client can refresh them.
+    pub client_id: String,
+    /// Time of the first rejected refresh of this pair, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<i64>,
     /// Time of the consent's code exchange, epoch milliseconds; a refresh does not change it. Of two consents,
     /// the tokens of the later one are valid at Zoom.
     pub obtained_at: i64,
@@ -90,6 +100,8 @@ pub struct NewTokens {
     pub access_expires_at: i64,
     /// Granted scopes.
     pub scope: Option<String>,
+    /// Zoom client that the tokens were issued to.
+    pub client_id: String,
 }
 
 /// A consent, to be stored.
@@ -178,6 +190,8 @@ pub struct GrantSnapshot {
     pub grant: Option<Grant>,
     /// All links, pending ones included.
     pub links: Vec<Link>,
+    /// The pair of a marked grant. It may have expired.
+    pub marking: Option<MarkingItem>,
     /// Unpublished notifications.
     pub outbox: Vec<OutboxEntry>,
     /// Links that were removed and whose recordings may still be stored.
@@ -189,7 +203,12 @@ pub struct GrantSnapshot {
 }
 
 impl GrantSnapshot {
-    /// The app users who may see this Zoom user's recordings.
+    /// The app users to whom new recordings are routed.
+    pub fn receivers(&self) -> impl Iterator<Item = &AppUserId> {
+        self.links.iter().filter(|link| link.is_receiving()).map(|link| &link.app_user)
+    }
+
+    /// The app users who may see this Zoom user's recordings, at least those of the past.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links.iter().filter(|link| link.status.is_visible()).map(|link| &link.app_user)
     }
@@ -212,6 +231,7 @@ impl GrantSnapshot {
         GrantState {
             grant: self.grant.as_ref().map(|grant| grant.status),
             links: self.links.clone(),
+            marking: self.marking.as_ref().map(|item| item.marking.clone()),
         }
     }
 }
@@ -226,7 +246,9 @@ struct LinkItem {
     activated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_until: Option<Timestamp>,
-    /// Day on which a link that is still pending expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut_off_at: Option<Timestamp>,
+    /// Day on which the link's claim expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_check_day: Option<Date>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -257,7 +279,7 @@ impl LinkTable {
     /// If the variable is absent, or the days after which recordings are erased are invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            client: environment.dynamodb(),
+            client: conflicts::client(environment),
             table: environment.variables.required("LINKS_TABLE")?.to_owned(),
             keep: erasures::keep_after_removal(&environment.variables)?,
         })
@@ -284,6 +306,7 @@ impl LinkTable {
             let entry = text_of(&item, "entry");
             match entry.and_then(|entry| entry.split('#').next()) {
                 Some("grant") => snapshot.grant = Some(from_item(TABLE, item)?),
+                Some(marking::ENTRY) => snapshot.marking = Some(from_item(TABLE, item)?),
                 Some("outbox") => snapshot.outbox.push(from_item(TABLE, item)?),
                 Some("removed") => snapshot.removed.push(from_item(TABLE, item)?),
                 Some(erasures::ERASURE) => snapshot.erasure = Some(from_item(TABLE, item)?),
@@ -356,6 +379,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         created_at: link.created_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
+        cut_off_at: link.cut_off_at,
         next_check_day: link.pending_until.map(checks::day),
         previous_zoom_users: link.previous_zoom_users.clone(),
     };
@@ -374,6 +398,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         created_at: item.created_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
+        cut_off_at: item.cut_off_at,
         previous_zoom_users: item.previous_zoom_users,
     })
 }

@@ -17,8 +17,10 @@ pub(super) fn receipt(
     after: &GrantState,
     now: Timestamp,
 ) -> Option<Item> {
-    let has_tokens =
-        |state: &GrantState| matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking));
+    let has_tokens = |state: &GrantState| {
+        state.marking.is_some()
+            || matches!(state.grant, Some(GrantStatus::Live | GrantStatus::Revoking))
+    };
     let tokens = has_tokens(before) && !has_tokens(after);
     let links = before.links.len().saturating_sub(after.links.len());
     if !tokens && links == 0 {
@@ -75,11 +77,13 @@ fn item<const N: usize>(
 
 fn reason(change: &GrantChange) -> &'static str {
     match change {
-        GrantChange::Consent { .. } | GrantChange::Confirm { .. } => "replaced",
+        GrantChange::Consent { .. } | GrantChange::Confirm { .. } | GrantChange::Revive => {
+            "replaced"
+        }
         GrantChange::Disconnect { .. } => "disconnected",
         GrantChange::Erase { .. } => "erased",
         GrantChange::ExpirePending { .. } => "never_confirmed",
-        GrantChange::RequireReauthorization => "refused_by_zoom",
+        GrantChange::RequireReauthorization { .. } => "refused_by_zoom",
         GrantChange::Deauthorize => "deauthorized",
         GrantChange::CompleteRevocation => "revoked",
     }
@@ -106,9 +110,10 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             activated_at: None,
             pending_until: None,
+            cut_off_at: None,
             previous_zoom_users: Vec::new(),
         };
-        GrantState { grant: Some(GrantStatus::Live), links: vec![link] }
+        GrantState { grant: Some(GrantStatus::Live), links: vec![link], marking: None }
     }
 
     #[test]

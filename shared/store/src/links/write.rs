@@ -1,34 +1,49 @@
 //! The items of a transaction.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus};
 use reelay_runtime::AwsError;
 
+use super::change::Extras;
 use super::{
-    Grant, LinkTable, NewTokens, checks, entry_item, initial_count, link_entry, link_item,
+    Grant, Lease, LinkTable, NewTokens, checks, entry_item, initial_count, link_entry, link_item,
 };
 use crate::item::{Item, number, text, to_attribute};
 use crate::sessions::claim_key;
 
+/// Pause after a conflict, for the other write to end.
+const CONFLICT_DELAY: Duration = Duration::from_millis(10);
+
+/// Condition of every change.
+const UNCHANGED: &str = "generation = :generation";
+
+/// Condition of a change that follows from Zoom's response to the holder of a lease.
+const LEASED: &str = "generation = :generation AND lease_owner = :owner";
+
 impl LinkTable {
-    /// The write of the grant's item, conditioned on its generation. New tokens end a lease: they replace the
-    /// tokens that the lease is about.
+    /// The write of the grant's item, conditioned on its generation and, for what follows from Zoom's response,
+    /// on the lease. New tokens end a lease: they replace the tokens that the lease is about.
     pub(super) fn grant_item_after(
         &self,
         zoom_user: &ZoomUser,
         before: Option<&Grant>,
-        after: Option<GrantStatus>,
-        tokens: Option<&NewTokens>,
+        after: &GrantState,
+        extras: &Extras<'_>,
         generation: u64,
         now: Timestamp,
     ) -> Result<TransactWriteItem, AwsError> {
+        let Extras { tokens, lease, .. } = *extras;
         let no_tokens = || AwsError::unexpected_response("Links", "a new grant has no tokens");
-        match (before, after) {
+        let next_check = checks::next_check_day(after, tokens.is_some(), now);
+        match (before, after.grant) {
             (None, None) => Err(no_tokens()),
             (None, Some(status)) => {
                 let new = tokens.ok_or_else(no_tokens)?;
@@ -37,9 +52,11 @@ impl LinkTable {
                     tokens: Some(new.tokens.clone()),
                     access_expires_at: new.access_expires_at,
                     scope: new.scope.clone(),
+                    client_id: new.client_id.clone(),
+                    failing_since: None,
                     obtained_at: new.obtained_at,
                     exchange: new.exchange.clone(),
-                    next_check_day: checks::next_check_day(status, true, now),
+                    next_check_day: next_check,
                     user_id: zoom_user.user_id.clone(),
                     version: initial_count(now),
                     generation,
@@ -52,10 +69,15 @@ impl LinkTable {
                     .condition_expression("attribute_not_exists(entry)");
                 Ok(TransactWriteItem::builder().put(built(put.build())?).build())
             }
-            (Some(before), None) => self.delete_grant(zoom_user, before),
+            (Some(before), None) => self.delete_grant(zoom_user, before, lease),
             (Some(before), Some(status)) => {
-                let update =
-                    self.grant_update(zoom_user, before, status, tokens, generation, now)?;
+                let mut update =
+                    self.grant_update(zoom_user, before, status, tokens, next_check, generation)?;
+                if let Some(lease) = lease {
+                    update = update
+                        .condition_expression(LEASED)
+                        .expression_attribute_values(":owner", text(lease.owner.clone()));
+                }
                 Ok(TransactWriteItem::builder().update(built(update.build())?).build())
             }
         }
@@ -65,13 +87,19 @@ impl LinkTable {
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
+        lease: Option<&Lease>,
     ) -> Result<TransactWriteItem, AwsError> {
-        let delete = Delete::builder()
+        let mut delete = Delete::builder()
             .table_name(&self.table)
             .key("zoom_user", text(zoom_user.key()))
             .key("entry", text("grant"))
-            .condition_expression("generation = :generation")
+            .condition_expression(UNCHANGED)
             .expression_attribute_values(":generation", number(grant.generation));
+        if let Some(lease) = lease {
+            delete = delete
+                .condition_expression(LEASED)
+                .expression_attribute_values(":owner", text(lease.owner.clone()));
+        }
         Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
     }
 
@@ -81,24 +109,26 @@ impl LinkTable {
         before: &Grant,
         status: GrantStatus,
         tokens: Option<&NewTokens>,
+        next_check: Option<Date>,
         generation: u64,
-        now: Timestamp,
     ) -> Result<UpdateBuilder, AwsError> {
         let mut update = Update::builder()
             .table_name(&self.table)
             .key("zoom_user", text(zoom_user.key()))
             .key("entry", text("grant"))
-            .condition_expression("generation = :generation")
+            .condition_expression(UNCHANGED)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", to_attribute(&status)?)
             .expression_attribute_values(":generation", number(before.generation))
             .expression_attribute_values(":next", number(generation));
         let mut set = "SET #status = :status, generation = :next".to_owned();
         let mut remove = Vec::new();
+        let is_ending = before.status != status
+            && matches!(status, GrantStatus::ReauthorizationRequired | GrantStatus::Revoked);
         if let Some(new) = tokens {
             set += ", version = :version, tokens = :tokens, access_expires_at = :expires, \
-                    obtained_at = :obtained, exchange = :exchange, #scope = :scope";
-            remove.extend(["lease_owner", "lease_until"]);
+                    obtained_at = :obtained, exchange = :exchange, #scope = :scope, \
+                    client_id = :client";
             update = update
                 .expression_attribute_names("#scope", "scope")
                 .expression_attribute_values(":version", number(before.version + 1))
@@ -106,13 +136,19 @@ impl LinkTable {
                 .expression_attribute_values(":expires", number(new.access_expires_at))
                 .expression_attribute_values(":obtained", number(new.obtained_at))
                 .expression_attribute_values(":exchange", text(new.exchange.clone()))
+                .expression_attribute_values(":client", text(new.client_id.clone()))
                 .expression_attribute_values(":scope", to_attribute(&new.scope)?);
-        } else if status == GrantStatus::ReauthorizationRequired {
-            remove.extend(["tokens", "next_check_day"]);
+        } else if is_ending {
+            remove.push("tokens");
         }
-        if let Some(day) = checks::next_check_day(status, tokens.is_some(), now) {
+        if tokens.is_some() || is_ending {
+            remove.extend(["lease_owner", "lease_until", "failing_since"]);
+        }
+        if let Some(day) = next_check {
             set += ", next_check_day = :day";
             update = update.expression_attribute_values(":day", to_attribute(&day)?);
+        } else if is_ending {
+            remove.push("next_check_day");
         }
         if !remove.is_empty() {
             set = format!("{set} REMOVE {}", remove.join(", "));
@@ -138,8 +174,8 @@ impl LinkTable {
         Ok(items)
     }
 
-    /// Commits a transaction. `false` if a condition failed or a concurrent transaction conflicted; then read
-    /// the items again and retry.
+    /// Commits a transaction. `false` if a condition failed or a concurrent write conflicted; then read the
+    /// items again and retry.
     pub(crate) async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<bool, AwsError> {
         match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
             Ok(_) => Ok(true),
@@ -156,6 +192,7 @@ impl LinkTable {
                             )
                         }) =>
                 {
+                    tokio::time::sleep(CONFLICT_DELAY).await;
                     Ok(false)
                 }
                 _ => Err(AwsError::from_sdk("TransactWriteItems Links", &error)),

@@ -32,6 +32,7 @@ pub use self::item::{
     AddOutcome, FileItem, FileKey, LeaseError, LeaseOutcome, RecordingItem, RecordingWithFiles,
 };
 pub use self::transfer::StoredObject;
+use crate::conflicts;
 use crate::item::{from_item, text, to_item};
 
 /// Condition that a recording exists. Its marker lacks the attribute.
@@ -57,7 +58,7 @@ impl RecordingTable {
     /// If the variable is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            client: environment.dynamodb(),
+            client: conflicts::client(environment),
             table: environment.variables.required("RECORDINGS_TABLE")?.to_owned(),
         })
     }

@@ -5,6 +5,7 @@
 //! late, so this module always checks the expiry.
 
 mod exchange;
+mod spare;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::exchange::exchange_item;
+pub use self::spare::SparePair;
+use crate::conflicts;
 use crate::item::{Item, from_item, text, to_item};
 use crate::vault::EncryptedTokens;
 use reelay_runtime::AwsError;
@@ -121,6 +124,8 @@ pub enum ExchangeStage {
         access_expires_at: i64,
         /// Granted scopes.
         scope: Option<String>,
+        /// Zoom client that the tokens were issued to.
+        client_id: String,
     },
     /// The grant of this Zoom user has the tokens; the link may be pending.
     Linked {
@@ -169,7 +174,7 @@ impl SessionTable {
     /// If the variable is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            client: environment.dynamodb(),
+            client: conflicts::client(environment),
             table: environment.variables.required("SESSIONS_TABLE")?.to_owned(),
         })
     }

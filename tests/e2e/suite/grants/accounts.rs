@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{GrantStatus, LinkStatus, MAX_LINKS_PER_GRANT};
+use reelay_domain::link::{GrantStatus, Link, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_embedded_aws::Service;
 use reelay_grants::MaintenanceOutcome;
-use reelay_store::links::{GrantSnapshot, LinkTable};
+use reelay_store::links::{GrantSnapshot, LinkTable, NewTokens};
 use reelay_zoom_sim::{RawEvent, Target};
 use reqwest::Method;
 use support::app::ApiResponse;
@@ -139,25 +139,73 @@ async fn forty_sixth_link_is_rejected() {
     scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
     let snapshot = scene.snapshot(ADA).await;
     assert_eq!(snapshot.grant.unwrap().status, GrantStatus::ReauthorizationRequired);
-    let waiting =
-        |link: &reelay_domain::link::Link| link.status == LinkStatus::ReauthorizationRequired;
+    let waiting = |link: &Link| link.status == LinkStatus::ReauthorizationRequired;
     assert!(snapshot.links.iter().all(waiting));
 
-    // … a new consent, and a deauthorization.
+    // … a new consent, after which 44 links are cut off, and a deauthorization.
     scene.link("user7", ADA).await;
     scene.assert_served(ADA).await;
+    let active = |link: &&Link| link.status == LinkStatus::Active;
+    assert_eq!(scene.snapshot(ADA).await.links.iter().filter(active).count(), 1);
     let id = scene.zoom().deauthorize(ADA).unwrap();
     scene.delivered(id).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
-    for app_user in [&app_users[0], &app_users[MAX_LINKS_PER_GRANT - 1]] {
+    for (app_user, activated) in [(&app_users[7], 3), (&app_users[MAX_LINKS_PER_GRANT - 1], 2)] {
         let notified = scene.notified(app_user).await;
-        assert_eq!(notified["link.activated"], 3, "{app_user}");
+        assert_eq!(notified["link.activated"], activated, "{app_user}");
         assert_eq!(notified["link.reauthorization_required"], 1, "{app_user}");
         assert_eq!(notified["link.removed"], 1, "{app_user}");
     }
     let dead = scene.dead_letters().await;
     assert_eq!(dead, [""; 0]);
+}
+
+#[tokio::test]
+async fn deauthorization_after_account_change_is_matched_by_user_id() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    // Reelay has not seen the user in the other account when the app is removed there.
+    let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
+    scene.delivered(id).await;
+    scene.assert_status("alice", &["active"]).await;
+    let id = scene.zoom().deauthorize(ADA).unwrap();
+    scene.delivered(id).await;
+    scene.settle().await;
+    let ended = scene.under(&old).await;
+    assert!(ended.grant.is_none() && ended.links.is_empty(), "{ended:?}");
+    scene.assert_status("alice", &[]).await;
+    assert_eq!(scene.removals("alice").await, 1);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn account_change_keeps_the_later_pair() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    let grants = scene.grants();
+    let before = scene.under(&old).await.grant.unwrap();
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    // A consent in the other account ends the older pair while it is being moved.
+    scene.link("bob", ADA).await;
+    let new = scene.zoom_user(ADA);
+    let later = scene.under(&new).await.grant.unwrap();
+    let tokens = NewTokens {
+        tokens: before.tokens.clone().unwrap(),
+        obtained_at: before.obtained_at,
+        exchange: before.exchange.clone(),
+        access_expires_at: before.access_expires_at,
+        scope: before.scope.clone(),
+        client_id: before.client_id.clone(),
+    };
+    let moved =
+        grants.links().move_to_account(&old, before.version, &new, &tokens, scene.app.now());
+    assert!(moved.await.unwrap().is_some());
+    let kept = scene.under(&new).await;
+    assert_eq!(kept.grant.unwrap().tokens, later.tokens);
+    assert_eq!(kept.links.len(), 2);
+    scene.assert_served(ADA).await;
 }
 
 #[tokio::test]

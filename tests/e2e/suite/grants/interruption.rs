@@ -1,6 +1,10 @@
 //! Interrupted consents and links that are never confirmed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::SignedDuration;
+use reelay_embedded_aws::Service;
+use reelay_zoom_sim::{Fault, Point};
 use support::zoom_users::{ADA, CEM};
 
 use super::{ACCESS_TOKEN_ENDS, Scene, backfill, unannounced};
@@ -86,6 +90,59 @@ async fn late_finish_job_keeps_interrupted_consent() {
 }
 
 #[tokio::test]
+async fn one_rejected_access_token_does_not_lose_the_exchange() {
+    let scene = Scene::linked(&["alice"]).await;
+    let exchange = scene.interrupted("bob").await;
+    scene.fail_next(Point::UsersMe, Fault::Status { status: 401 }, 1);
+    scene.finish(&exchange).await;
+    scene.assert_served(ADA).await;
+    assert!((&scene.exchanges().await & &exchange).is_empty());
+    scene.assert_notified("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn exchange_that_sessions_cannot_take_is_kept_in_links() {
+    let scene = Scene::linked(&["alice"]).await;
+    let mut browser = scene.browser();
+    let callback = scene.callback(&mut browser, "bob", ADA).await;
+    let before = scene.exchanges().await;
+    // The first PutItem begins the exchange. The next six save its tokens, with the SDK's retries; then the
+    // other table is tried.
+    let writes = AtomicUsize::new(0);
+    scene.faults().decide_with(move |service, operation| {
+        let is_write = service == Service::DynamoDb && operation == "PutItem";
+        let nth = if is_write { writes.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
+        let down = reelay_embedded_aws::Fault::error(500, "InternalServerError");
+        (2..=7).contains(&nth).then_some(down)
+    });
+    scene.fail_next(Point::UsersMe, Fault::Status { status: 500 }, 1);
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
+    scene.faults().clear_all();
+    let spare = async || {
+        let items = scene.table_items(&scene.tables().links).await;
+        items.iter().filter(|item| item.contains("spare##")).count()
+    };
+    assert_eq!(spare().await, 1);
+    scene.finish(&(&scene.exchanges().await - &before)).await;
+    scene.assert_served(ADA).await;
+    assert_eq!(spare().await, 0);
+    scene.assert_notified("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn kms_outage_consumes_no_code() {
+    let scene = Scene::linked(&["alice"]).await;
+    let mut browser = scene.browser();
+    let callback = scene.callback(&mut browser, "bob", ADA).await;
+    let down = reelay_embedded_aws::Fault::error(500, "KMSInternalException");
+    scene.faults().fail_until_cleared(Service::Kms, "GenerateDataKey", down);
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
+    scene.faults().clear_all();
+    // Zoom was not asked, so Alice's tokens are valid.
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
 async fn interrupted_consent_keeps_working_links_tokens() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
@@ -121,7 +178,7 @@ async fn early_finish_job_leaves_work_to_later() {
     let faults = scene.faults();
     let mut browser = scene.browser();
     let callback = scene.callback(&mut browser, "alice", ADA).await;
-    let dynamodb = reelay_embedded_aws::Service::DynamoDb;
+    let dynamodb = Service::DynamoDb;
     faults.fail_next(dynamodb, "TransactWriteItems", 1, rejected);
     assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     let exchange = scene.exchanges().await;

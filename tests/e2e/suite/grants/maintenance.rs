@@ -15,7 +15,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Scene {
     /// Runs the schedules.
-    async fn run_maintenance(&self) {
+    pub(super) async fn run_maintenance(&self) {
         self.system.stack.fire_schedules().await.unwrap();
         self.settle().await;
     }

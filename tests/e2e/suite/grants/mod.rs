@@ -3,8 +3,10 @@
 
 mod accounts;
 mod backfill;
+mod breaker;
 mod candidates;
 mod client_secret;
+mod clients;
 mod deauthorization;
 mod disconnecting;
 mod interruption;
@@ -12,6 +14,7 @@ mod maintenance;
 mod marking_revoked;
 mod outbox;
 mod refresh;
+mod revival;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -258,9 +261,14 @@ impl Scene {
 
     /// Rotates the client secret in Secrets Manager.
     async fn set_client_secret(&self, client_secret: &str) {
+        self.set_client(&self.config().secrets.zoom_client_id, client_secret).await;
+    }
+
+    /// Puts credentials of a Zoom client into Secrets Manager; the ones before become AWSPREVIOUS.
+    async fn set_client(&self, client_id: &str, client_secret: &str) {
         let secrets = &self.config().secrets;
         let value = json!({
-            "client_id": secrets.zoom_client_id,
+            "client_id": client_id,
             "client_secret": client_secret,
             "webhook_secret": secrets.zoom_webhook_secret,
         });

@@ -102,13 +102,15 @@ async fn revoked_grant_is_notified_once_until_relinked() {
     let claim = scene.consent(&mut scene.browser(), "alice", ADA).await;
     scene.process_queues().await;
     for user in ["alice", "bob"] {
-        scene.assert_status(user, &["active"]).await;
-        scene.assert_notified(user, [("activated", 2), ("reauthorization_required", 1)]).await;
+        scene.assert_status(user, &["reauthorization_required"]).await;
     }
-    assert_eq!(scene.app.confirm("alice", &claim).await.status, 200);
+    assert_eq!(scene.app.confirm("alice", &claim).await.json()["status"], "active");
     scene.process_queues().await;
     scene.assert_notified("alice", [("activated", 2), ("reauthorization_required", 1)]).await;
     scene.assert_served(ADA).await;
+    // Bob has not confirmed anything.
+    scene.assert_status("bob", &["reauthorization_required"]).await;
+    scene.assert_notified("bob", [("activated", 1), ("reauthorization_required", 1)]).await;
 }
 
 #[tokio::test]
@@ -281,12 +283,84 @@ async fn tokens_saved_despite_lost_response_are_used() {
 }
 
 #[tokio::test]
-async fn unsaved_tokens_are_reported_without_second_refresh() {
+async fn throttled_save_is_retried() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.advance(ACCESS_TOKEN_ENDS);
+    // More than the SDK's own three attempts.
+    let throttled =
+        reelay_embedded_aws::Fault::error(400, "ProvisionedThroughputExceededException");
+    fail_updates(&scene, 2..=4, throttled);
+    scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap();
+    scene.assert_served(ADA).await;
+    assert_eq!(scene.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn transaction_conflict_is_retried() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let conflict = reelay_embedded_aws::Fault::error(400, "TransactionConflictException");
+    // The acquisition of the lease, and the save.
+    for nth in [1, 3] {
+        fail_updates(&scene, nth..=nth, conflict.clone());
+        scene.advance(ACCESS_TOKEN_ENDS);
+        scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap();
+        scene.assert_served(ADA).await;
+    }
+}
+
+#[tokio::test]
+async fn kms_outage_consumes_no_refresh_token() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let down = reelay_embedded_aws::Fault::error(500, "KMSInternalException");
+    scene.faults().fail_until_cleared(Service::Kms, "GenerateDataKey", down);
+    let error = scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
+    assert!(matches!(error, GrantError::Vault(_)), "{error}");
+    assert_eq!(scene.refreshes(), 0);
+    scene.faults().clear_all();
+    scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap();
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn unsaved_pair_is_adopted_from_other_table() {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.advance(ACCESS_TOKEN_ENDS);
     let down = reelay_embedded_aws::Fault::error(500, "InternalServerError");
     fail_updates(&scene, 2..=usize::MAX, down);
+    scene.grants().access_token(&user).await.unwrap_err();
+    scene.faults().clear_all();
+
+    // The lease of the failed instance expires.
+    scene.advance(SignedDuration::from_secs(31));
+    scene.grants().access_token(&user).await.unwrap();
+    assert_eq!(scene.refreshes(), 2);
+    scene.assert_served(ADA).await;
+    scene.assert_status("alice", &["active"]).await;
+    let sessions = scene.table_items(&scene.tables().sessions).await;
+    assert!(!sessions.iter().any(|item| item.contains("\"spare#")), "{sessions:?}");
+    scene.process_queues().await;
+    scene.assert_notified("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn pair_that_no_table_takes_is_reported_without_second_refresh() {
+    let scene = Scene::linked(&["alice"]).await;
+    let user = scene.zoom_user(ADA);
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let (saves, clock) = (AtomicUsize::new(0), scene.stack.clock().clone());
+    scene.faults().decide_with(move |service, operation| {
+        let is_write =
+            service == Service::DynamoDb && matches!(operation, "UpdateItem" | "PutItem");
+        // The first write acquires the lease, which expires during the retries of the others.
+        if !is_write || saves.fetch_add(1, Ordering::SeqCst) == 0 {
+            return None;
+        }
+        clock.advance(SignedDuration::from_secs(4));
+        Some(reelay_embedded_aws::Fault::error(500, "InternalServerError"))
+    });
     scene.grants().access_token(&user).await.unwrap_err();
     scene.faults().clear_all();
     scene.assert_status("alice", &["active"]).await;
@@ -297,6 +371,31 @@ async fn unsaved_tokens_are_reported_without_second_refresh() {
     assert_eq!(scene.refreshes(), 2);
     scene.process_queues().await;
     scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
+}
+
+#[tokio::test]
+async fn kms_calls_name_no_zoom_user() {
+    let scene = Scene::open().await;
+    let calls: Arc<Mutex<Vec<String>>> = Arc::default();
+    let recorded = Arc::clone(&calls);
+    scene.faults().observe_with(move |call| {
+        if call.service == Service::Kms {
+            recorded.lock().unwrap().push(String::from_utf8_lossy(call.request).into_owned());
+        }
+    });
+    scene.link("alice", ADA).await;
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let user = scene.zoom_user(ADA);
+    scene.grants().access_token(&user).await.unwrap();
+    // CloudTrail logs these requests.
+    let calls = calls.lock().unwrap();
+    assert!(
+        calls.len() >= 4 && calls.iter().all(|call| call.contains("oauth-tokens")),
+        "{calls:?}"
+    );
+    for id in ["alice", ADA, user.account_id.as_str()] {
+        assert!(!calls.iter().any(|call| call.contains(id)), "{id}: {calls:?}");
+    }
 }
 
 /// Fails these UpdateItem calls: the first acquires the lease, the second saves the tokens.

@@ -25,7 +25,8 @@ async fn claim_of_another_user_is_invalidated() {
     for user in ["alice", "mallory"] {
         assert!(system.app.links(user).await.is_empty(), "{user}");
     }
-    // Alice connects again.
+    // Alice connects again, once the unused grant is revoked.
+    system.process_queues().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     let link = system.app.confirm("alice", &claim).await;
     assert_eq!(link.status, 200);

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce};
+use reelay_embedded_aws::Service;
 use support::System;
 use support::zoom_users::{ADA, BEN, CEM};
 
@@ -46,6 +47,21 @@ async fn altered_state_is_rejected() {
     }
     assert_untouched(&system).await;
     assert_completes(&system, &mut browser, &callback, "alice").await;
+}
+
+#[tokio::test]
+async fn invalid_state_touches_no_table() {
+    let system = System::start().await;
+    let mut browser = system.browser();
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    system.faults().reset_calls();
+    for query in ["state=x&code=c", "state=x&error=access_denied", "error=access_denied", "code=c"]
+    {
+        browser.visit(&format!("{}?{query}", callback.split('?').next().unwrap())).await;
+    }
+    for operation in ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"] {
+        assert_eq!(system.faults().calls(Service::DynamoDb, operation), 0, "{operation}");
+    }
 }
 
 #[tokio::test]
