@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -102,6 +103,10 @@ impl Call {
                 set_header(&mut response, header::CONTENT_TYPE, content_type);
                 response
             }
+            Some(Fault::ErrorCode { status, code, form }) => {
+                let body = form.body(code, "invalid_grant", "Zoom rejects this request.");
+                (valid(status), Json(body)).into_response()
+            }
             Some(Fault::RateLimited { retry_after_seconds: None }) => rate_limited(point, false),
             Some(Fault::RateLimited { retry_after_seconds: Some(seconds) }) => {
                 let mut response = rate_limited(point, true);
@@ -156,7 +161,8 @@ fn rate_limited(point: Point, daily: bool) -> Response {
 fn error(point: Point, status: StatusCode) -> Response {
     match (point, status) {
         (Point::TokenExchange | Point::TokenRefresh | Point::Revoke, _) => {
-            TokenError { status, reason: None, error: "invalid_request" }.into_response()
+            let error = "invalid_request";
+            TokenError { status, code: 4706, reason: None, error }.into_response(None)
         }
         (Point::Download | Point::Content, status) => {
             if status.is_server_error() || status == StatusCode::UNAUTHORIZED {

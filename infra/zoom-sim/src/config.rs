@@ -4,6 +4,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::responses::ErrorForm;
+
+/// Client credentials of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Client id.
+    pub client_id: String,
+    /// Client secret.
+    pub client_secret: String,
+}
+
 /// The app as registered with this Zoom, and the behaviour of this Zoom.
 ///
 /// All but `bind` and `seed` can change later (see `Control::change_settings`), because the system under
@@ -20,6 +32,12 @@ pub struct Config {
     pub client_id: String,
     /// The app's client secret.
     pub client_secret: String,
+    /// Clients of other apps that this Zoom knows, such as the app's development client. A grant belongs
+    /// to the client that obtained it.
+    pub other_clients: Vec<Client>,
+    /// Form in which errors of the token endpoint carry Zoom's number; `None` means without one, as in all
+    /// bodies that were captured at Zoom.
+    pub token_error_form: Option<ErrorForm>,
     /// The app's secret token, which signs webhooks.
     pub webhook_secret: String,
     /// Allowed redirect URIs, compared exactly.
@@ -56,6 +74,8 @@ impl Default for Config {
             seed: None,
             client_id: "SIMclientID0000000000".into(),
             client_secret: "SIMclientSecret00000000000000000".into(),
+            other_clients: Vec::new(),
+            token_error_form: None,
             webhook_secret: "SIMwebhookSecret000000".into(),
             redirect_uris: Vec::new(),
             webhook_url: None,
@@ -67,5 +87,16 @@ impl Default for Config {
             download_token_seconds: 86_400,
             reject_authorization_at_content: true,
         }
+    }
+}
+
+impl Config {
+    /// The secret of a client that this Zoom knows.
+    pub(crate) fn secret_of(&self, client_id: &str) -> Option<&str> {
+        if client_id == self.client_id {
+            return Some(&self.client_secret);
+        }
+        let client = self.other_clients.iter().find(|client| client.client_id == client_id)?;
+        Some(&client.client_secret)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::responses::ErrorForm;
 use crate::sync::lock;
 
 /// A place where requests can fail.
@@ -48,6 +49,21 @@ pub enum Fault {
         content_type: String,
         /// Body.
         body: String,
+    },
+    /// Responds with one of Zoom's numbers. In the OAuth form it stands beside `invalid_grant`, so that a
+    /// client which reads `error` alone is misled.
+    ErrorCode {
+        /// HTTP status.
+        status: u16,
+        /// Zoom's number.
+        code: u32,
+        /// Form of the body.
+        form: ErrorForm,
+    },
+    /// Responds without this field of the profile.
+    OmitField {
+        /// Name of the field.
+        field: String,
     },
     /// Responds with 429: the daily limit if `retry_after_seconds` is set, with a date in `Retry-After`;
     /// otherwise the limit per second, which has no `Retry-After`.
@@ -127,7 +143,9 @@ impl Fault {
             | Self::IgnoreRange
             | Self::Slow { .. }
             | Self::SlowStream { .. } => point == Point::Content,
+            Self::OmitField { .. } => point == Point::UsersMe,
             Self::Status { status }
+            | Self::ErrorCode { status, .. }
             | Self::Respond { status, .. }
             | Self::RetryAfter { status, .. } => (200..=599).contains(status),
             _ => true,

@@ -16,6 +16,8 @@ use crate::users::User;
 
 /// Lifetime of a refresh token.
 pub(crate) const REFRESH_TOKEN_SECONDS: i64 = 90 * 86_400;
+/// Zoom's number for a token that is unknown, used, expired, or that belongs to another client.
+pub(crate) const TOKEN_NOT_FOUND: u32 = 4737;
 /// Number of access tokens that stay valid: the newest and the one before it.
 const VALID_ACCESS_TOKENS: usize = 2;
 
@@ -33,6 +35,17 @@ pub enum GrantEndReason {
     UserRemoved,
 }
 
+impl GrantEndReason {
+    /// Zoom's number for a token of such a grant.
+    fn code(self) -> u32 {
+        match self {
+            Self::AuthorizedAgain => 4741,
+            Self::UserRemoved => 4735,
+            Self::Revoked | Self::Deauthorized => TOKEN_NOT_FOUND,
+        }
+    }
+}
+
 /// One user's authorization of the app.
 #[derive(Debug, Clone, Serialize)]
 pub struct Grant {
@@ -40,6 +53,8 @@ pub struct Grant {
     pub id: u64,
     /// The user who authorized.
     pub user_id: String,
+    /// The client that obtained it, the only one that may refresh it.
+    pub client_id: String,
     /// The user's account.
     pub account_id: String,
     /// Granted scopes.
@@ -75,6 +90,7 @@ impl Grant {
 #[derive(Debug, Clone)]
 pub(crate) struct Code {
     pub(crate) user_id: String,
+    pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
     pub(crate) challenge: Option<Challenge>,
     pub(crate) expires_at: Timestamp,
@@ -124,7 +140,7 @@ pub(crate) struct Issuer<'a> {
 
 impl Issuer<'_> {
     fn token(&self, grant: &Grant, seconds: i64) -> String {
-        let (client_id, now) = (&self.config.client_id, self.now);
+        let (client_id, now) = (&grant.client_id, self.now);
         self.signer.oauth(self.ids, client_id, &grant.account_id, &grant.user_id, now, seconds)
     }
 }
@@ -149,14 +165,20 @@ impl Grants {
         newest_first.find(|grant| grant.is_live() && grant.user_id == user_id)
     }
 
-    /// Creates a grant for `user` and ends an older one.
-    pub(crate) fn authorize(&mut self, user: &User, issuer: &Issuer<'_>) -> &Grant {
-        self.end(&user.id, GrantEndReason::AuthorizedAgain);
+    /// Creates a grant for `user` and ends an older one of the same client.
+    pub(crate) fn authorize(
+        &mut self,
+        user: &User,
+        client_id: &str,
+        issuer: &Issuer<'_>,
+    ) -> &Grant {
+        self.end(&user.id, Some(client_id), GrantEndReason::AuthorizedAgain);
         let index = self.all.len();
         let scopes = user.scopes.as_ref().unwrap_or(&issuer.config.scopes);
         self.all.push(Grant {
             id: index as u64 + 1,
             user_id: user.id.clone(),
+            client_id: client_id.into(),
             account_id: user.account_id.clone(),
             scopes: scopes.clone(),
             created_at: issuer.now,
@@ -172,20 +194,34 @@ impl Grants {
         &self.all[index]
     }
 
-    /// Rotates the tokens. `None` if the token is unknown, used or expired, or the grant has ended.
-    pub(crate) fn refresh(&mut self, refresh_token: &str, issuer: &Issuer<'_>) -> Option<&Grant> {
-        let index = *self.by_refresh.get(refresh_token)?;
+    /// Rotates the tokens.
+    ///
+    /// # Errors
+    /// Zoom's number if the token is unknown, used, expired or another client's, or the grant has ended.
+    pub(crate) fn refresh(
+        &mut self,
+        refresh_token: &str,
+        client_id: &str,
+        issuer: &Issuer<'_>,
+    ) -> Result<&Grant, u32> {
+        let index = *self.by_refresh.get(refresh_token).ok_or(TOKEN_NOT_FOUND)?;
         let grant = &mut self.all[index];
-        if !grant.is_live() || grant.refresh_expires_at <= issuer.now {
-            return None;
+        if grant.client_id != client_id {
+            return Err(TOKEN_NOT_FOUND);
+        }
+        if let Some(reason) = grant.end_reason {
+            return Err(reason.code());
+        }
+        if grant.refresh_expires_at <= issuer.now {
+            return Err(TOKEN_NOT_FOUND);
         }
         if grant.refresh_token != refresh_token {
             grant.refresh_token_reuses += 1;
-            return None;
+            return Err(TOKEN_NOT_FOUND);
         }
         grant.refreshes += 1;
         self.issue(index, issuer);
-        Some(&self.all[index])
+        Ok(&self.all[index])
     }
 
     fn issue(&mut self, index: usize, issuer: &Issuer<'_>) {
@@ -223,10 +259,11 @@ impl Grants {
         grant.is_live().then(|| grant.user_id.clone())
     }
 
-    /// Ends the user's live grant, if there is one.
-    pub(crate) fn end(&mut self, user_id: &str, reason: GrantEndReason) {
+    /// Ends the user's live grants: of one client, or all.
+    pub(crate) fn end(&mut self, user_id: &str, client_id: Option<&str>, reason: GrantEndReason) {
         for grant in &mut self.all {
-            if grant.is_live() && grant.user_id == user_id {
+            let is_meant = client_id.is_none_or(|client_id| grant.client_id == client_id);
+            if grant.is_live() && grant.user_id == user_id && is_meant {
                 grant.end_reason = Some(reason);
             }
         }

@@ -48,7 +48,7 @@ mod users;
 mod world;
 
 pub use clock::Clock;
-pub use config::Config;
+pub use config::{Client, Config};
 pub use control::{Control, ControlError, Created, FileView, RawEvent, Selection};
 pub use deliveries::{Attempt, Delivery, DeliveryState, Target, Validation};
 pub use events::RecordingChange;
@@ -57,6 +57,7 @@ pub use files::FileSpec;
 pub use grants::{Grant, GrantEndReason};
 pub use recordings::{NewFile, NewRecording, Presence, Recording, RecordingFile};
 pub use request_log::ReceivedRequest;
+pub use responses::ErrorForm;
 pub use server::{Simulator, StartError, start};
 pub use signature::{hmac_hex, sign};
 pub use users::{NewUser, User};

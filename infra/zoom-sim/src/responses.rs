@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::json::object;
 
@@ -40,29 +42,64 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Form of an error body with one of Zoom's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorForm {
+    /// `{"reason","error","errorCode"}`.
+    Oauth,
+    /// `{"code","message"}`.
+    Api,
+    /// `{"status":false,"errorCode","errorMessage","result":null}`.
+    Result,
+}
+
+impl ErrorForm {
+    /// `error` appears in the OAuth form alone.
+    pub(crate) fn body(self, code: u32, error: &str, message: &str) -> Value {
+        match self {
+            Self::Oauth => json!({ "reason": message, "error": error, "errorCode": code }),
+            Self::Api => json!({ "code": code, "message": message }),
+            Self::Result => {
+                json!({ "status": false, "errorCode": code, "errorMessage": message, "result": null })
+            }
+        }
+    }
+}
+
 /// An error of the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenError {
     pub(crate) status: StatusCode,
+    /// Zoom's number, which the body shows in some forms.
+    pub(crate) code: u32,
     pub(crate) reason: Option<String>,
     pub(crate) error: &'static str,
 }
 
 impl TokenError {
-    pub(crate) fn new(error: &'static str, reason: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason: Some(reason.into()), error }
+    pub(crate) fn new(code: u32, error: &'static str, reason: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code, reason: Some(reason.into()), error }
     }
 
-    pub(crate) fn invalid_token() -> Self {
-        Self::new("invalid_grant", "Invalid Token!")
+    pub(crate) fn invalid_token(code: u32) -> Self {
+        Self::new(code, "invalid_grant", "Invalid Token!")
     }
-}
 
-impl IntoResponse for TokenError {
-    fn into_response(self) -> Response {
-        let body = object! { "reason": self.reason, "error": self.error };
+    /// The response: with the number in `form`, or without one.
+    pub(crate) fn into_response(self, form: Option<ErrorForm>) -> Response {
         let headers = [(header::CACHE_CONTROL, "no-store")];
-        (self.status, headers, Json(body)).into_response()
+        match form {
+            Some(form) => {
+                let message = self.reason.as_deref().unwrap_or_default();
+                let body = form.body(self.code, self.error, message);
+                (self.status, headers, Json(body)).into_response()
+            }
+            None => {
+                let body = object! { "reason": self.reason, "error": self.error };
+                (self.status, headers, Json(body)).into_response()
+            }
+        }
     }
 }
 

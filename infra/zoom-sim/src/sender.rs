@@ -33,24 +33,25 @@ pub(crate) fn send(sim: &Shared, target: Target, body: String, request_id: Optio
     id
 }
 
-/// Ends the user's grant, if `reason` is given, and sends `app_deauthorized`. `None` if the user is
-/// unknown.
+/// Ends the grant that the user gave to a client, if `reason` is given, and sends `app_deauthorized`.
+/// `None` if the user is unknown.
 pub(crate) fn send_deauthorized(
     sim: &Shared,
     user_id: &str,
+    client_id: &str,
     reason: Option<GrantEndReason>,
 ) -> Option<u64> {
     let user = {
         let mut world = lock(&sim.world);
         if let Some(reason) = reason {
-            world.grants.end(user_id, reason);
+            world.grants.end(user_id, Some(client_id), reason);
         }
         world.user(user_id).cloned()?
     };
     let config = sim.config();
     let parts = [user.id.as_bytes(), user.account_id.as_bytes()];
     let legacy = hmac_hex(&config.webhook_secret, &parts);
-    let body = events::app_deauthorized(&user, &config.client_id, &legacy, sim.clock.now());
+    let body = events::app_deauthorized(&user, client_id, &legacy, sim.clock.now());
     Some(send(sim, Target::Deauthorize, body, None))
 }
 

@@ -291,6 +291,13 @@ async fn check_client_credentials(
                 )
             ),
         ),
+        Err(ExchangeError::Rejected { code: OAuthErrorCode::AppDisabled, .. }) => Finding::fail(
+            CHECK,
+            "Zoom has disabled the app (code 4717)",
+            "token requests fail: users cannot connect, and within an hour Reelay cannot read recordings. Existing grants \
+             remain valid.",
+            "enable the app at Zoom's App Marketplace (Manage > the app > Activation), or ask Zoom why it is disabled.",
+        ),
         Err(ExchangeError::Rejected { status: 429, .. }) => not_checked("rate limited".to_owned()),
         Err(ExchangeError::Rejected { .. }) | Ok(_) => {
             Finding::ok(CHECK, "Zoom accepts client id and client secret")

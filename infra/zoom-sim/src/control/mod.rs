@@ -204,7 +204,7 @@ impl Control {
         let mut users = world.users.iter();
         let user = users.find(|user| user.id == user_id && !user.removed);
         let user = user.ok_or_else(|| unknown_user(user_id))?;
-        Ok(world.grants.authorize(user, &issuer).clone())
+        Ok(world.grants.authorize(user, &config.client_id, &issuer).clone())
     }
 
     /// The user removes the app: ends the grant, if there is one, and sends `app_deauthorized`.
@@ -212,8 +212,7 @@ impl Control {
     /// # Errors
     /// If the user does not exist.
     pub fn deauthorize(&self, user_id: &str) -> Result<u64, ControlError> {
-        let reason = Some(GrantEndReason::Deauthorized);
-        sender::send_deauthorized(&self.sim, user_id, reason).ok_or_else(|| unknown_user(user_id))
+        self.send_deauthorized(user_id, Some(GrantEndReason::Deauthorized))
     }
 
     /// Sends `app_deauthorized` and keeps the grant: a late or wrong event.
@@ -221,7 +220,19 @@ impl Control {
     /// # Errors
     /// If the user does not exist.
     pub fn send_deauthorized_event(&self, user_id: &str) -> Result<u64, ControlError> {
-        sender::send_deauthorized(&self.sim, user_id, None).ok_or_else(|| unknown_user(user_id))
+        self.send_deauthorized(user_id, None)
+    }
+
+    /// Sends the event for the client of the live grant, or without one for that of the configuration.
+    fn send_deauthorized(
+        &self,
+        user_id: &str,
+        reason: Option<GrantEndReason>,
+    ) -> Result<u64, ControlError> {
+        let grant = self.live_grant(user_id);
+        let client_id = grant.map_or_else(|| self.sim.config().client_id, |grant| grant.client_id);
+        let delivery = sender::send_deauthorized(&self.sim, user_id, &client_id, reason);
+        delivery.ok_or_else(|| unknown_user(user_id))
     }
 
     /// Removes the user from the account, without an event: tokens no longer refresh, and the API no
@@ -232,7 +243,7 @@ impl Control {
     pub fn remove_user(&self, user_id: &str) -> Result<(), ControlError> {
         self.change_user(user_id, |user| user.removed = true)?;
         let mut world = lock(&self.sim.world);
-        world.grants.end(user_id, GrantEndReason::UserRemoved);
+        world.grants.end(user_id, None, GrantEndReason::UserRemoved);
         Ok(())
     }
 

@@ -25,9 +25,8 @@ pub(crate) async fn authorize(call: Call) -> Response {
 fn decide(call: &Call) -> Result<Response, (&'static str, u32)> {
     let sim = &call.sim;
     let config = sim.config();
-    if call.param("client_id") != Some(&config.client_id) {
-        return Err(("Invalid client id", 4702));
-    }
+    let client_id = call.param("client_id").filter(|id| config.secret_of(id).is_some());
+    let client_id = client_id.ok_or(("Invalid client id", 4702))?;
     let redirect_uri = call.param("redirect_uri").ok_or(("Invalid redirect", 4700))?;
     if !config.redirect_uris.iter().any(|allowed| allowed == redirect_uri) {
         return Err(("Invalid redirect", 4709));
@@ -50,6 +49,7 @@ fn decide(call: &Call) -> Result<Response, (&'static str, u32)> {
             let user = user.filter(|user| !user.removed);
             let code = Code {
                 user_id: user.ok_or(("User does not exist", 1001))?.id.clone(),
+                client_id: client_id.into(),
                 redirect_uri: redirect_uri.into(),
                 challenge,
                 expires_at: later(sim.clock.now(), CODE_SECONDS),
@@ -63,7 +63,7 @@ fn decide(call: &Call) -> Result<Response, (&'static str, u32)> {
         Some("deny") => ("error", "access_denied".to_owned()),
         _ => {
             let users: Vec<_> = world.users.iter().filter(|user| !user.removed).collect();
-            let consent = pages::consent(&users, &config, &call.params);
+            let consent = pages::consent(&users, client_id, &config, &call.params);
             return Ok(page(StatusCode::OK, &consent));
         }
     };

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::call::Call;
 use crate::config::Config;
 use crate::faults::Point;
-use crate::grants::{Grant, GrantEndReason};
+use crate::grants::{Grant, GrantEndReason, TOKEN_NOT_FOUND};
 use crate::json::object;
 use crate::responses::TokenError;
 use crate::sender;
@@ -22,13 +22,22 @@ pub(crate) async fn token(call: Call) -> Response {
         _ => (Point::TokenExchange, "exchange"),
     };
     let user = user_id(&call);
-    call.respond(point, &[&user], detail, |_| issue(&call).into_response()).await
+    call.respond(point, &[&user], detail, |_| answer(&call, issue)).await
 }
 
 /// Revokes the grant of a token. Zoom then uninstalls the app and sends `app_deauthorized`.
 pub(crate) async fn revoke(call: Call) -> Response {
     let user = user_id(&call);
-    call.respond(Point::Revoke, &[&user], "", |_| end_grant(&call).into_response()).await
+    call.respond(Point::Revoke, &[&user], "", |_| answer(&call, end_grant)).await
+}
+
+fn answer(
+    call: &Call,
+    handler: fn(&Call, &Config, &str) -> Result<Response, TokenError>,
+) -> Response {
+    let config = call.sim.config();
+    let response = authenticate(call, &config).and_then(|client| handler(call, &config, &client));
+    response.unwrap_or_else(|error| error.into_response(config.token_error_form))
 }
 
 /// The user whom a request is about, or an empty string.
@@ -42,19 +51,18 @@ fn user_id(call: &Call) -> String {
     }
 }
 
-fn issue(call: &Call) -> Result<Response, TokenError> {
-    let config = call.sim.config();
-    authenticate(call, &config)?;
+fn issue(call: &Call, config: &Config, client_id: &str) -> Result<Response, TokenError> {
     match call.param("grant_type") {
-        Some("authorization_code") => exchange(call, &config),
-        Some("refresh_token") => refresh(call, &config),
-        Some(_) => Err(TokenError::new("unsupported_grant_type", "Unsupported grant type")),
-        None => Err(TokenError::new("invalid_request", "Bad Request")),
+        Some("authorization_code") => exchange(call, config, client_id),
+        Some("refresh_token") => refresh(call, config, client_id),
+        Some(_) => Err(TokenError::new(4705, "unsupported_grant_type", "Unsupported grant type")),
+        None => Err(TokenError::new(4706, "invalid_request", "Bad Request")),
     }
 }
 
-/// Checks the client by Basic authentication, or by client id and secret among the parameters.
-fn authenticate(call: &Call, config: &Config) -> Result<(), TokenError> {
+/// Checks the client by Basic authentication, or by client id and secret among the parameters. Returns its
+/// id.
+fn authenticate(call: &Call, config: &Config) -> Result<String, TokenError> {
     let authorization = call.header(header::AUTHORIZATION);
     let basic = authorization.and_then(|value| value.strip_prefix("Basic "));
     let (id, secret) = match basic {
@@ -69,51 +77,55 @@ fn authenticate(call: &Call, config: &Config) -> Result<(), TokenError> {
         }
     };
     // Both are form-encoded in Basic authentication (RFC 6749, 2.3.1), which many clients omit.
-    let is_equal = |given: Option<String>, expected: &str| {
-        given.is_some_and(|given| {
-            let decoded = percent_encoding::percent_decode_str(&given).decode_utf8_lossy();
-            given == expected || decoded == expected
-        })
+    let decode = |given: Option<String>| {
+        let given = given.unwrap_or_default();
+        percent_encoding::percent_decode_str(&given).decode_utf8_lossy().into_owned()
     };
-    if is_equal(id, &config.client_id) && is_equal(secret, &config.client_secret) {
-        return Ok(());
+    let id = decode(id);
+    if config.secret_of(&id).is_some_and(|expected| decode(secret) == expected) {
+        return Ok(id);
     }
     let reason = "Invalid client_id or client_secret";
-    Err(TokenError::new("invalid_client", reason))
+    Err(TokenError::new(4702, "invalid_client", reason))
 }
 
-fn exchange(call: &Call, config: &Config) -> Result<Response, TokenError> {
+fn exchange(call: &Call, config: &Config, client_id: &str) -> Result<Response, TokenError> {
     let code = call.param("code").filter(|code| !code.is_empty());
-    let code = code.ok_or_else(|| TokenError::new("invalid_request", "Bad Request"))?;
+    let code = code.ok_or_else(|| TokenError::new(4706, "invalid_request", "Bad Request"))?;
     // As at Zoom, this reason repeats the code: a client that logs it logs a credential.
-    let invalid = || TokenError::new("invalid_grant", format!("Invalid authorization code {code}"));
+    let invalid = |number| {
+        TokenError::new(number, "invalid_grant", format!("Invalid authorization code {code}"))
+    };
     let issuer = call.sim.issuer(config);
     let mut world = lock(&call.sim.world);
     let world = &mut *world;
-    let held = world.grants.codes.get_mut(code).ok_or_else(invalid)?;
-    if held.used || held.expires_at <= issuer.now {
-        return Err(invalid());
+    let held = world.grants.codes.get_mut(code).ok_or_else(|| invalid(4734))?;
+    if held.used || held.client_id != client_id {
+        return Err(invalid(4734));
+    }
+    if held.expires_at <= issuer.now {
+        return Err(invalid(4733));
     }
     if call.param("redirect_uri") != Some(&held.redirect_uri) {
-        return Err(TokenError::new("invalid_request", "Redirect URI mismatch."));
+        return Err(TokenError::new(4709, "invalid_request", "Redirect URI mismatch."));
     }
     let verifier = call.param("code_verifier").unwrap_or_default();
     if held.challenge.as_ref().is_some_and(|challenge| !challenge.matches(verifier)) {
-        return Err(TokenError::new("invalid_grant", "Invalid code verifier"));
+        return Err(TokenError::new(4734, "invalid_grant", "Invalid code verifier"));
     }
     held.used = true;
     let mut users = world.users.iter();
     let user = users.find(|user| user.id == held.user_id && !user.removed);
-    let user = user.ok_or_else(invalid)?;
-    Ok(tokens(call, config, world.grants.authorize(user, &issuer)))
+    let user = user.ok_or_else(|| invalid(4735))?;
+    Ok(tokens(call, config, world.grants.authorize(user, client_id, &issuer)))
 }
 
-fn refresh(call: &Call, config: &Config) -> Result<Response, TokenError> {
+fn refresh(call: &Call, config: &Config, client_id: &str) -> Result<Response, TokenError> {
     let token = call.param("refresh_token").unwrap_or_default();
     let issuer = call.sim.issuer(config);
     let mut world = lock(&call.sim.world);
-    let grant = world.grants.refresh(token, &issuer);
-    let grant = grant.ok_or_else(TokenError::invalid_token)?;
+    let grant = world.grants.refresh(token, client_id, &issuer);
+    let grant = grant.map_err(TokenError::invalid_token)?;
     Ok(tokens(call, config, grant))
 }
 
@@ -126,11 +138,10 @@ fn tokens(call: &Call, config: &Config, grant: &Grant) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-fn end_grant(call: &Call) -> Result<Response, TokenError> {
-    authenticate(call, &call.sim.config())?;
+fn end_grant(call: &Call, _: &Config, client_id: &str) -> Result<Response, TokenError> {
     let token = call.param("token").unwrap_or_default();
     let user_id = lock(&call.sim.world).grants.user_of(token);
-    let user_id = user_id.ok_or_else(TokenError::invalid_token)?;
-    sender::send_deauthorized(&call.sim, &user_id, Some(GrantEndReason::Revoked));
+    let user_id = user_id.ok_or_else(|| TokenError::invalid_token(TOKEN_NOT_FOUND))?;
+    sender::send_deauthorized(&call.sim, &user_id, client_id, Some(GrantEndReason::Revoked));
     Ok((StatusCode::OK, Json(object! { "status": "success" })).into_response())
 }

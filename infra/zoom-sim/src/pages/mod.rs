@@ -58,12 +58,17 @@ fn initials(user: &User) -> String {
 }
 
 /// The consent page: users, scopes, and two buttons.
-pub(crate) fn consent(users: &[&User], config: &Config, params: &[(String, String)]) -> Markup {
+pub(crate) fn consent(
+    users: &[&User],
+    client_id: &str,
+    config: &Config,
+    params: &[(String, String)],
+) -> Markup {
     let body = html! {
         main.card {
             p.brand { "Zoom simulator" }
             h1 { "Allow this app to use your recordings?" }
-            p.quiet { "The app " code { (config.client_id) } " requests access. Choose a Zoom user." }
+            p.quiet { "The app " code { (client_id) } " requests access. Choose a Zoom user." }
             form method="get" action="/oauth/authorize" {
                 @for (name, value) in params.iter().filter(|(name, _)| !name.starts_with("sim_")) {
                     input type="hidden" name=(name) value=(value);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::call::Call;
 use crate::clock::iso;
-use crate::faults::Point;
+use crate::faults::{Fault, Point};
 use crate::json::{Object, object};
 use crate::recordings::{Presence, Recording, RecordingFile};
 use crate::responses::{ApiError, RateLimit, set_header};
@@ -21,13 +21,16 @@ use crate::world::Urls;
 /// `GET /v2/users/me`: the user of the token.
 pub(crate) async fn me(call: Call) -> Response {
     let subject = user_id(&call);
-    let handler = |_| profile(&call).into_response();
+    let handler = |fault| profile(&call, fault).into_response();
     call.respond(Point::UsersMe, &[&subject], "", handler).await
 }
 
-fn profile(call: &Call) -> Result<Response, ApiError> {
+fn profile(call: &Call, fault: Option<Fault>) -> Result<Response, ApiError> {
     let user = authorize(call, ["user:read:user", "user:read"])?;
-    let profile = user.profile(call.sim.clock.now());
+    let mut profile = user.profile(call.sim.clock.now());
+    if let Some(Fault::OmitField { field }) = fault {
+        profile = profile.without(&[field]);
+    }
     Ok(ok(&call.sim, RateLimit::Light, profile))
 }
 

@@ -1,4 +1,6 @@
-use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, NewUser, Point, Simulator};
+use reelay_zoom_sim::{
+    Client, ErrorForm, Fault, GrantEndReason, NewFault, NewUser, Point, Simulator,
+};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -35,7 +37,11 @@ fn callback(response: &Response) -> Vec<(String, String)> {
 }
 
 async fn code(sim: &Simulator, user: &str) -> String {
-    let allow = [("sim_user", user), ("sim_decision", "allow")];
+    code_for(sim, user, &sim.control().settings().client_id).await
+}
+
+async fn code_for(sim: &Simulator, user: &str, client_id: &str) -> String {
+    let allow = [("sim_user", user), ("sim_decision", "allow"), ("client_id", client_id)];
     let query = callback(&authorize(sim, &allow).await);
     assert_eq!(query[1], ("state".into(), "st/ate+1".into()));
     assert_eq!(query[0].0, "code");
@@ -44,26 +50,38 @@ async fn code(sim: &Simulator, user: &str) -> String {
 
 async fn token(sim: &Simulator, form: &[(&str, &str)]) -> (u16, Value) {
     let config = sim.control().settings();
-    let request = client()
-        .post(at(sim, "oauth/token"))
-        .basic_auth(config.client_id, Some(config.client_secret))
-        .form(form);
+    post(sim, "oauth/token", (&config.client_id, &config.client_secret), form).await
+}
+
+async fn post(
+    sim: &Simulator,
+    path: &str,
+    (id, secret): (&str, &str),
+    form: &[(&str, &str)],
+) -> (u16, Value) {
+    let request = client().post(at(sim, path)).basic_auth(id, Some(secret)).form(form);
     json(request.send().await.expect("response")).await
 }
 
-async fn exchange(sim: &Simulator, code: &str) -> (u16, Value) {
-    let form = [
+fn exchange_form(code: &str) -> [(&str, &str); 4] {
+    [
         ("grant_type", "authorization_code"),
         ("code", code),
         ("redirect_uri", REDIRECT),
         ("code_verifier", VERIFIER),
-    ];
-    token(sim, &form).await
+    ]
+}
+
+async fn exchange(sim: &Simulator, code: &str) -> (u16, Value) {
+    token(sim, &exchange_form(code)).await
+}
+
+fn refresh_form(refresh_token: &str) -> [(&str, &str); 2] {
+    [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
 }
 
 async fn refresh(sim: &Simulator, refresh_token: &str) -> (u16, Value) {
-    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-    token(sim, &form).await
+    token(sim, &refresh_form(refresh_token)).await
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -316,4 +334,88 @@ async fn users_have_scopes_and_can_be_removed() {
     assert_eq!((status, &error["code"]), (400, &4711.into()));
     control.remove_user(&user.id).expect("user");
     assert_eq!(refresh(&sim, text(&tokens, "refresh_token")).await.0, 400);
+}
+
+#[tokio::test]
+async fn grant_belongs_to_its_client() {
+    let sim = sim().await;
+    let receiver = Receiver::of(&sim).await;
+    let other = ("SIMotherID00000000000", "SIMotherSecret000000000000000000");
+    sim.control().change_settings(|config| {
+        let (client_id, client_secret) = (other.0.to_owned(), other.1.to_owned());
+        config.other_clients = vec![Client { client_id, client_secret }];
+    });
+    let kept = sim.control().authorize(ADA).expect("user");
+    let code = code_for(&sim, ADA, other.0).await;
+    assert_eq!(text(&exchange(&sim, &code).await.1, "error"), "invalid_grant");
+    let (status, tokens) = post(&sim, "oauth/token", other, &exchange_form(&code)).await;
+    assert_eq!(status, 200, "{tokens}");
+    let refresh_token = text(&tokens, "refresh_token").to_owned();
+    assert_eq!(text(&refresh(&sim, &refresh_token).await.1, "error"), "invalid_grant");
+    let unknown = (other.0, "wrong");
+    let (_, error) = post(&sim, "oauth/token", unknown, &refresh_form(&refresh_token)).await;
+    assert_eq!(text(&error, "error"), "invalid_client");
+    let (status, tokens) = post(&sim, "oauth/token", other, &refresh_form(&refresh_token)).await;
+    assert_eq!(status, 200, "the other attempts did not consume it");
+
+    let form = [("token", text(&tokens, "access_token"))];
+    assert_eq!(post(&sim, "oauth/revoke", other, &form).await.0, 200);
+    sim.control().wait_until_settled().await;
+    assert_eq!(receiver.last().json()["payload"]["client_id"], other.0);
+    assert_eq!(refresh(&sim, &kept.refresh_token).await.0, 200, "the app's own grant");
+}
+
+#[tokio::test]
+async fn token_error_carries_zooms_number() {
+    let sim = sim().await;
+    let control = sim.control();
+    let replaced = control.authorize(ADA).expect("user").refresh_token;
+    control.authorize(ADA).expect("user");
+    let removed = control.authorize(BEN).expect("user").refresh_token;
+    control.remove_user(BEN).expect("user");
+    assert_eq!(
+        refresh(&sim, &replaced).await.1.to_string(),
+        r#"{"error":"invalid_grant","reason":"Invalid Token!"}"#,
+        "without a form as captured at Zoom"
+    );
+    for (form, name) in [
+        (ErrorForm::Oauth, "errorCode"),
+        (ErrorForm::Api, "code"),
+        (ErrorForm::Result, "errorCode"),
+    ] {
+        control.change_settings(|config| config.token_error_form = Some(form));
+        for (token, code) in [(replaced.as_str(), 4741), (removed.as_str(), 4735), ("", 4737)] {
+            let (status, body) = refresh(&sim, token).await;
+            assert_eq!((status, &body[name]), (400, &code.into()), "{body}");
+        }
+        let fault = Fault::ErrorCode { status: 401, code: 4717, form };
+        control.arm(NewFault::times(Point::TokenRefresh, fault, 1)).expect("possible");
+        let (status, body) = refresh(&sim, &replaced).await;
+        assert_eq!((status, &body[name]), (401, &4717.into()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn users_me_fails_for_one_user() {
+    let sim = sim().await;
+    let ada = sim.control().authorize(ADA).expect("user").access_token;
+    let ben = sim.control().authorize(BEN).expect("user").access_token;
+    let no_user = Fault::ErrorCode { status: 404, code: 1001, form: ErrorForm::Api };
+    let omit = Fault::OmitField { field: "account_id".into() };
+    for (fault, status, code) in [
+        (Fault::Status { status: 403 }, 403, Value::from(403)),
+        (Fault::Status { status: 400 }, 400, Value::from(400)),
+        (no_user, 404, Value::from(1001)),
+        (omit, 200, Value::Null),
+    ] {
+        let fault = NewFault::times(Point::UsersMe, fault, 1).only_for(ADA);
+        sim.control().arm(fault).expect("possible");
+        assert_eq!(me(&sim, &ben).await, 200);
+        let (actual, body) = get_json(&sim, "v2/users/me", &ada).await;
+        assert_eq!((actual, &body["code"]), (status, &code));
+        assert_eq!(body["account_id"], Value::Null);
+    }
+    assert_eq!(me(&sim, &ada).await, 200);
+    let anywhere = NewFault::always(Point::Revoke, Fault::OmitField { field: "id".into() });
+    assert!(sim.control().arm(anywhere).is_err());
 }
