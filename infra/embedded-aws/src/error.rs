@@ -20,3 +20,8 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to delete expired DynamoDB items: {0}")]
 pub struct DeleteExpiredError(pub(crate) String);
+
+/// The tables were not copied for reads that lag.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to copy the DynamoDB tables: {0}")]
+pub struct ReadLagError(pub(crate) String);

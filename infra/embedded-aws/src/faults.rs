@@ -1,7 +1,7 @@
 //! Fault injection and call counts, for every service and operation.
 //!
 //! The HTTP services ask [`Faults`] before each call. To a client an injected fault looks like a real one:
-//! an HTTP status with the service's error format, or a closed connection.
+//! an HTTP status with the service's error format, a closed connection, or no response at all.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -53,6 +53,8 @@ pub struct Fault {
 pub(crate) enum Effect {
     Error { status: u16, code: String, message: String },
     CloseConnection,
+    Hang,
+    TransactionConflict { item: usize },
 }
 
 impl Fault {
@@ -74,12 +76,43 @@ impl Fault {
         Self { effect: Effect::CloseConnection, after_effect: false }
     }
 
+    /// No response until the client closes the connection: a client without a timeout waits forever.
+    #[must_use]
+    pub fn hang() -> Self {
+        Self { effect: Effect::Hang, after_effect: false }
+    }
+
+    /// A conflict with another transaction in progress: `TransactionConflictException` (400) for `PutItem`,
+    /// `UpdateItem` and `DeleteItem`; for `TransactWriteItems` and `TransactGetItems`
+    /// `TransactionCanceledException` (400), whose reasons name the item at the index `item` (modulo their
+    /// number). Other calls are not affected. AWS's SDKs retry neither.
+    #[must_use]
+    pub fn transaction_conflict(item: usize) -> Self {
+        Self { effect: Effect::TransactionConflict { item }, after_effect: false }
+    }
+
+    /// Whether AWS can respond with this fault.
+    fn is_possible(&self, service: Service, operation: &str) -> bool {
+        match self.effect {
+            Effect::TransactionConflict { .. } => {
+                service == Service::DynamoDb && can_conflict(operation)
+            }
+            Effect::Error { .. } | Effect::CloseConnection | Effect::Hang => true,
+        }
+    }
+
     /// Runs the call and replaces only its response: the client cannot know that the call took effect.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
         self.after_effect = true;
         self
     }
+}
+
+fn can_conflict(operation: &str) -> bool {
+    let operations =
+        ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "TransactGetItems"];
+    operations.contains(&operation)
 }
 
 type Decide = dyn Fn(Service, &str) -> Option<Fault> + Send + Sync;
@@ -180,14 +213,15 @@ impl Faults {
             let mut state = self.state.lock();
             *state.calls.entry((service, operation.to_owned())).or_default() += 1;
             for name in [operation, "*"] {
-                if let Some(fault) = state.take(service, name) {
+                if let Some(fault) = state.take(service, name, operation) {
                     return Some(fault);
                 }
             }
             state.decide.clone()
         };
         // Called without the lock: it may use this handle.
-        decide.and_then(|decide| decide(service, operation))
+        let fault = decide.and_then(|decide| decide(service, operation));
+        fault.filter(|fault| fault.is_possible(service, operation))
     }
 
     /// Passes a call that took effect to the observer.
@@ -205,8 +239,12 @@ impl Faults {
 }
 
 impl State {
-    fn take(&mut self, service: Service, operation: &str) -> Option<Fault> {
-        let rule = self.rules.get_mut(&(service, operation.to_owned()))?;
+    /// The fault of the rule with this name for a call of `operation`.
+    fn take(&mut self, service: Service, name: &str, operation: &str) -> Option<Fault> {
+        let rule = self.rules.get_mut(&(service, name.to_owned()))?;
+        if !rule.fault.is_possible(service, operation) {
+            return None;
+        }
         match &mut rule.remaining {
             None => Some(rule.fault.clone()),
             Some(0) => None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     faults::{Effect, Service},
@@ -48,14 +48,46 @@ pub(crate) fn error(
 }
 
 /// The response of an injected fault.
-pub(crate) fn injected(service: Service, effect: Effect) -> Result<JsonResponse, ConnectionClosed> {
+pub(crate) async fn injected(
+    service: Service,
+    effect: Effect,
+    request: &Bytes,
+) -> Result<JsonResponse, ConnectionClosed> {
     match effect {
         Effect::CloseConnection => Err(ConnectionClosed),
+        // hyper drops this future when the client closes the connection.
+        Effect::Hang => std::future::pending().await,
+        Effect::TransactionConflict { item } => Ok(transaction_conflict(item, request)),
         Effect::Error { status, code, message } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Ok(error(service, status, &code, &message))
         }
     }
+}
+
+/// DynamoDB's response to a call that conflicts with a transaction in progress.
+fn transaction_conflict(item: usize, request: &Bytes) -> JsonResponse {
+    const MESSAGE: &str = "Transaction is ongoing for the item";
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    let Some(items) = request["TransactItems"].as_array() else {
+        let code = "TransactionConflictException";
+        return error(Service::DynamoDb, StatusCode::BAD_REQUEST, code, MESSAGE);
+    };
+    let reasons: Vec<_> = (0..items.len())
+        .map(|index| match index == item % items.len() {
+            true => json!({ "Code": "TransactionConflict", "Message": MESSAGE }),
+            false => json!({ "Code": "None" }),
+        })
+        .collect();
+    let codes: Vec<_> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
+    let message = format!(
+        "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+        codes.join(", ")
+    );
+    let body = json!({
+        "__type": "TransactionCanceledException", "Message": message, "CancellationReasons": reasons,
+    });
+    response(Service::DynamoDb, StatusCode::BAD_REQUEST, body.to_string())
 }
 
 /// Reads the body of an engine's response.

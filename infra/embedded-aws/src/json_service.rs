@@ -84,11 +84,13 @@ impl Handler for JsonService {
         }
         self.engines.request_log.record(service, &operation, &body);
         match self.engines.faults.admit(service, &operation) {
-            Some(fault) if !fault.after_effect => json_response::injected(service, fault.effect),
+            Some(fault) if !fault.after_effect => {
+                json_response::injected(service, fault.effect, &body).await
+            }
             fault => {
-                let response = self.execute(service, operation, parts, body).await?;
+                let response = self.execute(service, operation, parts, body.clone()).await?;
                 match fault {
-                    Some(fault) => json_response::injected(service, fault.effect),
+                    Some(fault) => json_response::injected(service, fault.effect, &body).await,
                     None => Ok(response),
                 }
             }

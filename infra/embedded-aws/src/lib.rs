@@ -22,7 +22,8 @@ use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::capacity::{CapacityMeter, ConsumedCapacity};
-pub use self::error::{DeleteExpiredError, StartError};
+pub use self::dynamodb::{LaggingReads, ReadLag};
+pub use self::error::{DeleteExpiredError, ReadLagError, StartError};
 pub use self::faults::{CompletedCall, Fault, Faults, Service};
 pub use self::request_log::{LoggedRequest, RequestLog};
 use self::{
@@ -157,6 +158,12 @@ impl Engines {
     #[must_use]
     pub fn capacity_meter(&self) -> &CapacityMeter {
         &self.json.dynamodb.meter
+    }
+
+    /// Handle that makes DynamoDB's eventually consistent reads lag behind the writes.
+    #[must_use]
+    pub fn read_lag(&self) -> &ReadLag {
+        &self.json.dynamodb.read_lag
     }
 
     /// Handle that records requests.

@@ -91,12 +91,11 @@ impl Handler for S3HttpService {
         let body = SharedBody(Arc::new(Mutex::new(body)));
         let request = Request::from_parts(parts, Body::http_body(body.clone()));
         let response = self.service.call(request).await;
-        let response = match fault.0.get() {
-            Some(fault) => injected(&fault.effect),
-            None => response.map_err(|error| failed(&error)),
-        };
         body.drain().await;
-        response
+        match fault.0.get() {
+            Some(fault) => injected(&fault.effect).await,
+            None => response.map_err(|error| failed(&error)),
+        }
     }
 }
 
@@ -105,9 +104,12 @@ fn failed(error: &HttpError) -> ConnectionClosed {
     ConnectionClosed
 }
 
-fn injected(effect: &Effect) -> Result<Response<Body>, ConnectionClosed> {
+async fn injected(effect: &Effect) -> Result<Response<Body>, ConnectionClosed> {
     match effect {
-        Effect::CloseConnection => Err(ConnectionClosed),
+        // `Faults` admits no conflict of transactions here.
+        Effect::CloseConnection | Effect::TransactionConflict { .. } => Err(ConnectionClosed),
+        // hyper drops this future when the client closes the connection.
+        Effect::Hang => std::future::pending().await,
         Effect::Error { status, code, message } => {
             let code =
                 S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);

@@ -17,22 +17,22 @@ use aws_sdk_dynamodb::{
 
 use crate::cloud::{Cloud, code, fresh};
 
-fn s(value: &str) -> AttributeValue {
+pub(crate) fn s(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-fn n(value: u64) -> AttributeValue {
+pub(crate) fn n(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-struct Table {
-    client: Client,
-    name: String,
+pub(crate) struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 impl Table {
     /// Creates a table with the key (`pk`, `sk`) and the index `by-user` (`user`, `sk`).
-    async fn create(client: Client) -> Self {
+    pub(crate) async fn create(client: Client) -> Self {
         let name = fresh("table");
         let attribute = |name: &str| {
             let definition = AttributeDefinition::builder().attribute_name(name);
@@ -72,12 +72,12 @@ impl Table {
         }
     }
 
-    fn put(&self, pk: &str, sk: &str) -> PutItemFluentBuilder {
+    pub(crate) fn put(&self, pk: &str, sk: &str) -> PutItemFluentBuilder {
         let put = self.client.put_item().table_name(&self.name);
         put.item("pk", s(pk)).item("sk", s(sk))
     }
 
-    fn get(&self, pk: &str, sk: &str) -> GetItemFluentBuilder {
+    pub(crate) fn get(&self, pk: &str, sk: &str) -> GetItemFluentBuilder {
         let get = self.client.get_item().table_name(&self.name);
         get.key("pk", s(pk)).key("sk", s(sk))
     }

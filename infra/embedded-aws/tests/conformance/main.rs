@@ -8,6 +8,7 @@
 
 mod cloud;
 mod dynamodb;
+mod dynamodb_consistency;
 mod eventbridge;
 mod faults;
 mod kms;

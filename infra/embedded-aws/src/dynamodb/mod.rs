@@ -3,6 +3,8 @@
 //! dynoxide offers its HTTP server only with its own listener. It therefore runs on a second loopback port,
 //! and calls are forwarded to it.
 
+mod read_lag;
+
 use bytes::Bytes;
 use dynoxide::Database;
 use http::{HeaderValue, Request, StatusCode, Uri, header, request::Parts};
@@ -13,6 +15,7 @@ use hyper_util::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
+pub use self::read_lag::{LaggingReads, ReadLag};
 use crate::{
     capacity::CapacityMeter,
     error::StartError,
@@ -26,6 +29,7 @@ pub(crate) struct DynamoDb {
     client: Client<HttpConnector, Full<Bytes>>,
     origin: Uri,
     pub(crate) meter: CapacityMeter,
+    pub(crate) read_lag: ReadLag,
 }
 
 impl DynamoDb {
@@ -53,6 +57,7 @@ impl DynamoDb {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let engine = Self {
+            read_lag: ReadLag::new(database.clone()),
             database,
             client: Client::builder(TokioExecutor::new()).build(connector),
             origin,
@@ -68,21 +73,28 @@ impl DynamoDb {
         body: Bytes,
     ) -> JsonResponse {
         let body = self.meter.prepare(operation, body);
+        if let Some(response) = self.read_lag.read(operation, &body) {
+            self.meter.record(operation, true, response.as_bytes());
+            return json_response::success(Service::DynamoDb, response);
+        }
         parts.uri = self.origin.clone();
         // The client sets both for the engine's address and the buffered body.
         parts.headers.remove(header::HOST);
         parts.headers.remove(header::TRANSFER_ENCODING);
         let length = HeaderValue::from(body.len());
         parts.headers.insert(header::CONTENT_LENGTH, length);
-        let request = Request::from_parts(parts, Full::new(body));
+        let request = Request::from_parts(parts, Full::new(body.clone()));
         match self.client.request(request).await {
             Ok(response) => {
                 let response = json_response::buffered(Service::DynamoDb, response).await;
-                let (parts, body) = response.into_parts();
-                let Ok(body) = body.collect().await;
-                let body = body.to_bytes();
-                self.meter.record(operation, parts.status.is_success(), &body);
-                JsonResponse::from_parts(parts, Full::new(body))
+                let (parts, response) = response.into_parts();
+                let Ok(response) = response.collect().await;
+                let response = response.to_bytes();
+                self.meter.record(operation, parts.status.is_success(), &response);
+                if parts.status.is_success() {
+                    self.read_lag.observe(operation, &body);
+                }
+                JsonResponse::from_parts(parts, Full::new(response))
             }
             Err(error) => {
                 tracing::error!(%error, "DynamoDB engine did not respond");
@@ -98,6 +110,8 @@ impl DynamoDb {
 
     /// Deletes items whose time to live has passed and returns their number.
     pub(crate) fn delete_expired_items(&self) -> Result<usize, String> {
-        self.database.sweep_ttl().map_err(|error| error.to_string())
+        let deleted = self.database.sweep_ttl().map_err(|error| error.to_string())?;
+        self.read_lag.copy_again()?;
+        Ok(deleted)
     }
 }
