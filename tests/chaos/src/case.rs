@@ -29,11 +29,12 @@ impl<'w> Case<'w> {
     /// Creates new users in Zoom and in the app.
     pub(crate) fn new(
         world: &'w World,
-        rng: SeededRng,
+        mut rng: SeededRng,
         zoom_users: usize,
         app_users: usize,
     ) -> anyhow::Result<Self> {
         world.journal.clear();
+        world.start_index_lag(&mut rng)?;
         let zoom = world.zoom()?;
         let mut users = Vec::new();
         for _ in 0..zoom_users {
@@ -57,7 +58,8 @@ impl<'w> Case<'w> {
 
     /// Runs operations concurrently and counts their steps and kills.
     pub(crate) async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Completion<T> {
-        let completion = self.world.run(ops, &mut self.rng).await;
+        let (completion, disturbed_calls) = self.world.run(ops, &mut self.rng).await;
+        self.outcome.disturbed_calls += disturbed_calls;
         self.outcome.steps += completion.steps;
         self.outcome.kills += completion.kills;
         self.is_disturbed |= completion.kills > 0;

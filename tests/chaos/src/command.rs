@@ -11,6 +11,7 @@ use std::time::Instant;
 use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::aws::AwsCondition;
 use crate::process;
 use crate::report::{Line, Summary};
 use crate::scenarios::Scenario;
@@ -29,6 +30,9 @@ pub struct Args {
     /// Scenario to run; repeatable. Default: all scenarios.
     #[arg(long)]
     scenario: Vec<Scenario>,
+    /// Condition of AWS; repeatable. Default: those that every scenario must withstand.
+    #[arg(long, value_delimiter = ',')]
+    aws: Option<Vec<AwsCondition>>,
     /// Print one JSON object per seed.
     #[arg(long)]
     json: bool,
@@ -84,7 +88,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let threads: Vec<_> = (0..workers)
         .map(|_| {
             let (runs, next, sender) = (Arc::clone(&runs), Arc::clone(&next), sender.clone());
-            std::thread::spawn(move || run_worker(&runs, &next, &sender))
+            let aws = args.aws.clone().unwrap_or_else(|| AwsCondition::DEFAULT.to_vec());
+            std::thread::spawn(move || run_worker(&runs, &aws, &next, &sender))
         })
         .collect();
     drop(sender);
@@ -114,6 +119,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Runs seeds until none is left. Each thread has its own runtime, so that stacks do not share timers.
 fn run_worker(
     runs: &[(Scenario, u64)],
+    aws: &[AwsCondition],
     next: &AtomicUsize,
     lines: &mpsc::Sender<Line>,
 ) -> anyhow::Result<()> {
@@ -121,6 +127,7 @@ fn run_worker(
     runtime.block_on(async {
         loop {
             let world = World::start().await?;
+            world.set_conditions(aws);
             for _ in 0..MAX_SEEDS_PER_STACK {
                 let Some((scenario, seed)) = runs.get(next.fetch_add(1, Ordering::SeqCst)) else {
                     world.shutdown().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use app_api::AppApi;
 use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{AsyncSleep, SharedAsyncSleep, Sleep};
 use event_processor::EventProcessor;
 use oauth_callback::OauthCallback;
 use oauth_start::OauthStart;
@@ -89,12 +90,27 @@ impl Instances {
     }
 }
 
-/// Returns a function's environment with a minimal SDK retry delay.
+/// Divisor of the SDK's delays and time limits: a hanging call costs a fraction of a second, far more than the
+/// engines need to respond.
+const SLEEP_DIVISOR: u32 = 12;
+
+/// The SDK's sleeps, shortened.
+#[derive(Debug)]
+struct ShortSleep;
+
+impl AsyncSleep for ShortSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration / SLEEP_DIVISOR))
+    }
+}
+
+/// Returns a function's environment with a minimal SDK retry delay and shortened sleeps.
 fn environment(stack: &Stack, function: &str) -> anyhow::Result<Environment> {
     let environment = stack
         .function_environment(function)
         .with_context(|| format!("the stack has no function {function}"))?;
     let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
-    let sdk = environment.sdk.to_builder().retry_config(retries).build();
+    let sleep = SharedAsyncSleep::new(ShortSleep);
+    let sdk = environment.sdk.to_builder().retry_config(retries).sleep_impl(sleep).build();
     Ok(Environment { sdk, ..environment.clone() })
 }

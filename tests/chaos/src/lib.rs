@@ -6,6 +6,7 @@
 //! with Zoom's state.
 
 mod app;
+mod aws;
 mod case;
 pub mod command;
 mod delivery;
@@ -19,6 +20,7 @@ mod rng;
 mod scenarios;
 mod world;
 
+pub use aws::AwsCondition;
 pub use report::Outcome;
 pub use scenarios::Scenario;
 pub use world::World;

@@ -17,6 +17,8 @@ pub struct Outcome {
     pub kills: usize,
     /// AWS calls with an injected fault.
     pub faulted_calls: usize,
+    /// AWS calls that conflicted with a transaction or received no response.
+    pub disturbed_calls: usize,
     /// Token pairs that Zoom issued to an operation that was killed before it could save them.
     pub unavoidable_losses: usize,
     /// Violated invariants.
@@ -97,6 +99,7 @@ impl Summary {
         totals.counters.steps += line.outcome.steps;
         totals.counters.kills += line.outcome.kills;
         totals.counters.faulted_calls += line.outcome.faulted_calls;
+        totals.counters.disturbed_calls += line.outcome.disturbed_calls;
         totals.counters.unavoidable_losses += line.outcome.unavoidable_losses;
         totals.wall_ms += line.wall_ms;
     }
@@ -109,19 +112,28 @@ impl Summary {
     /// Formats the totals as a table.
     pub(crate) fn table(&self, elapsed: Duration) -> String {
         let mut text = format!(
-            "{:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {:>9}\n",
-            "scenario", "seeds", "violated", "steps", "kills", "faults", "losses", "ms/seed"
+            "{:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>9} {:>7} {:>9}\n",
+            "scenario",
+            "seeds",
+            "violated",
+            "steps",
+            "kills",
+            "faults",
+            "disturbed",
+            "losses",
+            "ms/seed"
         );
         for (name, totals) in &self.0 {
             let counters = &totals.counters;
             let average_ms = totals.wall_ms / (totals.seeds.max(1) as u64);
             text += &format!(
-                "{name:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>7} {average_ms:>9}\n",
+                "{name:<10} {:>7} {:>8} {:>9} {:>7} {:>8} {:>9} {:>7} {average_ms:>9}\n",
                 totals.seeds,
                 totals.violated_seeds,
                 counters.steps,
                 counters.kills,
                 counters.faulted_calls,
+                counters.disturbed_calls,
                 counters.unavoidable_losses,
             );
         }

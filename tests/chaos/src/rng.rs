@@ -21,6 +21,11 @@ impl SeededRng {
         Self(self.0.fork())
     }
 
+    /// Returns a seed for a generator that is not of this type.
+    pub(crate) fn seed(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
     /// Returns a number below `limit`, or 0 if `limit` is 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         // The bias of the remainder is negligible for limits this far below 2^64.

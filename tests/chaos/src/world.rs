@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use jiff::SignedDuration;
 use parking_lot::Mutex;
 use reelay_devstack::{Options, Stack};
-use reelay_embedded_aws::{Fault, Service};
+use reelay_embedded_aws::LaggingReads;
 use reelay_store::links::LinkTable;
 use reelay_store::sessions::SessionTable;
 use reelay_store::vault::Vault;
 use reelay_zoom_sim::Control;
 
+use crate::aws::{AwsCondition, FaultInjector};
 use crate::instances::Instances;
 use crate::interleave::{Completion, Op, interleave};
 use crate::journal::Journal;
@@ -24,8 +25,8 @@ pub(crate) const LEASE_EXPIRY: SignedDuration = SignedDuration::from_secs(31);
 /// Time after which all access tokens have expired.
 pub(crate) const ACCESS_TOKEN_EXPIRY: SignedDuration = SignedDuration::from_secs(3_700);
 
-/// Share of AWS calls that receive a fault while faults are injected.
-const FAULT_PERCENT: usize = 6;
+/// Upper bound of the calls after which an index receives a write.
+const MAX_INDEX_LAG: usize = 60;
 
 /// One stack with its journal; it runs one seed at a time.
 #[derive(Debug)]
@@ -42,31 +43,6 @@ pub struct World {
     pub(crate) warm: Instances,
     /// The `chaos` binary, started as a function's process.
     pub(crate) executable: PathBuf,
-}
-
-/// Selects the AWS calls that fail.
-#[derive(Debug, Default)]
-struct FaultInjector {
-    /// Present while faults are injected.
-    rng: Option<SeededRng>,
-    faulted_calls: usize,
-}
-
-impl FaultInjector {
-    /// Returns no fault, an error response or a closed connection, each before or after the call's effect.
-    fn next_fault(&mut self) -> Option<Fault> {
-        let rng = self.rng.as_mut()?;
-        if !rng.percent(FAULT_PERCENT) {
-            return None;
-        }
-        self.faulted_calls += 1;
-        let fault = if rng.percent(50) {
-            Fault::error(400, "AccessDeniedException")
-        } else {
-            Fault::connection_closed()
-        };
-        Some(if rng.percent(50) { fault.after_effect() } else { fault })
-    }
 }
 
 impl World {
@@ -98,10 +74,7 @@ impl World {
         let recorder = Arc::clone(&journal);
         hooks.observe_with(move |call| recorder.record(call));
         let injector = Arc::clone(&faults);
-        hooks.decide_with(move |service, _| {
-            // The number of S3 calls depends on timing, so faults in them are not reproducible.
-            (service != Service::S3).then(|| injector.lock().next_fault()).flatten()
-        });
+        hooks.decide_with(move |service, _| injector.lock().next_fault(service));
         let warm = Instances::new(&stack)?;
         let environment = warm.environment("reconciler")?;
         Ok(Self {
@@ -140,21 +113,45 @@ impl World {
         self.stack.advance(by);
     }
 
+    /// Sets the conditions under which scenarios run.
+    pub fn set_conditions(&self, conditions: &[AwsCondition]) {
+        self.faults.lock().conditions = conditions.to_vec();
+    }
+
+    /// Starts the index lag of a case, if indexes lag.
+    pub(crate) fn start_index_lag(&self, rng: &mut SeededRng) -> anyhow::Result<()> {
+        if self.faults.lock().conditions.contains(&AwsCondition::IndexLag) {
+            let max_calls = rng.below(MAX_INDEX_LAG) as u64;
+            self.stack.engines().read_lag().start(LaggingReads::Indexes, rng.seed(), max_calls)?;
+        }
+        Ok(())
+    }
+
     /// Injects faults into AWS calls until [`World::stop_aws_faults`].
     pub(crate) fn start_aws_faults(&self, rng: SeededRng) {
-        self.faults.lock().rng = Some(rng);
+        self.faults.lock().faults = Some(rng);
     }
 
     /// Stops injecting faults; returns the number of faulted calls.
     pub(crate) fn stop_aws_faults(&self) -> usize {
         let mut faults = self.faults.lock();
-        faults.rng = None;
+        faults.faults = None;
         std::mem::take(&mut faults.faulted_calls)
     }
 
-    /// Interleaves operations; leases expire when all of them only wait.
-    pub(crate) async fn run<T>(&self, ops: Vec<Op<'_, T>>, rng: &mut SeededRng) -> Completion<T> {
+    /// Interleaves operations; leases expire when all of them only wait. Writes conflict and calls hang
+    /// meanwhile, under these conditions. Returns also the number of such calls.
+    pub(crate) async fn run<T>(
+        &self,
+        ops: Vec<Op<'_, T>>,
+        rng: &mut SeededRng,
+    ) -> (Completion<T>, usize) {
+        self.faults.lock().disturbance = Some(rng.fork());
         let writes = || self.journal.writes();
-        interleave(ops, rng.fork(), writes, || self.advance(LEASE_EXPIRY)).await
+        let advance_time = || self.advance(LEASE_EXPIRY);
+        let completion = interleave(ops, rng.fork(), writes, advance_time).await;
+        let mut faults = self.faults.lock();
+        faults.disturbance = None;
+        (completion, std::mem::take(&mut faults.disturbed_calls))
     }
 }

@@ -2,12 +2,18 @@
 
 use jiff::SignedDuration;
 use reelay_devstack::{DevConfig, FunctionChange, Options, Queues, Stack, Tables};
-use reelay_embedded_aws::Faults;
+use reelay_embedded_aws::{Faults, LaggingReads};
 use reelay_runtime::environment::Environment;
 use reelay_zoom_sim::{Control, Fault, NewFault, Point};
 use serde_json::Value;
 
 use crate::{App, Browser};
+
+/// Environment variable with a seed: the indexes of every system lag.
+const INDEX_LAG: &str = "REELAY_TEST_INDEX_LAG";
+
+/// Upper bound of the DynamoDB calls after which an index receives a write.
+const MAX_INDEX_LAG: u64 = 40;
 
 /// A running system that processes its queues only when the test says so.
 #[derive(Debug)]
@@ -41,6 +47,10 @@ impl System {
     async fn with_options(options: Options) -> Self {
         let options = Options { poll: false, ..options };
         let stack = Stack::start(options).await.unwrap();
+        if let Ok(seed) = std::env::var(INDEX_LAG) {
+            let lag = stack.engines().read_lag();
+            lag.start(LaggingReads::Indexes, seed.parse().unwrap(), MAX_INDEX_LAG).unwrap();
+        }
         let app = App::new(&stack);
         Self { stack, app }
     }
@@ -63,6 +73,11 @@ impl System {
     /// Faults of the embedded AWS services.
     pub fn faults(&self) -> &Faults {
         self.stack.engines().faults()
+    }
+
+    /// Holds back all index updates until the clock advances.
+    pub fn hold_indexes(&self) {
+        self.stack.engines().read_lag().start(LaggingReads::Indexes, 0, u64::MAX).unwrap();
     }
 
     /// Addresses, names and secrets of the stack.

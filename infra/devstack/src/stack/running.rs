@@ -58,10 +58,11 @@ impl Stack {
         &self.clock
     }
 
-    /// Advances the clocks of the functions and the simulator. The engines use the system clock for visibility timeouts
-    /// and time to live.
+    /// Advances the clocks of the functions and the simulator; indexes that lag catch up. The engines use the system
+    /// clock for visibility timeouts and time to live.
     pub fn advance(&self, by: SignedDuration) {
         self.clock.advance(by);
+        self.engines.read_lag().settle();
         if let Some(simulator) = &self.simulator {
             simulator.control().clock().advance(by);
         }
