@@ -79,6 +79,7 @@ impl World {
 
     /// Builds the request that confirms a claim for its app user.
     pub(crate) fn confirm_request(&self, claim: &Claim) -> anyhow::Result<Request> {
+        self.journal.record_confirm(&claim.app_user, &claim.text);
         let body = json!({"claim": claim.text}).to_string();
         let mut request =
             self.api_request(Method::POST, "/v1/links/confirm", &claim.app_user, Body::Text(body))?;

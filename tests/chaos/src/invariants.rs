@@ -3,6 +3,7 @@
 //! - The table has a live grant with the current token pair if and only if Zoom honours a grant.
 //! - Each grant has links, and each link has a grant.
 //! - Neither Links nor Sessions holds tokens of a removed grant.
+//! - A live grant has an active link; a link becomes active only by a claim that its own app user confirms.
 //! - Each visible change has one notification id, and the last notification matches the current state.
 //! - No refresh token is sent twice, unless a fault lost a response.
 //!
@@ -185,6 +186,7 @@ impl Case<'_> {
     /// Checks that the notifications of each link form a consistent history.
     fn check_link_notifications(&mut self, links: &[Link]) {
         let mut histories: BTreeMap<String, BTreeMap<(Timestamp, u64), Change>> = BTreeMap::new();
+        let mut activations: BTreeMap<String, usize> = BTreeMap::new();
         for notification in self.distinct_notifications() {
             let Some((link, position, change)) = parse_change(&notification.body) else {
                 let event_type = notification.event_type;
@@ -198,6 +200,13 @@ impl Case<'_> {
         }
         for (link, history) in &histories {
             let changes: Vec<&Change> = history.values().collect();
+            let mut before = None;
+            for change in &changes {
+                if change.is_activation() && !before.is_some_and(Change::is_activation) {
+                    *activations.entry(change.app_user.clone()).or_default() += 1;
+                }
+                before = Some(*change);
+            }
             if changes.windows(2).any(|pair| pair[0] == pair[1]) {
                 self.violation(format!("a change was notified twice: {changes:?}"));
             }
@@ -209,6 +218,12 @@ impl Case<'_> {
             };
             if changes.last().is_some_and(|last| last.kind != expected) {
                 self.violation(format!("{changes:?} does not end with {expected}"));
+            }
+        }
+        for (app_user, activations) in activations {
+            let confirmed = self.world.journal.confirmed_claims(&app_user);
+            if activations > confirmed {
+                self.violation(format!("{activations} activations by {confirmed} claims"));
             }
         }
         for link in links.iter().filter(|link| link.status.is_visible()) {
@@ -237,6 +252,13 @@ impl Case<'_> {
 struct Change {
     kind: String,
     account: String,
+    app_user: String,
+}
+
+impl Change {
+    fn is_activation(&self) -> bool {
+        self.kind == "link.activated"
+    }
 }
 
 /// Parses a notification body into link id, position in the link's history, and change.
@@ -245,7 +267,11 @@ fn parse_change(body: &str) -> Option<(String, (Timestamp, u64), Change)> {
     let text = |pointer| body.pointer(pointer)?.as_str().map(str::to_owned);
     let created_at: Timestamp = text("/data/link/created_at")?.parse().ok()?;
     let sequence = body.pointer("/data/sequence")?.as_u64()?;
-    let change = Change { kind: text("/type")?, account: text("/data/link/zoom/account_id")? };
+    let change = Change {
+        kind: text("/type")?,
+        account: text("/data/link/zoom/account_id")?,
+        app_user: text("/data/app_user_id")?,
+    };
     Some((text("/data/link/id")?, (created_at, sequence), change))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The engines report each completed call, so the record includes calls whose caller was killed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
@@ -62,6 +62,8 @@ struct Records {
     messages: VecDeque<Message>,
     notifications: Vec<Notification>,
     saved_pairs: Vec<SavedPair>,
+    /// Claims that app users have sent, by app user.
+    confirmed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Journal {
@@ -93,6 +95,17 @@ impl Journal {
     /// Token pairs written so far.
     pub(crate) fn saved_pairs(&self) -> Vec<SavedPair> {
         self.records.lock().saved_pairs.clone()
+    }
+
+    /// Records that an app user confirms a claim.
+    pub(crate) fn record_confirm(&self, app_user: &str, claim: &str) {
+        let confirmed = &mut self.records.lock().confirmed;
+        confirmed.entry(app_user.to_owned()).or_default().insert(claim.to_owned());
+    }
+
+    /// Number of claims that an app user has confirmed or tried to confirm.
+    pub(crate) fn confirmed_claims(&self, app_user: &str) -> usize {
+        self.records.lock().confirmed.get(app_user).map_or(0, BTreeSet::len)
     }
 
     /// Number of messages that SQS can deliver now.
