@@ -109,8 +109,15 @@ impl AppApi {
             };
             let tenant = link.zoom_user.account_id.as_str();
             self.jobs.send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS).await?;
+            // The delayed ones are enqueued first, so that a crash leaves nothing behind.
+            let now = self.clock.now();
+            let [first, delayed @ ..] = JobMessage::end_transfers(&link.zoom_user, now);
+            for (message, delay_seconds) in delayed {
+                self.jobs.send_delayed(&message, tenant, delay_seconds).await?;
+            }
             let change = GrantChange::Disconnect { app_user: user.clone() };
-            let changed = self.links.change(&link.zoom_user, &change, self.clock.now()).await?;
+            let changed = self.links.change(&link.zoom_user, &change, now).await?;
+            self.jobs.send(&first.0, tenant).await?;
             if changed.after.grant == Some(GrantStatus::Revoking) {
                 self.jobs.send(&revoke, tenant).await?;
             }

@@ -189,6 +189,7 @@ impl EventProcessor {
                     bytes_stored: 0,
                     key: None,
                     crc64nvme: None,
+                    stored_at: None,
                     source,
                     source_saved_at: None,
                     next_check: None,
@@ -308,9 +309,10 @@ impl EventProcessor {
                 self.recordings.update_source(&key, source, event_ts, now).await?;
                 Ok(None)
             }
-            (FileStatus::Failed, Some(source)) => {
-                let queued =
-                    self.recordings.requeue_failed(&key, Some((source, event_ts)), now).await?;
+            // A newer event or a backfill, which has no event time, grants a failed file another attempt.
+            (FileStatus::Failed, newer) if newer.is_some() || event_ts == 0 => {
+                let newer = newer.map(|source| (source, event_ts));
+                let queued = self.recordings.requeue_failed(&key, newer, now).await?;
                 if queued {
                     // The file is already listed in `sent`, so the caller would skip it.
                     self.enqueue_downloads(

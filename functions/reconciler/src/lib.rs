@@ -3,6 +3,7 @@
 
 mod backfill;
 mod connect;
+mod ending;
 mod erasure;
 mod files;
 mod maintenance;
@@ -91,6 +92,9 @@ impl Reconciler {
     async fn run_job(&self, job: Job) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
+            Job::EndTransfers { zoom_user, ended_at } => {
+                Ok(self.end_transfers(&zoom_user, ended_at).await?)
+            }
             Job::VerifyDeauthorization { zoom_user, client_id } => {
                 self.verify_deauthorization(&zoom_user, client_id.as_deref()).await
             }
@@ -128,7 +132,16 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
     ) -> Result<(), JobError> {
-        match self.grants.verify_deauthorization(zoom_user, client_id).await? {
+        let outcome = self.grants.verify_deauthorization(zoom_user, client_id).await?;
+        if outcome != DeauthorizationOutcome::StillAuthorized {
+            // Also without a grant: an interrupted delivery of this job may have ended the links.
+            let messages = JobMessage::end_transfers(zoom_user, self.clock.now());
+            for (message, delay_seconds) in messages {
+                let tenant = zoom_user.account_id.as_str();
+                self.jobs.send_delayed(&message, tenant, delay_seconds).await?;
+            }
+        }
+        match outcome {
             DeauthorizationOutcome::Deauthorized => {
                 metrics::count(Metric::GrantsEnded, "deauthorized")
             }

@@ -29,6 +29,7 @@
 //! | no part uploaded before the deadline | too slow for one invocation | retry | `no_progress` |
 //! | stream longer than one invocation | cannot be resumed without ranges | retry: Zoom may support ranges or be faster then | `source_without_ranges_too_slow` |
 //! | AWS request failed | outage of AWS | retry | `internal` |
+//! | last link ended | consent ended | remove source and upload, publish nothing | `link_ended` |
 //! | lease lost | another invocation transfers the file | change nothing | |
 //!
 //! "Retry" means a redelivery with backoff and jitter. After the last attempt ([`crate::deferral`]) the app is
@@ -60,6 +61,8 @@ pub(crate) enum Disposition {
     Retry { reason: &'static str, after: Option<Duration> },
     /// The file has failed.
     Fail { reason: &'static str },
+    /// Consent ended. What the transfer left is removed, and nothing is published.
+    Remove,
     /// Another invocation holds the lease. Nothing is changed; the redelivery finds what it did.
     Yield,
 }
@@ -86,6 +89,7 @@ pub(crate) fn of(error: &TransferError, circumstances: &Circumstances) -> Dispos
     match error {
         TransferError::Aws(_) => retry("internal"),
         TransferError::LeaseLost => Disposition::Yield,
+        TransferError::LinkEnded => Disposition::Remove,
         TransferError::NoSource => fail("no_source"),
         TransferError::NoGrant => fail("reauthorization_required"),
         TransferError::GrantUnavailable(_) => retry("grant_unavailable"),

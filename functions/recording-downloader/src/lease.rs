@@ -52,6 +52,11 @@ impl<'a> Lease<'a> {
         Ok(failed.await?)
     }
 
+    /// Marks the file as failed because its last link ended, and ends the lease.
+    pub(crate) async fn mark_link_ended(&self) -> Result<(), TransferError> {
+        Ok(self.recordings.mark_link_ended(&self.key, &self.owner).await?)
+    }
+
     /// Ends the lease, so that a new message continues the upload.
     pub(crate) async fn release_for_continuation(&self) -> Result<(), TransferError> {
         let recordings = self.recordings;

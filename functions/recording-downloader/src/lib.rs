@@ -6,6 +6,7 @@
 //! one invocation continues with a new message.
 
 mod candidates;
+mod consent;
 mod context;
 mod deferral;
 mod disposition;

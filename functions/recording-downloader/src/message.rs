@@ -14,7 +14,7 @@ use reelay_store::recordings::{FileKey, LeaseOutcome, RecordingItem};
 use crate::context::Context;
 use crate::lease::Lease;
 use crate::transfer::{ObjectSpec, Outcome, Transfer, TransferError};
-use crate::{candidates, deferral, object, publish, settle};
+use crate::{candidates, consent, deferral, object, publish, settle};
 
 /// Time by which a lease outlasts the invocation. A running transfer keeps its lease, and the lease of a killed
 /// one has expired when SQS redelivers the message.
@@ -42,13 +42,14 @@ pub(crate) async fn process(
     let message_prefix = format!("{}#", delivery.message_id);
     let nonce = u128::from_be_bytes(random::bytes());
     let owner = format!("{message_prefix}{nonce:032x}");
+    let is_covered = consent::is_covered(context, &key.zoom_user).await.map_err(Retry::new)?;
     let now = context.clock.now();
     let duration = deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     match context.recordings.acquire_lease(&key, &owner, now, duration).await.map_err(Retry::new)? {
         LeaseOutcome::Acquired(item) => {
             let lease = Lease::new(&context.recordings, key, owner, item);
-            transfer(context, &delivery, &lease, deadline).await
+            transfer(context, &delivery, &lease, is_covered, deadline).await
         }
         // The other message is redelivered or was continued, so this one is redundant.
         LeaseOutcome::HeldByOther { owner, .. } if !owner.starts_with(&message_prefix) => {
@@ -81,6 +82,7 @@ async fn transfer(
     context: &Context,
     delivery: &Delivery<DownloadMessage>,
     lease: &Lease<'_>,
+    is_covered: bool,
     deadline: Instant,
 ) -> Result<(), Retry> {
     let key = &lease.key;
@@ -90,7 +92,13 @@ async fn transfer(
         .map_err(Retry::new)?
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
     let object = object::spec(key, &lease.item, &recording);
-    let result = run(context, lease, &recording, &object, deadline).await;
+    let result = match is_covered {
+        true => {
+            let run = run(context, lease, &recording, &object, deadline);
+            consent::guard(context, &key.zoom_user, run).await
+        }
+        false => Err(TransferError::LinkEnded),
+    };
     settle::settle(context, delivery, lease, recording.zoom_state, &object, result).await
 }
 

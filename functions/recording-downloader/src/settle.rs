@@ -5,7 +5,7 @@ use reelay_domain::recording::{FileStatus, ZoomState};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::sqs::{Delivery, Retry};
 use reelay_store::bucket::OpenUpload;
-use reelay_store::recordings::{FileItem, StoredObject};
+use reelay_store::recordings::{FileItem, LINK_ENDED, StoredObject};
 
 use crate::context::Context;
 use crate::deferral;
@@ -27,7 +27,7 @@ pub(crate) async fn settle(
     result: Result<Outcome, TransferError>,
 ) -> Result<(), Retry> {
     let error = match result {
-        Ok(Outcome::Stored(file)) => match mark_stored(lease, object, &file).await {
+        Ok(Outcome::Stored(file)) => match mark_stored(context, lease, object, &file).await {
             Ok(()) => return publish_stored(context, lease).await,
             Err(error) => error,
         },
@@ -46,6 +46,7 @@ pub(crate) async fn settle(
     };
     match disposition::of(&error, &circumstances) {
         Disposition::Yield => Err(Retry::new(error)),
+        Disposition::Remove => remove(context, lease, object).await.map_err(Retry::new),
         Disposition::Retry { reason, after } => {
             if deferral::is_last_attempt(delivery) {
                 // The redelivery that follows moves the message to the dead-letter queue.
@@ -61,6 +62,7 @@ pub(crate) async fn settle(
 }
 
 async fn mark_stored(
+    context: &Context,
     lease: &Lease<'_>,
     object: &ObjectSpec,
     file: &StoredFile,
@@ -75,6 +77,7 @@ async fn mark_stored(
             bytes: file.bytes,
             recognised: file.recognised,
             declared: file.declared_size.or(object.declared_size),
+            stored_at: context.clock.now(),
         })
         .await
 }
@@ -140,6 +143,20 @@ async fn fail(
         "file transfer failed"
     );
     end_as_failed(context, lease, object, reason).await.map_err(Retry::new)
+}
+
+/// Removes what the transfer left after its last link ended. The ending job removes an object that S3 completes
+/// meanwhile.
+async fn remove(
+    context: &Context,
+    lease: &Lease<'_>,
+    object: &ObjectSpec,
+) -> Result<(), TransferError> {
+    metrics::count(Metric::FilesIgnored, LINK_ENDED);
+    tracing::info!(recording = %lease.key.recording, file = %lease.key.file, "transfer ended with the last link");
+    lease.verify_lease().await?;
+    context.bucket.abort_uploads_of(&object.key).await?;
+    lease.mark_link_ended().await
 }
 
 async fn end_as_failed(

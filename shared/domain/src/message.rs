@@ -101,6 +101,18 @@ pub struct JobMessage {
     pub job: Job,
 }
 
+impl JobMessage {
+    /// Creates the messages after the end of a link, each with its delay in seconds. The first removes what is
+    /// there. The second follows when every running transfer has stopped by itself, the third when every
+    /// invocation has ended (Lambda's maximum is 15 minutes) and with it every request to S3.
+    pub fn end_transfers(zoom_user: &ZoomUser, ended_at: Timestamp) -> [(Self, i32); 3] {
+        [0, 30, 900].map(|delay_seconds| {
+            let job = Job::EndTransfers { zoom_user: zoom_user.clone(), ended_at };
+            (Self { v: SchemaV1, job }, delay_seconds)
+        })
+    }
+}
+
 /// A background job. All jobs are idempotent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
@@ -109,6 +121,13 @@ pub enum Job {
     RevokeGrant {
         /// Owner of the grant.
         zoom_user: ZoomUser,
+    },
+    /// Removes what transfers left when the last link of a Zoom user ended.
+    EndTransfers {
+        /// The Zoom user.
+        zoom_user: ZoomUser,
+        /// When the link ended. Files stored before are kept.
+        ended_at: Timestamp,
     },
     /// Verifies with Zoom that the user removed the app, and if so removes the grant and its links.
     VerifyDeauthorization {

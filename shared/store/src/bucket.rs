@@ -71,6 +71,20 @@ impl Bucket {
         self.open_uploads("recordings/", before).await
     }
 
+    /// Aborts all multipart uploads of one object.
+    ///
+    /// # Errors
+    /// If an S3 call fails.
+    pub async fn abort_uploads_of(&self, key: &str) -> Result<(), AwsError> {
+        for upload in self.open_uploads(key, Timestamp::MAX).await? {
+            // The listing is by prefix.
+            if upload.key == key {
+                self.abort_upload(&upload).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lists incomplete multipart uploads below a prefix that started before the given time.
     pub(crate) async fn open_uploads(
         &self,
@@ -193,7 +207,7 @@ impl Bucket {
             .collect()
             .await
             .map_err(|_| AwsError::unexpected_response("GetObject", "body was interrupted"))?;
-        Ok(Some(body.to_vec()))
+        Ok(Some(body.into_bytes().into()))
     }
 
     /// Deletes an object.

@@ -9,6 +9,7 @@ mod conflicts;
 pub mod erasure;
 mod item;
 pub mod links;
+pub mod manifest;
 pub mod outbox;
 pub mod queue;
 pub mod recordings;

@@ -16,7 +16,7 @@ impl System {
             if key.starts_with(prefix) {
                 let object = s3.get_object().bucket(bucket).key(&key).send().await;
                 let bytes = object.unwrap().body.collect().await.unwrap();
-                found.insert(key, bytes.to_vec());
+                found.insert(key, bytes.into_bytes().into());
             }
         }
         found

@@ -12,6 +12,9 @@ pub enum TransferError {
     /// Another invocation holds the file's lease; this one must not change anything.
     #[error("lease on the file was lost to another invocation")]
     LeaseLost,
+    /// No link may have the file any more.
+    #[error("the last link to the Zoom user ended")]
+    LinkEnded,
     /// Neither the event nor Zoom's API has a download URL.
     #[error("no download URL is known")]
     NoSource,

@@ -149,28 +149,6 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// Aborts every multipart upload for this key. The caller must hold the file's lease and have no saved
-    /// upload: an upload found then was left by an invocation that ended before it saved the id.
-    pub(crate) async fn abort_orphaned_uploads(self) -> Result<(), AwsError> {
-        let listed = self
-            .bucket
-            .client()
-            .list_multipart_uploads()
-            .bucket(self.bucket.name())
-            .prefix(&self.spec.key)
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("ListMultipartUploads", &error))?;
-        for upload in listed.uploads.unwrap_or_default() {
-            if let (true, Some(id)) =
-                (upload.key.as_ref() == Some(&self.spec.key), upload.upload_id)
-            {
-                tracing::info!(key = self.spec.key, "orphaned upload aborted");
-                self.upload(id).abort().await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A multipart upload in progress.

@@ -121,7 +121,8 @@ impl Run<'_> {
     async fn execute(&self, mut upload: Option<UploadState>) -> Result<Outcome, TransferError> {
         self.source.require().await?;
         if upload.is_none() && self.object.spec.is_retry {
-            self.object.abort_orphaned_uploads().await?;
+            // Left by an invocation that ended before it saved the upload's id.
+            self.object.bucket.abort_uploads_of(&self.object.spec.key).await?;
         }
         for _ in 0..MAX_STARTS {
             let result = match upload.take() {

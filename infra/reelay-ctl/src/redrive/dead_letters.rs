@@ -193,6 +193,7 @@ fn describe_job(job: &Job) -> String {
     };
     match job {
         Job::RevokeGrant { zoom_user } => of("revoke the grant of", zoom_user),
+        Job::EndTransfers { zoom_user, .. } => of("remove unfinished transfers of", zoom_user),
         Job::VerifyDeauthorization { zoom_user, .. } => {
             of("verify the deauthorization of", zoom_user)
         }

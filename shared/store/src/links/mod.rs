@@ -317,6 +317,16 @@ impl LinkTable {
         Ok(snapshot)
     }
 
+    /// Reads consistently which app users receive the recordings of a Zoom user.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn receivers(&self, zoom_user: &ZoomUser) -> Result<Vec<AppUserId>, AwsError> {
+        let links = self.covering_links(zoom_user).await?;
+        let receiving = links.into_iter().filter(Link::is_receiving);
+        Ok(receiving.map(|link| link.app_user).collect())
+    }
+
     /// Sends outbox entries to the notifications queue, then deletes them. A crash in between repeats the
     /// notifications with the same ids.
     ///

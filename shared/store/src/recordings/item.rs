@@ -70,6 +70,9 @@ pub struct FileItem {
     /// Base64 CRC-64/NVME, once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc64nvme: Option<String>,
+    /// Time of storing, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_at: Option<i64>,
     /// Encrypted download source; deleted once stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<EncryptedSource>,

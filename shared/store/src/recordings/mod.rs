@@ -6,6 +6,7 @@
 
 mod account;
 mod checks;
+mod ending;
 mod erasure;
 mod item;
 mod read;
@@ -26,6 +27,7 @@ use reelay_runtime::environment::{ConfigError, Environment};
 use serde::Serialize;
 
 pub use self::checks::{DueCheck, NextCheck};
+pub use self::ending::LINK_ENDED;
 pub use self::erasure::StoredInventory;
 pub(crate) use self::erasure::{RowKind, StoredRow};
 pub use self::item::{

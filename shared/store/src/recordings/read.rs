@@ -41,6 +41,7 @@ impl From<SummaryFile> for FileItem {
             bytes_stored: summary.bytes_stored,
             key: None,
             crc64nvme: None,
+            stored_at: None,
             source: None,
             source_saved_at: None,
             next_check: None,

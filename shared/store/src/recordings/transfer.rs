@@ -26,6 +26,8 @@ pub struct StoredObject<'a> {
     pub recognised: Option<bool>,
     /// Length that Zoom declares.
     pub declared: Option<u64>,
+    /// Time of storing.
+    pub stored_at: Timestamp,
 }
 
 impl RecordingTable {
@@ -184,12 +186,13 @@ impl RecordingTable {
         owner: &str,
         object: &StoredObject<'_>,
     ) -> Result<(), LeaseError> {
-        let StoredObject { key: object_key, crc64nvme, bytes, recognised, declared } = *object;
+        let StoredObject { key: object_key, crc64nvme, bytes, recognised, declared, stored_at } =
+            *object;
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
-                 recognised = :recognised, #size = :declared \
+                 recognised = :recognised, #size = :declared, stored_at = :now \
                  REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_day, next_check_at",
             )
             .expression_attribute_names("#size", "size")
@@ -199,6 +202,7 @@ impl RecordingTable {
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#source", "source")
             .expression_attribute_values(":stored", status(FileStatus::Stored))
+            .expression_attribute_values(":now", number(stored_at.as_millisecond()))
             .expression_attribute_values(":bytes", number(bytes))
             .expression_attribute_values(":key", text(object_key.to_owned()))
             .expression_attribute_values(":crc", text(crc64nvme.to_owned()));
@@ -240,7 +244,7 @@ impl RecordingTable {
         self.update_as_owner(update, owner).await
     }
 
-    async fn update_as_owner(
+    pub(super) async fn update_as_owner(
         &self,
         update: UpdateItemFluentBuilder,
         owner: &str,

@@ -1,0 +1,112 @@
+//! Removal of what transfers left when the last link of a Zoom user ended.
+//!
+//! A running transfer stops by itself within 10 s. This job removes what neither it nor a killed invocation can:
+//! S3 may complete an object after the end, because its requests cannot be conditioned on a table.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::message::DownloadMessage;
+use reelay_domain::object_key;
+use reelay_domain::recording::FileStatus;
+use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::{AwsError, random};
+use reelay_store::manifest;
+use reelay_store::recordings::{FileItem, FileKey, LINK_ENDED, LeaseError};
+
+use crate::Reconciler;
+
+/// Number of files that are removed concurrently.
+const CONCURRENCY: usize = 16;
+
+/// Time under the lease for a handful of requests.
+const LEASE_TTL: SignedDuration = SignedDuration::from_secs(60);
+
+impl Reconciler {
+    /// Removes uploads, encrypted sources and notifications, and the objects of files that were not stored
+    /// before `ended_at`. Does nothing while a link may have them. Idempotent.
+    pub(crate) async fn end_transfers(
+        &self,
+        zoom_user: &ZoomUser,
+        ended_at: Timestamp,
+    ) -> Result<(), AwsError> {
+        if self.has_receiver(zoom_user).await? {
+            return Ok(());
+        }
+        let files = self.recordings.files(zoom_user).await?;
+        let removed: Vec<FileKey> = stream::iter(files)
+            .filter(|(_, item)| std::future::ready(is_left_by_transfer(item, ended_at)))
+            .map(|(key, item)| self.remove(key, item))
+            .buffer_unordered(CONCURRENCY)
+            .try_filter_map(std::future::ready)
+            .try_collect()
+            .await?;
+        let recordings: BTreeSet<&RecordingId> = removed.iter().map(|key| &key.recording).collect();
+        for id in recordings {
+            manifest::refresh(&self.recordings, &self.bucket, zoom_user, id).await?;
+        }
+        self.recordings.delete_notifications(zoom_user).await?;
+        // A new link's backfill requeues failed files, but may have run before they were marked as failed.
+        if self.has_receiver(zoom_user).await? {
+            self.requeue(&removed).await?;
+        }
+        Ok(())
+    }
+
+    async fn has_receiver(&self, zoom_user: &ZoomUser) -> Result<bool, AwsError> {
+        Ok(!self.grants.links().receivers(zoom_user).await?.is_empty())
+    }
+
+    /// Removes what a transfer left of one file, under the file's lease. Returns the key, or `None` if a transfer
+    /// has started meanwhile, which then belongs to a new link.
+    async fn remove(&self, key: FileKey, item: FileItem) -> Result<Option<FileKey>, AwsError> {
+        let owner = format!("ending#{:032x}", u128::from_be_bytes(random::bytes()));
+        let now = self.clock.now();
+        if !self.recordings.take_over_lease(&key, &item, &owner, now, LEASE_TTL).await? {
+            return Ok(None);
+        }
+        if let Some(recording) = self.recordings.item(&key.zoom_user, &key.recording).await? {
+            let object = object_key::file(
+                &key.zoom_user,
+                &key.recording,
+                recording.metadata.start_time,
+                &key.file,
+                &item.metadata.extension,
+            );
+            self.bucket.abort_uploads_of(&object).await?;
+            self.bucket.delete(&object).await?;
+        }
+        match self.recordings.mark_link_ended(&key, &owner).await {
+            Ok(()) => {}
+            Err(LeaseError::Lost) => return Ok(None),
+            Err(LeaseError::Table(error)) => return Err(error),
+        }
+        metrics::count(Metric::FilesIgnored, LINK_ENDED);
+        Ok(Some(key))
+    }
+
+    async fn requeue(&self, files: &[FileKey]) -> Result<(), AwsError> {
+        let now = self.clock.now();
+        for key in files {
+            if self.recordings.requeue_failed(key, None, now).await? {
+                let FileKey { zoom_user, recording, file } = key.clone();
+                let message = DownloadMessage::new(zoom_user, recording, file);
+                self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file has, or may have in the bucket, more than what was stored before the link ended.
+fn is_left_by_transfer(item: &FileItem, ended_at: Timestamp) -> bool {
+    match item.status {
+        FileStatus::Queued | FileStatus::Transferring => true,
+        FileStatus::Stored => item.stored_at.is_some_and(|at| at >= ended_at.as_millisecond()),
+        // S3 may have completed the object after an earlier removal.
+        FileStatus::Failed => item.reason.as_deref() == Some(LINK_ENDED) || item.source.is_some(),
+        FileStatus::Skipped => false,
+    }
+}

@@ -1,0 +1,126 @@
+//! Files whose last link ended: nothing more of them is fetched, and what a transfer left is removed.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::recording::FileStatus;
+
+use super::{FileItem, FileKey, LeaseError, RecordingTable, TABLE, conditional, status};
+use crate::item::{Item, from_item, number, text, text_of};
+use reelay_runtime::AwsError;
+
+/// Reason of a file that failed because no link may have it.
+pub const LINK_ENDED: &str = "link_ended";
+
+impl RecordingTable {
+    /// Marks the file as failed because its last link ended, and removes its encrypted source.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn mark_link_ended(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression(
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero \
+                 REMOVE lease_until, upload, #source, source_saved_at, next_check_day, next_check_at, \
+                 #key, crc64nvme, stored_at",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_values(":failed", status(FileStatus::Failed))
+            .expression_attribute_values(":reason", text(LINK_ENDED))
+            .expression_attribute_values(":zero", number(0));
+        self.update_as_owner(update, owner).await
+    }
+
+    /// Acquires the lease on a file in any state, also from a running transfer, which then loses it. `false` if
+    /// a transfer has started or the status has changed since `item` was read.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn take_over_lease(
+        &self,
+        key: &FileKey,
+        item: &FileItem,
+        owner: &str,
+        now: Timestamp,
+        lease: SignedDuration,
+    ) -> Result<bool, AwsError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression(
+                "SET #status = :transferring, lease_owner = :owner, lease_until = :until ADD attempt :one",
+            )
+            // After a lost response the SDK repeats the call and meets its own lease.
+            .condition_expression("(#status = :seen AND attempt = :attempt) OR lease_owner = :owner")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":seen", status(item.status))
+            .expression_attribute_values(":attempt", number(item.attempt))
+            .expression_attribute_values(":transferring", status(FileStatus::Transferring))
+            .expression_attribute_values(":owner", text(owner))
+            .expression_attribute_values(":until", number((now + lease).as_millisecond()))
+            .expression_attribute_values(":one", number(1));
+        Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Reads all files of a Zoom user, consistently.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn files(&self, zoom_user: &ZoomUser) -> Result<Vec<(FileKey, FileItem)>, AwsError> {
+        let rows = self.rows_with_prefix(zoom_user, "rec#").await?;
+        let mut files = Vec::new();
+        for row in rows {
+            let entry = text_of(&row, "entry").and_then(|entry| entry.strip_prefix("rec#"));
+            let Some((recording, _)) = entry.and_then(|entry| entry.split_once("#file#")) else {
+                continue;
+            };
+            let recording: RecordingId = recording.parse().map_err(|_| {
+                AwsError::unexpected_response("Recordings", "an item has an invalid key")
+            })?;
+            let item: FileItem = from_item(TABLE, row)?;
+            let file = item.metadata.id.clone();
+            files.push((FileKey { zoom_user: zoom_user.clone(), recording, file }, item));
+        }
+        Ok(files)
+    }
+
+    /// Deletes all saved notifications about the recordings of a Zoom user.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn delete_notifications(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
+        for row in self.rows_with_prefix(zoom_user, "notification#").await? {
+            self.client
+                .delete_item()
+                .table_name(&self.table)
+                .key("zoom_user", text(zoom_user.key()))
+                .key("entry", row.get("entry").cloned().unwrap_or(AttributeValue::Null(true)))
+                .send()
+                .await
+                .map_err(|error| AwsError::from_sdk("DeleteItem Recordings", &error))?;
+        }
+        Ok(())
+    }
+
+    async fn rows_with_prefix(
+        &self,
+        zoom_user: &ZoomUser,
+        prefix: &str,
+    ) -> Result<Vec<Item>, AwsError> {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("zoom_user = :user AND begins_with(entry, :prefix)")
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .expression_attribute_values(":prefix", text(prefix))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<_, _>>()
+            .await
+            .map_err(|error| AwsError::from_sdk("Query Recordings", &error))
+    }
+}
