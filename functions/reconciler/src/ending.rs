@@ -40,7 +40,7 @@ impl Reconciler {
             .filter(|(_, item)| std::future::ready(is_left_by_transfer(item, ended_at)))
             .map(|(key, item)| self.remove(key, item))
             .buffer_unordered(CONCURRENCY)
-            .try_filter_map(std::future::ready)
+            .try_filter_map(|key| async move { Ok(key) })
             .try_collect()
             .await?;
         let recordings: BTreeSet<&RecordingId> = removed.iter().map(|key| &key.recording).collect();

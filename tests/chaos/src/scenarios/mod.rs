@@ -1,6 +1,7 @@
 //! The scenarios.
 
 mod consents;
+mod disconnects;
 mod downloads;
 mod endings;
 mod exchange;
@@ -27,6 +28,8 @@ pub enum Scenario {
     Consents,
     /// Concurrent disconnect of the last link, deauthorization event and new callback.
     Endings,
+    /// The last link disconnected at a random moment of transfers, some killed or waiting.
+    Disconnects,
     /// Recordings whose downloader process is killed with SIGKILL.
     Downloads,
     /// Random actions in any order, with kills and faults.
@@ -41,6 +44,7 @@ impl Scenario {
             Self::Exchange => "exchange",
             Self::Consents => "consents",
             Self::Endings => "endings",
+            Self::Disconnects => "disconnects",
             Self::Downloads => "downloads",
             Self::Walk => "walk",
         }
@@ -54,6 +58,7 @@ impl Scenario {
             Self::Exchange => Box::pin(exchange::run(world, seed, rng)).await,
             Self::Consents => Box::pin(consents::run(world, rng)).await,
             Self::Endings => Box::pin(endings::run(world, rng)).await,
+            Self::Disconnects => Box::pin(disconnects::run(world, rng)).await,
             Self::Downloads => Box::pin(downloads::run(world, rng)).await,
             Self::Walk => Box::pin(walk::run(world, rng)).await,
         };
