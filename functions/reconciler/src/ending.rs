@@ -47,7 +47,7 @@ impl Reconciler {
         for id in recordings {
             manifest::refresh(&self.recordings, &self.bucket, zoom_user, id).await?;
         }
-        self.recordings.delete_notifications(zoom_user).await?;
+        self.recordings.delete_notifications(zoom_user, None).await?;
         // A new link's backfill requeues failed files, but may have run before they were marked as failed.
         if self.has_receiver(zoom_user).await? {
             self.requeue(&removed).await?;

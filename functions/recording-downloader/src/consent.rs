@@ -68,103 +68,90 @@ async fn watch<R: Future<Output = Result<bool, AwsError>>>(
 ) -> TransferError {
     let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut last_read, mut failed_reads) = (Instant::now(), 0);
+    let mut watch = Watch { last_read: Instant::now(), failed_reads: 0 };
     loop {
         ticks.tick().await;
-        let error = match timeout(READ_TIMEOUT, read()).await {
-            Ok(Ok(true)) => {
-                (last_read, failed_reads) = (Instant::now(), 0);
-                is_paused.store(false, Ordering::Relaxed);
-                continue;
+        let result = timeout(READ_TIMEOUT, read()).await.unwrap_or_else(|_| {
+            Err(AwsError::unexpected_response("Query Links", "no response in time"))
+        });
+        match watch.after(result, Instant::now()) {
+            Step::Run => is_paused.store(false, Ordering::Relaxed),
+            Step::Pause => is_paused.store(true, Ordering::Relaxed),
+            Step::End(error) => return error,
+        }
+    }
+}
+
+/// What the reads of the links so far say about a transfer.
+struct Watch {
+    /// Time of the last successful read.
+    last_read: Instant,
+    /// Failed reads since.
+    failed_reads: u32,
+}
+
+/// What follows from a read.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Run,
+    Pause,
+    End(TransferError),
+}
+
+impl Watch {
+    fn after(&mut self, result: Result<bool, AwsError>, now: Instant) -> Step {
+        let error = match result {
+            Ok(true) => {
+                *self = Self { last_read: now, failed_reads: 0 };
+                return Step::Run;
             }
-            Ok(Ok(false)) => return TransferError::LinkEnded,
-            Ok(Err(error)) => error,
-            Err(_) => AwsError::unexpected_response("Query Links", "timed out"),
+            Ok(false) => return Step::End(TransferError::LinkEnded),
+            Err(error) => error,
         };
-        failed_reads += 1;
-        tracing::warn!(%error, failed_reads, "links not read during a transfer");
-        is_paused.store(failed_reads >= MAX_FAILED_READS, Ordering::Relaxed);
-        if last_read.elapsed() >= MAX_UNKNOWN {
-            return error.into();
+        self.failed_reads += 1;
+        tracing::warn!(%error, failed_reads = self.failed_reads, "links not read during a transfer");
+        if now.duration_since(self.last_read) >= MAX_UNKNOWN {
+            Step::End(error.into())
+        } else if self.failed_reads >= MAX_FAILED_READS {
+            Step::Pause
+        } else {
+            Step::Run
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::future::pending;
-
     use super::*;
 
-    /// Result of the n-th read.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Read {
-        Covered,
-        Ended,
-        Fails,
-        Hangs,
+    #[test]
+    fn transfer_pauses_within_10_s_of_the_last_successful_read() {
+        assert!(INTERVAL * MAX_FAILED_READS + READ_TIMEOUT <= Duration::from_secs(10));
     }
 
-    /// Runs a transfer that fetches a byte every 100 ms, for at most 60 s. Returns its result and when it fetched
-    /// the last byte.
-    async fn run(reads: &[Read]) -> (Result<(), TransferError>, Duration) {
-        let (started, last_byte) = (Instant::now(), Cell::new(Duration::ZERO));
-        let count = Cell::new(0);
-        let read = || {
-            let read = reads.get(count.get()).or(reads.last()).copied();
-            count.set(count.get() + 1);
-            async move {
-                match read {
-                    Some(Read::Covered) => Ok(true),
-                    Some(Read::Ended) => Ok(false),
-                    Some(Read::Hangs) => pending().await,
-                    _ => Err(AwsError::unexpected_response("Query Links", "throttled")),
-                }
-            }
+    #[test]
+    fn reads_decide_whether_a_transfer_runs_pauses_or_ends() {
+        let failed = || -> Result<bool, AwsError> {
+            Err(AwsError::unexpected_response("Query Links", "throttled"))
         };
-        let transfer = async {
-            for _ in 0..600 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                last_byte.set(started.elapsed());
-            }
-            Ok(())
-        };
-        (while_covered(read, transfer).await, last_byte.get())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn covered_transfer_runs_to_its_end() {
-        let (result, _) = run(&[Read::Covered]).await;
-        assert_eq!(result, Ok(()));
-        // One failed read changes nothing.
-        let (result, last) = run(&[Read::Fails, Read::Covered]).await;
-        assert_eq!((result, last), (Ok(()), Duration::from_secs(60)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_byte_is_fetched_10_s_after_the_last_link_ended() {
-        // The link ends right after the first read, at 4 s; the reads after it see that or fail.
-        for reads in [
-            &[Read::Covered, Read::Ended][..],
-            &[Read::Covered, Read::Hangs, Read::Ended],
-            &[Read::Covered, Read::Fails, Read::Hangs, Read::Fails],
-            &[Read::Covered, Read::Hangs],
+        let started = Instant::now();
+        let mut watch = Watch { last_read: started, failed_reads: 0 };
+        let unknown = || Step::End(TransferError::Aws(failed().unwrap_err()));
+        for (seconds, result, expected) in [
+            (4, Ok(true), Step::Run),
+            // One failed read changes nothing, two pause the transfer, and a successful one resumes it.
+            (8, failed(), Step::Run),
+            (12, failed(), Step::Pause),
+            (16, failed(), Step::Pause),
+            (20, Ok(true), Step::Run),
+            (24, failed(), Step::Run),
+            (28, failed(), Step::Pause),
+            (49, failed(), Step::Pause),
+            (50, failed(), unknown()),
+            (54, Ok(false), Step::End(TransferError::LinkEnded)),
         ] {
-            let (result, last) = run(reads).await;
-            assert!(last <= Duration::from_secs(14), "{reads:?}: {last:?}");
-            let ends = reads.last() == Some(&Read::Ended);
-            assert_eq!(result == Err(TransferError::LinkEnded), ends, "{reads:?}: {result:?}");
-            assert!(result.is_err(), "{reads:?}");
+            let step = watch.after(result, started + Duration::from_secs(seconds));
+            assert_eq!(step, expected, "at {seconds} s");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn paused_transfer_continues_after_a_read() {
-        let reads = [Read::Fails, Read::Fails, Read::Fails, Read::Covered];
-        let (result, last) = run(&reads).await;
-        // It pauses from 8 s to 16 s. Its timer fires late once and then every 100 ms.
-        assert_eq!(result, Ok(()));
-        assert!(last > Duration::from_secs(67), "{last:?}");
     }
 }

@@ -281,6 +281,8 @@ mod tests {
 
     use aws_sdk_dynamodb::types::AttributeValue;
 
+    use reelay_zoom::ClientCredentials;
+
     use super::*;
     use crate::rng::SeededRng;
     use crate::world::World;
@@ -397,7 +399,11 @@ mod tests {
         let tokens = snapshot.grant.unwrap().tokens.unwrap();
         let owner = TokenOwner::Grant(user);
         let pair = world.vault.decrypt(&owner, &tokens).await.unwrap();
-        let credentials = grants.credentials().await.unwrap();
+        let secrets = &world.stack().config().secrets;
+        let credentials = ClientCredentials {
+            client_id: secrets.zoom_client_id.clone(),
+            client_secret: secrets.zoom_client_secret.clone().into(),
+        };
         for _ in 0..2 {
             let refreshed = grants.zoom().refresh(&credentials, &pair.refresh_token);
             let _ = refreshed.await;

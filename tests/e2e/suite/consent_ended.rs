@@ -30,8 +30,7 @@ async fn disconnect(system: &System, app_user: &str) {
 /// Runs the ending job for an end at this time, as its delayed messages do.
 async fn end_transfers(system: &System, recording: &Recording, ended_at: Timestamp) {
     let zoom_user = json!({"account_id": recording.account_id, "user_id": recording.host_id});
-    let job =
-        json!({"v": 1, "job": "end_transfers", "zoom_user": zoom_user, "ended_at": ended_at});
+    let job = json!({"v": 1, "job": "end_transfers", "zoom_user": zoom_user, "ended_at": ended_at});
     system.send_message(&system.queues().jobs, &job.to_string()).await;
     system.process_queues().await;
 }
@@ -70,7 +69,8 @@ async fn interrupted_transfer_ends_with_the_link() {
         let system = on_demand().await;
         let (downloader, recording) =
             Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
-        let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
+        let rejected =
+            NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
         let armed = system.zoom().arm(rejected).unwrap();
         assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry, "{case}");
         system.zoom().clear_faults(Some(armed));

@@ -148,7 +148,6 @@ impl<'a> ObjectWriter<'a> {
             Err(error) => Err(AwsError::from_sdk("HeadObject", &error)),
         }
     }
-
 }
 
 /// A multipart upload in progress.

@@ -120,7 +120,7 @@ impl Erasing<'_> {
         if let Subject::AppUser(user) = subject {
             for holding in &plan.to_keep {
                 let deleted =
-                    self.recordings.delete_notifications(&holding.zoom_user, user).await?;
+                    self.recordings.delete_notifications(&holding.zoom_user, Some(user)).await?;
                 receipt.erased.notifications += deleted;
             }
             for pointer in self.links.pointers(user).await? {

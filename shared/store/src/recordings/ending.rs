@@ -1,6 +1,5 @@
 //! Files whose last link ended: nothing more of them is fetched, and what a transfer left is removed.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::recording::FileStatus;
@@ -69,7 +68,16 @@ impl RecordingTable {
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn files(&self, zoom_user: &ZoomUser) -> Result<Vec<(FileKey, FileItem)>, AwsError> {
-        let rows = self.rows_with_prefix(zoom_user, "rec#").await?;
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("zoom_user = :user AND begins_with(entry, :prefix)")
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .expression_attribute_values(":prefix", text("rec#"));
+        let rows: Result<Vec<Item>, _> = query.into_paginator().items().send().collect().await;
+        let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
         let mut files = Vec::new();
         for row in rows {
             let entry = text_of(&row, "entry").and_then(|entry| entry.strip_prefix("rec#"));
@@ -84,43 +92,5 @@ impl RecordingTable {
             files.push((FileKey { zoom_user: zoom_user.clone(), recording, file }, item));
         }
         Ok(files)
-    }
-
-    /// Deletes all saved notifications about the recordings of a Zoom user.
-    ///
-    /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn delete_notifications(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
-        for row in self.rows_with_prefix(zoom_user, "notification#").await? {
-            self.client
-                .delete_item()
-                .table_name(&self.table)
-                .key("zoom_user", text(zoom_user.key()))
-                .key("entry", row.get("entry").cloned().unwrap_or(AttributeValue::Null(true)))
-                .send()
-                .await
-                .map_err(|error| AwsError::from_sdk("DeleteItem Recordings", &error))?;
-        }
-        Ok(())
-    }
-
-    async fn rows_with_prefix(
-        &self,
-        zoom_user: &ZoomUser,
-        prefix: &str,
-    ) -> Result<Vec<Item>, AwsError> {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("zoom_user = :user AND begins_with(entry, :prefix)")
-            .expression_attribute_values(":user", text(zoom_user.key()))
-            .expression_attribute_values(":prefix", text(prefix))
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<_, _>>()
-            .await
-            .map_err(|error| AwsError::from_sdk("Query Recordings", &error))
     }
 }

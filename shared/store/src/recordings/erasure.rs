@@ -188,17 +188,22 @@ impl RecordingTable {
         self.delete_keys(rows.map(|row| row.key.clone()).collect()).await
     }
 
-    /// Deletes the saved notifications of one app user about a Zoom user's recordings; returns their number.
+    /// Deletes the saved notifications about a Zoom user's recordings, of one app user or of all; returns their
+    /// number.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
     pub async fn delete_notifications(
         &self,
         zoom_user: &ZoomUser,
-        app_user: &AppUserId,
+        app_user: Option<&AppUserId>,
     ) -> Result<u64, AwsError> {
-        let rows = self.stored_rows(zoom_user).await?;
-        self.delete_rows(rows.iter().filter(|row| row.app_user.as_ref() == Some(app_user))).await
+        let mut rows = self.stored_rows(zoom_user).await?;
+        rows.retain(|row| {
+            matches!(row.kind, RowKind::Notification)
+                && (app_user.is_none() || row.app_user.as_ref() == app_user)
+        });
+        self.delete_rows(rows.iter()).await
     }
 
     /// Deletes the items of files that were written after the erasure of their recording.
