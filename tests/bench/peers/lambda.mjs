@@ -1,5 +1,5 @@
-// Lambda's Runtime API, asked in a loop. AWS's own client (`aws-lambda-ric`) is compiled with cmake when it is
-// installed, and does more before it asks for the first time; so this flatters Node a little.
+// A client of Lambda's Runtime API. AWS's own (`aws-lambda-ric`) needs cmake to install and does more before its
+// first request, so Node's results are slightly better here than in Lambda.
 import { Agent, request } from "node:http";
 import { handler } from "./webhook.mjs";
 
@@ -8,28 +8,29 @@ const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
 function call(method, path, body) {
   return new Promise((resolve, reject) => {
-    const sent = request({ agent, hostname, port, method, path: `/2018-06-01/runtime${path}` }, (answer) => {
+    const options = { agent, hostname, port, method, path: `/2018-06-01/runtime${path}` };
+    const sent = request(options, (response) => {
       const chunks = [];
-      answer.on("data", (chunk) => chunks.push(chunk));
-      answer.on("end", () => resolve({ headers: answer.headers, body: Buffer.concat(chunks).toString() }));
-      answer.on("error", reject);
+      response.on("data", (chunk) => chunks.push(chunk));
+      response.on("end", () => resolve({ headers: response.headers, body: Buffer.concat(chunks).toString() }));
+      response.on("error", reject);
     });
     sent.on("error", reject);
     sent.end(body);
   });
 }
 
-async function serve() {
+async function run() {
   for (;;) {
     const { headers, body } = await call("GET", "/invocation/next");
     const id = headers["lambda-runtime-aws-request-id"];
     try {
       await call("POST", `/invocation/${id}/response`, JSON.stringify(await handler(JSON.parse(body))));
     } catch (error) {
-      const told = { errorType: error.name, errorMessage: error.message };
-      await call("POST", `/invocation/${id}/error`, JSON.stringify(told));
+      const report = { errorType: error.name, errorMessage: error.message };
+      await call("POST", `/invocation/${id}/error`, JSON.stringify(report));
     }
   }
 }
 
-serve();
+run();

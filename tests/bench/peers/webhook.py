@@ -1,4 +1,4 @@
-"""The webhook's work as most Python functions do it: clients made once, the secret kept for five minutes."""
+"""The webhook as most Python functions are written: clients created once, the secret cached for five minutes."""
 
 import base64
 import hashlib
@@ -11,15 +11,15 @@ import boto3
 
 secrets = boto3.client("secretsmanager")
 queues = boto3.client("sqs")
-kept = None
+cached = None
 
 
 def webhook_secret():
-    global kept
-    if kept is None or time.monotonic() - kept[1] > 300:
-        answer = secrets.get_secret_value(SecretId=os.environ["ZOOM_SECRET"])
-        kept = (json.loads(answer["SecretString"])["webhook_secret"], time.monotonic())
-    return kept[0]
+    global cached
+    if cached is None or time.monotonic() - cached[1] > 300:
+        response = secrets.get_secret_value(SecretId=os.environ["ZOOM_SECRET"])
+        cached = (json.loads(response["SecretString"])["webhook_secret"], time.monotonic())
+    return cached[0]
 
 
 def handler(event, context):
@@ -29,8 +29,8 @@ def handler(event, context):
     timestamp = event["headers"].get("x-zm-request-timestamp", "0")
     signed = f"v0:{timestamp}:{body}".encode()
     expected = "v0=" + hmac.new(webhook_secret().encode(), signed, hashlib.sha256).hexdigest()
-    given = event["headers"].get("x-zm-signature", "")
-    if abs(time.time() - float(timestamp)) >= 300 or not hmac.compare_digest(given, expected):
+    received = event["headers"].get("x-zm-signature", "")
+    if abs(time.time() - float(timestamp)) >= 300 or not hmac.compare_digest(received, expected):
         return {"statusCode": 401}
     message = json.loads(body)
     for file in message["payload"]["object"]["recording_files"]:

@@ -1,210 +1,164 @@
-//! `cold-start`: from the start of a process to its first answer, how much memory it takes, and how large its
-//! deployment package is.
+//! `cold-start`: time from the start of a process to its first response, memory, and package size.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::lambda::{Client, FUNCTIONS, Instance, LambdaError, World, zipped};
-use crate::peers::Peers;
+use crate::error::BenchError;
+use crate::lambda::{Backend, FUNCTIONS, Function, Instance, zipped_mib};
+use crate::report::{median, milliseconds, print, progress_bar, round};
 
-/// How often a warm instance is called; the figure of a run is the median.
-const WARM: usize = 25;
+/// Invocations of a warm instance per run. A run's value is their median.
+const WARM_INVOCATIONS: usize = 25;
 
-/// What is asked of the webhook function, in the figures of the same run.
-const INIT_OF_NODE: f64 = 1.0 / 15.0;
-const INIT_OF_PYTHON: f64 = 1.0 / 30.0;
-const PEAK_RSS_MIB: f64 = 16.0;
-const ZIP_MIB: f64 = 4.0;
+/// Limits of the webhook function. Those of its init time are fractions of the peers' in the same run.
+const MAX_INIT_RATIO_TO_NODE: f64 = 1.0 / 15.0;
+const MAX_INIT_RATIO_TO_PYTHON: f64 = 1.0 / 30.0;
+const MAX_PEAK_RSS_MIB: f64 = 16.0;
+const MAX_ZIP_MIB: f64 = 4.0;
 
-/// What to measure, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// How often each client is started; the figures are medians.
+    /// Starts of each client. The results are medians.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Clients, comma-separated, such as `reelay:webhook,node`; all if left out.
+    /// Clients, comma-separated, such as `reelay:webhook,node`. The default is all.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<String>,
-    /// Folder of Reelay's binaries; without it they are built.
+    /// Folder of Reelay's binaries. Without it they are built.
     #[arg(long)]
-    built: Option<PathBuf>,
+    binaries: Option<PathBuf>,
 }
 
-/// A line of the result.
+/// A row of the result.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct Row<'a> {
     bench: &'static str,
     client: &'a str,
-    /// From exec to the first `GET /next`.
+    /// From the start of the process to its first `GET /next`.
     init_ms: f64,
-    /// The first event, from the moment it was handed over to its answer.
+    /// From the first event to its response.
     first_ms: f64,
-    /// The same of an instance that has answered before.
+    /// From a later event to its response.
     warm_ms: f64,
     peak_rss_mib: f64,
     zip_mib: f64,
     runs: usize,
 }
 
-#[derive(Debug)]
 struct Run {
-    init: Duration,
-    first: Duration,
-    warm: Duration,
+    init_ms: f64,
+    first_ms: f64,
+    warm_ms: f64,
     peak_rss_mib: f64,
 }
 
-/// Starts each client as often as asked, in turn, so that all of them meet the machine in the same moods.
-///
-/// # Errors
-/// See [`LambdaError`].
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-pub(crate) async fn run(options: &Options) -> Result<(), LambdaError> {
+pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
     let folder = tempfile::tempdir()?;
-    let peers = Peers::install()?;
-    let mut clients = Client::reelay(&FUNCTIONS, options.built.as_deref())?;
-    clients.push(Client::node(&peers, folder.path())?);
-    clients.push(Client::python(&peers)?);
-    clients.retain(|client| options.clients.is_empty() || options.clients.contains(&client.name));
-    let world = World::start().await?;
-    let runs = usize::from(options.runs);
-    let bar = ProgressBar::new((clients.len() * runs) as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    let mut measured: Vec<Vec<Run>> = clients.iter().map(|_| Vec::new()).collect();
-    // Nobody's first run counts: it finds neither binary nor packages in the page cache.
-    for client in &clients {
-        bar.set_message(client.name.clone());
-        once(client, &world).await?;
+    let mut functions =
+        Function::with_peers(&FUNCTIONS, options.binaries.as_deref(), folder.path())?;
+    functions.retain(|it| options.clients.is_empty() || options.clients.contains(&it.name));
+    let backend = Backend::start().await?;
+    let bar = progress_bar(functions.len() * usize::from(options.runs));
+    let mut runs: Vec<Vec<Run>> = functions.iter().map(|_| Vec::new()).collect();
+    // A first run that is not counted brings binary and packages into the page cache.
+    for function in &functions {
+        bar.set_message(function.name.clone());
+        measure(function, &backend).await?;
     }
-    for _ in 0..runs {
-        for (client, measured) in clients.iter().zip(&mut measured) {
-            bar.set_message(client.name.clone());
-            measured.push(once(client, &world).await?);
+    // The functions take turns, so that a change of the machine's speed affects all of them.
+    for _ in 0..options.runs {
+        for (function, runs) in functions.iter().zip(&mut runs) {
+            bar.set_message(function.name.clone());
+            runs.push(measure(function, &backend).await?);
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    world.shutdown().await;
-    let lines = clients
-        .iter()
-        .zip(&measured)
-        .map(|(client, runs)| line(client, runs))
-        .collect::<Result<Vec<_>, _>>()?;
-    if options.json {
-        for line in &lines {
-            println!("{}", serde_json::to_string(line)?);
-        }
-    } else {
-        print_table(&lines);
-        print_verdict(&lines);
+    backend.shutdown().await;
+    if !options.json {
+        println!(
+            "{:28} {:>9} {:>9} {:>9} {:>10} {:>9}",
+            "client", "init ms", "first ms", "warm ms", "peak MiB", "zip MiB"
+        );
+    }
+    let mut rows = Vec::new();
+    for (function, runs) in functions.iter().zip(&runs) {
+        let row = Row {
+            bench: "cold-start",
+            client: &function.name,
+            init_ms: median(runs, |run| run.init_ms),
+            first_ms: median(runs, |run| run.first_ms),
+            warm_ms: median(runs, |run| run.warm_ms),
+            peak_rss_mib: median(runs, |run| run.peak_rss_mib),
+            zip_mib: round(zipped_mib(&function.package)?),
+            runs: runs.len(),
+        };
+        let Row { client, init_ms, first_ms, warm_ms, peak_rss_mib, zip_mib, .. } = &row;
+        print(
+            options.json,
+            &row,
+            format_args!(
+                "{client:28} {init_ms:9.2} {first_ms:9.2} {warm_ms:9.2} {peak_rss_mib:10.2} {zip_mib:9.2}"
+            ),
+        )?;
+        rows.push(row);
+    }
+    if !options.json {
+        print_comparison(&rows);
     }
     Ok(())
 }
 
-/// One instance, from its start to its end.
-async fn once(client: &Client, world: &World) -> Result<Run, LambdaError> {
-    let (mut instance, init) = Instance::start(client, world).await?;
-    let first = call(client, world, &mut instance).await?;
-    let mut warm = Vec::with_capacity(WARM);
-    for _ in 0..WARM {
-        warm.push(call(client, world, &mut instance).await?);
+/// Measures one instance from start to end.
+async fn measure(function: &Function, backend: &Backend) -> Result<Run, BenchError> {
+    let event = function.payload.event(backend.webhook_secret())?;
+    let (mut instance, init) = Instance::start(function, backend).await?;
+    let first = instance.invoke(function.payload, &event).await?;
+    let mut warm = Vec::with_capacity(WARM_INVOCATIONS);
+    for _ in 0..WARM_INVOCATIONS {
+        warm.push(instance.invoke(function.payload, &event).await?);
     }
-    warm.sort();
-    Ok(Run { init, first, warm: warm[WARM / 2], peak_rss_mib: instance.peak_rss_mib()? })
-}
-
-async fn call(
-    client: &Client,
-    world: &World,
-    instance: &mut Instance,
-) -> Result<Duration, LambdaError> {
-    let event = client.work.event(world)?;
-    let (answer, took) = instance.invoke(&event).await?;
-    if client.work.is_done(&answer) {
-        Ok(took)
-    } else {
-        Err(LambdaError::Function {
-            client: client.name.clone(),
-            reason: format!("it answered {answer}"),
-        })
-    }
-}
-
-fn line<'a>(client: &'a Client, runs: &[Run]) -> Result<Line<'a>, LambdaError> {
-    let middle = |figure: &dyn Fn(&Run) -> f64| {
-        let mut figures: Vec<f64> = runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        hundredths(figures[figures.len() / 2])
-    };
-    let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
-    Ok(Line {
-        bench: "cold-start",
-        client: &client.name,
-        init_ms: middle(&|run| milliseconds(run.init)),
-        first_ms: middle(&|run| milliseconds(run.first)),
-        warm_ms: middle(&|run| milliseconds(run.warm)),
-        peak_rss_mib: middle(&|run| run.peak_rss_mib),
-        zip_mib: hundredths(zipped(&client.package)?),
-        runs: runs.len(),
+    Ok(Run {
+        init_ms: milliseconds(init),
+        first_ms: milliseconds(first),
+        warm_ms: median(&warm, |duration| milliseconds(*duration)),
+        peak_rss_mib: instance.peak_rss_mib()?,
     })
 }
 
-fn hundredths(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
-}
-
-fn print_table(lines: &[Line<'_>]) {
-    println!(
-        "{:28} {:>9} {:>9} {:>9} {:>10} {:>9}",
-        "client", "init ms", "first ms", "warm ms", "peak MiB", "zip MiB"
-    );
-    for line in lines {
-        println!(
-            "{:28} {:9.2} {:9.2} {:9.2} {:10.2} {:9.2}",
-            line.client, line.init_ms, line.first_ms, line.warm_ms, line.peak_rss_mib, line.zip_mib
-        );
-    }
-}
-
-/// The webhook function against its peers and its limits.
-fn print_verdict(lines: &[Line<'_>]) {
-    let of = |client: &str| lines.iter().find(|line| line.client == client);
-    let Some(webhook) = of("reelay:webhook") else {
+/// Compares the webhook function with its peers and its limits.
+fn print_comparison(rows: &[Row<'_>]) {
+    let find = |client: &str| rows.iter().find(|row| row.client == client);
+    let Some(webhook) = find("reelay:webhook") else {
         return;
     };
     println!();
-    for (peer, limit) in [("node", INIT_OF_NODE), ("python", INIT_OF_PYTHON)] {
-        let Some(peer) = of(peer) else { continue };
-        let cold = |line: &Line<'_>| line.init_ms + line.first_ms;
+    for (name, max_ratio) in
+        [("node", MAX_INIT_RATIO_TO_NODE), ("python", MAX_INIT_RATIO_TO_PYTHON)]
+    {
+        let Some(peer) = find(name) else { continue };
+        let cold = |row: &Row<'_>| row.init_ms + row.first_ms;
         println!(
-            "webhook beside {:7} init 1/{:.1}, to the first answer 1/{:.1}, warm 1/{:.1}, memory 1/{:.1}",
-            peer.client,
+            "webhook compared with {name:7} init 1/{:.1}, init and first response 1/{:.1}, warm 1/{:.1}, memory 1/{:.1}",
             peer.init_ms / webhook.init_ms,
             cold(peer) / cold(webhook),
             peer.warm_ms / webhook.warm_ms,
             peer.peak_rss_mib / webhook.peak_rss_mib,
         );
-        verdict(
-            &format!("init at most 1/{:.0} of {}'s", 1.0 / limit, peer.client),
-            webhook.init_ms,
-            peer.init_ms * limit,
-            "ms",
-        );
+        let limit = format!("init at most 1/{:.0} of {name}", 1.0 / max_ratio);
+        print_limit(&limit, webhook.init_ms, peer.init_ms * max_ratio, "ms");
     }
-    verdict("peak memory", webhook.peak_rss_mib, PEAK_RSS_MIB, "MiB");
-    verdict("deployment package", webhook.zip_mib, ZIP_MIB, "MiB");
+    print_limit("peak memory", webhook.peak_rss_mib, MAX_PEAK_RSS_MIB, "MiB");
+    print_limit("deployment package", webhook.zip_mib, MAX_ZIP_MIB, "MiB");
 }
 
-fn verdict(limit: &str, figure: f64, most: f64, unit: &str) {
-    let holds = if figure <= most { "holds" } else { "MISSED" };
-    println!("{holds:>6}  {limit}: {figure:.2} of {most:.2} {unit}");
+fn print_limit(name: &str, value: f64, max: f64, unit: &str) {
+    let result = if value <= max { "met" } else { "MISSED" };
+    println!("{result:>6}  {name}: {value:.2} of {max:.2} {unit}");
 }

@@ -1,104 +1,97 @@
-//! `cargo run --release -p bench -- <name> --json`: figures beside those of peers, in one run on one
-//! machine. With `--json` one object a line, without it a table.
+//! `cargo run --release -p bench -- <name> --json`: benchmarks of Reelay beside Python and Node, all in the same
+//! run on one machine. `--json` prints one JSON object per line instead of a table.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command: its figures go to stdout, its errors to stderr"
+    reason = "a command: results go to stdout, errors to stderr"
 )]
 
 mod cold_start;
 mod download;
+mod error;
 mod lambda;
-mod measure;
 mod peers;
+mod process;
+mod report;
 mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use reelay_runtime::Chain;
+
+use self::error::BenchError;
 
 #[derive(Parser)]
-#[command(about = "Speed, memory and size, measured against peers in the same run")]
+#[command(
+    about = "Measures speed, memory and size of Reelay beside Python and Node in the same run"
+)]
 struct Arguments {
     #[command(subcommand)]
-    bench: Bench,
+    benchmark: Benchmark,
 }
 
 #[derive(Subcommand)]
-enum Bench {
-    /// Start, first answer, memory and package of each function, and of the webhook's work in Node and Python.
+enum Benchmark {
+    /// Cold start, first response, memory and package size of each function, and of the webhook in Node and Python.
     ColdStart(cold_start::Options),
-    /// From an HTTP source to S3: Reelay's downloader, Python, Node, and what cannot be undercut.
+    /// Downloads from an HTTP source to S3 by Reelay, Python, Node and two baselines.
     Download(download::Options),
-    /// Events through one instance of the webhook function, and through its peers.
+    /// Zoom events sent to one warm instance of the webhook function in Rust, Node and Python.
     Webhook(webhook::Options),
-    /// The two sides of a download; for `download` itself.
+    /// Internal to `download`: serves the source and S3.
     #[command(hide = true)]
     Serve {
-        /// Folder with the certificate; without it no TLS.
+        /// Folder of the certificate; without it the servers speak plain HTTP.
         #[arg(long)]
         certificate: Option<PathBuf>,
     },
-    /// Reelay's downloader as one process; for `download` itself.
+    /// Internal to `download`: runs Reelay's downloader once.
     #[command(hide = true)]
     Reelay {
         #[arg(long)]
         connections: usize,
-        /// Parts without checksums of their own.
         #[arg(long)]
-        bare: bool,
+        no_part_checksums: bool,
     },
-    /// A blocking read to nowhere, or a blocking copy; for `download` itself.
+    /// Internal to `download`: reads the source, and copies it to S3 with `--copy`.
     #[command(hide = true)]
-    Limit {
+    Baseline {
         #[arg(long)]
         copy: bool,
     },
-    /// Measures one command; for the benchmarks themselves.
+    /// Internal: runs one command and prints its resource usage.
     #[command(hide = true)]
     Measure {
-        #[arg(last = true)]
+        #[arg(last = true, required = true)]
         command: Vec<String>,
     },
 }
 
-/// What ends a benchmark early.
-#[derive(Debug, thiserror::Error)]
-enum BenchError {
-    #[error(transparent)]
-    Download(#[from] download::DownloadError),
-    #[error(transparent)]
-    Lambda(#[from] lambda::LambdaError),
-    #[error(transparent)]
-    Measure(#[from] measure::MeasureError),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-}
-
 fn main() -> ExitCode {
-    match run(Arguments::parse().bench) {
+    match run(Arguments::parse().benchmark) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("bench: {}", Chain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(bench: Bench) -> Result<(), BenchError> {
-    match bench {
-        Bench::ColdStart(options) => cold_start::run(&options)?,
-        Bench::Download(options) => download::run(&options)?,
-        Bench::Webhook(options) => webhook::run(&options)?,
-        Bench::Serve { certificate } => download::serve(certificate.as_deref())?,
-        Bench::Reelay { connections, bare } => download::reelay(connections, bare)?,
-        Bench::Limit { copy } => download::limit(copy)?,
-        Bench::Measure { command } => {
-            println!("{}", serde_json::to_string(&measure::alone(&command)?)?);
+fn run(benchmark: Benchmark) -> Result<(), BenchError> {
+    match benchmark {
+        Benchmark::ColdStart(options) => cold_start::run(&options),
+        Benchmark::Download(options) => download::run(&options),
+        Benchmark::Webhook(options) => webhook::run(&options),
+        Benchmark::Serve { certificate } => download::serve(certificate.as_deref()),
+        Benchmark::Reelay { connections, no_part_checksums } => {
+            download::run_reelay(connections, !no_part_checksums)
+        }
+        Benchmark::Baseline { copy } => download::run_baseline(copy),
+        Benchmark::Measure { command } => {
+            println!("{}", serde_json::to_string(&process::measure(&command)?)?);
+            Ok(())
         }
     }
-    Ok(())
 }

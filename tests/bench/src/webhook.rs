@@ -1,158 +1,110 @@
-//! `webhook`: one warm instance of the webhook function, one event after the other, as Lambda gives them.
+//! `webhook`: Zoom events sent one after the other to one warm instance of the webhook function.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::lambda::{Client, Instance, LambdaError, Size, WEBHOOK, Work, World};
-use crate::peers::Peers;
+use crate::error::BenchError;
+use crate::lambda::{Backend, BodySize, Function, Instance, Payload, WEBHOOK};
+use crate::report::{milliseconds, print, progress_bar, round};
 
-/// What to measure, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// How many events each client gets in each case, after its first one.
+    /// Events that each client receives in each case after the first.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
     events: u16,
-    /// Folder of Reelay's binaries; without it they are built.
+    /// Folder of Reelay's binaries. Without it they are built.
     #[arg(long)]
-    built: Option<PathBuf>,
+    binaries: Option<PathBuf>,
 }
 
-/// A line of the result.
+/// A row of the result. The first event is counted only in `calls_first`.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct Row<'a> {
     bench: &'static str,
     client: &'a str,
     case: &'static str,
-    /// Events a second, with what passes between two of them.
+    /// Throughput, including the time between a response and the request for the next event.
     events_per_s: f64,
-    /// The middle one of the times from event to answer, and the one that 99 in 100 keep.
+    /// Percentiles of the time from an event to its response.
     p50_ms: f64,
     p99_ms: f64,
     peak_rss_mib: f64,
-    /// Calls to AWS: of an instance with its first event, and of each event after it.
+    /// AWS calls of an instance up to its first response.
     calls_first: u64,
+    /// AWS calls per later event.
     calls_per_event: f64,
     events: usize,
 }
 
-/// Gives each client its events, in each case.
-///
-/// # Errors
-/// See [`LambdaError`].
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-pub(crate) async fn run(options: &Options) -> Result<(), LambdaError> {
+pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
     let folder = tempfile::tempdir()?;
-    let peers = Peers::install()?;
-    let mut clients = Client::reelay(&[WEBHOOK], options.built.as_deref())?;
-    clients.push(Client::node(&peers, folder.path())?);
-    clients.push(Client::python(&peers)?);
-    let sizes = [Size::Small, Size::Large];
-    let bar = ProgressBar::new((clients.len() * sizes.len()) as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let functions = Function::with_peers(&[WEBHOOK], options.binaries.as_deref(), folder.path())?;
+    let sizes = [BodySize::Small, BodySize::Large];
+    let bar = progress_bar(functions.len() * sizes.len());
     for size in sizes {
-        for client in &clients {
-            bar.set_message(format!("{} {}", size.name(), client.name));
-            // Engines of its own, for what is queued stays in their memory.
-            let world = World::start().await?;
-            let line = measured(client, size, options.events.into(), &world).await?;
-            world.shutdown().await;
+        for function in &functions {
+            bar.set_message(format!("{} {}", size.name(), function.name));
+            // A fresh backend, because queued messages stay in its memory.
+            let backend = Backend::start().await?;
+            let row = measure(function, size, options.events.into(), &backend).await?;
+            backend.shutdown().await;
             bar.inc(1);
-            bar.suspend(|| tell(options, &line))?;
+            let Row { client, case, events_per_s, p50_ms, p99_ms, peak_rss_mib, .. } = &row;
+            let (first, later) = (row.calls_first, row.calls_per_event);
+            bar.suspend(|| {
+                print(
+                    options.json,
+                    &row,
+                    format_args!(
+                        "{case:7} {client:15} {events_per_s:8.1} events/s {p50_ms:8.2} ms p50 {p99_ms:8.2} ms p99 \
+                         {peak_rss_mib:7.1} MiB, AWS calls: {first:3} first, {later:.2} per event"
+                    ),
+                )
+            })?;
         }
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-async fn measured<'a>(
-    client: &'a Client,
-    size: Size,
+async fn measure<'a>(
+    function: &'a Function,
+    size: BodySize,
     events: usize,
-    world: &World,
-) -> Result<Line<'a>, LambdaError> {
-    let work = Work::Delivery(size);
-    let calls = || world.calls().iter().map(|(_, calls)| calls).sum::<u64>();
-    world.reset_calls();
-    let (mut instance, _) = Instance::start(client, world).await?;
-    accepted(client, work, &mut instance, world).await?;
-    let calls_first = calls();
-    world.reset_calls();
-    let (mut took, mut wall) = (Vec::with_capacity(events), Duration::ZERO);
+    backend: &Backend,
+) -> Result<Row<'a>, BenchError> {
+    let payload = Payload::ZoomEvent(size);
+    backend.reset_calls();
+    let (mut instance, _) = Instance::start(function, backend).await?;
+    instance.invoke(payload, &payload.event(backend.webhook_secret())?).await?;
+    let calls_first = backend.calls();
+    backend.reset_calls();
+    let (mut latencies, mut total) = (Vec::with_capacity(events), Duration::ZERO);
     for _ in 0..events {
-        let event = work.event(world)?;
-        let begun = Instant::now();
-        let (answer, answered) = instance.invoke(&event).await?;
-        wall += begun.elapsed();
-        done(client, work, &answer)?;
-        took.push(answered);
+        let event = payload.event(backend.webhook_secret())?;
+        let started = Instant::now();
+        latencies.push(instance.invoke(payload, &event).await?);
+        total += started.elapsed();
     }
-    took.sort();
-    let milliseconds = |of_100: usize| {
-        let at = (took.len() * of_100 / 100).min(took.len() - 1);
-        thousandths(took[at].as_secs_f64() * 1000.0)
-    };
-    Ok(Line {
+    latencies.sort();
+    let percentile = |percent: usize| round(milliseconds(latencies[events * percent / 100]));
+    Ok(Row {
         bench: "webhook",
-        client: &client.name,
+        client: &function.name,
         case: size.name(),
-        events_per_s: thousandths(events as f64 / wall.as_secs_f64()),
-        p50_ms: milliseconds(50),
-        p99_ms: milliseconds(99),
-        peak_rss_mib: thousandths(instance.peak_rss_mib()?),
+        events_per_s: round(events as f64 / total.as_secs_f64()),
+        p50_ms: percentile(50),
+        p99_ms: percentile(99),
+        peak_rss_mib: round(instance.peak_rss_mib()?),
         calls_first,
-        calls_per_event: thousandths(calls() as f64 / events as f64),
+        calls_per_event: round(backend.calls() as f64 / events as f64),
         events,
     })
-}
-
-async fn accepted(
-    client: &Client,
-    work: Work,
-    instance: &mut Instance,
-    world: &World,
-) -> Result<(), LambdaError> {
-    let (answer, _) = instance.invoke(&work.event(world)?).await?;
-    done(client, work, &answer)
-}
-
-fn done(client: &Client, work: Work, answer: &serde_json::Value) -> Result<(), LambdaError> {
-    if work.is_done(answer) {
-        return Ok(());
-    }
-    Err(LambdaError::Function {
-        client: client.name.clone(),
-        reason: format!("it answered {answer}"),
-    })
-}
-
-fn tell(options: &Options, line: &Line<'_>) -> Result<(), LambdaError> {
-    if options.json {
-        println!("{}", serde_json::to_string(line)?);
-    } else {
-        println!(
-            "{:7} {:15} {:8.1} events/s {:8.2} ms p50 {:8.2} ms p99 {:7.1} MiB {:3} calls first, {:.2} an event",
-            line.case,
-            line.client,
-            line.events_per_s,
-            line.p50_ms,
-            line.p99_ms,
-            line.peak_rss_mib,
-            line.calls_first,
-            line.calls_per_event
-        );
-    }
-    Ok(())
-}
-
-fn thousandths(figure: f64) -> f64 {
-    (figure * 1000.0).round() / 1000.0
 }

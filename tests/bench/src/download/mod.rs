@@ -1,129 +1,97 @@
-//! `download`: the same bytes from the same source to the same S3, by one client after the other.
+//! `download`: the same file from the same source to the same S3 by one client after the other.
 
+mod baseline;
 mod certificate;
-mod limit;
 mod reelay;
 mod servers;
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use self::certificate::{Certificate, CertificateError};
-
 use self::servers::Addresses;
-use crate::measure::{self, MeasureError, Measured};
-use crate::peers::{PeerError, Peers};
+use crate::error::BenchError;
+use crate::peers::Peers;
+use crate::process::{self, ResourceUsage};
+use crate::report::{median, print, progress_bar};
 
-pub(crate) use self::limit::limit;
-pub(crate) use self::reelay::reelay;
+pub(crate) use self::baseline::run_baseline;
+pub(crate) use self::reelay::run_reelay;
+pub(crate) use self::servers::serve;
 
 const MIB: u64 = 1024 * 1024;
-const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const GIB: u64 = 1024 * MIB;
 
-/// What a throttled source gives each connection, bytes per second.
-const THROTTLE: u64 = 20_000_000;
+/// Rate of a throttled source in bytes per second and connection.
+const THROTTLED: u64 = 20_000_000;
 
-/// What to measure, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// How often each client runs in each case; the figures are medians.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// Cases whose name contains this, such as `2GiB`, `tls` or `throttled`.
+    /// Runs of each client in each case. The results are medians.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Run only the cases whose name contains this text, such as `2GiB`, `tls` or `throttled`.
     #[arg(long, default_value = "")]
     only: String,
-    /// Clients, comma-separated; all if left out.
+    /// Clients, comma-separated. The default is all.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<String>,
-    /// Also a synthetic 100 GiB, for memory alone: Reelay's downloader, once.
+    /// Also download 100 GiB once with Reelay, to measure memory.
     #[arg(long)]
     huge: bool,
 }
 
-/// What ends the benchmark.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DownloadError {
-    /// The certificate.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The peers.
-    #[error(transparent)]
-    Peers(#[from] PeerError),
-    /// A client.
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    /// The servers, or a file.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// What the servers said.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// Reelay's downloader.
-    #[error("reelay: {0}")]
-    Reelay(String),
-    /// The limits.
-    #[error("limit: {0}")]
-    Limit(String),
-}
-
-/// One case.
 struct Case {
     name: &'static str,
     size: u64,
-    tls: bool,
+    is_tls: bool,
+    /// Rate of the source in bytes per second and connection; 0 for unlimited.
     rate: u64,
     clients: &'static [&'static str],
-    runs: Option<usize>,
 }
 
-const ALL: &[&str] = &["reelay", "python", "node", "copy", "read"];
+impl Case {
+    fn is_huge(&self) -> bool {
+        self.size >= 100 * GIB
+    }
+}
 
-/// Over plain HTTP the SDK signs every block that carries a checksum; so also without.
-const HTTP: &[&str] = &["reelay", "reelay-bare", "python", "node", "copy", "read"];
+const CLIENTS: &[&str] = &["reelay", "python", "node", "copy", "read"];
+
+/// `reelay-bare` sends no part checksums. Over plain HTTP the SDK signs each block of a body with a checksum.
+const HTTP_CLIENTS: &[&str] = &["reelay", "reelay-bare", "python", "node", "copy", "read"];
 
 const CASES: &[Case] = &[
-    Case { name: "256MiB-tls", size: 256 * MIB, tls: true, rate: 0, clients: ALL, runs: None },
-    Case { name: "2GiB-tls", size: 2048 * MIB, tls: true, rate: 0, clients: ALL, runs: None },
-    Case { name: "256MiB-http", size: 256 * MIB, tls: false, rate: 0, clients: HTTP, runs: None },
-    Case { name: "2GiB-http", size: 2048 * MIB, tls: false, rate: 0, clients: HTTP, runs: None },
+    Case { name: "256MiB-tls", size: 256 * MIB, is_tls: true, rate: 0, clients: CLIENTS },
+    Case { name: "2GiB-tls", size: 2 * GIB, is_tls: true, rate: 0, clients: CLIENTS },
+    Case { name: "256MiB-http", size: 256 * MIB, is_tls: false, rate: 0, clients: HTTP_CLIENTS },
+    Case { name: "2GiB-http", size: 2 * GIB, is_tls: false, rate: 0, clients: HTTP_CLIENTS },
     Case {
         name: "256MiB-tls-throttled",
         size: 256 * MIB,
-        tls: true,
-        rate: THROTTLE,
+        is_tls: true,
+        rate: THROTTLED,
         clients: &["reelay-1", "reelay", "reelay-16", "python", "node", "copy", "read"],
-        runs: None,
     },
     Case {
         name: "2GiB-tls-throttled",
-        size: 2048 * MIB,
-        tls: true,
-        rate: THROTTLE,
+        size: 2 * GIB,
+        is_tls: true,
+        rate: THROTTLED,
         clients: &["reelay-1", "reelay", "reelay-16"],
-        runs: None,
     },
-    Case {
-        name: "100GiB-http",
-        size: 100 * 1024 * MIB,
-        tls: false,
-        rate: 0,
-        clients: &["reelay"],
-        runs: Some(1),
-    },
+    Case { name: "100GiB-http", size: 100 * GIB, is_tls: false, rate: 0, clients: &["reelay"] },
 ];
 
-/// A line of the result.
+/// A row of the result.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Row<'a> {
     bench: &'static str,
     client: &'a str,
     case: &'a str,
@@ -133,139 +101,114 @@ struct Line<'a> {
     runs: usize,
 }
 
-/// Runs all cases that were asked for.
-///
-/// # Errors
-/// See [`DownloadError`].
-pub(crate) fn run(options: &Options) -> Result<(), DownloadError> {
-    let cases: Vec<&Case> = CASES
-        .iter()
-        .filter(|case| case.name.contains(&options.only))
-        .filter(|case| case.runs.is_none() || options.huge)
-        .collect();
-    let wanted = |client: &str| {
-        options.clients.is_empty() || options.clients.iter().any(|wanted| wanted == client)
+pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
+    let is_selected = |client: &str| {
+        options.clients.is_empty() || options.clients.iter().any(|selected| selected == client)
     };
-    let folder = tempfile::tempdir()?;
-    let certificate = Certificate::make(folder.path())?;
-    let peers = Peers::install()?;
-    let total: usize = cases
+    let cases: Vec<_> = CASES
         .iter()
+        .filter(|case| case.name.contains(&options.only) && (options.huge || !case.is_huge()))
         .map(|case| {
-            case.clients.iter().filter(|client| wanted(client)).count()
-                * case.runs.unwrap_or(options.runs)
+            let clients = case.clients.iter().copied().filter(|client| is_selected(client));
+            let runs = if case.is_huge() { 1 } else { options.runs };
+            (case, clients.collect::<Vec<_>>(), usize::from(runs))
         })
-        .sum();
-    let bar = ProgressBar::new(total as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    for case in cases {
-        let mut servers = Servers::start(case.tls.then(|| folder.path()))?;
-        let addresses = servers.addresses.clone();
-        for client in case.clients.iter().filter(|client| wanted(client)) {
+        .collect();
+    let folder = tempfile::tempdir()?;
+    certificate::create(folder.path())?;
+    let peers = Peers::install()?;
+    let bar = progress_bar(cases.iter().map(|(_, clients, runs)| clients.len() * runs).sum());
+    for (case, clients, runs) in cases {
+        let servers = Servers::start(case.is_tls.then(|| folder.path()))?;
+        let environment = environment(case, &servers.addresses, folder.path());
+        for client in clients {
             let command = command(client, &peers)?;
-            let environment = environment(case, &addresses, &certificate);
-            let mut measured = Vec::new();
-            for _ in 0..case.runs.unwrap_or(options.runs) {
+            let mut usages = Vec::new();
+            for _ in 0..runs {
                 bar.set_message(format!("{} {client}", case.name));
-                measured.push(measure::run(&command, &environment)?);
+                usages.push(process::measure_separately(&command, &environment)?);
                 bar.inc(1);
             }
-            bar.suspend(|| tell(options, case, client, &measured))?;
+            bar.suspend(|| print_row(options.json, case, client, &usages))?;
         }
-        servers.end();
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-fn tell(
-    options: &Options,
+fn print_row(
+    json: bool,
     case: &Case,
     client: &str,
-    measured: &[Measured],
-) -> Result<(), DownloadError> {
-    let Some(median) = measure::median(measured) else {
-        return Ok(());
-    };
-    let line = Line {
+    usages: &[ResourceUsage],
+) -> Result<(), BenchError> {
+    let row = Row {
         bench: "download",
         client,
         case: case.name,
-        wall_s: thousandths(median.wall_s),
-        cpu_s_per_gib: thousandths(median.cpu_s / (case.size as f64 / GIB)),
-        peak_rss_mib: thousandths(median.peak_rss_mib),
-        runs: measured.len(),
+        wall_s: median(usages, |usage| usage.wall_s),
+        cpu_s_per_gib: median(usages, |usage| usage.cpu_s * GIB as f64 / case.size as f64),
+        peak_rss_mib: median(usages, |usage| usage.peak_rss_mib),
+        runs: usages.len(),
     };
-    if options.json {
-        println!("{}", serde_json::to_string(&line)?);
-    } else {
-        println!(
-            "{:22} {:10} {:8.2} s {:8.2} CPU s/GiB {:8.1} MiB",
-            line.case, line.client, line.wall_s, line.cpu_s_per_gib, line.peak_rss_mib
-        );
-    }
-    Ok(())
-}
-
-fn thousandths(figure: f64) -> f64 {
-    (figure * 1000.0).round() / 1000.0
-}
-
-fn command(client: &str, peers: &Peers) -> Result<Vec<String>, DownloadError> {
-    let this = std::env::current_exe()?.display().to_string();
-    let own = |arguments: &[&str]| {
-        let mut command = vec![this.clone()];
-        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        command
-    };
-    Ok(match client {
-        "python" => peers.python_command("download.py"),
-        "node" => peers.node_command("download.mjs"),
-        "copy" => own(&["limit", "--copy"]),
-        "read" => own(&["limit"]),
-        // Without checksums of parts, as a raw copy has none.
-        "reelay-bare" => own(&["reelay", "--connections", "8", "--bare"]),
-        "reelay-1" => own(&["reelay", "--connections", "1"]),
-        "reelay-16" => own(&["reelay", "--connections", "16"]),
-        _ => own(&["reelay", "--connections", "8"]),
-    })
-}
-
-/// What every client finds around it.
-fn environment(
-    case: &Case,
-    addresses: &Addresses,
-    certificate: &Certificate,
-) -> BTreeMap<String, String> {
-    let authority = certificate.authority().display().to_string();
-    BTreeMap::from(
-        [
-            ("BENCH_SOURCE", format!("{}/{}/{}", addresses.source, case.size, case.rate)),
-            ("BENCH_SINK", addresses.sink.clone()),
-            ("BENCH_CA", authority.clone()),
-            ("BENCH_SIZE", case.size.to_string()),
-            ("NODE_EXTRA_CA_CERTS", authority.clone()),
-            ("SSL_CERT_FILE", authority),
-            ("AWS_ACCESS_KEY_ID", "synthetic".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "synthetic".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("NO_PROXY", "127.0.0.1".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
+    let Row { case, wall_s, cpu_s_per_gib, peak_rss_mib, .. } = &row;
+    print(
+        json,
+        &row,
+        format_args!(
+            "{case:22} {client:11} {wall_s:8.2} s {cpu_s_per_gib:8.2} CPU s/GiB {peak_rss_mib:8.1} MiB"
+        ),
     )
 }
 
-/// The servers' process, ended with this value.
+fn command(client: &str, peers: &Peers) -> Result<Vec<String>, BenchError> {
+    let this = std::env::current_exe()?.display().to_string();
+    let python = peers.python();
+    let scripts = [peers.path("download.py"), peers.path("download.mjs")];
+    let command: &[&str] = match client {
+        "python" => &[&python, &scripts[0]],
+        "node" => &["node", &scripts[1]],
+        "copy" => &[&this, "baseline", "--copy"],
+        "read" => &[&this, "baseline"],
+        "reelay-bare" => &[&this, "reelay", "--connections", "8", "--no-part-checksums"],
+        "reelay-1" => &[&this, "reelay", "--connections", "1"],
+        "reelay-16" => &[&this, "reelay", "--connections", "16"],
+        _ => &[&this, "reelay", "--connections", "8"],
+    };
+    Ok(command.iter().map(|argument| (*argument).to_owned()).collect())
+}
+
+/// Environment variables of every client.
+fn environment(
+    case: &Case,
+    addresses: &Addresses,
+    certificate: &Path,
+) -> Vec<(&'static str, String)> {
+    let authority = certificate.join(certificate::AUTHORITY).display().to_string();
+    vec![
+        ("BENCH_SOURCE", format!("{}/{}/{}", addresses.source, case.size, case.rate)),
+        ("BENCH_SIZE", case.size.to_string()),
+        ("BENCH_CA", authority.clone()),
+        ("BUCKET", "bench".to_owned()),
+        ("NODE_EXTRA_CA_CERTS", authority.clone()),
+        ("SSL_CERT_FILE", authority),
+        ("AWS_ACCESS_KEY_ID", "synthetic".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "synthetic".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_ENDPOINT_URL_S3", addresses.s3.clone()),
+        ("NO_PROXY", "127.0.0.1".to_owned()),
+    ]
+}
+
+/// The process of the servers. Dropping it kills the process.
 struct Servers {
     process: Child,
     addresses: Addresses,
 }
 
 impl Servers {
-    fn start(certificate: Option<&Path>) -> Result<Self, DownloadError> {
+    fn start(certificate: Option<&Path>) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("serve").stdout(Stdio::piped());
         if let Some(folder) = certificate {
@@ -276,39 +219,14 @@ impl Servers {
         if let Some(stdout) = process.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let addresses = serde_json::from_str(&line);
-        let mut servers =
-            Self { process, addresses: Addresses { source: String::new(), sink: String::new() } };
-        match addresses {
-            Ok(addresses) => {
-                servers.addresses = addresses;
-                Ok(servers)
-            }
-            Err(error) => {
-                servers.end();
-                Err(error.into())
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        // It has no state worth ending well.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // An incomplete line means that the process ended.
+        Ok(Self { process, addresses: serde_json::from_str(&line)? })
     }
 }
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        self.end();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
-}
-
-/// The servers, in their own process.
-///
-/// # Errors
-/// If no port can be had.
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-pub(crate) async fn serve(certificate: Option<&Path>) -> Result<(), DownloadError> {
-    Ok(servers::serve(certificate.map(Certificate::at)).await?)
 }

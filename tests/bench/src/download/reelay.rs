@@ -1,4 +1,4 @@
-//! Reelay's downloader: the engine that the function runs, as one process.
+//! Reelay's downloader: the function's transfer engine in a process of its own.
 
 use std::sync::Arc;
 
@@ -8,76 +8,61 @@ use recording_downloader::transfer::{
     TransferError,
 };
 use reelay_domain::upload::{SourceKind, UploadState};
-use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_runtime::environment::Environment;
 use reelay_store::bucket::Bucket;
 use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, ZoomClient};
 use secrecy::SecretString;
 
-use super::DownloadError;
+use crate::error::{AnyError, BenchError};
 
-/// Moves `BENCH_SOURCE` to `BENCH_SINK`.
-///
-/// # Errors
-/// If it does not arrive.
-pub(crate) fn reelay(connections: usize, bare: bool) -> Result<(), DownloadError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(moved(connections, bare))
+/// Downloads `BENCH_SOURCE` to S3.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn run_reelay(
+    connections: usize,
+    has_part_checksums: bool,
+) -> Result<(), BenchError> {
+    let settings = Settings { connections, has_part_checksums, ..Settings::default() };
+    transfer(&settings).await.map_err(|error| BenchError::client("reelay", error))
 }
 
-async fn moved(connections: usize, bare: bool) -> Result<(), DownloadError> {
-    let failed = |reason: String| DownloadError::Reelay(reason);
-    let variable = |name: &str| {
-        std::env::var(name).map_err(|_| DownloadError::Reelay(format!("{name} is missing")))
-    };
-    let mut environment =
-        Environment::from_process_env().map_err(|error: ConfigError| failed(error.to_string()))?;
-    let more = [
-        ("BUCKET".to_owned(), "bench".to_owned()),
-        ("AWS_ENDPOINT_URL_S3".to_owned(), variable("BENCH_SINK")?),
-    ];
-    environment.variables = reelay_runtime::environment::Variables::new(more.into());
-    let bucket =
-        Bucket::new(&environment).map_err(|error: ConfigError| failed(error.to_string()))?;
-    // Loopback endpoints, so that loopback addresses are admitted for downloads.
-    let endpoints = Endpoints::parse("http://127.0.0.1:1", "http://127.0.0.1:1")
-        .map_err(|error| failed(error.to_string()))?;
-    let hosts =
-        DownloadHosts::parse("127.0.0.1", &endpoints).map_err(|error| failed(error.to_string()))?;
-    let zoom = ZoomClient::new(endpoints, Timeouts::default())
-        .map_err(|error| failed(error.to_string()))?;
-    let size = variable("BENCH_SIZE")?.parse().ok();
+async fn transfer(settings: &Settings) -> Result<(), AnyError> {
+    let environment = Environment::from_process_env()?;
+    let size: u64 = environment.variables.parsed("BENCH_SIZE")?;
+    let bucket = Bucket::new(&environment)?;
+    // Downloads from loopback hosts are allowed only with loopback endpoints.
+    let endpoints = Endpoints::parse("http://127.0.0.1:1", "http://127.0.0.1:1")?;
+    let hosts = DownloadHosts::parse("127.0.0.1", &endpoints)?;
+    let zoom = ZoomClient::new(endpoints, Timeouts::default())?;
     let object = ObjectSpec {
         key: "reelay".to_owned(),
         content_type: "video/mp4".to_owned(),
         metadata: Vec::new(),
         extension: "mp4".to_owned(),
-        declared_size: size,
+        declared_size: Some(size),
         is_size_exact: true,
         is_retry: false,
     };
-    let settings = Settings { connections, has_part_checksums: !bare, ..Settings::default() };
     let candidate = Candidate {
-        url: SecretString::from(variable("BENCH_SOURCE")?),
+        url: SecretString::from(environment.variables.required("BENCH_SOURCE")?),
         token: SecretString::from("synthetic"),
         kind: SourceKind::Webhook,
     };
     let no_listing = async { Ok(Listing::default()) };
-    let source = SourceResolver::new(&zoom, &hosts, &settings, Some(candidate), no_listing);
+    let source = SourceResolver::new(&zoom, &hosts, settings, Some(candidate), no_listing);
     let transfer = Transfer {
         source: Arc::new(source),
         bucket: &bucket,
         object: &object,
-        settings: &settings,
+        settings,
         journal: &NoJournal,
     };
-    match transfer.run(None, None).await {
-        Ok(Outcome::Stored(stored)) if Some(stored.bytes) == size => Ok(()),
-        Ok(outcome) => Err(failed(format!("{outcome:?}"))),
-        Err(error) => Err(failed(error.to_string())),
+    match transfer.run(None, None).await? {
+        Outcome::Stored(stored) if stored.bytes == size => Ok(()),
+        outcome => Err(format!("unexpected outcome {outcome:?}").into()),
     }
 }
 
-/// Saves nothing: a benchmark is one run that is never resumed.
+/// Saves nothing, because a benchmark is never resumed.
 struct NoJournal;
 
 #[async_trait]

@@ -1,11 +1,12 @@
-//! The two sides of a download, in a process of their own: a source that makes bytes out of nothing, and
-//! an S3 that keeps none. Both cost as little as they can, for they share the machine with who is measured.
+//! Source and S3 of a download, in a process of their own. The source generates bytes and S3 discards them, to
+//! leave the machine's CPU to the client.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
+use hyper::http::response::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -22,57 +24,62 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
-use super::certificate::Certificate;
+use super::certificate;
+use crate::error::BenchError;
 
-/// Where the servers listen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Bytes that the source sends at once.
+const BLOCK_SIZE: usize = 256 * 1024;
+
+/// Content of the file, repeated.
+static BLOCK: [u8; BLOCK_SIZE] = pseudorandom_block();
+
+/// Length of the end of a body in which S3 looks for a trailer.
+const MAX_TRAILER_SIZE: usize = 512;
+
+/// URLs of the servers.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
-    /// `https`, or `http`.
     pub(crate) source: String,
-    /// `https`, or `http`.
-    pub(crate) sink: String,
+    pub(crate) s3: String,
 }
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+type ServerResponse = Response<BoxBody<Bytes, Infallible>>;
 
-/// Serves until the process is ended; prints the addresses first.
-///
-/// # Errors
-/// If no port can be had.
-pub(crate) async fn serve(certificate: Option<Certificate>) -> std::io::Result<()> {
+/// Prints the addresses and serves until the process is killed. With the folder of a certificate it uses TLS.
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+pub(crate) async fn serve(certificate: Option<&Path>) -> Result<(), BenchError> {
     let acceptor = certificate
-        .map(|certificate| certificate.server())
-        .transpose()
-        .map_err(std::io::Error::other)?
+        .map(certificate::server_config)
+        .transpose()?
         .map(|config| TlsAcceptor::from(Arc::new(config)));
     let scheme = if acceptor.is_some() { "https" } else { "http" };
     let source = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let sink = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let s3 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let addresses = Addresses {
         source: format!("{scheme}://{}", source.local_addr()?),
-        sink: format!("{scheme}://{}", sink.local_addr()?),
+        s3: format!("{scheme}://{}", s3.local_addr()?),
     };
     println!("{}", serde_json::to_string(&addresses)?);
-    let source = tokio::spawn(accept(source, acceptor.clone(), give));
-    let sink = tokio::spawn(accept(sink, acceptor, take));
-    let _ = tokio::join!(source, sink);
+    let source = tokio::spawn(accept(source, acceptor.clone(), handle_source));
+    let s3 = tokio::spawn(accept(s3, acceptor, handle_s3));
+    let _ = tokio::join!(source, s3);
     Ok(())
 }
 
-async fn accept<F, R>(listener: TcpListener, acceptor: Option<TlsAcceptor>, answer: F)
+async fn accept<F, R>(listener: TcpListener, acceptor: Option<TlsAcceptor>, handler: F)
 where
     F: Fn(Request<Incoming>) -> R + Copy + Send + Sync + 'static,
-    R: Future<Output = Answer> + Send + 'static,
+    R: Future<Output = ServerResponse> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             match acceptor {
-                None => connection(stream, answer).await,
+                None => serve_connection(stream, handler).await,
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        connection(stream, answer).await;
+                        serve_connection(stream, handler).await;
                     }
                 }
             }
@@ -80,26 +87,26 @@ where
     }
 }
 
-async fn connection<S, F, R>(stream: S, answer: F)
+async fn serve_connection<S, F, R>(stream: S, handler: F)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> R + Copy + Send + Sync + 'static,
-    R: Future<Output = Answer> + Send + 'static,
+    R: Future<Output = ServerResponse> + Send + 'static,
 {
     let service =
-        service_fn(move |request| async move { Ok::<_, Infallible>(answer(request).await) });
-    // A client that goes away in the middle is its own business.
+        service_fn(move |request| async move { Ok::<_, Infallible>(handler(request).await) });
+    // The client reports a broken connection itself.
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-/// `GET /<size>/<bytes per second and connection, 0 = as fast as can be>`, with or without `Range`.
-async fn give(request: Request<Incoming>) -> Answer {
+/// `GET /<size>/<bytes per second and connection, 0 for unlimited>`, with or without `Range`.
+async fn handle_source(request: Request<Incoming>) -> ServerResponse {
     let numbers: Vec<u64> =
         request.uri().path().split('/').filter_map(|part| part.parse().ok()).collect();
     let [size, rate] = numbers[..] else {
-        return status(StatusCode::NOT_FOUND);
+        return empty(StatusCode::NOT_FOUND);
     };
     let range = request.headers().get("range").and_then(|range| {
         let (first, last) = range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
@@ -107,136 +114,134 @@ async fn give(request: Request<Incoming>) -> Answer {
         let last: u64 = last.parse().unwrap_or(u64::MAX);
         (first < size).then_some((first, last.min(size - 1)))
     });
-    let answer = Response::builder()
+    let response = Response::builder()
         .header("content-type", "video/mp4")
         .header("etag", "\"synthetic\"")
         .header("accept-ranges", "bytes");
-    let (answer, length) = match range {
-        None => (answer, size),
-        Some((first, last)) => (
-            answer
+    match range {
+        None => with_body(response, FileBody::new(size, rate, true)),
+        Some((first, last)) => with_body(
+            response
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header("content-range", format!("bytes {first}-{last}/{size}")),
-            last - first + 1,
+            FileBody::new(last - first + 1, rate, first == 0),
         ),
-    };
-    let from_start = range.is_none_or(|(first, _)| first == 0);
-    built(answer.body(Blocks::new(length, rate, from_start).boxed()))
+    }
 }
 
-/// As much of S3 as an upload needs. What it is sent it reads to the end and forgets.
-async fn take(request: Request<Incoming>) -> Answer {
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+/// The S3 requests of an upload. Request bodies are read and discarded.
+async fn handle_s3(request: Request<Incoming>) -> ServerResponse {
     let (head, mut body) = request.into_parts();
-    // The checksum that came along: in a header, or in the trailer, which is the end of the body.
-    let mut checksums: Vec<(String, String)> = head
-        .headers
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-amz-checksum-"))
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-        .collect();
     let mut end: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return status(StatusCode::BAD_REQUEST);
+            return empty(StatusCode::BAD_REQUEST);
         };
         if let Ok(data) = frame.into_data() {
-            let last = &data[data.len().saturating_sub(512)..];
-            end.extend_from_slice(last);
-            let surplus = end.len().saturating_sub(512);
-            end.drain(..surplus);
+            end.extend_from_slice(&data[data.len().saturating_sub(MAX_TRAILER_SIZE)..]);
+            end.drain(..end.len().saturating_sub(MAX_TRAILER_SIZE));
         }
     }
-    for line in end.split(|byte| *byte == b'\n') {
-        let line = String::from_utf8_lossy(line);
+    // A checksum is in a header, or in the trailer at the end of an `aws-chunked` body.
+    let is_checksum = |name: &str| name.starts_with("x-amz-checksum-");
+    let mut checksums: Vec<(String, String)> = head
+        .headers
+        .iter()
+        .filter(|(name, _)| is_checksum(name.as_str()))
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect();
+    for line in String::from_utf8_lossy(&end).lines() {
         if let Some((name, value)) = line.trim().split_once(':')
-            && name.starts_with("x-amz-checksum-")
+            && is_checksum(name)
         {
             checksums.push((name.to_owned(), value.to_owned()));
         }
     }
-    let xml = |text: String| built(Response::builder().body(Full::from(text).boxed()));
+    let query = head.uri.query().unwrap_or_default();
+    let is_create = query.split('&').any(|pair| pair.split('=').next() == Some("uploads"));
     match head.method {
-        Method::POST if has("uploads") => {
-            xml("<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
-             <UploadId>one</UploadId></InitiateMultipartUploadResult>"
-                .to_owned())
-        }
+        Method::POST if is_create => with_body(
+            Response::builder(),
+            Full::from(
+                "<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
+                 <UploadId>one</UploadId></InitiateMultipartUploadResult>",
+            ),
+        ),
         Method::POST => {
-            let proven = checksums.iter().find(|(name, _)| name == "x-amz-checksum-crc64nvme").map(
-                |(_, value)| {
-                    format!(
-                        "<ChecksumCRC64NVME>{value}</ChecksumCRC64NVME>\
-                         <ChecksumType>FULL_OBJECT</ChecksumType>"
-                    )
-                },
-            );
-            xml(format!(
+            let checksum = checksums.iter().find(|(name, _)| name == "x-amz-checksum-crc64nvme");
+            let checksum = checksum.map(|(_, value)| {
+                format!(
+                    "<ChecksumCRC64NVME>{value}</ChecksumCRC64NVME>\
+                     <ChecksumType>FULL_OBJECT</ChecksumType>"
+                )
+            });
+            let result = format!(
                 "<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
                  <ETag>\"synthetic\"</ETag>{}</CompleteMultipartUploadResult>",
-                proven.unwrap_or_default()
-            ))
+                checksum.unwrap_or_default()
+            );
+            with_body(Response::builder(), Full::from(result))
         }
         Method::PUT => {
-            let mut answer = Response::builder().header("etag", "\"synthetic\"");
+            let mut response = Response::builder().header("etag", "\"synthetic\"");
             for (name, value) in &checksums {
                 if name != "x-amz-checksum-type" && name != "x-amz-checksum-algorithm" {
-                    answer = answer.header(name, value);
+                    response = response.header(name, value);
                 }
             }
-            built(answer.body(Empty::new().boxed()))
+            with_body(response, Empty::new())
         }
-        Method::DELETE => status(StatusCode::NO_CONTENT),
-        _ => status(StatusCode::NOT_FOUND),
+        Method::DELETE => empty(StatusCode::NO_CONTENT),
+        _ => empty(StatusCode::NOT_FOUND),
     }
 }
 
-fn status(status: StatusCode) -> Answer {
-    built(Response::builder().status(status).body(Empty::new().boxed()))
+fn empty(status: StatusCode) -> ServerResponse {
+    with_body(Response::builder().status(status), Empty::new())
 }
 
-fn built(answer: Result<Answer, hyper::http::Error>) -> Answer {
-    // All parts are of our own making.
-    answer.unwrap_or_default()
+fn with_body<B>(response: Builder, body: B) -> ServerResponse
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+{
+    // Building fails only with an invalid header, which the client would report as a missing checksum.
+    response.body(body.boxed()).unwrap_or_default()
 }
 
-/// How much goes out at once.
-const BLOCK: usize = 256 * 1024;
-
-/// The same block again and again, the first of a file with an MP4's beginning.
-static REPEATED: [u8; BLOCK] = repeated();
-
-const fn repeated() -> [u8; BLOCK] {
-    let mut block = [0u8; BLOCK];
-    let mut at = 0;
+/// Pseudorandom bytes of a linear congruential generator, so that no layer can compress them.
+const fn pseudorandom_block() -> [u8; BLOCK_SIZE] {
+    let mut block = [0u8; BLOCK_SIZE];
+    let mut index = 0;
     let mut state = 1u32;
-    while at < BLOCK {
+    while index < BLOCK_SIZE {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        block[at] = (state >> 24) as u8;
-        at += 1;
+        block[index] = (state >> 24) as u8;
+        index += 1;
     }
     block
 }
 
-struct Blocks {
-    left: u64,
+/// A synthetic file, or a range of it.
+struct FileBody {
+    remaining: u64,
     sent: u64,
+    /// Bytes per second; 0 for unlimited.
     rate: u64,
-    begun: Instant,
-    beginning: Option<Bytes>,
-    pause: Option<Pin<Box<Sleep>>>,
+    started: Instant,
+    signature: Option<Bytes>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Blocks {
-    fn new(length: u64, rate: u64, from_start: bool) -> Self {
-        let beginning =
-            (from_start && length >= 16).then(|| Bytes::from_static(b"\0\0\0\x10ftypisom\0\0\0\0"));
-        Self { left: length, sent: 0, rate, begun: Instant::now(), beginning, pause: None }
+impl FileBody {
+    /// At the start of the file the body has the signature of an MP4.
+    fn new(length: u64, rate: u64, is_start: bool) -> Self {
+        let signature =
+            (is_start && length >= 16).then(|| Bytes::from_static(b"\0\0\0\x10ftypisom\0\0\0\0"));
+        Self { remaining: length, sent: 0, rate, started: Instant::now(), signature, timer: None }
     }
 }
 
-impl Body for Blocks {
+impl Body for FileBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -244,31 +249,30 @@ impl Body for Blocks {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Poll::Ready(None);
         }
+        // A throttled connection sends small blocks for an even rate.
+        let mut max_length = BLOCK_SIZE;
         if self.rate > 0 {
-            let due = Duration::from_secs_f64(self.sent as f64 / self.rate as f64);
-            let at = self.begun + due;
-            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            std::task::ready!(pause.as_mut().poll(cx));
-            self.pause = None;
+            max_length /= 4;
+            let elapsed = Duration::from_secs_f64(self.sent as f64 / self.rate as f64);
+            let deadline = self.started + elapsed;
+            let timer =
+                self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
         }
-        let data = match self.beginning.take() {
-            Some(beginning) => beginning,
-            None => {
-                // A throttled connection sends in small steps, so that its pace is even.
-                let most = if self.rate > 0 { BLOCK / 4 } else { BLOCK };
-                let length = usize::try_from(self.left).unwrap_or(most).min(most);
-                Bytes::from_static(&REPEATED[..length])
-            }
-        };
-        self.left -= data.len() as u64;
+        let data = self.signature.take().unwrap_or_else(|| {
+            let length = usize::try_from(self.remaining).unwrap_or(max_length).min(max_length);
+            Bytes::from_static(&BLOCK[..length])
+        });
+        self.remaining -= data.len() as u64;
         self.sent += data.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.remaining)
     }
 }

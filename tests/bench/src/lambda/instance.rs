@@ -1,4 +1,4 @@
-//! One instance of a function, from its start to its end.
+//! One instance of a function.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -6,113 +6,113 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use super::runtime_api::{Did, RuntimeApi};
-use super::{Client, LambdaError, World};
+use super::runtime_api::{RuntimeApi, Step};
+use super::{Backend, Function, Payload};
+use crate::error::{AnyError, BenchError};
 
-/// What has not happened by then will not happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time that an instance has for each step.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A process that waits for events. It is killed when this is dropped, as Lambda does it.
+/// A process that waits for events. Dropping it kills the process, as Lambda does.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    client: String,
+    name: String,
     process: Child,
     api: RuntimeApi,
 }
 
 impl Instance {
-    /// Starts an instance and tells how long it took until it asked for its first event.
-    ///
-    /// # Errors
-    /// If it ends, or does not ask.
+    /// Starts an instance. Returns it with the time until it requested its first event.
     pub(crate) async fn start(
-        client: &Client,
-        world: &World,
-    ) -> Result<(Self, Duration), LambdaError> {
+        function: &Function,
+        backend: &Backend,
+    ) -> Result<(Self, Duration), BenchError> {
         let api = RuntimeApi::start().await?;
-        let (program, arguments) = client
-            .command
-            .split_first()
-            .ok_or_else(|| failure(&client.name, "it has no command"))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&function.command[0]);
         command
-            .args(arguments)
-            .current_dir(&client.folder)
+            .args(&function.command[1..])
+            .current_dir(&function.working_directory)
             .env_clear()
-            .envs(world.variables(client))
+            .envs(backend.variables(function))
             .env("AWS_LAMBDA_RUNTIME_API", api.address())
-            .env("LAMBDA_TASK_ROOT", &client.folder)
+            .env("LAMBDA_TASK_ROOT", &function.working_directory)
             .stdin(Stdio::null())
-            // Its log. What it says when it dies goes where ours goes.
+            // The log is discarded; stderr stays visible for panics.
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        let begun = Instant::now();
+        let started = Instant::now();
         let process = command.spawn()?;
-        let mut instance = Self { client: client.name.clone(), process, api };
-        match instance.next().await? {
-            Did::Asked(at) => Ok((instance, at - begun)),
-            did => Err(instance.unexpected(&did)),
+        let mut instance = Self { name: function.name.clone(), process, api };
+        match instance.next_step().await? {
+            Step::NextRequested(at) => Ok((instance, at - started)),
+            step => Err(instance.unexpected(&step)),
         }
     }
 
-    /// Gives it an event, and tells its answer and how long that took, from the moment at which the event was
-    /// handed over to the one at which the whole answer was there. Returns when it has asked for the next one.
-    ///
-    /// # Errors
-    /// If it does not answer.
-    pub(crate) async fn invoke(&mut self, event: &Value) -> Result<(Value, Duration), LambdaError> {
-        self.api.give(event.to_string());
-        let began = match self.next().await? {
-            Did::Began(at) => at,
-            did => return Err(self.unexpected(&did)),
+    /// Invokes the function and waits until it requests the next event. Returns the time from the event to the
+    /// complete response. Fails if the response does not match the payload.
+    pub(crate) async fn invoke(
+        &mut self,
+        payload: Payload,
+        event: &Value,
+    ) -> Result<Duration, BenchError> {
+        self.api.send(event.to_string());
+        let sent_at = match self.next_step().await? {
+            Step::EventSent(at) => at,
+            step => return Err(self.unexpected(&step)),
         };
-        let (answered, answer) = match self.next().await? {
-            Did::Answered(at, answer) => (at, answer),
-            did => return Err(self.unexpected(&did)),
+        let (received_at, response) = match self.next_step().await? {
+            Step::ResponseReceived(at, response) => (at, response),
+            step => return Err(self.unexpected(&step)),
         };
-        match self.next().await? {
-            Did::Asked(_) => {}
-            did => return Err(self.unexpected(&did)),
+        match self.next_step().await? {
+            Step::NextRequested(_) => {}
+            step => return Err(self.unexpected(&step)),
         }
-        let answer = serde_json::from_slice(&answer)
-            .map_err(|_| failure(&self.client, "its answer is not JSON"))?;
-        Ok((answer, answered - began))
+        let response: Value =
+            serde_json::from_slice(&response).map_err(|error| self.failure(error))?;
+        if !payload.is_success(&response) {
+            return Err(self.failure(format!("unexpected response {response}")));
+        }
+        Ok(received_at - sent_at)
     }
 
-    /// The most memory that it has held so far, MiB: `VmHWM` of Linux.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub(crate) fn peak_rss_mib(&self) -> Result<f64, LambdaError> {
-        let pid = self.process.id().ok_or_else(|| failure(&self.client, "it has ended"))?;
+    /// Peak resident memory so far in MiB: Linux's `VmHWM`.
+    pub(crate) fn peak_rss_mib(&self) -> Result<f64, BenchError> {
+        let pid = self.process.id().ok_or_else(|| self.failure("process ended"))?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|figure| figure.trim().trim_end_matches(" kB").parse::<f64>().ok())
-            .map(|kibibytes| kibibytes / 1024.0)
-            .ok_or_else(|| failure(&self.client, "the system does not tell its memory"))
+            .and_then(|value| value.trim().trim_end_matches(" kB").parse::<f64>().ok())
+            .map(|kib| kib / 1024.0)
+            .ok_or_else(|| self.failure("no VmHWM in /proc"))
     }
 
-    async fn next(&mut self) -> Result<Did, LambdaError> {
-        tokio::select! {
-            did = self.api.did.recv() => did.ok_or_else(|| failure(&self.client, "its Runtime API has ended")),
-            status = self.process.wait() => Err(failure(&self.client, format!("it ended: {}", status?))),
-            () = tokio::time::sleep(PATIENCE) => Err(failure(&self.client, "it does nothing any more")),
-        }
-    }
-
-    fn unexpected(&self, did: &Did) -> LambdaError {
-        let reason = match did {
-            Did::Asked(_) => "it asked for an event out of turn".to_owned(),
-            Did::Began(_) => "it took an event out of turn".to_owned(),
-            Did::Answered(..) => "it answered out of turn".to_owned(),
-            Did::Failed(error) => format!("it failed: {}", String::from_utf8_lossy(error)),
+    async fn next_step(&mut self) -> Result<Step, BenchError> {
+        let error: AnyError = tokio::select! {
+            step = self.api.steps.recv() => match step {
+                Some(step) => return Ok(step),
+                None => "runtime API ended".into(),
+            },
+            status = self.process.wait() => format!("process ended: {}", status?).into(),
+            () = tokio::time::sleep(STEP_TIMEOUT) => "no step within the timeout".into(),
         };
-        failure(&self.client, reason)
+        Err(self.failure(error))
     }
-}
 
-fn failure(client: &str, reason: impl Into<String>) -> LambdaError {
-    LambdaError::Function { client: client.to_owned(), reason: reason.into() }
+    fn unexpected(&self, step: &Step) -> BenchError {
+        self.failure(match step {
+            Step::NextRequested(_) => "unexpected request for an event".to_owned(),
+            Step::EventSent(_) => "an event was sent unexpectedly".to_owned(),
+            Step::ResponseReceived(..) => "unexpected response".to_owned(),
+            Step::ErrorReceived(error) => {
+                format!("function reported {}", String::from_utf8_lossy(error))
+            }
+        })
+    }
+
+    fn failure(&self, reason: impl Into<AnyError>) -> BenchError {
+        BenchError::client(&self.name, reason)
+    }
 }

@@ -1,5 +1,5 @@
-//! Lambda's Runtime API, as an instance of a function meets it ("Using the Lambda runtime API for custom
-//! runtimes"), with the moments at which it was asked and answered.
+//! Lambda's Runtime API for one instance, with the time of each request and response. Source: "Using the Lambda
+//! runtime API for custom runtimes".
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,70 +15,62 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// How long an invocation may take, for the deadline that the function is told.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time from an event to the deadline that the function is given.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a function did.
+/// A step of an instance.
 #[derive(Debug)]
-pub(crate) enum Did {
-    /// It asked for an event.
-    Asked(Instant),
-    /// An event was handed to it.
-    Began(Instant),
-    /// It gave an answer.
-    Answered(Instant, Bytes),
-    /// It said that it failed.
-    Failed(Bytes),
+pub(crate) enum Step {
+    NextRequested(Instant),
+    EventSent(Instant),
+    ResponseReceived(Instant, Bytes),
+    ErrorReceived(Bytes),
 }
 
-/// A Runtime API for one instance.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
     events: mpsc::UnboundedSender<String>,
-    pub(super) did: mpsc::UnboundedReceiver<Did>,
+    pub(super) steps: mpsc::UnboundedReceiver<Step>,
     server: JoinHandle<()>,
 }
 
-struct Sides {
+struct ApiState {
     events: Mutex<mpsc::UnboundedReceiver<String>>,
-    did: mpsc::UnboundedSender<Did>,
+    steps: mpsc::UnboundedSender<Step>,
 }
 
 impl RuntimeApi {
-    /// Listens on a port of its own.
-    ///
-    /// # Errors
-    /// If there is none.
+    /// Listens on a free port until it is dropped.
     pub(crate) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (events, to_give) = mpsc::unbounded_channel();
-        let (did, told) = mpsc::unbounded_channel();
-        let sides = Sides { events: Mutex::new(to_give), did };
+        let (events, received_events) = mpsc::unbounded_channel();
+        let (sent_steps, steps) = mpsc::unbounded_channel();
+        let state = ApiState { events: Mutex::new(received_events), steps: sent_steps };
         let routes = Router::new()
             .route("/invocation/next", get(next))
-            .route("/invocation/{id}/response", post(answered))
-            .route("/invocation/{id}/error", post(failed))
-            .route("/init/error", post(failed))
-            .with_state(Arc::new(sides))
+            .route("/invocation/{id}/response", post(response))
+            .route("/invocation/{id}/error", post(error))
+            .route("/init/error", post(error))
+            .with_state(Arc::new(state))
             .layer(DefaultBodyLimit::disable());
         let api = Router::new().nest("/2018-06-01/runtime", routes);
         let server = tokio::spawn(async move {
-            // It serves until it is aborted; an accept that fails ends the benchmark by its time limit.
+            // Without a server the instance's step timeout ends the benchmark.
             let _ = axum::serve(listener, api).await;
         });
-        Ok(Self { address, events, did: told, server })
+        Ok(Self { address, events, steps, server })
     }
 
-    /// `AWS_LAMBDA_RUNTIME_API`.
+    /// Value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Gives an event to the function when it asks.
-    pub(crate) fn give(&self, event: String) {
-        // The receiver lives as long as the server, and so as long as this.
+    /// Sends an event with the response to the next `GET /next`.
+    pub(crate) fn send(&self, event: String) {
+        // The receiver belongs to the server, which this value keeps running.
         let _ = self.events.send(event);
     }
 }
@@ -89,12 +81,12 @@ impl Drop for RuntimeApi {
     }
 }
 
-async fn next(State(sides): State<Arc<Sides>>) -> Response {
-    let _ = sides.did.send(Did::Asked(Instant::now()));
-    let Some(event) = sides.events.lock().await.recv().await else {
+async fn next(State(state): State<Arc<ApiState>>) -> Response {
+    let _ = state.steps.send(Step::NextRequested(Instant::now()));
+    let Some(event) = state.events.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
-    let deadline = SystemTime::now() + TIMEOUT;
+    let deadline = SystemTime::now() + FUNCTION_TIMEOUT;
     let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let headers = [
         ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
@@ -109,16 +101,16 @@ async fn next(State(sides): State<Arc<Sides>>) -> Response {
         ),
         ("content-type", "application/json".to_owned()),
     ];
-    let _ = sides.did.send(Did::Began(Instant::now()));
+    let _ = state.steps.send(Step::EventSent(Instant::now()));
     (headers, event).into_response()
 }
 
-async fn answered(State(sides): State<Arc<Sides>>, answer: Bytes) -> StatusCode {
-    let _ = sides.did.send(Did::Answered(Instant::now(), answer));
+async fn response(State(state): State<Arc<ApiState>>, body: Bytes) -> StatusCode {
+    let _ = state.steps.send(Step::ResponseReceived(Instant::now(), body));
     StatusCode::ACCEPTED
 }
 
-async fn failed(State(sides): State<Arc<Sides>>, error: Bytes) -> StatusCode {
-    let _ = sides.did.send(Did::Failed(error));
+async fn error(State(state): State<Arc<ApiState>>, body: Bytes) -> StatusCode {
+    let _ = state.steps.send(Step::ErrorReceived(body));
     StatusCode::ACCEPTED
 }

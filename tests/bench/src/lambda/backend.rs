@@ -1,4 +1,4 @@
-//! What all functions call: the devstack's engines, with what the template declares. Nobody polls its queues.
+//! The AWS services that the functions call: the devstack with the template's resources. Its queues are not polled.
 
 use std::collections::HashMap;
 
@@ -6,28 +6,24 @@ use reelay_devstack::{Options, Stack};
 use reelay_embedded_aws::Service;
 use secrecy::SecretString;
 
-use super::{Client, LambdaError};
+use super::Function;
+use crate::error::BenchError;
 
-/// The calls that webhooks make.
-const CALLS: [(&str, Service); 3] = [
-    ("GetSecretValue", Service::SecretsManager),
-    ("PutObject", Service::S3),
-    ("SendMessage", Service::Sqs),
+/// The AWS calls that webhook functions make.
+const CALLS: [(Service, &str); 3] = [
+    (Service::SecretsManager, "GetSecretValue"),
+    (Service::S3, "PutObject"),
+    (Service::Sqs, "SendMessage"),
 ];
 
-/// The engines and the template's resources.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Backend {
     stack: Stack,
     webhook_secret: SecretString,
 }
 
-impl World {
-    /// Starts the engines.
-    ///
-    /// # Errors
-    /// If the devstack does not start.
-    pub(crate) async fn start() -> Result<Self, LambdaError> {
+impl Backend {
+    pub(crate) async fn start() -> Result<Self, BenchError> {
         let stack = Stack::start(Options {
             demo_app: false,
             poll: false,
@@ -39,15 +35,15 @@ impl World {
         Ok(Self { stack, webhook_secret })
     }
 
-    /// What Zoom signs with.
+    /// The secret that Zoom signs events with.
     pub(crate) fn webhook_secret(&self) -> &SecretString {
         &self.webhook_secret
     }
 
-    /// What Lambda sets for a function, and what the template does.
-    pub(crate) fn variables(&self, client: &Client) -> HashMap<String, String> {
+    /// Environment variables of a function: the template's, and those that Lambda sets.
+    pub(crate) fn variables(&self, function: &Function) -> HashMap<String, String> {
         let config = self.stack.config();
-        let environment = self.stack.function_environment(client.function);
+        let environment = self.stack.function_environment(function.template_binary);
         let mut variables =
             environment.map(|environment| environment.variables.all().clone()).unwrap_or_default();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -58,12 +54,12 @@ impl World {
                 ("AWS_DEFAULT_REGION", &config.region),
                 ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-                ("AWS_LAMBDA_FUNCTION_NAME", client.function),
+                ("AWS_LAMBDA_FUNCTION_NAME", function.template_binary),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
                 ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
                 ("AWS_LAMBDA_LOG_GROUP_NAME", "/bench"),
                 ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
-                // What the SDK for JavaScript says of old versions of Node is not its work.
+                // The SDK for JavaScript would spend time on a warning about old versions of Node.
                 ("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true"),
                 ("LANG", "en_US.UTF-8"),
                 ("TZ", ":UTC"),
@@ -75,18 +71,17 @@ impl World {
         variables
     }
 
-    /// Counts calls from here on.
+    /// Sets the count of AWS calls to zero.
     pub(crate) fn reset_calls(&self) {
         self.stack.engines().faults().reset_calls();
     }
 
-    /// How often AWS was called since, by the name of the call.
-    pub(crate) fn calls(&self) -> [(&'static str, u64); 3] {
+    /// Number of AWS calls since the last reset.
+    pub(crate) fn calls(&self) -> u64 {
         let faults = self.stack.engines().faults();
-        CALLS.map(|(call, service)| (call, faults.calls(service, call)))
+        CALLS.iter().map(|(service, call)| faults.calls(*service, call)).sum()
     }
 
-    /// Stops the engines.
     pub(crate) async fn shutdown(self) {
         self.stack.shutdown().await;
     }

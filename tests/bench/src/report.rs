@@ -1,0 +1,46 @@
+//! Progress, statistics and output.
+
+use std::fmt;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::BenchError;
+
+pub(crate) fn progress_bar(steps: usize) -> ProgressBar {
+    ProgressBar::new(steps as u64).with_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
+}
+
+/// Prints a result as one line of JSON, or as `text`.
+pub(crate) fn print(
+    json: bool,
+    result: &impl Serialize,
+    text: fmt::Arguments<'_>,
+) -> Result<(), BenchError> {
+    if json {
+        println!("{}", serde_json::to_string(result)?);
+    } else {
+        println!("{text}");
+    }
+    Ok(())
+}
+
+/// Median of one property of at least one run, rounded to three decimals. Of an even number it is the upper one.
+pub(crate) fn median<T>(runs: &[T], property: impl Fn(&T) -> f64) -> f64 {
+    let mut values: Vec<f64> = runs.iter().map(property).collect();
+    values.sort_by(f64::total_cmp);
+    round(values[values.len() / 2])
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Rounds to three decimals.
+pub(crate) fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
