@@ -31,13 +31,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
-        let invalid =
-            |name: &str, reason: String| ConfigError::Invalid { name: name.to_owned(), reason };
-        let endpoints = Endpoints::parse(
-            variables.required("ZOOM_OAUTH_URL")?,
-            variables.required("ZOOM_API_URL")?,
-        )
-        .map_err(|error| invalid("ZOOM_OAUTH_URL", error.to_string()))?;
+        let endpoints = variables.zoom_endpoints(Endpoints::parse)?;
         Ok(Self {
             downloads: Queue::from_env(environment, "QUEUE_URL")?,
             recordings: RecordingTable::new(environment)?,
@@ -46,7 +40,7 @@ impl Context {
             queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             grants: Arc::new(Grants::new(environment)?),
             hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
-                .map_err(|error| invalid("DOWNLOAD_HOSTS", error.to_string()))?,
+                .map_err(|error| ConfigError::invalid("DOWNLOAD_HOSTS", error))?,
             settings: Settings::from_env(variables)?,
             clock: environment.clock.clone(),
         })

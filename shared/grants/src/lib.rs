@@ -183,20 +183,13 @@ impl Grants {
     /// # Errors
     /// [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
-        let variables = &environment.variables;
-        let invalid =
-            |reason: String| ConfigError::Invalid { name: "ZOOM_OAUTH_URL".to_owned(), reason };
-        let endpoints = Endpoints::parse(
-            variables.required("ZOOM_OAUTH_URL")?,
-            variables.required("ZOOM_API_URL")?,
-        )
-        .map_err(|error| invalid(error.to_string()))?;
+        let endpoints = environment.variables.zoom_endpoints(Endpoints::parse)?;
         Ok(Self {
             links: LinkTable::new(environment)?,
             sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
             zoom: ZoomClient::new(endpoints, Timeouts::default())
-                .map_err(|error| invalid(error.to_string()))?,
+                .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             successes: UnsharedSuccesses::default(),

@@ -56,14 +56,10 @@ impl Settings {
     /// Returns [`ConfigError`] if a value is not a number or out of range.
     pub fn from_env(variables: &Variables) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
-        let invalid = |name: &str, reason: &str| ConfigError::Invalid {
-            name: name.to_owned(),
-            reason: reason.to_owned(),
-        };
         if variables.optional("DOWNLOAD_CONNECTIONS").is_some() {
             settings.connections = variables.parsed("DOWNLOAD_CONNECTIONS")?;
             if !(1..=64).contains(&settings.connections) {
-                return Err(invalid("DOWNLOAD_CONNECTIONS", "not from 1 to 64"));
+                return Err(ConfigError::invalid("DOWNLOAD_CONNECTIONS", "not from 1 to 64"));
             }
         }
         if variables.optional("DOWNLOAD_STALL_SECONDS").is_some() {
@@ -71,7 +67,9 @@ impl Settings {
             let window = Duration::try_from_secs_f64(seconds)
                 .ok()
                 .filter(|window| !window.is_zero() && *window <= Duration::from_secs(60))
-                .ok_or_else(|| invalid("DOWNLOAD_STALL_SECONDS", "not above 0 and up to 60"))?;
+                .ok_or_else(|| {
+                    ConfigError::invalid("DOWNLOAD_STALL_SECONDS", "not above 0 and up to 60")
+                })?;
             settings.stall.window = window;
             // A response head may take longer than a pause within the body.
             let response_timeout = (window * 2).max(Duration::from_secs(5));
