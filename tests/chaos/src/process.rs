@@ -61,7 +61,7 @@ impl World {
         let now = self.stack().clock().now();
         let offset = now.duration_since(jiff::Timestamp::now());
         let invocation = Invocation {
-            variables: self.downloader_variables()?,
+            variables: self.warm.environment("recording-downloader")?.variables.all().clone(),
             clock_offset_ms: i64::try_from(offset.as_millis())?,
             event: sqs_event(message)?,
         };
@@ -97,24 +97,5 @@ impl World {
         anyhow::ensure!(status.success(), "downloader exited with {status}");
         let response: SqsBatchResponse = serde_json::from_slice(&response)?;
         Ok(Delivery::from(response))
-    }
-
-    /// The downloader's variables and the endpoints of the engines.
-    fn downloader_variables(&self) -> anyhow::Result<HashMap<String, String>> {
-        let environment = self.warm.environment("recording-downloader")?;
-        let mut variables = environment.variables.all().clone();
-        let endpoints = self.stack().config().endpoints.clone();
-        variables.extend(
-            [
-                ("DYNAMODB", endpoints.dynamodb),
-                ("S3", endpoints.s3),
-                ("SQS", endpoints.sqs),
-                ("KMS", endpoints.kms),
-                ("SECRETS_MANAGER", endpoints.secretsmanager),
-                ("EVENTBRIDGE", endpoints.events),
-            ]
-            .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url)),
-        );
-        Ok(variables)
     }
 }

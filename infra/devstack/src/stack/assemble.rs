@@ -81,13 +81,8 @@ impl Stack {
         let stack = describe(&template, &parameters, &resolver)?;
         let config = dev_config(&engines, &environment, &resolver, &zoom_credentials, stack);
         let config = Arc::new(config.await?);
-        let Hosted { routes, sources, environments } = host::functions(
-            &template,
-            &resolver,
-            &environment,
-            engines.endpoints(),
-            &options.functions,
-        )?;
+        let Hosted { routes, sources, environments } =
+            host::functions(&template, &resolver, &environment, &options.functions)?;
         if let Some(simulator) = &simulator {
             let public_url = parameters.get("PublicUrl").unwrap_or_default();
             register_at_zoom(simulator, &url, public_url, &zoom_credentials);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelay_embedded_aws::Endpoints;
 use reelay_runtime::environment::Environment;
 
 use super::environment;
@@ -30,7 +29,6 @@ pub(super) fn functions(
     template: &Template,
     resolver: &Resolver<'_>,
     base: &Environment,
-    endpoints: &Endpoints,
     changes: &[FunctionChange],
 ) -> Result<Hosted, StartError> {
     let mut hosted = Hosted::default();
@@ -47,7 +45,7 @@ pub(super) fn functions(
         }
         let timeout = Duration::from_secs(function.timeout.into());
         let timeout = change.timeout.unwrap_or(timeout);
-        let environment = environment::of_function(base, endpoints, &function);
+        let environment = environment::of_function(base, &function);
         hosted.add(&function, timeout, &environment, template, resolver)?;
         hosted.environments.insert(function.binary, environment);
     }

@@ -1,7 +1,5 @@
 //! Loads the description of a devstack from `/_dev/config`.
 
-use std::collections::HashMap;
-
 use anyhow::Context as _;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
@@ -32,9 +30,7 @@ struct Endpoints {
     dynamodb: String,
     s3: String,
     sqs: String,
-    kms: String,
     secretsmanager: String,
-    events: String,
 }
 
 pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deployment> {
@@ -61,17 +57,9 @@ pub(super) async fn find(url: &Url, target: &Target) -> anyhow::Result<Deploymen
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     let endpoints = config.endpoints;
-    let variables = HashMap::from(
-        [
-            ("DYNAMODB", &endpoints.dynamodb),
-            ("S3", &endpoints.s3),
-            ("SQS", &endpoints.sqs),
-            ("KMS", &endpoints.kms),
-            ("SECRETS_MANAGER", &endpoints.secretsmanager),
-            ("EVENTBRIDGE", &endpoints.events),
-        ]
-        .map(|(service, url)| (format!("AWS_ENDPOINT_URL_{service}"), url.clone())),
-    );
+    // Only S3 has a port of its own.
+    let urls = [("AWS_ENDPOINT_URL", &endpoints.dynamodb), ("AWS_ENDPOINT_URL_S3", &endpoints.s3)];
+    let variables = urls.map(|(name, url)| (name.to_owned(), url.clone())).into();
     let command_line = CommandLine {
         // Public test credentials of the emulators on loopback.
         prefix: format!(
