@@ -38,12 +38,7 @@ fn page(status: u16, content_type: &str) -> Fault {
 
 /// Requests to Zoom for a file, and requests to the CDN for its bytes.
 fn file_requests(system: &System) -> (usize, usize) {
-    let requests = system.zoom().requests();
-    let count = |prefix: &str| {
-        let those = requests.iter().filter(|r| r.path.starts_with(prefix));
-        those.count()
-    };
-    (count("/rec/"), count("/ssrweb/"))
+    (system.requests("/rec/"), system.requests("/ssrweb/"))
 }
 
 /// The level that recovers from a failure.

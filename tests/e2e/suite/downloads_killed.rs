@@ -1,10 +1,9 @@
 //! A transfer that is killed at each of its await points.
 
 use jiff::SignedDuration;
-use reelay_zoom_sim::{NewFile, NewRecording};
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
-use support::zoom_users::ADA;
-use support::{AppWebhook, MIB, System};
+use support::recordings::video;
+use support::{MIB, System};
 
 /// Longer than a lease.
 const LEASE: SignedDuration = SignedDuration::from_secs(331);
@@ -12,16 +11,13 @@ const LEASE: SignedDuration = SignedDuration::from_secs(331);
 /// Kills transfers of a file at poll `first` and every `step` polls later, until one finishes first. After each
 /// kill SQS delivers the message again, and the result must be complete. Returns the number of kills.
 async fn kill_at_each_poll(size: u64, first: usize, step: usize) -> usize {
-    let app_webhook = AppWebhook::start().await;
-    let on_demand = ("DownloadMode", "on-demand");
-    let system = System::with(&[("AppWebhookUrl", &app_webhook.url), on_demand]).await;
-    system.link("alice", ADA).await;
+    let (system, app_webhook) = System::linked("on-demand").await;
     let queues = &system.queues();
     let mut kills = 0;
     for moment in (first..).step_by(step) {
         let case = format!("{size} bytes, cut off at moment {moment}");
-        let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)]);
-        let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+        let (downloader, recording) =
+            Downloader::for_recording(&system, "alice", video(size)).await;
         let (ended, _) = downloader.deliver_until("m", LONG_INVOCATION, moment).await;
         if ended == Outcome::Killed {
             kills += 1;

@@ -1,7 +1,7 @@
 //! Zoom's rate limits: which requests wait, for how long, and how many attempts they cost.
 
 use jiff::SignedDuration;
-use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
+use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point};
 use serde_json::{Value, json};
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, DelayedMessages, MIB, System};
@@ -12,10 +12,7 @@ fn small(host: &str) -> NewRecording {
 
 /// Requests for files, to Zoom and to the CDN.
 fn file_requests(system: &System) -> usize {
-    let requests = system.zoom().requests();
-    let files =
-        requests.iter().filter(|r| r.path.starts_with("/rec/") || r.path.starts_with("/ssrweb/"));
-    files.count()
+    system.requests("/rec/") + system.requests("/ssrweb/")
 }
 
 /// Three linked users, and an app webhook that accepts an advanced clock.
@@ -26,10 +23,6 @@ async fn linked() -> (System, AppWebhook) {
         system.link(user, zoom_user).await;
     }
     (system, app_webhook)
-}
-
-async fn file(system: &System, recording: &Recording) -> Value {
-    system.view("alice", recording).await["files"][0].clone()
 }
 
 /// The attempts that the waiting messages have used.
@@ -127,7 +120,7 @@ async fn hours_of_rate_limit_cost_one_attempt() {
     let recording = system.record(small(ADA)).await;
     system.zoom().clear_requests();
     let mut waits = 0;
-    while file(&system, &recording).await["status"] != "stored" {
+    while system.first_file(&recording).await["status"] != "stored" {
         assert_eq!((used_attempts(&delayed), file_requests(&system)), (vec![1], 0));
         waits += 1;
         assert!(waits <= 26, "too many rounds");
@@ -153,13 +146,13 @@ async fn endless_rate_limit_fails_and_is_retriable() {
     system.process_queues().await;
     for tried in 1..8 {
         assert_eq!((file_requests(&system), used_attempts(&delayed)), (tried, vec![tried as u64]));
-        assert_eq!(file(&system, &recording).await["status"], "queued");
+        assert_eq!(system.first_file(&recording).await["status"], "queued");
         system.advance(SignedDuration::from_secs(801));
         delayed.deliver(&system).await;
         system.process_queues().await;
     }
     assert_eq!((file_requests(&system), delayed.waiting().len()), (8, 0));
-    let seen = file(&system, &recording).await;
+    let seen = system.first_file(&recording).await;
     assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!("rate_limited")));
     assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1);
     assert_eq!(system.dead_letters().await.len(), 1);
@@ -191,7 +184,7 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 9 * MIB)]);
         let recording = system.record(new).await;
         assert_eq!(used_attempts(&delayed), [1], "{case}");
-        let seen = file(&system, &recording).await;
+        let seen = system.first_file(&recording).await;
         assert_eq!(seen["status"], "queued", "{case}");
         system.advance(SignedDuration::from_secs(61));
         delayed.deliver(&system).await;

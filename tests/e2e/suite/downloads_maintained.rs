@@ -5,21 +5,9 @@ use reelay_embedded_aws::Service;
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
 use serde_json::json;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
-use support::recordings::folder;
+use support::recordings::{folder, video};
 use support::zoom_users::ADA;
 use support::{AppWebhook, MIB, System};
-
-/// A linked system in this `DownloadMode`, with an app webhook that accepts an advanced clock.
-async fn linked(mode: &str) -> (System, AppWebhook) {
-    let app_webhook = AppWebhook::start().await;
-    let system = System::with(&[("AppWebhookUrl", &app_webhook.url), ("DownloadMode", mode)]).await;
-    system.link("alice", ADA).await;
-    (system, app_webhook)
-}
-
-fn video(size: u64) -> NewRecording {
-    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
-}
 
 /// Advances the clock and runs the schedules.
 async fn advance_and_run_maintenance(system: &System, hours: i64) {
@@ -34,12 +22,6 @@ async fn with_attribute(system: &System, name: &str) -> usize {
     let items = system.table_items(table).await;
     let quoted = format!("{name:?}: ");
     items.iter().filter(|item| item.contains(&quoted)).count()
-}
-
-fn file_requests(system: &System, prefix: &str) -> usize {
-    let requests = system.zoom().requests();
-    let those = requests.iter().filter(|r| r.path.starts_with(prefix));
-    those.count()
 }
 
 async fn assert_stored(
@@ -57,9 +39,8 @@ async fn assert_stored(
 
 #[tokio::test]
 async fn file_with_purged_message_is_enqueued_again() {
-    let (system, app_webhook) = linked("automatic").await;
-    let broken = NewFault::always(Point::Download, Fault::Status { status: 500 });
-    let armed = system.zoom().arm(broken).unwrap();
+    let (system, app_webhook) = System::linked("automatic").await;
+    let armed = system.fail(Point::Download, Fault::Status { status: 500 });
     let recording = system.complete_recording(video(1_000)).await;
     // The first attempt failed; the message is hidden.
     system.stack.drain().await;
@@ -72,14 +53,14 @@ async fn file_with_purged_message_is_enqueued_again() {
 
     // A message may only be late within the first hours.
     advance_and_run_maintenance(&system, 1).await;
-    assert_eq!(file_requests(&system, "/rec/"), 0);
+    assert_eq!(system.requests("/rec/"), 0);
     advance_and_run_maintenance(&system, 2).await;
     assert_stored(&system, &app_webhook, &recording, "").await;
 }
 
 #[tokio::test]
 async fn abandoned_file_is_enqueued_again_from_any_stage() {
-    let (system, app_webhook) = linked("on-demand").await;
+    let (system, app_webhook) = System::linked("on-demand").await;
     for moment in [0, 4, 8, 12] {
         let case = format!("died at moment {moment}");
         // The message is no longer in the queue.
@@ -94,13 +75,13 @@ async fn abandoned_file_is_enqueued_again_from_any_stage() {
 
 #[tokio::test]
 async fn on_demand_file_drops_source_after_a_day() {
-    let (system, app_webhook) = linked("on-demand").await;
+    let (system, app_webhook) = System::linked("on-demand").await;
     let recording = system.record(video(1_000)).await;
     system.zoom().clear_requests();
     for (hours, sources) in [(3, 1), (9, 1), (10, 1), (1, 0), (30, 0)] {
         advance_and_run_maintenance(&system, hours).await;
         assert_eq!(with_attribute(&system, "source").await, sources);
-        assert_eq!(file_requests(&system, "/"), 0, "requested without the app");
+        assert_eq!(system.requests("/"), 0, "requested without the app");
     }
     // Only the app's request schedules the file again.
     assert_eq!(with_attribute(&system, "next_check_at").await, 0);
@@ -110,15 +91,14 @@ async fn on_demand_file_drops_source_after_a_day() {
     advance_and_run_maintenance(&system, 3).await;
     assert_stored(&system, &app_webhook, &recording, "").await;
     // The file comes from the URL of Zoom's API.
-    assert_eq!(file_requests(&system, "/rec/webhook_download/"), 0);
+    assert_eq!(system.requests("/rec/webhook_download/"), 0);
     assert_eq!(with_attribute(&system, "next_check_at").await, 0);
 }
 
 #[tokio::test]
 async fn failed_file_stays_failed_until_requested() {
-    let (system, app_webhook) = linked("automatic").await;
-    let rejected = NewFault::always(Point::Download, Fault::Status { status: 401 });
-    let armed = system.zoom().arm(rejected).unwrap();
+    let (system, app_webhook) = System::linked("automatic").await;
+    let armed = system.fail(Point::Download, Fault::Status { status: 401 });
     let recording = system.record(video(1_000)).await;
     system.zoom().clear_faults(Some(armed));
     system.zoom().clear_requests();
@@ -128,7 +108,7 @@ async fn failed_file_stays_failed_until_requested() {
         assert_eq!(seen["files"][0]["status"], "failed");
         assert_eq!(with_attribute(&system, "source").await, sources);
     }
-    assert_eq!(file_requests(&system, "/rec/"), 0);
+    assert_eq!(system.requests("/rec/"), 0);
     assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1);
     assert_eq!(with_attribute(&system, "next_check_at").await, 0);
     system.request_download(&recording).await;
@@ -138,7 +118,7 @@ async fn failed_file_stays_failed_until_requested() {
 
 #[tokio::test]
 async fn stored_files_are_never_checked() {
-    let (system, _inbox) = linked("automatic").await;
+    let (system, _inbox) = System::linked("automatic").await;
     let files = (0..3).map(|_| NewFile::new("CHAT", 300)).collect();
     let recording = system.record(NewRecording::of(ADA).with_files(files)).await;
     system.assert_stored(&recording, "").await;
@@ -158,7 +138,7 @@ async fn begin_upload(system: &System, key: &str) {
 
 #[tokio::test]
 async fn only_orphaned_uploads_are_aborted_after_a_day() {
-    let (system, app_webhook) = linked("on-demand").await;
+    let (system, app_webhook) = System::linked("on-demand").await;
     // An upload that will be resumed: two of five parts are stored.
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
@@ -182,8 +162,7 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
         begin_upload(&system, &key).await;
     }
     // Zoom fails, so the resumable upload keeps waiting.
-    let broken = NewFault::always(Point::Content, Fault::Status { status: 500 });
-    let armed = system.zoom().arm(broken).unwrap();
+    let armed = system.fail(Point::Content, Fault::Status { status: 500 });
     for (hours, uploads) in [(23, 5), (2, 1)] {
         system.advance(SignedDuration::from_hours(hours));
         system.stack.fire_schedules().await.unwrap();
@@ -195,7 +174,7 @@ async fn only_orphaned_uploads_are_aborted_after_a_day() {
     system.request_download(&recording).await;
     system.process_queues().await;
     assert_stored(&system, &app_webhook, &recording, "").await;
-    assert_eq!(file_requests(&system, "/ssrweb/"), 3, "stored parts were fetched again");
+    assert_eq!(system.requests("/ssrweb/"), 3, "stored parts were fetched again");
     let seen = system.view("alice", &recording).await;
     assert_eq!(seen["files"][0]["status"], json!("stored"));
 }

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, ReceivedRequest};
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
+use support::recordings::video;
 use support::zoom_users::ADA;
 use support::{MIB, System};
 
@@ -17,10 +18,6 @@ async fn on_demand() -> System {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
     system
-}
-
-fn video(size: u64) -> NewRecording {
-    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
 }
 
 /// A deterministic random generator (SplitMix64).

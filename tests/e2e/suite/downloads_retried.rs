@@ -5,26 +5,10 @@ use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{
     Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
 };
-use serde_json::{Value, json};
-use support::recordings::folder;
+use serde_json::json;
+use support::recordings::{folder, video};
 use support::zoom_users::ADA;
-use support::{AppWebhook, MIB, System};
-
-async fn linked() -> (System, AppWebhook) {
-    linked_in("automatic").await
-}
-
-/// A linked system with an app webhook that accepts an advanced clock.
-async fn linked_in(mode: &str) -> (System, AppWebhook) {
-    let app_webhook = AppWebhook::start().await;
-    let system = System::with(&[("AppWebhookUrl", &app_webhook.url), ("DownloadMode", mode)]).await;
-    system.link("alice", ADA).await;
-    (system, app_webhook)
-}
-
-fn video(size: u64) -> NewRecording {
-    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
-}
+use support::{MIB, System};
 
 /// A file whose event has no download URL.
 fn without_url() -> NewRecording {
@@ -34,25 +18,15 @@ fn without_url() -> NewRecording {
     }])
 }
 
-async fn file(system: &System, recording: &Recording) -> Value {
-    system.view("alice", recording).await["files"][0].clone()
-}
-
 async fn assert_failed(system: &System, recording: &Recording, reason: &str, case: &str) {
-    let seen = file(system, recording).await;
+    let seen = system.first_file(recording).await;
     assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!(reason)), "{case}");
     assert_eq!(system.open_uploads().await, 0, "{case}");
 }
 
-fn requests(system: &System, prefix: &str) -> usize {
-    let requests = system.zoom().requests();
-    let those = requests.iter().filter(|r| r.path.starts_with(prefix));
-    those.count()
-}
-
 #[tokio::test]
 async fn api_outage_after_rejected_token_is_retried() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     let nonsense = Fault::Respond {
         status: 200,
         content_type: "application/json".into(),
@@ -63,10 +37,8 @@ async fn api_outage_after_rejected_token_is_retried() {
     {
         let case = format!("{fault:?}");
         // The event's URL is rejected at both deliveries.
-        let rejected = NewFault::times(Point::Download, Fault::Status { status: 401 }, 2);
-        system.zoom().arm(rejected).unwrap();
-        let down = NewFault::times(Point::MeetingRecordings, fault, 1);
-        system.zoom().arm(down).unwrap();
+        system.fail_next(Point::Download, Fault::Status { status: 401 }, 2);
+        system.fail_next(Point::MeetingRecordings, fault, 1);
         let recording = system.complete_recording(video(1_000)).await;
         let drained = system.stack.drain_without_pauses().await;
         assert_eq!(drained.failed, 1, "{case}");
@@ -74,10 +46,8 @@ async fn api_outage_after_rejected_token_is_retried() {
     }
     assert_eq!(system.dead_letters().await, [""; 0]);
 
-    let rejected = NewFault::always(Point::Download, Fault::Status { status: 401 });
-    system.zoom().arm(rejected).unwrap();
-    let down = NewFault::always(Point::MeetingRecordings, Fault::Status { status: 500 });
-    system.zoom().arm(down).unwrap();
+    system.fail(Point::Download, Fault::Status { status: 401 });
+    system.fail(Point::MeetingRecordings, Fault::Status { status: 500 });
     let recording = system.record(video(1_000)).await;
     assert_failed(&system, &recording, "zoom_api", "for good").await;
     assert_eq!(system.dead_letters().await.len(), 1);
@@ -85,19 +55,17 @@ async fn api_outage_after_rejected_token_is_retried() {
 
 #[tokio::test]
 async fn refresh_outage_is_retried() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     for always in [false, true] {
         system.advance(SignedDuration::from_hours(2));
-        let arm = |point, status, times| {
-            let fault = Fault::Status { status };
-            let fault = match times {
-                Some(times) => NewFault::times(point, fault, times),
-                None => NewFault::always(point, fault),
-            };
-            system.zoom().arm(fault).unwrap();
-        };
-        arm(Point::Download, 401, (!always).then_some(2));
-        arm(Point::TokenRefresh, 500, (!always).then_some(1));
+        let (rejected, down) = (Fault::Status { status: 401 }, Fault::Status { status: 500 });
+        if always {
+            system.fail(Point::Download, rejected);
+            system.fail(Point::TokenRefresh, down);
+        } else {
+            system.fail_next(Point::Download, rejected, 2);
+            system.fail_next(Point::TokenRefresh, down, 1);
+        }
         let recording = system.complete_recording(video(1_000)).await;
         let drained = system.stack.drain_without_pauses().await;
         if always {
@@ -111,7 +79,7 @@ async fn refresh_outage_is_retried() {
 
 #[tokio::test]
 async fn rejected_token_fails_after_user_left() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     let url = system.zoom().settings().deauthorize_url;
     system.zoom().change_settings(|config| config.deauthorize_url = None);
     let id = system.zoom().deauthorize(ADA).unwrap();
@@ -119,12 +87,12 @@ async fn rejected_token_fails_after_user_left() {
     system.zoom().change_settings(|config| config.deauthorize_url = url);
     let recording = system.record(without_url()).await;
     assert_failed(&system, &recording, "reauthorization_required", "").await;
-    assert_eq!(requests(&system, "/ssrweb/"), 0);
+    assert_eq!(system.requests("/ssrweb/"), 0);
 }
 
 #[tokio::test]
 async fn unlisted_file_fails_after_three_attempts() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     // 3301: still processing, or gone.
     let unlisted = Fault::Status { status: 404 };
     for (fault, reason) in [
@@ -136,8 +104,8 @@ async fn unlisted_file_fails_after_three_attempts() {
         system.zoom().clear_requests();
         let recording = system.record(without_url()).await;
         assert_failed(&system, &recording, reason, reason).await;
-        assert_eq!(requests(&system, "/v2/meetings/"), 3, "{reason}");
-        assert_eq!(requests(&system, "/rec/"), 0, "{reason}");
+        assert_eq!(system.requests("/v2/meetings/"), 3, "{reason}");
+        assert_eq!(system.requests("/rec/"), 0, "{reason}");
         system.zoom().clear_faults(Some(armed));
     }
     // A file that Zoom does not have needs no operator.
@@ -146,10 +114,9 @@ async fn unlisted_file_fails_after_three_attempts() {
 
 #[tokio::test]
 async fn rejected_token_outranks_missing_listing() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     for (point, status) in [(Point::Download, 401), (Point::MeetingRecordings, 404)] {
-        let armed = NewFault::always(point, Fault::Status { status });
-        system.zoom().arm(armed).unwrap();
+        system.fail(point, Fault::Status { status });
     }
     let recording = system.record(video(1_000)).await;
     assert_failed(&system, &recording, "token_refused", "").await;
@@ -163,22 +130,21 @@ async fn trashed_recording_explains_missing_files() {
         // Zoom responds with a page; a plain 404 must mean the same.
         for plain in [false, true] {
             let case = format!("{reason}, plain: {plain}");
-            let (system, app_webhook) = linked_in("on-demand").await;
+            let (system, app_webhook) = System::linked("on-demand").await;
             let recording = system.record(video(1_000)).await;
             let notified =
                 system.zoom().change_recording(&recording.key, disposal, &Selection::default());
             system.await_deliveries(&notified.unwrap()).await;
             system.process_queues().await;
             if plain {
-                let missing = NewFault::always(Point::Download, Fault::Status { status: 404 });
-                system.zoom().arm(missing).unwrap();
+                system.fail(Point::Download, Fault::Status { status: 404 });
             }
             system.zoom().clear_requests();
             system.request_download(&recording).await;
             system.process_queues().await;
             assert_failed(&system, &recording, reason, &case).await;
             // One attempt suffices.
-            assert_eq!(requests(&system, "/rec/"), 1, "{case}");
+            assert_eq!(system.requests("/rec/"), 1, "{case}");
             assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1, "{case}");
             assert_eq!(system.dead_letters().await, [""; 0]);
         }
@@ -187,7 +153,7 @@ async fn trashed_recording_explains_missing_files() {
 
 #[tokio::test]
 async fn parts_rejected_by_s3_are_fetched_again() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     let faults = system.faults();
     for code in ["BadDigest", "InvalidPart", "EntityTooSmall"] {
         let rejected = AwsFault::error(400, code);
@@ -196,7 +162,7 @@ async fn parts_rejected_by_s3_are_fetched_again() {
         let recording = system.complete_recording(video(9 * MIB)).await;
         let drained = system.stack.drain_without_pauses().await;
         assert_eq!(drained.failed, 1, "{code}");
-        assert_eq!(requests(&system, "/ssrweb/"), 4, "{code}: both parts again");
+        assert_eq!(system.requests("/ssrweb/"), 4, "{code}: both parts again");
         system.assert_stored(&recording, code).await;
     }
     let rejected = AwsFault::error(400, "BadDigest");
@@ -218,7 +184,7 @@ fn fail_second_ranges(system: &System, uploads: u32) {
 
 #[tokio::test]
 async fn changing_file_is_retried_after_three_uploads() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     for (uploads, failed) in [(2, 0), (3, 1)] {
         fail_second_ranges(&system, uploads);
         let recording = system.complete_recording(video(9 * MIB)).await;
@@ -234,7 +200,7 @@ async fn changing_file_is_retried_after_three_uploads() {
 
 #[tokio::test]
 async fn lost_range_support_falls_back_to_one_stream() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     let armed = NewFault::always(Point::Content, Fault::IgnoreRange).skip_first(1);
     system.zoom().arm(armed).unwrap();
     let recording = system.complete_recording(video(17 * MIB)).await;
@@ -245,11 +211,10 @@ async fn lost_range_support_falls_back_to_one_stream() {
 
 #[tokio::test]
 async fn interrupted_small_body_is_fetched_again() {
-    let (system, _inbox) = linked().await;
+    let (system, _inbox) = System::linked("automatic").await;
     for fault in [Fault::Reset { after: 500 }, Fault::Truncate { after: 500 }] {
         let case = format!("{fault:?}");
-        let armed = NewFault::times(Point::Content, fault, 1);
-        system.zoom().arm(armed).unwrap();
+        system.fail_next(Point::Content, fault, 1);
         let recording = system.record(video(1_000)).await;
         assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
         system.assert_stored(&recording, &case).await;

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use reelay_zoom_sim::{Recording, RecordingFile};
+use reelay_zoom_sim::{NewFile, NewRecording, Recording, RecordingFile};
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::System;
+use crate::zoom_users::ADA;
+
+/// A new recording of Ada's: one video of this size.
+pub fn video(size: u64) -> NewRecording {
+    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
+}
 
 /// A recording's id in the API and in object keys.
 pub fn recording_id(recording: &Recording) -> String {

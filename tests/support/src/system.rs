@@ -7,7 +7,8 @@ use reelay_runtime::environment::Environment;
 use reelay_zoom_sim::{Control, Fault, NewFault, Point};
 use serde_json::Value;
 
-use crate::{App, Browser};
+use crate::zoom_users::ADA;
+use crate::{App, AppWebhook, Browser};
 
 /// Environment variable with a seed: the indexes of every system lag.
 const INDEX_LAG: &str = "REELAY_TEST_INDEX_LAG";
@@ -37,6 +38,16 @@ impl System {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         Self::with_options(Options { parameters, ..Options::default() }).await
+    }
+
+    /// Starts a system in this `DownloadMode`, with Alice linked to Ada and an app webhook that accepts an
+    /// advanced clock.
+    pub async fn linked(download_mode: &str) -> (Self, AppWebhook) {
+        let app_webhook = AppWebhook::start().await;
+        let url = ("AppWebhookUrl", app_webhook.url.as_str());
+        let system = Self::with(&[url, ("DownloadMode", download_mode)]).await;
+        system.link("alice", ADA).await;
+        (system, app_webhook)
     }
 
     /// Starts a system with a function whose settings differ from the template.

@@ -9,7 +9,7 @@ use reelay_zoom_sim::NewFile;
 use support::zoom_users::ADA;
 use support::{AppWebhook, Received, System};
 
-use super::{forbidden_server, linked_with_webhook, of_ada, two_small};
+use super::{forbidden_server, of_ada, two_small};
 
 /// Whether a delivery has a valid Standard Webhooks signature.
 fn is_signed(system: &System, notified: &Received) -> bool {
@@ -56,7 +56,7 @@ async fn undeliverable_notification_reaches_dlq() {
 
 #[tokio::test]
 async fn failed_notification_does_not_delay_others() {
-    let (system, app_webhook) = linked_with_webhook().await;
+    let (system, app_webhook) = System::linked("automatic").await;
     let before = app_webhook.received().len();
     app_webhook.respond_next([500; 3]);
     // One file: two files that finish together may both publish `recording.stored`.
@@ -72,7 +72,7 @@ async fn failed_notification_does_not_delay_others() {
 
 #[tokio::test]
 async fn both_signatures_are_sent_during_rotation() {
-    let (system, app_webhook) = linked_with_webhook().await;
+    let (system, app_webhook) = System::linked("automatic").await;
     system
         .rotate_secret("NotificationSecretName", "bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh")
         .await;

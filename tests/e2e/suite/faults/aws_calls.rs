@@ -10,7 +10,7 @@ use reelay_zoom_sim::{NewFile, NewRecording};
 use support::zoom_users::ADA;
 use support::{MIB, System};
 
-use super::{linked, linked_with_webhook, of_ada, two_small};
+use super::{linked, of_ada, two_small};
 
 /// The ways in which a call fails. The SDK retries dropped calls and returns rejected ones.
 fn failures_of_calls() -> [(&'static str, AwsFault); 4] {
@@ -79,7 +79,7 @@ async fn recording_survives(
     wanted: impl Fn(Service, &str) -> bool,
 ) {
     let (name, fault) = failures_of_calls()[failure].clone();
-    let (system, app_webhook) = linked_with_webhook().await;
+    let (system, app_webhook) = System::linked("automatic").await;
     let faults = system.faults();
     // The second recording does not read secrets, which instances cache.
     system.complete_recording(of_ada(files.clone())).await;
@@ -171,7 +171,7 @@ async fn multipart_upload_survives_any_dropped_call() {
 #[tokio::test]
 async fn confirmation_survives_any_aws_failure() {
     for (name, fault) in failures_of_calls() {
-        let (system, app_webhook) = linked_with_webhook().await;
+        let (system, app_webhook) = System::linked("automatic").await;
         let faults = system.faults();
         let claim = system.consent(&mut system.browser(), "first", ADA).await;
         system.advance(SignedDuration::from_secs(331));
@@ -207,7 +207,7 @@ async fn confirmation_survives_any_aws_failure() {
 
 #[tokio::test]
 async fn first_secret_read_may_fail() {
-    let (system, app_webhook) = linked_with_webhook().await;
+    let (system, app_webhook) = System::linked("automatic").await;
     let recording = system.complete_recording(of_ada(two_small())).await;
     // The downloader has not read a secret yet.
     system.faults().fail_next(

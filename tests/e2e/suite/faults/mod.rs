@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use reelay_zoom_sim::{NewFile, NewRecording};
 use serde_json::Value;
 use support::zoom_users::ADA;
-use support::{AppWebhook, System, TestServer};
+use support::{System, TestServer};
 
 /// A server that no request may reach.
 async fn forbidden_server(ip: Ipv4Addr) -> TestServer {
@@ -22,13 +22,6 @@ async fn linked() -> System {
     let system = System::start().await;
     system.link("alice", ADA).await;
     system
-}
-
-async fn linked_with_webhook() -> (System, AppWebhook) {
-    let app_webhook = AppWebhook::start().await;
-    let system = System::with(&[("AppWebhookUrl", &app_webhook.url)]).await;
-    system.link("alice", ADA).await;
-    (system, app_webhook)
 }
 
 fn of_ada(files: Vec<NewFile>) -> NewRecording {
