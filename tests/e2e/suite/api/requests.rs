@@ -1,0 +1,253 @@
+//! Tokens, routes and bodies.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use jiff::SignedDuration;
+use jsonwebtoken::Header;
+use reqwest::Method;
+use serde_json::json;
+use support::System;
+use support::zoom_users::ADA;
+
+use super::assert_problem;
+
+#[tokio::test]
+async fn only_health_check_needs_no_token() {
+    let system = System::start().await;
+    for (method, path) in [
+        (Method::GET, "/v1/links"),
+        (Method::POST, "/v1/links/confirm"),
+        (Method::GET, "/v1/recordings"),
+        (Method::GET, "/v1/recordings/abc"),
+        (Method::POST, "/v1/recordings/abc/download"),
+    ] {
+        let answer = system.app.call_with(method, path, None, None).await;
+        assert_problem(&answer, 401, "token_missing", path);
+        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{path}");
+    }
+    let nothing = system.app.call_with(Method::GET, "/v1/links", Some(""), None).await;
+    assert_problem(&nothing, 401, "token_missing", "empty Bearer");
+    let health = system.app.call_with(Method::GET, "/healthz", None, None).await;
+    assert_eq!(health.status, 200, "{health:?}");
+}
+
+#[tokio::test]
+async fn verification_file_needs_configured_code() {
+    let file = "/zoomverify/verifyzoom.html";
+    let system = System::with(&[("ZoomVerificationCode", "0123-abc_DEF")]).await;
+    let answer = system.app.call_with(Method::GET, file, None, None).await;
+    assert_eq!((answer.status, &*answer.body), (200, "0123-abc_DEF"));
+    assert!(answer.content_type.starts_with("text/html"), "{answer:?}");
+
+    let system = System::start().await;
+    let answer = system.app.call_with(Method::GET, file, None, None).await;
+    assert_problem(&answer, 404, "route_not_found", "no code");
+}
+
+#[tokio::test]
+async fn invalid_api_token_is_rejected() {
+    let system = System::start().await;
+    let app = &system.app;
+    let claims = app.claims("reelay:api", "alice");
+    let forged = app.sign_with(&claims, &Header::default(), "attacker");
+    for token in [forged.as_str(), "a.b.c"] {
+        let response = app.get_with("/v1/links", token).await;
+        assert_problem(&response, 401, "token_invalid", token);
+        assert_eq!(response.headers["www-authenticate"], "Bearer", "{token}");
+    }
+}
+
+#[tokio::test]
+async fn expired_api_token_is_rejected() {
+    let system = System::start().await;
+    let token = system.app.api_token("alice");
+    let links = async || system.app.get_with("/v1/links", &token).await;
+    system.advance(SignedDuration::from_secs(350));
+    assert_eq!(links().await.status, 200);
+    system.advance(SignedDuration::from_secs(10));
+    assert_problem(&links().await, 401, "token_invalid", "expired");
+}
+
+#[tokio::test]
+async fn token_audiences_are_not_interchangeable() {
+    let system = System::start().await;
+    let app = &system.app;
+    let connect = app.connect_token("alice");
+    let answer = app.get_with("/v1/links", &connect).await;
+    assert_problem(&answer, 401, "token_invalid", "a connect token");
+    let visit = system.browser().visit(&app.connect_url(&app.api_token("alice"))).await;
+    assert_eq!(visit.error_page(), "connect_token_invalid");
+}
+
+#[tokio::test]
+async fn unknown_route_is_not_found() {
+    let system = System::start().await;
+    let token = system.app.api_token("alice");
+    for path in [
+        "/v1",
+        "/v1/nowhere",
+        "/v1/Links",
+        "/v1/links/confirm/x",
+        "/v1/recordings/abc/",
+        "/v1/recordings/abc/files",
+        "/v1/recordings/abc/download/x",
+        "/v1/recordings//download",
+        "/v1//links",
+        "/v1/links%2F",
+        "/v1/zoom/callback",
+    ] {
+        for token in [None, Some(token.as_str())] {
+            let answer = system.app.call_with(Method::GET, path, token, None).await;
+            assert_problem(&answer, 404, "route_not_found", path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn invalid_confirmation_is_rejected() {
+    let system = System::start().await;
+    let token = system.app.api_token("alice");
+    let confirm = async |body: Option<String>| {
+        system.app.call_with(Method::POST, "/v1/links/confirm", Some(&token), body).await
+    };
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\"claim\"",
+        "{\"claim\":7}",
+        "{\"claim\":null}",
+        "{\"claim\":[\"x\"]}",
+        "{\"claim\":\"x\"",
+        "claim=x",
+        "\u{0}",
+    ] {
+        assert_problem(&confirm(Some(body.to_owned())).await, 400, "request_invalid", body);
+    }
+    assert_problem(&confirm(None).await, 400, "request_invalid", "no body");
+    assert_problem(&confirm(Some("[".repeat(100_000))).await, 400, "request_invalid", "nesting");
+    let twice = r#"{"claim":"a","claim":"b"}"#.to_owned();
+    assert_problem(&confirm(Some(twice)).await, 400, "request_invalid", "two claims");
+
+    let claim = system.consent(&mut system.browser(), "alice", ADA).await;
+    assert_problem(
+        &system.app.confirm("mallory", &claim).await,
+        403,
+        "claim_belongs_to_another_user",
+        "mallory",
+    );
+    assert_problem(&system.app.confirm("alice", &claim).await, 410, "claim_expired", "invalidated");
+    assert_problem(&system.app.confirm("alice", "unknown").await, 410, "claim_expired", "unknown");
+    // The app user comes from the token alone.
+    let claim = system.consent(&mut system.browser(), "alice", ADA).await;
+    for field in ["user", "sub", "app_user", "app_user_id"] {
+        let body = json!({"claim": "unknown", field: "bob"}).to_string();
+        assert_eq!(confirm(Some(body)).await.status, 410);
+    }
+    let body = json!({"claim": claim, "app_user_id": "bob"}).to_string();
+    assert_eq!(confirm(Some(body)).await.status, 200);
+    assert!(system.app.links("bob").await.is_empty());
+}
+
+/// The response status to a request target that no HTTP client would send.
+async fn raw_status(system: &System, target: &str, token: &str) -> u16 {
+    let address = system.stack.url().strip_prefix("http://").unwrap().to_owned();
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    let exchange = move || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = tokio::task::spawn_blocking(exchange).await.unwrap().unwrap();
+    let status = answer.split(' ').nth(1).unwrap_or_else(|| panic!("{target}: no answer"));
+    status.parse().unwrap()
+}
+
+#[tokio::test]
+async fn hostile_paths_and_queries_never_get_5xx() {
+    let system = System::start().await;
+    let token = system.app.api_token("alice");
+    // Control: a valid request target gets 200.
+    assert_eq!(raw_status(&system, "/v1/links", &token).await, 200);
+    let (long, longer) = ("a".repeat(2_000), "%41".repeat(2_500));
+    for id in [
+        "%2F",
+        "..%2F..%2Flinks",
+        "%2e%2e",
+        "..",
+        ".",
+        "%20",
+        "a%20b",
+        "%00",
+        "%0d%0aset-cookie:x=1",
+        "%FF%FE",
+        "%zz",
+        "%",
+        "%C3%A9",
+        "%F0%9F%98%80",
+        "é",
+        "<script>",
+        "\"",
+        "'",
+        "`",
+        "{}",
+        "[]",
+        "|",
+        "^",
+        "\\",
+        "%5c..%5c",
+        "a%23b",
+        "%3Flimit=0",
+        "a;b=c",
+        "*",
+        "%25",
+        "%2525",
+        "$default",
+        "{proxy+}",
+        "grant",
+        "rec%23x",
+        &long,
+        &longer,
+    ] {
+        for target in [
+            format!("/v1/recordings/{id}"),
+            format!("/v1/recordings/{id}/download"),
+            format!("/v1/{id}"),
+            format!("/v1/recordings?cursor={id}"),
+            format!("/v1/recordings?limit={id}"),
+            format!("/v1/recordings?{id}"),
+            format!("/zoom/connect?token={id}"),
+            format!("/zoom/callback?code={id}&state={id}"),
+            format!("/zoom/callback?error={id}&state={id}"),
+        ] {
+            let status = raw_status(&system, &target, &token).await;
+            let ignored = target.starts_with("/v1/recordings?") && status == 200;
+            assert!((400..500).contains(&status) || ignored, "{status} for {target}");
+        }
+    }
+    for target in [
+        "//v1/links",
+        "/v1/./links",
+        "/v1/x/../links",
+        "/%2e%2e/v1/links",
+        "/healthz/..",
+        "/",
+        "*",
+        "/v1?",
+    ] {
+        let status = raw_status(&system, target, &token).await;
+        // Dot segments may be resolved or rejected; the resulting route still requires a token.
+        assert!(status < 500, "{status} for {target}");
+        let unauthenticated = raw_status(&system, target, "none").await;
+        assert!(
+            (400..500).contains(&unauthenticated) || target.starts_with("/healthz"),
+            "{unauthenticated} for {target}"
+        );
+    }
+}
