@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reelay_domain::cursor::{self, Position};
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::link::Link;
@@ -155,17 +155,21 @@ impl AppApi {
         Ok(links.iter().flat_map(keys).collect())
     }
 
-    /// Loads what the link may read of a recording.
+    /// Loads what the link may read of a recording: all of it, or, after the link was cut off, the files that were
+    /// stored before.
     async fn load(
         &self,
         covered: &Covered,
         id: &RecordingId,
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
-        let loaded = self.recordings.load(&covered.zoom_user, id).await?;
-        let is_readable = |loaded: &RecordingWithFiles| {
-            covered.reads_until.is_none_or(|until| ended_at(loaded) < until)
+        let Some(mut loaded) = self.recordings.load(&covered.zoom_user, id).await? else {
+            return Ok(None);
         };
-        Ok(loaded.filter(is_readable))
+        let Some(until) = covered.reads_until else {
+            return Ok(Some(loaded));
+        };
+        loaded.files.retain(|file| file.stored_at.is_some_and(|at| at < until.as_millisecond()));
+        Ok((!loaded.files.is_empty()).then_some(loaded))
     }
 
     /// The positions of a Zoom user's newest recordings in the common order.
@@ -208,14 +212,6 @@ impl AppApi {
         let at = self.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX);
         Timestamp::from_second(at.as_second()).unwrap_or(at)
     }
-}
-
-/// End of the meeting, as far as known. Nothing of it is stored before.
-fn ended_at(loaded: &RecordingWithFiles) -> Timestamp {
-    let metadata = &loaded.item.metadata;
-    let minutes = i64::try_from(metadata.duration_minutes.unwrap_or(0)).unwrap_or(0);
-    let duration = SignedDuration::from_mins(minutes);
-    metadata.start_time.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 fn limit(query: &Query) -> Result<usize, Problem> {

@@ -197,6 +197,7 @@ pub struct GrantState {
 }
 
 /// A change of a grant or its links.
+#[expect(clippy::large_enum_variant, reason = "changes are few and passed by reference")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantChange {
     /// The user consented at Zoom: the new tokens serve the active links, and a pending link may be added.

@@ -55,7 +55,7 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
         world.wait_for_delivery(*delivery).await?;
     }
     let downloads = receive_downloads(&mut case).await?;
-    let waiting = case.rng.percent(30).then_some(1).unwrap_or_default();
+    let waiting = usize::from(case.rng.percent(30));
     let (delivered, waiting) = downloads.split_at(downloads.len() - waiting.min(downloads.len()));
 
     let links = world.list_links(&app_user).await?;
