@@ -18,8 +18,6 @@ use dynoxide::{
     },
 };
 use parking_lot::Mutex;
-use rand_core::{Rng as _, SeedableRng as _};
-use rand_pcg::Pcg64;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -76,7 +74,7 @@ impl ReadLag {
         *follower = Some(Follower {
             copy,
             reads,
-            rng: Pcg64::seed_from_u64(seed),
+            rng: fastrand::Rng::with_seed(seed),
             max_calls,
             calls: 0,
             pending: BTreeMap::new(),
@@ -131,7 +129,7 @@ impl ReadLag {
 struct Follower {
     copy: Replica,
     reads: LaggingReads,
-    rng: Pcg64,
+    rng: fastrand::Rng,
     max_calls: u64,
     calls: u64,
     /// Changes by the call that makes them visible; those of one call in order.
@@ -230,7 +228,7 @@ impl Follower {
         let item = tables.get_item(request)?.item;
         let change = Change { table, key, item };
         // The remainder's bias is negligible for limits this far below 2^64.
-        let drawn = self.rng.next_u64() % self.max_calls.saturating_add(1);
+        let drawn = self.rng.u64(0..=self.max_calls);
         let drawn = self.calls.saturating_add(drawn);
         let due = self.due.entry(change.id()).or_default();
         *due = drawn.max(*due);
