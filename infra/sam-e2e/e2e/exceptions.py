@@ -8,6 +8,11 @@ OUTAGE = "a failed message is deferred: needs an outage of AWS (recording_surviv
 LATER = "finish jobs are delivered 15 minutes after the consent (interrupted_consent_serves_existing_links)"
 MAINTENANCE = "maintenance checks files after hours (file_with_purged_message_is_enqueued_again)"
 ERASURE = "erasures are due after days (deauthorized_recordings_are_erased_when_due)"
+ENDED = "S3 completes an object after the last link ended (ending_job_keeps_what_was_stored_before)"
+MOVED = (
+    "a user who moved accounts deauthorizes (deauthorization_after_account_change_is_matched_by_user_id)"
+)
+SPARE = "the sessions table cannot be written (exchange_that_sessions_cannot_take_is_kept_in_links)"
 ORPHANED = "orphaned uploads are aborted after a day (only_orphaned_uploads_are_aborted_after_a_day)"
 EXCHANGED = (
     "an exchanged code without a stored grant, while Zoom revokes the previous grant "
@@ -46,6 +51,9 @@ REASONS = {
     ("ReconcilerRole", "s3:ListBucket", "RecordingsBucket"): ERASURE,
     ("ReconcilerRole", "s3:DeleteObject", "RecordingsBucket/recordings/*"): ERASURE,
     ("ReconcilerRole", "s3:DeleteObject", "RecordingsBucket/events/*"): ERASURE,
+    ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/recordings/*"): ENDED,
+    ("ReconcilerRole", "dynamodb:Query", "LinksTable/index/by-user-id"): MOVED,
+    ("ReconcilerRole", "dynamodb:GetItem", "LinksTable"): SPARE,
     ("ReconcilerRole", "s3:ListBucketMultipartUploads", "RecordingsBucket"): ORPHANED,
     ("ReconcilerRole", "s3:AbortMultipartUpload", "RecordingsBucket/recordings/*"): ORPHANED,
     ("RecordingDownloaderRole", "s3:ListBucketMultipartUploads", "RecordingsBucket"): (
@@ -60,4 +68,6 @@ REASONS = {
     ),
     ("RecordingDownloaderRole", "dynamodb:GetItem", "SessionsTable"): EXCHANGED,
     ("RecordingDownloaderRole", "dynamodb:PutItem", "SessionsTable"): EXCHANGED,
+    ("RecordingDownloaderRole", "dynamodb:UpdateItem", "SessionsTable"): EXCHANGED,
+    ("RecordingDownloaderRole", "dynamodb:DeleteItem", "SessionsTable"): EXCHANGED,
 }

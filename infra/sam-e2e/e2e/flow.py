@@ -93,7 +93,7 @@ class Flow:
         return parse_qs(arrived.query)["zoom_link"][0]
 
     def invalidated_claim(self):
-        # Another Zoom user, because the pending link keeps the grant for ten minutes.
+        # Another Zoom user, because the unused grant is revoked at Zoom.
         claim = self.consent(self.app.connect_url("other-user"), CEM)
         answer = self.app.confirm(USER, claim).expect(403)
         assert answer.json()["code"] == "claim_belongs_to_another_user", answer.body
