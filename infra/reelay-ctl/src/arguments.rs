@@ -131,10 +131,10 @@ pub(crate) struct RedriveArguments {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["zoom", "all_marked_since"])]
 pub(crate) struct ReviveArguments {
     /// Only the grant of this Zoom user.
-    #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user)]
+    #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user,
+        required_unless_present = "all_marked_since", conflicts_with = "all_marked_since")]
     pub(crate) zoom: Option<ZoomUser>,
     /// All grants that were marked at or after this time, such as 2026-01-01T10:00:00Z.
     #[arg(long, value_name = "TIME")]

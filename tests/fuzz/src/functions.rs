@@ -136,6 +136,9 @@ fn aws(request: &Received) -> Reply {
         }
         "Query" => json!({"Items": [], "Count": 0, "ScannedCount": 0}),
         "SendMessage" => json!({"MessageId": "m"}),
+        "GenerateDataKey" => {
+            json!({"KeyId": "k", "Plaintext": STANDARD.encode([1; 32]), "CiphertextBlob": "Yw=="})
+        }
         _ => json!({}),
     };
     let mut reply = loopback::reply(status, response.to_string());
