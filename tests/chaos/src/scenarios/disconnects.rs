@@ -125,7 +125,8 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
     if content > 0 {
         case.violation(format!("{content} requests for content after the disconnect"));
     }
-    case.finish().await
+    case.check_nothing_remains().await?;
+    Ok(case.outcome)
 }
 
 /// Processes all messages but those of downloads, which it returns.
