@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
 use reelay_domain::link::{GrantChange, GrantStatus, Link};
-use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_domain::message::{Job, JobMessage};
+use reelay_domain::time::utc_date;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
 use reelay_store::links::Confirmation;
@@ -23,10 +23,6 @@ const MIN_ACTIVATION_BACKFILL: SignedDuration = SignedDuration::from_hours(48);
 
 /// Maximum range of one backfill request.
 const MAX_BACKFILL: SignedDuration = SignedDuration::from_hours(24 * 366);
-
-/// Delay of the revocation job that is enqueued before a link is removed, so that a crash in between
-/// leaves no grant behind.
-const REVOKE_DELAY_SECONDS: i32 = 60;
 
 #[derive(Deserialize)]
 struct ConfirmRequest {
@@ -77,7 +73,7 @@ impl AppApi {
         if changed.after.grant == Some(GrantStatus::Revoking) {
             let job = Job::RevokeGrant { zoom_user: item.zoom_user.clone() };
             let tenant = item.zoom_user.account_id.as_str();
-            self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant).await?;
+            self.jobs.send(&JobMessage::new(job), tenant).await?;
         }
         Ok(())
     }
@@ -103,27 +99,10 @@ impl AppApi {
         let id = id.filter(|id| id.belongs_to(user)).ok_or(Problem::LinkNotFound)?;
         let own = |links: Vec<Link>| links.into_iter().find(|link| link.id == id);
         while let Some(link) = own(self.links.visible_links(user).await?) {
-            let revoke = JobMessage {
-                v: SchemaV1,
-                job: Job::RevokeGrant { zoom_user: link.zoom_user.clone() },
-            };
-            let tenant = link.zoom_user.account_id.as_str();
-            self.jobs.send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS).await?;
-            // The delayed ones are enqueued first, so that a crash leaves nothing behind.
-            let now = self.clock.now();
-            let [first, delayed @ ..] = JobMessage::end_transfers(&link.zoom_user, now);
-            for (message, delay_seconds) in delayed {
-                self.jobs.send_delayed(&message, tenant, delay_seconds).await?;
-            }
             let change = GrantChange::Disconnect { app_user: user.clone() };
-            let changed = self.links.change(&link.zoom_user, &change, now).await?;
-            self.jobs.send(&first.0, tenant).await?;
-            if changed.after.grant == Some(GrantStatus::Revoking) {
-                self.jobs.send(&revoke, tenant).await?;
-            }
-            self.links
-                .publish_outbox(&self.notifications, &link.zoom_user, &changed.outbox)
-                .await?;
+            let now = self.clock.now();
+            let changed =
+                self.links.end_link(&link, &change, &self.jobs, &self.notifications, now).await?;
             if changed.before.links.iter().any(|removed| removed.id == id) {
                 break;
             }
@@ -163,11 +142,7 @@ impl AppApi {
         to: Date,
     ) -> Result<(), ApiError> {
         let job = Job::Backfill { zoom_user: zoom_user.clone(), from, to };
-        let message = JobMessage { v: SchemaV1, job };
+        let message = JobMessage::new(job);
         Ok(self.jobs.send(&message, zoom_user.account_id.as_str()).await?)
     }
-}
-
-fn utc_date(at: Timestamp) -> Date {
-    at.to_zoned_datetime(TimeZone::UTC).date()
 }

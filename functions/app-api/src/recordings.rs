@@ -80,7 +80,7 @@ impl AppApi {
         user: &AppUserId,
         id: &Option<RecordingId>,
     ) -> Result<Response<Body>, ApiError> {
-        let loaded = self.find(user, id).await?;
+        let (_, loaded) = self.find(user, id).await?;
         let mut view = loaded.recording().view(self.bucket.name());
         let expires_at = self.url_expiry();
         for file in view.files.iter_mut().filter(|file| file.status == FileStatus::Stored) {
@@ -98,7 +98,12 @@ impl AppApi {
         user: &AppUserId,
         id: &Option<RecordingId>,
     ) -> Result<Response<Body>, ApiError> {
-        let loaded = self.find(user, id).await?;
+        let accepted = || response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"}));
+        let (covered, loaded) = self.find(user, id).await?;
+        // All that a link can read after it was cut off is stored.
+        if covered.reads_until.is_some() {
+            return Ok(accepted());
+        }
         let recording = RecordingId::from_uuid(&loaded.item.metadata.meeting_uuid);
         let now = self.clock.now();
         self.recordings.request(&loaded.zoom_user, &recording, now).await?;
@@ -126,7 +131,7 @@ impl AppApi {
         self.downloads.send_all(&messages, loaded.zoom_user.account_id.as_str()).await?;
         let sent = messages.iter().map(|message| &message.file_id);
         self.recordings.mark_sent(&loaded.zoom_user, &recording, sent).await?;
-        Ok(response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"})))
+        Ok(accepted())
     }
 
     /// Finds a recording among those of the user's linked Zoom users.
@@ -134,11 +139,11 @@ impl AppApi {
         &self,
         user: &AppUserId,
         id: &Option<RecordingId>,
-    ) -> Result<RecordingWithFiles, ApiError> {
+    ) -> Result<(Covered, RecordingWithFiles), ApiError> {
         let id = id.as_ref().ok_or(Problem::RecordingNotFound)?;
         for covered in self.covered(user).await? {
             if let Some(loaded) = self.load(&covered, id).await? {
-                return Ok(loaded);
+                return Ok((covered, loaded));
             }
         }
         Err(Problem::RecordingNotFound.into())

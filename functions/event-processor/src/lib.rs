@@ -10,7 +10,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
-use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage, SchemaV1};
+use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileFilter, FileStatus};
 use reelay_domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
@@ -146,7 +146,7 @@ impl EventProcessor {
         let tenant = event.zoom_user.account_id.clone();
         let job =
             Job::VerifyDeauthorization { zoom_user: event.zoom_user, client_id: event.client_id };
-        Ok(self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant.as_str()).await?)
+        Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 
     async fn files_completed(
@@ -240,7 +240,7 @@ impl EventProcessor {
         for zoom_user in self.links.with_same_user_id(host).await? {
             let tenant = zoom_user.account_id.clone();
             let job = Job::MaintainGrant { zoom_user };
-            self.jobs.send(&JobMessage { v: SchemaV1, job }, tenant.as_str()).await?;
+            self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?;
         }
         Ok(())
     }

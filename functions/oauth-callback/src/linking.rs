@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::{self, Claim};
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::link::ChangeError;
-use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::signed_state::Nonce;
 use reelay_domain::{pkce, scope};
 use reelay_runtime::AwsError;
@@ -110,10 +110,11 @@ impl OauthCallback {
         let begun = self.exchange_item(session, ExchangeStage::Begun {});
         // From the exchange on, the tokens must be saved. A data key that is obtained before cannot fail then.
         let owner = TokenOwner::Exchange(exchange.clone());
-        let (key, (), ()) = tokio::try_join!(
+        let (key, (), (), ()) = tokio::try_join!(
             async { Ok::<_, LinkingError>(self.vault.prepare(&owner).await?) },
             async { Ok(self.schedule_finish(&exchange).await?) },
             async { Ok(self.sessions.save_exchange(&exchange, &begun).await?) },
+            async { Ok(self.links.announce_exchange(&exchange, begun.expires_at).await?) },
         )?;
         let mut response =
             self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
@@ -127,7 +128,7 @@ impl OauthCallback {
                 self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
         }
         if let Err(ExchangeError::Rejected { .. }) = response
-            && let Err(failure) = self.sessions.delete_exchange(&exchange).await
+            && let Err(failure) = self.sessions.delete_exchange(&self.links, &exchange).await
         {
             tracing::warn!(error = %failure, "exchange not deleted; the delayed finish job will delete it");
         }
@@ -252,7 +253,7 @@ impl OauthCallback {
 
 fn finish_job(exchange: &str) -> JobMessage {
     let job = Job::FinishConnect { exchange: exchange.to_owned() };
-    JobMessage { v: SchemaV1, job }
+    JobMessage::new(job)
 }
 
 fn is_invalid_client(response: &Result<TokenPair, ExchangeError>) -> bool {

@@ -1,4 +1,4 @@
-//! Completion of an interrupted authorization: 15 minutes after its start, or right after its failure.
+//! Completion of an interrupted authorization: 11 minutes after its start, or right after its failure.
 
 use crate::{JobError, Reconciler};
 
@@ -16,7 +16,9 @@ impl Reconciler {
                 // and needs the exchange to find the link.
                 return Ok(());
             }
+            // The consent may have cut off the last links that received.
+            self.end_transfers(&zoom_user).await?;
         }
-        Ok(self.sessions.delete_exchange(exchange).await?)
+        Ok(self.sessions.delete_exchange(self.grants.links(), exchange).await?)
     }
 }

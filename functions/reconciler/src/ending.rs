@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
-use reelay_domain::message::DownloadMessage;
 use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
@@ -26,15 +25,11 @@ const LEASE_TTL: SignedDuration = SignedDuration::from_secs(60);
 
 impl Reconciler {
     /// Removes uploads, encrypted sources and notifications, and the objects of files that were not stored
-    /// before `ended_at`. Does nothing while a link may have them. Idempotent.
-    pub(crate) async fn end_transfers(
-        &self,
-        zoom_user: &ZoomUser,
-        ended_at: Timestamp,
-    ) -> Result<(), AwsError> {
-        if self.has_receiver(zoom_user).await? {
+    /// before the last link ended. Does nothing while a link receives them. Idempotent.
+    pub(crate) async fn end_transfers(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
+        let Some(ended_at) = self.grants.links().receiving_ended_at(zoom_user).await? else {
             return Ok(());
-        }
+        };
         let files = self.recordings.files(zoom_user).await?;
         let removed: Vec<FileKey> = stream::iter(files)
             .filter(|(_, item)| std::future::ready(is_left_by_transfer(item, ended_at)))
@@ -49,20 +44,18 @@ impl Reconciler {
         }
         self.recordings.delete_notifications(zoom_user, None).await?;
         // A new link's backfill requeues failed files, but may have run before they were marked as failed.
-        if self.has_receiver(zoom_user).await? {
-            self.requeue(&removed).await?;
+        if !self.grants.links().receivers(zoom_user).await?.is_empty() {
+            for key in &removed {
+                self.recordings.requeue(key, &self.downloads, self.clock.now()).await?;
+            }
         }
         Ok(())
-    }
-
-    async fn has_receiver(&self, zoom_user: &ZoomUser) -> Result<bool, AwsError> {
-        Ok(!self.grants.links().receivers(zoom_user).await?.is_empty())
     }
 
     /// Removes what a transfer left of one file, under the file's lease. Returns the key, or `None` if a transfer
     /// has started meanwhile, which then belongs to a new link.
     async fn remove(&self, key: FileKey, item: FileItem) -> Result<Option<FileKey>, AwsError> {
-        let owner = format!("ending#{:032x}", u128::from_be_bytes(random::bytes()));
+        let owner = format!("ending#{}", random::hex_id());
         let now = self.clock.now();
         if !self.recordings.take_over_lease(&key, &item, &owner, now, LEASE_TTL).await? {
             return Ok(None);
@@ -85,18 +78,6 @@ impl Reconciler {
         }
         metrics::count(Metric::FilesIgnored, LINK_ENDED);
         Ok(Some(key))
-    }
-
-    async fn requeue(&self, files: &[FileKey]) -> Result<(), AwsError> {
-        let now = self.clock.now();
-        for key in files {
-            if self.recordings.requeue_failed(key, None, now).await? {
-                let FileKey { zoom_user, recording, file } = key.clone();
-                let message = DownloadMessage::new(zoom_user, recording, file);
-                self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
-            }
-        }
-        Ok(())
     }
 }
 

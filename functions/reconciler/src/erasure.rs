@@ -2,7 +2,7 @@
 
 use reelay_domain::erasure::ErasureTotals;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::erasure::{ErasurePass, SWEEP_DELAY_SECONDS};
@@ -18,7 +18,7 @@ impl Reconciler {
         }
         let job =
             Job::EraseRecordings { zoom_user: zoom_user.clone(), erased: ErasureTotals::default() };
-        let message = JobMessage { v: SchemaV1, job };
+        let message = JobMessage::new(job);
         self.jobs.send(&message, zoom_user.account_id.as_str()).await
     }
 
@@ -35,7 +35,7 @@ impl Reconciler {
             ErasurePass::Continue => {
                 let tenant = zoom_user.account_id.clone();
                 let send = async |job: Job, delay_seconds: i32| {
-                    let message = JobMessage { v: SchemaV1, job };
+                    let message = JobMessage::new(job);
                     self.jobs.send_delayed(&message, tenant.as_str(), delay_seconds).await
                 };
                 let sweep = Job::SweepErased { zoom_user: zoom_user.clone() };

@@ -8,12 +8,14 @@ mod erasure;
 mod files;
 mod maintenance;
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use jiff::ToSpan as _;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage};
+use reelay_domain::time::utc_date;
 use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
@@ -92,9 +94,7 @@ impl Reconciler {
     async fn run_job(&self, job: Job) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
-            Job::EndTransfers { zoom_user, ended_at } => {
-                Ok(self.end_transfers(&zoom_user, ended_at).await?)
-            }
+            Job::EndTransfers { zoom_user } => Ok(self.end_transfers(&zoom_user).await?),
             Job::VerifyDeauthorization { zoom_user, client_id } => {
                 self.verify_deauthorization(&zoom_user, client_id.as_deref()).await
             }
@@ -116,15 +116,45 @@ impl Reconciler {
         match self.grants.run_maintenance(zoom_user).await? {
             MaintenanceOutcome::Done => Ok(()),
             MaintenanceOutcome::Revived { marked_at } => {
-                self.backfill(zoom_user, utc_date(marked_at), utc_date(self.clock.now())).await
+                let to = utc_date(self.clock.now());
+                self.enqueue_backfill(zoom_user.clone(), utc_date(marked_at), to).await
             }
             // Meanwhile Zoom's events named an unknown user.
             MaintenanceOutcome::MovedTo(zoom_user) => {
                 let today = utc_date(self.clock.now());
                 let since = today.saturating_sub(MOVE_BACKFILL_DAYS.days());
-                self.backfill(&zoom_user, since, today).await
+                self.enqueue_backfill(zoom_user, since, today).await
             }
         }
+    }
+
+    /// Enqueues a backfill as a job of its own: a repetition of the job that led to it does not repeat it.
+    async fn enqueue_backfill(
+        &self,
+        zoom_user: ZoomUser,
+        from: Date,
+        to: Date,
+    ) -> Result<(), JobError> {
+        let tenant = zoom_user.account_id.clone();
+        let message = JobMessage::new(Job::Backfill { zoom_user, from, to });
+        Ok(self.jobs.send(&message, tenant.as_str()).await?)
+    }
+
+    /// Enqueues the end of transfers under all keys that links of the Zoom user cover, also in other accounts. The
+    /// jobs do nothing while a link receives.
+    async fn enqueue_end_of_transfers(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
+        let links = self.grants.links();
+        let mut keys = BTreeSet::from([zoom_user.clone()]);
+        keys.extend(links.with_same_user_id(zoom_user).await?);
+        for key in keys.clone() {
+            let snapshot = links.snapshot(&key).await?;
+            keys.extend(snapshot.links.into_iter().flat_map(|link| link.previous_zoom_users));
+        }
+        for (message, delay_seconds) in keys.iter().flat_map(JobMessage::end_transfers) {
+            let tenant = zoom_user.account_id.as_str();
+            self.jobs.send_delayed(&message, tenant, delay_seconds).await?;
+        }
+        Ok(())
     }
 
     async fn verify_deauthorization(
@@ -132,21 +162,20 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
     ) -> Result<(), JobError> {
+        // Enqueued first: when the job is repeated after a crash, the ended links no longer lead to their keys.
+        self.enqueue_end_of_transfers(zoom_user).await?;
         let outcome = self.grants.verify_deauthorization(zoom_user, client_id).await?;
-        if outcome != DeauthorizationOutcome::StillAuthorized {
-            // Also without a grant: an interrupted delivery of this job may have ended the links.
-            let messages = JobMessage::end_transfers(zoom_user, self.clock.now());
-            for (message, delay_seconds) in messages {
-                let tenant = zoom_user.account_id.as_str();
-                self.jobs.send_delayed(&message, tenant, delay_seconds).await?;
-            }
-        }
         match outcome {
             DeauthorizationOutcome::Deauthorized => {
                 metrics::count(Metric::GrantsEnded, "deauthorized")
             }
             DeauthorizationOutcome::StillAuthorized => {
                 metrics::count(Metric::DeauthorizationsIgnored, "grant_valid")
+            }
+            DeauthorizationOutcome::Revived { marked_at } => {
+                metrics::count(Metric::DeauthorizationsIgnored, "grant_valid");
+                let to = utc_date(self.clock.now());
+                self.enqueue_backfill(zoom_user.clone(), utc_date(marked_at), to).await?;
             }
             DeauthorizationOutcome::AnotherApp => {
                 metrics::count(Metric::DeauthorizationsIgnored, "another_app")
@@ -157,8 +186,4 @@ impl Reconciler {
         }
         Ok(())
     }
-}
-
-fn utc_date(at: Timestamp) -> Date {
-    at.to_zoned_datetime(TimeZone::UTC).date()
 }

@@ -1,12 +1,12 @@
 //! The hourly maintenance run. It repairs what lost messages, dead letters and idle grants leave behind.
 
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_runtime::metrics::{self, Metric};
 
 use crate::{JobError, Reconciler};
 
-/// Age of an exchange whose delayed finish job (15 minutes) did not complete it.
+/// Age of an exchange whose delayed finish job (11 minutes) did not complete it.
 const OVERDUE_EXCHANGE_AGE: SignedDuration = SignedDuration::from_mins(20);
 
 impl Reconciler {
@@ -30,7 +30,7 @@ impl Reconciler {
             jobs.push(Job::MaintainGrant { zoom_user });
         }
         let before = (now - OVERDUE_EXCHANGE_AGE).as_millisecond();
-        for open in self.sessions.open_exchanges(now).await? {
+        for open in self.sessions.open_exchanges(self.grants.links(), now).await? {
             if open.item.begun_at < before {
                 jobs.push(Job::FinishConnect { exchange: open.key });
             }
@@ -43,7 +43,7 @@ impl Reconciler {
                     _ => "finish_connect",
                 };
                 metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
-                JobMessage { v: SchemaV1, job }
+                JobMessage::new(job)
             })
             .collect();
         Ok(self.jobs.send_all(&messages, "maintenance").await?)

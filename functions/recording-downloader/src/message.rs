@@ -9,7 +9,7 @@ use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_runtime::sqs::{Delivery, Retry};
-use reelay_store::recordings::{FileKey, LeaseOutcome, RecordingItem};
+use reelay_store::recordings::{FileKey, LINK_ENDED, LeaseOutcome, RecordingItem};
 
 use crate::context::Context;
 use crate::lease::Lease;
@@ -40,16 +40,14 @@ pub(crate) async fn process(
     }
     // The message id lets a delivery distinguish its own earlier delivery from another message.
     let message_prefix = format!("{}#", delivery.message_id);
-    let nonce = u128::from_be_bytes(random::bytes());
-    let owner = format!("{message_prefix}{nonce:032x}");
-    let is_covered = consent::is_covered(context, &key.zoom_user).await.map_err(Retry::new)?;
+    let owner = format!("{message_prefix}{}", random::hex_id());
     let now = context.clock.now();
     let duration = deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     match context.recordings.acquire_lease(&key, &owner, now, duration).await.map_err(Retry::new)? {
         LeaseOutcome::Acquired(item) => {
             let lease = Lease::new(&context.recordings, key, owner, item);
-            transfer(context, &delivery, &lease, is_covered, deadline).await
+            transfer(context, &delivery, &lease, deadline).await
         }
         // The other message is redelivered or was continued, so this one is redundant.
         LeaseOutcome::HeldByOther { owner, .. } if !owner.starts_with(&message_prefix) => {
@@ -63,6 +61,8 @@ pub(crate) async fn process(
                 after: Some(Duration::from_secs(wait)),
             })
         }
+        // A transfer whose lease the ending job took over. A new link's backfill queues the file again.
+        LeaseOutcome::AlreadyFinished(item) if item.reason.as_deref() == Some(LINK_ENDED) => Ok(()),
         // The invocation that finished the file may have ended before it published the notification.
         LeaseOutcome::AlreadyFinished(item) => {
             publish::publish(context, &key, &item).await.map_err(Retry::new)?;
@@ -82,7 +82,6 @@ async fn transfer(
     context: &Context,
     delivery: &Delivery<DownloadMessage>,
     lease: &Lease<'_>,
-    is_covered: bool,
     deadline: Instant,
 ) -> Result<(), Retry> {
     let key = &lease.key;
@@ -92,13 +91,8 @@ async fn transfer(
         .map_err(Retry::new)?
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
     let object = object::spec(key, &lease.item, &recording);
-    let result = match is_covered {
-        true => {
-            let run = run(context, lease, &recording, &object, deadline);
-            consent::guard(context, &key.zoom_user, run).await
-        }
-        false => Err(TransferError::LinkEnded),
-    };
+    let run = run(context, lease, &recording, &object, deadline);
+    let result = consent::guard(context, &key.zoom_user, run).await;
     settle::settle(context, delivery, lease, recording.zoom_state, &object, result).await
 }
 

@@ -7,6 +7,7 @@ use reelay_runtime::sqs::{Delivery, Retry};
 use reelay_store::bucket::OpenUpload;
 use reelay_store::recordings::{FileItem, LINK_ENDED, StoredObject};
 
+use crate::consent;
 use crate::context::Context;
 use crate::deferral;
 use crate::disposition::{self, Circumstances, Disposition};
@@ -156,7 +157,12 @@ async fn remove(
     tracing::info!(recording = %lease.key.recording, file = %lease.key.file, "transfer ended with the last link");
     lease.verify_lease().await?;
     context.bucket.abort_uploads_of(&object.key).await?;
-    lease.mark_link_ended().await
+    lease.mark_link_ended().await?;
+    // A link that was confirmed in between.
+    if consent::is_covered(context, &lease.key.zoom_user).await? {
+        context.recordings.requeue(&lease.key, &context.downloads, context.clock.now()).await?;
+    }
+    Ok(())
 }
 
 async fn end_as_failed(

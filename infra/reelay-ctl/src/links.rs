@@ -82,14 +82,14 @@ pub(crate) async fn run(
             [
                 link.link.id.to_string(),
                 describe_status(link.link.status).to_owned(),
-                format!("{} / {}", zoom.account_id, zoom.user_id),
+                format!("{}/{}", zoom.account_id, zoom.user_id),
                 sanitize(&link.link.display_name, 40),
                 link.link.created_at.to_string(),
                 describe_grant(link),
             ]
         })
         .collect();
-    let header = ["link", "status", "zoom account / user", "name", "connected", "grant"];
+    let header = ["link", "status", "zoom account/user", "name", "connected", "grant"];
     output.line(&table(header, &rows));
     Ok(Outcome::Success)
 }

@@ -3,11 +3,10 @@
 
 use anyhow::Context as _;
 use futures_util::stream::{self, StreamExt as _};
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{Job, JobMessage, SchemaV1};
+use reelay_domain::message::{Job, JobMessage};
+use reelay_domain::time::utc_date;
 use reelay_grants::{Grants, RevivalOutcome};
 use reelay_store::queue::Queue;
 use serde_json::{Value, json};
@@ -19,9 +18,6 @@ use crate::output::{Outcome, Output, plural, table};
 /// Grants that are refreshed at the same time.
 const CONCURRENCY: usize = 8;
 
-/// Time for which a marking can be undone.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
-
 pub(crate) async fn run(
     deployment: &Deployment,
     arguments: &ReviveArguments,
@@ -31,18 +27,22 @@ pub(crate) async fn run(
     let grants = Grants::new(&environment)?;
     let jobs = Queue::from_env(&environment, "JOBS_QUEUE_URL")?;
     let now = environment.clock.now();
-    let since = arguments.all_marked_since.unwrap_or(now - MAX_AGE);
     let mut marked = match &arguments.zoom {
         Some(zoom_user) => vec![zoom_user.clone()],
+        // One of the two is required.
         None => {
+            let since = arguments.all_marked_since.unwrap_or(Timestamp::MIN);
             let found = grants.links().marked_since(since, now).await?;
             found.into_iter().map(|(zoom_user, _)| zoom_user).collect()
         }
     };
     marked.sort_by_key(ZoomUser::key);
     let revive = |zoom_user: ZoomUser| async {
-        let revived =
-            if arguments.dry_run { None } else { Some(revive(&grants, &jobs, &zoom_user).await) };
+        let revived = if arguments.dry_run {
+            None
+        } else {
+            Some(revive(&grants, &jobs, &zoom_user, now).await)
+        };
         (zoom_user, revived)
     };
     let results: Vec<_> = stream::iter(marked).map(revive).buffered(CONCURRENCY).collect().await;
@@ -52,15 +52,20 @@ pub(crate) async fn run(
 type Revived = anyhow::Result<RevivalOutcome>;
 
 /// Revives a grant and enqueues a backfill of what its links have missed.
-async fn revive(grants: &Grants, jobs: &Queue<JobMessage>, zoom_user: &ZoomUser) -> Revived {
+async fn revive(
+    grants: &Grants,
+    jobs: &Queue<JobMessage>,
+    zoom_user: &ZoomUser,
+    now: Timestamp,
+) -> Revived {
     let outcome = grants.revive(zoom_user).await?;
     if let RevivalOutcome::Revived { marked_at, .. } = outcome {
         let job = Job::Backfill {
             zoom_user: zoom_user.clone(),
             from: utc_date(marked_at),
-            to: utc_date(Timestamp::now().max(marked_at)),
+            to: utc_date(now.max(marked_at)),
         };
-        jobs.send(&JobMessage { v: SchemaV1, job }, zoom_user.account_id.as_str())
+        jobs.send(&JobMessage::new(job), zoom_user.account_id.as_str())
             .await
             .context("revived, but the backfill was not enqueued")?;
     }
@@ -105,15 +110,11 @@ fn report(results: &[(ZoomUser, Option<Revived>)], is_dry_run: bool, output: &Ou
                 Some(Ok(RevivalOutcome::NotMarked)) => "nothing to revive".to_owned(),
                 Some(Err(error)) => format!("failed: {error:#}"),
             };
-            [format!("{} / {}", zoom_user.account_id, zoom_user.user_id), result]
+            [format!("{}/{}", zoom_user.account_id, zoom_user.user_id), result]
         })
         .collect();
-    output.line(&table(["zoom account / user", "result"], &rows));
+    output.line(&table(["zoom account/user", "result"], &rows));
     let is_revived =
         |revived: &Option<Revived>| matches!(revived, Some(Ok(RevivalOutcome::Revived { .. })));
     Outcome::from_success(is_dry_run || results.iter().all(|(_, revived)| is_revived(revived)))
-}
-
-fn utc_date(at: Timestamp) -> Date {
-    at.to_zoned_datetime(TimeZone::UTC).date()
 }

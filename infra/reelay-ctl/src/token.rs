@@ -71,9 +71,7 @@ pub(crate) async fn mint(
         iat: now.as_second(),
         exp: expires_at.as_second(),
         return_to: request.return_to,
-        jti: request
-            .single_use
-            .then(|| format!("{:032x}", u128::from_be_bytes(reelay_runtime::random::bytes()))),
+        jti: request.single_use.then(reelay_runtime::random::hex_id),
     };
     let key = EncodingKey::from_secret(secret.current.expose_secret().as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key)

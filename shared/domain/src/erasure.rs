@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::link::GrantChange;
 use crate::recording::ZoomState;
 
 /// Why a link was removed.
@@ -25,19 +24,6 @@ pub struct Removal {
     pub reason: Option<RemovalReason>,
     /// When the recordings are erased; `None` if they are not scheduled to be.
     pub erase_at: Option<Timestamp>,
-}
-
-impl RemovalReason {
-    /// Returns the reason of the links that a change removes. Reelay revokes a grant only after its last link is
-    /// deleted, so a deauthorization that follows from it removes none.
-    pub fn of(change: &GrantChange) -> Option<Self> {
-        match change {
-            GrantChange::Disconnect { .. } => Some(Self::Disconnected),
-            GrantChange::Erase { .. } => Some(Self::Erased),
-            GrantChange::Deauthorize => Some(Self::Deauthorized),
-            _ => None,
-        }
-    }
 }
 
 /// How long recordings are kept after the last link is gone: `EraseAfterDeauthorizationDays` and

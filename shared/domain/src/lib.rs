@@ -26,5 +26,6 @@ pub mod return_url;
 pub mod scope;
 pub mod signed_state;
 pub mod source_cipher;
+pub mod time;
 pub mod upload;
 pub mod webhook;

@@ -102,13 +102,17 @@ pub struct JobMessage {
 }
 
 impl JobMessage {
+    /// Creates the message of a job.
+    pub fn new(job: Job) -> Self {
+        Self { v: SchemaV1, job }
+    }
+
     /// Creates the messages after the end of a link, each with its delay in seconds. The first removes what is
     /// there. The second follows when every running transfer has stopped by itself, the third when every
     /// invocation has ended (Lambda's maximum is 15 minutes) and with it every request to S3.
-    pub fn end_transfers(zoom_user: &ZoomUser, ended_at: Timestamp) -> [(Self, i32); 3] {
+    pub fn end_transfers(zoom_user: &ZoomUser) -> [(Self, i32); 3] {
         [0, 30, 900].map(|delay_seconds| {
-            let job = Job::EndTransfers { zoom_user: zoom_user.clone(), ended_at };
-            (Self { v: SchemaV1, job }, delay_seconds)
+            (Self::new(Job::EndTransfers { zoom_user: zoom_user.clone() }), delay_seconds)
         })
     }
 }
@@ -122,12 +126,10 @@ pub enum Job {
         /// Owner of the grant.
         zoom_user: ZoomUser,
     },
-    /// Removes what transfers left when the last link of a Zoom user ended.
+    /// Removes what transfers left when the last link of a Zoom user ended. Does nothing while a link receives.
     EndTransfers {
-        /// The Zoom user.
+        /// The Zoom user, under a current or former key.
         zoom_user: ZoomUser,
-        /// When the link ended. Files stored before are kept.
-        ended_at: Timestamp,
     },
     /// Verifies with Zoom that the user removed the app, and if so removes the grant and its links.
     VerifyDeauthorization {

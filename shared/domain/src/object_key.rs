@@ -3,9 +3,9 @@
 //! `events/{account_id}/{user_id}/{random}.json` for events that are too large for a queue.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
+use crate::time::utc_date;
 
 /// Returns the prefix of all keys of one Zoom user's recordings.
 pub fn zoom_user_prefix(user: &ZoomUser) -> String {
@@ -31,7 +31,7 @@ pub fn recording_of(key: &str) -> Option<RecordingId> {
 /// Returns the folder of a recording. Its date is the UTC date of the first start time seen, and never
 /// changes.
 fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
-    let date = first_start.to_zoned_datetime(TimeZone::UTC).date();
+    let date = utc_date(first_start);
     format!(
         "{}{:04}/{:02}/{:02}/{recording}",
         zoom_user_prefix(user),

@@ -1,5 +1,6 @@
 //! End of a grant: revocation by Reelay when no link needs it, or deauthorization by the user at Zoom.
 
+use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
@@ -7,13 +8,18 @@ use reelay_store::links::{Grant, Lease, LeaseError};
 use reelay_zoom::{ApiError, CurrentUser, RevokeError};
 
 use crate::refresh::IfRejected;
-use crate::{GrantError, Grants, LEASE_TTL};
+use crate::{GrantError, Grants, LEASE_TTL, RevivalOutcome};
 
 /// Result of [`Grants::verify_deauthorization`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeauthorizationOutcome {
     /// Zoom accepts the stored tokens; the event concerned an earlier grant.
     StillAuthorized,
+    /// Zoom accepts the kept tokens of a marked grant, which is live again.
+    Revived {
+        /// When its links had stopped being active.
+        marked_at: Timestamp,
+    },
     /// The grant has ended; its tokens and links are deleted.
     Deauthorized,
     /// The event concerns another Zoom app.
@@ -137,7 +143,10 @@ impl Grants {
         client_id: Option<&str>,
     ) -> Result<DeauthorizationOutcome, GrantError> {
         let mut outcome = self.verify_grant_ended(zoom_user, client_id).await?;
-        if outcome == DeauthorizationOutcome::StillAuthorized {
+        if matches!(
+            outcome,
+            DeauthorizationOutcome::StillAuthorized | DeauthorizationOutcome::Revived { .. }
+        ) {
             return Ok(outcome);
         }
         for candidate in self.links().with_same_user_id(zoom_user).await? {
@@ -164,9 +173,18 @@ impl Grants {
         }
         match grant.status {
             GrantStatus::Live => {}
-            // Zoom had rejected its tokens before; the event confirms that it has ended.
+            // Zoom had rejected its tokens before, perhaps by mistake: the kept pair decides.
             GrantStatus::ReauthorizationRequired => {
-                return self.delete_deauthorized(zoom_user, grant.version).await;
+                return match self.revive(zoom_user).await {
+                    Ok(RevivalOutcome::Revived { marked_at, .. }) => {
+                        Ok(DeauthorizationOutcome::Revived { marked_at })
+                    }
+                    Ok(RevivalOutcome::Rejected | RevivalOutcome::NotMarked)
+                    | Err(GrantError::ClientReplaced) => {
+                        self.delete_deauthorized(zoom_user, grant.version).await
+                    }
+                    Err(error) => Err(error),
+                };
             }
             // Zoom's event for Reelay's own revocation; the revoking invocation erases the grant.
             GrantStatus::Revoking | GrantStatus::Revoked => {

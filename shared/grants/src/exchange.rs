@@ -7,9 +7,8 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::ChangeError;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_store::links::{Consent, LinkError, NewTokens};
+use reelay_store::links::{Consent, NewTokens};
 use reelay_store::save::save_exchange;
 use reelay_store::sessions::{ExchangeItem, ExchangeStage, OpenExchange};
 use reelay_store::vault::{TokenOwner, Tokens, VaultError};
@@ -56,15 +55,20 @@ impl Grants {
         if let ExchangeStage::Linked { zoom_user } = item.stage {
             return Ok(Some(zoom_user));
         }
-        let Some(mut saved) = self.saved_exchange(key, item).await? else {
+        self.lease_exchange(key).await?;
+        let finished = match self.saved_exchange(key).await {
+            Ok(Some(mut saved)) => {
+                metrics::count(Metric::ExchangesFinished, "interrupted");
+                self.finish_leased(&mut saved).await
+            }
             // No request was sent, or its response was lost. If Zoom processed the code, it invalidated the
             // grant's older tokens: the next refresh fails, and the app is notified then.
-            metrics::count(Metric::ExchangesFinished, "never_answered");
-            return Ok(None);
+            Ok(None) => {
+                metrics::count(Metric::ExchangesFinished, "never_answered");
+                Ok(None)
+            }
+            Err(error) => Err(error),
         };
-        metrics::count(Metric::ExchangesFinished, "interrupted");
-        self.lease_exchange(key).await?;
-        let finished = self.finish_leased(&mut saved).await;
         if finished.is_err() {
             self.release_exchange(key).await;
         }
@@ -80,7 +84,7 @@ impl Grants {
             return Ok(None);
         }
         let mut me = self.zoom().get_current_user(&saved.tokens.access_token).await;
-        // One 401 may be a fault of Zoom's: the refresh token decides before the exchange is forgotten.
+        // A 401 may be a fault of Zoom's: only the refresh token decides that the exchange is worthless.
         if matches!(me, Err(ApiError::Unauthorized)) {
             if !self.refresh_exchange(saved).await? {
                 return Ok(None);
@@ -92,8 +96,6 @@ impl Grants {
                 self.adopt(saved, &me).await?;
                 Ok(Some(me.user))
             }
-            // A later consent replaced the tokens, or the user removed the app at Zoom.
-            Err(ApiError::Unauthorized) => Ok(None),
             // Without the scope, `users/me` does not name the owner: no grant can use the tokens.
             Err(ApiError::MissingScope) => {
                 self.revoke_tokens(saved).await?;
@@ -104,7 +106,8 @@ impl Grants {
         }
     }
 
-    /// Acquires the lease on an exchange: a pair must not be adopted while another invocation refreshes it.
+    /// Acquires the lease on an exchange, before its pair is read: it must not be adopted while another invocation
+    /// refreshes it.
     async fn lease_exchange(&self, key: &str) -> Result<(), GrantError> {
         let now = self.clock.now();
         if self.sessions.acquire_exchange_lease(key, now, LEASE_TTL).await? {
@@ -134,7 +137,7 @@ impl Grants {
         let mut awaited: Option<HashSet<String>> = None;
         for poll in 0..MAX_POLLS {
             let now = self.clock.now();
-            let open = self.sessions.open_exchanges(now).await?;
+            let open = self.sessions.open_exchanges(self.links(), now).await?;
             let in_progress: HashSet<String> = open
                 .iter()
                 .filter(|open| is_in_progress(open, now))
@@ -145,7 +148,7 @@ impl Grants {
                     || !in_progress.contains(&open.key);
                 if is_answered && checked.insert(open.key.clone()) {
                     let is_fresh = open.item.begun_at > (now - MAX_DEFERRAL).as_millisecond();
-                    match self.adopt_if_owned_by(zoom_user, open).await {
+                    match self.adopt_if_owned_by(zoom_user, &open.key).await {
                         Ok(true) => return Ok(true),
                         Ok(false) => {}
                         Err(error) if is_fresh && is_transient(&error) => return Err(error),
@@ -167,47 +170,63 @@ impl Grants {
     }
 
     /// Adopts an exchange if its tokens belong to this Zoom user. Returns whether they do.
-    async fn adopt_if_owned_by(
+    async fn adopt_if_owned_by(&self, zoom_user: &ZoomUser, key: &str) -> Result<bool, GrantError> {
+        if !self.sessions.acquire_exchange_lease(key, self.clock.now(), LEASE_TTL).await? {
+            // Another invocation works on it, or a grant has its tokens by now.
+            return match self.sessions.exchange(key).await? {
+                Some(ExchangeItem {
+                    stage: ExchangeStage::Linked { zoom_user: owner }, ..
+                }) => Ok(owner == *zoom_user),
+                Some(_) => Err(GrantError::Busy),
+                None => Ok(false),
+            };
+        }
+        let is_owned = self.adopt_leased_if_owned_by(zoom_user, key).await;
+        if !matches!(is_owned, Ok(true)) {
+            self.release_exchange(key).await;
+        }
+        is_owned
+    }
+
+    async fn adopt_leased_if_owned_by(
         &self,
         zoom_user: &ZoomUser,
-        OpenExchange { key, item }: OpenExchange,
+        key: &str,
     ) -> Result<bool, GrantError> {
-        let Some(saved) = self.saved_exchange(&key, item).await? else {
+        let Some(mut saved) = self.saved_exchange(key).await? else {
             return Ok(false);
         };
         // The finish job refreshes an expired access token; this function does not.
         if saved.access_expires_at <= self.clock.now().as_second() {
             return Ok(false);
         }
-        self.lease_exchange(&key).await?;
-        let is_owned = match self.zoom().get_current_user(&saved.tokens.access_token).await {
-            Ok(me) if me.user == *zoom_user => {
-                metrics::count(Metric::ExchangesFinished, "needed_at_once");
-                self.adopt(&saved, &me).await.map(|()| true)
+        let mut me = self.zoom().get_current_user(&saved.tokens.access_token).await;
+        if matches!(me, Err(ApiError::Unauthorized)) {
+            if !self.refresh_exchange(&mut saved).await? {
+                return Ok(false);
             }
-            Ok(_) | Err(ApiError::Unauthorized) => Ok(false),
-            Err(error) => Err(error.into()),
-        };
-        if !matches!(is_owned, Ok(true)) {
-            self.release_exchange(&key).await;
+            me = self.zoom().get_current_user(&saved.tokens.access_token).await;
         }
-        is_owned
+        let me = me?;
+        if me.user != *zoom_user {
+            return Ok(false);
+        }
+        metrics::count(Metric::ExchangesFinished, "needed_at_once");
+        self.adopt(&saved, &me).await.map(|()| true)
     }
 
-    /// Returns the exchange with its tokens, wherever they were saved. `None`: there are none.
-    async fn saved_exchange(
-        &self,
-        key: &str,
-        item: ExchangeItem,
-    ) -> Result<Option<SavedExchange>, GrantError> {
-        let is_spare = matches!(item.stage, ExchangeStage::Begun {});
-        let item = if is_spare {
-            match self.links().spare_exchange(key, self.clock.now()).await? {
-                Some(spare) => spare,
-                None => return Ok(None),
-            }
-        } else {
-            item
+    /// Reads a leased exchange with its tokens. Both tables may have a pair; the later one is valid. `None`: there
+    /// are no tokens.
+    async fn saved_exchange(&self, key: &str) -> Result<Option<SavedExchange>, GrantError> {
+        let item = self.sessions.exchange(key).await?;
+        let spare = self.links().spare_exchange(key, self.clock.now()).await?;
+        let is_spare = spare.is_some();
+        let expiry = |item: &ExchangeItem| match &item.stage {
+            ExchangeStage::Tokens { access_expires_at, .. } => Some(*access_expires_at),
+            _ => None,
+        };
+        let Some(item) = [item, spare].into_iter().flatten().max_by_key(expiry) else {
+            return Ok(None);
         };
         let ExchangeStage::Tokens { encrypted, obtained_at, access_expires_at, scope, client_id } =
             item.stage
@@ -238,7 +257,7 @@ impl Grants {
         let pair = match response.await? {
             Ok(pair) => pair,
             Err(RefreshError::InvalidGrant | RefreshError::GrantEnded) => {
-                self.sessions.delete_exchange(&saved.key).await?;
+                self.sessions.delete_exchange(self.links(), &saved.key).await?;
                 self.forget_spare(saved).await?;
                 return Ok(false);
             }
@@ -260,8 +279,10 @@ impl Grants {
             begun_at: saved.begun_at,
             expires_at: saved.expires_at,
         };
-        save_exchange(&self.sessions, self.links(), &self.clock, deadline, &saved.key, &item)
-            .await?;
+        let is_diverted =
+            !save_exchange(&self.sessions, self.links(), &self.clock, deadline, &saved.key, &item)
+                .await?;
+        saved.is_spare |= is_diverted;
         Ok(true)
     }
 
@@ -281,11 +302,9 @@ impl Grants {
             begun_by: &saved.begun_by,
             link: None,
         };
-        match self.links().store_consent(&self.sessions, &consent, self.clock.now()).await {
-            Ok(changed) => self.publish(&me.user, &changed).await?,
-            Err(LinkError::Rejected(ChangeError::GrantRevoking | ChangeError::LinkNotFound)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let now = self.clock.now();
+        let changed = self.links().store_consent(&self.sessions, &consent, now).await?;
+        self.publish(&me.user, &changed).await?;
         self.forget_spare(saved).await
     }
 

@@ -9,3 +9,8 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     getrandom::fill(&mut bytes).expect("the operating system has a random source");
     bytes
 }
+
+/// Returns a random identifier: 128 bits in hexadecimal.
+pub fn hex_id() -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes()))
+}

@@ -39,10 +39,10 @@ impl Case<'_> {
         }
         self.outcome.unavoidable_losses = self.outcome.unavoidable_losses.max(losses);
         let now = self.world.stack().clock().now();
-        for exchange in self.world.sessions.open_exchanges(now).await? {
+        for exchange in self.world.sessions.open_exchanges(&self.world.links, now).await? {
             self.violation(format!("an exchange remains: {:?}", exchange.item.stage));
             // Keep it from failing the next seed.
-            self.world.sessions.delete_exchange(&exchange.key).await?;
+            self.world.sessions.delete_exchange(&self.world.links, &exchange.key).await?;
         }
         self.check_listed_links(&links).await?;
         self.check_link_notifications(&links);

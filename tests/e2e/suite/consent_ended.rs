@@ -1,14 +1,15 @@
 //! What the end of the last link ends: queued, running and continued transfers, and what they left.
 
-use jiff::{SignedDuration, Timestamp};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::primitives::ByteStream;
+use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
-use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
-use reqwest::Method;
+use reelay_zoom_sim::{Fault, NewFault, Point, Recording};
 use serde_json::json;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
-use support::recordings::{folder, recording_path};
+use support::recordings::{folder, object_key, recording_id, recording_path, video};
 use support::zoom_users::ADA;
-use support::{MIB, System};
+use support::{DelayedMessages, MIB, System};
 
 async fn on_demand() -> System {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
@@ -16,21 +17,17 @@ async fn on_demand() -> System {
     system
 }
 
-fn video(size: u64) -> NewRecording {
-    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", size)])
+/// A linked system and the downloader of a new file.
+async fn with_queued_file(size: u64) -> (System, Downloader, Recording) {
+    let system = on_demand().await;
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", video(size)).await;
+    (system, downloader, recording)
 }
 
-async fn disconnect(system: &System, app_user: &str) {
-    for link in system.app.links(app_user).await {
-        let path = format!("/v1/links/{}", link["id"].as_str().unwrap());
-        assert_eq!(system.app.call(Method::DELETE, &path, app_user).await.status, 204);
-    }
-}
-
-/// Runs the ending job for an end at this time, as its delayed messages do.
-async fn end_transfers(system: &System, recording: &Recording, ended_at: Timestamp) {
+/// Runs the ending job once more, as its delayed messages do.
+async fn end_transfers(system: &System, recording: &Recording) {
     let zoom_user = json!({"account_id": recording.account_id, "user_id": recording.host_id});
-    let job = json!({"v": 1, "job": "end_transfers", "zoom_user": zoom_user, "ended_at": ended_at});
+    let job = json!({"v": 1, "job": "end_transfers", "zoom_user": zoom_user});
     system.send_message(&system.queues().jobs, &job.to_string()).await;
     system.process_queues().await;
 }
@@ -46,15 +43,13 @@ async fn assert_removed(system: &System, recording: &Recording, case: &str) {
 }
 
 fn content_requests(system: &System) -> usize {
-    system.zoom().requests().iter().filter(|r| r.path.starts_with("/ssrweb/")).count()
+    system.requests("/ssrweb/")
 }
 
 #[tokio::test]
 async fn queued_file_is_not_fetched_after_disconnect() {
-    let system = on_demand().await;
-    let (downloader, recording) =
-        Downloader::for_recording(&system, "alice", video(17 * MIB)).await;
-    disconnect(&system, "alice").await;
+    let (system, downloader, recording) = with_queued_file(17 * MIB).await;
+    system.app.disconnect_all("alice").await;
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     assert_eq!(content_requests(&system), 0);
     system.process_queues().await;
@@ -66,16 +61,14 @@ async fn queued_file_is_not_fetched_after_disconnect() {
 async fn interrupted_transfer_ends_with_the_link() {
     for is_delivered in [true, false] {
         let case = format!("delivered again: {is_delivered}");
-        let system = on_demand().await;
-        let (downloader, recording) =
-            Downloader::for_recording(&system, "alice", video(33 * MIB)).await;
+        let (system, downloader, recording) = with_queued_file(33 * MIB).await;
         let rejected =
             NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
         let armed = system.zoom().arm(rejected).unwrap();
         assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry, "{case}");
         system.zoom().clear_faults(Some(armed));
         assert_eq!(system.open_uploads().await, 1, "{case}");
-        disconnect(&system, "alice").await;
+        system.app.disconnect_all("alice").await;
         system.zoom().clear_requests();
         // The function removes what it left; for a killed one the ending job does.
         if is_delivered {
@@ -89,50 +82,78 @@ async fn interrupted_transfer_ends_with_the_link() {
 }
 
 #[tokio::test]
-async fn object_completed_after_the_end_is_removed() {
-    for size in [MIB, 17 * MIB] {
-        let system = on_demand().await;
-        let (downloader, recording) =
-            Downloader::for_recording(&system, "alice", video(size)).await;
-        // The object is complete, and the write that says so fails.
-        let completes = if size > 8 * MIB { "CompleteMultipartUpload" } else { "PutObject" };
+async fn object_of_a_file_that_is_not_stored_is_removed() {
+    for (size, completes) in [(MIB, "PutObject"), (17 * MIB, "CompleteMultipartUpload")] {
+        let (system, downloader, recording) = with_queued_file(size).await;
+        // The object is complete, and the item does not say so.
         let lost = AwsFault::connection_closed().after_effect();
         system.faults().fail_until_cleared(Service::S3, completes, lost);
         assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Retry, "{size}");
         system.faults().clear_all();
         assert_eq!(system.objects(&folder(&recording)).await.len(), 1, "{size}");
-        disconnect(&system, "alice").await;
+        system.app.disconnect_all("alice").await;
         system.process_queues().await;
-        assert_removed(&system, &recording, &size.to_string()).await;
+        assert_removed(&system, &recording, completes).await;
     }
 }
 
 #[tokio::test]
+async fn object_completed_after_the_end_is_removed_by_delayed_job() {
+    let (system, _, recording) = with_queued_file(MIB).await;
+    let delayed = DelayedMessages::of(&system, &system.queues().jobs);
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    assert_removed(&system, &recording, "at once").await;
+    // A killed invocation's last request reaches S3.
+    let key = object_key(&recording, &recording.files[0]);
+    let put = system.sdk().s3().put_object().bucket(&system.config().bucket).key(key);
+    put.body(ByteStream::from_static(b"late")).send().await.unwrap();
+    let jobs = delayed.deliver(&system).await;
+    let seconds = jobs.iter().filter(|job| job.body.contains("end_transfers"));
+    assert_eq!(seconds.map(|job| job.seconds).collect::<Vec<_>>(), [30, 900]);
+    system.process_queues().await;
+    assert_removed(&system, &recording, "later").await;
+}
+
+#[tokio::test]
 async fn ending_job_keeps_what_was_stored_before() {
-    let system = on_demand().await;
-    let before_storing = system.stack.clock().now();
-    let (downloader, recording) = Downloader::for_recording(&system, "alice", video(MIB)).await;
+    let (system, downloader, recording) = with_queued_file(MIB).await;
+    system.link("bob", ADA).await;
+    // The jobs of Alice's end run after Bob's, and what was stored for Bob in between is his.
+    system.app.disconnect_all("alice").await;
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.advance(SignedDuration::from_mins(5));
+    system.app.disconnect_all("bob").await;
     system.process_queues().await;
-    system.advance(SignedDuration::from_secs(1));
-    disconnect(&system, "alice").await;
-    system.process_queues().await;
+    end_transfers(&system, &recording).await;
     system.assert_stored(&recording, "stored before the end").await;
 
-    end_transfers(&system, &recording, before_storing).await;
+    // As a transfer leaves it that ends before it reads the links again.
+    let update = system.sdk().dynamodb().update_item().table_name(&system.tables().recordings);
+    let zoom_user = format!("{}#{}", recording.account_id, recording.host_id);
+    let entry = format!("rec#{}#file#{}", recording_id(&recording), recording.files[0].id);
+    let later = system.app.now().as_millisecond() + 1;
+    let update = update
+        .key("zoom_user", AttributeValue::S(zoom_user))
+        .key("entry", AttributeValue::S(entry))
+        .update_expression("SET stored_at = :later")
+        .expression_attribute_values(":later", AttributeValue::N(later.to_string()));
+    update.send().await.unwrap();
+    end_transfers(&system, &recording).await;
     assert_removed(&system, &recording, "stored after the end").await;
 }
 
 #[tokio::test]
 async fn ending_job_keeps_what_a_new_link_fetched() {
     let system = on_demand().await;
-    let ended_at = system.stack.clock().now();
-    disconnect(&system, "alice").await;
+    system.app.disconnect_all("alice").await;
     system.process_queues().await;
     system.link("bob", ADA).await;
     let (downloader, recording) = Downloader::for_recording(&system, "bob", video(MIB)).await;
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
-    end_transfers(&system, &recording, ended_at).await;
+    system.zoom().clear_requests();
+    end_transfers(&system, &recording).await;
+    assert_eq!(content_requests(&system), 0, "fetched again");
     system.assert_stored(&recording, "").await;
     assert_eq!(system.view("bob", &recording).await["status"], "stored");
 }
@@ -143,7 +164,7 @@ async fn new_link_fetches_what_the_end_interrupted() {
     system.link("alice", ADA).await;
     let failing = system.fail(Point::Content, Fault::Status { status: 418 });
     let recording = system.record(video(17 * MIB)).await;
-    disconnect(&system, "alice").await;
+    system.app.disconnect_all("alice").await;
     system.process_queues().await;
     assert_removed(&system, &recording, "").await;
     system.zoom().clear_faults(Some(failing));
@@ -154,11 +175,25 @@ async fn new_link_fetches_what_the_end_interrupted() {
 
 #[tokio::test]
 async fn disconnect_keeps_transfers_of_another_link() {
-    let system = on_demand().await;
+    let (system, downloader, recording) = with_queued_file(MIB).await;
     system.link("bob", ADA).await;
-    let (downloader, recording) = Downloader::for_recording(&system, "bob", video(MIB)).await;
-    disconnect(&system, "alice").await;
+    system.app.disconnect_all("alice").await;
     system.process_queues().await;
+    assert_eq!(content_requests(&system), 0, "taken from the queued transfer");
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
+}
+
+#[tokio::test]
+async fn end_reaches_transfers_of_the_previous_account() {
+    let (system, downloader, recording) = with_queued_file(33 * MIB).await;
+    downloader.kill_in_upload(&system, "m").await;
+    system.zoom().move_user(ADA, "AccountElsewhere00001").unwrap();
+    // An event of the new account leads to the move.
+    system.record(video(MIB)).await;
+    let link = &system.app.links("alice").await[0];
+    assert_eq!(link["zoom"]["account_id"], "AccountElsewhere00001");
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    assert_removed(&system, &recording, "").await;
 }

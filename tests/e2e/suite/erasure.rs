@@ -1,19 +1,18 @@
 //! Scheduled erasure of recordings without a link, and markers that keep them from coming back.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::{SignedDuration, Timestamp};
 use reelay_embedded_aws::Service;
 use reelay_zoom_sim::{NewFile, NewRecording, Recording, RecordingChange, Selection};
-use reqwest::Method;
 use serde_json::{Value, json};
-use support::System;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::recordings::{folder, object_key, recording_id, recording_path};
 use support::zoom_users::{ADA, BEN};
+use support::{DelayedMessages, System};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -49,10 +48,7 @@ async fn run_maintenance(system: &System) {
 }
 
 async fn disconnect(system: &System, user: &str) {
-    for link in system.app.links(user).await {
-        let path = format!("/v1/links/{}", link["id"].as_str().unwrap());
-        assert_eq!(system.app.call(Method::DELETE, &path, user).await.status, 204);
-    }
+    system.app.disconnect_all(user).await;
     system.process_queues().await;
     system.zoom().wait_until_settled().await;
     system.process_queues().await;
@@ -128,6 +124,7 @@ async fn assert_erased(system: &System, recording: &Recording) {
     let identifiers = identifiers(recording);
     let found = traces(system, &identifiers.each_ref().map(String::as_str)).await;
     assert_eq!(found, [""; 0]);
+    assert_eq!(system.open_uploads().await, 0);
 }
 
 #[tokio::test]
@@ -259,8 +256,9 @@ async fn erased_recording_never_comes_back() {
     assert_eq!(system.view("alice", &later).await["status"], "stored");
 }
 
-/// Links Ada again before the `nth` AWS call of an erasure. `None` if the erasure makes fewer calls.
-async fn linked_during_erasure(nth: usize) -> Option<System> {
+/// Links Ada again before the `nth` AWS call of an erasure. Returns whether the recordings had been marked as erased
+/// before. `None` if the erasure makes fewer calls.
+async fn linked_during_erasure(nth: usize) -> Option<(System, bool)> {
     let (system, _bus, first) = linked(&[("EraseAfterUnlinkDays", "0")]).await;
     let second = system.record(two_files(ADA)).await;
     disconnect(&system, "alice").await;
@@ -268,11 +266,18 @@ async fn linked_during_erasure(nth: usize) -> Option<System> {
     let (reached, mut is_reached) = tokio::sync::mpsc::unbounded_channel();
     let (linked, is_linked) = std::sync::mpsc::channel();
     let (calls, is_linked) = (AtomicUsize::new(0), Mutex::new(is_linked));
-    system.faults().decide_with(move |service, _| {
-        let is_counted = matches!(service, Service::DynamoDb | Service::S3);
-        if is_counted && calls.fetch_add(1, Ordering::SeqCst) + 1 == nth {
-            reached.send(()).unwrap();
-            is_linked.lock().unwrap().recv().unwrap();
+    let is_marked = Arc::new(AtomicBool::new(false));
+    let marked = Arc::clone(&is_marked);
+    system.faults().decide_with(move |service, operation| {
+        if matches!(service, Service::DynamoDb | Service::S3) {
+            let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+            if call < nth && operation == "TransactWriteItems" {
+                marked.store(true, Ordering::SeqCst);
+            }
+            if call == nth {
+                reached.send(()).unwrap();
+                is_linked.lock().unwrap().recv().unwrap();
+            }
         }
         None
     });
@@ -304,16 +309,17 @@ async fn linked_during_erasure(nth: usize) -> Option<System> {
             view => assert_eq!((view.status, objects), (404, 0), "call {nth}: {view:?}"),
         }
     }
-    Some(system)
+    Some((system, is_marked.load(Ordering::SeqCst)))
 }
 
 // Bob links while the erasure is held in another thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn link_during_erasure_leaves_no_half_erased_recording() {
     let (mut nth, mut kept) = (0, Vec::new());
-    while let Some(system) = linked_during_erasure(nth + 1).await {
+    while let Some((system, is_marked)) = linked_during_erasure(nth + 1).await {
         nth += 1;
         kept.push(system.app.recordings("bob").await.len());
+        assert_eq!(kept.last(), Some(if is_marked { &0 } else { &2 }), "call {nth}");
     }
     assert_eq!(kept.first(), Some(&2), "{kept:?}");
     assert_eq!(kept.last(), Some(&0), "{kept:?}");
@@ -354,14 +360,8 @@ async fn transfer_that_outlives_erasure_leaves_nothing() {
     system.link("alice", ADA).await;
     let large = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 20 << 20)]);
     let (downloader, recording) = Downloader::for_recording(&system, "alice", large).await;
-    // Killed in the middle of a multipart upload.
-    let mut polls = 20;
-    while system.open_uploads().await == 0 {
-        let (outcome, _) = downloader.deliver_until("m", LONG_INVOCATION, polls).await;
-        assert_eq!(outcome, Outcome::Killed, "{polls}");
-        system.advance(SignedDuration::from_secs(331));
-        polls += 3;
-    }
+    downloader.kill_in_upload(&system, "m").await;
+    let delayed = DelayedMessages::of(&system, &system.queues().jobs);
     disconnect(&system, "alice").await;
     run_maintenance(&system).await;
     assert_eq!(system.open_uploads().await, 0);
@@ -371,8 +371,9 @@ async fn transfer_that_outlives_erasure_leaves_nothing() {
     let key = object_key(&recording, &recording.files[0]);
     let put = system.sdk().s3().put_object().bucket(&system.config().bucket).key(key);
     put.body(ByteStream::from_static(b"late")).send().await.unwrap();
-    let zoom_user = json!({"account_id": recording.account_id, "user_id": recording.host_id});
-    run_job(&system, json!({"job": "sweep_erased", "zoom_user": zoom_user})).await;
+    let delivered = delayed.deliver(&system).await;
+    assert!(delivered.iter().any(|job| job.body.contains("sweep_erased") && job.seconds == 900));
+    system.process_queues().await;
     system.advance(DAY);
     assert_erased(&system, &recording).await;
 }

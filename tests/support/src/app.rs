@@ -169,6 +169,14 @@ impl App {
         body["links"].as_array().unwrap().clone()
     }
 
+    /// Disconnects all links of a user.
+    pub async fn disconnect_all(&self, user: &str) {
+        for link in self.links(user).await {
+            let path = format!("/v1/links/{}", link["id"].as_str().unwrap());
+            assert_eq!(self.call(Method::DELETE, &path, user).await.status, 204);
+        }
+    }
+
     /// A user's 100 newest recordings.
     pub async fn recordings(&self, user: &str) -> Vec<Value> {
         let body = self.get("/v1/recordings?limit=100", user).await.json();

@@ -16,7 +16,7 @@ pub struct DelayedMessage {
     pub body: String,
 }
 
-/// The delayed messages of the downloads queue.
+/// The delayed messages of one queue.
 #[derive(Debug)]
 pub struct DelayedMessages {
     queue: String,
@@ -24,9 +24,14 @@ pub struct DelayedMessages {
 }
 
 impl DelayedMessages {
-    /// Records delayed messages from now on.
+    /// Records delayed messages of the downloads queue from now on.
     pub fn watch(system: &System) -> Self {
-        let queue = system.queues().downloads.clone();
+        Self::of(system, &system.queues().downloads)
+    }
+
+    /// Records delayed messages of a queue from now on.
+    pub fn of(system: &System, queue: &str) -> Self {
+        let queue = queue.to_owned();
         let sent: Arc<Mutex<Vec<DelayedMessage>>> = Arc::default();
         let (log, watched) = (Arc::clone(&sent), queue.clone());
         system.faults().observe_with(move |done| {

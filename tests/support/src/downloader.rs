@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use jiff::SignedDuration;
 use recording_downloader::RecordingDownloader;
 use reelay_zoom_sim::{NewRecording, Recording};
 use serde_json::json;
@@ -14,6 +15,9 @@ use crate::System;
 
 /// Longer than any transfer in these tests takes.
 pub const LONG_INVOCATION: Duration = Duration::from_secs(300);
+
+/// Longer than the lease of a killed invocation.
+const LEASE_EXPIRY: SignedDuration = SignedDuration::from_secs(331);
 
 /// How a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,18 @@ impl Downloader {
         polls: usize,
     ) -> (Outcome, usize) {
         self.run(message_id, "1", time, polls).await
+    }
+
+    /// Delivers the message until the function is killed during a multipart upload, which stays open. The lease has
+    /// expired afterwards.
+    pub async fn kill_in_upload(&self, system: &System, message_id: &str) {
+        let mut polls = 20;
+        while system.open_uploads().await == 0 {
+            let (outcome, _) = self.deliver_until(message_id, LONG_INVOCATION, polls).await;
+            assert_eq!(outcome, Outcome::Killed, "{polls}");
+            system.advance(LEASE_EXPIRY);
+            polls += 3;
+        }
     }
 
     async fn run(

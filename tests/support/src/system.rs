@@ -86,11 +86,6 @@ impl System {
         self.stack.engines().faults()
     }
 
-    /// Holds back all index updates until the clock advances.
-    pub fn hold_indexes(&self) {
-        self.stack.engines().read_lag().start(LaggingReads::Indexes, 0, u64::MAX).unwrap();
-    }
-
     /// Addresses, names and secrets of the stack.
     pub fn config(&self) -> &DevConfig {
         self.stack.config()

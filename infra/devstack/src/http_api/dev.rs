@@ -8,26 +8,26 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::reply;
-use super::serve::HttpApi;
+use crate::config::DevConfig;
 
 /// Whether the path belongs to the devstack itself.
 pub(super) fn is_dev(path: &str) -> bool {
     path == "/_dev" || path.starts_with("/_dev/")
 }
 
-/// Responds to a request below `/_dev`.
-pub(super) fn respond(api: &HttpApi, request: &Request) -> Response {
+/// Responds to a request below `/_dev`. Pages on `own_ports` may send it.
+pub(super) fn respond(config: &DevConfig, own_ports: &[u16], request: &Request) -> Response {
     if !is_local_host(request.headers()) {
         let help = "use the host name 127.0.0.1 or localhost";
         return reply::message(StatusCode::MISDIRECTED_REQUEST, help);
     }
-    if !is_own_origin(request.headers(), &api.own_ports) {
+    if !is_own_origin(request.headers(), own_ports) {
         return reply::message(StatusCode::FORBIDDEN, "foreign origin");
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/_dev/config") => {
             let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (no_store, axum::Json(&*api.config)).into_response()
+            (no_store, axum::Json(config)).into_response()
         }
         _ => reply::message(StatusCode::NOT_FOUND, "Not Found"),
     }

@@ -79,7 +79,7 @@ async fn respond(
     request: Request,
 ) -> Response {
     if dev::is_dev(request.uri().path()) {
-        return dev::respond(&api, &request);
+        return dev::respond(&api.config, &api.own_ports, &request);
     }
     let [high, low]: [u64; 2] = [random::bytes(), random::bytes()].map(u64::from_be_bytes);
     let request_id = format!("{high:016x}{low:016x}");

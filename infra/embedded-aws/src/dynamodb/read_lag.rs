@@ -227,7 +227,6 @@ impl Follower {
         };
         let item = tables.get_item(request)?.item;
         let change = Change { table, key, item };
-        // The remainder's bias is negligible for limits this far below 2^64.
         let drawn = self.rng.u64(0..=self.max_calls);
         let drawn = self.calls.saturating_add(drawn);
         let due = self.due.entry(change.id()).or_default();

@@ -154,7 +154,7 @@ async fn transaction_conflict_rejects_writes() {
 async fn hanging_call_ends_by_the_clients_timeout() {
     let cloud = Cloud::embedded(1).await;
     let table = Table::create(cloud.dynamodb()).await;
-    let timeout = TimeoutConfig::builder().operation_timeout(Duration::from_millis(100)).build();
+    let timeout = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
     let client = aws_sdk_dynamodb::Client::from_conf(
         cloud.dynamodb_config().timeout_config(timeout).build(),
     );

@@ -13,8 +13,8 @@ use anyhow::bail;
 use jiff::Timestamp;
 use reelay_domain::erasure::ErasureTotals;
 use reelay_domain::ids::{AppUserId, ZoomUser};
-use reelay_domain::link::{GrantChange, GrantStatus, Link};
-use reelay_domain::message::{Job, JobMessage, NotificationMessage, SchemaV1};
+use reelay_domain::link::GrantChange;
+use reelay_domain::message::{Job, JobMessage, NotificationMessage};
 use reelay_store::erasure::{Eraser, ErasurePass, SWEEP_DELAY_SECONDS};
 use reelay_store::links::LinkTable;
 use reelay_store::queue::Queue;
@@ -24,10 +24,6 @@ use self::plan::{Holding, Plan};
 use self::report::{Grants, Receipt};
 use crate::deployment::Deployment;
 use crate::output::{Outcome, Output, UsageError};
-
-/// Delay of the revocation job that is enqueued before a link is removed, so that a crash in between leaves no grant
-/// behind.
-const REVOKE_DELAY_SECONDS: i32 = 60;
 
 /// Whose data to erase.
 #[derive(Debug, Clone)]
@@ -110,7 +106,9 @@ impl Erasing<'_> {
     async fn erase(&self, subject: &Subject, plan: &Plan) -> anyhow::Result<Receipt> {
         let mut receipt = Receipt::new(subject, plan, self.now());
         for link in &plan.links {
-            self.end_link(link).await?;
+            let change = GrantChange::Erase { app_user: link.app_user.clone() };
+            let (jobs, notifications) = (&self.jobs, &self.notifications);
+            self.links.end_link(link, &change, jobs, notifications, self.now()).await?;
         }
         for holding in &plan.to_erase {
             if !self.erase_recordings(holding, &mut receipt.erased).await? {
@@ -140,21 +138,6 @@ impl Erasing<'_> {
         self.deployment.environment.clock.now()
     }
 
-    /// Removes a link as the API does, and publishes it. The reconciler revokes a grant that no other link needs.
-    async fn end_link(&self, link: &Link) -> anyhow::Result<()> {
-        let zoom_user = &link.zoom_user;
-        let tenant = zoom_user.account_id.as_str();
-        let job = Job::RevokeGrant { zoom_user: zoom_user.clone() };
-        let revoke = JobMessage { v: SchemaV1, job };
-        self.jobs.send_delayed(&revoke, tenant, REVOKE_DELAY_SECONDS).await?;
-        let change = GrantChange::Erase { app_user: link.app_user.clone() };
-        let changed = self.links.change(zoom_user, &change, self.now()).await?;
-        if changed.after.grant == Some(GrantStatus::Revoking) {
-            self.jobs.send(&revoke, tenant).await?;
-        }
-        Ok(self.links.publish_outbox(&self.notifications, zoom_user, &changed.outbox).await?)
-    }
-
     /// Erases everything under a key. `false` if another link covers it now.
     async fn erase_recordings(
         &self,
@@ -175,18 +158,20 @@ impl Erasing<'_> {
                 ErasurePass::Continue => {
                     if std::mem::take(&mut is_first) {
                         let job = Job::SweepErased { zoom_user: zoom_user.clone() };
-                        let sweep = JobMessage { v: SchemaV1, job };
+                        let sweep = JobMessage::new(job);
                         let tenant = zoom_user.account_id.as_str();
                         self.jobs.send_delayed(&sweep, tenant, SWEEP_DELAY_SECONDS).await?;
                     }
                 }
                 // Cancelled by a link, or completed by the reconciler.
                 ErasurePass::Cancelled => {
+                    bar.finish_and_clear();
                     return Ok(self.links.covering_links(zoom_user).await?.is_empty());
                 }
                 ErasurePass::Waiting => {
+                    bar.finish_and_clear();
                     self.output.note(&format!(
-                        "A consent of {} / {} waits for its confirmation; the reconciler finishes the erasure.",
+                        "The reconciler finishes the erasure of {}/{} within the hour.",
                         zoom_user.account_id, zoom_user.user_id
                     ));
                     return Ok(true);

@@ -29,7 +29,7 @@ pub(super) fn describe_plan(subject: &Subject, plan: &Plan) -> String {
 fn describe(holding: &Holding) -> String {
     let Holding { zoom_user, inventory } = holding;
     format!(
-        "{} in {} ({}{}) of {} / {}",
+        "{} in {} ({}{}) of {}/{}",
         plural(inventory.recordings, "recording"),
         plural(inventory.files, "file"),
         size(inventory.bytes),

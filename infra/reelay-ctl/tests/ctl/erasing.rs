@@ -1,9 +1,7 @@
 //! `erase-user` and `erase-zoom-user`: erase all data of the user and no data of others, also after interruptions.
 
-use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording};
-use reqwest::Method;
 use support::System;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::zoom_users::{ADA, BEN};
@@ -148,10 +146,7 @@ async fn erasure_needs_no_token_of_the_app() {
 
 /// Deletes the user's links, as the app does.
 async fn disconnect(system: &System, user: &str) {
-    for link in system.app.links(user).await {
-        let path = format!("/v1/links/{}", link["id"].as_str().unwrap());
-        assert_eq!(system.app.call(Method::DELETE, &path, user).await.status, 204);
-    }
+    system.app.disconnect_all(user).await;
     system.process_queues().await;
 }
 
@@ -178,13 +173,7 @@ async fn erasure_interrupts_transfers_and_lasts() {
     system.link("alice", BEN).await;
     let large = NewRecording::of(BEN).with_files(vec![NewFile::new("MP4", 20 << 20)]);
     let (downloader, recording) = Downloader::for_recording(&system, "alice", large).await;
-    let mut polls = 20;
-    while system.open_uploads().await == 0 {
-        let (outcome, _) = downloader.deliver_until("m", LONG_INVOCATION, polls).await;
-        assert_eq!(outcome, Outcome::Killed, "{polls}");
-        system.advance(SignedDuration::from_secs(331));
-        polls += 3;
-    }
+    downloader.kill_in_upload(&system, "m").await;
     let output = run::on(&system, "erase-user --user alice --yes --json").await;
     assert_eq!((output.code, &output.json()["uploads"]), (0, &1.into()), "{output:?}");
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
@@ -213,6 +202,7 @@ async fn deauthorized_user_is_erased() {
     assert_eq!(output.json()["recordings"], 1, "{output:?}");
     assert_eq!(traces(&system, BEN).await, [""; 0]);
     assert_eq!(traces(&system, "alice").await, [""; 0]);
+    assert_eq!(system.open_uploads().await, 0);
 }
 
 #[tokio::test]

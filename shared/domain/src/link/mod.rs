@@ -244,6 +244,19 @@ pub enum GrantChange {
     CompleteRevocation,
 }
 
+impl GrantChange {
+    /// Returns the reason of the links that the change removes. Reelay revokes a grant only after its last link is
+    /// deleted, so a deauthorization that follows from it removes none.
+    pub fn removal_reason(&self) -> Option<RemovalReason> {
+        match self {
+            Self::Disconnect { .. } => Some(RemovalReason::Disconnected),
+            Self::Erase { .. } => Some(RemovalReason::Erased),
+            Self::Deauthorize => Some(RemovalReason::Deauthorized),
+            _ => None,
+        }
+    }
+}
+
 /// Why a change was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {

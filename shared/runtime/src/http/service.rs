@@ -80,10 +80,7 @@ where
         // Only tests call the service without a deadline.
         let context = request.lambda_context_ref().filter(|context| context.deadline > 0);
         let latest = context.map(|context| deadline(context) - RESPONSE_MARGIN);
-        let unavailable = match request.uri().path().starts_with("/v1") {
-            true => Problem::Unavailable.into_response(),
-            false => ErrorPage::Unavailable.into_response(),
-        };
+        let is_api = request.uri().path().starts_with("/v1");
         let response = handle(request);
         async move {
             let Some(latest) = latest else {
@@ -91,7 +88,10 @@ where
             };
             Ok(tokio::time::timeout_at(latest.into(), response).await.unwrap_or_else(|_| {
                 tracing::error!("request timed out");
-                unavailable
+                match is_api {
+                    true => Problem::Unavailable.into_response(),
+                    false => ErrorPage::Unavailable.into_response(),
+                }
             }))
         }
     }))

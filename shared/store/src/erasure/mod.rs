@@ -1,6 +1,6 @@
 //! Erasure of everything that is stored under a Zoom user's key, for the reconciler and the operator's tool.
 //!
-//! An item `erasure` in the Links table allows it ([`Erasure`]); whoever links the Zoom user again deletes that
+//! An item `erasure` in the Links table allows it ([`Erasure`]); a new link of the Zoom user deletes that
 //! item. Each recording is replaced by a marker in one transaction that checks it. A marker stays for ever, so
 //! whatever belongs to a marked recording can be deleted at any time: files, uploads and objects, also those
 //! that a running transfer stores later.
@@ -91,7 +91,12 @@ impl Eraser {
         let ended = self.erase(zoom_user, &erasure, now, &mut pass).await;
         *totals += pass;
         match ended? {
-            ErasurePass::Complete if pass != ErasureTotals::default() => Ok(ErasurePass::Continue),
+            // What a running transfer stores later needs another pass, also beside only copies.
+            ErasurePass::Complete | ErasurePass::OnlyCopies(_)
+                if pass != ErasureTotals::default() =>
+            {
+                Ok(ErasurePass::Continue)
+            }
             ErasurePass::Complete => {
                 match self.links.complete_erasure(zoom_user, &erasure, totals, now).await? {
                     true => Ok(ErasurePass::Complete),

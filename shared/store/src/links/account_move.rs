@@ -5,8 +5,8 @@ use reelay_domain::erasure::Removal;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, LinkNotification};
 
-use super::change::{Extras, MAX_ATTEMPTS};
-use super::write::{delete, put};
+use super::change::MAX_ATTEMPTS;
+use super::write::{Extras, delete, put};
 use super::{
     Changed, Grant, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, TABLE,
     entry_item,

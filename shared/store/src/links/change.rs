@@ -1,12 +1,11 @@
 //! Changes of a grant and its links, each one transaction.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{LinkId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantChange, Link, LinkStatus};
 
-use super::write::{consume_jti, mark_confirmed, put};
+use super::write::{Extras, consume_jti, mark_confirmed, put};
 use super::{
     Changed, Confirmation, Consent, GrantSnapshot, Lease, LinkError, LinkTable, NewTokens,
     OutboxEntry, receipt,
@@ -18,17 +17,6 @@ use crate::sessions::{
 
 /// Maximum attempts of a change. Each failed attempt means that a concurrent change was committed.
 pub(super) const MAX_ATTEMPTS: usize = 12;
-
-/// Parts of a transaction that only some changes have.
-#[derive(Default)]
-pub(super) struct Extras<'a> {
-    /// The pair that replaces the grant's.
-    pub(super) tokens: Option<&'a NewTokens>,
-    /// The lease that must still be held.
-    pub(super) lease: Option<&'a Lease>,
-    /// Writes to other items.
-    pub(super) extra_writes: Vec<TransactWriteItem>,
-}
 
 impl LinkTable {
     /// Commits a change of the grant and its links.
@@ -152,7 +140,8 @@ impl LinkTable {
                 expires_at: exchange_expiry(now),
             };
             let linked = exchange_item(&consent.tokens.exchange, &linked)?;
-            let mut extra_writes = vec![put(sessions.name(), linked)?];
+            let withdrawn = self.withdrawn_exchange(&consent.tokens.exchange)?;
+            let mut extra_writes = vec![put(sessions.name(), linked)?, withdrawn];
             if let Some(pending) = &consent.link {
                 extra_writes
                     .push(put(sessions.name(), claim_item(pending.claim, pending.claim_item)?)?);

@@ -8,11 +8,11 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
+use reelay_domain::time::utc_date;
 
 use super::{Grant, LinkTable, TABLE};
 use crate::item::{number, text, zoom_user_of};
@@ -27,20 +27,15 @@ const MAX_IDLE_TIME: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// Days that a maintenance run looks back. An older refresh token has expired.
 const LOOKBACK_DAYS: i32 = 100;
 
-/// The UTC day of a time.
-pub(super) fn day(at: Timestamp) -> Date {
-    at.to_zoned_datetime(TimeZone::UTC).date()
-}
-
 /// Day on which a grant unused since the given time counts as idle.
 fn idle_day(since: Timestamp) -> Date {
-    day(since.checked_add(MAX_IDLE_TIME).unwrap_or(Timestamp::MAX))
+    utc_date(since.checked_add(MAX_IDLE_TIME).unwrap_or(Timestamp::MAX))
 }
 
 impl Grant {
     /// Whether the grant has been unused for so long that it must be refreshed.
     pub fn is_idle(&self, now: Timestamp) -> bool {
-        idle_day(self.last_used()) <= day(now)
+        idle_day(self.last_used()) <= utc_date(now)
     }
 
     /// Expiry of the last access token, an hour after the last refresh.
@@ -52,14 +47,14 @@ impl Grant {
 /// Day of the next check of a grant after a change. `None`: unchanged.
 pub(super) fn next_check_day(after: &GrantState, new_tokens: bool, now: Timestamp) -> Option<Date> {
     match after.grant? {
-        GrantStatus::Revoking => Some(day(now)),
+        GrantStatus::Revoking => Some(utc_date(now)),
         GrantStatus::Live if new_tokens => Some(idle_day(now)),
         // Each run checks whether the credentials of its client are back.
         GrantStatus::ReauthorizationRequired
             if after.marking.as_ref().map(|marking| marking.reason)
                 == Some(Rejection::ClientReplaced) =>
         {
-            Some(day(now))
+            Some(utc_date(now))
         }
         GrantStatus::Live | GrantStatus::ReauthorizationRequired | GrantStatus::Revoked => None,
     }
@@ -116,7 +111,7 @@ impl LinkTable {
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
-        let today = day(now);
+        let today = utc_date(now);
         let mut found = Vec::new();
         for back in (0..=LOOKBACK_DAYS).rev() {
             let mut pages = self

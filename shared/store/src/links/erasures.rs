@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_domain::erasure::{ErasureTotals, KeepAfterRemoval, Removal, RemovalReason};
 use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::{GrantChange, GrantState, Link};
+use reelay_domain::time::utc_date;
 use reelay_runtime::environment::{ConfigError, Variables};
 use reelay_runtime::{AwsError, random};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use super::change::MAX_ATTEMPTS;
 use super::pointers::partition;
 use super::removed::{removed_entry, visible_only_in};
 use super::write::{built, delete, put};
-use super::{LinkError, LinkTable, MOVED, TABLE, checks, entry_item, link_entry, receipt};
+use super::{LinkError, LinkTable, MOVED, TABLE, entry_item, link_entry, receipt};
 use crate::item::{Item, from_item, number, text, text_of};
 
 /// Sort key of [`Erasure`].
@@ -41,10 +42,10 @@ pub struct Erasure {
 impl Erasure {
     fn new(reason: RemovalReason, due_at: Timestamp) -> Self {
         Self {
-            stamp: format!("{:032x}", u128::from_be_bytes(random::bytes())),
+            stamp: random::hex_id(),
             reason,
             due_at: due_at.as_millisecond(),
-            next_check_day: checks::day(due_at),
+            next_check_day: utc_date(due_at),
         }
     }
 
@@ -81,7 +82,7 @@ impl LinkTable {
         after: &GrantState,
         now: Timestamp,
     ) -> Removal {
-        let reason = RemovalReason::of(change);
+        let reason = change.removal_reason();
         let is_linked = after.links.iter().any(|link| link.status.is_visible());
         let is_last = !is_linked && visible_only_in(before, after).next().is_some();
         let erase_at = reason.filter(|_| is_last).and_then(|it| self.keep.erase_at(it, now));
@@ -188,7 +189,7 @@ impl LinkTable {
     ) -> Result<(), AwsError> {
         let postponed = Erasure {
             due_at: until.as_millisecond(),
-            next_check_day: checks::day(until),
+            next_check_day: utc_date(until),
             ..erasure.clone()
         };
         let put = Put::builder()

@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 use reelay_domain::refresh_breaker;
+use reelay_domain::time::utc_date;
 
-use super::{Grant, LinkTable, NewTokens, TABLE, checks};
+use super::{Grant, LinkTable, NewTokens, TABLE};
 use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::{AwsError, random};
 
@@ -59,12 +60,14 @@ impl LinkTable {
         now: Timestamp,
         duration: SignedDuration,
     ) -> Result<Lease, LeaseError> {
-        let owner = format!("{:032x}", u128::from_be_bytes(random::bytes()));
+        let owner = random::hex_id();
         let answer = self
             .grant_item(zoom_user)
             .update_expression("SET lease_owner = :owner, lease_until = :until")
+            // After a lost response the SDK repeats the call and meets its own lease.
             .condition_expression(
-                "version = :version AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+                "version = :version AND (attribute_not_exists(lease_until) OR lease_until < :now \
+                 OR lease_owner = :owner)",
             )
             .expression_attribute_values(":owner", text(owner.clone()))
             .expression_attribute_values(":until", number((now + duration).as_millisecond()))
@@ -146,7 +149,7 @@ impl LinkTable {
         let mut update = self.grant_item(zoom_user);
         if lease.grant.status == GrantStatus::Live {
             set += ", next_check_day = :day";
-            let day = checks::day(since + refresh_breaker::MAX_MARKING_DELAY);
+            let day = utc_date(since + refresh_breaker::MAX_MARKING_DELAY);
             update = update.expression_attribute_values(":day", to_attribute(&day)?);
         }
         update

@@ -12,7 +12,9 @@
 mod account_move;
 mod change;
 mod checks;
+mod ending;
 mod erasures;
+mod exchanges;
 mod lease;
 mod marking;
 mod pointers;
@@ -30,6 +32,7 @@ use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::{Notification, NotificationMessage};
+use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
 pub use self::erasures::Erasure;
@@ -161,7 +164,7 @@ impl OutboxEntry {
     fn new(notifications: Vec<Notification>, now: Timestamp) -> Option<Self> {
         // Notification ids are unique, so entries never overwrite each other.
         let entry = format!("outbox#{}", notifications.first()?.id);
-        Some(Self { entry, notifications, next_check_day: checks::day(now) })
+        Some(Self { entry, notifications, next_check_day: utc_date(now) })
     }
 
     fn item(&self, zoom_user: &ZoomUser) -> Result<Item, AwsError> {
@@ -390,7 +393,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         activated_at: link.activated_at,
         pending_until: link.pending_until,
         cut_off_at: link.cut_off_at,
-        next_check_day: link.pending_until.map(checks::day),
+        next_check_day: link.pending_until.map(utc_date),
         previous_zoom_users: link.previous_zoom_users.clone(),
     };
     entry_item(&link.zoom_user, &link_entry(&link.app_user), &item)

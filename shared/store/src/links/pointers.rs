@@ -10,7 +10,7 @@ use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::Link;
 use reelay_runtime::{AwsError, random};
 
-use super::{LinkTable, TABLE, link_entry, read_link};
+use super::{GrantSnapshot, LinkTable, TABLE, link_entry, read_link};
 use crate::item::{text, text_of};
 
 /// Maximum account moves that are followed from one key.
@@ -39,7 +39,7 @@ impl LinkTable {
         zoom_user: &ZoomUser,
     ) -> Result<(), AwsError> {
         let puts = app_users.map(async |app_user| {
-            let stamp = format!("{:032x}", u128::from_be_bytes(random::bytes()));
+            let stamp = random::hex_id();
             let put = self.client.put_item().table_name(&self.table);
             let put = put
                 .item("zoom_user", text(partition(app_user)))
@@ -121,18 +121,32 @@ impl LinkTable {
     /// # Errors
     /// If a DynamoDB call fails.
     pub async fn covering_links(&self, zoom_user: &ZoomUser) -> Result<Vec<Link>, AwsError> {
-        let mut links = Vec::new();
-        let mut key = zoom_user.clone();
-        for _ in 0..=MAX_MOVES {
-            let snapshot = self.snapshot(&key).await?;
-            links.extend(snapshot.links.into_iter().filter(|link| {
-                link.status.is_visible() && link.zoom_users().any(|covered| covered == zoom_user)
-            }));
-            match snapshot.moved_to {
-                Some(next) => key = next,
-                None => return Ok(links),
+        let snapshots = self.snapshots_along_moves(zoom_user).await?;
+        let links = snapshots.into_iter().flat_map(|(_, snapshot)| snapshot.links);
+        let covers = |link: &Link| {
+            link.status.is_visible() && link.zoom_users().any(|covered| covered == zoom_user)
+        };
+        Ok(links.filter(covers).collect())
+    }
+
+    /// Reads the snapshot of a key, and those of the keys to which the Zoom user has moved on from it.
+    pub(super) async fn snapshots_along_moves(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<Vec<(ZoomUser, GrantSnapshot)>, AwsError> {
+        let mut snapshots = Vec::new();
+        let mut next = Some(zoom_user.clone());
+        while let Some(key) = next {
+            if snapshots.len() > MAX_MOVES {
+                return Err(AwsError::unexpected_response(
+                    TABLE,
+                    "a Zoom user has moved too often",
+                ));
             }
+            let snapshot = self.snapshot(&key).await?;
+            next = snapshot.moved_to.clone();
+            snapshots.push((key, snapshot));
         }
-        Err(AwsError::unexpected_response(TABLE, "a Zoom user has moved too often"))
+        Ok(snapshots)
     }
 }

@@ -12,7 +12,6 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus};
 use reelay_runtime::AwsError;
 
-use super::change::Extras;
 use super::{
     Grant, Lease, LinkTable, NewTokens, checks, entry_item, initial_count, link_entry, link_item,
 };
@@ -27,6 +26,17 @@ const UNCHANGED: &str = "generation = :generation";
 
 /// Condition of a change that follows from Zoom's response to the holder of a lease.
 const LEASED: &str = "generation = :generation AND lease_owner = :owner";
+
+/// Parts of a transaction that only some changes have.
+#[derive(Default)]
+pub(super) struct Extras<'a> {
+    /// The pair that replaces the grant's.
+    pub(super) tokens: Option<&'a NewTokens>,
+    /// The lease that must still be held.
+    pub(super) lease: Option<&'a Lease>,
+    /// Writes to other items.
+    pub(super) extra_writes: Vec<TransactWriteItem>,
+}
 
 impl LinkTable {
     /// The write of the grant's item, conditioned on its generation and, for what follows from Zoom's response,

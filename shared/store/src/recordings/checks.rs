@@ -7,10 +7,10 @@
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
+use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
 use super::{FileItem, FileKey, RecordingTable, conditional, recording_entry};
@@ -34,10 +34,7 @@ pub struct NextCheck {
 impl NextCheck {
     /// A check at the given time.
     pub fn at(time: Timestamp) -> Self {
-        Self {
-            next_check_day: time.to_zoned_datetime(TimeZone::UTC).date(),
-            next_check_at: time.as_millisecond(),
-        }
+        Self { next_check_day: utc_date(time), next_check_at: time.as_millisecond() }
     }
 
     /// The first check of an item that is written now.

@@ -2,10 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 
 use super::{FileItem, FileKey, LeaseError, RecordingTable, TABLE, conditional, status};
 use crate::item::{Item, from_item, number, text, text_of};
+use crate::queue::Queue;
 use reelay_runtime::AwsError;
 
 /// Reason of a file that failed because no link may have it.
@@ -31,6 +33,25 @@ impl RecordingTable {
             .expression_attribute_values(":reason", text(LINK_ENDED))
             .expression_attribute_values(":zero", number(0));
         self.update_as_owner(update, owner).await
+    }
+
+    /// Queues a file again that failed because its last link ended: a new link may have been confirmed meanwhile,
+    /// whose backfill came before the file was marked as failed.
+    ///
+    /// # Errors
+    /// If an AWS call fails.
+    pub async fn requeue(
+        &self,
+        key: &FileKey,
+        downloads: &Queue<DownloadMessage>,
+        now: Timestamp,
+    ) -> Result<(), AwsError> {
+        if !self.requeue_failed(key, None, now).await? {
+            return Ok(());
+        }
+        let FileKey { zoom_user, recording, file } = key.clone();
+        let message = DownloadMessage::new(zoom_user, recording, file);
+        downloads.send(&message, key.zoom_user.account_id.as_str()).await
     }
 
     /// Acquires the lease on a file in any state, also from a running transfer, which then loses it. `false` if

@@ -3,6 +3,9 @@
 //! A marker has the key of a recording and no other id, and stands in no index. Every write of a recording is
 //! conditioned on an attribute that a marker lacks, so what was erased never comes back.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, Put, TransactWriteItem, WriteRequest,
 };
@@ -18,6 +21,9 @@ use crate::item::{Item, from_item, text};
 
 /// Maximum deletes of a batch (DynamoDB).
 const MAX_BATCH_DELETES: usize = 25;
+
+/// Pause before unprocessed deletes of a batch are repeated.
+const UNPROCESSED_DELAY: Duration = Duration::from_millis(100);
 
 /// Attribute of a marker.
 const ERASED: &str = "erased";
@@ -217,7 +223,9 @@ impl RecordingTable {
         files: impl Iterator<Item = &FileId>,
     ) -> Result<(), AwsError> {
         let entry = |file: &FileId| format!("{}#file#{file}", recording_entry(recording));
-        let keys = files.map(|file| key(zoom_user.key(), entry(file))).collect();
+        // A batch with a key twice is rejected.
+        let files: BTreeSet<&FileId> = files.collect();
+        let keys = files.into_iter().map(|file| key(zoom_user.key(), entry(file))).collect();
         self.delete_keys(keys).await.map(|_| ())
     }
 
@@ -233,8 +241,8 @@ impl RecordingTable {
                     Ok(WriteRequest::builder().delete_request(delete).build())
                 })
                 .collect::<Result<Vec<_>, AwsError>>()?;
-            // Throttled deletes come back as unprocessed, after the SDK's backoff.
-            while !requests.is_empty() {
+            // Throttled deletes come back as unprocessed with a success, so the SDK does not back off.
+            loop {
                 let write = self.client.batch_write_item().request_items(&self.table, requests);
                 let response = write.send().await;
                 let response = response.map_err(|error| AwsError::from_sdk(call, &error))?;
@@ -242,6 +250,10 @@ impl RecordingTable {
                     .unprocessed_items
                     .and_then(|mut rest| rest.remove(&self.table))
                     .unwrap_or_default();
+                if requests.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(UNPROCESSED_DELAY).await;
             }
         }
         Ok(keys.len() as u64)

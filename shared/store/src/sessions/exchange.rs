@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use jiff::{SignedDuration, Timestamp};
 use reelay_runtime::AwsError;
-use sha2::{Digest as _, Sha256};
 
 use super::{ExchangeItem, ExchangeStage, OpenExchange, SessionTable, TABLE, with_id};
-use crate::item::{Item, from_item, number, text, text_of};
+use crate::item::{Item, from_item, number, text};
+use crate::links::LinkTable;
 
 impl SessionTable {
     /// Reads an exchange.
@@ -17,49 +17,25 @@ impl SessionTable {
         self.get_item(key.to_owned()).await?.map(|item| from_item(TABLE, item)).transpose()
     }
 
-    /// Reads the unexpired exchanges whose tokens no grant has yet: current and interrupted ones. The items are
-    /// read consistently, but the index may miss a very recent one.
+    /// Reads the unexpired exchanges whose tokens no grant has yet, consistently: current and interrupted ones.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn open_exchanges(&self, now: Timestamp) -> Result<Vec<OpenExchange>, AwsError> {
-        let mut open = Vec::new();
-        for shard in 0..OPEN_SHARDS {
-            self.collect_open(shard, now, &mut open).await?;
-        }
-        Ok(open)
-    }
-
-    async fn collect_open(
+    /// If a DynamoDB call fails.
+    pub async fn open_exchanges(
         &self,
-        shard: u8,
+        links: &LinkTable,
         now: Timestamp,
-        open: &mut Vec<OpenExchange>,
-    ) -> Result<(), AwsError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(OPEN_EXCHANGES)
-            .key_condition_expression("#open = :exchange")
-            .expression_attribute_names("#open", OPEN)
-            .expression_attribute_values(":exchange", text(open_shard(shard)))
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| AwsError::from_sdk("Query Sessions", &error))?;
-            let Some(key) = text_of(&item, "id") else {
-                continue;
-            };
-            match self.exchange(key).await? {
+    ) -> Result<Vec<OpenExchange>, AwsError> {
+        let mut open = Vec::new();
+        for key in links.announced_exchanges().await? {
+            match self.exchange(&key).await? {
                 None => {}
                 Some(ExchangeItem { stage: ExchangeStage::Linked { .. }, .. }) => {}
                 Some(item) if item.expires_at <= now.as_second() => {}
-                Some(item) => open.push(OpenExchange { key: key.to_owned(), item }),
+                Some(item) => open.push(OpenExchange { key, item }),
             }
         }
-        Ok(())
+        Ok(open)
     }
 
     /// Acquires the lease on an open exchange, because its refresh token is single-use. `false` if another
@@ -80,10 +56,9 @@ impl SessionTable {
             .key("id", text(key.to_owned()))
             .update_expression("SET lease_until = :until")
             .condition_expression(
-                "attribute_exists(#open) AND \
+                "attribute_exists(id) AND attribute_not_exists(linked) AND \
                  (attribute_not_exists(lease_until) OR lease_until < :now)",
             )
-            .expression_attribute_names("#open", OPEN)
             .expression_attribute_values(":until", number((now + duration).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .send()
@@ -127,12 +102,13 @@ impl SessionTable {
         }
     }
 
-    /// Deletes a completed exchange.
+    /// Deletes an exchange that has no tokens, or whose tokens a grant has or are worthless.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn delete_exchange(&self, key: &str) -> Result<(), AwsError> {
-        self.delete(key.to_owned()).await
+    /// If a DynamoDB call fails.
+    pub async fn delete_exchange(&self, links: &LinkTable, key: &str) -> Result<(), AwsError> {
+        self.delete(key.to_owned()).await?;
+        links.withdraw_exchange(key).await
     }
 
     /// Saves an exchange. Concurrent callers write the same item.
@@ -151,24 +127,7 @@ impl SessionTable {
     }
 }
 
-/// Key attribute of the index [`OPEN_EXCHANGES`].
-const OPEN: &str = "open";
-
-const OPEN_EXCHANGES: &str = "open-exchanges";
-
-/// Number of the index's partitions. Each takes some 1,000 writes a second.
-const OPEN_SHARDS: u8 = 4;
-
-fn open_shard(shard: u8) -> String {
-    format!("exchange#{shard}")
-}
-
-/// The item of an exchange. It is in the index until a grant has the tokens.
+/// The item of an exchange.
 pub(crate) fn exchange_item(key: &str, exchange: &ExchangeItem) -> Result<Item, AwsError> {
-    let mut item = with_id(key.to_owned(), exchange)?;
-    if !matches!(exchange.stage, ExchangeStage::Linked { .. }) {
-        let [first, ..]: [u8; 32] = Sha256::digest(key).into();
-        item.insert(OPEN.to_owned(), text(open_shard(first % OPEN_SHARDS)));
-    }
-    Ok(item)
+    with_id(key.to_owned(), exchange)
 }

@@ -13,7 +13,7 @@ use support::app::ApiResponse;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
 
-use super::{ACCESS_TOKEN_ENDS, Scene, small};
+use super::{ACCESS_TOKEN_ENDS, Scene, is_empty, small};
 
 /// Another account.
 const ELSEWHERE: &str = "AcctElsewhere000000001";
@@ -174,7 +174,7 @@ async fn deauthorization_after_account_change_is_matched_by_user_id() {
     scene.delivered(id).await;
     scene.settle().await;
     let ended = scene.under(&old).await;
-    assert!(ended.grant.is_none() && ended.links.is_empty(), "{ended:?}");
+    assert!(is_empty(&ended), "{ended:?}");
     scene.assert_status("alice", &[]).await;
     assert_eq!(scene.removals("alice").await, 1);
     assert_eq!(scene.dead_jobs().await, [""; 0]);

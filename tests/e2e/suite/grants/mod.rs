@@ -51,6 +51,12 @@ impl Deref for Scene {
     }
 }
 
+/// Whether nothing is left under a key but what leads to its recordings.
+fn is_empty(stored: &GrantSnapshot) -> bool {
+    let is_gone = stored.grant_state() == GrantState::default() && stored.outbox.is_empty();
+    is_gone && stored.erasure.is_none()
+}
+
 impl Scene {
     async fn open() -> Self {
         Self::with(&[]).await
@@ -143,8 +149,7 @@ impl Scene {
     /// Asserts that neither Zoom nor the table has a grant of this Zoom user.
     async fn assert_gone(&self, zoom_user: &str) {
         let stored = self.snapshot(zoom_user).await;
-        let is_gone = stored.grant_state() == GrantState::default() && stored.outbox.is_empty();
-        assert!(is_gone, "left in the table: {stored:?}");
+        assert!(is_empty(&stored), "left in the table: {stored:?}");
         let live = self.zoom().live_grant(zoom_user);
         assert!(live.is_none(), "still live at Zoom");
     }

@@ -301,10 +301,12 @@ async fn transaction_conflict_is_retried() {
     scene.advance(ACCESS_TOKEN_ENDS);
     let conflict = reelay_embedded_aws::Fault::error(400, "TransactionConflictException");
     // The acquisition of the lease, and the save.
-    for nth in [1, 3] {
-        fail_updates(&scene, nth..=nth, conflict.clone());
+    for nth in [1, 2] {
         scene.advance(ACCESS_TOKEN_ENDS);
+        fail_updates(&scene, nth..=nth, conflict.clone());
+        scene.faults().reset_calls();
         scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap();
+        assert_eq!(scene.faults().calls(Service::DynamoDb, "UpdateItem"), 3, "{nth}");
         scene.assert_served(ADA).await;
     }
 }

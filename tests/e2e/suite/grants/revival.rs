@@ -98,7 +98,7 @@ async fn unsaved_revival_is_adopted_from_other_table() {
 #[tokio::test]
 async fn cut_off_link_receives_nothing_new() {
     let scene = Scene::linked(&["alice", "bob"]).await;
-    scene.complete_recording(small(ADA)).await;
+    let earlier = scene.complete_recording(small(ADA)).await;
     scene.settle().await;
     scene.remove_silently(ADA).await;
     scene.advance(ACCESS_TOKEN_ENDS);
@@ -123,6 +123,12 @@ async fn cut_off_link_receives_nothing_new() {
     let of_alice = &scene.app.recordings("alice").await[0];
     let path = format!("/v1/recordings/{}", of_alice["id"].as_str().unwrap());
     assert_eq!(scene.app.get(&path, "bob").await.status, 404);
+    // A late file of an earlier recording is new too.
+    scene.add_transcript(&earlier).await;
+    for (user, files) in [("alice", 2), ("bob", 1)] {
+        let seen = scene.view(user, &earlier).await;
+        assert_eq!(seen["files"].as_array().unwrap().len(), files, "{user}: {seen}");
+    }
     // Until Bob's own app confirms.
     scene.link("bob", ADA).await;
     scene.assert_status("bob", &["active"]).await;

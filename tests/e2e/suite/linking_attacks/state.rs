@@ -55,11 +55,18 @@ async fn invalid_state_touches_no_table() {
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
     system.faults().reset_calls();
-    for query in ["state=x&code=c", "state=x&error=access_denied", "error=access_denied", "code=c"]
-    {
-        browser.visit(&format!("{}?{query}", callback.split('?').next().unwrap())).await;
+    for (query, page) in [
+        ("state=x&code=c", "state_invalid"),
+        ("state=x&error=access_denied", "access_denied"),
+        ("error=access_denied", "access_denied"),
+        ("code=c", "install_restart"),
+    ] {
+        let url = format!("{}?{query}", callback.split('?').next().unwrap());
+        assert_eq!(browser.visit(&url).await.error_page(), page, "{query}");
     }
-    for operation in ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"] {
+    for operation in
+        ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "TransactWriteItems"]
+    {
         assert_eq!(system.faults().calls(Service::DynamoDb, operation), 0, "{operation}");
     }
 }
