@@ -106,14 +106,14 @@ async fn exchange_that_sessions_cannot_take_is_kept_in_links() {
     let mut browser = scene.browser();
     let callback = scene.callback(&mut browser, "bob", ADA).await;
     let before = scene.exchanges().await;
-    // The first PutItem begins the exchange. The next six save its tokens, with the SDK's retries; then the
-    // other table is tried.
+    // The first two announce and begin the exchange. The next six save its tokens, with the SDK's retries; then
+    // the other table is tried.
     let writes = AtomicUsize::new(0);
     scene.faults().decide_with(move |service, operation| {
         let is_write = service == Service::DynamoDb && operation == "PutItem";
         let nth = if is_write { writes.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         let down = reelay_embedded_aws::Fault::error(500, "InternalServerError");
-        (2..=7).contains(&nth).then_some(down)
+        (3..=8).contains(&nth).then_some(down)
     });
     scene.fail_next(Point::UsersMe, Fault::Status { status: 500 }, 1);
     assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
