@@ -3,6 +3,7 @@
 use standardwebhooks::Webhook;
 use url::Url;
 
+use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::reelay::Reelay;
 
@@ -11,6 +12,7 @@ pub(crate) struct App {
     pub(crate) reelay: Reelay,
     /// Verifies the signatures of notifications.
     pub(crate) webhook: Webhook,
+    pub(crate) clock: Clock,
     pub(crate) inbox: Inbox,
     /// Origin under which browsers reach the app.
     pub(crate) public_url: Url,

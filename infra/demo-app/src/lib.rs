@@ -20,6 +20,7 @@
 //!     notification_secret: "the notification secret".into(),
 //!     simulator_url: None,
 //!     media_sources: vec!["http://127.0.0.1:*".into()],
+//!     clock: reelay_demo_app::Clock::default(),
 //! }).await?;
 //! # app.shutdown().await;
 //! # Ok(())
@@ -28,6 +29,7 @@
 
 mod app;
 mod app_user;
+mod clock;
 mod inbox;
 mod pages;
 pub mod reelay;
@@ -37,5 +39,6 @@ mod session;
 mod webhook;
 
 pub use self::app_user::{AppUser, InvalidAppUser};
+pub use self::clock::Clock;
 pub use self::inbox::Notification;
 pub use self::server::{Bound, Config, DemoApp, Error, RETURN_PATH, WEBHOOK_PATH};

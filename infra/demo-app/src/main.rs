@@ -1,7 +1,7 @@
 //! The demo app as a program of its own, for a Reelay that runs elsewhere.
 
 use anyhow::Context as _;
-use reelay_demo_app::{Bound, Config};
+use reelay_demo_app::{Bound, Clock, Config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -15,6 +15,7 @@ async fn main() -> anyhow::Result<()> {
         simulator_url: None,
         // Such as https://my-bucket.s3.eu-central-1.amazonaws.com
         media_sources: vec![variable("RECORDINGS_ORIGIN")?],
+        clock: Clock::default(),
     };
     let bound = Bound::bind(([127, 0, 0, 1], 3000).into()).await?;
     let app = bound.serve(config).await?;

@@ -18,6 +18,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
 
 use crate::app::App;
+use crate::clock::Clock;
 use crate::inbox::{Inbox, Notification};
 use crate::pages::error::PageError;
 use crate::pages::{home, integrations, notifications, recordings};
@@ -51,6 +52,8 @@ pub struct Config {
     pub simulator_url: Option<Url>,
     /// Origins of Reelay's presigned S3 URLs, as Content-Security-Policy sources.
     pub media_sources: Vec<String>,
+    /// Clock of tokens and notifications.
+    pub clock: Clock,
 }
 
 /// Failure to start the app.
@@ -112,9 +115,10 @@ impl Bound {
     pub async fn serve(self, config: Config) -> Result<DemoApp, Error> {
         let public_url = config.public_url.unwrap_or_else(|| localhost(self.address));
         let app = Arc::new(App {
-            reelay: Reelay::new(config.reelay_url, &config.app_secret)?,
+            reelay: Reelay::new(config.reelay_url, &config.app_secret, config.clock.clone())?,
             webhook: Webhook::new(config.notification_secret.expose_secret())
                 .map_err(Error::NotificationSecret)?,
+            clock: config.clock,
             inbox: Inbox::default(),
             return_url: with_path(&public_url, RETURN_PATH),
             public_url,

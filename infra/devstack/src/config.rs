@@ -57,6 +57,7 @@ pub struct Tables {
     pub links: String,
     pub sessions: String,
     pub recordings: String,
+    pub notifications: String,
 }
 
 /// URLs of the queues.

@@ -18,6 +18,7 @@
 //! ```
 
 mod browser;
+mod clock;
 mod config;
 mod deploy;
 mod functions;

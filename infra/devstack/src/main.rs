@@ -93,7 +93,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
                 break;
             }
             _ = expiry.tick() => {
-                if let Err(error) = stack.engines().delete_expired_items() {
+                if let Err(error) = stack.engines().time_to_live().delete_expired_items() {
                     tracing::warn!(%error, "expired items not deleted");
                 }
             }

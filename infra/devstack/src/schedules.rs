@@ -1,12 +1,12 @@
 //! EventBridge's scheduled rules, which send messages to queues.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use jiff::{SignedDuration, Timestamp};
+use reelay_clock::Clock;
+use tokio::sync::{Mutex, watch};
 
 /// A queue and the message that a rule sends to it.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Target {
 /// A scheduled rule.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    pub(crate) every: Duration,
+    pub(crate) every: SignedDuration,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -26,12 +26,18 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 pub(crate) struct Schedules {
     client: Client,
+    clock: Clock,
     schedules: Vec<Schedule>,
+    /// When each rule fires next.
+    due: Mutex<Vec<Timestamp>>,
 }
 
 impl Schedules {
-    pub(crate) fn new(client: Client, schedules: Vec<Schedule>) -> Arc<Self> {
-        Arc::new(Self { client, schedules })
+    /// A rule first fires after its first interval, as on AWS.
+    pub(crate) fn new(client: Client, clock: Clock, schedules: Vec<Schedule>) -> Arc<Self> {
+        let now = clock.now();
+        let due = schedules.iter().map(|schedule| next(now, schedule.every, now)).collect();
+        Arc::new(Self { client, clock, schedules, due: Mutex::new(due) })
     }
 
     /// Sends the messages of all rules now.
@@ -42,27 +48,39 @@ impl Schedules {
         Ok(())
     }
 
-    /// Sends messages by the system clock until `stop` is true. A rule first fires after its first interval, as on AWS.
-    pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
-        let mut rules = JoinSet::new();
-        for index in 0..self.schedules.len() {
-            let (this, mut stop) = (Arc::clone(&self), stop.clone());
-            rules.spawn(async move {
-                let Some(schedule) = this.schedules.get(index) else {
-                    return;
-                };
-                loop {
-                    tokio::select! {
-                        _ = stop.wait_for(|stop| *stop) => break,
-                        () = tokio::time::sleep(schedule.every) => {}
-                    }
-                    if let Err(reason) = this.fire(schedule).await {
-                        tracing::warn!(reason, "scheduled message not sent");
-                    }
-                }
-            });
+    /// Sends the messages of all rules that are due. A rule that was due several times fires once. Returns the number of
+    /// messages.
+    pub(crate) async fn fire_due(&self) -> u64 {
+        let mut fired = 0;
+        let mut all_due = self.due.lock().await;
+        let now = self.clock.now();
+        for (schedule, due) in self.schedules.iter().zip(all_due.iter_mut()) {
+            if *due > now {
+                continue;
+            }
+            match self.fire(schedule).await {
+                Ok(()) => fired += schedule.targets.len() as u64,
+                Err(reason) => tracing::warn!(reason, "scheduled message not sent"),
+            }
+            *due = next(*due, schedule.every, now);
         }
-        while rules.join_next().await.is_some() {}
+        fired
+    }
+
+    /// The time at which the next rule fires.
+    pub(crate) async fn next_due(&self) -> Option<Timestamp> {
+        self.due.lock().await.iter().min().copied()
+    }
+
+    /// Sends messages by the clock until `stop` is true.
+    pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        while let Some(due) = self.next_due().await {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.clock.sleep_until(due) => {}
+            }
+            self.fire_due().await;
+        }
     }
 
     async fn fire(&self, schedule: &Schedule) -> Result<(), String> {
@@ -79,8 +97,15 @@ impl Schedules {
     }
 }
 
+/// The first time after now at which a rule fires that was due before.
+fn next(due: Timestamp, every: SignedDuration, now: Timestamp) -> Timestamp {
+    let missed = now.duration_since(due).as_secs().div_euclid(every.as_secs().max(1));
+    let passed = every.saturating_mul(i32::try_from(missed + 1).unwrap_or(i32::MAX));
+    due.saturating_add(passed).unwrap_or(Timestamp::MAX)
+}
+
 /// Parses a rate such as `rate(5 minutes)`.
-pub(crate) fn rate(expression: &str) -> Option<Duration> {
+pub(crate) fn rate(expression: &str) -> Option<SignedDuration> {
     let inner = expression.strip_prefix("rate(")?.strip_suffix(')')?;
     let (value, unit) = inner.split_once(' ')?;
     let seconds = match unit {
@@ -89,8 +114,8 @@ pub(crate) fn rate(expression: &str) -> Option<Duration> {
         "day" | "days" => 24 * 3600,
         _ => return None,
     };
-    let value: u64 = value.parse().ok().filter(|value| *value > 0)?;
-    Some(Duration::from_secs(value * seconds))
+    let value: i64 = value.parse().ok().filter(|value| *value > 0)?;
+    value.checked_mul(seconds).map(SignedDuration::from_secs)
 }
 
 #[cfg(test)]
@@ -99,10 +124,21 @@ mod tests {
 
     #[test]
     fn only_rates_are_parsed() {
-        assert_eq!(rate("rate(1 hour)"), Some(Duration::from_secs(3600)));
-        assert_eq!(rate("rate(5 minutes)"), Some(Duration::from_secs(300)));
+        assert_eq!(rate("rate(1 hour)"), Some(SignedDuration::from_hours(1)));
+        assert_eq!(rate("rate(5 minutes)"), Some(SignedDuration::from_mins(5)));
         for other in ["rate(0 hours)", "cron(0 12 * * ? *)", "rate(1 week)", "1 hour"] {
             assert_eq!(rate(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn rule_fires_next_at_a_multiple_of_its_interval() {
+        let at = |minute: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let next = |now| next(at(5), SignedDuration::from_mins(5), now);
+        let second = SignedDuration::from_secs(1);
+        assert_eq!(next(at(5)), at(10));
+        assert_eq!(next(at(10) - second), at(10));
+        assert_eq!(next(at(10)), at(15));
+        assert_eq!(next(at(303)), at(305), "after a jump");
     }
 }

@@ -1,7 +1,7 @@
 //! The demo app inside a complete stack: real functions, the Zoom simulator and signed notifications.
 #![allow(clippy::unwrap_used, reason = "test support: a panic reports the failure")]
 
-use reelay_demo_app::{Bound, Config, DemoApp, RETURN_PATH, WEBHOOK_PATH};
+use reelay_demo_app::{Bound, Clock, Config, DemoApp, RETURN_PATH, WEBHOOK_PATH};
 use reelay_devstack::{Browser, Options, Page, Stack};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point};
 use reqwest::header::HeaderMap;
@@ -302,6 +302,7 @@ async fn outage_is_explained() {
         notification_secret: "c2VjcmV0".into(),
         simulator_url: None,
         media_sources: Vec::new(),
+        clock: Clock::default(),
     });
     let app = app.await.unwrap();
     let page = User::sign_in(app.url(), "alice").await.get("/recordings").await;

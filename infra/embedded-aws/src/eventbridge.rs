@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reelay_clock::Clock;
 use rustack_events_core::{
     config::EventsConfig,
     delivery::{DeliveryError, Target, TargetDelivery},
@@ -14,16 +15,24 @@ use rustack_events_core::{
     provider::RustackEvents,
 };
 use rustack_events_http::dispatch::EventsHandler;
+use serde_json::{Value, json};
 
 use crate::{faults::Service, json_response::JsonResponse, rustack, sqs::Sqs};
 
 pub(crate) struct EventBridge {
     provider: Arc<RustackEvents>,
     handler: RustackEventsHandler,
+    clock: Clock,
 }
 
 impl EventBridge {
-    pub(crate) fn new(region: &str, account_id: &str, port: u16, sqs: Arc<Sqs>) -> Self {
+    pub(crate) fn new(
+        region: &str,
+        account_id: &str,
+        port: u16,
+        sqs: Arc<Sqs>,
+        clock: Clock,
+    ) -> Self {
         let config = EventsConfig {
             skip_signature_validation: true,
             default_region: region.to_owned(),
@@ -32,11 +41,26 @@ impl EventBridge {
             port,
         };
         let provider = Arc::new(RustackEvents::new(config, Arc::new(SqsDelivery { sqs })));
-        Self { handler: RustackEventsHandler::new(Arc::clone(&provider)), provider }
+        Self { handler: RustackEventsHandler::new(Arc::clone(&provider)), provider, clock }
     }
 
-    pub(crate) async fn call(&self, operation: &str, body: Bytes) -> JsonResponse {
+    pub(crate) async fn call(&self, operation: &str, mut body: Bytes) -> JsonResponse {
+        if operation == "PutEvents" {
+            body = self.with_times(body);
+        }
         rustack::call!(rustack_events_http, self.handler, Service::EventBridge, operation, body)
+    }
+
+    /// The request with the clock's time in events that have none.
+    fn with_times(&self, body: Bytes) -> Bytes {
+        let Ok(mut call) = serde_json::from_slice::<Value>(&body) else {
+            return body;
+        };
+        let entries = call.get_mut("Entries").and_then(Value::as_array_mut);
+        for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
+            entry.entry("Time").or_insert_with(|| json!(self.clock.now()));
+        }
+        call.to_string().into()
     }
 
     /// Rejects new events and delivers the accepted ones.

@@ -136,7 +136,7 @@ impl JsonService {
             Service::EventBridge => engines.eventbridge.call(operation, body).await,
             Service::Kms => engines.kms.call(operation, &body),
             Service::SecretsManager => engines.secrets_manager.call(operation, body).await,
-            Service::Sqs => engines.sqs.call(operation, body).await,
+            Service::Sqs => engines.sqs.call(operation, &body).await,
             // `target` never returns S3.
             Service::S3 => json_response::error(
                 service,

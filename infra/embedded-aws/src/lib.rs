@@ -17,15 +17,17 @@ mod sqs;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use reelay_clock::Clock;
 use rustack_auth::StaticCredentialProvider;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::capacity::{CapacityMeter, ConsumedCapacity};
-pub use self::dynamodb::{LaggingReads, ReadLag};
+pub use self::dynamodb::{LaggingReads, ReadLag, TimeToLive};
 pub use self::error::{DeleteExpiredError, ReadLagError, StartError};
 pub use self::faults::{CompletedCall, Fault, Faults, Service};
 pub use self::request_log::{LoggedRequest, RequestLog};
+pub use self::sqs::Queues;
 use self::{
     dynamodb::DynamoDb,
     eventbridge::EventBridge,
@@ -50,6 +52,8 @@ pub struct Options {
     pub access_key_id: String,
     /// Secret access key. Requests signed with another one are rejected.
     pub secret_access_key: String,
+    /// Clock of messages, times to live, objects and presigned URLs.
+    pub clock: Clock,
 }
 
 impl Default for Options {
@@ -59,6 +63,7 @@ impl Default for Options {
             account_id: "000000000000".to_owned(),
             access_key_id: "test".to_owned(),
             secret_access_key: "test".to_owned(),
+            clock: Clock::default(),
         }
     }
 }
@@ -80,6 +85,7 @@ pub struct Engines {
     endpoints: Endpoints,
     faults: Faults,
     json: Arc<JsonEngines>,
+    clock: Clock,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     /// The last field: the directory is removed after everything that uses it.
@@ -99,20 +105,26 @@ pub async fn start(options: Options) -> Result<Engines, StartError> {
     let (s3_listener, s3_address) = server::bind().await.map_err(StartError::Bind)?;
     let (stop, stopped) = watch::channel(false);
 
-    let Options { region, account_id, access_key_id, secret_access_key } = options;
+    let Options { region, account_id, access_key_id, secret_access_key, clock } = options;
     let port = json_address.port();
-    let (dynamodb, dynamodb_server) = DynamoDb::start(stopped.clone()).await?;
-    let sqs = Arc::new(Sqs::new(&region, &account_id, port));
+    let (dynamodb, dynamodb_server) = DynamoDb::start(stopped.clone(), clock.clone()).await?;
+    let sqs = Arc::new(Sqs::new(&region, &account_id, port, clock.clone()));
     let faults = Faults::default();
-    let store = Store::new(directory.path());
-    let s3 = S3HttpService::new(store, faults.clone(), &access_key_id, &secret_access_key);
+    let store = Store::new(directory.path(), clock.clone());
+    let s3 = S3HttpService::new(
+        store,
+        clock.clone(),
+        faults.clone(),
+        &access_key_id,
+        &secret_access_key,
+    );
     let credentials = StaticCredentialProvider::new(vec![(access_key_id, secret_access_key)]);
     let json = Arc::new(JsonEngines {
         faults: faults.clone(),
         request_log: RequestLog::default(),
         credentials,
         dynamodb,
-        eventbridge: EventBridge::new(&region, &account_id, port, Arc::clone(&sqs)),
+        eventbridge: EventBridge::new(&region, &account_id, port, Arc::clone(&sqs), clock.clone()),
         kms: Kms::new(&region, &account_id),
         secrets_manager: SecretsManager::new(&region, &account_id),
         sqs,
@@ -135,6 +147,7 @@ pub async fn start(options: Options) -> Result<Engines, StartError> {
         },
         faults,
         json,
+        clock,
         stop,
         servers,
         _directory: directory,
@@ -172,13 +185,22 @@ impl Engines {
         &self.json.request_log
     }
 
-    /// Deletes DynamoDB items whose time to live has passed and returns their number. AWS does this in the
-    /// background within days; here the caller decides when.
-    ///
-    /// # Errors
-    /// [`DeleteExpiredError`] if the database fails.
-    pub fn delete_expired_items(&self) -> Result<usize, DeleteExpiredError> {
-        self.json.dynamodb.delete_expired_items().map_err(DeleteExpiredError)
+    /// Clock of the engines.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Handle that shows the queues.
+    #[must_use]
+    pub fn queues(&self) -> Queues {
+        Queues::new(Arc::clone(&self.json.sqs))
+    }
+
+    /// Handle that deletes expired DynamoDB items.
+    #[must_use]
+    pub fn time_to_live(&self) -> TimeToLive {
+        self.json.dynamodb.time_to_live()
     }
 
     /// Stops listening, gives running calls a second to end, and stops the engines.
@@ -192,7 +214,6 @@ impl Engines {
                 Err(_) => server.abort(),
             }
         }
-        self.json.sqs.shutdown().await;
     }
 }
 

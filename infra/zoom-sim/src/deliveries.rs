@@ -120,10 +120,20 @@ impl Deliveries {
         lock(&self.list).get(index(id)?).cloned()
     }
 
+    /// Whether `holds` is true of every delivery.
+    pub(crate) fn all(&self, holds: impl Fn(&Delivery) -> bool) -> bool {
+        lock(&self.list).iter().all(holds)
+    }
+
+    /// The time of the first retry that waits.
+    pub(crate) fn next_retry_at(&self) -> Option<Timestamp> {
+        lock(&self.list).iter().filter_map(Delivery::waits_until).min()
+    }
+
     /// Waits until `is_done` holds for all deliveries.
     pub(crate) async fn wait_for_all(&self, is_done: impl Fn(&Delivery) -> bool) {
         let mut changes = self.version.subscribe();
-        while !lock(&self.list).iter().all(&is_done) {
+        while !self.all(&is_done) {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -151,6 +161,17 @@ impl Delivery {
     /// Returns whether no attempt is in flight and no retry is left.
     pub(crate) fn is_settled(&self) -> bool {
         self.state != DeliveryState::Pending
+    }
+
+    /// The time of the retry that this delivery waits for.
+    pub(crate) fn waits_until(&self) -> Option<Timestamp> {
+        let attempt = self.attempts.last().filter(|_| !self.is_settled())?;
+        attempt.retry_at
+    }
+
+    /// Returns whether no attempt is in flight, and none is due at this time.
+    pub(crate) fn is_idle_at(&self, now: Timestamp) -> bool {
+        self.is_settled() || self.waits_until().is_some_and(|retry_at| retry_at > now)
     }
 
     /// Records the result of the last attempt.

@@ -65,6 +65,15 @@ pub enum Fault {
         /// Name of the field.
         field: String,
     },
+    /// Leaves out the last meetings of a page and ends the list there, while `total_records` counts all.
+    OmitMeetings {
+        /// Number of meetings.
+        count: usize,
+    },
+    /// Responds with the first page, and with a page token that leads to it again.
+    RepeatPageToken,
+    /// Treats `to` as exclusive. Assumed: reports about Zoom disagree.
+    ExclusiveTo,
     /// Responds with 429: the daily limit if `retry_after_seconds` is set, with a date in `Retry-After`;
     /// otherwise the limit per second, which has no `Retry-After`.
     RateLimited {
@@ -144,6 +153,9 @@ impl Fault {
             | Self::Slow { .. }
             | Self::SlowStream { .. } => point == Point::Content,
             Self::OmitField { .. } => point == Point::UsersMe,
+            Self::OmitMeetings { .. } | Self::RepeatPageToken | Self::ExclusiveTo => {
+                point == Point::ListRecordings
+            }
             Self::Status { status }
             | Self::ErrorCode { status, .. }
             | Self::Respond { status, .. }

@@ -81,6 +81,8 @@ pub struct Recording {
     pub duration_minutes: u32,
     /// If true, REST does not list it yet.
     pub processing: bool,
+    /// Whether it is a private recording of My Notes.
+    pub is_note: bool,
     /// Its files.
     pub files: Vec<RecordingFile>,
     /// One audio file per participant.
@@ -140,6 +142,8 @@ pub struct NewRecording {
     pub participant_audio_size: Option<u64>,
     /// Keep it in processing until `Control::complete`.
     pub processing: bool,
+    /// A private recording of My Notes. Assumed: Zoom sends no event for it.
+    pub is_note: bool,
     /// Send no `recording.completed`.
     pub silent: bool,
     /// Send one event for each segment instead of one for all.
@@ -280,6 +284,7 @@ impl Recording {
             timezone: new.timezone.unwrap_or_else(|| host.timezone.clone()),
             duration_minutes,
             processing: new.processing,
+            is_note: new.is_note,
             files: Vec::new(),
             participant_audio: Vec::new(),
             secret: ids.opaque::<24>(),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,13 +11,13 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use reelay_clock::Clock;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::{Conn, FaultListener};
 use crate::control::{self, Control};
@@ -85,6 +85,14 @@ impl Simulator {
 /// # Errors
 /// If the address is not a loopback one or is in use; see [`StartError`].
 pub async fn start(config: Config) -> Result<Simulator, StartError> {
+    start_with_clock(config, Clock::default()).await
+}
+
+/// Starts a simulator with a clock that others may share.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Simulator, StartError> {
     if !config.bind.ip().is_loopback() {
         return Err(StartError::NotLoopback(config.bind));
     }
@@ -93,7 +101,7 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(config.bind);
     let url = Url::parse(&format!("http://{address}/")).map_err(prepare)?;
     let (stop, stopped) = watch::channel(false);
-    let sim = Arc::new(build(config, url, address.port(), stopped)?);
+    let sim = Arc::new(build(config, clock, url, address.port(), stopped)?);
     let app = router(&sim);
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -139,6 +147,7 @@ async fn listen(bind: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
 
 fn build(
     config: Config,
+    clock: Clock,
     url: Url,
     port: u16,
     stop: watch::Receiver<bool>,
@@ -149,7 +158,6 @@ fn build(
         None => getrandom::fill(&mut key).map_err(prepare)?,
     }
     let ids = Ids::new(key);
-    let clock = Clock::default();
     let users = initial_users(clock.now());
     // Events go directly to their URL, without a proxy or redirects.
     let http = reqwest::Client::builder()
@@ -162,6 +170,7 @@ fn build(
         content_base: format!("http://localhost:{port}"),
         url,
         clock,
+        advance_clock: OnceLock::new(),
         signer: Signer::new(ids.bytes()).map_err(prepare)?,
         url_key: ids.bytes(),
         trace_ids: Ids::new(ids.bytes()),

@@ -1,12 +1,13 @@
 //! The state that handlers, tasks and the control API share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use reelay_clock::Clock;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::AdvanceClock;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::grants::Issuer;
@@ -26,6 +27,8 @@ pub(crate) struct Sim {
     /// `http://localhost:port`: the content host, which is another host name.
     pub(crate) content_base: String,
     pub(crate) clock: Clock,
+    /// Moves the clock for the control page and its API, if it is not the simulator's own.
+    pub(crate) advance_clock: OnceLock<AdvanceClock>,
     pub(crate) ids: Ids,
     /// For tracing headers: they are drawn concurrently, which must not change the order of `ids`.
     pub(crate) trace_ids: Ids,

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -14,8 +13,8 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
-use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Context;
+pub use reelay_clock::Clock;
 
 /// A missing or invalid setting. A function reports it once, when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,26 +103,6 @@ impl Variables {
         let api = self.required("ZOOM_API_URL")?;
         parse(oauth, api)
             .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL or ZOOM_API_URL", error))
-    }
-}
-
-/// The clock. Tests advance it instead of sleeping.
-#[derive(Debug, Clone, Default)]
-pub struct Clock {
-    ahead_milliseconds: Arc<AtomicI64>,
-}
-
-impl Clock {
-    /// The current time.
-    pub fn now(&self) -> Timestamp {
-        Timestamp::now()
-            + SignedDuration::from_millis(self.ahead_milliseconds.load(Ordering::Relaxed))
-    }
-
-    /// Moves this clock and all its clones forward.
-    pub fn advance(&self, by: SignedDuration) {
-        let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
     }
 }
 
@@ -312,14 +291,6 @@ mod tests {
     fn invalid_value_is_not_repeated() {
         let error = variables("N", "secret-text").parsed::<u64>("N").unwrap_err();
         assert!(!error.to_string().contains("secret-text"), "{error}");
-    }
-
-    #[test]
-    fn cloned_clocks_advance_together() {
-        let clock = Clock::default();
-        let clone = clock.clone();
-        clock.advance(SignedDuration::from_hours(1));
-        assert!(clone.now().duration_since(Timestamp::now()) > SignedDuration::from_mins(59));
     }
 
     /// A server that accepts connections and never responds.

@@ -28,6 +28,7 @@ pub use self::types::{
 use self::error::Problem;
 use self::token::Signer;
 use crate::app_user::AppUser;
+use crate::clock::Clock;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,7 +42,7 @@ pub struct Reelay {
 #[allow(clippy::missing_errors_doc, reason = "every method fails with the errors of ReelayError")]
 impl Reelay {
     /// Creates a client for the Reelay at `base`, which signs tokens with the shared app secret.
-    pub fn new(base: Url, app_secret: &SecretString) -> Result<Self, ReelayError> {
+    pub fn new(base: Url, app_secret: &SecretString, clock: Clock) -> Result<Self, ReelayError> {
         if base.cannot_be_a_base() {
             return Err(ReelayError::InvalidUrl(base));
         }
@@ -57,7 +58,7 @@ impl Reelay {
         Ok(Self {
             http: http.build().map_err(ReelayError::Unreachable)?,
             base,
-            signer: Signer::new(app_secret),
+            signer: Signer::new(app_secret, clock),
         })
     }
 
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn id_cannot_change_the_path() {
         let base = "http://127.0.0.1:1/stage/".parse().expect("a valid URL");
-        let reelay = Reelay::new(base, &"secret".into()).expect("a client");
+        let reelay = Reelay::new(base, &"secret".into(), Clock::default()).expect("a client");
         let url = reelay.endpoint(&["v1", "links", "a/../b?c#d"]);
         assert_eq!(url.path(), "/stage/v1/links/a%2F..%2Fb%3Fc%23d");
     }

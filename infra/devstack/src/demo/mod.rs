@@ -10,8 +10,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use reelay_demo_app::AppUser;
 use reelay_demo_app::reelay::{Link, LinkStatus, Reelay};
+use reelay_demo_app::{AppUser, Clock};
 use reelay_devstack::{Browser, Options, Stack, ZoomChoice};
 use reelay_zoom_sim::{NewFile, NewRecording};
 use url::Url;
@@ -59,7 +59,7 @@ async fn perform(
     let zoom = simulator.control();
     let user: AppUser = APP_USER.parse()?;
     let app_secret = stack.config().secrets.app_secret.clone().into();
-    let reelay = Reelay::new(stack.url().parse()?, &app_secret)?;
+    let reelay = Reelay::new(stack.url().parse()?, &app_secret, Clock::default())?;
     let mut progress = Progress::default();
 
     step.set("connecting Zoom");

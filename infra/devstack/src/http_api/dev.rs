@@ -1,36 +1,78 @@
 //! `/_dev`: secrets and endpoints for tools on this machine. Websites in its browsers must not reach them.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::json;
 use url::Url;
 
 use super::reply;
-use crate::config::DevConfig;
+use super::serve::HttpApi;
+use crate::clock::MAX_ADVANCE_SECONDS;
 
 /// Whether the path belongs to the devstack itself.
 pub(super) fn is_dev(path: &str) -> bool {
     path == "/_dev" || path.starts_with("/_dev/")
 }
 
-/// Responds to a request below `/_dev`. Pages on `own_ports` may send it.
-pub(super) fn respond(config: &DevConfig, own_ports: &[u16], request: &Request) -> Response {
+/// A request body of a few bytes is enough.
+const MAX_BODY: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdvanceClock {
+    advance_seconds: u32,
+}
+
+/// Responds to a request below `/_dev`.
+pub(super) async fn respond(api: &HttpApi, request: Request) -> Response {
     if !is_local_host(request.headers()) {
         let help = "use the host name 127.0.0.1 or localhost";
         return reply::message(StatusCode::MISDIRECTED_REQUEST, help);
     }
-    if !is_own_origin(request.headers(), own_ports) {
+    if !is_own_origin(request.headers(), &api.own_ports) {
         return reply::message(StatusCode::FORBIDDEN, "foreign origin");
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/_dev/config") => {
             let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (no_store, axum::Json(config)).into_response()
+            (no_store, axum::Json(&*api.config)).into_response()
         }
+        (&Method::POST, "/_dev/clock") => advance_clock(api, request.into_body()).await,
         _ => reply::message(StatusCode::NOT_FOUND, "Not Found"),
     }
+}
+
+/// Advances the clock, also if the client disconnects meanwhile.
+async fn advance_clock(api: &HttpApi, body: Body) -> Response {
+    let body = axum::body::to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let Some(by) = parse(&body) else {
+        let help = format!(
+            "Send {{\"advance_seconds\": N}}, where N is an integer from 0 to {MAX_ADVANCE_SECONDS}."
+        );
+        return reply::problem(StatusCode::BAD_REQUEST, "request_invalid", &help);
+    };
+    let driver = Arc::clone(&api.clock_driver);
+    match tokio::spawn(async move { driver.advance(by).await }).await {
+        Ok(now) => axum::Json(json!({ "now": format!("{now:.3}") })).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "clock not advanced");
+            reply::internal_error()
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> Option<SignedDuration> {
+    let AdvanceClock { advance_seconds } = serde_json::from_slice(body).ok()?;
+    let seconds = Some(advance_seconds).filter(|seconds| *seconds <= MAX_ADVANCE_SECONDS)?;
+    Some(SignedDuration::from_secs(seconds.into()))
 }
 
 /// Whether `Host` names this machine. A website can resolve its own name to it (DNS rebinding), and then the
@@ -76,6 +118,27 @@ mod tests {
 
     fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn clock_advances_by_at_most_thirty_days() {
+        let seconds = |body: &str| parse(body.as_bytes()).map(|by| by.as_secs());
+        assert_eq!(seconds(r#"{"advance_seconds": 0}"#), Some(0));
+        assert_eq!(seconds(r#"{"advance_seconds": 2592000}"#), Some(2_592_000));
+        for body in [
+            r#"{"advance_seconds": 2592001}"#,
+            r#"{"advance_seconds": -1}"#,
+            r#"{"advance_seconds": 1.5}"#,
+            r#"{"advance_seconds": "1"}"#,
+            r#"{"advance_seconds": null}"#,
+            r#"{"advance_seconds": 1, "more": 1}"#,
+            r#"{"advance_seconds": 1, "advance_seconds": 2}"#,
+            "{}",
+            "1",
+            "",
+        ] {
+            assert_eq!(seconds(body), None, "{body}");
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 mod dev;
 mod event;
+mod in_flight;
 mod reply;
 mod routes;
 mod serve;
 
+pub(crate) use self::in_flight::InFlight;
 pub(crate) use self::routes::Routes;
 pub(crate) use self::serve::{HttpApi, Target, serve};

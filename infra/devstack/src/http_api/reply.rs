@@ -13,6 +13,16 @@ pub(super) fn message(status: StatusCode, text: &str) -> Response {
     (status, axum::Json(json!({ "message": text }))).into_response()
 }
 
+/// A problem in the format of Reelay's own API.
+pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+    let problem = json!({
+        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(),
+        "detail": detail, "code": code,
+    });
+    let content_type = HeaderValue::from_static("application/problem+json");
+    (status, [(CONTENT_TYPE, content_type)], problem.to_string()).into_response()
+}
+
 /// The response to a failed function or an invalid result.
 pub(super) fn internal_error() -> Response {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")

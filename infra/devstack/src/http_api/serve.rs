@@ -21,8 +21,10 @@ use tokio::task::JoinHandle;
 
 use super::dev;
 use super::event::{self, RequestContext};
+use super::in_flight::{Call, InFlight};
 use super::reply;
 use super::routes::Routes;
+use crate::clock::ClockDriver;
 use crate::config::DevConfig;
 use crate::functions::HttpHandler;
 
@@ -50,6 +52,8 @@ pub(crate) struct HttpApi {
     pub(crate) domain: String,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<DevConfig>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) clock_driver: Arc<ClockDriver>,
     /// Ports of the pages that may call `/_dev`.
     pub(crate) own_ports: Vec<u16>,
 }
@@ -79,7 +83,7 @@ async fn respond(
     request: Request,
 ) -> Response {
     if dev::is_dev(request.uri().path()) {
-        return dev::respond(&api.config, &api.own_ports, &request);
+        return dev::respond(&api, request).await;
     }
     let [high, low]: [u64; 2] = [random::bytes(), random::bytes()].map(u64::from_be_bytes);
     let request_id = format!("{high:016x}{low:016x}");
@@ -115,11 +119,17 @@ impl HttpApi {
         if text.len() > MAX_EVENT {
             return BodyError::TooLarge.into_response();
         }
-        invoke(matched.target.clone(), &text, INTEGRATION_TIMEOUT).await
+        let call = self.in_flight.begin();
+        invoke(matched.target.clone(), &text, INTEGRATION_TIMEOUT, call).await
     }
 }
 
-async fn invoke(target: Target, event: &str, integration_timeout: Duration) -> Response {
+async fn invoke(
+    target: Target,
+    event: &str,
+    integration_timeout: Duration,
+    call: Call,
+) -> Response {
     let payload = match serde_json::from_str(event) {
         Ok(payload) => payload,
         Err(error) => {
@@ -133,6 +143,7 @@ async fn invoke(target: Target, event: &str, integration_timeout: Duration) -> R
     let mut context = Context::default();
     context.deadline = epoch_milliseconds(SystemTime::now() + timeout);
     let running = tokio::spawn(async move {
+        let _call = call;
         tokio::time::timeout(limit, handler(LambdaEvent::new(payload, context))).await
     });
     match running.await {
@@ -205,7 +216,8 @@ mod tests {
 
     async fn status(timeout: Duration, integration_timeout: Duration, handler: HttpHandler) -> u16 {
         let target = Target { function: "f".into(), timeout, handler };
-        let response = invoke(target, EVENT, integration_timeout).await;
+        let call = InFlight::default().begin();
+        let response = invoke(target, EVENT, integration_timeout, call).await;
         response.status().as_u16()
     }
 

@@ -1,8 +1,7 @@
 //! Processes the queues on demand, for tests: afterwards no work is left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
@@ -10,7 +9,6 @@ use futures_util::future::join_all;
 use super::receive::{Poller, RETRY_DELAY, Source};
 use crate::deploy;
 
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Failed reads in a row after which a queue is skipped.
 const MAX_READ_FAILURES: u32 = 3;
 
@@ -48,48 +46,37 @@ impl Default for Round {
     }
 }
 
-/// Number of messages in a queue.
-#[derive(Debug, Clone, Copy)]
-struct QueueLength {
-    visible: usize,
-    hidden: usize,
-}
-
 impl Poller {
     /// Processes all queues until no message is visible and no batch is active.
     pub(crate) async fn drain(self: &Arc<Self>, retries: Retries) -> Drained {
         let mut total = Drained::default();
-        // Two quiet rounds are necessary: between receiving and counting, a batch is briefly invisible.
-        let mut is_quiet = false;
+        let mut unreadable = BTreeSet::new();
+        let mut activity = self.activity.subscribe();
         loop {
-            let rounds = self.sources.iter();
-            let rounds = join_all(rounds.map(|source| self.round(source, retries))).await;
-            let done: usize = rounds.iter().map(|round| round.done).sum();
-            let failed: usize = rounds.iter().map(|round| round.failed).sum();
-            total.done += done;
-            total.failed += failed;
-            if done + failed > 0 {
-                is_quiet = false;
-                continue;
+            let before = *activity.borrow_and_update();
+            let sources = self.sources.iter().enumerate();
+            let ready: Vec<_> = sources
+                .filter(|(index, source)| !unreadable.contains(index) && self.visible(source) > 0)
+                .collect();
+            let rounds = ready.iter().map(|(_, source)| self.round(source, retries));
+            for ((index, _), round) in ready.iter().zip(join_all(rounds).await) {
+                total.done += round.done;
+                total.failed += round.failed;
+                if !round.is_readable {
+                    unreadable.insert(*index);
+                }
             }
-            let is_idle = self.active.load(Ordering::SeqCst) == 0;
-            if !is_idle || !is_quiet {
-                is_quiet = is_idle;
-                tokio::time::sleep(POLL_INTERVAL).await;
-                continue;
+            if ready.is_empty() && before.active == 0 && *activity.borrow() == before {
+                break;
             }
-            // Short polling can miss messages, so the queue's own count decides.
-            let lengths = self.queue_lengths().await;
-            let has_work =
-                |(round, length): (&Round, &QueueLength)| round.is_readable && length.visible > 0;
-            if rounds.iter().zip(&lengths).any(has_work) {
-                is_quiet = false;
-                tokio::time::sleep(POLL_INTERVAL).await;
-                continue;
+            if ready.is_empty() {
+                // The sender lives in `self`.
+                activity.changed().await.ok();
             }
-            total.waiting = lengths.iter().map(|length| length.visible + length.hidden).sum();
-            return total;
         }
+        let lengths = self.queue_lengths().await;
+        total.waiting = lengths.iter().sum();
+        total
     }
 
     /// Reads one queue until it is empty, with the concurrency of continuous polling.
@@ -108,7 +95,7 @@ impl Poller {
         let mut round = Round::default();
         let mut read_failures = 0;
         loop {
-            match self.receive(source, 0).await {
+            match self.receive(source).await {
                 Ok((_, messages)) if messages.is_empty() => return round,
                 Ok((_active, messages)) => {
                     let count = messages.len();
@@ -133,8 +120,8 @@ impl Poller {
         }
     }
 
-    /// The lengths of the functions' queues, in the order of the sources.
-    async fn queue_lengths(&self) -> Vec<QueueLength> {
+    /// Number of messages in each of the functions' queues, hidden and delayed ones included.
+    async fn queue_lengths(&self) -> Vec<usize> {
         let lengths = self.sources.iter().map(|source| async {
             let attributes =
                 deploy::queue_attributes(&self.client, &source.queue_url).await.unwrap_or_default();
@@ -142,11 +129,9 @@ impl Poller {
                 let value = attributes.get(&name);
                 value.and_then(|value| value.parse().ok()).unwrap_or(0)
             };
-            QueueLength {
-                visible: count(QueueAttributeName::ApproximateNumberOfMessages),
-                hidden: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
-                    + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
-            }
+            count(QueueAttributeName::ApproximateNumberOfMessages)
+                + count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+                + count(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
         });
         join_all(lengths).await
     }

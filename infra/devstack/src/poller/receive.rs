@@ -1,14 +1,15 @@
 //! The poller's queues, and receiving from them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use reelay_embedded_aws::Queues;
 use reelay_runtime::environment::no_time_limits;
+use tokio::sync::watch;
 
 use crate::functions::QueueHandler;
 
@@ -43,38 +44,65 @@ pub(crate) struct Poller {
     pub(super) client: Client,
     pub(super) region: String,
     pub(super) sources: Vec<Arc<Source>>,
-    /// Number of received batches that are not processed yet.
-    pub(super) active: AtomicUsize,
+    pub(super) queues: Queues,
+    pub(super) activity: watch::Sender<Activity>,
+}
+
+/// Counts of batches, from before they are received until they are processed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Activity {
+    /// All batches so far.
+    started: u64,
+    /// All messages so far.
+    received: u64,
+    /// Batches that are not processed yet.
+    pub(super) active: usize,
 }
 
 /// Counts a batch as active until it is dropped, also when its task is aborted.
 pub(super) struct ActiveBatch(Arc<Poller>);
 
+impl ActiveBatch {
+    fn new(poller: &Arc<Poller>) -> Self {
+        poller.activity.send_modify(|activity| {
+            activity.started += 1;
+            activity.active += 1;
+        });
+        Self(Arc::clone(poller))
+    }
+}
+
 impl Drop for ActiveBatch {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::SeqCst);
+        self.0.activity.send_modify(|activity| activity.active -= 1);
     }
 }
 
 impl Poller {
-    pub(crate) fn new(client: Client, region: &str, sources: Vec<Source>) -> Arc<Self> {
+    pub(crate) fn new(
+        client: Client,
+        queues: Queues,
+        region: &str,
+        sources: Vec<Source>,
+    ) -> Arc<Self> {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Arc::new(Self { client, region: region.to_owned(), sources, active: AtomicUsize::new(0) })
+        let activity = watch::Sender::default();
+        Arc::new(Self { client, region: region.to_owned(), sources, queues, activity })
     }
 
     /// Receives a batch, which may be empty.
     pub(super) async fn receive(
         self: &Arc<Self>,
         source: &Source,
-        wait_seconds: i32,
     ) -> Result<(ActiveBatch, Vec<Message>), String> {
+        let batch = ActiveBatch::new(self);
         let batch_size = i32::try_from(source.batch_size.clamp(1, MAX_MESSAGES)).unwrap_or(1);
         let response = self
             .client
             .receive_message()
             .queue_url(&source.queue_url)
             .max_number_of_messages(batch_size)
-            .wait_time_seconds(wait_seconds)
+            .wait_time_seconds(0)
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .customize()
@@ -82,8 +110,40 @@ impl Poller {
             .send()
             .await
             .map_err(|error| DisplayErrorContext(error).to_string())?;
-        self.active.fetch_add(1, Ordering::SeqCst);
-        let batch = ActiveBatch(Arc::clone(self));
-        Ok((batch, response.messages.unwrap_or_default()))
+        let messages = response.messages.unwrap_or_default();
+        self.activity.send_modify(|activity| activity.received += messages.len() as u64);
+        Ok((batch, messages))
+    }
+
+    /// Number of messages that a function's queue delivers now.
+    pub(super) fn visible(&self, source: &Source) -> usize {
+        self.queues.visible(&source.queue_url)
+    }
+
+    /// Number of messages received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.activity.borrow().received
+    }
+
+    /// Whether no function's queue has a visible message and no batch is active.
+    pub(crate) fn is_idle(&self) -> bool {
+        let before = *self.activity.borrow();
+        let is_empty = self.sources.iter().all(|source| self.visible(source) == 0);
+        // An unchanged count proves that no batch came and went while the queues were counted.
+        before.active == 0 && is_empty && *self.activity.borrow() == before
+    }
+
+    /// Waits until no function's queue has a visible message and no batch is active. Functions only run if the queues
+    /// are polled continuously.
+    pub(crate) async fn wait_until_idle(&self) {
+        let mut activity = self.activity.subscribe();
+        loop {
+            activity.borrow_and_update();
+            if self.is_idle() {
+                return;
+            }
+            // The sender lives in `self`.
+            activity.changed().await.ok();
+        }
     }
 }

@@ -7,9 +7,6 @@ use tokio::task::JoinSet;
 
 use super::receive::{Poller, RETRY_DELAY, Source};
 
-/// SQS's maximum for long polling. An idle queue costs three requests a minute.
-const LONG_POLL_SECONDS: i32 = 20;
-
 impl Poller {
     /// Polls all queues until `stop` is true, then waits for running calls.
     pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
@@ -24,15 +21,17 @@ impl Poller {
         let permits = Arc::new(Semaphore::new(source.concurrency()));
         let mut calls = JoinSet::new();
         loop {
-            let received = tokio::select! {
+            let permit = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                received = async {
+                permit = async {
                     // This semaphore is never closed.
                     let permit = Arc::clone(&permits).acquire_owned().await.ok();
-                    (permit, self.receive(&source, LONG_POLL_SECONDS).await)
-                } => received,
+                    // In place of long polling: a request in progress would hide whether a message is on its way.
+                    self.queues.wait_for_visible(&source.queue_url).await;
+                    permit
+                } => permit,
             };
-            match received {
+            match (permit, self.receive(&source).await) {
                 (_, Ok((_, messages))) if messages.is_empty() => {}
                 (permit, Ok((active, messages))) => {
                     let (this, source) = (Arc::clone(&self), Arc::clone(&source));

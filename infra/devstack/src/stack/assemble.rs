@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use reelay_embedded_aws::Engines;
 use reelay_runtime::environment::Environment;
+use reelay_zoom_sim::AdvanceClock;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use url::Url;
 
 use super::credentials::ZoomCredentials;
@@ -18,8 +20,9 @@ use super::host::{self, Hosted};
 use super::options::{Options, ZoomChoice};
 use super::parameters::{Urls, parameters};
 use super::running::Stack;
+use crate::clock::{ClockDriver, MAX_ADVANCE_SECONDS};
 use crate::config::{self, DevConfig, StackConfig};
-use crate::http_api::{self, HttpApi};
+use crate::http_api::{self, HttpApi, InFlight};
 use crate::poller::Poller;
 use crate::schedules::Schedules;
 use crate::template::{Parameters, Resolver, Template, TemplateError};
@@ -43,6 +46,7 @@ impl Stack {
             account_id: names::ACCOUNT_ID.to_owned(),
             access_key_id: names::ACCESS_KEY_ID.to_owned(),
             secret_access_key: names::SECRET_ACCESS_KEY.to_owned(),
+            clock: options.clock.clone(),
         })
         .await?;
         let clock = options.clock;
@@ -58,7 +62,7 @@ impl Stack {
                     client_secret: config.client_secret.clone(),
                     webhook_secret: config.webhook_secret.clone(),
                 };
-                let simulator = reelay_zoom_sim::start(*config).await?;
+                let simulator = reelay_zoom_sim::start_with_clock(*config, clock.clone()).await?;
                 let url = simulator.url().clone();
                 (Some(simulator), url, credentials)
             }
@@ -94,16 +98,35 @@ impl Stack {
             app.as_ref().and_then(|app| app.return_url().port()),
             simulator.as_ref().and_then(|simulator| simulator.url().port()),
         ];
+        let poller = Poller::new(environment.sqs(), engines.queues(), names::REGION, sources);
+        let rules = host::schedules(&template, &resolver)?;
+        let schedules = Schedules::new(environment.sqs(), clock.clone(), rules);
+        let in_flight = InFlight::default();
+        let clock_driver = Arc::new(ClockDriver {
+            clock: clock.clone(),
+            queues: engines.queues(),
+            time_to_live: engines.time_to_live(),
+            read_lag: engines.read_lag().clone(),
+            schedules: Arc::clone(&schedules),
+            poller: Arc::clone(&poller),
+            polls: options.poll,
+            in_flight: in_flight.clone(),
+            simulator: simulator.as_ref().map(|simulator| simulator.control().clone()),
+            turn: Mutex::default(),
+        });
+        if let Some(simulator) = &simulator {
+            simulator.control().advance_clock_with(advance_clock(&clock_driver));
+        }
         let api = HttpApi {
             routes,
+            in_flight,
+            clock_driver,
             domain: address.to_string(),
             clock: clock.clone(),
             config: Arc::clone(&config),
             own_ports: own_ports.into_iter().flatten().collect(),
         };
         let mut tasks = vec![http_api::serve(listener, api, stopped.clone())];
-        let poller = Poller::new(environment.sqs(), names::REGION, sources);
-        let schedules = Schedules::new(environment.sqs(), host::schedules(&template, &resolver)?);
         if options.poll {
             tasks.push(tokio::spawn(Arc::clone(&poller).run(stopped.clone())));
             tasks.push(tokio::spawn(Arc::clone(&schedules).run(stopped)));
@@ -117,6 +140,10 @@ impl Stack {
                     notification_secret: config.secrets.notification_secret.clone().into(),
                     simulator_url: simulator.as_ref().map(|simulator| simulator.url().clone()),
                     media_sources: vec![engines.endpoints().s3.clone()],
+                    clock: reelay_demo_app::Clock::new({
+                        let clock = clock.clone();
+                        move || clock.now()
+                    }),
                 };
                 Some(bound.serve(app).await?)
             }
@@ -137,6 +164,22 @@ impl Stack {
             engines,
         })
     }
+}
+
+/// The simulator's buttons move the clock of the whole stack. The simulator does not keep the stack alive.
+fn advance_clock(driver: &Arc<ClockDriver>) -> AdvanceClock {
+    let driver = Arc::downgrade(driver);
+    Arc::new(move |seconds| {
+        let driver = driver.upgrade();
+        Box::pin(async move {
+            let is_valid = (0..=i64::from(MAX_ADVANCE_SECONDS)).contains(&seconds);
+            let driver = driver.filter(|_| is_valid).ok_or_else(|| {
+                format!("advance_seconds must be an integer from 0 to {MAX_ADVANCE_SECONDS}")
+            })?;
+            driver.advance(SignedDuration::from_secs(seconds)).await;
+            Ok(())
+        })
+    })
 }
 
 /// Reports a misspelt parameter before anything starts.
@@ -224,6 +267,7 @@ async fn dev_config(
             links: id("LinksTable")?,
             sessions: id("SessionsTable")?,
             recordings: id("RecordingsTable")?,
+            notifications: id("NotificationsTable")?,
         },
         queues: config::Queues {
             events: id("EventsQueue")?,

@@ -16,7 +16,7 @@ pub struct Options {
     pub zoom: ZoomChoice,
     /// Whether the demo app runs. Without it, `parameters` must contain `ReturnUrls`.
     pub demo_app: bool,
-    /// Clock of the functions.
+    /// Clock of the functions, the engines, the simulator and the demo app.
     pub clock: Clock,
     /// Whether queues and schedules run continuously. Otherwise call `Stack::drain` and `Stack::fire_schedules`.
     pub poll: bool,

@@ -18,6 +18,7 @@ mod object;
 mod operations;
 mod reads;
 mod service;
+mod signing_time;
 mod store;
 mod upload;
 mod writes;

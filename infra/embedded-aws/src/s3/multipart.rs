@@ -9,9 +9,9 @@ use super::{
     body::{self, Expected},
     checksum::{Algorithm, checksums_of, set_checksums},
     conditions::WriteCondition,
-    object::{description_of, now},
+    object::description_of,
     store::Store,
-    upload::{ExpectedObject, MAX_PARTS, Upload},
+    upload::{self, ExpectedObject, MAX_PARTS, Upload},
 };
 
 /// Maximal entries on a page of a list.
@@ -53,7 +53,7 @@ impl Store {
         contents.created_uploads += 1;
         let upload = Upload {
             id: id.clone(),
-            initiated_at: now(),
+            initiated_at: self.now(),
             sequence: contents.created_uploads,
             algorithm,
             checksum_type,
@@ -106,7 +106,7 @@ impl Store {
         set_checksums!(output, &verified.received.checksums.only(shown));
         let mut contents = bucket.contents();
         let upload = contents.upload_mut(&input.upload_id, &input.key)?;
-        upload.parts.insert(input.part_number, verified.received.into());
+        upload.parts.insert(input.part_number, upload::Part::new(verified.received, self.now()));
         Ok(S3Response::new(output))
     }
 
@@ -223,7 +223,7 @@ impl Store {
                 "The checksum type differs from the one that the upload was created with"
             ));
         }
-        let object = upload.assemble(listed.unwrap_or_default(), &expected)?;
+        let object = upload.assemble(listed.unwrap_or_default(), &expected, self.now())?;
         let mut output = CompleteMultipartUploadOutput {
             e_tag: Some(object.etag_dto()),
             checksum_type: Some(object.checksum_type.clone()),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use s3s::dto::{ChecksumType, ETag, Metadata, Timestamp};
@@ -14,10 +14,9 @@ use super::{
     checksum::Checksums,
 };
 
-/// The time now in whole seconds, the resolution of S3.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = since.map_or(0, |since| since.as_secs());
+/// A time in whole seconds, the resolution of S3.
+pub(super) fn whole_seconds(at: jiff::Timestamp) -> Timestamp {
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
     (UNIX_EPOCH + Duration::from_secs(seconds)).into()
 }
 

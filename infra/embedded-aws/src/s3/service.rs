@@ -17,15 +17,17 @@ use futures_util::future::poll_fn;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
+use reelay_clock::Clock;
 use s3s::{
     Body, HttpError, S3Error, S3ErrorCode, S3Result,
     access::{S3Access, S3AccessContext},
     auth::SimpleAuth,
+    config::{S3Config, StaticConfigProvider},
     s3_error,
     service::{S3Service, S3ServiceBuilder},
 };
 
-use super::store::Store;
+use super::{signing_time, store::Store};
 use crate::{
     faults::{Effect, Fault, Faults, Service},
     server::{ConnectionClosed, Handler},
@@ -38,14 +40,25 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct S3HttpService {
     service: S3Service,
+    clock: Clock,
 }
 
 impl S3HttpService {
-    pub(crate) fn new(store: Store, faults: Faults, access_key_id: &str, secret: &str) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        faults: Faults,
+        access_key_id: &str,
+        secret: &str,
+    ) -> Self {
         let mut builder = S3ServiceBuilder::new(store);
+        // s3s knows the system's time alone. `signing_time` checks the times instead.
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = u32::MAX;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret));
         builder.set_access(FaultInjection { faults });
-        Self { service: builder.build() }
+        Self { service: builder.build(), clock }
     }
 }
 
@@ -89,6 +102,10 @@ impl Handler for S3HttpService {
         let fault = InjectedFault::default();
         parts.extensions.insert(fault.clone());
         let body = SharedBody(Arc::new(Mutex::new(body)));
+        if let Err(error) = signing_time::check(&parts, &self.clock) {
+            body.drain().await;
+            return rejected(error);
+        }
         let request = Request::from_parts(parts, Body::http_body(body.clone()));
         let response = self.service.call(request).await;
         body.drain().await;
@@ -116,12 +133,16 @@ async fn injected(effect: &Effect) -> Result<Response<Body>, ConnectionClosed> {
             let mut error = S3Error::with_message(code, message.clone());
             let status = StatusCode::from_u16(*status);
             error.set_status_code(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-            error.to_http_response().map_err(|error| {
-                tracing::error!(%error, "injected S3 error not serialized");
-                ConnectionClosed
-            })
+            rejected(error)
         }
     }
+}
+
+fn rejected(error: S3Error) -> Result<Response<Body>, ConnectionClosed> {
+    error.to_http_response().map_err(|error| {
+        tracing::error!(%error, "S3 error not serialized");
+        ConnectionClosed
+    })
 }
 
 /// A request body that can be drained after s3s has dropped it.

@@ -7,19 +7,26 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use s3s::{S3Result, s3_error};
+use reelay_clock::Clock;
+use s3s::{S3Result, dto::Timestamp, s3_error};
 
-use super::bucket::Bucket;
+use super::{bucket::Bucket, object::whole_seconds};
 
 pub(crate) struct Store {
     /// Directory of all blobs.
     pub(super) directory: PathBuf,
     buckets: Mutex<BTreeMap<String, Arc<Bucket>>>,
+    clock: Clock,
 }
 
 impl Store {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), buckets: Mutex::default() }
+    pub(crate) fn new(directory: &Path, clock: Clock) -> Self {
+        Self { directory: directory.to_owned(), buckets: Mutex::default(), clock }
+    }
+
+    /// The time of changes.
+    pub(super) fn now(&self) -> Timestamp {
+        whole_seconds(self.clock.now())
     }
 
     pub(super) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {

@@ -15,7 +15,7 @@ use s3s::{
 use super::{
     blob::Received,
     checksum::{Algorithm, Checksums, checksums_of},
-    object::{Description, Object, Segment, now},
+    object::{Description, Object, Segment},
 };
 
 /// Minimal size of each part except the last.
@@ -43,18 +43,16 @@ pub(super) struct Part {
     pub(super) modified_at: Timestamp,
 }
 
-impl From<Received> for Part {
-    fn from(received: Received) -> Self {
+impl Part {
+    pub(super) fn new(received: Received, modified_at: Timestamp) -> Self {
         Self {
             segment: Segment { blob: received.blob, size: received.size },
             md5: received.md5,
             checksums: received.checksums,
-            modified_at: now(),
+            modified_at,
         }
     }
-}
 
-impl Part {
     pub(super) fn etag(&self) -> String {
         hex::encode(self.md5)
     }
@@ -81,6 +79,7 @@ impl Upload {
         &self,
         listed: &[CompletedPart],
         expected: &ExpectedObject,
+        modified_at: Timestamp,
     ) -> S3Result<Object> {
         let parts = self.select(listed)?;
         let size = parts.iter().map(|part| part.segment.size).sum();
@@ -118,7 +117,7 @@ impl Upload {
             etag: format!("{}-{}", hex::encode(md5.finalize()), parts.len()),
             checksums,
             checksum_type: self.checksum_type.clone(),
-            modified_at: now(),
+            modified_at,
             description: self.description.clone(),
         })
     }

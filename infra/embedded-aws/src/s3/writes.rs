@@ -6,7 +6,7 @@ use super::{
     body::{self, Expected},
     checksum::{Algorithm, checksums_of, set_checksums},
     conditions::WriteCondition,
-    object::{self, Segment, description_of, now},
+    object::{self, Segment, description_of},
     store::Store,
 };
 
@@ -36,7 +36,7 @@ impl Store {
             etag: hex::encode(received.md5),
             checksums: received.checksums.only(algorithm),
             checksum_type: ChecksumType::from_static(ChecksumType::FULL_OBJECT),
-            modified_at: now(),
+            modified_at: self.now(),
             description,
             segments: vec![Segment { size: received.size, blob: received.blob }],
         };

@@ -4,10 +4,7 @@
 //! destination and deletes them. AWS does not document the error codes of invalid calls; the codes here are
 //! those that AWS returns in practice.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
@@ -15,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::engine::{Engine, SqsError};
+use super::{engine::Engine, error::SqsError};
 
 /// AWS lists at most the ten most recent tasks of a queue.
 const MAX_LISTED: usize = 10;
@@ -76,7 +73,7 @@ struct Task {
     approximate_number_of_messages_moved: u64,
     approximate_number_of_messages_to_move: u64,
     /// Milliseconds since the epoch.
-    started_timestamp: u64,
+    started_timestamp: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize)]
@@ -116,7 +113,7 @@ impl MoveTasks {
             .engine
             .request("ListDeadLetterSourceQueues", json!({ "QueueUrl": source_url }))
             .await?;
-        if sources["QueueUrls"].as_array().is_none_or(Vec::is_empty) {
+        if sources["queueUrls"].as_array().is_none_or(Vec::is_empty) {
             return Err(invalid("Source queue must be configured as a Dead Letter Queue."));
         }
         let to_move = self.visible_messages(&source_url).await?;
@@ -133,7 +130,7 @@ impl MoveTasks {
             failure_reason: None,
             approximate_number_of_messages_moved: 0,
             approximate_number_of_messages_to_move: to_move,
-            started_timestamp: now_millis(),
+            started_timestamp: self.engine.clock.now().as_millisecond(),
         };
         {
             let mut tasks = self.tasks.lock();
@@ -253,10 +250,8 @@ impl MoveTasks {
             "MessageBody": message["Body"],
             "MessageAttributes": message.get("MessageAttributes").unwrap_or(&json!({})),
         });
-        for name in ["MessageGroupId", "MessageDeduplicationId"] {
-            if let Some(value) = attributes.get(name) {
-                send[name] = value.clone();
-            }
+        if let Some(group) = attributes.get("MessageGroupId") {
+            send["MessageGroupId"] = group.clone();
         }
         let delete = json!({ "QueueUrl": source_url, "ReceiptHandle": message["ReceiptHandle"] });
         for (operation, body) in [("SendMessage", send), ("DeleteMessage", delete)] {
@@ -312,9 +307,4 @@ fn invalid(message: impl Into<String>) -> SqsError {
 
 fn not_found(message: impl Into<String>) -> SqsError {
     SqsError::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

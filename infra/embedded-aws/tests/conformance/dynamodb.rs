@@ -203,7 +203,7 @@ async fn expired_items_are_deleted_on_demand() {
     }
     let scan = || table.client.scan().table_name(&table.name).send();
     assert_eq!(scan().await.unwrap().count(), 2, "not deleted on expiry");
-    assert_eq!(cloud.engines.delete_expired_items().unwrap(), 1);
+    assert_eq!(cloud.engines.time_to_live().delete_expired_items().unwrap(), 1);
     let left = scan().await.unwrap();
     assert_eq!(left.items()[0]["sk"], s("future"));
 }

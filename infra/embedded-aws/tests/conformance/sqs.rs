@@ -9,6 +9,8 @@ use aws_sdk_sqs::{
     },
 };
 
+use jiff::SignedDuration;
+
 use crate::cloud::{Cloud, code, fresh};
 
 pub(crate) async fn queue(sqs: &Client, attributes: &[(QueueAttributeName, &str)]) -> String {
@@ -179,19 +181,42 @@ async fn standard_queue_accepts_groups_and_attributes() {
 }
 
 #[tokio::test]
-async fn fifo_queue_requires_a_group_and_deduplicates() {
-    let cloud = Cloud::start().await;
+async fn fifo_queues_are_rejected() {
+    let cloud = Cloud::embedded(1).await;
+    let create = cloud.sqs().create_queue().queue_name(fresh("queue") + ".fifo");
+    assert_eq!(code(create.send().await), "InvalidParameterValue");
+}
+
+#[tokio::test]
+async fn messages_follow_the_clock() {
+    let cloud = Cloud::embedded(1).await;
     let sqs = cloud.sqs();
-    let name = fresh("queue") + ".fifo";
-    let url = named_queue(&sqs, &name, &[(QueueAttributeName::FifoQueue, "true")]).await;
-    let send = |body| send(&sqs, &url, body).message_deduplication_id("d");
-    assert_eq!(code(send("one").send().await), "MissingParameter");
-    for body in ["one", "two"] {
-        send(body).message_group_id("g").send().await.unwrap();
-    }
-    let received = receive(&sqs, &url, 1).await;
-    assert_eq!(received.len(), 1);
-    assert_eq!(received[0].body(), Some("one"));
+    let attributes = [
+        (QueueAttributeName::VisibilityTimeout, "720"),
+        (QueueAttributeName::MessageRetentionPeriod, "3600"),
+    ];
+    let url = queue(&sqs, &attributes).await;
+    send(&sqs, &url, "delayed").delay_seconds(900).send().await.unwrap();
+    let (clock, queues) = (cloud.engines.clock(), cloud.engines.queues());
+    assert_eq!(queues.visible(&url), 0);
+    let minutes = |minutes| SignedDuration::from_mins(minutes);
+    // Waiting receivers wake when the clock is advanced.
+    let (received, ()) = tokio::join!(receive(&sqs, &url, 20), async {
+        while queues.next_due().is_none() {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(minutes(15));
+    });
+    assert_eq!(received[0].body(), Some("delayed"));
+    clock.advance(minutes(11));
+    assert_eq!(queues.visible(&url), 0);
+    queues.postpone(minutes(1));
+    clock.advance(minutes(1));
+    assert_eq!(queues.visible(&url), 0, "as before");
+    clock.advance(minutes(1));
+    assert_eq!(queues.visible(&url), 1);
+    clock.advance(minutes(60));
+    assert_eq!(queues.visible(&url), 0, "not retained");
 }
 
 #[tokio::test]

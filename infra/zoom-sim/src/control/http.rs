@@ -146,9 +146,16 @@ enum ClockChange {
 
 async fn move_clock(State(control): State<Control>, Json(change): Json<ClockChange>) -> Reply {
     let clock = control.clock();
-    match change {
-        ClockChange::AdvanceSeconds(seconds) => control.advance(seconds),
-        ClockChange::Set(at) => clock.set(at),
+    match (control.sim.advance_clock.get(), change) {
+        (None, ClockChange::AdvanceSeconds(seconds)) => control.advance(seconds),
+        (None, ClockChange::Set(at)) => clock.set(at),
+        (Some(advance), change) => {
+            let seconds = match change {
+                ClockChange::AdvanceSeconds(seconds) => seconds,
+                ClockChange::Set(at) => at.duration_since(clock.now()).as_secs(),
+            };
+            advance(seconds).await.map_err(ControlError::Invalid)?;
+        }
     }
     reply(json!({ "now": clock.now(), "offset_seconds": clock.offset().as_secs() }))
 }

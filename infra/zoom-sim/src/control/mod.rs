@@ -5,11 +5,12 @@ mod recordings;
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use reelay_clock::Clock;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::deliveries::{Delivery, Target, Validation};
 use crate::faults::{ArmedFault, NewFault};
@@ -43,6 +44,9 @@ pub enum ControlError {
     #[error("{0}")]
     Invalid(String),
 }
+
+/// Advances a clock that the simulator shares with others, by seconds. Fails with the reason.
+pub type AdvanceClock = Arc<dyn Fn(i64) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Handle that controls a simulator. Cheap to clone.
 ///
@@ -132,9 +136,34 @@ impl Control {
         &self.sim.clock
     }
 
+    /// Passes moves of the clock by the control page and its API to `advance`, which moves all that share the clock.
+    /// Later calls have no effect.
+    pub fn advance_clock_with(&self, advance: AdvanceClock) {
+        self.sim.advance_clock.set(advance).ok();
+    }
+
     /// Advances the clock by seconds.
     pub fn advance(&self, seconds: i64) {
         self.sim.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// Returns whether no delivery is under way and none is due.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let now = self.sim.clock.now();
+        self.sim.deliveries.all(|delivery| delivery.is_idle_at(now))
+    }
+
+    /// Waits until [`Self::is_idle`].
+    pub async fn wait_until_idle(&self) {
+        let clock = &self.sim.clock;
+        self.sim.deliveries.wait_for_all(|delivery| delivery.is_idle_at(clock.now())).await;
+    }
+
+    /// Returns the time of the first retry that waits.
+    #[must_use]
+    pub fn next_retry_at(&self) -> Option<Timestamp> {
+        self.sim.deliveries.next_retry_at()
     }
 
     /// Returns all users, removed ones included.

@@ -89,7 +89,8 @@ impl Control {
     /// If the host does not exist or the UUID is in use.
     pub fn create_recording(&self, new: NewRecording) -> Result<Created, ControlError> {
         let sim = &self.sim;
-        let (send, per_segment) = (!new.silent && !new.processing, new.event_per_segment);
+        let send = !new.silent && !new.processing && !new.is_note;
+        let per_segment = new.event_per_segment;
         let recording = {
             let mut guard = lock(&sim.world);
             let world = &mut *guard;

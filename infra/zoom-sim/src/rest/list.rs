@@ -11,7 +11,7 @@ use jiff::{Timestamp, ToSpan};
 use super::{authorize, ok, recording_json, user_id};
 use crate::call::Call;
 use crate::clock::later;
-use crate::faults::Point;
+use crate::faults::{Fault, Point};
 use crate::json::object;
 use crate::recordings::{Recording, RecordingFile};
 use crate::responses::{ApiError, RateLimit};
@@ -54,11 +54,20 @@ impl View {
 /// Lists the user's recordings, newest first, in pages.
 pub(crate) async fn list(call: Call) -> Response {
     let subject = user_id(&call);
-    let handler = |_| page(&call).into_response();
+    let handler = |fault: Option<Fault>| page(&call, fault.as_ref()).into_response();
     call.respond(Point::ListRecordings, &[&subject], "", handler).await
 }
 
-fn page(call: &Call) -> Result<Response, ApiError> {
+/// Whether the list includes a recording of this source. Assumed: without the parameter it includes both.
+fn includes_source(parameter: Option<&str>, recording: &Recording) -> bool {
+    match parameter {
+        Some("cloud_recording_only") => !recording.is_note,
+        Some("my_notes_recording_only") => recording.is_note,
+        _ => true,
+    }
+}
+
+fn page(call: &Call, fault: Option<&Fault>) -> Result<Response, ApiError> {
     let user = authorize(call, SCOPES)?;
     let sim = &call.sim;
     let now = sim.clock.now();
@@ -77,28 +86,40 @@ fn page(call: &Call) -> Result<Response, ApiError> {
     let mut world = lock(&sim.world);
     let world = &mut *world;
     let token = call.param("next_page_token").filter(|token| !token.is_empty());
-    let offset = match token.map(|token| world.pages.get(token)) {
+    let mut offset = match token.map(|token| world.pages.get(token)) {
         None => 0,
         Some(Some(page)) if page.expires_at > now && page.user_id == user.id => page.offset,
         Some(_) => return Err(invalid("The next page token is invalid or expired.")),
     };
+    let last = if fault == Some(&Fault::ExclusiveTo) { to.saturating_sub(1.day()) } else { to };
     let matches = |recording: &&Recording| {
         recording.host_id == user.id
+            && includes_source(call.param("recording_source_type"), recording)
             && view.includes(recording)
-            && (view != View::Present || (from..=to).contains(&day(recording.start_time)))
+            && (view != View::Present || (from..=last).contains(&day(recording.start_time)))
             && meeting
                 .is_none_or(|id| recording.meeting_id.to_string() == id || recording.uuid == id)
     };
     let mut found: Vec<&Recording> = world.recordings.iter().filter(matches).collect();
     found.sort_by_key(|recording| Reverse(recording.start_time));
 
-    let end = found.len().min(offset + page_size);
+    let is_repeating = fault == Some(&Fault::RepeatPageToken);
+    if is_repeating {
+        offset = 0;
+    }
+    let omitted = match fault {
+        Some(Fault::OmitMeetings { count }) => *count,
+        _ => 0,
+    };
+    let page_end = found.len().min(offset + page_size);
+    let end = page_end.saturating_sub(omitted).max(offset);
     let mut next_page_token = String::new();
-    if end < found.len() {
-        next_page_token = sim.ids.opaque::<24>();
+    if is_repeating || (omitted == 0 && end < found.len()) {
+        let repeated = token.filter(|_| is_repeating).map(str::to_owned);
+        next_page_token = repeated.unwrap_or_else(|| sim.ids.opaque::<24>());
         let page = Page {
             user_id: user.id.clone(),
-            offset: end,
+            offset: if is_repeating { 0 } else { end },
             expires_at: later(now, PAGE_TOKEN_SECONDS),
         };
         world.pages.insert(next_page_token.clone(), page);

@@ -86,6 +86,41 @@ async fn lists_have_windows_and_pages() {
 }
 
 #[tokio::test]
+async fn list_has_faults_and_sources() {
+    let sim = sim().await;
+    for (day, is_note) in [("2026-01-03", false), ("2026-01-02", true), ("2026-01-01", false)] {
+        let start_time = Some(timestamp(&format!("{day}T09:00:00Z")));
+        create(&sim, NewRecording { start_time, is_note, ..NewRecording::of(ADA) });
+    }
+    let token = token(&sim, ADA);
+    let get = async |fault: Option<Fault>, query: &str| {
+        if let Some(fault) = fault {
+            sim.control().arm(NewFault::times(Point::ListRecordings, fault, 1)).expect("armed");
+        }
+        let path = format!("v2/users/me/recordings?from=2026-01-01&to=2026-01-03&{query}");
+        let (status, page) = get_json(&sim, &path, &token).await;
+        assert_eq!(status, 200);
+        let next = page["next_page_token"].as_str().expect("token").to_owned();
+        (list(&page["meetings"]).len(), page["total_records"].as_u64(), next)
+    };
+    let none = String::new();
+    assert_eq!(get(None, "").await, (3, Some(3), none.clone()));
+    for (source, count) in [("cloud_recording_only", 2), ("my_notes_recording_only", 1)] {
+        let page = get(None, &format!("recording_source_type={source}")).await;
+        assert_eq!(page, (count, Some(count as u64), none.clone()), "{source}");
+    }
+    let omit = Fault::OmitMeetings { count: 2 };
+    assert_eq!(get(Some(omit), "").await, (1, Some(3), none.clone()));
+    assert_eq!(get(Some(Fault::ExclusiveTo), "").await, (2, Some(2), none));
+    let (_, _, first) = get(Some(Fault::RepeatPageToken), "page_size=1").await;
+    let (count, _, second) =
+        get(Some(Fault::RepeatPageToken), &format!("page_size=1&next_page_token={first}")).await;
+    assert_eq!((count, second), (1, first));
+    let elsewhere = NewFault::always(Point::UsersMe, Fault::ExclusiveTo);
+    assert!(sim.control().arm(elsewhere).is_err());
+}
+
+#[tokio::test]
 async fn meeting_returns_files_like_zoom() {
     let sim = sim().await;
     let timeline =
