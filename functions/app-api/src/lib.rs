@@ -1,10 +1,11 @@
-//! `/v1`: the API for the app's server. Confirms claims, lists and removes links, lists recordings, and
-//! starts downloads and backfills.
+//! `/v1`: the API for the app's server. Confirms claims, lists and removes links, lists recordings and
+//! notifications, and starts downloads and backfills.
 //!
 //! The app user is always the API token's `sub`; no path and no body names one. Another user's link,
 //! recording or cursor is not found.
 
 mod links;
+mod notifications;
 mod recordings;
 mod route;
 
@@ -12,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
 use reelay_domain::link::LinkView;
-use reelay_domain::message::{DownloadMessage, JobMessage, NotificationMessage};
+use reelay_domain::message::{DownloadMessage, JobMessage};
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens, bearer};
 use reelay_runtime::http::query::Query;
@@ -22,6 +23,7 @@ use reelay_runtime::secrets::Secret;
 use reelay_runtime::{AwsError, Chain};
 use reelay_store::bucket::Bucket;
 use reelay_store::links::{LinkError, LinkTable};
+use reelay_store::outbox::NotificationPublisher;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
 use reelay_store::sessions::SessionTable;
@@ -38,10 +40,9 @@ pub struct AppApi {
     sessions: SessionTable,
     links: LinkTable,
     recordings: RecordingTable,
-    notifications: Queue<NotificationMessage>,
+    notifications: NotificationPublisher,
     downloads: Queue<DownloadMessage>,
     jobs: Queue<JobMessage>,
-    backfill_days: i64,
     bucket: Bucket,
     verification_code: Option<String>,
     clock: Clock,
@@ -83,10 +84,9 @@ impl AppApi {
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
-            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: NotificationPublisher::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
             jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
-            backfill_days: environment.variables.parsed("BACKFILL_DAYS")?,
             bucket: Bucket::new(environment)?,
             verification_code: environment
                 .variables
@@ -147,6 +147,9 @@ impl AppApi {
                 ))
             }
             Route::Link(id) => self.disconnect(&user, id).await,
+            Route::Notifications => {
+                self.list_notifications(&user, &Query::from_request(request)).await
+            }
             Route::Backfill => self.backfill(&user, request.body()).await,
             Route::Recordings => self.list_recordings(&user, &Query::from_request(request)).await,
             Route::Recording(id) => self.recording(&user, &id).await,

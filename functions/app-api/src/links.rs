@@ -4,22 +4,19 @@ use http::StatusCode;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
-use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
-use reelay_domain::link::{GrantChange, GrantStatus, Link};
+use reelay_domain::ids::{AppUserId, LinkId};
+use reelay_domain::link::{GrantChange, GrantStatus, Link, LinkStatus};
+use reelay_domain::listing::{Backfill, BackfillRequest};
 use reelay_domain::message::{Job, JobMessage};
-use reelay_domain::time::utc_date;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
-use reelay_store::links::Confirmation;
+use reelay_runtime::random;
+use reelay_store::links::{Confirmation, RequestedBackfill};
 use reelay_store::sessions::ClaimItem;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{ApiError, AppApi};
-
-/// Minimum time that the backfill of a new link reaches back. Zoom's earlier events about the host were not
-/// stored, because the host was not linked.
-const MIN_ACTIVATION_BACKFILL: SignedDuration = SignedDuration::from_hours(48);
 
 /// Maximum range of one backfill request.
 const MAX_BACKFILL: SignedDuration = SignedDuration::from_hours(24 * 366);
@@ -30,7 +27,8 @@ struct ConfirmRequest {
 }
 
 #[derive(Deserialize)]
-struct BackfillRequest {
+#[serde(deny_unknown_fields)]
+struct RequestedDays {
     from: Date,
     to: Date,
 }
@@ -56,9 +54,9 @@ impl AppApi {
         let zoom_user = item.zoom_user.clone();
         match self.links.confirm(&self.sessions, &claim, item, now).await? {
             Confirmation::Expired => Err(Problem::ClaimExpired.into()),
-            Confirmation::Active(link, outbox) => {
+            Confirmation::Active(link, outbox, jobs) => {
                 self.links.publish_outbox(&self.notifications, &zoom_user, &outbox).await?;
-                self.backfill_activation_window(&link, now).await?;
+                self.links.enqueue_pending_jobs(&self.jobs, &zoom_user, &jobs).await?;
                 Ok(response::json(StatusCode::OK, &link.view()))
             }
         }
@@ -76,18 +74,6 @@ impl AppApi {
             self.jobs.send(&JobMessage::new(job), tenant).await?;
         }
         Ok(())
-    }
-
-    /// Enqueues a backfill of the recordings that completed before the link was active.
-    async fn backfill_activation_window(
-        &self,
-        link: &Link,
-        now: Timestamp,
-    ) -> Result<(), ApiError> {
-        let days = SignedDuration::from_hours(24)
-            .saturating_mul(i32::try_from(self.backfill_days).unwrap_or(i32::MAX));
-        let since = now.checked_sub(days.max(MIN_ACTIVATION_BACKFILL)).unwrap_or(now);
-        self.enqueue_backfill(&link.zoom_user, utc_date(since), utc_date(now)).await
     }
 
     /// Removes a link. 204 also if it has been removed before; another user's link is not found.
@@ -111,38 +97,54 @@ impl AppApi {
         Ok(response::empty(StatusCode::NO_CONTENT))
     }
 
-    /// Enqueues a backfill of a date range for every linked Zoom user of this user.
+    /// Enqueues a backfill of a date range for every active link of this user.
     pub(crate) async fn backfill(
         &self,
         user: &AppUserId,
         body: &Body,
     ) -> Result<Response<Body>, ApiError> {
-        let request: BackfillRequest = serde_json::from_slice(body.as_ref()).map_err(|_| {
+        let RequestedDays { from, to } = serde_json::from_slice(body.as_ref()).map_err(|_| {
             Problem::RequestInvalid(
                 "The body must be JSON: {\"from\": \"YYYY-MM-DD\", \"to\": \"YYYY-MM-DD\"}.",
             )
         })?;
-        let BackfillRequest { from, to } = request;
         if from > to {
             return Err(Problem::RequestInvalid("`from` must not be after `to`.").into());
         }
         if to.duration_since(from) > MAX_BACKFILL {
             return Err(Problem::RequestInvalid("The range must be at most 366 days.").into());
         }
-        for link in self.links.visible_links(user).await? {
-            self.enqueue_backfill(&link.zoom_user, from, to).await?;
+        let mut links = self.links.visible_links(user).await?;
+        links.retain(|link| link.status == LinkStatus::Active);
+        if links.is_empty() {
+            return Err(Problem::NoActiveLink.into());
         }
-        Ok(response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"})))
-    }
-
-    async fn enqueue_backfill(
-        &self,
-        zoom_user: &ZoomUser,
-        from: Date,
-        to: Date,
-    ) -> Result<(), ApiError> {
-        let job = Job::Backfill { zoom_user: zoom_user.clone(), from, to };
-        let message = JobMessage::new(job);
-        Ok(self.jobs.send(&message, zoom_user.account_id.as_str()).await?)
+        let backfill_id = format!("bf_{}", random::hex_id());
+        let requested = RequestedBackfill {
+            backfill_id: backfill_id.clone(),
+            app_user_id: user.clone(),
+            from,
+            to,
+        };
+        let ids = links.iter().map(|link| &link.id);
+        self.links.begin_backfill(&requested, ids, self.clock.now()).await?;
+        for link in links {
+            let tenant = link.zoom_user.account_id.clone();
+            let job = Job::Backfill(Backfill {
+                zoom_user: link.zoom_user,
+                from,
+                to,
+                completed_since: None,
+                request: Some(BackfillRequest {
+                    backfill_id: backfill_id.clone(),
+                    app_user_id: user.clone(),
+                    link_id: link.id,
+                }),
+                progress: None,
+            });
+            self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?;
+        }
+        let accepted = json!({"status": "accepted", "backfill_id": backfill_id});
+        Ok(response::json(StatusCode::ACCEPTED, &accepted))
     }
 }

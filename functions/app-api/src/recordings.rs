@@ -82,11 +82,12 @@ impl AppApi {
     ) -> Result<Response<Body>, ApiError> {
         let (_, loaded) = self.find(user, id).await?;
         let mut view = loaded.recording().view(self.bucket.name());
-        let expires_at = self.url_expiry();
+        let now = self.clock.now();
+        let expires_at = url_expiry(now);
         for file in view.files.iter_mut().filter(|file| file.status == FileStatus::Stored) {
             let Some(key) = &file.key else { continue };
             // Presigned URLs appear only in this response, never in logs or notifications.
-            file.url = Some((&self.bucket.presigned_url(key).await?).into());
+            file.url = Some((&self.bucket.presigned_url(key, now).await?).into());
             file.url_expires_at = Some(expires_at);
         }
         Ok(response::json(StatusCode::OK, &view))
@@ -104,7 +105,7 @@ impl AppApi {
         if covered.reads_until.is_some() {
             return Ok(accepted());
         }
-        let recording = RecordingId::from_uuid(&loaded.item.metadata.meeting_uuid);
+        let recording = RecordingId::from_uuid(&loaded.item.observed.metadata.meeting_uuid);
         let now = self.clock.now();
         self.recordings.request(&loaded.zoom_user, &recording, now).await?;
         let mut messages = Vec::new();
@@ -112,16 +113,19 @@ impl AppApi {
             let key = FileKey {
                 zoom_user: loaded.zoom_user.clone(),
                 recording: recording.clone(),
-                file: file.metadata.id.clone(),
+                file: file.observed.metadata.id.clone(),
             };
             let wanted = match file.status {
                 FileStatus::Queued => true,
-                FileStatus::Failed => self.recordings.requeue_failed(&key, None, now).await?,
+                // The request overrides the operator's filter.
+                FileStatus::Failed | FileStatus::Skipped => {
+                    self.recordings.queue_again(&key, file.status, now).await?
+                }
                 // With an expired lease its message may be lost.
                 FileStatus::Transferring => {
                     file.lease_until.is_none_or(|until| until < now.as_millisecond())
                 }
-                FileStatus::Stored | FileStatus::Skipped => false,
+                FileStatus::Stored => false,
             };
             if wanted {
                 let FileKey { zoom_user, recording, file } = key;
@@ -170,6 +174,10 @@ impl AppApi {
         let Some(mut loaded) = self.recordings.load(&covered.zoom_user, id).await? else {
             return Ok(None);
         };
+        // Zoom has only told of a change so far.
+        if loaded.item.observed.is_start_provisional && loaded.files.is_empty() {
+            return Ok(None);
+        }
         let Some(until) = covered.reads_until else {
             return Ok(Some(loaded));
         };
@@ -211,15 +219,16 @@ impl AppApi {
             .await?;
         Ok(decoded.map_err(|_| Problem::CursorInvalid)?)
     }
-
-    fn url_expiry(&self) -> Timestamp {
-        let lifetime = Duration::from_secs(PRESIGNED_URL_TTL.as_secs());
-        let at = self.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX);
-        Timestamp::from_second(at.as_second()).unwrap_or(at)
-    }
 }
 
-fn limit(query: &Query) -> Result<usize, Problem> {
+fn url_expiry(now: Timestamp) -> Timestamp {
+    let lifetime = Duration::from_secs(PRESIGNED_URL_TTL.as_secs());
+    let at = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Reads `limit`.
+pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
     let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
     match query.single("limit").map_err(|_| invalid)? {
         None => Ok(DEFAULT_LIMIT),

@@ -13,6 +13,7 @@ pub(crate) enum Route {
     /// `None`: the id is malformed, so no link has it.
     Link(Option<LinkId>),
     Recordings,
+    Notifications,
     Backfill,
     Recording(Option<RecordingId>),
     Download(Option<RecordingId>),
@@ -46,6 +47,7 @@ impl Route {
             ["v1", "recordings", id, "download"] if !id.is_empty() => {
                 (Self::Download(id.parse().ok()), Method::POST)
             }
+            ["v1", "notifications"] => (Self::Notifications, Method::GET),
             ["v1", "backfill"] => (Self::Backfill, Method::POST),
             _ => return Err(NoRoute::Path),
         };
@@ -72,6 +74,8 @@ mod tests {
             (Method::GET, "/zoomverify/verifyzoom.html", Ok(Route::Verification)),
             (Method::POST, "/v1/links", Err(NoRoute::Method("GET"))),
             (Method::GET, "/v1/links/x", Err(NoRoute::Method("DELETE"))),
+            (Method::GET, "/v1/notifications", Ok(Route::Notifications)),
+            (Method::POST, "/v1/notifications", Err(NoRoute::Method("GET"))),
             (Method::GET, "/v1/backfill", Err(NoRoute::Method("POST"))),
             (Method::POST, "/v1/links/confirm", Ok(Route::ConfirmLink)),
             (Method::GET, "/v1/recordings/a%2Fb", Ok(Route::Recording(None))),

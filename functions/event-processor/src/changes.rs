@@ -1,79 +1,183 @@
-//! Changes of known recordings at Zoom. The app is notified; stored files stay.
+//! Changes of recordings at Zoom: renamed, trashed, recovered, deleted. The app is notified; stored files stay.
+//!
+//! A change may arrive before the recording: it is then observed like any other event, without a notification.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::listing::{self, MIN_ACTIVATION_WINDOW};
 use reelay_domain::notification::RecordingNotification;
-use reelay_domain::recording::RecordingChange;
+use reelay_domain::observation::{Observation, ObservedAt};
+use reelay_domain::recording::{FileStatus, RecordingChange, ZoomState};
 use reelay_domain::webhook::change::{ChangedMeeting, RecordingsChanged};
-use reelay_domain::webhook::event::FilesCompleted;
+use reelay_domain::webhook::meeting::{self, ParsedMeeting};
 use reelay_runtime::metrics::{self, Metric};
+use reelay_store::links::GrantSnapshot;
+use reelay_store::recordings::{FileKey, ObserveOutcome};
 use serde_json::Value;
 
 use crate::{EventProcessor, ProcessError};
+
+/// How long an event that names no host waits until its meeting is known: the event that makes it known may come
+/// later, and the index lags.
+const UNKNOWN_MEETING_TTL: SignedDuration = SignedDuration::from_mins(10);
 
 impl EventProcessor {
     pub(crate) async fn recordings_changed(
         &self,
         event: &Value,
+        time: ObservedAt,
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
-        let changed = RecordingsChanged::parse(event)?;
-        let mut known = false;
+        let changed = RecordingsChanged::parse(event, time)?;
+        for _ in 0..changed.ignored_meetings {
+            metrics::count(Metric::EventsIgnored, "not_a_meeting");
+        }
+        // What the event says about the meeting besides: its files, with new URLs and a token, if it was recovered.
+        let parsed = meeting::parse_event(event, time).ok();
+        let mut is_unknown = false;
         for meeting in &changed.meetings {
             let hosts = match &changed.host {
                 Some(user_id) => vec![ZoomUser {
                     account_id: changed.account_id.clone(),
                     user_id: user_id.clone(),
                 }],
-                // Batch events name no host; the table knows the hosts of a known meeting.
+                // The table knows the hosts of a known meeting.
                 None => {
                     self.recordings.hosts_of_meeting(&changed.account_id, &meeting.uuid).await?
                 }
             };
-            for host in &hosts {
-                known |= self.change(host, meeting, &changed).await?;
+            is_unknown |= hosts.is_empty();
+            for host in hosts {
+                self.change(host, meeting, &changed, parsed.as_ref(), received_at).await?;
             }
         }
-        // A recovery event carries new URLs and a token, so its files can be downloaded again.
-        if known
-            && changed.change == RecordingChange::Recovered
-            && changed.host.is_some()
-            && let Ok(files) = FilesCompleted::parse(event)
-        {
-            self.files_completed(files, received_at).await?;
+        if is_unknown {
+            if self.clock.now().duration_since(received_at) < UNKNOWN_MEETING_TTL {
+                return Err(ProcessError::UnknownMeeting);
+            }
+            metrics::count(Metric::EventsIgnored, "unknown_recording");
         }
         Ok(())
     }
 
-    /// Returns whether the recording is known and the event is about all of its files.
     async fn change(
         &self,
-        host: &ZoomUser,
+        host: ZoomUser,
         meeting: &ChangedMeeting,
         changed: &RecordingsChanged,
-    ) -> Result<bool, ProcessError> {
+        parsed: Option<&ParsedMeeting>,
+        received_at: Timestamp,
+    ) -> Result<(), ProcessError> {
         let id = RecordingId::from_uuid(&meeting.uuid);
-        let Some(loaded) = self.recordings.load(host, &id).await? else {
-            metrics::count(Metric::EventsIgnored, "unknown_recording");
-            return Ok(false);
-        };
         let is_removal =
             matches!(changed.change, RecordingChange::Trashed | RecordingChange::Deleted);
-        if is_removal && loaded.files.iter().any(|file| meeting.omits(&file.metadata)) {
+        if is_removal
+            && let Some(loaded) = self.recordings.load(&host, &id).await?
+            && loaded.files.iter().any(|file| meeting.omits(&file.observed.metadata))
+        {
             metrics::count(Metric::EventsIgnored, "part_of_a_recording");
-            return Ok(false);
+            return Ok(());
         }
-        if !self.recordings.change(host, &id, &changed.change, changed.event_ts).await? {
-            metrics::count(Metric::EventsIgnored, "older_change");
-            return Ok(true);
-        }
-        let snapshot = self.links.snapshot(host).await?;
+        let snapshot = self.links.snapshot(&host).await?;
         let app_users: Vec<_> = snapshot.receivers().cloned().collect();
-        let fact = RecordingNotification::Changed {
-            change: changed.change.clone(),
-            event_ts: changed.event_ts,
+        if app_users.is_empty() {
+            metrics::count(Metric::EventsIgnored, "unknown_host");
+            return Ok(());
+        }
+        // What was made before the first link is none of the app's business.
+        let start = parsed.and_then(|parsed| parsed.observation.details.start_time);
+        if start.is_some_and(|start| start < earliest_start(&snapshot))
+            && self.recordings.item(&host, &id).await?.is_none()
+        {
+            metrics::count(Metric::EventsIgnored, "before_activation");
+            return Ok(());
+        }
+        let mut details =
+            parsed.map(|parsed| parsed.observation.details.clone()).unwrap_or_default();
+        // An event without a host is not parsed as a meeting.
+        if let RecordingChange::Renamed { topic } = &changed.change {
+            details.topic = Some(topic.clone());
+        }
+        let observation = Observation {
+            host,
+            meeting_uuid: meeting.uuid.clone(),
+            details,
+            zoom_state: match changed.change {
+                RecordingChange::Renamed { .. } => None,
+                RecordingChange::Trashed => Some(ZoomState::Trashed),
+                RecordingChange::Recovered => Some(ZoomState::Present),
+                RecordingChange::Deleted => Some(ZoomState::Deleted),
+            },
+            files: Vec::new(),
+            time: changed.time,
         };
-        self.outbox.publish(&self.recordings, host, &id, &fact, &app_users).await?;
-        Ok(true)
+        let (is_known, after) =
+            match self.recordings.observe(&observation, self.is_automatic).await? {
+                ObserveOutcome::New(item) => (false, item),
+                // The app has not heard of a recording of which only changes are known.
+                ObserveOutcome::Known { before, after } => {
+                    (!before.observed.is_start_provisional, after)
+                }
+                ObserveOutcome::Erased => {
+                    metrics::count(Metric::EventsIgnored, "erased_recording");
+                    return Ok(());
+                }
+            };
+        let seen = &after.observed.seen;
+        let is_current = match changed.change {
+            RecordingChange::Renamed { .. } => seen.has_topic_of(changed.time),
+            _ => seen.has_state_of(changed.time),
+        };
+        if !is_current {
+            metrics::count(Metric::EventsIgnored, "older_change");
+        } else if is_known {
+            // Also if an earlier delivery observed it, because its notification may be missing.
+            let notification = RecordingNotification::Changed {
+                change: changed.change.clone(),
+                at: changed.time.at,
+            };
+            let table = &self.recordings;
+            let host = &observation.host;
+            self.outbox.publish(table, host, &id, &notification, &app_users).await?;
+        }
+        if !is_current || changed.change != RecordingChange::Recovered {
+            return Ok(());
+        }
+        // Its files can be downloaded again. A batch event does not list them.
+        match parsed {
+            Some(parsed) => self.observe(parsed.clone(), received_at).await,
+            None => self.queue_failed_again(&observation.host, &id).await,
+        }
     }
+
+    async fn queue_failed_again(
+        &self,
+        host: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<(), ProcessError> {
+        let files = self.recordings.load(host, id).await?.map(|loaded| loaded.files);
+        let mut queued = Vec::new();
+        for file in files.unwrap_or_default() {
+            let key = FileKey {
+                zoom_user: host.clone(),
+                recording: id.clone(),
+                file: file.observed.metadata.id,
+            };
+            let now = self.clock.now();
+            if file.status == FileStatus::Failed
+                && self.recordings.queue_again(&key, FileStatus::Failed, now).await?
+            {
+                queued.push(key);
+            }
+        }
+        self.enqueue_downloads(host, id, &queued).await
+    }
+}
+
+/// The earliest start of a recording that may have completed in the activation window of a receiving link.
+fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
+    let links = snapshot.links.iter().filter(|link| link.is_receiving());
+    let activated_at = links.filter_map(|link| link.activated_at).min();
+    let window = activated_at.and_then(|at| at.checked_sub(MIN_ACTIVATION_WINDOW).ok());
+    window.map_or(Timestamp::MIN, listing::earliest_start)
 }

@@ -5,6 +5,7 @@
 //! order; meeting UUID and file id identify a file.
 
 mod changes;
+mod unparsed;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -12,19 +13,20 @@ use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
 use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
-use reelay_domain::recording::{FileFilter, FileStatus};
-use reelay_domain::webhook::event::{Deauthorized, EventError, EventKind, FilesCompleted};
+use reelay_domain::observation::{FileObservation, Observation, ObservationSource, ObservedAt};
+use reelay_domain::recording::{FileFilter, FileStatus, ZoomState, minutes_covered};
+use reelay_domain::webhook::event::{self, Deauthorized, EventError, EventKind};
+use reelay_domain::webhook::meeting::{self, ParsedMeeting};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
+use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
 use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
-use reelay_store::recordings::{
-    AddOutcome, FileItem, FileKey, NextCheck, RecordingItem, RecordingTable,
-};
+use reelay_store::recordings::{FileItem, FileKey, ObserveOutcome, RecordingTable};
 use serde_json::Value;
 
 /// Number of files of one event that are written concurrently. An event may contain a thousand files.
@@ -43,6 +45,7 @@ pub struct EventProcessor {
     filter: FileFilter,
     /// Whether files are downloaded without a request from the app (`DOWNLOAD_MODE`).
     is_automatic: bool,
+    queue_key: Secret,
     clock: Clock,
 }
 
@@ -54,6 +57,20 @@ enum ProcessError {
     Event(#[from] EventError),
     #[error("failed to deserialize the stored event")]
     NotJson,
+    #[error("failed to decrypt the stored body")]
+    NotDecrypted,
+    #[error("the meeting of a batch event is not known yet")]
+    UnknownMeeting,
+}
+
+/// What an observation of a file asks for.
+enum FileEvent {
+    /// The file is queued; its message may have been sent.
+    Queued(FileKey),
+    /// The file is queued again and needs a new message.
+    QueuedAgain(FileKey),
+    /// The file is finished, in transfer, or waits.
+    Nothing,
 }
 
 impl EventProcessor {
@@ -86,6 +103,7 @@ impl EventProcessor {
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
             is_automatic,
+            queue_key: Secret::from_env(environment, "QUEUE_KEY")?,
             clock: environment.clock.clone(),
         })
     }
@@ -94,15 +112,14 @@ impl EventProcessor {
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<EventMessage>| async move {
-                let EventMessage { body, received_at, .. } = delivery.message;
-                self.process(&body, received_at).await.map_err(Retry::new)
+                self.process(&delivery.message).await.map_err(Retry::new)
             })
             .await
     }
 
-    async fn process(&self, body: &EventBody, received_at: Timestamp) -> Result<(), ProcessError> {
-        match body {
-            EventBody::Event(event) => self.process_event(event, received_at).await,
+    async fn process(&self, message: &EventMessage) -> Result<(), ProcessError> {
+        match &message.body {
+            EventBody::Event(event) => self.process_event(event, message).await,
             EventBody::ObjectKey(key) => {
                 // Processing deletes the object last: if it is missing, an earlier delivery processed the event.
                 let Some(bytes) = self.bucket.read(key).await? else {
@@ -110,28 +127,48 @@ impl EventProcessor {
                 };
                 let event: Value =
                     serde_json::from_slice(&bytes).map_err(|_| ProcessError::NotJson)?;
-                self.process_event(&event, received_at).await?;
+                self.process_event(&event, message).await?;
                 // If this fails, the bucket's lifecycle rule deletes the object.
                 if let Err(failure) = self.bucket.delete(key).await {
                     tracing::warn!(error = %failure, "processed event not deleted from the bucket");
                 }
                 Ok(())
             }
+            EventBody::EncryptedObjectKey(key) => self.file_encrypted(key).await,
         }
     }
 
     async fn process_event(
         &self,
         event: &Value,
-        received_at: Timestamp,
+        message: &EventMessage,
     ) -> Result<(), ProcessError> {
+        match self.process_kind(event, message).await {
+            Err(ProcessError::Event(error)) => self.file_unparsed(event, &error).await,
+            processed => processed,
+        }
+    }
+
+    async fn process_kind(
+        &self,
+        event: &Value,
+        message: &EventMessage,
+    ) -> Result<(), ProcessError> {
+        let received_at = message.received_at;
         let name = event.get("event").and_then(Value::as_str).unwrap_or_default();
+        let time = match message.source {
+            ObservationSource::Event => event::event_time(event, received_at),
+            source => ObservedAt { at: received_at, is_own: true, source },
+        };
         match EventKind::from_name(name) {
             EventKind::FilesCompleted => {
-                let event = FilesCompleted::parse(event)?;
-                self.files_completed(event, received_at).await
+                let mut parsed = meeting::parse_event(event, time)?;
+                // Zoom lists what exists. An event may be late.
+                let is_listed = time.source != ObservationSource::Event;
+                parsed.observation.zoom_state = is_listed.then_some(ZoomState::Present);
+                self.observe(parsed, received_at).await
             }
-            EventKind::RecordingsChanged => self.recordings_changed(event, received_at).await,
+            EventKind::RecordingsChanged => self.recordings_changed(event, time, received_at).await,
             EventKind::Deauthorized => self.deauthorized(Deauthorized::parse(event)?).await,
             EventKind::EndpointValidation | EventKind::Other => {
                 metrics::count(Metric::EventsIgnored, "unknown_event");
@@ -149,89 +186,112 @@ impl EventProcessor {
         Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 
-    async fn files_completed(
+    /// Merges an observation of a recording with files, and enqueues the downloads that follow from it.
+    async fn observe(
         &self,
-        event: FilesCompleted,
+        ParsedMeeting { observation, ignored_files }: ParsedMeeting,
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
-        let snapshot = self.links.snapshot(&event.host).await?;
+        for _ in 0..ignored_files {
+            metrics::count(Metric::FilesIgnored, "not_an_object");
+        }
+        let host = &observation.host;
+        let snapshot = self.links.snapshot(host).await?;
         let app_users: Vec<AppUserId> = snapshot.receivers().cloned().collect();
         if app_users.is_empty() {
             // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
             // recordings missed until then.
             metrics::count(Metric::EventsIgnored, "unknown_host");
-            return self.check_account_move(&event.host).await;
+            return self.check_account_move(host).await;
         }
 
-        let recording_id = RecordingId::from_uuid(&event.recording.meeting_uuid);
-        let files: Vec<FileId> = event.files.iter().map(|(file, _)| file.id.clone()).collect();
-        let known = match self.write_recording(&event).await? {
-            AddOutcome::AddOutcome => None,
-            AddOutcome::AlreadyExists(item) => Some(item),
-            AddOutcome::Erased => return self.ignore(&event.host, &recording_id, &files).await,
-        };
-        // Only automatic downloads of webhook events are measured for latency: a backfill has no event time,
-        // and an on-demand file waits for the app's request.
-        let is_measured = self.is_automatic && event.event_ts != 0;
-        let received_at = is_measured.then(|| received_at.as_millisecond());
-        let to_fetch: Vec<FileKey> = stream::iter(event.files)
-            .map(|(metadata, source)| {
-                let skip = self.filter.skip_reason(&event.recording, &metadata);
-                let key = FileKey {
-                    zoom_user: event.host.clone(),
-                    recording: recording_id.clone(),
-                    file: metadata.id.clone(),
-                };
-                let item = FileItem {
-                    metadata,
-                    status: if skip.is_some() { FileStatus::Skipped } else { FileStatus::Queued },
-                    reason: skip.map(str::to_owned),
-                    bytes_stored: 0,
-                    key: None,
-                    crc64nvme: None,
-                    stored_at: None,
-                    source,
-                    source_saved_at: None,
-                    next_check: None,
-                    last_event_ts: event.event_ts,
-                    received_at,
-                    lease_owner: None,
-                    lease_until: None,
-                    attempt: 0,
-                    upload: None,
-                    recognised: None,
-                };
-                self.write_file(key, item)
-            })
+        let recording_id = observation.recording_id();
+        let files = || observation.files.iter().map(|file| &file.metadata.id);
+        let (known, recording) =
+            match self.recordings.observe(&observation, self.is_automatic).await? {
+                ObserveOutcome::New(item) => (None, item),
+                ObserveOutcome::Known { before, after } => (Some(before), after),
+                ObserveOutcome::Erased => return self.ignore(host, &recording_id, files()).await,
+            };
+        let duration = recording
+            .observed
+            .metadata
+            .duration_minutes
+            .or_else(|| minutes_covered(observation.files.iter().map(|file| &file.metadata)));
+        let file_events: Vec<FileEvent> = stream::iter(observation.files.clone())
+            .map(|file| self.observe_file(&observation, file, duration, received_at))
             .buffer_unordered(CONCURRENCY)
-            .try_filter_map(|key| async move { Ok(key) })
             .try_collect()
             .await?;
         // An erasure reads the files after it has marked the recording, so one of the two deletes them.
-        if self.recordings.item(&event.host, &recording_id).await?.is_none() {
-            return self.ignore(&event.host, &recording_id, &files).await;
+        if self.recordings.item(host, &recording_id).await?.is_none() {
+            return self.ignore(host, &recording_id, files()).await;
         }
 
         // Downloads are enqueued and recorded in `sent` only after this notification was published, so a
         // non-empty `sent` proves that it was.
         if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
-            self.outbox
-                .publish(
-                    &self.recordings,
-                    &event.host,
-                    &recording_id,
-                    &RecordingNotification::Detected,
-                    &app_users,
-                )
-                .await?;
+            let detected = RecordingNotification::Detected;
+            let table = &self.recordings;
+            self.outbox.publish(table, host, &recording_id, &detected, &app_users).await?;
         }
-        if self.is_automatic || known.as_ref().is_some_and(|item| item.requested) {
-            let sent = known.map(|item| item.sent).unwrap_or_default();
-            let unsent: Vec<FileKey> =
-                to_fetch.into_iter().filter(|key| !sent.contains(&key.file)).collect();
-            self.enqueue_downloads(&event.host, &recording_id, &unsent).await?;
-        }
-        Ok(())
+        let is_requested = self.is_automatic || known.as_ref().is_some_and(|item| item.requested);
+        let sent = known.map(|item| item.sent).unwrap_or_default();
+        let to_fetch: Vec<FileKey> = file_events
+            .into_iter()
+            .filter_map(|event| match event {
+                FileEvent::Queued(key) if is_requested && !sent.contains(&key.file) => Some(key),
+                FileEvent::QueuedAgain(key) if is_requested => Some(key),
+                FileEvent::Queued(_) | FileEvent::QueuedAgain(_) | FileEvent::Nothing => None,
+            })
+            .collect();
+        self.enqueue_downloads(host, &recording_id, &to_fetch).await
+    }
+
+    async fn observe_file(
+        &self,
+        observation: &Observation,
+        file: FileObservation,
+        duration_minutes: Option<u64>,
+        received_at: Timestamp,
+    ) -> Result<FileEvent, AwsError> {
+        let (time, now) = (observation.time, self.clock.now());
+        let is_event = time.source == ObservationSource::Event;
+        // Only automatic downloads of timed events are measured for latency: an on-demand file waits for the app.
+        let is_measured = self.is_automatic && is_event && time.is_own;
+        let new = FileItem::new(
+            &file,
+            time,
+            self.filter.skip_reason(duration_minutes, &file.metadata),
+            is_measured.then_some(received_at),
+            now,
+        );
+        let key = FileKey {
+            zoom_user: observation.host.clone(),
+            recording: observation.recording_id(),
+            file: file.metadata.id.clone(),
+        };
+        // What was observed later may say that a file is ready or exists again.
+        let requeues = |known: &FileItem| known.observed.seen.is_before(time);
+        let observed =
+            self.recordings.observe_file(&key, new, (&file, time), requeues, now).await?;
+        Ok(match observed {
+            ObserveOutcome::New(item) if item.status == FileStatus::Queued => {
+                if item.is_waiting(now) { FileEvent::Nothing } else { FileEvent::Queued(key) }
+            }
+            ObserveOutcome::Known { before, after } if after.status == FileStatus::Queued => {
+                let is_again = before.status != after.status
+                    || before.next_attempt_at != after.next_attempt_at;
+                match is_again {
+                    true => FileEvent::QueuedAgain(key),
+                    false if after.is_waiting(now) => FileEvent::Nothing,
+                    false => FileEvent::Queued(key),
+                }
+            }
+            ObserveOutcome::New(_) | ObserveOutcome::Known { .. } | ObserveOutcome::Erased => {
+                FileEvent::Nothing
+            }
+        })
     }
 
     /// Enqueues maintenance of grants with the same user id in other accounts: the user may have moved to this
@@ -246,92 +306,14 @@ impl EventProcessor {
     }
 
     /// Deletes what this event, perhaps in an earlier delivery, has written of an erased recording.
-    async fn ignore(
+    async fn ignore<'a>(
         &self,
         host: &ZoomUser,
         recording: &RecordingId,
-        files: &[FileId],
+        files: impl Iterator<Item = &'a FileId>,
     ) -> Result<(), ProcessError> {
         metrics::count(Metric::EventsIgnored, "erased_recording");
-        Ok(self.recordings.delete_files(host, recording, files.iter()).await?)
-    }
-
-    /// Writes the recording. Returns its item as it was before this event, if it is known.
-    async fn write_recording(
-        &self,
-        event: &FilesCompleted,
-    ) -> Result<AddOutcome<RecordingItem>, AwsError> {
-        let added = self
-            .recordings
-            .add_recording(&event.host, &event.recording, event.event_ts, self.is_automatic)
-            .await?;
-        if let AddOutcome::AlreadyExists(item) = &added
-            && item.last_event_ts < event.event_ts
-        {
-            self.recordings
-                .refresh_recording(&event.host, &event.recording, event.event_ts)
-                .await?;
-        }
-        Ok(added)
-    }
-
-    /// Writes a file. Returns its key if the file is queued for download.
-    async fn write_file(
-        &self,
-        key: FileKey,
-        mut item: FileItem,
-    ) -> Result<Option<FileKey>, AwsError> {
-        let now = self.clock.now();
-        let event_ts = item.last_event_ts;
-        let source = item.source.clone();
-        let is_wanted = item.status != FileStatus::Skipped;
-        // A skipped file needs neither a source nor maintenance.
-        if is_wanted {
-            item.source_saved_at = source.as_ref().map(|_| now.as_millisecond());
-            item.next_check = Some(NextCheck::first(now));
-        } else {
-            item.source = None;
-        }
-        let known = match self.recordings.add_file(&key, &item).await? {
-            AddOutcome::AddOutcome => return Ok(is_wanted.then_some(key)),
-            AddOutcome::AlreadyExists(known) => known,
-            AddOutcome::Erased => return Ok(None),
-        };
-        let newer_source = source.as_ref().filter(|_| known.last_event_ts < event_ts);
-        match (known.status, newer_source) {
-            (FileStatus::Queued, _) => {
-                if let Some(source) = newer_source {
-                    self.recordings.update_source(&key, source, event_ts, now).await?;
-                }
-                Ok(Some(key))
-            }
-            (FileStatus::Transferring, Some(source)) => {
-                self.recordings.update_source(&key, source, event_ts, now).await?;
-                Ok(None)
-            }
-            // A newer event or a backfill, which has no event time, grants a failed file another attempt.
-            (FileStatus::Failed, newer) if newer.is_some() || event_ts == 0 => {
-                let newer = newer.map(|source| (source, event_ts));
-                let queued = self.recordings.requeue_failed(&key, newer, now).await?;
-                if queued {
-                    // The file is already listed in `sent`, so the caller would skip it.
-                    self.enqueue_downloads(
-                        &key.zoom_user,
-                        &key.recording,
-                        std::slice::from_ref(&key),
-                    )
-                    .await?;
-                }
-                Ok(None)
-            }
-            (
-                FileStatus::Stored
-                | FileStatus::Skipped
-                | FileStatus::Transferring
-                | FileStatus::Failed,
-                _,
-            ) => Ok(None),
-        }
+        Ok(self.recordings.delete_files(host, recording, files).await?)
     }
 
     async fn enqueue_downloads(
@@ -339,12 +321,15 @@ impl EventProcessor {
         host: &ZoomUser,
         recording: &RecordingId,
         keys: &[FileKey],
-    ) -> Result<(), AwsError> {
+    ) -> Result<(), ProcessError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let messages: Vec<DownloadMessage> = keys
             .iter()
             .map(|key| DownloadMessage::new(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads.send_all(&messages, host.account_id.as_str()).await?;
-        self.recordings.mark_sent(host, recording, keys.iter().map(|key| &key.file)).await
+        Ok(self.recordings.mark_sent(host, recording, keys.iter().map(|key| &key.file)).await?)
     }
 }

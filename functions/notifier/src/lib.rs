@@ -1,86 +1,66 @@
 //! Processes the notifications queue: delivers notifications to the event bus and the app's webhook.
 //!
-//! The two destinations fail separately: after a failed webhook delivery, a message for the webhook alone
-//! is enqueued and retried, and the event bus does not receive the notification again.
+//! The two destinations fail separately. A message makes a few attempts within ten minutes; after that the
+//! notification's guard carries the time of the next attempt, and maintenance enqueues it. A notification about a
+//! recording is delivered only while a link covers the recording.
 
-use std::fmt;
+mod breaker;
+mod bus;
+mod webhook;
+
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use reelay_domain::message::{Destination, Notification, NotificationMessage, SchemaV1};
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::delivery::{self, Attempt, MESSAGE_TTL};
+use reelay_domain::message::{MessageAttempts, Notification, NotificationMessage};
 use reelay_domain::notification;
-use reelay_domain::operator_url;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
-use reelay_store::queue::Queue;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
-use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
+use reelay_store::links::LinkTable;
+use reelay_store::notifications::{Guard, GuardKey, LeaseOutcome, NotificationTable};
 
-/// `source` of the events on the bus.
-const SOURCE: &str = "reelay";
+use crate::breaker::WebhookBreaker;
+use crate::bus::EventBus;
+use crate::webhook::{AppWebhook, Rejection};
 
-/// Timeout of one webhook request.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Reasons of metrics.
+const WEBHOOK: &str = "webhook";
+const EVENT_BUS: &str = "event_bus";
+
+/// Maximum `Retry-After` for which a message waits in the queue.
+const MAX_MESSAGE_DELAY: SignedDuration = SignedDuration::from_mins(10);
+
+/// Delay until a message is retried whose earlier delivery was interrupted during an attempt.
+const INTERRUPTED_DELAY: Duration = Duration::from_secs(60);
 
 /// The function.
 #[derive(Debug)]
 pub struct Notifier {
     consumer: Consumer,
-    own_queue: Queue<NotificationMessage>,
+    table: NotificationTable,
+    links: LinkTable,
     secret: Secret,
     webhook: Option<AppWebhook>,
+    breaker: WebhookBreaker,
     bus: Option<EventBus>,
+    /// Time after which Reelay gives up (`NOTIFICATION_RETRY_DAYS`).
+    give_up_after: SignedDuration,
     clock: Clock,
 }
 
-/// The app's webhook. `Debug` shows only the host of the URL, which may contain a credential.
-struct AppWebhook {
-    http: Client,
-    url: Url,
-}
-
-impl fmt::Debug for AppWebhook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppWebhook").field("host", &self.url.host_str()).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug)]
-struct EventBus {
-    client: aws_sdk_eventbridge::Client,
-    name: String,
-}
-
+/// Error of a delivery that no destination caused.
 #[derive(Debug, thiserror::Error)]
 enum NotifyError {
     #[error(transparent)]
     Aws(#[from] AwsError),
-    #[error("PutEvents rejected the event: {0}")]
-    Bus(String),
-    #[error("the app's webhook responded {0}")]
-    Status(StatusCode),
-    #[error("the request to the app's webhook failed: {0}")]
-    Unreachable(&'static str),
+    #[error("failed to read the notification secret: {0}")]
+    SecretUnavailable(String),
     #[error(transparent)]
     Secret(#[from] notification::InvalidSecret),
-}
-
-impl NotifyError {
-    fn unreachable(error: &reqwest::Error) -> Self {
-        // reqwest's own message repeats the URL, which may contain a credential.
-        Self::Unreachable(if error.is_timeout() {
-            "timeout"
-        } else if error.is_connect() {
-            "connection failed"
-        } else {
-            "connection interrupted"
-        })
-    }
 }
 
 impl Notifier {
@@ -91,15 +71,19 @@ impl Notifier {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
         let webhook = variables.optional("APP_WEBHOOK_URL").map(AppWebhook::new).transpose()?;
-        let bus = variables
-            .optional("EVENT_BUS_NAME")
-            .map(|name| EventBus { client: environment.eventbridge(), name: name.to_owned() });
+        let bus = variables.optional("EVENT_BUS_NAME");
+        let days: u8 = variables.parsed("NOTIFICATION_RETRY_DAYS")?;
         Ok(Self {
             consumer: Consumer::new(environment)?,
-            own_queue: Queue::from_env(environment, "QUEUE_URL")?,
+            table: NotificationTable::new(environment)?,
+            links: LinkTable::new(environment)?,
             secret: Secret::from_env(environment, "NOTIFICATION_SECRET")?,
+            breaker: WebhookBreaker::new(
+                webhook.as_ref().map(AppWebhook::host).unwrap_or_default(),
+            ),
             webhook,
-            bus,
+            bus: bus.map(|name| EventBus::new(environment, name)),
+            give_up_after: SignedDuration::from_hours(24 * i64::from(days)),
             clock: environment.clock.clone(),
         })
     }
@@ -110,96 +94,196 @@ impl Notifier {
     }
 
     async fn notify(&self, delivery: Delivery<NotificationMessage>) -> Result<(), Retry> {
-        let NotificationMessage { notification, destination, .. } = delivery.message;
-        if let (Destination::All, Some(bus)) = (destination, &self.bus) {
-            bus.put(&notification).await.map_err(Retry::new)?;
-        }
-        let Some(webhook) = &self.webhook else {
-            return Ok(());
-        };
-        let Err(error) = self.post(webhook, &notification).await else {
-            metrics::count(Metric::NotificationsDelivered, "webhook");
-            return Ok(());
-        };
-        metrics::count(Metric::NotificationsFailed, "webhook");
-        match (destination, &self.bus) {
-            (Destination::All, Some(_)) => {
-                tracing::warn!(id = notification.id, error = %error, "webhook delivery failed, retry enqueued");
-                let retry = NotificationMessage {
-                    v: SchemaV1,
-                    notification,
-                    destination: Destination::Webhook,
-                };
-                self.own_queue.send(&retry, SOURCE).await.map_err(Retry::new)
+        let receive_count = delivery.receive_count;
+        let NotificationMessage { notification, stamp, attempts, .. } = delivery.message;
+        let key = GuardKey::of(&notification);
+        let now = self.clock.now();
+        let leased = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
+            LeaseOutcome::Acquired(guard) => Some(*guard),
+            // Another message, or an earlier delivery of this one that was interrupted.
+            LeaseOutcome::Leased if receive_count > 1 => {
+                let reason = "another delivery of the notification has the lease".to_owned();
+                return Err(Retry { reason, after: Some(INTERRUPTED_DELAY) });
             }
-            _ => Err(Retry::new(error)),
+            LeaseOutcome::Leased | LeaseOutcome::Settled => return Ok(()),
+            // The erasure that removed the link may have been faster. Its end is told without a guard.
+            LeaseOutcome::Erased if notification.is_link_removed() => None,
+            LeaseOutcome::Erased => return Ok(()),
+        };
+        let mut guard = leased.clone().unwrap_or_else(|| Guard::unsaved(&notification, stamp));
+        let delay = match attempts {
+            MessageAttempts::Several => delivery::message_delay_seconds(receive_count),
+            MessageAttempts::One | MessageAttempts::Probe => None,
+        };
+        let attempted =
+            self.attempt(&notification, &mut guard, delay.is_some(), attempts, now).await;
+        let retry_at = match attempted {
+            Ok(retry_at) => retry_at,
+            Err(error) => {
+                if let Some(guard) = &leased
+                    && let Err(error) = self.table.release_lease(&key, guard).await
+                {
+                    tracing::warn!(%error, "lease not released; it expires");
+                }
+                return Err(Retry::new(error));
+            }
+        };
+        let after = delay.zip(retry_at).map(|(delay, retry_at)| {
+            let wait = retry_at.duration_since(self.clock.now()).as_secs();
+            Duration::from_secs(delay.max(u64::try_from(wait).unwrap_or(0)))
+        });
+        if leased.is_some() {
+            let due_at = self.due_at(&guard, after.is_some());
+            self.table.save_attempt(&key, &guard, due_at).await.map_err(Retry::new)?;
         }
+        match after {
+            None => Ok(()),
+            Some(after) => {
+                let reason = "a destination did not accept the notification".to_owned();
+                Err(Retry { reason, after: Some(after) })
+            }
+        }
+    }
+
+    /// Makes one attempt at each destination that is due, and records it in the guard. Returns the earliest time of
+    /// the message's next attempt, if it makes one.
+    async fn attempt(
+        &self,
+        notification: &Notification,
+        guard: &mut Guard,
+        is_message_retried: bool,
+        attempts: MessageAttempts,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, NotifyError> {
+        if !self.is_covered(notification, guard.stamp).await? {
+            metrics::count(Metric::NotificationsDropped, "no_link");
+            guard.webhook.end("no_link", now);
+            guard.bus.end("no_link", now);
+            return Ok(None);
+        }
+        let since = guard.pending_since;
+        let give_up_at = since.checked_add(self.give_up_after).unwrap_or(Timestamp::MAX);
+        let mut retry_at: Option<Timestamp> = None;
+        if let Some(bus) = self.bus.as_ref().filter(|_| guard.bus.is_due(now)) {
+            let attempt = match bus.put(notification).await {
+                Ok(()) => Attempt::Delivered("accepted".to_owned()),
+                Err(error) => {
+                    tracing::warn!(id = notification.id, %error, "event bus delivery failed");
+                    let answer = error.to_string();
+                    Attempt::Failed { answer, retry_after: None, is_message_retried }
+                }
+            };
+            retry_at = retry_at.max(log_attempt(&attempt, EVENT_BUS, now));
+            guard.bus.record(attempt, since, give_up_at, self.clock.now());
+            count_given_up(&guard.bus, EVENT_BUS);
+        }
+        let is_probe = attempts == MessageAttempts::Probe;
+        if let Some(webhook) = self
+            .webhook
+            .as_ref()
+            .filter(|_| guard.webhook.is_due(now) || is_probe && guard.webhook.is_pending())
+        {
+            let is_open = match is_probe {
+                // Whether the breaker has to be closed.
+                true => self.breaker.read(&self.table, now).await?,
+                false => self.breaker.is_open(&self.table, now).await?,
+            };
+            let attempt = if is_open && !is_probe {
+                Attempt::Held
+            } else {
+                self.post(webhook, notification, is_message_retried).await?
+            };
+            retry_at = retry_at.max(log_attempt(&attempt, WEBHOOK, now));
+            let is_still_down = is_probe
+                && !matches!(attempt, Attempt::Delivered(_))
+                && self.breaker.is_open(&self.table, now).await?;
+            let attempt = if is_still_down { Attempt::Held } else { attempt };
+            guard.webhook.record(attempt, since, give_up_at, self.clock.now());
+            count_given_up(&guard.webhook, WEBHOOK);
+        }
+        Ok(retry_at)
     }
 
     async fn post(
         &self,
         webhook: &AppWebhook,
         notification: &Notification,
-    ) -> Result<(), NotifyError> {
-        let secrets = self.secret.versions().await?;
-        let timestamp = self.clock.now().as_second();
-        let signature =
-            notification::signature(&secrets, &notification.id, timestamp, &notification.body)?;
-        let response = webhook
-            .http
-            .post(webhook.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(HeaderName::from_static("webhook-id"), &notification.id)
-            .header(HeaderName::from_static("webhook-timestamp"), timestamp)
-            .header(HeaderName::from_static("webhook-signature"), signature)
-            .body(notification.body.clone())
-            .send()
-            .await
-            .map_err(|error| NotifyError::unreachable(&error))?;
-        // Redirects are not followed, so signed bodies go only to the configured URL.
-        if response.status().is_success() {
-            Ok(())
-        } else {
-            Err(NotifyError::Status(response.status()))
+        is_message_retried: bool,
+    ) -> Result<Attempt, NotifyError> {
+        let secrets = self.secret.versions().await;
+        let secrets = secrets.map_err(|error| NotifyError::SecretUnavailable(error.to_string()))?;
+        let now = self.clock.now();
+        let (id, body) = (&notification.id, &notification.body);
+        let signature = notification::signature(&secrets, id, now.as_second(), body)?;
+        let app_user = &notification.app_user_id;
+        let posted = webhook.post(notification, &signature, now).await;
+        let is_up = posted.as_ref().err().is_none_or(|rejection| !rejection.is_outage);
+        let recorded = match is_up {
+            true => self.breaker.record_success(&self.table, app_user, now).await,
+            false => self.breaker.record_failure(&self.table, app_user, now).await,
+        };
+        // The result of the attempt matters more: a notification that was accepted is not sent again.
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "state of the app's webhook not recorded");
         }
+        Ok(match posted {
+            Ok(answer) => Attempt::Delivered(answer),
+            Err(Rejection { answer, retry_after, .. }) => {
+                tracing::warn!(id, answer, "webhook delivery failed");
+                let is_soon = retry_after.is_none_or(|at| at <= now + MAX_MESSAGE_DELAY);
+                let is_message_retried = is_message_retried && is_soon;
+                Attempt::Failed { answer, retry_after, is_message_retried }
+            }
+        })
+    }
+
+    /// Whether the app user may be notified, by a consistent read.
+    async fn is_covered(
+        &self,
+        notification: &Notification,
+        stamp: Timestamp,
+    ) -> Result<bool, AwsError> {
+        if notification.recording_id.is_none() {
+            return Ok(true);
+        }
+        let Notification { app_user_id, zoom_user, .. } = notification;
+        let link = self.links.covering_link(app_user_id, zoom_user).await?;
+        Ok(link.is_some_and(|link| link.covers_notification(zoom_user, stamp)))
+    }
+
+    /// When maintenance enqueues the notification; `None` if every configured destination is settled.
+    fn due_at(&self, guard: &Guard, is_message_retried: bool) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let webhook = self.webhook.as_ref().map(|_| &guard.webhook);
+        let bus = self.bus.as_ref().map(|_| &guard.bus);
+        let pending = webhook.into_iter().chain(bus).filter(|delivery| delivery.is_pending());
+        let due_at = pending.map(|delivery| delivery.next_attempt_at.unwrap_or(now)).min()?;
+        if is_message_retried {
+            return Some(now + MESSAGE_TTL);
+        }
+        let reason = if guard.webhook.is_held { "webhook_down" } else { "not_accepted" };
+        metrics::count(Metric::NotificationsDeferred, reason);
+        Some(due_at)
     }
 }
 
-impl AppWebhook {
-    fn new(url: &str) -> Result<Self, ConfigError> {
-        let invalid = |reason: &dyn fmt::Display| ConfigError::invalid("APP_WEBHOOK_URL", reason);
-        let url = operator_url::parse(url).map_err(|error| invalid(&error))?;
-        let http = Client::builder()
-            .redirect(Policy::none())
-            .timeout(WEBHOOK_TIMEOUT)
-            .user_agent(concat!("Reelay/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| invalid(&"failed to build the HTTP client"))?;
-        Ok(Self { http, url })
+/// Counts an attempt. Returns the earliest time of the message's next attempt, if it makes one.
+fn log_attempt(attempt: &Attempt, destination: &str, now: Timestamp) -> Option<Timestamp> {
+    match attempt {
+        Attempt::Delivered(_) => metrics::count(Metric::NotificationsDelivered, destination),
+        Attempt::Failed { .. } => metrics::count(Metric::NotificationsFailed, destination),
+        Attempt::Held => {}
+    }
+    match attempt {
+        Attempt::Failed { retry_after, is_message_retried: true, .. } => {
+            Some(retry_after.unwrap_or(now))
+        }
+        _ => None,
     }
 }
 
-impl EventBus {
-    async fn put(&self, notification: &Notification) -> Result<(), NotifyError> {
-        // `detail` is the webhook's body, plus the id that the webhook carries in a header.
-        let detail = notification.body_with_id();
-        let entry = PutEventsRequestEntry::builder()
-            .event_bus_name(&self.name)
-            .source(SOURCE)
-            .detail_type(&notification.event_type)
-            .detail(detail)
-            .build();
-        let response = self
-            .client
-            .put_events()
-            .entries(entry)
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("PutEvents", &error))?;
-        // The call succeeds even if the event was rejected.
-        match response.entries().iter().find_map(|entry| entry.error_code()) {
-            None => Ok(()),
-            Some(code) => Err(NotifyError::Bus(code.to_owned())),
-        }
+fn count_given_up(delivery: &delivery::Delivery, destination: &str) {
+    if delivery.gave_up_at.is_some() {
+        metrics::count(Metric::NotificationsGivenUp, destination);
     }
 }

@@ -10,7 +10,7 @@ use http::header::COOKIE;
 use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
 use reelay_domain::keys::SecretVersions;
-use reelay_domain::message::{JobMessage, NotificationMessage};
+use reelay_domain::message::JobMessage;
 use reelay_domain::return_url::{LinkOutcome, ReturnUrl};
 use reelay_domain::signed_state::{self, Nonce, StateError};
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
@@ -20,6 +20,7 @@ use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::{Secret, ZoomSecret};
 use reelay_runtime::{AwsError, Chain};
 use reelay_store::links::LinkTable;
+use reelay_store::outbox::NotificationPublisher;
 use reelay_store::queue::Queue;
 use reelay_store::sessions::{ConsumeOutcome, Session, SessionTable};
 use reelay_store::vault::Vault;
@@ -35,7 +36,7 @@ pub struct OauthCallback {
     zoom_secret: ZoomSecret,
     sessions: SessionTable,
     links: LinkTable,
-    notifications: Queue<NotificationMessage>,
+    notifications: NotificationPublisher,
     jobs: Queue<JobMessage>,
     vault: Vault,
     zoom: ZoomClient,
@@ -119,7 +120,7 @@ impl OauthCallback {
             zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
             links: LinkTable::new(environment)?,
-            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: NotificationPublisher::new(environment)?,
             jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
             zoom: ZoomClient::new(endpoints, Timeouts::default())

@@ -16,6 +16,7 @@ impl Reconciler {
                 // and needs the exchange to find the link.
                 return Ok(());
             }
+            self.enqueue_pending_jobs(&zoom_user).await?;
             // The consent may have cut off the last links that received.
             self.end_transfers(&zoom_user).await?;
         }

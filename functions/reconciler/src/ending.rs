@@ -13,6 +13,7 @@ use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::{AwsError, random};
 use reelay_store::manifest;
+use reelay_store::notifications::WrittenNotification;
 use reelay_store::recordings::{FileItem, FileKey, LINK_ENDED, LeaseError};
 
 use crate::Reconciler;
@@ -42,7 +43,7 @@ impl Reconciler {
         for id in recordings {
             manifest::refresh(&self.recordings, &self.bucket, zoom_user, id).await?;
         }
-        self.recordings.delete_notifications(zoom_user, None).await?;
+        self.delete_notifications(zoom_user).await?;
         // A new link's backfill requeues failed files, but may have run before they were marked as failed.
         if !self.grants.links().receivers(zoom_user).await?.is_empty() {
             for key in &removed {
@@ -50,6 +51,16 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// Deletes the notifications about recordings of app users who may no longer read them.
+    async fn delete_notifications(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
+        let links = self.grants.links().covering_links(zoom_user).await?;
+        let is_unread = |it: WrittenNotification<'_>| {
+            it.recording.is_some() && links.iter().all(|link| link.app_user != *it.app_user)
+        };
+        let notifications = self.notifications.table();
+        notifications.delete_of_zoom_user(zoom_user, is_unread).await.map(|_| ())
     }
 
     /// Removes what a transfer left of one file, under the file's lease. Returns the key, or `None` if a transfer
@@ -64,12 +75,16 @@ impl Reconciler {
             let object = object_key::file(
                 &key.zoom_user,
                 &key.recording,
-                recording.metadata.start_time,
+                recording.observed.metadata.start_time,
                 &key.file,
-                &item.metadata.extension,
+                item.observed.metadata.extension(),
             );
             self.bucket.abort_uploads_of(&object).await?;
             self.bucket.delete(&object).await?;
+            // The key that was computed when the file was stored.
+            if let Some(stored) = item.key.as_ref().filter(|key| **key != object) {
+                self.bucket.delete(stored).await?;
+            }
         }
         match self.recordings.mark_link_ended(&key, &owner).await {
             Ok(()) => {}
@@ -87,7 +102,9 @@ fn is_left_by_transfer(item: &FileItem, ended_at: Timestamp) -> bool {
         FileStatus::Queued | FileStatus::Transferring => true,
         FileStatus::Stored => item.stored_at.is_some_and(|at| at >= ended_at.as_millisecond()),
         // S3 may have completed the object after an earlier removal.
-        FileStatus::Failed => item.reason.as_deref() == Some(LINK_ENDED) || item.source.is_some(),
+        FileStatus::Failed => {
+            item.reason.as_deref() == Some(LINK_ENDED) || item.observed.source.is_some()
+        }
         FileStatus::Skipped => false,
     }
 }

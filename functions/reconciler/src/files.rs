@@ -16,22 +16,43 @@ use crate::Reconciler;
 /// Number of items that are checked concurrently. An outage may leave thousands.
 const CONCURRENCY: usize = 16;
 
+/// Number of waiting downloads above which a maintenance run adds none.
+const MAX_BACKLOG: u64 = 2_000;
+
 impl Reconciler {
-    /// Checks every due file and recording. A failure does not stop the others; the first one is returned.
+    /// Checks due files and recordings. A failure does not stop the others; the first one is returned. While the
+    /// downloads queue has a backlog, no download is enqueued; what is due stays due.
     pub(crate) async fn check_files(&self, now: Timestamp) -> Result<(), AwsError> {
         let due = self.recordings.due_checks(now).await?;
-        let checks = stream::iter(due).map(|due| self.check_item(due, now));
+        if due.is_empty() {
+            return Ok(());
+        }
+        let may_enqueue = self.downloads.backlog().await? <= MAX_BACKLOG;
+        let checks = stream::iter(due).map(|due| self.check_item(due, may_enqueue, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await
     }
 
-    async fn check_item(&self, due: DueCheck, now: Timestamp) -> Result<(), AwsError> {
+    async fn check_item(
+        &self,
+        due: DueCheck,
+        may_enqueue: bool,
+        now: Timestamp,
+    ) -> Result<(), AwsError> {
         match due {
-            DueCheck::File(key) => self.check_file(key, now).await,
-            DueCheck::Recording(zoom_user, id) => self.check_recording(&zoom_user, &id, now).await,
+            DueCheck::File(key) => self.check_file(key, may_enqueue, now).await,
+            DueCheck::Recording(zoom_user, id) if may_enqueue => {
+                self.check_recording(&zoom_user, &id, now).await
+            }
+            DueCheck::Recording(..) => Ok(()),
         }
     }
 
-    async fn check_file(&self, key: FileKey, now: Timestamp) -> Result<(), AwsError> {
+    async fn check_file(
+        &self,
+        key: FileKey,
+        may_enqueue: bool,
+        now: Timestamp,
+    ) -> Result<(), AwsError> {
         // The index is eventually consistent; the item decides.
         let Some(item) = self.recordings.file(&key).await? else {
             return Ok(());
@@ -41,7 +62,7 @@ impl Reconciler {
         }
         let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
         let requested = recording.is_some_and(|recording| recording.requested);
-        self.maintain_file(key, item, requested, now).await
+        self.maintain_file(key, item, requested, may_enqueue, now).await
     }
 
     /// Checks the files of a requested recording that have no check of their own, because they were not
@@ -61,13 +82,13 @@ impl Reconciler {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
                 recording: id.clone(),
-                file: item.metadata.id.clone(),
+                file: item.observed.metadata.id.clone(),
             };
             (key, item)
         });
         let unscheduled: Vec<(FileKey, FileItem)> = unscheduled.collect();
         let checks = stream::iter(unscheduled)
-            .map(|(key, item)| self.maintain_file(key, item, requested, now));
+            .map(|(key, item)| self.maintain_file(key, item, requested, true, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await?;
         self.recordings.mark_recording_checked(zoom_user, id, now).await
     }
@@ -79,6 +100,7 @@ impl Reconciler {
         key: FileKey,
         item: FileItem,
         requested: bool,
+        may_enqueue: bool,
         now: Timestamp,
     ) -> Result<(), AwsError> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
@@ -86,9 +108,15 @@ impl Reconciler {
             status: item.status,
             requested,
             lease_until: item.lease_until.and_then(time),
+            next_attempt_at: item.next_attempt_at.and_then(time),
             source_saved_at: item.source_saved_at.and_then(time),
         };
-        let maintenance = file.check(now);
+        let mut maintenance = file.check(now);
+        if maintenance.enqueue && !may_enqueue {
+            // The source is deleted all the same.
+            maintenance.enqueue = false;
+            maintenance.next_check_at = Some(now);
+        }
         if maintenance.enqueue {
             metrics::count(Metric::DownloadsRequeued, "no_active_lease");
             let message = DownloadMessage::new(

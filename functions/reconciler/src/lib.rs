@@ -1,37 +1,35 @@
 //! Processes the jobs queue: revokes, verifies and maintains grants, completes interrupted authorizations,
-//! runs backfills, erases recordings, and the hourly maintenance run.
+//! runs backfills, erases recordings, and the maintenance run.
 
+mod activation;
 mod backfill;
 mod connect;
 mod ending;
 mod erasure;
 mod files;
 mod maintenance;
+mod notifications;
 
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use jiff::ToSpan as _;
-use jiff::civil::Date;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage};
-use reelay_domain::time::utc_date;
+use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage, NotificationMessage};
 use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
+use reelay_runtime::{AwsError, Chain};
 use reelay_store::bucket::Bucket;
 use reelay_store::erasure::Eraser;
+use reelay_store::outbox::{NotificationOutbox, NotificationPublisher};
 use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
 use reelay_store::sessions::SessionTable;
 use reelay_zoom::ApiError;
 
-/// Days that the backfill after an account move reaches back. The first recording after the move triggers
-/// the maintenance job that finds it.
-const MOVE_BACKFILL_DAYS: i32 = 2;
+use crate::activation::Activation;
 
 /// The function.
 #[derive(Debug)]
@@ -43,6 +41,10 @@ pub struct Reconciler {
     events: Queue<EventMessage>,
     jobs: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
+    /// For the messages of notifications that are due.
+    notification_queue: Queue<NotificationMessage>,
+    notifications: NotificationPublisher,
+    outbox: NotificationOutbox,
     bucket: Bucket,
     eraser: Eraser,
     queue_key: Secret,
@@ -58,6 +60,8 @@ enum JobError {
     Aws(#[from] AwsError),
     #[error("Zoom's API request failed: {0}")]
     Zoom(#[from] ApiError),
+    #[error("Zoom's list is incomplete: {0}")]
+    IncompleteListing(&'static str),
 }
 
 impl Reconciler {
@@ -73,6 +77,9 @@ impl Reconciler {
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
             events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
+            notification_queue: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: NotificationPublisher::new(environment)?,
+            outbox: NotificationOutbox::new(environment)?,
             // The function's own queue.
             jobs: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
@@ -86,12 +93,23 @@ impl Reconciler {
     pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<JobMessage>| async move {
-                self.run_job(delivery.message.job).await.map_err(Retry::new)
+                let (message, receive_count) = (delivery.message, delivery.receive_count);
+                let is_scheduled = message.is_scheduled
+                    || matches!(message.job, Job::RunMaintenance | Job::RunRetries);
+                match self.run_job(message.job, receive_count).await {
+                    // Retries would pile up beside the next run.
+                    Err(error) if is_scheduled => {
+                        metrics::count(Metric::ScheduledJobsFailed, "error");
+                        tracing::error!(error = %Chain(&error), "scheduled job failed");
+                        Ok(())
+                    }
+                    done => done.map_err(Retry::new),
+                }
             })
             .await
     }
 
-    async fn run_job(&self, job: Job) -> Result<(), JobError> {
+    async fn run_job(&self, job: Job, receive_count: u32) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::EndTransfers { zoom_user } => Ok(self.end_transfers(&zoom_user).await?),
@@ -106,38 +124,40 @@ impl Reconciler {
             Job::SweepErased { zoom_user } => {
                 Ok(self.eraser.sweep(&zoom_user).await.map(|_| ())?)
             }
+            Job::NotifyActivation {
+                zoom_user,
+                app_user,
+                activated_at,
+                completed_since,
+                is_repeated,
+                after,
+            } => {
+                let activation =
+                    Activation { app_user, activated_at, completed_since, is_repeated };
+                Ok(self.notify_activation(&zoom_user, after, activation).await?)
+            }
             Job::RunMaintenance => self.run_maintenance().await,
-            Job::Backfill { zoom_user, from, to } => self.backfill(&zoom_user, from, to).await,
+            Job::RunRetries => self.run_retries().await,
+            Job::Backfill(backfill) => self.backfill(backfill, receive_count).await,
         }
     }
 
     async fn maintain_grant(&self, zoom_user: &ZoomUser) -> Result<(), JobError> {
         self.enqueue_due_erasure(zoom_user).await?;
-        match self.grants.run_maintenance(zoom_user).await? {
-            MaintenanceOutcome::Done => Ok(()),
-            MaintenanceOutcome::Revived { marked_at } => {
-                let to = utc_date(self.clock.now());
-                self.enqueue_backfill(zoom_user.clone(), utc_date(marked_at), to).await
-            }
-            // Meanwhile Zoom's events named an unknown user.
-            MaintenanceOutcome::MovedTo(zoom_user) => {
-                let today = utc_date(self.clock.now());
-                let since = today.saturating_sub(MOVE_BACKFILL_DAYS.days());
-                self.enqueue_backfill(zoom_user, since, today).await
-            }
-        }
+        let outcome = self.grants.run_maintenance(zoom_user).await;
+        let key = match &outcome {
+            Ok(MaintenanceOutcome::MovedTo(key)) => key,
+            _ => zoom_user,
+        };
+        self.enqueue_pending_jobs(key).await?;
+        Ok(outcome.map(|_| ())?)
     }
 
-    /// Enqueues a backfill as a job of its own: a repetition of the job that led to it does not repeat it.
-    async fn enqueue_backfill(
-        &self,
-        zoom_user: ZoomUser,
-        from: Date,
-        to: Date,
-    ) -> Result<(), JobError> {
-        let tenant = zoom_user.account_id.clone();
-        let message = JobMessage::new(Job::Backfill { zoom_user, from, to });
-        Ok(self.jobs.send(&message, tenant.as_str()).await?)
+    /// Enqueues the jobs that changes of the Zoom user's links left, also those of interrupted invocations.
+    async fn enqueue_pending_jobs(&self, zoom_user: &ZoomUser) -> Result<(), AwsError> {
+        let links = self.grants.links();
+        let snapshot = links.snapshot(zoom_user).await?;
+        links.enqueue_pending_jobs(&self.jobs, zoom_user, &snapshot.jobs).await
     }
 
     /// Enqueues the end of transfers under all keys that links of the Zoom user cover, also in other accounts. The
@@ -172,10 +192,9 @@ impl Reconciler {
             DeauthorizationOutcome::StillAuthorized => {
                 metrics::count(Metric::DeauthorizationsIgnored, "grant_valid")
             }
-            DeauthorizationOutcome::Revived { marked_at } => {
+            DeauthorizationOutcome::Revived => {
                 metrics::count(Metric::DeauthorizationsIgnored, "grant_valid");
-                let to = utc_date(self.clock.now());
-                self.enqueue_backfill(zoom_user.clone(), utc_date(marked_at), to).await?;
+                self.enqueue_pending_jobs(zoom_user).await?;
             }
             DeauthorizationOutcome::AnotherApp => {
                 metrics::count(Metric::DeauthorizationsIgnored, "another_app")

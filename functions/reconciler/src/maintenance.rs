@@ -1,4 +1,4 @@
-//! The hourly maintenance run. It repairs what lost messages, dead letters and idle grants leave behind.
+//! The hourly maintenance run, and the retries every five minutes. They repair what lost messages, dead letters and idle grants leave behind.
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::message::{Job, JobMessage};
@@ -10,18 +10,26 @@ use crate::{JobError, Reconciler};
 const OVERDUE_EXCHANGE_AGE: SignedDuration = SignedDuration::from_mins(20);
 
 impl Reconciler {
-    /// Checks files and uploads, and enqueues jobs for due grants and exchanges. Duplicate jobs find nothing
-    /// to do.
+    /// Enqueues jobs for due grants and exchanges, and due retries, and checks uploads. Duplicate jobs find nothing to
+    /// do.
     pub(crate) async fn run_maintenance(&self) -> Result<(), JobError> {
         let now = self.clock.now();
         // A failure of one part does not stop the others.
-        let (jobs, files, uploads) = (
+        let (jobs, retries, uploads) = (
             self.enqueue_due_jobs(now).await,
-            self.check_files(now).await,
+            self.run_retries().await,
             self.abort_orphaned_uploads(now).await,
         );
-        jobs?;
-        Ok(files.and(uploads)?)
+        jobs.and(retries)?;
+        Ok(uploads?)
+    }
+
+    /// Enqueues notifications and downloads whose next attempt is due.
+    pub(crate) async fn run_retries(&self) -> Result<(), JobError> {
+        let now = self.clock.now();
+        let (notifications, files) =
+            (self.enqueue_due_notifications(now).await, self.check_files(now).await);
+        Ok(notifications.and(files)?)
     }
 
     async fn enqueue_due_jobs(&self, now: Timestamp) -> Result<(), JobError> {
@@ -43,7 +51,7 @@ impl Reconciler {
                     _ => "finish_connect",
                 };
                 metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
-                JobMessage::new(job)
+                JobMessage::scheduled(job)
             })
             .collect();
         Ok(self.jobs.send_all(&messages, "maintenance").await?)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
 use reelay_domain::source_cipher::{self, DownloadSource, EncryptedSource};
 use reelay_domain::upload::SourceKind;
-use reelay_domain::webhook::event;
+use reelay_domain::webhook::meeting as zoom_meeting;
 use reelay_grants::{AccessToken, GrantError, Grants};
 use reelay_store::recordings::{FileItem, FileKey};
 use reelay_zoom::{ApiError, MeetingRecordings};
@@ -25,15 +25,17 @@ pub(crate) async fn resolver(
     item: &FileItem,
     meeting: &MeetingUuid,
 ) -> Result<SourceResolver, TransferError> {
-    let event = match &item.source {
-        Some(source) => decrypt(context, meeting, source).await?,
-        None => None,
+    let is_processing = item.observed.metadata.is_processing == Some(true);
+    let event = match &item.observed.source {
+        // Zoom may serve a part of a file that it still processes.
+        Some(source) if !is_processing => decrypt(context, meeting, source).await?,
+        _ => None,
     };
     let listing =
         list(Arc::clone(&context.grants), key.zoom_user.clone(), meeting.clone(), key.file.clone());
     let zoom = context.grants.zoom();
     let (hosts, settings) = (&context.hosts, &context.settings);
-    Ok(SourceResolver::new(zoom, hosts, settings, event, listing))
+    Ok(SourceResolver::new(zoom, hosts, settings, event, listing, item.attempt > 1))
 }
 
 /// Decrypts the source from the event. `None` if that fails or the event had no token.
@@ -65,16 +67,23 @@ async fn list(
     file: FileId,
 ) -> Result<Listing, TransferError> {
     let (access, recordings) = meeting_recordings(&grants, &zoom_user, &meeting).await?;
-    let Some(listed) = event::find_listed_file(&recordings.object, &meeting, &file) else {
+    let Some(listed) = zoom_meeting::find_listed_file(&recordings.object, &meeting, &file) else {
         return Ok(Listing::default());
+    };
+    if listed.metadata.is_processing == Some(true) {
+        return Err(TransferError::Processing);
+    }
+    let declared_size = listed.metadata.size;
+    let Some(url) = listed.url else {
+        return Ok(Listing { candidates: Vec::new(), declared_size });
     };
     let tokens = recordings.download_access_token.into_iter();
     let candidates = tokens.chain([access.token]).map(|token| Candidate {
-        url: listed.url.clone(),
+        url: url.clone(),
         token,
         kind: SourceKind::Rest,
     });
-    Ok(Listing { candidates: candidates.collect(), declared_size: listed.size })
+    Ok(Listing { candidates: candidates.collect(), declared_size })
 }
 
 /// Requests the meeting's recordings. Also returns the access token that Zoom accepted.

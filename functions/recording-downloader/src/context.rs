@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use reelay_domain::message::DownloadMessage;
+use reelay_domain::retry::RetryPolicy;
 use reelay_grants::Grants;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::secrets::Secret;
@@ -25,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) grants: Arc<Grants>,
     pub(crate) hosts: DownloadHosts,
     pub(crate) settings: Settings,
+    pub(crate) retries: RetryPolicy,
     pub(crate) clock: Clock,
 }
 
@@ -42,6 +45,10 @@ impl Context {
             hosts: DownloadHosts::parse(variables.required("DOWNLOAD_HOSTS")?, &endpoints)
                 .map_err(|error| ConfigError::invalid("DOWNLOAD_HOSTS", error))?,
             settings: Settings::from_env(variables)?,
+            retries: RetryPolicy {
+                first_delay: SignedDuration::from_secs(variables.parsed("RETRY_FIRST_SECONDS")?),
+                retry_for: SignedDuration::from_hours(24 * variables.parsed::<i64>("RETRY_DAYS")?),
+            },
             clock: environment.clock.clone(),
         })
     }

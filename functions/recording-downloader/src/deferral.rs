@@ -1,47 +1,65 @@
-//! Deferral of a download until the account's rate limit has passed, without consuming attempts.
+//! Attempts that are too early: the account is rate limited, or the last attempt failed.
 //!
-//! SQS counts every delivery, even one that finds that it is too early. A deferred download therefore continues
-//! in a new, delayed message, which carries the number of attempts so far. If the invocation ends before it
-//! acknowledges the old message, both exist, and the second to run finds nothing to do.
+//! A short wait is a delayed message. During a long one the item alone knows when the next attempt is due, and the
+//! maintenance run enqueues it: SQS delays a message by 15 minutes at most, and limits hidden messages.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_runtime::sqs::{Delivery, Retry};
 use reelay_runtime::{AwsError, random};
 use reelay_store::recordings::FileKey;
 
 use crate::context::Context;
-use crate::disposition;
 
-/// Maximum delay of an SQS message. A longer wait takes several messages.
-const MAX_DELAY: Duration = Duration::from_secs(900);
+/// Maximum wait in a delayed message. SQS's own maximum is 15 minutes.
+const MAX_MESSAGE_DELAY: Duration = Duration::from_secs(600);
 
-/// Maximum random addition to a delay, which is also limited to an eighth of the wait. It spreads the downloads
-/// that waited for the same moment.
+/// Maximum random addition to a wait for a rate limit, which is also limited to an eighth of the wait. It spreads
+/// the downloads that waited for the same moment.
 const MAX_JITTER: Duration = Duration::from_secs(60);
 
-/// Number of attempts for the file, including this one.
-pub(crate) fn attempts(delivery: &Delivery<DownloadMessage>) -> u32 {
-    delivery.message.prior_attempts.saturating_add(delivery.receive_count)
+/// Time after which maintenance enqueues an attempt whose delayed message is lost.
+const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(30);
+
+/// How the next attempt of a file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// Delay of the message that begins it; `None` if maintenance does.
+    pub(crate) message_delay: Option<i32>,
+    /// When maintenance enqueues it.
+    pub(crate) check_at: Timestamp,
 }
 
-/// Whether the file is not retried after this attempt.
-pub(crate) fn is_last_attempt(delivery: &Delivery<DownloadMessage>) -> bool {
-    delivery.is_last_attempt || attempts(delivery) >= delivery.max_receives
-}
+impl Schedule {
+    /// Schedules an attempt at the given time.
+    pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
+        let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        if wait > MAX_MESSAGE_DELAY {
+            return Self { message_delay: None, check_at: at };
+        }
+        // SQS counts whole seconds, and a message that arrives early must wait again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self {
+            message_delay: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
+            check_at: at.checked_add(LOST_MESSAGE_TTL).unwrap_or(at),
+        }
+    }
 
-/// Whether the file failed before SQS reached its own maximum of deliveries.
-pub(crate) fn is_exhausted(delivery: &Delivery<DownloadMessage>) -> bool {
-    attempts(delivery) > delivery.max_receives
-}
-
-/// Has SQS redeliver the message without delay until it moves it to the dead-letter queue.
-pub(crate) fn until_dead_letter() -> Retry {
-    Retry { reason: "file has no attempts left".to_owned(), after: Some(Duration::ZERO) }
+    /// Enqueues the attempt, unless maintenance does.
+    pub(crate) async fn enqueue(
+        &self,
+        context: &Context,
+        message: &DownloadMessage,
+    ) -> Result<(), AwsError> {
+        let Some(seconds) = self.message_delay else {
+            return Ok(());
+        };
+        let account = message.zoom_user.account_id.as_str();
+        context.downloads.send_delayed(message, account, seconds).await
+    }
 }
 
 /// Time until which the account is rate limited, if the file would be transferred now.
@@ -67,31 +85,29 @@ pub(crate) async fn not_before(
     Ok(is_waiting.then_some(until))
 }
 
-/// Continues in a new message that is delayed until the limit has passed, or as long as SQS allows.
+/// Defers an attempt until the account's rate limit has passed. It does not count as failed.
 pub(crate) async fn defer(
     context: &Context,
-    delivery: &Delivery<DownloadMessage>,
+    message: &DownloadMessage,
+    key: &FileKey,
     until: Timestamp,
 ) -> Result<(), AwsError> {
     metrics::count(Metric::DownloadsDeferred, "rate_limited");
-    let message = DownloadMessage {
-        // This delivery attempted nothing.
-        prior_attempts: attempts(delivery).saturating_sub(1),
-        ..delivery.message.clone()
-    };
-    let wait = disposition::wait_until(until, context.clock.now()).unwrap_or_default();
+    let now = context.clock.now();
     let [byte] = random::bytes::<1>();
-    let seconds = i32::try_from(delay(wait, byte).as_secs()).unwrap_or(i32::MAX);
-    let account = message.zoom_user.account_id.as_str();
-    context.downloads.send_delayed(&message, account, seconds).await
+    let schedule = Schedule::new(with_jitter(until, now, byte), now);
+    // Nothing else remembers an attempt that no message begins.
+    if schedule.message_delay.is_none() {
+        context.recordings.postpone(key, schedule.check_at, now).await?;
+    }
+    schedule.enqueue(context, message).await
 }
 
-/// Delay for a wait, with jitter from one random byte.
-fn delay(wait: Duration, random: u8) -> Duration {
-    // SQS counts whole seconds, and a message that arrives early must wait again.
-    let wait = Duration::from_secs(wait.as_secs() + 1);
+/// A time up to a minute after `until`.
+fn with_jitter(until: Timestamp, now: Timestamp, random: u8) -> Timestamp {
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     let jitter = (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0);
-    (wait + jitter).min(MAX_DELAY)
+    until.checked_add(jitter).unwrap_or(until)
 }
 
 #[cfg(test)]
@@ -99,20 +115,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delay_covers_wait_up_to_sqs_maximum() {
-        for (wait_ms, random, seconds) in [
-            (0, 0, 1),
-            (9_999, 0, 10),
-            (10_000, 0, 11),
-            (79_000, 255, 90),
-            (800_000, 0, 801),
-            (800_000, 255, 861),
-            (890_000, 255, 900),
-            (86_400_000, 0, 900),
-            (u64::MAX, 255, 900),
+    fn short_waits_are_messages_and_long_ones_are_not() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        for (wait_ms, seconds, check) in [
+            (-1, Some(0), 1_799),
+            (0, Some(0), 1_800),
+            (9_001, Some(10), 1_809),
+            (600_000, Some(600), 2_400),
+            (600_001, None, 600),
+            (86_400_000, None, 86_400),
         ] {
-            let delay = delay(Duration::from_millis(wait_ms), random);
-            assert_eq!(delay.as_secs(), seconds, "{wait_ms} ms, {random}");
+            let at = now + SignedDuration::from_millis(wait_ms);
+            let schedule = Schedule::new(at, now);
+            let check_at = schedule.check_at.duration_since(now).as_secs();
+            assert_eq!((schedule.message_delay, check_at), (seconds, check), "{wait_ms} ms");
+        }
+    }
+
+    #[test]
+    fn jitter_follows_the_wait_and_is_limited() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        for (wait, random, expected) in [(80, 0, 80), (80, 255, 90), (800, 255, 860), (-5, 255, -5)]
+        {
+            let until = now + SignedDuration::from_secs(wait);
+            let at = with_jitter(until, now, random);
+            assert_eq!(at.duration_since(now).as_secs(), expected, "{wait} s, {random}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use reelay_domain::upload::UploadState;
-use reelay_store::recordings::{FileItem, FileKey, LeaseError, RecordingTable, StoredObject};
+use reelay_store::recordings::{
+    FileItem, FileKey, LeaseError, RecordingTable, ScheduledRetry, StoredObject,
+};
 
 use crate::transfer::{Journal, TransferError};
 
@@ -64,10 +66,13 @@ impl<'a> Lease<'a> {
         Ok(released.await?)
     }
 
-    /// Ends the lease, so that a redelivery retries the file.
-    pub(crate) async fn release_for_retry(&self) -> Result<(), TransferError> {
+    /// Ends the lease and saves when the file is tried again.
+    pub(crate) async fn release_for_retry(
+        &self,
+        retry: &ScheduledRetry<'_>,
+    ) -> Result<(), TransferError> {
         let recordings = self.recordings;
-        Ok(recordings.release_for_retry(&self.key, &self.owner).await?)
+        Ok(recordings.release_for_retry(&self.key, &self.owner, retry).await?)
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use reelay_domain::message::DownloadMessage;
-use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_runtime::sqs::{Delivery, Retry};
@@ -36,7 +35,7 @@ pub(crate) async fn process(
         file: message.file_id.clone(),
     };
     if let Some(until) = deferral::not_before(context, &key).await.map_err(Retry::new)? {
-        return deferral::defer(context, &delivery, until).await.map_err(Retry::new);
+        return deferral::defer(context, message, &key, until).await.map_err(Retry::new);
     }
     // The message id lets a delivery distinguish its own earlier delivery from another message.
     let message_prefix = format!("{}#", delivery.message_id);
@@ -65,11 +64,7 @@ pub(crate) async fn process(
         LeaseOutcome::AlreadyFinished(item) if item.reason.as_deref() == Some(LINK_ENDED) => Ok(()),
         // The invocation that finished the file may have ended before it published the notification.
         LeaseOutcome::AlreadyFinished(item) => {
-            publish::publish(context, &key, &item).await.map_err(Retry::new)?;
-            if item.status == FileStatus::Failed && deferral::is_exhausted(&delivery) {
-                return Err(deferral::until_dead_letter());
-            }
-            Ok(())
+            publish::publish(context, &key, &item).await.map_err(Retry::new)
         }
         LeaseOutcome::FileNotFound => {
             metrics::count(Metric::FilesIgnored, "unknown_file");
@@ -90,10 +85,11 @@ async fn transfer(
         .await
         .map_err(Retry::new)?
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
-    let object = object::spec(key, &lease.item, &recording);
+    let object = object::spec(key, &lease.item, &recording, context.clock.now());
     let run = run(context, lease, &recording, &object, deadline);
     let result = consent::guard(context, &key.zoom_user, run).await;
-    settle::settle(context, delivery, lease, recording.zoom_state, &object, result).await
+    let zoom_state = recording.observed.zoom_state.unwrap_or_default();
+    settle::settle(context, &delivery.message, lease, zoom_state, &object, result).await
 }
 
 async fn run(
@@ -103,7 +99,7 @@ async fn run(
     object: &ObjectSpec,
     deadline: Instant,
 ) -> Result<Outcome, TransferError> {
-    let meeting = &recording.metadata.meeting_uuid;
+    let meeting = &recording.observed.metadata.meeting_uuid;
     let transfer = Transfer {
         source: Arc::new(candidates::resolver(context, &lease.key, &lease.item, meeting).await?),
         bucket: &context.bucket,

@@ -1,28 +1,43 @@
 //! Key, content type and metadata of a file's object.
 
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::MeetingUuid;
 use reelay_domain::object_key;
 use reelay_domain::recording::FileMetadata;
-use reelay_store::recordings::{FileItem, FileKey, RecordingItem};
+use reelay_store::recordings::{FileItem, FileKey, RecordingItem, ServedSize};
 
 use crate::transfer::ObjectSpec;
 
+/// Time between two responses that have to agree on a size that Zoom does not declare.
+const SERVED_SIZE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+
 /// Describes the object that a file is stored as.
-pub(crate) fn spec(key: &FileKey, item: &FileItem, recording: &RecordingItem) -> ObjectSpec {
-    let file = &item.metadata;
+pub(crate) fn spec(
+    key: &FileKey,
+    item: &FileItem,
+    recording: &RecordingItem,
+    now: Timestamp,
+) -> ObjectSpec {
+    let file = &item.observed.metadata;
+    let recording = &recording.observed.metadata;
+    let is_old = |served: &ServedSize| {
+        let since = Timestamp::from_millisecond(served.since).unwrap_or(now);
+        now.duration_since(since) >= SERVED_SIZE_INTERVAL
+    };
     ObjectSpec {
         key: object_key::file(
             &key.zoom_user,
             &key.recording,
-            recording.metadata.start_time,
+            recording.start_time,
             &key.file,
-            &file.extension,
+            file.extension(),
         ),
-        content_type: content_type(&file.extension).to_owned(),
-        metadata: metadata(file, &recording.metadata.meeting_uuid),
-        extension: file.extension.clone(),
+        content_type: content_type(file.extension()).to_owned(),
+        metadata: metadata(file, &recording.meeting_uuid),
+        extension: file.extension().to_owned(),
         declared_size: file.size,
         is_size_exact: file.size_is_exact(),
+        accepted_size: item.served_size.filter(is_old).map(|served| served.bytes),
         is_retry: item.attempt > 1,
     }
 }

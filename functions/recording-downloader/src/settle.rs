@@ -1,16 +1,20 @@
 //! Settlement of a transfer: item, queue, and notification.
 
+use jiff::Timestamp;
+use reelay_domain::maintenance::source_expiry;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::{FileStatus, ZoomState};
+use reelay_domain::retry::NextAttempt;
 use reelay_runtime::metrics::{self, Metric};
-use reelay_runtime::sqs::{Delivery, Retry};
+use reelay_runtime::random;
+use reelay_runtime::sqs::Retry;
 use reelay_store::bucket::OpenUpload;
-use reelay_store::recordings::{FileItem, LINK_ENDED, StoredObject};
+use reelay_store::recordings::{FileItem, LINK_ENDED, ScheduledRetry, ServedSize, StoredObject};
 
 use crate::consent;
 use crate::context::Context;
-use crate::deferral;
-use crate::disposition::{self, Circumstances, Disposition};
+use crate::deferral::Schedule;
+use crate::disposition::{self, Disposition};
 use crate::lease::Lease;
 use crate::publish;
 use crate::transfer::{Journal as _, ObjectSpec, Outcome, StoredFile, TransferError};
@@ -21,7 +25,7 @@ use crate::transfer::{Journal as _, ObjectSpec, Outcome, StoredFile, TransferErr
 /// Returns when and why SQS redelivers the message.
 pub(crate) async fn settle(
     context: &Context,
-    delivery: &Delivery<DownloadMessage>,
+    message: &DownloadMessage,
     lease: &Lease<'_>,
     zoom_state: ZoomState,
     object: &ObjectSpec,
@@ -33,33 +37,77 @@ pub(crate) async fn settle(
             Err(error) => error,
         },
         Ok(Outcome::Unfinished { uploaded_bytes }) => {
-            return continue_in_new_message(context, delivery, lease, uploaded_bytes)
+            return continue_in_new_message(context, message, lease, uploaded_bytes)
                 .await
                 .map_err(Retry::new);
         }
         Err(error) => error,
     };
     let error = save_rate_limit(context, lease, error).await;
-    let circumstances = Circumstances {
-        attempts: deferral::attempts(delivery),
-        zoom_state,
-        now: context.clock.now(),
-    };
-    match disposition::of(&error, &circumstances) {
+    match disposition::of(&error, zoom_state, context.clock.now()) {
         Disposition::Yield => Err(Retry::new(error)),
         Disposition::Remove => remove(context, lease, object).await.map_err(Retry::new),
-        Disposition::Retry { reason, after } => {
-            if deferral::is_last_attempt(delivery) {
-                // The redelivery that follows moves the message to the dead-letter queue.
-                fail(context, lease, object, reason, &error).await?;
-            } else {
-                metrics::count(Metric::DownloadsRetried, reason);
-                lease.release_for_retry().await.map_err(Retry::new)?;
+        Disposition::Retry { reason, kind, after } => {
+            let now = context.clock.now();
+            let since = lease.item.first_attempt_at;
+            let since = since.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(now);
+            let [random] = random::bytes::<1>();
+            let failures = lease.item.failures;
+            let next = context.retries.next_attempt(failures, kind, since, after, now, random);
+            match next {
+                Some(next) => {
+                    retry(context, message, lease, reason, next, &error).await.map_err(Retry::new)
+                }
+                None => fail(context, lease, object, reason, &error).await,
             }
-            Err(Retry { reason: format!("{reason}: {error}"), after })
         }
         Disposition::Fail { reason } => fail(context, lease, object, reason, &error).await,
     }
+}
+
+/// Schedules the file's next attempt. If an AWS request fails, SQS redelivers the message.
+async fn retry(
+    context: &Context,
+    message: &DownloadMessage,
+    lease: &Lease<'_>,
+    reason: &'static str,
+    next: NextAttempt,
+    error: &TransferError,
+) -> Result<(), TransferError> {
+    metrics::count(Metric::DownloadsRetried, reason);
+    let now = context.clock.now();
+    let schedule = Schedule::new(next.at, now);
+    tracing::warn!(
+        recording = %lease.key.recording,
+        file = %lease.key.file,
+        reason,
+        %error,
+        failures = next.failures.count,
+        next_attempt_at = %next.at,
+        "download retried"
+    );
+    let served_size = match error {
+        TransferError::SizeMismatch { received, .. } => Some(served_size(lease, *received, now)),
+        _ => None,
+    };
+    let saved_at = lease.item.source_saved_at.map(Timestamp::from_millisecond);
+    let source_expiry = saved_at.and_then(Result::ok).map(source_expiry);
+    let retry = ScheduledRetry {
+        reason,
+        failures: next.failures,
+        at: next.at,
+        // The check also deletes the source.
+        check_at: source_expiry.map_or(schedule.check_at, |expiry| expiry.min(schedule.check_at)),
+        served_size,
+    };
+    lease.release_for_retry(&retry).await?;
+    Ok(schedule.enqueue(context, message).await?)
+}
+
+/// The size that Zoom served, with the time since when.
+fn served_size(lease: &Lease<'_>, bytes: u64, now: Timestamp) -> ServedSize {
+    let known = lease.item.served_size.filter(|served| served.bytes == bytes);
+    known.unwrap_or(ServedSize { bytes, since: now.as_millisecond() })
 }
 
 async fn mark_stored(
@@ -69,7 +117,7 @@ async fn mark_stored(
     file: &StoredFile,
 ) -> Result<(), TransferError> {
     if file.recognised == Some(false) {
-        metrics::count(Metric::FilesNotRecognised, &lease.item.metadata.file_type);
+        metrics::count(Metric::FilesNotRecognised, lease.item.observed.metadata.file_type());
     }
     lease
         .mark_stored(&StoredObject {
@@ -77,7 +125,7 @@ async fn mark_stored(
             crc64nvme: &file.crc64nvme,
             bytes: file.bytes,
             recognised: file.recognised,
-            declared: file.declared_size.or(object.declared_size),
+            declared: file.declared_size,
             stored_at: context.clock.now(),
         })
         .await
@@ -96,7 +144,7 @@ async fn publish_stored(context: &Context, lease: &Lease<'_>) -> Result<(), Retr
 /// the invocation ends in between, this message is redelivered and continues itself.
 async fn continue_in_new_message(
     context: &Context,
-    delivery: &Delivery<DownloadMessage>,
+    message: &DownloadMessage,
     lease: &Lease<'_>,
     uploaded_bytes: u64,
 ) -> Result<(), TransferError> {
@@ -104,9 +152,8 @@ async fn continue_in_new_message(
     metrics::count(Metric::DownloadsContinued, "deadline");
     tracing::info!(recording = %key.recording, file = %key.file, uploaded_bytes, "download continued in a new invocation");
     lease.release_for_continuation().await?;
-    let message = DownloadMessage { prior_attempts: 0, ..delivery.message.clone() };
     let account = key.zoom_user.account_id.as_str();
-    Ok(context.downloads.send(&message, account).await?)
+    Ok(context.downloads.send(message, account).await?)
 }
 
 /// Saves the account's rate limit, if the transfer met one. Returns the error to settle.
@@ -119,7 +166,7 @@ async fn save_rate_limit(
         return error;
     };
     metrics::count(Metric::DownloadsRateLimited, "account");
-    let until = disposition::limited_until(limit, context.clock.now());
+    let until = limit.limited_until(context.clock.now());
     let account = &lease.key.zoom_user.account_id;
     match context.recordings.set_not_before(account, until).await {
         Ok(()) => error,

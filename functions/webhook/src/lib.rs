@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reelay_domain::ids::AccountId;
-use reelay_domain::message::{EventMessage, SchemaV1};
-use reelay_domain::webhook::event::{self, EventKind, InvalidEnvelope};
+use reelay_domain::message::{EventBody, EventMessage, SchemaV1};
+use reelay_domain::observation::ObservationSource;
+use reelay_domain::webhook::event::{self, EventKind};
 use reelay_domain::webhook::signature::{self, SignatureError, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
+use reelay_domain::{object_key, source_cipher};
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::http::{Body, Request, Response, response};
 use reelay_runtime::metrics::{self, Metric};
@@ -24,6 +26,9 @@ use serde_json::Value;
 
 /// Timeout of a response: Zoom's three seconds minus network time.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// Message group of events that name no account.
+const UNKNOWN_TENANT: &str = "unknown";
 
 /// The function.
 #[derive(Debug)]
@@ -39,8 +44,6 @@ pub struct Webhook {
 enum WebhookError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    #[error(transparent)]
-    InvalidEnvelope(#[from] InvalidEnvelope),
     #[error("the webhook secret is unavailable")]
     Secret(#[from] SecretError),
     #[error("failed to store the event")]
@@ -54,17 +57,16 @@ impl WebhookError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
-            Self::InvalidEnvelope(_) => StatusCode::BAD_REQUEST,
             Self::Secret(_) | Self::Store(_) | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn metric(&self) -> &'static str {
         match self {
+            Self::Signature(SignatureError::Absent) => "signature_absent",
             Self::Signature(SignatureError::Malformed) => "signature_malformed",
             Self::Signature(SignatureError::Stale) => "signature_stale",
             Self::Signature(SignatureError::Mismatch) => "signature_mismatch",
-            Self::InvalidEnvelope(_) => "not_an_event",
             Self::Secret(_) => "secret_unavailable",
             Self::Store(_) => "not_stored",
             Self::Timeout => "timeout",
@@ -126,7 +128,12 @@ impl Webhook {
             )
             .await??;
 
-        let (name, event) = event::parse_envelope(body)?;
+        // Zoom signed it and never repeats it, so it is kept.
+        let Ok((name, event)) = event::parse_envelope(body) else {
+            self.store_unparsed(body).await?;
+            metrics::count(Metric::EventsAccepted, "not_an_event");
+            return Ok(response::empty(StatusCode::OK));
+        };
         match EventKind::from_name(&name) {
             EventKind::EndpointValidation => {
                 let plain_token = event
@@ -160,18 +167,35 @@ impl Webhook {
         let account = event.pointer("/payload/account_id").and_then(Value::as_str);
         let tenant = account
             .and_then(|account| account.parse::<AccountId>().ok())
-            .map_or_else(|| "unknown".to_owned(), String::from);
-        let body = self.bucket.event_body(event).await?;
-        let message = EventMessage { v: SchemaV1, received_at: self.clock.now(), body };
-        self.events.send(&message, &tenant).await
+            .map_or_else(|| UNKNOWN_TENANT.to_owned(), String::from);
+        self.send(self.bucket.event_body(event).await?, &tenant).await
+    }
+
+    /// Stores a body that is no event, encrypted, because its credentials are not known.
+    async fn store_unparsed(&self, body: &[u8]) -> Result<(), AwsError> {
+        let keys = self.queue_key.versions().await?;
+        let encrypted = source_cipher::encrypt_body(&keys, body, random::bytes());
+        let key = object_key::encrypted_event(None, random::bytes());
+        self.bucket.put(&key, "application/octet-stream", encrypted).await?;
+        self.send(EventBody::EncryptedObjectKey(key), UNKNOWN_TENANT).await
+    }
+
+    async fn send(&self, body: EventBody, tenant: &str) -> Result<(), AwsError> {
+        let message = EventMessage {
+            v: SchemaV1,
+            received_at: self.clock.now(),
+            source: ObservationSource::Event,
+            body,
+        };
+        self.events.send(&message, tenant).await
     }
 }
 
 /// Returns a header that must be present exactly once.
 fn single<'a>(request: &'a Request, name: &str) -> Result<&'a str, SignatureError> {
     let mut values = request.headers().get_all(name).iter();
-    let value =
-        values.next().and_then(|value| value.to_str().ok()).ok_or(SignatureError::Malformed)?;
+    let value = values.next().ok_or(SignatureError::Absent)?;
+    let value = value.to_str().map_err(|_| SignatureError::Malformed)?;
     if values.next().is_some() {
         return Err(SignatureError::Malformed);
     }

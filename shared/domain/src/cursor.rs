@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac as _;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AppUserId;
@@ -20,6 +22,32 @@ pub struct Position {
     pub zoom_user: String,
 }
 
+/// Position in the feed of notifications: everything up to `after` has been read. `after` is the key of a row
+/// ([`FeedPosition::at`] with the notification's id), or a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FeedPosition {
+    /// Time, and id of the notification if the position is that of a row.
+    #[serde(rename = "a")]
+    pub after: String,
+}
+
+impl FeedPosition {
+    /// The position before all notifications of a time and after all earlier ones.
+    pub fn at(time: Timestamp) -> Self {
+        Self { after: stamp(time) }
+    }
+
+    /// The time of the position; `None` if it has none.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.after.split('#').next()?.parse().ok()
+    }
+}
+
+/// A time as the key of a row holds it: RFC 3339 in UTC with milliseconds, so that texts compare as times.
+pub fn stamp(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
 /// The cursor was altered, or Reelay did not issue it for this app user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor was not issued for this user")]
@@ -27,13 +55,7 @@ pub struct InvalidCursor;
 
 /// Encodes a position as a cursor that is valid for one app user.
 pub fn encode(keys: &SecretVersions, user: &AppUserId, position: &Position) -> String {
-    let body = serde_json::to_vec(position).expect("two strings always serialize");
-    let tag = keys::mac(&keys.current, Purpose::Cursor)
-        .chain_update(authenticated_bytes(user, &body))
-        .finalize();
-    let mut bytes = tag.into_bytes().to_vec();
-    bytes.extend_from_slice(&body);
-    URL_SAFE_NO_PAD.encode(bytes)
+    seal(keys, Purpose::Cursor, user, position)
 }
 
 /// Decodes a cursor.
@@ -45,9 +67,49 @@ pub fn decode(
     user: &AppUserId,
     cursor: &str,
 ) -> Result<Position, InvalidCursor> {
+    open(keys, Purpose::Cursor, user, cursor)
+}
+
+/// Encodes a position of the feed as a cursor that is valid for one app user.
+pub fn encode_feed(keys: &SecretVersions, user: &AppUserId, position: &FeedPosition) -> String {
+    seal(keys, Purpose::FeedCursor, user, position)
+}
+
+/// Decodes a cursor of the feed.
+///
+/// # Errors
+/// [`InvalidCursor`] unless the cursor was issued for this app user under a live key.
+pub fn decode_feed(
+    keys: &SecretVersions,
+    user: &AppUserId,
+    cursor: &str,
+) -> Result<FeedPosition, InvalidCursor> {
+    open(keys, Purpose::FeedCursor, user, cursor)
+}
+
+fn seal(
+    keys: &SecretVersions,
+    purpose: Purpose,
+    user: &AppUserId,
+    position: &impl Serialize,
+) -> String {
+    let body = serde_json::to_vec(position).expect("strings always serialize");
+    let tag =
+        keys::mac(&keys.current, purpose).chain_update(authenticated_bytes(user, &body)).finalize();
+    let mut bytes = tag.into_bytes().to_vec();
+    bytes.extend_from_slice(&body);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn open<P: DeserializeOwned>(
+    keys: &SecretVersions,
+    purpose: Purpose,
+    user: &AppUserId,
+    cursor: &str,
+) -> Result<P, InvalidCursor> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
     let (tag, body) = bytes.split_at_checked(32).ok_or(InvalidCursor)?;
-    if !keys::verifies(keys, Purpose::Cursor, &authenticated_bytes(user, body), tag) {
+    if !keys::verifies(keys, purpose, &authenticated_bytes(user, body), tag) {
         return Err(InvalidCursor);
     }
     serde_json::from_slice(body).map_err(|_| InvalidCursor)
@@ -77,6 +139,22 @@ mod tests {
         let cursor = encode(&keys(), &alice, &position());
         assert_eq!(decode(&keys(), &alice, &cursor), Ok(position()));
         assert_eq!(decode(&keys(), &"bob".parse().unwrap(), &cursor), Err(InvalidCursor));
+    }
+
+    #[test]
+    fn feed_cursor_is_valid_for_its_user_and_feed_only() {
+        let (alice, bob): (AppUserId, AppUserId) =
+            ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let time: Timestamp = "2026-01-01T09:00:00.5Z".parse().unwrap();
+        let position = FeedPosition::at(time);
+        assert_eq!(position.after, "2026-01-01T09:00:00.500Z");
+        assert_eq!(position.time(), Some(time));
+        let cursor = encode_feed(&keys(), &alice, &position);
+        assert_eq!(decode_feed(&keys(), &alice, &cursor), Ok(position));
+        assert_eq!(decode_feed(&keys(), &bob, &cursor), Err(InvalidCursor));
+        assert_eq!(decode(&keys(), &alice, &cursor), Err(InvalidCursor));
+        let row = FeedPosition { after: format!("{}#msg_1", stamp(time)) };
+        assert_eq!(row.time(), Some(time));
     }
 
     #[test]

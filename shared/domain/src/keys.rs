@@ -47,6 +47,7 @@ pub(crate) enum Purpose {
     State,
     PkceVerifier,
     Cursor,
+    FeedCursor,
     SourceEncryption,
 }
 
@@ -56,6 +57,7 @@ impl Purpose {
             Self::State => b"reelay/1 oauth state",
             Self::PkceVerifier => b"reelay/1 pkce verifier",
             Self::Cursor => b"reelay/1 list cursor",
+            Self::FeedCursor => b"reelay/1 feed cursor",
             Self::SourceEncryption => b"reelay/1 sealed download source",
         }
     }

@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::recording::FileStatus;
+use crate::time::saturating_add;
 
 /// Delay before a file's first check. Most files are stored by then and need none.
 pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
@@ -14,8 +15,8 @@ pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
 /// every message that maintenance adds extends it.
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
-/// Age after which an encrypted source is deleted. Zoom's download tokens are valid for 24 hours; maintenance
-/// runs hourly, so the limit is an hour less.
+/// Age after which an encrypted source is deleted, an hour less than the 24 hours for which Zoom's download tokens
+/// are valid.
 const SOURCE_TTL: SignedDuration = SignedDuration::from_hours(23);
 
 /// Age after which an unfinished multipart upload counts as orphaned and is aborted.
@@ -30,6 +31,8 @@ pub struct MaintainedFile {
     pub requested: bool,
     /// Expiry of the transfer's lease.
     pub lease_until: Option<Timestamp>,
+    /// When the file is tried again, if it waits for that.
+    pub next_attempt_at: Option<Timestamp>,
     /// When the file's encrypted source was saved, if it has one.
     pub source_saved_at: Option<Timestamp>,
 }
@@ -45,6 +48,11 @@ pub struct FileMaintenance {
     pub next_check_at: Option<Timestamp>,
 }
 
+/// Time at which an encrypted source is deleted that was saved at the given time.
+pub fn source_expiry(saved_at: Timestamp) -> Timestamp {
+    saturating_add(saved_at, SOURCE_TTL)
+}
+
 impl MaintainedFile {
     /// Decides what maintenance the file needs at `now`.
     pub fn check(&self, now: Timestamp) -> FileMaintenance {
@@ -52,20 +60,18 @@ impl MaintainedFile {
         let is_pending = unfinished && self.requested;
         let has_live_lease = self.status == FileStatus::Transferring
             && self.lease_until.is_some_and(|until| until >= now);
-        let source_expires_at = self.source_saved_at.map(|at| saturating_add(at, SOURCE_TTL));
+        let waits_until = self.next_attempt_at.filter(|at| *at > now);
+        let source_expires_at = self.source_saved_at.map(source_expiry);
         let delete_source = source_expires_at.is_some_and(|at| at <= now);
-        let next_requeue = is_pending.then(|| saturating_add(now, CHECK_INTERVAL));
+        let next_requeue =
+            is_pending.then(|| waits_until.unwrap_or(saturating_add(now, CHECK_INTERVAL)));
         let next_deletion = source_expires_at.filter(|_| !delete_source);
         FileMaintenance {
-            enqueue: is_pending && !has_live_lease,
+            enqueue: is_pending && !has_live_lease && waits_until.is_none(),
             delete_source,
             next_check_at: [next_requeue, next_deletion].into_iter().flatten().min(),
         }
     }
-}
-
-fn saturating_add(time: Timestamp, wait: SignedDuration) -> Timestamp {
-    time.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -80,33 +86,37 @@ mod tests {
 
     #[test]
     fn check_follows_the_table() {
-        // Hours from now: lease expiry, time of saving the source, next check.
-        for (status, requested, lease, saved, enqueue, delete_source, next) in [
-            (Queued, true, None, None, true, false, Some(6)),
-            (Queued, true, None, Some(-2), true, false, Some(6)),
-            (Queued, true, None, Some(-20), true, false, Some(3)),
-            (Queued, true, None, Some(-23), true, true, Some(6)),
+        // Hours from now: lease expiry, next attempt, time of saving the source, next check.
+        for (status, requested, lease, attempt, saved, enqueue, delete_source, next) in [
+            (Queued, true, None, None, None, true, false, Some(6)),
+            (Queued, true, None, None, Some(-2), true, false, Some(6)),
+            (Queued, true, None, None, Some(-20), true, false, Some(3)),
+            (Queued, true, None, None, Some(-23), true, true, Some(6)),
+            // It waits for its next attempt, or that is due.
+            (Queued, true, None, Some(3), Some(-2), false, false, Some(3)),
+            (Queued, true, None, Some(0), None, true, false, Some(6)),
             // On-demand mode, not requested.
-            (Queued, false, None, Some(-2), false, false, Some(21)),
-            (Queued, false, None, Some(-30), false, true, None),
-            (Queued, false, None, None, false, false, None),
-            (Transferring, true, Some(1), Some(-2), false, false, Some(6)),
-            (Transferring, true, Some(-1), Some(-2), true, false, Some(6)),
+            (Queued, false, None, None, Some(-2), false, false, Some(21)),
+            (Queued, false, None, None, Some(-30), false, true, None),
+            (Queued, false, None, None, None, false, false, None),
+            (Transferring, true, Some(1), None, Some(-2), false, false, Some(6)),
+            (Transferring, true, Some(-1), None, Some(-2), true, false, Some(6)),
             // Released for continuation, but no invocation holds the lease.
-            (Transferring, true, None, Some(-30), true, true, Some(6)),
+            (Transferring, true, None, None, Some(-30), true, true, Some(6)),
             // A lease is ignored unless the file is transferring.
-            (Queued, true, Some(1), None, true, false, Some(6)),
+            (Queued, true, Some(1), None, None, true, false, Some(6)),
             // A failed file is not enqueued; the app can request it again.
-            (Failed, true, None, Some(-2), false, false, Some(21)),
-            (Failed, true, None, Some(-24), false, true, None),
-            (Failed, true, None, None, false, false, None),
-            (Stored, true, None, None, false, false, None),
-            (Skipped, true, None, None, false, false, None),
+            (Failed, true, None, None, Some(-2), false, false, Some(21)),
+            (Failed, true, None, None, Some(-24), false, true, None),
+            (Failed, true, None, None, None, false, false, None),
+            (Stored, true, None, None, None, false, false, None),
+            (Skipped, true, None, None, None, false, false, None),
         ] {
             let watched = MaintainedFile {
                 status,
                 requested,
                 lease_until: lease.map(at),
+                next_attempt_at: attempt.map(at),
                 source_saved_at: saved.map(at),
             };
             let expected = FileMaintenance { enqueue, delete_source, next_check_at: next.map(at) };

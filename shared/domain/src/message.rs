@@ -4,12 +4,14 @@
 //! message stays in its queue, and finally the dead-letter queue, instead of being misinterpreted.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cursor::Position;
 use crate::erasure::ErasureTotals;
-use crate::ids::{FileId, RecordingId, ZoomUser};
+use crate::ids::{AppUserId, FileId, RecordingId, ZoomUser};
+use crate::listing::Backfill;
+use crate::observation::ObservationSource;
 
 /// Escapes the characters of a JSON text that SQS rejects: U+FFFE and U+FFFF (`SendMessage`). They can only
 /// stand in strings, where an escape means the same. `serde_json` escapes control characters itself.
@@ -45,8 +47,11 @@ pub struct UnsupportedVersion(u8);
 pub struct EventMessage {
     /// Schema version.
     pub v: SchemaV1,
-    /// When the webhook function accepted the event.
+    /// When the webhook function accepted the event, or the list was requested.
     pub received_at: Timestamp,
+    /// Where the event comes from.
+    #[serde(default)]
+    pub source: ObservationSource,
     /// The event, or a reference to it.
     #[serde(flatten)]
     pub body: EventBody,
@@ -60,6 +65,8 @@ pub enum EventBody {
     Event(Value),
     /// Key of the object that holds the redacted event.
     ObjectKey(String),
+    /// Key of the object that holds an encrypted body that is no JSON with an event's name.
+    EncryptedObjectKey(String),
 }
 
 /// Payload of the downloads queue: one file to download.
@@ -73,21 +80,12 @@ pub struct DownloadMessage {
     pub recording_id: RecordingId,
     /// The file.
     pub file_id: FileId,
-    /// Attempts made through earlier messages. A transfer that waits for a rate limit continues in a new
-    /// message, for which SQS restarts its receive count at zero.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub prior_attempts: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl DownloadMessage {
-    /// Creates a message without prior attempts.
+    /// Creates a message.
     pub fn new(zoom_user: ZoomUser, recording_id: RecordingId, file_id: FileId) -> Self {
-        Self { v: SchemaV1, zoom_user, recording_id, file_id, prior_attempts: 0 }
+        Self { v: SchemaV1, zoom_user, recording_id, file_id }
     }
 }
 
@@ -96,6 +94,9 @@ impl DownloadMessage {
 pub struct JobMessage {
     /// Schema version.
     pub v: SchemaV1,
+    /// Whether the maintenance run enqueued it. The next run enqueues it again if it fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_scheduled: bool,
     /// The job.
     #[serde(flatten)]
     pub job: Job,
@@ -104,7 +105,12 @@ pub struct JobMessage {
 impl JobMessage {
     /// Creates the message of a job.
     pub fn new(job: Job) -> Self {
-        Self { v: SchemaV1, job }
+        Self { v: SchemaV1, is_scheduled: false, job }
+    }
+
+    /// Creates the message of a job that the maintenance run enqueues again if it fails.
+    pub fn scheduled(job: Job) -> Self {
+        Self { is_scheduled: true, ..Self::new(job) }
     }
 
     /// Creates the messages after the end of a link, each with its delay in seconds. The first removes what is
@@ -164,20 +170,32 @@ pub enum Job {
         /// The key.
         zoom_user: ZoomUser,
     },
-    /// Finds and enqueues all due maintenance. A schedule sends this job.
-    RunMaintenance,
-    /// Lists the user's recordings at Zoom and processes each like an event.
-    Backfill {
-        /// Owner of the grant.
+    /// Notifies an app user whose link became active of the recordings in the activation window.
+    NotifyActivation {
+        /// The Zoom user.
         zoom_user: ZoomUser,
-        /// First day (UTC), inclusive.
-        from: Date,
-        /// Last day (UTC), inclusive.
-        to: Date,
+        /// The app user.
+        app_user: AppUserId,
+        /// When the link became active. Part of the notifications' version.
+        activated_at: Timestamp,
+        /// Recordings that may have completed since are announced.
+        completed_since: Timestamp,
+        /// Whether every notification that was on its way at the activation has been published meanwhile.
+        is_repeated: bool,
+        /// The last recording that an earlier invocation announced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Position>,
     },
+    /// Finds and enqueues all due maintenance. A schedule sends this job every hour.
+    RunMaintenance,
+    /// Enqueues downloads and notifications whose next attempt is due. A schedule sends this job every five minutes.
+    RunRetries,
+    /// Reads a window of the user's recordings at Zoom, processes each like an event, and continues in a new
+    /// message.
+    Backfill(Backfill),
 }
 
-/// Payload of the notifications queue.
+/// Payload of the notifications queue: one notification, for the destinations that have not received it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationMessage {
     /// Schema version.
@@ -185,16 +203,31 @@ pub struct NotificationMessage {
     /// The notification to deliver.
     #[serde(flatten)]
     pub notification: Notification,
-    /// Destinations that have not received it yet.
+    /// When its row was written.
+    pub stamp: Timestamp,
+    /// Which attempts the message makes.
     #[serde(default)]
-    pub destination: Destination,
+    pub attempts: MessageAttempts,
 }
 
 impl NotificationMessage {
-    /// Creates a message for every configured destination.
-    pub fn new(notification: Notification) -> Self {
-        Self { v: SchemaV1, notification, destination: Destination::All }
+    /// Creates the first message of a notification.
+    pub fn new(notification: Notification, stamp: Timestamp) -> Self {
+        Self { v: SchemaV1, notification, stamp, attempts: MessageAttempts::Several }
     }
+}
+
+/// Which attempts a message makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageAttempts {
+    /// Several within ten minutes: a new notification.
+    #[default]
+    Several,
+    /// One at the destinations that are due: maintenance repeats it.
+    One,
+    /// One, although the destination counts as down: a success shows that it is up.
+    Probe,
 }
 
 /// A notification. Its body is final, so every delivery sends the same bytes.
@@ -209,26 +242,27 @@ pub struct Notification {
     pub timestamp: Timestamp,
     /// The exact body of the webhook request.
     pub body: String,
+    /// The app user who is notified.
+    pub app_user_id: AppUserId,
+    /// The Zoom user of the link or the recording.
+    pub zoom_user: ZoomUser,
+    /// The recording; absent if the notification is about a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_id: Option<RecordingId>,
 }
 
 impl Notification {
+    /// Whether it says that a link ended.
+    pub fn is_link_removed(&self) -> bool {
+        self.event_type == "link.removed"
+    }
+
     /// Returns the body with `id` as its first field, for destinations without headers.
     pub fn body_with_id(&self) -> String {
         // `render` writes the body: a JSON object with at least one field.
         let rest = self.body.strip_prefix('{').unwrap_or("}");
         format!("{{\"id\":\"{}\",{rest}", self.id)
     }
-}
-
-/// Destinations of a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Destination {
-    /// Every configured destination.
-    #[default]
-    All,
-    /// The app's webhook only; the event bus has received it.
-    Webhook,
 }
 
 #[cfg(test)]
@@ -255,6 +289,9 @@ mod tests {
             event_type: "link.activated".into(),
             timestamp: "2026-01-01T00:00:00Z".parse().unwrap(),
             body: r#"{"data":{},"type":"link.activated"}"#.into(),
+            app_user_id: "alice".parse().unwrap(),
+            zoom_user: ZoomUser::from_key("A#u").unwrap(),
+            recording_id: None,
         };
         assert_eq!(
             notification.body_with_id(),
@@ -267,12 +304,13 @@ mod tests {
         let message = EventMessage {
             v: SchemaV1,
             received_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            source: ObservationSource::List,
             body: EventBody::ObjectKey("events/x.json".into()),
         };
         let text = serde_json::to_string(&message).unwrap();
         assert_eq!(
             text,
-            r#"{"v":1,"received_at":"2026-01-01T00:00:00Z","object_key":"events/x.json"}"#
+            r#"{"v":1,"received_at":"2026-01-01T00:00:00Z","source":"list","object_key":"events/x.json"}"#
         );
         assert_eq!(serde_json::from_str::<EventMessage>(&text).unwrap(), message);
         assert!(serde_json::from_str::<EventMessage>(&text.replace("\"v\":1", "\"v\":2")).is_err());

@@ -7,15 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::Mac as _;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::cursor::stamp;
 use crate::erasure::Removal;
-use crate::ids::{AppUserId, FileId};
+use crate::ids::{AppUserId, FileId, ZoomUser};
 use crate::keys::{self, SecretVersions};
 use crate::link::LinkNotification;
+use crate::listing::Found;
 use crate::message::Notification;
 use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
 
@@ -31,6 +34,16 @@ pub enum RecordingNotification {
     FileStored(FileId),
     /// `recording.stored`: all wanted files are stored. Repeated, with a new id, when the set grows.
     Stored,
+    /// `recording.detected` for an app user whose link became active after the recording was seen first.
+    DetectedAtActivation {
+        /// When the link became active, which makes it a new notification.
+        activated_at: Timestamp,
+    },
+    /// `recording.stored` for an app user whose link became active after the recording was stored.
+    StoredAtActivation {
+        /// When the link became active, which makes it a new notification.
+        activated_at: Timestamp,
+    },
     /// `recording.failed`: Reelay gave up on a file.
     Failed {
         /// The file.
@@ -44,8 +57,8 @@ pub enum RecordingNotification {
     Changed {
         /// The change.
         change: RecordingChange,
-        /// `event_ts` of Zoom's event in epoch milliseconds, which distinguishes repeated changes.
-        event_ts: i64,
+        /// When it was observed, which distinguishes repeated changes.
+        at: Timestamp,
     },
 }
 
@@ -53,9 +66,9 @@ impl RecordingNotification {
     /// Returns the notification's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Detected => "recording.detected",
+            Self::Detected | Self::DetectedAtActivation { .. } => "recording.detected",
             Self::FileStored(_) => "recording.file_stored",
-            Self::Stored => "recording.stored",
+            Self::Stored | Self::StoredAtActivation { .. } => "recording.stored",
             Self::Failed { .. } => "recording.failed",
             Self::Changed { .. } => "recording.changed",
         }
@@ -64,7 +77,11 @@ impl RecordingNotification {
     /// Returns the file that the notification is about, if any.
     pub fn file(&self) -> Option<&FileId> {
         match self {
-            Self::Detected | Self::Stored | Self::Changed { .. } => None,
+            Self::Detected
+            | Self::Stored
+            | Self::DetectedAtActivation { .. }
+            | Self::StoredAtActivation { .. }
+            | Self::Changed { .. } => None,
             Self::FileStored(file) | Self::Failed { file, .. } => Some(file),
         }
     }
@@ -85,11 +102,23 @@ impl RecordingNotification {
                 recording_id.as_str(),
                 &recording.stored_file_ids(),
             ),
-            Self::Changed { change, event_ts } => notification_id(
+            Self::DetectedAtActivation { activated_at } => notification_id(
                 self.type_name(),
                 app_user,
                 recording_id.as_str(),
-                &format!("{} {event_ts}", change.name()),
+                &format!("activated {activated_at}"),
+            ),
+            Self::StoredAtActivation { activated_at } => notification_id(
+                self.type_name(),
+                app_user,
+                recording_id.as_str(),
+                &format!("{} activated {activated_at}", recording.stored_file_ids()),
+            ),
+            Self::Changed { change, at } => notification_id(
+                self.type_name(),
+                app_user,
+                recording_id.as_str(),
+                &format!("{} {}", change.name(), at.as_millisecond()),
             ),
             Self::Failed { file, reason, attempt } => {
                 let version = format!("{attempt} {reason}");
@@ -126,9 +155,8 @@ impl RecordingNotification {
         }
         let mut view = recording.view(bucket);
         let (file, reason) = match self {
-            Self::Detected | Self::Stored | Self::Changed { .. } => (None, None),
-            Self::FileStored(file) => (Some(file), None),
             Self::Failed { file, reason, .. } => (Some(file), Some(reason.as_str())),
+            other => (other.file(), None),
         };
         let file = file.and_then(|id| view.files.iter().find(|file| file.id == *id).cloned());
         if view.files.len() > MAX_INLINE_FILES {
@@ -147,7 +175,16 @@ impl RecordingNotification {
                 _ => None,
             },
         };
-        with_body(self.id(app_user, recording), self.type_name(), now, json!(data))
+        let (app_user_id, zoom_user) = (app_user.clone(), recording.zoom_user.clone());
+        Notification {
+            id: self.id(app_user, recording),
+            event_type: self.type_name().to_owned(),
+            timestamp: now,
+            body: body(self.type_name(), now, &json!(data)),
+            app_user_id,
+            zoom_user,
+            recording_id: Some(recording.id()),
+        }
     }
 }
 
@@ -158,6 +195,7 @@ impl LinkNotification {
             Self::Activated(_) => "link.activated",
             Self::ReauthorizationRequired(_) => "link.reauthorization_required",
             Self::Removed(_) => "link.removed",
+            Self::IssueChanged(_) => "link.issue",
         }
     }
 
@@ -166,29 +204,69 @@ impl LinkNotification {
     /// ended.
     pub fn render(&self, revision: u64, removal: &Removal, now: Timestamp) -> Notification {
         let (link, view) = match self {
-            Self::Activated(link) | Self::ReauthorizationRequired(link) => (link, link.view()),
+            Self::Activated(link)
+            | Self::ReauthorizationRequired(link)
+            | Self::IssueChanged(link) => (link, link.view()),
             Self::Removed(link) => (link, link.removed_view(removal)),
         };
         let version = format!("{} {revision}", link.created_at);
         let id = notification_id(self.type_name(), &link.app_user, link.id.as_str(), &version);
-        with_body(
+        let data = json!({"app_user_id": link.app_user, "sequence": revision, "link": view});
+        Notification {
             id,
-            self.type_name(),
-            now,
-            json!({"app_user_id": link.app_user, "sequence": revision, "link": view}),
-        )
+            event_type: self.type_name().to_owned(),
+            timestamp: now,
+            body: body(self.type_name(), now, &data),
+            app_user_id: link.app_user.clone(),
+            zoom_user: link.zoom_user.clone(),
+            recording_id: None,
+        }
     }
 }
 
-fn with_body(id: String, name: &'static str, at: Timestamp, data: Value) -> Notification {
-    let timestamp = rfc3339_seconds(at);
-    let body = json!({"type": name, "timestamp": timestamp, "data": data}).to_string();
-    Notification { id, event_type: name.to_owned(), timestamp: at, body }
+/// `backfill.completed`: every Zoom user of a backfill that the app requested has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackfillCompleted {
+    /// Id of the request.
+    pub backfill_id: String,
+    /// The app user who requested it.
+    pub app_user: AppUserId,
+    /// First requested day (UTC).
+    pub from: Date,
+    /// Last requested day (UTC).
+    pub to: Date,
+    /// What Zoom listed, known recordings included.
+    pub found: Found,
+    /// Whether all of it was listed, as far as Zoom says.
+    pub is_complete: bool,
+    /// When the last Zoom user was read.
+    pub completed_at: Timestamp,
 }
 
-/// Formats a time as RFC 3339 in whole seconds.
-fn rfc3339_seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+impl BackfillCompleted {
+    /// Renders the notification. The same backfill has the same notification. `zoom_user` is the last one that was
+    /// read.
+    pub fn render(&self, zoom_user: &ZoomUser) -> Notification {
+        let name = "backfill.completed";
+        let data = json!({
+            "app_user_id": self.app_user, "backfill_id": self.backfill_id,
+            "from": self.from, "to": self.to, "recordings": self.found.recordings,
+            "files": self.found.files, "complete": self.is_complete,
+        });
+        Notification {
+            id: notification_id(name, &self.app_user, &self.backfill_id, "1"),
+            event_type: name.to_owned(),
+            timestamp: self.completed_at,
+            body: body(name, self.completed_at, &data),
+            app_user_id: self.app_user.clone(),
+            zoom_user: zoom_user.clone(),
+            recording_id: None,
+        }
+    }
+}
+
+fn body(name: &str, at: Timestamp, data: &Value) -> String {
+    json!({"type": name, "timestamp": stamp(at), "data": data}).to_string()
 }
 
 fn notification_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> String {
@@ -249,26 +327,25 @@ mod tests {
             metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: Some("1".into()),
-                topic: "t".into(),
+                topic: Some("t".into()),
+                kind: None,
                 start_time: "2026-01-01T09:00:00Z".parse().unwrap(),
+                timezone: None,
                 duration_minutes: Some(1),
             },
             zoom_state: ZoomState::Present,
             sequence: 0,
             files: (0..files)
                 .map(|n| File {
-                    metadata: FileMetadata {
-                        id: format!("f{n}").parse().unwrap(),
-                        file_type: "MP4".into(),
-                        recording_type: None,
-                        extension: "mp4".into(),
-                        size: Some(1),
-                    },
+                    metadata: FileMetadata::unknown(format!("f{n}").parse().unwrap()),
                     status: FileStatus::Stored,
                     reason: None,
                     bytes_stored: 1,
                     key: Some("k".into()),
                     crc64nvme: Some("c".into()),
+                    attempts: 1,
+                    next_attempt_at: None,
+                    stored_at: None,
                 })
                 .collect(),
         }
@@ -324,6 +401,21 @@ mod tests {
             RecordingNotification::Detected.id(&alice, &two),
             RecordingNotification::Detected.id(&alice, &three)
         );
+        let at = |activated_at| {
+            let detected = RecordingNotification::DetectedAtActivation { activated_at };
+            let stored = RecordingNotification::StoredAtActivation { activated_at };
+            [detected.id(&alice, &two), stored.id(&alice, &two)]
+        };
+        let later = now() + jiff::SignedDuration::from_secs(1);
+        let ids: std::collections::BTreeSet<String> = [at(now()), at(now()), at(later)]
+            .into_iter()
+            .flatten()
+            .chain(
+                [RecordingNotification::Detected, RecordingNotification::Stored]
+                    .map(|it| it.id(&alice, &two)),
+            )
+            .collect();
+        assert_eq!(ids.len(), 6);
     }
 
     #[test]
@@ -338,7 +430,7 @@ mod tests {
         );
         let body: Value = serde_json::from_str(&notification.body).unwrap();
         assert_eq!(body["type"], "recording.file_stored");
-        assert_eq!(body["timestamp"], "2026-01-01T10:02:03Z");
+        assert_eq!(body["timestamp"], "2026-01-01T10:02:03.500Z");
         assert_eq!(body["data"]["app_user_id"], "alice");
         assert_eq!(body["data"]["sequence"], 3);
         assert_eq!(body["data"]["recording"]["files"].as_array().unwrap().len(), 2);
@@ -365,6 +457,34 @@ mod tests {
     }
 
     #[test]
+    fn completed_backfill_has_one_notification() {
+        let completed = BackfillCompleted {
+            backfill_id: "bf_1".into(),
+            app_user: "alice".parse().unwrap(),
+            from: "2026-01-01".parse().unwrap(),
+            to: "2026-01-31".parse().unwrap(),
+            found: Found { recordings: 2, files: 5 },
+            is_complete: true,
+            completed_at: now(),
+        };
+        let zoom_user =
+            ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() };
+        let notification = completed.render(&zoom_user);
+        assert_eq!(notification, completed.render(&zoom_user));
+        let body: Value = serde_json::from_str(&notification.body).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "type": "backfill.completed", "timestamp": "2026-01-01T10:02:03Z",
+                "data": {
+                    "app_user_id": "alice", "backfill_id": "bf_1", "from": "2026-01-01",
+                    "to": "2026-01-31", "recordings": 2, "files": 5, "complete": true,
+                },
+            })
+        );
+    }
+
+    #[test]
     fn link_notification_ids_depend_on_the_revision() {
         let app_user: AppUserId = "alice".parse().unwrap();
         let zoom_user = recording(0).zoom_user;
@@ -379,6 +499,8 @@ mod tests {
             activated_at: Some(now()),
             pending_until: None,
             cut_off_at: None,
+            inactive_since: None,
+            issue: None,
         };
         let activated = LinkNotification::Activated(link.clone());
         let removal = Removal { reason: Some(RemovalReason::Deauthorized), erase_at: Some(now()) };

@@ -1,6 +1,7 @@
 //! Object keys in the recordings bucket:
 //! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`, and
-//! `events/{account_id}/{user_id}/{random}.json` for events that are too large for a queue.
+//! `events/{account_id}/{user_id}/{random}.json` for events that are too large for a queue, and `….unparsed` or
+//! `….encrypted` for events that could not be parsed.
 
 use jiff::Timestamp;
 
@@ -19,8 +20,35 @@ pub fn event_prefix(user: &ZoomUser) -> String {
 
 /// Returns the key of a large event. `host` is absent if the event names none.
 pub fn event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
-    let prefix = host.map_or_else(|| "events/unknown/".to_owned(), event_prefix);
-    format!("{prefix}{:032x}.json", u128::from_be_bytes(random))
+    event_key(host, "events/unknown/", random, "json")
+}
+
+/// Returns the key of a redacted event that could not be parsed.
+pub fn unparsed_event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
+    event_key(host, UNPARSED, random, "unparsed")
+}
+
+/// Returns the key of an event that is no JSON, encrypted.
+pub fn encrypted_event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
+    event_key(host, UNPARSED, random, "encrypted")
+}
+
+/// Whether the object is an event that could not be parsed.
+pub fn is_unparsed(key: &str) -> bool {
+    key.starts_with("events/") && (key.ends_with(".unparsed") || key.ends_with(".encrypted"))
+}
+
+/// Prefix of events that could not be parsed and name no user. The bucket's lifecycle rules name it.
+const UNPARSED: &str = "events/unparsed/";
+
+fn event_key(
+    host: Option<&ZoomUser>,
+    without_host: &str,
+    random: [u8; 16],
+    extension: &str,
+) -> String {
+    let prefix = host.map_or_else(|| without_host.to_owned(), event_prefix);
+    format!("{prefix}{:032x}.{extension}", u128::from_be_bytes(random))
 }
 
 /// Returns the recording in whose folder an object lies. `None` for other objects.
@@ -105,5 +133,8 @@ mod tests {
         assert_eq!(key, "events/AcctA/UserB/01010101010101010101010101010101.json");
         assert!(key.starts_with(&event_prefix(&user)));
         assert!(event(None, [1; 16]).starts_with("events/unknown/"));
+        assert!(!is_unparsed(&key));
+        assert!(is_unparsed(&unparsed_event(Some(&user), [1; 16])));
+        assert!(is_unparsed(&encrypted_event(None, [1; 16])));
     }
 }

@@ -15,13 +15,46 @@ pub struct RecordingMetadata {
     /// UUID of the meeting instance. The meeting number is shared by all instances.
     pub meeting_uuid: MeetingUuid,
     /// Meeting number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub meeting_id: Option<String>,
     /// Meeting title; free text.
-    pub topic: String,
-    /// Start of the meeting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// What was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<RecordingKind>,
+    /// Start of the meeting: the first one observed.
     pub start_time: Timestamp,
-    /// Duration in whole minutes; may be 0.
+    /// Time zone of the meeting (IANA name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// Duration in whole minutes. Zoom's 0 means unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_minutes: Option<u64>,
+}
+
+/// What was recorded, by Zoom's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingKind {
+    /// A meeting: 1 to 4, 7 and 8.
+    Meeting,
+    /// A webinar: 5, 6 and 9.
+    Webinar,
+    /// A file that the user uploaded at Zoom's web portal: 99.
+    Upload,
+}
+
+impl RecordingKind {
+    /// Returns the kind of Zoom's `type`; `None` for unknown numbers.
+    pub fn from_zoom_type(number: i64) -> Option<Self> {
+        match number {
+            1..=4 | 7 | 8 => Some(Self::Meeting),
+            5 | 6 | 9 => Some(Self::Webinar),
+            99 => Some(Self::Upload),
+            _ => None,
+        }
+    }
 }
 
 /// Zoom's metadata of a file.
@@ -30,20 +63,82 @@ pub struct FileMetadata {
     /// Zoom's file id, or a derived one ([`FileId::derive`]).
     pub id: FileId,
     /// `MP4`, `M4A`, `TIMELINE`, …, in upper case. Unknown values are kept.
-    pub file_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_type: Option<String>,
     /// `shared_screen_with_speaker_view`, `audio_only`, …. Unknown values are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub recording_type: Option<String>,
-    /// Extension of the object key, in lower case.
-    pub extension: String,
-    /// Size in bytes that Zoom declares.
+    /// Zoom's `file_extension` in lower case, if it is valid in an object key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<String>,
+    /// Name of a participant's audio track.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Start of the segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording_start: Option<Timestamp>,
+    /// End of the segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording_end: Option<Timestamp>,
+    /// Size in bytes that Zoom declares. Zoom's 0 means unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// Whether Zoom still processes the file, so that it cannot be downloaded yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_processing: Option<bool>,
 }
 
 impl FileMetadata {
+    /// A file of which only the id is known.
+    pub fn unknown(id: FileId) -> Self {
+        Self {
+            id,
+            file_type: None,
+            recording_type: None,
+            extension: None,
+            participant: None,
+            recording_start: None,
+            recording_end: None,
+            size: None,
+            is_processing: None,
+        }
+    }
+
+    /// Returns the file type; empty if unknown.
+    pub fn file_type(&self) -> &str {
+        self.file_type.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the extension of the object key: Zoom's, else one by file type.
+    pub fn extension(&self) -> &str {
+        self.extension.as_deref().unwrap_or(match self.file_type() {
+            "MP4" => "mp4",
+            "M4A" => "m4a",
+            "CHAT" => "txt",
+            "TRANSCRIPT" | "CC" => "vtt",
+            "CSV" => "csv",
+            "TIMELINE" | "SUMMARY" | "CHAT_MESSAGE" => "json",
+            _ => "bin",
+        })
+    }
+
     /// Returns whether Zoom's declared size is exact. For text files it was observed to differ.
     pub fn size_is_exact(&self) -> bool {
-        matches!(self.file_type.as_str(), "MP4" | "M4A" | "TIMELINE")
+        matches!(self.file_type(), "MP4" | "M4A" | "TIMELINE")
     }
+}
+
+/// Returns the duration in whole minutes from the start of the first file to the end of the last.
+pub fn minutes_covered<'a>(files: impl IntoIterator<Item = &'a FileMetadata>) -> Option<u64> {
+    let (mut start, mut end) = (None, None);
+    for file in files {
+        if let (Some(file_start), Some(file_end)) = (file.recording_start, file.recording_end) {
+            start = Some(start.map_or(file_start, |start: Timestamp| start.min(file_start)));
+            end = end.max(Some(file_end));
+        }
+    }
+    let seconds = end?.as_second() - start?.as_second();
+    u64::try_from(seconds).ok().map(|seconds| seconds / 60)
 }
 
 /// Transfer status of a file. Transitions, each by a conditional write: `queued → transferring →
@@ -67,7 +162,7 @@ pub enum FileStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingStatus {
-    /// Known; no file is transferring, stored or failed.
+    /// Known, with files; none is transferring, stored or failed.
     Detected,
     /// Some wanted files are unfinished.
     Transferring,
@@ -75,10 +170,12 @@ pub enum RecordingStatus {
     Stored,
     /// All wanted files are finished, and at least one failed.
     Failed,
+    /// Zoom has listed no file so far.
+    Empty,
 }
 
 /// Whether the recording exists at Zoom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoomState {
     /// It exists.
@@ -133,15 +230,25 @@ pub struct File {
     pub key: Option<String>,
     /// Base64 CRC-64/NVME of the full object, verified by S3; present once stored.
     pub crc64nvme: Option<String>,
+    /// Number of transfers started.
+    pub attempts: u32,
+    /// When the next transfer starts at the latest, if the file waits for it.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the file was stored.
+    pub stored_at: Option<Timestamp>,
 }
 
 impl File {
-    /// Returns the stored size, or Zoom's declared size before.
+    /// Returns Zoom's declared size, or the stored size if Zoom declares none.
     fn size(&self) -> Option<u64> {
-        match self.status {
-            FileStatus::Stored => Some(self.bytes_stored),
-            _ => self.metadata.size,
-        }
+        let stored = (self.status == FileStatus::Stored).then_some(self.bytes_stored);
+        self.metadata.size.or(stored)
+    }
+
+    /// The order of files in views: by segment, then by type.
+    fn order(&self) -> impl Ord + use<'_> {
+        let metadata = &self.metadata;
+        (metadata.recording_start, &metadata.file_type, &metadata.recording_type, &metadata.id)
     }
 }
 
@@ -185,6 +292,7 @@ impl Recording {
             }
         }
         match (moving, waiting, failed, stored) {
+            _ if self.files.is_empty() => RecordingStatus::Empty,
             _ if !any => RecordingStatus::Detected,
             (true, _, _, _) => RecordingStatus::Transferring,
             (false, true, _, true) | (false, true, true, _) => RecordingStatus::Transferring,
@@ -205,21 +313,31 @@ impl Recording {
         ids.into_iter().collect::<Vec<_>>().join(",")
     }
 
+    /// Returns Zoom's duration in minutes, or the time that the files cover.
+    pub fn duration_minutes(&self) -> Option<u64> {
+        let covered = || minutes_covered(self.files.iter().map(|file| &file.metadata));
+        self.metadata.duration_minutes.or_else(covered)
+    }
+
     /// Returns the public view; `bucket` is the name of the recordings bucket.
     pub fn view(&self, bucket: &str) -> RecordingView {
+        let mut files: Vec<&File> = self.files.iter().collect();
+        files.sort_by(|a, b| a.order().cmp(&b.order()));
         RecordingView {
             id: self.id(),
             zoom: self.zoom_user.clone(),
             meeting_uuid: self.metadata.meeting_uuid.clone(),
             meeting_id: self.metadata.meeting_id.clone(),
+            kind: self.metadata.kind,
             topic: self.metadata.topic.clone(),
             start_time: self.metadata.start_time,
-            duration_minutes: self.metadata.duration_minutes,
+            timezone: self.metadata.timezone.clone(),
+            duration_minutes: self.duration_minutes(),
             status: self.status(),
             zoom_state: self.zoom_state,
             size: self.wanted_files().filter_map(File::size).sum(),
             bytes_stored: self.wanted_files().map(|file| file.bytes_stored).sum(),
-            files: self.files.iter().map(|file| FileView::new(file, bucket)).collect(),
+            files: files.into_iter().map(|file| FileView::new(file, bucket)).collect(),
             files_truncated: None,
             files_total: None,
         }
@@ -234,8 +352,10 @@ pub struct RecordingView {
     pub zoom: ZoomUser,
     pub meeting_uuid: MeetingUuid,
     pub meeting_id: Option<String>,
-    pub topic: String,
+    pub kind: Option<RecordingKind>,
+    pub topic: Option<String>,
     pub start_time: Timestamp,
+    pub timezone: Option<String>,
     pub duration_minutes: Option<u64>,
     pub status: RecordingStatus,
     pub zoom_state: ZoomState,
@@ -256,16 +376,17 @@ pub struct FileView {
     pub file_type: String,
     pub recording_type: Option<String>,
     pub extension: String,
+    pub participant: Option<String>,
+    pub recording_start: Option<Timestamp>,
+    pub recording_end: Option<Timestamp>,
     pub size: Option<u64>,
     pub bytes_stored: u64,
     pub status: FileStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: u32,
+    pub next_attempt_at: Option<Timestamp>,
     pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub crc64nvme: Option<String>,
     /// Present in `GET /v1/recordings/{recording_id}` only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,12 +417,17 @@ impl FileView {
     fn new(file: &File, bucket: &str) -> Self {
         Self {
             id: file.metadata.id.clone(),
-            file_type: file.metadata.file_type.clone(),
+            file_type: file.metadata.file_type().to_owned(),
             recording_type: file.metadata.recording_type.clone(),
-            extension: file.metadata.extension.clone(),
+            extension: file.metadata.extension().to_owned(),
+            participant: file.metadata.participant.clone(),
+            recording_start: file.metadata.recording_start,
+            recording_end: file.metadata.recording_end,
             size: file.size(),
             bytes_stored: file.bytes_stored,
             status: file.status,
+            attempts: file.attempts,
+            next_attempt_at: file.next_attempt_at,
             reason: file.reason.clone(),
             bucket: file.key.as_ref().map(|_| bucket.to_owned()),
             key: file.key.clone(),
@@ -332,17 +458,16 @@ impl FileFilter {
         Self { types: if all { BTreeSet::new() } else { types }, minimum_minutes }
     }
 
-    /// Returns why the filter excludes a file, or `None` if it includes it.
+    /// Returns why the filter excludes a file, or `None` if it includes it. An unknown duration excludes nothing.
     pub fn skip_reason(
         &self,
-        recording: &RecordingMetadata,
+        duration_minutes: Option<u64>,
         file: &FileMetadata,
     ) -> Option<&'static str> {
-        if !self.types.is_empty() && !self.types.contains(&file.file_type) {
+        if !self.types.is_empty() && !self.types.contains(file.file_type()) {
             return Some("file_type_not_wanted");
         }
-        recording
-            .duration_minutes
+        duration_minutes
             .filter(|minutes| *minutes < self.minimum_minutes)
             .map(|_| "shorter_than_minimum")
     }
@@ -352,20 +477,25 @@ impl FileFilter {
 mod tests {
     use super::*;
 
+    fn at(time: &str) -> Timestamp {
+        format!("2026-01-01T{time}Z").parse().unwrap()
+    }
+
     fn file(id: &str, status: FileStatus) -> File {
         File {
             metadata: FileMetadata {
-                id: id.parse().unwrap(),
-                file_type: "MP4".into(),
-                recording_type: None,
-                extension: "mp4".into(),
+                file_type: Some("MP4".into()),
                 size: Some(10),
+                ..FileMetadata::unknown(id.parse().unwrap())
             },
             status,
             reason: None,
             bytes_stored: if status == FileStatus::Stored { 12 } else { 0 },
             key: None,
             crc64nvme: None,
+            attempts: 0,
+            next_attempt_at: None,
+            stored_at: None,
         }
     }
 
@@ -375,9 +505,11 @@ mod tests {
             metadata: RecordingMetadata {
                 meeting_uuid: "m==".parse().unwrap(),
                 meeting_id: None,
-                topic: "t".into(),
-                start_time: "2026-01-01T09:00:00Z".parse().unwrap(),
-                duration_minutes: Some(5),
+                topic: None,
+                kind: None,
+                start_time: at("09:00:00"),
+                timezone: None,
+                duration_minutes: None,
             },
             zoom_state: ZoomState::Present,
             sequence: 0,
@@ -389,7 +521,7 @@ mod tests {
     fn status_is_derived_from_files() {
         use FileStatus::*;
         for (files, expected) in [
-            (vec![], RecordingStatus::Detected),
+            (vec![], RecordingStatus::Empty),
             (vec![Skipped], RecordingStatus::Detected),
             (vec![Queued, Queued], RecordingStatus::Detected),
             (vec![Queued, Transferring], RecordingStatus::Transferring),
@@ -408,11 +540,46 @@ mod tests {
     }
 
     #[test]
-    fn size_is_stored_size_or_declared_size() {
-        let recording =
-            recording(vec![file("a", FileStatus::Stored), file("b", FileStatus::Queued)]);
-        let view = recording.view("bucket");
-        assert_eq!((view.size, view.bytes_stored), (22, 12));
+    fn size_is_declared_size_or_stored_size() {
+        let mut undeclared = file("a", FileStatus::Stored);
+        undeclared.metadata.size = None;
+        let files = vec![undeclared, file("b", FileStatus::Stored), file("c", FileStatus::Queued)];
+        let view = recording(files).view("bucket");
+        assert_eq!((view.size, view.bytes_stored), (32, 24));
+    }
+
+    #[test]
+    fn files_are_ordered_by_segment_then_type() {
+        let segment = |id: &str, start: &str, file_type: &str| {
+            let mut file = file(id, FileStatus::Queued);
+            file.metadata.recording_start = Some(at(start));
+            file.metadata.file_type = Some(file_type.to_owned());
+            file
+        };
+        let view = recording(vec![
+            segment("a", "10:00:00", "MP4"),
+            segment("b", "09:00:00", "MP4"),
+            segment("c", "10:00:00", "M4A"),
+        ]);
+        let ids: Vec<_> =
+            view.view("bucket").files.into_iter().map(|file| file.id.to_string()).collect();
+        assert_eq!(ids, ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn unknown_duration_is_what_the_files_cover() {
+        let file = |start: &str, end: &str| {
+            let mut file = file("a", FileStatus::Queued);
+            file.metadata.recording_start = Some(at(start));
+            file.metadata.recording_end = Some(at(end));
+            file
+        };
+        let mut recording =
+            recording(vec![file("09:10:00", "09:31:59"), file("09:00:30", "09:05:00")]);
+        assert_eq!(recording.duration_minutes(), Some(31));
+        recording.metadata.duration_minutes = Some(7);
+        assert_eq!(recording.duration_minutes(), Some(7));
+        assert_eq!(minutes_covered([]), None);
     }
 
     #[test]
@@ -428,15 +595,17 @@ mod tests {
 
     #[test]
     fn filter_gives_the_skip_reason() {
-        let facts = recording(vec![]).metadata;
         let mp4 = file("a", FileStatus::Queued).metadata;
-        assert_eq!(FileFilter::new("", 0).skip_reason(&facts, &mp4), None);
-        assert_eq!(FileFilter::new("all", 5).skip_reason(&facts, &mp4), None);
-        assert_eq!(FileFilter::new(" mp4 , M4A", 0).skip_reason(&facts, &mp4), None);
-        assert_eq!(
-            FileFilter::new("M4A", 0).skip_reason(&facts, &mp4),
-            Some("file_type_not_wanted")
-        );
-        assert_eq!(FileFilter::new("", 6).skip_reason(&facts, &mp4), Some("shorter_than_minimum"));
+        for (types, minimum, minutes, expected) in [
+            ("", 0, Some(5), None),
+            ("all", 5, Some(5), None),
+            (" mp4 , M4A", 0, Some(5), None),
+            ("M4A", 0, Some(5), Some("file_type_not_wanted")),
+            ("", 6, Some(5), Some("shorter_than_minimum")),
+            ("", 6, None, None),
+        ] {
+            let filter = FileFilter::new(types, minimum);
+            assert_eq!(filter.skip_reason(minutes, &mp4), expected, "{types} {minimum}");
+        }
     }
 }

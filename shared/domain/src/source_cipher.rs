@@ -1,4 +1,5 @@
-//! Encryption of download sources (URL and token), so that queues and tables hold no credential in clear.
+//! Encryption of download sources (URL and token) and of event bodies that could not be parsed, so that queues,
+//! tables and the bucket hold no credential in clear.
 //!
 //! AES-256-GCM (NIST SP 800-38D). Key and nonce are derived from the queue key and a random salt for each
 //! encryption, so no (key, nonce) pair repeats, however many events there are.
@@ -56,13 +57,8 @@ pub fn encrypt(
         token: source.token.as_ref().map(|token| token.expose_secret().into()),
     })
     .expect("two strings always serialize");
-    let (cipher, nonce) = cipher(&keys.current, &salt);
-    let payload = Payload { msg: &plain, aad: meeting.as_str().as_bytes() };
-    let text = cipher.encrypt(&nonce, payload).expect("AES-GCM encrypts up to 64 GiB");
-    let mut bytes = vec![VERSION];
-    bytes.extend_from_slice(&salt);
-    bytes.extend_from_slice(&text);
-    EncryptedSource(URL_SAFE_NO_PAD.encode(bytes))
+    let sealed = seal(keys, meeting.as_str().as_bytes(), &plain, salt);
+    EncryptedSource(URL_SAFE_NO_PAD.encode(sealed))
 }
 
 /// Decrypts a source that was encrypted for this meeting.
@@ -75,22 +71,50 @@ pub fn decrypt(
     encrypted: &EncryptedSource,
 ) -> Result<DownloadSource, DecryptError> {
     let bytes = URL_SAFE_NO_PAD.decode(&encrypted.0).map_err(|_| DecryptError)?;
-    let (&VERSION, rest) = bytes.split_first().ok_or(DecryptError)? else {
-        return Err(DecryptError);
-    };
-    let (salt, text) = rest.split_first_chunk::<SALT_LEN>().ok_or(DecryptError)?;
-    let plain = keys
-        .iter()
-        .find_map(|key| {
-            let (cipher, nonce) = cipher(key, salt);
-            cipher.decrypt(&nonce, Payload { msg: text, aad: meeting.as_str().as_bytes() }).ok()
-        })
-        .ok_or(DecryptError)?;
+    let plain = open(keys, meeting.as_str().as_bytes(), &bytes)?;
     let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| DecryptError)?;
     Ok(DownloadSource {
         url: SecretString::from(plain.url.into_owned()),
         token: plain.token.map(|token| SecretString::from(token.into_owned())),
     })
+}
+
+/// Associated data of event bodies.
+const EVENT_BODY: &[u8] = b"event body";
+
+/// Encrypts the body of an event that could not be parsed, and may therefore contain credentials. `salt` as for
+/// [`encrypt`].
+pub fn encrypt_body(keys: &SecretVersions, body: &[u8], salt: [u8; SALT_LEN]) -> Vec<u8> {
+    seal(keys, EVENT_BODY, body, salt)
+}
+
+/// Decrypts such a body.
+///
+/// # Errors
+/// [`DecryptError`] if it was altered, or no live key decrypts it.
+pub fn decrypt_body(keys: &SecretVersions, bytes: &[u8]) -> Result<Vec<u8>, DecryptError> {
+    open(keys, EVENT_BODY, bytes)
+}
+
+fn seal(keys: &SecretVersions, aad: &[u8], msg: &[u8], salt: [u8; SALT_LEN]) -> Vec<u8> {
+    let (cipher, nonce) = cipher(&keys.current, &salt);
+    let text = cipher.encrypt(&nonce, Payload { msg, aad }).expect("AES-GCM encrypts up to 64 GiB");
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(&salt);
+    bytes.extend_from_slice(&text);
+    bytes
+}
+
+fn open(keys: &SecretVersions, aad: &[u8], bytes: &[u8]) -> Result<Vec<u8>, DecryptError> {
+    let (&VERSION, rest) = bytes.split_first().ok_or(DecryptError)? else {
+        return Err(DecryptError);
+    };
+    let (salt, msg) = rest.split_first_chunk::<SALT_LEN>().ok_or(DecryptError)?;
+    let plain = keys.iter().find_map(|key| {
+        let (cipher, nonce) = cipher(key, salt);
+        cipher.decrypt(&nonce, Payload { msg, aad }).ok()
+    });
+    plain.ok_or(DecryptError)
 }
 
 fn cipher(
@@ -155,5 +179,16 @@ mod tests {
         let encrypted = encrypt(&SecretVersions::single("k"), &meeting(), &source(), [1; 16]);
         let text = format!("{encrypted:?} {:?}", source());
         assert!(!text.contains("webhook_download") && !text.contains("tok\u{e9}n"), "{text}");
+    }
+
+    #[test]
+    fn body_round_trips_and_is_no_source() {
+        let keys = SecretVersions::single("k");
+        let mut sealed = encrypt_body(&keys, b"body", [7; 16]);
+        assert_eq!(decrypt_body(&keys, &sealed).unwrap(), b"body");
+        assert_eq!(open(&keys, b"m==", &sealed), Err(DecryptError));
+        *sealed.last_mut().unwrap() ^= 1;
+        assert_eq!(decrypt_body(&keys, &sealed), Err(DecryptError));
+        assert_eq!(decrypt_body(&keys, b""), Err(DecryptError));
     }
 }

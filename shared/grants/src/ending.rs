@@ -1,6 +1,5 @@
 //! End of a grant: revocation by Reelay when no link needs it, or deauthorization by the user at Zoom.
 
-use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
@@ -16,10 +15,7 @@ pub enum DeauthorizationOutcome {
     /// Zoom accepts the stored tokens; the event concerned an earlier grant.
     StillAuthorized,
     /// Zoom accepts the kept tokens of a marked grant, which is live again.
-    Revived {
-        /// When its links had stopped being active.
-        marked_at: Timestamp,
-    },
+    Revived,
     /// The grant has ended; its tokens and links are deleted.
     Deauthorized,
     /// The event concerns another Zoom app.
@@ -145,7 +141,7 @@ impl Grants {
         let mut outcome = self.verify_grant_ended(zoom_user, client_id).await?;
         if matches!(
             outcome,
-            DeauthorizationOutcome::StillAuthorized | DeauthorizationOutcome::Revived { .. }
+            DeauthorizationOutcome::StillAuthorized | DeauthorizationOutcome::Revived
         ) {
             return Ok(outcome);
         }
@@ -176,9 +172,7 @@ impl Grants {
             // Zoom had rejected its tokens before, perhaps by mistake: the kept pair decides.
             GrantStatus::ReauthorizationRequired => {
                 return match self.revive(zoom_user).await {
-                    Ok(RevivalOutcome::Revived { marked_at, .. }) => {
-                        Ok(DeauthorizationOutcome::Revived { marked_at })
-                    }
+                    Ok(RevivalOutcome::Revived { .. }) => Ok(DeauthorizationOutcome::Revived),
                     Ok(RevivalOutcome::Rejected | RevivalOutcome::NotMarked)
                     | Err(GrantError::ClientReplaced) => {
                         self.delete_deauthorized(zoom_user, grant.version).await

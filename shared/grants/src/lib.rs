@@ -8,6 +8,7 @@
 mod client;
 mod ending;
 mod exchange;
+mod issue;
 mod maintenance;
 mod refresh;
 mod rejection;
@@ -15,12 +16,11 @@ mod revival;
 
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::NotificationMessage;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::secrets::{SecretError, ZoomCredentials, ZoomSecret};
 use reelay_store::links::{Changed, Grant, LeaseError, LinkError, LinkTable, OutboxEntry};
-use reelay_store::queue::Queue;
+use reelay_store::outbox::NotificationPublisher;
 use reelay_store::sessions::SessionTable;
 use reelay_store::vault::{TokenOwner, Tokens, Vault, VaultError};
 use reelay_zoom::{
@@ -171,14 +171,14 @@ pub struct Grants {
     vault: Vault,
     zoom: ZoomClient,
     secret: ZoomSecret,
-    notifications: Queue<NotificationMessage>,
+    notifications: NotificationPublisher,
     successes: UnsharedSuccesses,
     clock: Clock,
 }
 
 impl Grants {
-    /// Reads `LINKS_TABLE`, `SESSIONS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
-    /// `NOTIFICATIONS_QUEUE_URL`.
+    /// Reads `LINKS_TABLE`, `SESSIONS_TABLE`, `TOKEN_KEY_ID`, `ZOOM_SECRET`, `ZOOM_OAUTH_URL`, `ZOOM_API_URL`,
+    /// `NOTIFICATIONS_TABLE` and `NOTIFICATIONS_QUEUE_URL`.
     ///
     /// # Errors
     /// [`ConfigError`] if a variable is missing or invalid.
@@ -191,7 +191,7 @@ impl Grants {
             zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
-            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            notifications: NotificationPublisher::new(environment)?,
             successes: UnsharedSuccesses::default(),
             clock: environment.clock.clone(),
         })

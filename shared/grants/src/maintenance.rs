@@ -1,6 +1,5 @@
 //! Scheduled maintenance of grants: idle refresh tokens, lost jobs, and Zoom users who changed accounts.
 
-use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
@@ -16,11 +15,6 @@ use crate::{AccessToken, GrantError, Grants, RevivalOutcome};
 pub enum MaintenanceOutcome {
     /// Maintenance is complete.
     Done,
-    /// The grant was revived; its links had stopped being active at that time.
-    Revived {
-        /// Time of the marking.
-        marked_at: Timestamp,
-    },
     /// Zoom moved the user to another account; links and grant moved to this key.
     MovedTo(ZoomUser),
 }
@@ -79,9 +73,7 @@ impl Grants {
             return Ok(MaintenanceOutcome::Done);
         }
         match self.revive(zoom_user).await {
-            Ok(RevivalOutcome::Revived { marked_at, .. }) => {
-                Ok(MaintenanceOutcome::Revived { marked_at })
-            }
+            Ok(RevivalOutcome::Revived { .. }) => Ok(MaintenanceOutcome::Done),
             Ok(RevivalOutcome::Rejected | RevivalOutcome::NotMarked) => {
                 self.links().end_checks(zoom_user, grant).await?;
                 Ok(MaintenanceOutcome::Done)
@@ -142,7 +134,7 @@ impl Grants {
 
     /// Returns an access token that Zoom accepts, and its owner. A grant can end before its access token
     /// expires; the refresh after a rejection detects that at once.
-    async fn token_and_owner(
+    pub(crate) async fn token_and_owner(
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<(AccessToken, CurrentUser), GrantError> {

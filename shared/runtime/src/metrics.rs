@@ -54,7 +54,9 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Backfill jobs for which there is no grant.
+    /// Backfill jobs deferred because Zoom rate-limits the account.
+    BackfillsDeferred in Count,
+    /// Backfill jobs that ended early: without a grant or an active link, or because of a link's issue.
     BackfillsIgnored in Count,
     /// Deauthorization events after which the grant was kept.
     DeauthorizationsIgnored in Count,
@@ -74,6 +76,10 @@ metrics! {
     EventsAccepted in Count,
     /// Events about unlinked hosts or unknown recordings, and events of other types.
     EventsIgnored in Count,
+    /// Jobs of the maintenance run that failed. The next run repeats them.
+    ScheduledJobsFailed in Count,
+    /// Events that could not be parsed and were filed.
+    EventsUnparsed in Count,
     /// Authorizations completed after their callback was interrupted.
     ExchangesFinished in Count,
     /// Files whose download failed for good.
@@ -94,10 +100,20 @@ metrics! {
     LinksExpired in Count,
     /// Links that require reauthorization, because Zoom revoked the grant.
     LinksReauthorizationRequired in Count,
+    /// Readings of Zoom's list that may have missed recordings.
+    ListingsIncomplete in Count,
     /// Notifications that the app accepted.
     NotificationsDelivered in Count,
+    /// Notifications that no message carries any more: their next attempt is later, or when the app's webhook is up.
+    NotificationsDeferred in Count,
+    /// Notifications about recordings that no link of the app user covers any more.
+    NotificationsDropped in Count,
     /// Failed deliveries of notifications to the app.
     NotificationsFailed in Count,
+    /// Notifications that were not delivered within `NotificationRetryDays`.
+    NotificationsGivenUp in Count,
+    /// Notifications enqueued again by a maintenance run.
+    NotificationsRequeued in Count,
     /// Recordings that a due erasure keeps, because Reelay trashed Zoom's copy.
     OnlyCopiesKept in Count,
     /// Recordings erased on schedule.

@@ -17,6 +17,9 @@ use crate::random;
 /// Maximum visibility timeout of SQS.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(12 * 3600);
 
+/// Maximum delay that backoff chooses. `template.yaml` counts with it.
+const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+
 /// A message that was not processed, to be retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
@@ -43,10 +46,6 @@ pub struct Delivery<M> {
     /// Number of deliveries so far, this one included. Above 1, an earlier delivery failed or was
     /// interrupted at any point.
     pub receive_count: u32,
-    /// Number of deliveries after which SQS moves the message to the dead-letter queue.
-    pub max_receives: u32,
-    /// Whether SQS moves the message to the dead-letter queue if this delivery fails.
-    pub is_last_attempt: bool,
 }
 
 /// Consumer of a function's own queue.
@@ -54,12 +53,11 @@ pub struct Delivery<M> {
 pub struct Consumer {
     client: aws_sdk_sqs::Client,
     url: String,
-    max_receives: u32,
     first_retry_delay: Duration,
 }
 
 impl Consumer {
-    /// Uses `QUEUE_URL`, `QUEUE_MAX_RECEIVES` (as in the redrive policy), and `RETRY_FIRST_SECONDS`.
+    /// Uses `QUEUE_URL` and `RETRY_FIRST_SECONDS`.
     ///
     /// # Errors
     /// If one of them is absent or invalid.
@@ -68,7 +66,6 @@ impl Consumer {
         Ok(Self {
             client: environment.sqs(),
             url: variables.required("QUEUE_URL")?.to_owned(),
-            max_receives: variables.parsed("QUEUE_MAX_RECEIVES")?,
             first_retry_delay: Duration::from_secs(variables.parsed("RETRY_FIRST_SECONDS")?),
         })
     }
@@ -111,14 +108,8 @@ impl Consumer {
         let body = message.body.as_deref().unwrap_or_default();
         let result = match serde_json::from_str::<M>(body) {
             Ok(parsed) => {
-                handle(Delivery {
-                    message: parsed,
-                    message_id: message_id.clone(),
-                    receive_count,
-                    max_receives: self.max_receives,
-                    is_last_attempt: receive_count >= self.max_receives,
-                })
-                .await
+                handle(Delivery { message: parsed, message_id: message_id.clone(), receive_count })
+                    .await
             }
             // Only the category: the error's text may repeat content of the message.
             Err(error) => Err(Retry::new(format!(
@@ -141,8 +132,8 @@ impl Consumer {
 
     /// Doubles with every receive. Jitter spreads messages that failed at the same time.
     fn backoff(&self, receive_count: u32) -> Duration {
-        let doubled =
-            self.first_retry_delay.saturating_mul(1 << (receive_count.saturating_sub(1)).min(12));
+        let doublings = receive_count.saturating_sub(1).min(30);
+        let doubled = self.first_retry_delay.saturating_mul(1 << doublings).min(MAX_BACKOFF);
         let [byte] = random::bytes::<1>();
         doubled.mul_f64(0.5 + f64::from(byte) / 510.0)
     }

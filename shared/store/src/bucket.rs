@@ -1,6 +1,6 @@
 //! The bucket: presigned URLs and small objects. The downloader transfers recordings itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
@@ -29,6 +29,17 @@ pub struct OpenUpload {
     pub key: String,
     /// Upload id.
     pub id: String,
+}
+
+/// An event that could not be parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnparsedEvent {
+    /// Object key, which names the Zoom user if the event does.
+    pub key: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Time of filing.
+    pub filed_at: Timestamp,
 }
 
 /// The bucket.
@@ -69,6 +80,30 @@ impl Bucket {
         before: Timestamp,
     ) -> Result<Vec<OpenUpload>, AwsError> {
         self.open_uploads("recordings/", before).await
+    }
+
+    /// Lists the events that could not be parsed, for the operator.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn unparsed_events(&self) -> Result<Vec<UnparsedEvent>, AwsError> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix("events/");
+        let mut pages = list.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
+            for object in page.contents.unwrap_or_default() {
+                let filed_at = object.last_modified.map_or(0, |at| at.secs());
+                if let Some(key) = object.key.filter(|key| object_key::is_unparsed(key)) {
+                    found.push(UnparsedEvent {
+                        key,
+                        bytes: object.size.and_then(|size| size.try_into().ok()).unwrap_or(0),
+                        filed_at: Timestamp::from_second(filed_at).unwrap_or(Timestamp::MIN),
+                    });
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Aborts all multipart uploads of one object.
@@ -138,13 +173,18 @@ impl Bucket {
         }
     }
 
-    /// Presigns a GET URL, valid for [`PRESIGNED_URL_TTL`].
+    /// Presigns a GET URL, valid for [`PRESIGNED_URL_TTL`] from now.
     ///
     /// # Errors
     /// If presigning fails.
-    pub async fn presigned_url(&self, key: &str) -> Result<SecretString, AwsError> {
+    pub async fn presigned_url(&self, key: &str, now: Timestamp) -> Result<SecretString, AwsError> {
         let call = "presigned GetObject";
-        let config = PresigningConfig::expires_in(PRESIGNED_URL_TTL)
+        let now = SystemTime::try_from(now)
+            .map_err(|_| AwsError::unexpected_response(call, "invalid time"))?;
+        let config = PresigningConfig::builder()
+            .start_time(now)
+            .expires_in(PRESIGNED_URL_TTL)
+            .build()
             .map_err(|_| AwsError::unexpected_response(call, "invalid expiry"))?;
         let request = self
             .client
@@ -162,11 +202,19 @@ impl Bucket {
     /// # Errors
     /// If the S3 call fails.
     pub async fn put_json(&self, key: &str, body: Vec<u8>) -> Result<(), AwsError> {
+        self.put(key, "application/json", body).await
+    }
+
+    /// Writes a small object.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), AwsError> {
         self.client
             .put_object()
             .bucket(&self.name)
             .key(key)
-            .content_type("application/json")
+            .content_type(content_type)
             .body(ByteStream::from(body))
             .send()
             .await

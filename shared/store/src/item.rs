@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use reelay_domain::ids::ZoomUser;
 use reelay_runtime::AwsError;
@@ -31,6 +32,23 @@ pub(crate) fn from_item<T: DeserializeOwned>(
     serde_item::from_item(item).map_err(|error| {
         AwsError::unexpected_response(table, format!("failed to deserialize an item: {error}"))
     })
+}
+
+/// Serializes a value as the attributes of an update: the expression `SET …` and its placeholders.
+pub(crate) fn set_attributes<T: Serialize>(
+    table: &'static str,
+    mut update: UpdateItemFluentBuilder,
+    value: &T,
+) -> Result<(String, UpdateItemFluentBuilder), AwsError> {
+    let attributes = to_item(table, [], value)?;
+    let mut assignments = Vec::with_capacity(attributes.len());
+    for (index, (name, value)) in attributes.into_iter().enumerate() {
+        assignments.push(format!("#n{index} = :v{index}"));
+        update = update
+            .expression_attribute_names(format!("#n{index}"), name)
+            .expression_attribute_values(format!(":v{index}"), value);
+    }
+    Ok((format!("SET {}", assignments.join(", ")), update))
 }
 
 /// Serializes a value as an attribute.

@@ -26,7 +26,7 @@ pub async fn refresh(
         if written.as_ref() == Some(&manifest) {
             break;
         }
-        let key = object_key::manifest(zoom_user, id, recording.item.metadata.start_time);
+        let key = object_key::manifest(zoom_user, id, recording.item.observed.metadata.start_time);
         match &manifest {
             Some(manifest) => bucket.put_json(&key, manifest.clone()).await?,
             None => bucket.delete(&key).await?,
@@ -43,11 +43,13 @@ fn render(recording: &RecordingWithFiles, bucket: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut view = json!(recording.recording().view(bucket));
+    let recognised = |id: &Value| {
+        let mut files = recording.files.iter();
+        files.find(|file| id == file.observed.metadata.id.as_str())?.recognised
+    };
     if let Some(files) = view.get_mut("files").and_then(Value::as_array_mut) {
-        for (file, item) in files.iter_mut().zip(&recording.files) {
-            // May differ from the stored size for text files.
-            file["declared_size"] = json!(item.metadata.size);
-            file["type_recognised"] = json!(item.recognised);
+        for file in files {
+            file["type_recognised"] = json!(recognised(&file["id"]));
         }
     }
     let manifest = json!({"version": 1, "recording": view});

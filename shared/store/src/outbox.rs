@@ -1,40 +1,123 @@
-//! Notifications about recordings, published to every app user concerned.
+//! Publishing of notifications: first a row per app user, then a message that delivers it.
 //!
-//! The sequence number is drawn before the recording is read, so the notification with the highest number
-//! shows the latest state. The rendered body is saved in the table; a repetition after a crash or a
-//! redelivery sends the saved body.
+//! A repetition after a crash or a redelivery finds the row and its final body. It enqueues a message only if the first
+//! one was not sent; maintenance does so for what no repetition finds.
+//!
+//! The sequence number of a recording's notification is drawn before the recording is read, so the notification with
+//! the highest number shows the latest state.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
-use reelay_domain::message::NotificationMessage;
+use reelay_domain::message::{Notification, NotificationMessage};
 use reelay_domain::notification::RecordingNotification;
 
+use crate::notifications::{Added, GuardKey, NotificationTable};
 use crate::queue::Queue;
 use crate::recordings::{RecordingTable, RecordingWithFiles};
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 
-/// Retention of a saved notification: as long as SQS can redeliver the message that caused it.
-const RETENTION: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Age after which the first message of a recording's notification counts as lost when its cause is processed again.
+/// Several invocations may publish the same notification at once, and only one message is needed.
+const MESSAGE_LOST_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
-/// Creates notifications about recordings and sends them to the notifications queue.
+/// Writes notifications and enqueues their messages.
 #[derive(Debug)]
-pub struct NotificationOutbox {
-    notifications: Queue<NotificationMessage>,
-    bucket: String,
+pub struct NotificationPublisher {
+    table: NotificationTable,
+    queue: Queue<NotificationMessage>,
     clock: Clock,
 }
 
-impl NotificationOutbox {
-    /// Uses `NOTIFICATIONS_QUEUE_URL` and `BUCKET`.
+impl NotificationPublisher {
+    /// Uses `NOTIFICATIONS_TABLE` and `NOTIFICATIONS_QUEUE_URL`.
     ///
     /// # Errors
     /// If one of them is absent.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
-            bucket: environment.variables.required("BUCKET")?.to_owned(),
+            table: NotificationTable::new(environment)?,
+            queue: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             clock: environment.clock.clone(),
+        })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &NotificationTable {
+        &self.table
+    }
+
+    /// Publishes notifications whose body is final. Safe to repeat. `tenant`: the Zoom account.
+    ///
+    /// # Errors
+    /// If an AWS call fails.
+    pub async fn publish(
+        &self,
+        notifications: &[Notification],
+        tenant: &str,
+    ) -> Result<(), AwsError> {
+        let mut messages = Vec::new();
+        for notification in notifications {
+            let create = |_| notification.clone();
+            messages.extend(self.write(create, SignedDuration::ZERO).await?);
+        }
+        self.send(&messages, tenant).await
+    }
+
+    /// Writes a notification; returns its message, if one is to be sent.
+    async fn write(
+        &self,
+        create: impl Fn(Timestamp) -> Notification,
+        lost_after: SignedDuration,
+    ) -> Result<Option<NotificationMessage>, AwsError> {
+        let guard = match self.table.add(&create).await? {
+            Added::New { notification, stamp } => {
+                return Ok(Some(NotificationMessage::new(*notification, stamp)));
+            }
+            Added::Known(guard) => guard,
+        };
+        let now = self.clock.now();
+        if !guard.is_message_lost(lost_after, now) {
+            return Ok(None);
+        }
+        let key = GuardKey::of(&create(now));
+        let known = self.table.notification(&key.id, &guard).await?;
+        if known.is_none() || !self.table.take(&key, &guard, now).await? {
+            return Ok(None);
+        }
+        Ok(known.map(|notification| NotificationMessage::new(notification, guard.stamp)))
+    }
+
+    async fn send(&self, messages: &[NotificationMessage], tenant: &str) -> Result<(), AwsError> {
+        let Err(error) = self.queue.send_all(messages, tenant).await else {
+            return Ok(());
+        };
+        for message in messages {
+            let key = GuardKey::of(&message.notification);
+            if let Err(error) = self.table.make_due(&key, self.clock.now()).await {
+                tracing::warn!(%error, "unsent notification not made due; maintenance finds it later");
+            }
+        }
+        Err(error)
+    }
+}
+
+/// Creates and publishes notifications about recordings.
+#[derive(Debug)]
+pub struct NotificationOutbox {
+    publisher: NotificationPublisher,
+    bucket: String,
+}
+
+impl NotificationOutbox {
+    /// Uses `NOTIFICATIONS_TABLE`, `NOTIFICATIONS_QUEUE_URL` and `BUCKET`.
+    ///
+    /// # Errors
+    /// If one of them is absent.
+    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            publisher: NotificationPublisher::new(environment)?,
+            bucket: environment.variables.required("BUCKET")?.to_owned(),
         })
     }
 
@@ -58,16 +141,13 @@ impl NotificationOutbox {
             return Ok(None);
         };
         let recording = loaded.recording();
-        let now = self.clock.now();
-        let mut saved = Vec::with_capacity(app_users.len());
+        let mut messages = Vec::with_capacity(app_users.len());
         for app_user in app_users {
-            let rendered = notification.render(app_user, &recording, sequence, &self.bucket, now);
-            let expires_at = (now + RETENTION).as_second();
-            let frozen = table.save_notification(zoom_user, id, app_user, rendered, expires_at);
-            saved.push(frozen.await?);
+            let create =
+                |now| notification.render(app_user, &recording, sequence, &self.bucket, now);
+            messages.extend(self.publisher.write(create, MESSAGE_LOST_AFTER).await?);
         }
-        let messages: Vec<_> = saved.into_iter().map(NotificationMessage::new).collect();
-        self.notifications.send_all(&messages, zoom_user.account_id.as_str()).await?;
+        self.publisher.send(&messages, zoom_user.account_id.as_str()).await?;
         Ok(Some(loaded))
     }
 }

@@ -1,20 +1,28 @@
 //! SQS queues, each for messages of one type.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use reelay_domain::message::escape_noncharacters;
 use serde::Serialize;
 
-use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_runtime::{AwsError, random};
 
 /// Maximum messages of a batch (SQS).
 const MAX_BATCH_MESSAGES: usize = 10;
 
 /// Maximum bytes of a batch, well below SQS's 1 MiB.
 const MAX_BATCH_BYTES: usize = 200 * 1024;
+
+/// Maximum delay of a message (SQS, "Delay queues").
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// Maximum random addition to a wait, which is also limited to an eighth of it. It spreads messages that wait for the
+/// same moment.
+const MAX_JITTER: Duration = Duration::from_secs(60);
 
 /// A queue to which messages of type `M` are sent.
 #[derive(Debug)]
@@ -66,6 +74,41 @@ impl<M: Serialize> Queue<M> {
             .await
             .map(|_| ())
             .map_err(|error| AwsError::from_sdk("SendMessage", &error))
+    }
+
+    /// Approximate number of messages that wait to be received.
+    ///
+    /// # Errors
+    /// If the SQS call fails.
+    pub async fn backlog(&self) -> Result<u64, AwsError> {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let response = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(name.clone())
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("GetQueueAttributes", &error))?;
+        let count = response.attributes.as_ref().and_then(|attributes| attributes.get(&name));
+        count.and_then(|count| count.parse().ok()).ok_or_else(|| {
+            AwsError::unexpected_response("GetQueueAttributes", "the response has no count")
+        })
+    }
+
+    /// Sends one message that arrives after a wait, or, if the wait is longer, at SQS's maximum of 15 minutes.
+    ///
+    /// # Errors
+    /// If the SQS call fails.
+    pub async fn send_after(
+        &self,
+        message: &M,
+        tenant: &str,
+        wait: Duration,
+    ) -> Result<(), AwsError> {
+        let [byte] = random::bytes::<1>();
+        let seconds = i32::try_from(delay(wait, byte).as_secs()).unwrap_or(i32::MAX);
+        self.send_delayed(message, tenant, seconds).await
     }
 
     /// Sends messages in batches.
@@ -121,6 +164,35 @@ fn json<M: Serialize>(message: &M) -> Result<String, AwsError> {
         Ok(text) => Ok(escape_noncharacters(&text)),
         Err(_) => {
             Err(AwsError::unexpected_response("SendMessage", "failed to serialize the message"))
+        }
+    }
+}
+
+/// Delay for a wait, with jitter from one random byte.
+fn delay(wait: Duration, random: u8) -> Duration {
+    // SQS counts whole seconds, and a message that arrives early must wait again.
+    let wait = Duration::from_secs(wait.as_secs().saturating_add(1)).min(MAX_DELAY);
+    let jitter = (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0);
+    (wait + jitter).min(MAX_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delay_covers_wait_up_to_sqs_maximum() {
+        for (wait_ms, random, seconds) in [
+            (0, 0, 1),
+            (9_999, 0, 10),
+            (10_000, 0, 11),
+            (79_000, 255, 90),
+            (800_000, 255, 861),
+            (86_400_000, 0, 900),
+            (u64::MAX, 255, 900),
+        ] {
+            let delay = delay(Duration::from_millis(wait_ms), random);
+            assert_eq!(delay.as_secs(), seconds, "{wait_ms} ms, {random}");
         }
     }
 }

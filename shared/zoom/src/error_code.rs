@@ -1,5 +1,6 @@
 //! Extraction of Zoom's numeric error code from response bodies. Zoom calls it `code` or `errorCode`, at the
-//! token endpoint and in the REST API alike.
+//! token endpoint and in the REST API alike. The form with `errorCode` is
+//! `{"status":false,"errorCode":…,"errorMessage":…,"result":null}`, and can arrive with HTTP 200.
 
 use serde_json::Value;
 
@@ -13,6 +14,11 @@ pub(crate) fn parse_code(response: &Value) -> Option<i64> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     })
+}
+
+/// Whether a body is an error in the form with `errorCode`, whatever its HTTP status and its code.
+pub(crate) fn is_refusal(response: &Value) -> bool {
+    response.get("status") == Some(&Value::Bool(false))
 }
 
 /// Finds the first `"code":` or, without one, `"errorCode":` followed by a number in a body that is not

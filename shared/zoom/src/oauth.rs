@@ -379,9 +379,14 @@ async fn call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
     let body = body.map_err(CallError::Transient)?;
     // Zoom can send an error with HTTP 200.
     match OAuthErrorCode::parse(&body) {
-        OAuthErrorCode::Unknown => Ok(body),
+        OAuthErrorCode::Unknown if !is_refusal(&body) => Ok(body),
         code => Err(CallError::Rejected { status: status.as_u16(), code }),
     }
+}
+
+/// Whether a body with HTTP 200 is an error with a code that Zoom does not document for OAuth.
+fn is_refusal(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|body| error_code::is_refusal(&body))
 }
 
 fn parse_token_pair(

@@ -13,6 +13,13 @@ const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-re
 /// "Rate limits").
 const MIN_DAILY_LIMIT: u64 = 1_000;
 
+/// Maximum duration of a rate limit. Zoom's longest limits are daily.
+const MAX_RATE_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Duration of a rate limit for which Zoom names no time and that is not daily. It is longer than Zoom's limit of
+/// one second, so that concurrent requests do not exceed it together again.
+const DEFAULT_RATE_LIMIT: SignedDuration = SignedDuration::from_secs(10);
+
 /// Parsed `Retry-After` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
@@ -68,6 +75,23 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
+    /// Returns the end of the limit for a response that arrived at `now`: as Zoom says, else midnight UTC for a daily
+    /// limit, else after 10 s. At most 24 h from `now`.
+    pub fn limited_until(&self, now: Timestamp) -> Timestamp {
+        let until = match (self.retry_after, self.kind) {
+            (Some(after), _) => after.retry_at(now),
+            (None, Some(RateLimitKind::Daily)) => {
+                const DAY: i64 = 24 * 3600;
+                let midnight = (now.as_second().div_euclid(DAY) + 1) * DAY;
+                Timestamp::from_second(midnight).unwrap_or(now)
+            }
+            (None, Some(RateLimitKind::PerSecond) | None) => {
+                now.saturating_add(DEFAULT_RATE_LIMIT).unwrap_or(now)
+            }
+        };
+        until.min(now.saturating_add(MAX_RATE_LIMIT).unwrap_or(until))
+    }
+
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         Self {
             retry_after: RetryAfter::from_headers(headers),
@@ -148,6 +172,26 @@ mod tests {
             }
             let parsed = RateLimit::from_headers(&headers);
             assert_eq!(parsed.kind, expected, "{kind} {limit} {remaining}");
+        }
+    }
+
+    #[test]
+    fn rate_limit_ends_by_header_day_or_default() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-01-01T22:00:00Z");
+        let delay = |seconds| Some(RetryAfter::Delay(Duration::from_secs(seconds)));
+        let date = |text| Some(RetryAfter::Date(at(text)));
+        for (retry_after, kind, expected) in [
+            (delay(30), None, "2026-01-01T22:00:30Z"),
+            (date("2026-01-02T00:00:00Z"), None, "2026-01-02T00:00:00Z"),
+            (None, Some(RateLimitKind::Daily), "2026-01-02T00:00:00Z"),
+            (delay(u64::MAX), None, "2026-01-02T22:00:00Z"),
+            (date("2020-01-01T00:00:00Z"), None, "2026-01-01T22:00:00Z"),
+            (None, Some(RateLimitKind::PerSecond), "2026-01-01T22:00:10Z"),
+            (None, None, "2026-01-01T22:00:10Z"),
+        ] {
+            let limit = RateLimit { retry_after, kind };
+            assert_eq!(limit.limited_until(now), at(expected), "{limit:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::client::{TransientError, ZoomClient, bearer, read_json_bytes};
-use crate::error_code::{find_code, parse_code};
+use crate::error_code::{find_code, is_refusal, parse_code};
 use crate::rate_limit::RateLimit;
 
 /// Zoom's code in [`ApiError::NotFound`] for a meeting without a recording **or** with a recording that is
@@ -32,7 +32,7 @@ const PATH_SEGMENT: &AsciiSet =
 /// A failed REST call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// 401 or code 124: the access token is expired or revoked. Refresh it and retry once.
+    /// 401, or codes 124 and 401: the access token is expired or revoked. Refresh it and retry once.
     #[error("zoom rejected the access token")]
     Unauthorized,
     /// Codes 4711, 4700, 104: the user did not grant a required scope.
@@ -44,9 +44,12 @@ pub enum ApiError {
         /// Zoom's code.
         code: Option<i64>,
     },
-    /// 403 or code 200, which can arrive with HTTP 200: a role or an account setting forbids the call.
+    /// 403, or codes 200 and 403, which can arrive with HTTP 200: a role or an account setting forbids the call. The
+    /// list of recordings responds with 400 and code 200 to a user whose plan has no cloud recording.
     #[error("zoom denied permission ({})", Code(*code))]
     Forbidden {
+        /// HTTP status.
+        status: u16,
         /// Zoom's code.
         code: Option<i64>,
     },
@@ -96,6 +99,8 @@ pub struct RecordingsPage {
     pub meetings: Vec<Value>,
     /// Token for the next page, valid for 15 minutes; `None` on the last page.
     pub next_page_token: Option<String>,
+    /// Number of meetings on all pages, if Zoom says it. The pages may give fewer.
+    pub total_records: Option<u64>,
 }
 
 impl fmt::Debug for RecordingsPage {
@@ -103,6 +108,7 @@ impl fmt::Debug for RecordingsPage {
         f.debug_struct("RecordingsPage")
             .field("meetings", &self.meetings.len())
             .field("next_page_token", &self.next_page_token.is_some())
+            .field("total_records", &self.total_records)
             .finish()
     }
 }
@@ -149,8 +155,9 @@ impl ZoomClient {
         Ok(CurrentUser { user, display_name })
     }
 
-    /// Returns one page of the recordings from `from` to `to`, UTC dates, both inclusive
-    /// (`GET /users/me/recordings`). Zoom accepts at most one month and may silently trim a wider range.
+    /// Returns one page of the cloud recordings that started from `from` to `to`, UTC dates
+    /// (`GET /users/me/recordings`). Zoom accepts at most one month and may silently trim a wider range; reports
+    /// disagree on whether it includes `to`. Private note recordings are not requested.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -166,6 +173,9 @@ impl ZoomClient {
             .append_pair("from", &from.to_string())
             .append_pair("to", &to.to_string())
             .append_pair("page_size", PAGE_SIZE)
+            // Since September 2026 the list has recordings of My Notes too. A Zoom that does not know the parameter
+            // is assumed to ignore it.
+            .append_pair("recording_source_type", "cloud_recording_only")
             .extend_pairs(next_page_token.map(|token| ("next_page_token", token)));
         let has_page_token = next_page_token.is_some();
         let mut response = self.get(url, access_token, self.timeouts.rest, has_page_token).await?;
@@ -178,7 +188,8 @@ impl ZoomClient {
             .and_then(Value::as_str)
             .filter(|token| !token.is_empty())
             .map(str::to_owned);
-        Ok(RecordingsPage { meetings, next_page_token })
+        let total_records = response.get("total_records").and_then(Value::as_u64);
+        Ok(RecordingsPage { meetings, next_page_token, total_records })
     }
 
     /// Returns a meeting's recordings with a `download_access_token` that expires after `ttl_seconds`, at
@@ -241,7 +252,7 @@ impl ZoomClient {
             Some(parsed) => parse_code(parsed),
             None => find_code(&body),
         };
-        if !status.is_success() || code.is_some() {
+        if !status.is_success() || code.is_some() || parsed.as_ref().is_some_and(is_refusal) {
             return Err(classify(status, code, limit, has_page_token));
         }
         parsed
@@ -250,7 +261,8 @@ impl ZoomClient {
     }
 }
 
-/// Maps status and code of an error response to [`ApiError`]. A code can arrive with HTTP 200.
+/// Maps status and code of an error response to [`ApiError`]. A code can arrive with HTTP 200, and can repeat an HTTP
+/// status.
 fn classify(
     status: StatusCode,
     code: Option<i64>,
@@ -261,11 +273,14 @@ fn classify(
         (429, _) | (_, Some(429)) => ApiError::RateLimited(limit),
         (_, Some(4711)) => ApiError::MissingScope,
         // With 401, codes 4700 and 104 can also mean an expired token; a refresh decides.
-        (401, _) | (_, Some(124)) => ApiError::Unauthorized,
+        (401, _) | (_, Some(124 | 401)) => ApiError::Unauthorized,
         (_, Some(4700 | 104)) => ApiError::MissingScope,
         (_, Some(1001 | 1010 | 3001 | CODE_RECORDING_NOT_FOUND)) => ApiError::NotFound { code },
-        (403, _) | (_, Some(200)) => ApiError::Forbidden { code },
-        (404, _) => ApiError::NotFound { code },
+        (status, Some(200 | 403)) | (status @ 403, _) => ApiError::Forbidden { status, code },
+        (404, _) | (_, Some(404)) => ApiError::NotFound { code },
+        (_, Some(status @ 500..=599)) => ApiError::Transient(TransientError::ServerError {
+            status: u16::try_from(status).unwrap_or(500),
+        }),
         (_, Some(300)) if has_page_token => ApiError::InvalidPageToken,
         // The REST API documents no redirects.
         (300..=399, None) => ApiError::Transient(TransientError::MalformedResponse),

@@ -18,6 +18,9 @@ pub enum TransferError {
     /// Neither the event nor Zoom's API has a download URL.
     #[error("no download URL is known")]
     NoSource,
+    /// Zoom still processes the file.
+    #[error("Zoom still processes the file")]
+    Processing,
     /// The user has no usable grant, so the API cannot be called.
     #[error("no usable grant to look up the download URL")]
     NoGrant,
@@ -99,15 +102,24 @@ impl TransferError {
     }
 }
 
-/// Whether another URL or token may succeed where this one was rejected.
-pub(super) fn tries_next_candidate(error: &DownloadError) -> bool {
-    matches!(
-        error,
+/// Whether another URL or token may succeed where this one was rejected. A server error may pass at once, so it
+/// counts only if an earlier attempt failed, too.
+pub(super) fn tries_next_candidate(error: &DownloadError, is_retry: bool) -> bool {
+    match error {
         DownloadError::Unauthorized
-            | DownloadError::Forbidden
-            | DownloadError::HtmlInsteadOfFile
-            | DownloadError::NotFound
-            | DownloadError::Gone
-            | DownloadError::DisallowedUrl(_)
-    )
+        | DownloadError::Forbidden
+        | DownloadError::HtmlInsteadOfFile
+        | DownloadError::NotFound
+        | DownloadError::Gone
+        | DownloadError::DisallowedUrl(_)
+        | DownloadError::TooManyRedirects
+        | DownloadError::InvalidRedirect
+        | DownloadError::UnexpectedStatus { .. } => true,
+        DownloadError::ServerError { .. } => is_retry,
+        DownloadError::RateLimited(_)
+        | DownloadError::Network(_)
+        | DownloadError::RangeNotSatisfiable { .. }
+        | DownloadError::RangeMismatch
+        | DownloadError::UnexpectedEncoding => false,
+    }
 }

@@ -36,6 +36,8 @@ pub struct ObjectSpec {
     pub declared_size: Option<u64>,
     /// Whether the file must have exactly the declared size.
     pub is_size_exact: bool,
+    /// Another size that is accepted, because Zoom served it before.
+    pub accepted_size: Option<u64>,
     /// Whether an earlier attempt may have created a multipart upload without saving its id.
     pub is_retry: bool,
 }

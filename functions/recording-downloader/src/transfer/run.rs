@@ -243,7 +243,7 @@ impl Run<'_> {
         range: Option<ByteRange>,
         length: u64,
     ) -> Result<Outcome, TransferError> {
-        self.verify_size(length)?;
+        self.verify_size(length).await?;
         if length == 0 {
             return self.put_bytes(Bytes::new()).await;
         }
@@ -258,7 +258,7 @@ impl Run<'_> {
     /// Stores a file from memory.
     async fn put_bytes(&self, bytes: Bytes) -> Result<Outcome, TransferError> {
         let (length, recognised) = (bytes.len() as u64, self.matches_type(&bytes));
-        self.verify_size(length)?;
+        self.verify_size(length).await?;
         let crc = self.object.put_bytes(bytes).await?;
         Ok(self.stored_outcome(length, crc, recognised).await)
     }
@@ -270,7 +270,7 @@ impl Run<'_> {
         length: u64,
         part_size: u64,
     ) -> Result<Outcome, TransferError> {
-        self.verify_size(length)?;
+        self.verify_size(length).await?;
         let layout = PartLayout::new(length, part_size).ok_or(TransferError::RangeIgnored)?;
         let recognised = self.matches_type(first.body.peeked());
         let (upload, state) =
@@ -323,7 +323,7 @@ impl Run<'_> {
     ) -> Result<Outcome, TransferError> {
         self.is_stream.store(true, Ordering::Relaxed);
         if let Some(length) = length {
-            self.verify_size(length)?;
+            self.verify_size(length).await?;
         }
         let recognised = self.matches_type(response.body.peeked());
         let part_size = part_size(length, self.settings.part_size);
@@ -336,7 +336,7 @@ impl Run<'_> {
         let (upload, _) = self.create_upload(&head, length, part_size, recognised).await?;
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
         let (mut parts, mut bytes, mut number) = (BTreeMap::new(), 0u64, 0u32);
-        let max_bytes = self.exact_size().unwrap_or(u64::MAX);
+        let max_bytes = self.exact_size().max(self.object.spec.accepted_size).unwrap_or(u64::MAX);
         while !part.is_empty() {
             number += 1;
             bytes += part.len() as u64;
@@ -349,7 +349,7 @@ impl Run<'_> {
             }
             part = reader.next_part().await?;
         }
-        self.verify_size(bytes)?;
+        self.verify_size(bytes).await?;
         self.complete(&upload, &parts, bytes, recognised).await
     }
 
@@ -435,13 +435,18 @@ impl Run<'_> {
         spec.declared_size.filter(|_| spec.is_size_exact)
     }
 
-    fn verify_size(&self, received: u64) -> Result<(), TransferError> {
-        match self.exact_size() {
-            Some(declared) if declared != received => {
-                Err(TransferError::SizeMismatch { declared, received })
-            }
-            _ => Ok(()),
+    /// Compares the size with the one that Zoom declared in the event, then with the one in its API. A size that
+    /// was served before is accepted.
+    async fn verify_size(&self, received: u64) -> Result<(), TransferError> {
+        let Some(declared) = self.exact_size().filter(|declared| *declared != received) else {
+            return Ok(());
+        };
+        if self.object.spec.accepted_size == Some(received)
+            || self.source.declared_size().await == Some(received)
+        {
+            return Ok(());
         }
+        Err(TransferError::SizeMismatch { declared, received })
     }
 
     fn matches_type(&self, head: &[u8]) -> Option<bool> {

@@ -52,17 +52,21 @@ pub struct SourceResolver {
     stall: StallLimit,
     event: Option<Candidate>,
     listing: Shared<BoxFuture<'static, Result<Listing, TransferError>>>,
+    /// Whether an earlier attempt failed.
+    is_retry: bool,
     position: Mutex<Position>,
 }
 
 impl SourceResolver {
-    /// Creates a resolver. `event` is the candidate from the event; `listing` calls Zoom's API.
+    /// Creates a resolver. `event` is the candidate from the event; `listing` calls Zoom's API; `is_retry` says
+    /// whether an earlier attempt failed.
     pub fn new(
         zoom: &ZoomClient,
         hosts: &DownloadHosts,
         settings: &Settings,
         event: Option<Candidate>,
         listing: impl Future<Output = Result<Listing, TransferError>> + Send + 'static,
+        is_retry: bool,
     ) -> Self {
         Self {
             zoom: zoom.clone(),
@@ -71,6 +75,7 @@ impl SourceResolver {
             stall: settings.stall,
             event,
             listing: listing.boxed().shared(),
+            is_retry,
             position: Mutex::default(),
         }
     }
@@ -119,8 +124,8 @@ impl SourceResolver {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let has_next =
-                tries_next_candidate(&error) && self.candidate(position.index + 1).await?.is_some();
+            let has_next = tries_next_candidate(&error, self.is_retry)
+                && self.candidate(position.index + 1).await?.is_some();
             if !has_next {
                 return Err(TransferError::Download(error));
             }
@@ -152,7 +157,7 @@ impl SourceResolver {
             match self.send(redirect, None, *kind, range).await {
                 Ok((response, _)) => return Ok(response),
                 // The redirect target may have expired while the candidate is still valid.
-                Err(error) if tries_next_candidate(&error) => {
+                Err(error) if tries_next_candidate(&error, self.is_retry) => {
                     self.set_redirect(position.index, None);
                 }
                 Err(error) => return Err(error),

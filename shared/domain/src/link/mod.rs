@@ -4,7 +4,7 @@
 //! *grant* (Zoom's OAuth tokens), because Zoom revokes the older grant when the same user authorizes the
 //! app again. [`GrantState::apply`] computes the next state; the store writes it in one transaction.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::erasure::{Removal, RemovalReason};
@@ -51,6 +51,20 @@ pub enum GrantStatus {
     Revoked,
 }
 
+/// Why Zoom does not let Reelay list the recordings of a Zoom user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkIssue {
+    /// The Zoom user's plan has no cloud recording.
+    PlanWithoutCloudRecording,
+    /// The grant lacks a scope that the app requires.
+    ScopeMissing,
+    /// Zoom denies access, because of a role or an account setting.
+    AccessDenied,
+    /// Zoom does not know the user.
+    ZoomUserNotFound,
+}
+
 /// A link between an app user and a Zoom user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -72,6 +86,10 @@ pub struct Link {
     pub pending_until: Option<Timestamp>,
     /// Time at which the grant became live again without this link. From then on the link receives nothing.
     pub cut_off_at: Option<Timestamp>,
+    /// Time at which the link last stopped being active without being removed.
+    pub inactive_since: Option<Timestamp>,
+    /// Why the last listing of the recordings failed; `None` if it succeeded.
+    pub issue: Option<LinkIssue>,
     /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.
     pub previous_zoom_users: Vec<ZoomUser>,
 }
@@ -87,6 +105,7 @@ pub struct LinkView {
     pub activated_at: Option<Timestamp>,
     pub removed_reason: Option<RemovalReason>,
     pub erase_at: Option<Timestamp>,
+    pub issue: Option<LinkIssue>,
 }
 
 /// `link.status`.
@@ -136,6 +155,14 @@ impl Link {
         self.cut_off_at
     }
 
+    /// Whether the app user may be notified, by a notification that was written at `stamp`, of a recording that is
+    /// stored under a Zoom user's key.
+    pub fn covers_notification(&self, zoom_user: &ZoomUser, stamp: Timestamp) -> bool {
+        self.status.is_visible()
+            && self.zoom_users().any(|covered| covered == zoom_user)
+            && self.cut_off_at.is_none_or(|at| stamp < at)
+    }
+
     /// Whether the link needs a live grant: it is active, or its claim can still be confirmed.
     fn is_using_grant(&self, now: Timestamp) -> bool {
         self.status == LinkStatus::Active || self.pending_until.is_some_and(|until| until > now)
@@ -145,6 +172,7 @@ impl Link {
         self.status = LinkStatus::Active;
         self.pending_until = None;
         self.cut_off_at = None;
+        self.inactive_since = None;
     }
 
     /// Returns the public view.
@@ -160,6 +188,7 @@ impl Link {
             activated_at: self.activated_at,
             removed_reason: None,
             erase_at: None,
+            issue: self.issue,
         }
     }
 
@@ -242,6 +271,11 @@ pub enum GrantChange {
     Deauthorize,
     /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
     CompleteRevocation,
+    /// A listing of the Zoom user's recordings failed for a reason that concerns this user alone, or succeeded.
+    SetIssue {
+        /// The reason; `None` after a success.
+        issue: Option<LinkIssue>,
+    },
 }
 
 impl GrantChange {
@@ -283,6 +317,8 @@ pub enum LinkNotification {
     ReauthorizationRequired(Link),
     /// `link.removed`.
     Removed(Link),
+    /// `link.issue`.
+    IssueChanged(Link),
 }
 
 impl GrantState {
@@ -365,6 +401,7 @@ impl GrantState {
                     for link in &mut next.links {
                         if link.status == LinkStatus::Active {
                             link.status = LinkStatus::ReauthorizationRequired;
+                            link.inactive_since = Some(now);
                             links.push(link.app_user.clone());
                         }
                     }
@@ -381,6 +418,9 @@ impl GrantState {
                 if self.grant == Some(GrantStatus::Revoking) {
                     next.grant = (!self.links.is_empty()).then_some(GrantStatus::Revoked);
                 }
+            }
+            GrantChange::SetIssue { issue } => {
+                next.links.iter_mut().for_each(|link| link.issue = *issue);
             }
         }
         Ok(next)
@@ -413,6 +453,7 @@ impl GrantState {
                         known.status = link.status;
                         known.activated_at = known.activated_at.max(link.activated_at);
                         known.cut_off_at = link.cut_off_at;
+                        known.inactive_since = link.inactive_since;
                     }
                     known.pending_until = known.pending_until.max(link.pending_until);
                     if known.status == LinkStatus::Active {
@@ -477,14 +518,40 @@ impl GrantState {
         }
     }
 
+    /// Returns since when completed recordings are to be fetched after the transition from `self` to `next`;
+    /// `None` if no link becomes active. For a link that its app user confirmed, that is `activation_window` before
+    /// `now`, or when it stopped being active, if that is earlier; for a revived link, when it stopped. (The app
+    /// confirms at most ten minutes after the consent, which is less than a listing allows for processing.)
+    pub fn backfill_since(
+        &self,
+        next: &Self,
+        activation_window: SignedDuration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let is_active = |link: &&Link| link.status == LinkStatus::Active;
+        let since = next.links.iter().filter(is_active).filter_map(|link| {
+            let before = self.links.iter().find(|before| before.app_user == link.app_user);
+            if before.as_ref().is_some_and(is_active) {
+                return None;
+            }
+            let stopped_at = before.and_then(|before| before.inactive_since);
+            let is_revived = before.is_some_and(|it| it.activated_at == link.activated_at);
+            let window = now.checked_sub(activation_window).unwrap_or(Timestamp::MIN);
+            Some(match stopped_at {
+                Some(stopped_at) if is_revived => stopped_at,
+                Some(stopped_at) => stopped_at.min(window),
+                None => window,
+            })
+        });
+        since.min()
+    }
+
     /// Returns the notifications for the transition from `self` to `next`.
     pub fn notifications(&self, next: &Self) -> Vec<LinkNotification> {
-        let status_before = |app_user: &AppUserId| {
-            self.links.iter().find(|link| link.app_user == *app_user).map(|link| link.status)
-        };
         let mut notifications = Vec::new();
         for link in &next.links {
-            match (status_before(&link.app_user), link.status) {
+            let before = self.links.iter().find(|before| before.app_user == link.app_user);
+            match (before.map(|before| before.status), link.status) {
                 (before, after) if before == Some(after) => {}
                 (_, LinkStatus::Active) => {
                     notifications.push(LinkNotification::Activated(link.clone()))
@@ -493,6 +560,11 @@ impl GrantState {
                     notifications.push(LinkNotification::ReauthorizationRequired(link.clone()));
                 }
                 (_, LinkStatus::Pending) => {}
+            }
+            let has_issue_changed = before
+                .is_some_and(|before| before.status.is_visible() && before.issue != link.issue);
+            if has_issue_changed {
+                notifications.push(LinkNotification::IssueChanged(link.clone()));
             }
         }
         let is_removed =

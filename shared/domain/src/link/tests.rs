@@ -24,6 +24,8 @@ fn link(n: u8) -> Link {
         activated_at: None,
         pending_until: Some(now() + CLAIM_TTL),
         cut_off_at: None,
+        inactive_since: None,
+        issue: None,
         previous_zoom_users: Vec::new(),
     }
 }
@@ -242,9 +244,56 @@ fn account_move_activates_no_link() {
     assert_eq!(joined.links[0].reads_until(), Some(now()));
 }
 
+#[test]
+fn issue_concerns_all_links_and_is_notified_once() {
+    let state = run(&[consent(1), confirm(1), consent(2)]);
+    let issue = Some(LinkIssue::ScopeMissing);
+    let set = GrantChange::SetIssue { issue };
+    let failed = state.apply(&set, now()).unwrap();
+    assert!(failed.links.iter().all(|link| link.issue == issue));
+    // Pending links are not notified; their activation shows the issue.
+    let notifications = state.notifications(&failed);
+    let [LinkNotification::IssueChanged(link)] = &notifications[..] else {
+        panic!("{notifications:?}")
+    };
+    assert_eq!((&link.app_user, link.view().issue), (&user(1), issue));
+    assert_eq!(failed.apply(&set, now()).unwrap(), failed);
+    let activated = failed.apply(&confirm(2), now()).unwrap();
+    assert_eq!(failed.notifications(&activated).len(), 1);
+    let cleared = activated.apply(&GrantChange::SetIssue { issue: None }, now()).unwrap();
+    assert_eq!(activated.notifications(&cleared).len(), 2);
+}
+
+#[test]
+fn backfill_follows_how_a_link_became_active() {
+    let window = SignedDuration::from_hours(48);
+    let at = |hours| now() + SignedDuration::from_hours(hours);
+    let pending = run(&[consent(1)]);
+    let active = pending.apply(&confirm(1), now()).unwrap();
+    assert_eq!(pending.backfill_since(&active, window, now()), Some(at(-48)));
+    assert_eq!(active.backfill_since(&active, window, now()), None);
+
+    let marked = active.apply(&MARK, at(1)).unwrap();
+    assert_eq!(active.backfill_since(&marked, window, at(1)), None);
+    let revived = marked.apply(&GrantChange::Revive, at(100)).unwrap();
+    assert_eq!(marked.backfill_since(&revived, window, at(100)), Some(at(1)));
+
+    // A new consent of the same user, confirmed soon or late.
+    for (hours, expected) in [(2, at(2 - 48)), (100, at(1))] {
+        let pending_until = Some(at(hours) + CLAIM_TTL);
+        let link = Some(Link { pending_until, ..link(1) });
+        let consent = GrantChange::Consent { link, superseded: false, obtained_at: at(hours) };
+        let consented = marked.apply(&consent, at(hours)).unwrap();
+        assert_eq!(marked.backfill_since(&consented, window, at(hours)), None);
+        let confirmed = consented.apply(&confirm(1), at(hours)).unwrap();
+        let since = consented.backfill_since(&confirmed, window, at(hours));
+        assert_eq!(since, Some(expected), "{hours}");
+    }
+}
+
 /// A change, and the seconds that pass before it.
 fn change() -> impl Strategy<Value = (GrantChange, i64)> {
-    let kinds = (0u8..12, 1u8..4, 0i64..400, 0i64..60);
+    let kinds = (0u8..13, 1u8..4, 0i64..400, 0i64..60);
     kinds.prop_map(|(kind, n, wait, age)| {
         let change = match kind {
             0..=2 => GrantChange::Consent {
@@ -259,6 +308,9 @@ fn change() -> impl Strategy<Value = (GrantChange, i64)> {
             8 => MARK,
             9 => GrantChange::Revive,
             10 => GrantChange::Deauthorize,
+            11 => {
+                GrantChange::SetIssue { issue: (age % 2 == 0).then_some(LinkIssue::ScopeMissing) }
+            }
             _ => GrantChange::CompleteRevocation,
         };
         (change, wait)
@@ -349,6 +401,7 @@ impl Model {
                 None => return,
             },
             GrantChange::Deauthorize => *self = Self::default(),
+            GrantChange::SetIssue { .. } => return,
             GrantChange::CompleteRevocation => {
                 if !self.is_revoking {
                     return;
@@ -415,4 +468,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn link_covers_notifications_until_it_is_cut_off() {
+    let zoom_user = link(1).zoom_user;
+    let other = ZoomUser { user_id: "other".parse().unwrap(), ..zoom_user.clone() };
+    let active = Link { status: LinkStatus::Active, ..link(1) };
+    let waiting = Link { status: LinkStatus::ReauthorizationRequired, ..link(1) };
+    let cut_off = Link { cut_off_at: Some(now()), ..waiting.clone() };
+    let moved = Link {
+        zoom_user: other.clone(),
+        previous_zoom_users: vec![zoom_user.clone()],
+        ..active.clone()
+    };
+    let earlier = now() - SignedDuration::from_secs(1);
+    for (link, stamp, is_covered) in [
+        (&active, now(), true),
+        (&link(1), now(), false),
+        (&waiting, now(), true),
+        (&cut_off, earlier, true),
+        (&cut_off, now(), false),
+        (&moved, now(), true),
+    ] {
+        assert_eq!(link.covers_notification(&zoom_user, stamp), is_covered, "{link:?}");
+    }
+    assert!(!active.covers_notification(&other, now()));
 }

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-use super::event::{EventError, integer};
+use super::event::EventError;
+use super::meeting::{account_id, id};
+use super::value::text;
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId};
+use crate::observation::ObservedAt;
 use crate::recording::{FileMetadata, RecordingChange};
 
 /// A parsed event about changed recordings.
@@ -17,8 +20,10 @@ pub struct RecordingsChanged {
     pub change: RecordingChange,
     /// The changed meetings.
     pub meetings: Vec<ChangedMeeting>,
-    /// `event_ts`, in epoch milliseconds; 0 if absent.
-    pub event_ts: i64,
+    /// When the change was observed.
+    pub time: ObservedAt,
+    /// Number of list entries that are no meetings, to be counted.
+    pub ignored_meetings: usize,
 }
 
 /// A meeting of such an event.
@@ -35,7 +40,7 @@ impl ChangedMeeting {
     /// concern the whole recording. Zoom omits small files and participants' tracks from some events.
     pub fn omits(&self, file: &FileMetadata) -> bool {
         !self.files.is_empty()
-            && matches!(file.file_type.as_str(), "MP4" | "M4A")
+            && matches!(file.file_type(), "MP4" | "M4A")
             && file.recording_type.as_deref() != Some("audio_only_each_participant")
             && !self.files.contains(&file.id)
     }
@@ -46,90 +51,72 @@ impl RecordingsChanged {
     ///
     /// # Errors
     /// [`EventError`], with the field that is missing or malformed.
-    pub fn parse(event: &Value) -> Result<Self, EventError> {
-        let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
-        let name = text("/event").ok_or(EventError::Field("event"))?;
+    pub fn parse(event: &Value, time: ObservedAt) -> Result<Self, EventError> {
+        let field = |pointer| event.pointer(pointer).and_then(text);
+        let name = field("/event").ok_or(EventError::Field("event"))?;
         let change = match name.trim_start_matches("recording.").trim_start_matches("batch_") {
             "renamed" => RecordingChange::Renamed {
-                topic: text("/payload/object/topic")
-                    .ok_or(EventError::Field("payload.object.topic"))?
-                    .to_owned(),
+                topic: field("/payload/object/topic")
+                    .ok_or(EventError::Field("payload.object.topic"))?,
             },
             "trashed" => RecordingChange::Trashed,
             "recovered" => RecordingChange::Recovered,
             "deleted" => RecordingChange::Deleted,
             _ => return Err(EventError::Field("event")),
         };
-        let account_id = text("/payload/account_id")
-            .and_then(|id| id.parse().ok())
-            .ok_or(EventError::Field("payload.account_id"))?;
+        let account_id = account_id(event).ok_or(EventError::Field("payload.account_id"))?;
         let object = event.pointer("/payload/object").ok_or(EventError::Field("payload.object"))?;
-        let host = match object.get("host_id") {
-            None | Some(Value::Null) => None,
-            Some(id) => Some(
-                id.as_str()
-                    .and_then(|id| id.parse().ok())
-                    .ok_or(EventError::Field("payload.object.host_id"))?,
-            ),
-        };
-        Ok(Self {
-            account_id,
-            host,
-            change,
-            meetings: meetings(object)?,
-            event_ts: event.get("event_ts").and_then(integer).unwrap_or(0),
-        })
+        let host = id(event, "/payload/object/host_id");
+        let entries = meetings(object);
+        let count = entries.len();
+        let meetings: Vec<ChangedMeeting> = entries.into_iter().flatten().collect();
+        if meetings.is_empty() {
+            return Err(EventError::Field("payload.object"));
+        }
+        let ignored_meetings = count - meetings.len();
+        Ok(Self { account_id, host, change, meetings, time, ignored_meetings })
     }
 }
 
-/// Parses the meetings, which Zoom lists in three different forms.
-fn meetings(object: &Value) -> Result<Vec<ChangedMeeting>, EventError> {
-    let malformed = EventError::Field("payload.object");
-    let uuid = |value: &Value| value.as_str().and_then(|uuid| uuid.parse().ok());
-    let ids = |list: Option<&Value>, id: fn(&Value) -> Option<&Value>| -> Vec<FileId> {
-        let list = list.and_then(Value::as_array).into_iter().flatten();
-        list.filter_map(|value| id(value)?.as_str()?.parse().ok()).collect()
-    };
-    if let Some(one) = object.get("uuid") {
-        let files = ids(object.get("recording_files"), |file| file.get("id"));
-        let uuid = uuid(one).ok_or(EventError::Field("payload.object.uuid"))?;
-        return Ok(vec![ChangedMeeting { uuid, files }]);
-    }
-    if let Some(list) = object.get("meeting_uuids").and_then(Value::as_array) {
-        return list
-            .iter()
-            .map(|value| {
-                Ok(ChangedMeeting {
-                    uuid: uuid(value).ok_or(malformed.clone())?,
-                    files: Vec::new(),
-                })
+/// Parses the meetings, which Zoom lists in three different forms. An entry without a valid UUID is `None`.
+fn meetings(object: &Value) -> Vec<Option<ChangedMeeting>> {
+    let meeting =
+        |uuid: Option<&Value>, files: Option<&Value>, id: fn(&Value) -> Option<&Value>| {
+            let files = files.and_then(Value::as_array).into_iter().flatten();
+            Some(ChangedMeeting {
+                uuid: uuid.and_then(text)?.parse().ok()?,
+                files: files.filter_map(|file| text(id(file)?)?.parse().ok()).collect(),
             })
-            .collect();
+        };
+    if let Some(uuid) = object.get("uuid") {
+        return vec![meeting(Some(uuid), object.get("recording_files"), |file| file.get("id"))];
     }
-    let list = object.get("meetings").and_then(Value::as_array);
-    list.ok_or(malformed.clone())?
-        .iter()
-        .map(|meeting| {
-            let named = meeting.get("meeting_uuid").and_then(uuid);
-            Ok(ChangedMeeting {
-                uuid: named.ok_or(malformed.clone())?,
-                files: ids(meeting.get("recording_file_ids"), |id| Some(id)),
-            })
-        })
-        .collect()
+    let list = |name| object.get(name).and_then(Value::as_array).into_iter().flatten();
+    let uuids = list("meeting_uuids").map(|uuid| meeting(Some(uuid), None, |id| Some(id)));
+    let named = list("meetings").map(|entry| {
+        meeting(entry.get("meeting_uuid"), entry.get("recording_file_ids"), |id| Some(id))
+    });
+    uuids.chain(named).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use jiff::Timestamp;
     use serde_json::json;
 
+    use super::*;
+    use crate::observation::ObservationSource;
+
     fn parse(name: &str, object: Value) -> Result<RecordingsChanged, EventError> {
-        RecordingsChanged::parse(&json!({
+        let event = json!({
             "event": name,
-            "event_ts": 1_767_260_200_000_i64,
             "payload": {"account_id": "A", "operator_id": "o", "object": object},
-        }))
+        });
+        let source = ObservationSource::Event;
+        RecordingsChanged::parse(
+            &event,
+            ObservedAt { at: Timestamp::UNIX_EPOCH, is_own: true, source },
+        )
     }
 
     #[test]
@@ -138,7 +125,6 @@ mod tests {
         let renamed = parse("recording.renamed", one.clone()).unwrap();
         assert_eq!(renamed.change, RecordingChange::Renamed { topic: "New".into() });
         assert_eq!(renamed.host.unwrap().as_str(), "h");
-        assert_eq!(renamed.event_ts, 1_767_260_200_000);
 
         let mut with_files = one;
         with_files["recording_files"] =
@@ -168,15 +154,17 @@ mod tests {
     fn event_without_meeting_is_rejected() {
         for object in [
             json!({}),
-            json!({"uuid": 7}),
+            json!({"uuid": [7]}),
             json!({"meeting_uuids": [""]}),
             json!({"meetings": [{}]}),
             json!({"meetings": "u1=="}),
             json!([]),
-            json!({"uuid": "u1==", "host_id": "a/b"}),
         ] {
             assert!(parse("recording.trashed", object.clone()).is_err(), "{object}");
         }
+        let mixed = json!({"meetings": [null, {"meeting_uuid": "u1=="}, {"meeting_uuid": {}}]});
+        let changed = parse("recording.batch_deleted", mixed).unwrap();
+        assert_eq!((changed.meetings.len(), changed.ignored_meetings), (1, 2));
         assert!(parse("recording.renamed", json!({"uuid": "u1=="})).is_err());
         assert!(parse("recording.vanished", json!({"uuid": "u1=="})).is_err());
     }
@@ -184,11 +172,9 @@ mod tests {
     #[test]
     fn omitted_video_is_detected() {
         let file = |id: &str, file_type: &str, recording_type: Option<&str>| FileMetadata {
-            id: id.parse().unwrap(),
-            file_type: file_type.into(),
+            file_type: Some(file_type.into()),
             recording_type: recording_type.map(str::to_owned),
-            extension: "x".into(),
-            size: None,
+            ..FileMetadata::unknown(id.parse().unwrap())
         };
         let meeting =
             ChangedMeeting { uuid: "u1==".parse().unwrap(), files: vec!["chat".parse().unwrap()] };

@@ -88,13 +88,16 @@ impl<S: FnMut() -> [u8; 16]> Redaction<'_, S> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::observation::{ObservationSource, ObservedAt};
     use crate::webhook::change::RecordingsChanged;
+    use crate::webhook::event::Deauthorized;
     use crate::webhook::event::tests::fixtures;
-    use crate::webhook::event::{Deauthorized, FilesCompleted};
+    use crate::webhook::meeting;
 
     fn redacted(event: Value) -> Value {
         redact(event, &SecretVersions::single("queue key"), || [7; 16])
@@ -166,21 +169,22 @@ mod tests {
     fn parsed_and_reserved_fields_survive() {
         for (name, event) in events() {
             let after = redacted(event.clone());
+            let time = ObservedAt {
+                at: Timestamp::UNIX_EPOCH,
+                is_own: true,
+                source: ObservationSource::Event,
+            };
             let files = |event: &Value| {
-                FilesCompleted::parse(event).map(|completed| {
-                    let files = completed.files.into_iter().map(|(metadata, _)| metadata);
-                    (
-                        completed.host,
-                        completed.recording,
-                        files.collect::<Vec<_>>(),
-                        completed.event_ts,
-                    )
-                })
+                let mut parsed = meeting::parse_event(event, time);
+                if let Ok(parsed) = &mut parsed {
+                    parsed.observation.files.iter_mut().for_each(|file| file.source = None);
+                }
+                parsed
             };
             assert_eq!(files(&after), files(&event), "{name}");
             assert_eq!(
-                RecordingsChanged::parse(&after),
-                RecordingsChanged::parse(&event),
+                RecordingsChanged::parse(&after, time),
+                RecordingsChanged::parse(&event, time),
                 "{name}"
             );
             assert_eq!(Deauthorized::parse(&after), Deauthorized::parse(&event), "{name}");

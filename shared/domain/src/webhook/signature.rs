@@ -17,8 +17,11 @@ pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 /// Why a request was rejected. The response is the same for all variants; the variant goes to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// A header is missing, repeated or malformed.
-    #[error("the signature headers are missing or malformed")]
+    /// There is no signature header: the sender is not Zoom, or the Zoom app sends another header in its place.
+    #[error("there is no signature header")]
+    Absent,
+    /// A header is repeated or malformed.
+    #[error("the signature headers are malformed")]
     Malformed,
     /// The timestamp differs from the clock by more than [`TOLERANCE`].
     #[error("the timestamp is outside the tolerance")]

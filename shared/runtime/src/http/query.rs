@@ -31,6 +31,11 @@ impl Query {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// Returns whether the query has no other parameters than these.
+    pub fn has_only(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|(name, _)| names.contains(&name.as_str()))
+    }
+
     /// Returns the value of a parameter. An empty value counts as absent.
     ///
     /// # Errors

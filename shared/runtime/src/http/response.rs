@@ -191,6 +191,8 @@ pub enum Problem {
     MethodNotAllowed,
     ClaimBelongsToAnotherUser,
     ClaimExpired,
+    NoActiveLink,
+    CursorExpired,
     Unavailable,
 }
 
@@ -251,6 +253,19 @@ impl Problem {
                 "claim_expired",
                 "The claim has expired",
                 "A claim is valid for ten minutes and one link. Let the user connect again.",
+            ),
+            Self::NoActiveLink => (
+                StatusCode::CONFLICT,
+                "no_active_link",
+                "No active link",
+                "The user has no active link to Zoom. Let the user connect first.",
+            ),
+            Self::CursorExpired => (
+                StatusCode::GONE,
+                "cursor_expired",
+                "The cursor has expired",
+                "Notifications are kept for 30 days. Start without a cursor, and read the current state from \
+                 `GET /v1/links` and `GET /v1/recordings`.",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

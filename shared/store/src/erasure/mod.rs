@@ -19,6 +19,7 @@ use reelay_runtime::environment::{ConfigError, Environment};
 use self::objects::StoredObject;
 use crate::bucket::Bucket;
 use crate::links::{Erasure, LinkTable};
+use crate::notifications::{NotificationTable, WrittenNotification};
 use crate::recordings::{RecordingTable, RowKind, StoredRow};
 
 /// Delay in seconds after which what interrupted invocations have stored since is removed: Lambda's maximum
@@ -51,11 +52,12 @@ pub enum ErasurePass {
 pub struct Eraser {
     links: LinkTable,
     recordings: RecordingTable,
+    notifications: NotificationTable,
     bucket: Bucket,
 }
 
 impl Eraser {
-    /// Uses `LINKS_TABLE`, `RECORDINGS_TABLE` and `BUCKET`.
+    /// Uses `LINKS_TABLE`, `RECORDINGS_TABLE`, `NOTIFICATIONS_TABLE` and `BUCKET`.
     ///
     /// # Errors
     /// If a variable is absent or invalid.
@@ -63,6 +65,7 @@ impl Eraser {
         Ok(Self {
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
+            notifications: NotificationTable::new(environment)?,
             bucket: Bucket::new(environment)?,
         })
     }
@@ -151,6 +154,10 @@ impl Eraser {
         let events = objects::list(&self.bucket, &object_key::event_prefix(zoom_user)).await?;
         let events: Vec<_> = events.iter().filter(|event| event.modified < now).collect();
         objects::delete(&self.bucket, &events, totals).await?;
+        let is_of_ended_links =
+            |it: WrittenNotification<'_>| it.recording.is_none() && it.stamp < now;
+        totals.notifications +=
+            self.notifications.delete_of_zoom_user(zoom_user, is_of_ended_links).await?;
         match kept.len() {
             _ if is_rest => Ok(ErasurePass::Continue),
             0 => Ok(ErasurePass::Complete),
@@ -205,7 +212,10 @@ impl Eraser {
             rows.filter(|row| is_erased(&row.recording))
         };
         totals.files += self.recordings.delete_rows(rows(RowKind::File)).await?;
-        totals.notifications += self.recordings.delete_rows(rows(RowKind::Notification)).await?;
+        let is_about_erased =
+            |it: WrittenNotification<'_>| it.recording.is_some_and(|id| erased.contains(id));
+        totals.notifications +=
+            self.notifications.delete_of_zoom_user(zoom_user, is_about_erased).await?;
         let prefix = object_key::zoom_user_prefix(zoom_user);
         for upload in self.bucket.open_uploads(&prefix, Timestamp::MAX).await? {
             if is_erased(&object_key::recording_of(&upload.key)) {

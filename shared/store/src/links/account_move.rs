@@ -1,6 +1,6 @@
 //! Zoom users who change accounts. They keep their user id at Zoom; their grant and links move.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::erasure::Removal;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, LinkNotification};
@@ -8,13 +8,17 @@ use reelay_domain::link::{GrantStatus, LinkNotification};
 use super::change::MAX_ATTEMPTS;
 use super::write::{Extras, delete, put};
 use super::{
-    Changed, Grant, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, TABLE,
-    entry_item,
+    Changed, Grant, LinkError, LinkTable, MOVED, MovedItem, NewTokens, OutboxEntry, PendingJobs,
+    TABLE, entry_item,
 };
 use crate::item::{text, zoom_user_of};
 use reelay_runtime::AwsError;
 
 const BY_USER_ID: &str = "by-user-id";
+
+/// Time before the move whose recordings are fetched: Zoom's events named an unknown user then. The first of them
+/// triggers the maintenance job that finds the move.
+const MISSED_BEFORE_MOVE: SignedDuration = SignedDuration::from_hours(48);
 
 impl LinkTable {
     /// Grants in other accounts with the same user id. The id alone proves nothing; the caller must ask Zoom
@@ -82,6 +86,8 @@ impl LinkTable {
                 .map(|notification| notification.render(generation, &Removal::default(), now))
                 .collect();
             let entry = OutboxEntry::new(notifications, now);
+            let missed_since = now.checked_sub(MISSED_BEFORE_MOVE).unwrap_or(now);
+            let job = PendingJobs::new(to, missed_since, Vec::new(), generation, now);
             if let Some(erasure) = &new.erasure {
                 // Its end would remove the pointers.
                 self.cancel_erasure(to, erasure).await?;
@@ -109,9 +115,11 @@ impl LinkTable {
             if let Some(entry) = &entry {
                 items.push(put(&self.table, entry.item(to)?)?);
             }
+            items.push(put(&self.table, job.item(to)?)?);
             if self.transact(items).await? {
                 let outbox = new.outbox.into_iter().chain(entry).collect();
-                return Ok(Some(Changed { before, after, outbox }));
+                let jobs = new.jobs.into_iter().chain([job]).collect();
+                return Ok(Some(Changed { before, after, outbox, jobs }));
             }
         }
         Err(LinkError::Contended)

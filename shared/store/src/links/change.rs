@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
-use reelay_domain::ids::{LinkId, ZoomUser};
-use reelay_domain::link::{ChangeError, GrantChange, Link, LinkStatus};
+use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
+use reelay_domain::link::{ChangeError, GrantChange, Link, LinkNotification, LinkStatus};
 
 use super::write::{Extras, consume_jti, mark_confirmed, put};
 use super::{
     Changed, Confirmation, Consent, GrantSnapshot, Lease, LinkError, LinkTable, NewTokens,
-    OutboxEntry, receipt,
+    OutboxEntry, PendingJobs, receipt,
 };
 use crate::sessions::{
     ClaimItem, ExchangeItem, ExchangeStage, SessionTable, claim_item, exchange_expiry,
@@ -117,6 +117,8 @@ impl LinkTable {
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
             cut_off_at: None,
+            inactive_since: None,
+            issue: None,
             previous_zoom_users: Vec::new(),
         });
         let obtained_at = Timestamp::from_millisecond(consent.tokens.obtained_at).unwrap_or(now);
@@ -178,7 +180,9 @@ impl LinkTable {
                 // A pending link belongs to a newer consent, which this claim does not confirm.
                 return Ok(
                     match own_link(&snapshot.links).filter(|link| link.status.is_visible()) {
-                        Some(link) => Confirmation::Active(Box::new(link), snapshot.outbox),
+                        Some(link) => {
+                            Confirmation::Active(Box::new(link), snapshot.outbox, snapshot.jobs)
+                        }
                         None => Confirmation::Expired,
                     },
                 );
@@ -194,7 +198,9 @@ impl LinkTable {
             match self.attempt(&item.zoom_user, &snapshot, &change, extras, now).await {
                 Ok(Some(changed)) => {
                     return Ok(match own_link(&changed.after.links) {
-                        Some(link) => Confirmation::Active(Box::new(link), changed.outbox),
+                        Some(link) => {
+                            Confirmation::Active(Box::new(link), changed.outbox, changed.jobs)
+                        }
                         None => Confirmation::Expired,
                     });
                 }
@@ -235,12 +241,20 @@ impl LinkTable {
         let after = before.apply(change, now)?;
         let generation = snapshot.next_generation(now);
         let removal = self.removal(change, &before, &after, now);
-        let notifications = before
-            .notifications(&after)
+        let notifications = before.notifications(&after);
+        let activated = notifications.iter().filter_map(|notification| match notification {
+            LinkNotification::Activated(link) => Some(link.app_user.clone()),
+            _ => None,
+        });
+        let activated: Vec<AppUserId> = activated.collect();
+        let notifications = notifications
             .iter()
             .map(|notification| notification.render(generation, &removal, now))
             .collect();
         let entry = OutboxEntry::new(notifications, now);
+        let job = before
+            .backfill_since(&after, self.activation_window, now)
+            .map(|since| PendingJobs::new(zoom_user, since, activated, generation, now));
         let unchanged =
             before == after && extras.tokens.is_none() && extras.extra_writes.is_empty();
         if !unchanged {
@@ -258,6 +272,9 @@ impl LinkTable {
             if let Some(entry) = &entry {
                 items.push(put(&self.table, entry.item(zoom_user)?)?);
             }
+            if let Some(job) = &job {
+                items.push(put(&self.table, job.item(zoom_user)?)?);
+            }
             if let Some(receipt) = receipt::receipt(change, &before, &after, now) {
                 items.push(put(&self.table, receipt)?);
             }
@@ -267,6 +284,7 @@ impl LinkTable {
             }
         }
         let outbox = snapshot.outbox.iter().cloned().chain(entry).collect();
-        Ok(Some(Changed { before, after, outbox }))
+        let jobs = snapshot.jobs.iter().cloned().chain(job).collect();
+        Ok(Some(Changed { before, after, outbox, jobs }))
     }
 }

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus, Link};
-use reelay_domain::message::{Job, JobMessage, NotificationMessage};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_runtime::AwsError;
 
 use super::{Changed, LinkError, LinkTable};
+use crate::outbox::NotificationPublisher;
 use crate::queue::Queue;
 
 /// Delay of the revocation job that is enqueued before a link is removed.
@@ -23,7 +24,7 @@ impl LinkTable {
         link: &Link,
         change: &GrantChange,
         jobs: &Queue<JobMessage>,
-        notifications: &Queue<NotificationMessage>,
+        notifications: &NotificationPublisher,
         now: Timestamp,
     ) -> Result<Changed, LinkError> {
         let zoom_user = &link.zoom_user;

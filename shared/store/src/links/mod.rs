@@ -1,6 +1,6 @@
 //! The Links table: grants and links.
 //!
-//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, `outbox#<notification>`, and what
+//! Partition key `zoom_user`, sort key `entry`: `grant`, `link#<app user>`, `outbox#<notification>`, `job#<generation>`, and what
 //! remains of them: `marking`, `removed#<app user>`, `moved`, `erasure`. One consistent query by the ids of a webhook
 //! returns the grant and all its links. [`reelay_domain::link`] decides which changes are valid. Every change
 //! is one transaction, conditioned on the grant's `generation`, which it increments ([`change`]). An app
@@ -10,6 +10,7 @@
 //! and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
 mod account_move;
+mod backfills;
 mod change;
 mod checks;
 mod ending;
@@ -17,6 +18,7 @@ mod erasures;
 mod exchanges;
 mod lease;
 mod marking;
+mod pending_jobs;
 mod pointers;
 mod receipt;
 mod refreshes;
@@ -25,24 +27,26 @@ mod spare;
 mod write;
 
 use aws_sdk_dynamodb::Client;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
 use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkStatus};
-use reelay_domain::message::{Notification, NotificationMessage};
+use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
+use reelay_domain::message::Notification;
 use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
+pub use self::backfills::RequestedBackfill;
 pub use self::erasures::Erasure;
 pub use self::lease::{Lease, LeaseError};
 pub use self::marking::MarkingItem;
+pub use self::pending_jobs::PendingJobs;
 pub use self::pointers::Pointer;
 pub use self::removed::RemovedLink;
 use crate::conflicts;
 use crate::item::{Item, from_item, text, text_of, to_item, zoom_user_of};
-use crate::queue::Queue;
+use crate::outbox::NotificationPublisher;
 use crate::sessions::ClaimItem;
 use crate::vault::EncryptedTokens;
 use reelay_runtime::AwsError;
@@ -134,8 +138,8 @@ pub struct PendingLink<'a> {
 /// Outcome of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmation {
-    /// The link is active. The outbox entries remain to be published.
-    Active(Box<Link>, Vec<OutboxEntry>),
+    /// The link is active. The outbox entries remain to be published, and the jobs to be enqueued.
+    Active(Box<Link>, Vec<OutboxEntry>, Vec<PendingJobs>),
     /// The link is gone, or the connect token has been used for another link.
     Expired,
 }
@@ -149,6 +153,8 @@ pub struct Changed {
     pub after: GrantState,
     /// Unpublished notifications, including those of this change. See [`LinkTable::publish_outbox`].
     pub outbox: Vec<OutboxEntry>,
+    /// Jobs that are not enqueued, including those of this change. See [`LinkTable::enqueue_pending_jobs`].
+    pub jobs: Vec<PendingJobs>,
 }
 
 /// The unpublished notifications of one change.
@@ -197,6 +203,8 @@ pub struct GrantSnapshot {
     pub marking: Option<MarkingItem>,
     /// Unpublished notifications.
     pub outbox: Vec<OutboxEntry>,
+    /// Jobs that are not enqueued.
+    pub jobs: Vec<PendingJobs>,
     /// Links that were removed and whose recordings may still be stored.
     pub removed: Vec<RemovedLink>,
     /// The Zoom user's key in another account, to which grant and links moved.
@@ -251,6 +259,10 @@ struct LinkItem {
     pending_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cut_off_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inactive_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issue: Option<LinkIssue>,
     /// Day on which the link's claim expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_check_day: Option<Date>,
@@ -273,18 +285,21 @@ pub struct LinkTable {
     client: Client,
     table: String,
     keep: KeepAfterRemoval,
+    /// Time before its confirmation whose recordings a link fetches.
+    activation_window: SignedDuration,
 }
 
 impl LinkTable {
     /// The table that `LINKS_TABLE` names.
     ///
     /// # Errors
-    /// If the variable is absent, or the days after which recordings are erased are invalid.
+    /// If the variable is absent, or `BACKFILL_DAYS` or the days after which recordings are erased are invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             client: conflicts::client(environment),
             table: environment.variables.required("LINKS_TABLE")?.to_owned(),
             keep: erasures::keep_after_removal(&environment.variables)?,
+            activation_window: pending_jobs::activation_window(&environment.variables)?,
         })
     }
 
@@ -310,6 +325,7 @@ impl LinkTable {
             match entry.and_then(|entry| entry.split('#').next()) {
                 Some("grant") => snapshot.grant = Some(from_item(TABLE, item)?),
                 Some(marking::ENTRY) => snapshot.marking = Some(from_item(TABLE, item)?),
+                Some(pending_jobs::ENTRY) => snapshot.jobs.push(from_item(TABLE, item)?),
                 Some("outbox") => snapshot.outbox.push(from_item(TABLE, item)?),
                 Some("removed") => snapshot.removed.push(from_item(TABLE, item)?),
                 Some(erasures::ERASURE) => snapshot.erasure = Some(from_item(TABLE, item)?),
@@ -330,23 +346,19 @@ impl LinkTable {
         Ok(receiving.map(|link| link.app_user).collect())
     }
 
-    /// Sends outbox entries to the notifications queue, then deletes them. A crash in between repeats the
-    /// notifications with the same ids.
+    /// Publishes outbox entries, then deletes them. A crash in between repeats the notifications with the same ids.
     ///
     /// # Errors
     /// If an SQS or DynamoDB call fails. The entries stay in the outbox.
     pub async fn publish_outbox(
         &self,
-        notifications: &Queue<NotificationMessage>,
+        notifications: &NotificationPublisher,
         zoom_user: &ZoomUser,
         outbox: &[OutboxEntry],
     ) -> Result<(), AwsError> {
-        let messages: Vec<_> = outbox
-            .iter()
-            .flat_map(|entry| entry.notifications.iter().cloned())
-            .map(NotificationMessage::new)
-            .collect();
-        notifications.send_all(&messages, zoom_user.account_id.as_str()).await?;
+        let entries = outbox.iter().flat_map(|entry| entry.notifications.iter().cloned());
+        let unpublished: Vec<Notification> = entries.collect();
+        notifications.publish(&unpublished, zoom_user.account_id.as_str()).await?;
         for entry in outbox {
             self.client
                 .delete_item()
@@ -393,6 +405,8 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         activated_at: link.activated_at,
         pending_until: link.pending_until,
         cut_off_at: link.cut_off_at,
+        inactive_since: link.inactive_since,
+        issue: link.issue,
         next_check_day: link.pending_until.map(utc_date),
         previous_zoom_users: link.previous_zoom_users.clone(),
     };
@@ -412,6 +426,8 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         activated_at: item.activated_at,
         pending_until: item.pending_until,
         cut_off_at: item.cut_off_at,
+        inactive_since: item.inactive_since,
+        issue: item.issue,
         previous_zoom_users: item.previous_zoom_users,
     })
 }

@@ -129,6 +129,23 @@ impl LinkTable {
         Ok(links.filter(covers).collect())
     }
 
+    /// Reads consistently the link by which an app user may see the recordings stored under a Zoom user's key.
+    ///
+    /// # Errors
+    /// If a DynamoDB call fails.
+    pub async fn covering_link(
+        &self,
+        app_user: &AppUserId,
+        zoom_user: &ZoomUser,
+    ) -> Result<Option<Link>, AwsError> {
+        if let Some(link) = self.visible_link(app_user, zoom_user).await? {
+            return Ok(Some(link));
+        }
+        // The link may have moved with its Zoom user to another account.
+        let links = self.covering_links(zoom_user).await?;
+        Ok(links.into_iter().find(|link| link.app_user == *app_user))
+    }
+
     /// Reads the snapshot of a key, and those of the keys to which the Zoom user has moved on from it.
     pub(super) async fn snapshots_along_moves(
         &self,

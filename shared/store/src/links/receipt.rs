@@ -77,9 +77,10 @@ fn item<const N: usize>(
 
 fn reason(change: &GrantChange) -> &'static str {
     match change {
-        GrantChange::Consent { .. } | GrantChange::Confirm { .. } | GrantChange::Revive => {
-            "replaced"
-        }
+        GrantChange::Consent { .. }
+        | GrantChange::Confirm { .. }
+        | GrantChange::Revive
+        | GrantChange::SetIssue { .. } => "replaced",
         GrantChange::Disconnect { .. } => "disconnected",
         GrantChange::Erase { .. } => "erased",
         GrantChange::ExpirePending { .. } => "never_confirmed",
@@ -111,6 +112,8 @@ mod tests {
             activated_at: None,
             pending_until: None,
             cut_off_at: None,
+            inactive_since: None,
+            issue: None,
             previous_zoom_users: Vec::new(),
         };
         GrantState { grant: Some(GrantStatus::Live), links: vec![link], marking: None }

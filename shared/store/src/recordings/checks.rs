@@ -1,45 +1,57 @@
 //! Maintenance checks of files: which are due, and when. `reelay_domain::maintenance` decides what a check
 //! does.
 //!
-//! An item with a check has the day and the time of it; the index over them has one partition per day, sorted
-//! by time. They are written with the item and removed with the write that stores the file, so they cost no
-//! call of their own, and a maintenance run reads only due items.
+//! An item with a check has its time and a shard; the index over them has one partition per shard, sorted by
+//! time. They are written with the item and removed with the write that stores the file, so they cost no call of
+//! their own, and a maintenance run reads only due items.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan as _};
+use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
-use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
 use super::{FileItem, FileKey, RecordingTable, conditional, recording_entry};
-use crate::item::{Item, number, text, text_of};
+use crate::item::{Item, number, text_of};
 use reelay_runtime::AwsError;
 
 const BY_NEXT_CHECK: &str = "by-next-check";
 
-/// Days that a maintenance run looks back. Runs are hourly; this covers a paused stack.
-const LOOKBACK_DAYS: i32 = 30;
+/// Number of partitions of the index. Each takes 1,000 writes a second, a multiple of what 100 million recordings a
+/// month need, and a maintenance run reads each of them.
+const SHARDS: i64 = 16;
 
-/// Day and time of the next check of an item.
+/// Maximum number of due items that one maintenance run reads, so that it stays within the function's timeout.
+const MAX_DUE_CHECKS: i64 = 2_000;
+
+/// Time after which a message that a queued file needs counts as lost.
+const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(15);
+
+/// Shard and time of the next check of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextCheck {
-    /// UTC day: the partition of the index.
-    next_check_day: Date,
+    /// The partition of the index.
+    next_check_shard: i64,
     /// Time, epoch milliseconds.
     next_check_at: i64,
 }
 
 impl NextCheck {
-    /// A check at the given time.
+    /// A check at the given time. Its milliseconds are as good as random.
     pub fn at(time: Timestamp) -> Self {
-        Self { next_check_day: utc_date(time), next_check_at: time.as_millisecond() }
+        let next_check_at = time.as_millisecond();
+        Self { next_check_shard: next_check_at.rem_euclid(SHARDS), next_check_at }
     }
 
     /// The first check of an item that is written now.
     pub fn first(now: Timestamp) -> Self {
         Self::at(now.checked_add(FIRST_CHECK_DELAY).unwrap_or(now))
+    }
+
+    /// The check of an item whose message is sent after this write.
+    pub fn after_send(now: Timestamp) -> Self {
+        Self::at(now.checked_add(LOST_MESSAGE_TTL).unwrap_or(now))
     }
 
     /// Whether the check is due.
@@ -73,48 +85,48 @@ impl DueCheck {
     }
 }
 
-/// Adds the values `:day` and `:at` of `next_check_day = :day, next_check_at = :at`.
+/// Adds the values of `next_check_shard = :shard, next_check_at = :at`.
 pub(super) fn with_next_check(
     update: UpdateItemFluentBuilder,
     check: &NextCheck,
 ) -> UpdateItemFluentBuilder {
     update
-        .expression_attribute_values(":day", text(check.next_check_day.to_string()))
+        .expression_attribute_values(":shard", number(check.next_check_shard))
         .expression_attribute_values(":at", number(check.next_check_at))
 }
 
 impl RecordingTable {
-    /// Items with a due check, oldest first. The index is eventually consistent, so the check itself must read
-    /// the item.
+    /// Items with a due check, the latest first: a backlog does not delay fresh files. The index is eventually
+    /// consistent, so the check itself must read the item.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
+    /// If a DynamoDB call fails.
     pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<DueCheck>, AwsError> {
-        let today = NextCheck::at(now).next_check_day;
-        let mut found = Vec::new();
-        for back in (0..=LOOKBACK_DAYS).rev() {
-            let day = today.saturating_sub(back.days()).to_string();
-            let mut pages = self
+        let shards = (0..SHARDS).map(|shard| async move {
+            let query = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_NEXT_CHECK)
-                .key_condition_expression("next_check_day = :day AND next_check_at <= :now")
-                .expression_attribute_values(":day", text(day))
+                .key_condition_expression("next_check_shard = :shard AND next_check_at <= :now")
+                .expression_attribute_values(":shard", number(shard))
                 .expression_attribute_values(":now", number(now.as_millisecond()))
-                .into_paginator()
-                .items()
-                .send();
-            while let Some(item) = pages.next().await {
-                let item = item.map_err(|error| {
-                    AwsError::from_sdk("Query Recordings by-next-check", &error)
-                })?;
-                found.push(DueCheck::from_item(&item).ok_or_else(|| {
-                    AwsError::unexpected_response("Recordings", "an item has an invalid key")
-                })?);
+                .scan_index_forward(false)
+                .limit(i32::try_from(MAX_DUE_CHECKS / SHARDS).unwrap_or(i32::MAX));
+            let page = query.send().await;
+            page.map_err(|error| AwsError::from_sdk("Query Recordings by-next-check", &error))
+        });
+        let pages = try_join_all(shards).await?;
+        let items = pages.into_iter().flat_map(|page| page.items.unwrap_or_default());
+        let due = items.filter_map(|item| {
+            let due = DueCheck::from_item(&item);
+            if due.is_none() {
+                // It must not stop the others.
+                tracing::error!("an item with a due check has an invalid key");
             }
-        }
-        Ok(found)
+            due
+        });
+        Ok(due.collect())
     }
 
     /// Records a completed check of a file and schedules the next one, unless the item has changed since it was
@@ -133,10 +145,10 @@ impl RecordingTable {
         let mut removed = Vec::new();
         match maintenance.next_check_at {
             Some(next) => {
-                expression.push_str("SET next_check_day = :day, next_check_at = :at ");
+                expression.push_str("SET next_check_shard = :shard, next_check_at = :at ");
                 update = with_next_check(update, &NextCheck::at(next));
             }
-            None => removed.extend(["next_check_day", "next_check_at"]),
+            None => removed.extend(["next_check_shard", "next_check_at"]),
         }
         if maintenance.delete_source {
             removed.extend(["#source", "source_saved_at"]);
@@ -171,7 +183,7 @@ impl RecordingTable {
     ) -> Result<(), AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE next_check_day, next_check_at")
+            .update_expression("REMOVE next_check_shard, next_check_at")
             // Unless the app has requested it again meanwhile.
             .condition_expression("next_check_at <= :now")
             .expression_attribute_values(":now", number(now.as_millisecond()));

@@ -23,7 +23,7 @@ impl RecordingTable {
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :failed, reason = :reason, bytes_stored = :zero \
-                 REMOVE lease_until, upload, #source, source_saved_at, next_check_day, next_check_at, \
+                 REMOVE lease_until, upload, first_attempt_at, failures, next_attempt_at, served_size, #source, source_saved_at, next_check_shard, next_check_at, \
                  #key, crc64nvme, stored_at",
             )
             .expression_attribute_names("#status", "status")
@@ -46,7 +46,7 @@ impl RecordingTable {
         downloads: &Queue<DownloadMessage>,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        if !self.requeue_failed(key, None, now).await? {
+        if !self.queue_again(key, FileStatus::Failed, now).await? {
             return Ok(());
         }
         let FileKey { zoom_user, recording, file } = key.clone();
@@ -109,7 +109,7 @@ impl RecordingTable {
                 AwsError::unexpected_response("Recordings", "an item has an invalid key")
             })?;
             let item: FileItem = from_item(TABLE, row)?;
-            let file = item.metadata.id.clone();
+            let file = item.observed.metadata.id.clone();
             files.push((FileKey { zoom_user: zoom_user.clone(), recording, file }, item));
         }
         Ok(files)

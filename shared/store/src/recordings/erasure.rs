@@ -4,26 +4,18 @@
 //! conditioned on an attribute that a marker lacks, so what was erased never comes back.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{
-    AttributeValue, DeleteRequest, Put, TransactWriteItem, WriteRequest,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
 use reelay_domain::erasure::is_only_copy;
-use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
+use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::recording::ZoomState;
 use reelay_runtime::AwsError;
 use serde::Deserialize;
 
 use super::{RecordingTable, TABLE, recording_entry};
+use crate::batch;
 use crate::item::{Item, from_item, text};
-
-/// Maximum deletes of a batch (DynamoDB).
-const MAX_BATCH_DELETES: usize = 25;
-
-/// Pause before unprocessed deletes of a batch are repeated.
-const UNPROCESSED_DELAY: Duration = Duration::from_millis(100);
 
 /// Attribute of a marker.
 const ERASED: &str = "erased";
@@ -35,8 +27,8 @@ pub(crate) enum RowKind {
     Recording,
     /// A file.
     File,
-    /// A saved notification.
-    Notification,
+    /// Another row, such as a rate limit.
+    Other,
 }
 
 /// A row, as far as an erasure needs it.
@@ -50,7 +42,6 @@ pub(crate) struct StoredRow {
     pub(crate) is_erased: bool,
     /// Whether Reelay trashed Zoom's copy of the recording.
     pub(crate) is_only_copy: bool,
-    app_user: Option<AppUserId>,
     bytes: u64,
     lease_until: Option<i64>,
 }
@@ -67,10 +58,6 @@ struct Attributes {
     #[serde(default)]
     zoom_state: ZoomState,
     #[serde(default)]
-    recording_id: Option<RecordingId>,
-    #[serde(default)]
-    app_user_id: Option<AppUserId>,
-    #[serde(default)]
     bytes_stored: u64,
     #[serde(default)]
     lease_until: Option<i64>,
@@ -79,7 +66,7 @@ struct Attributes {
 impl StoredRow {
     fn new(row: Attributes) -> Self {
         let (kind, recording) = match row.entry.strip_prefix("rec#") {
-            None => (RowKind::Notification, row.recording_id),
+            None => (RowKind::Other, None),
             Some(entry) => match entry.split_once("#file#") {
                 Some((recording, _)) => (RowKind::File, recording.parse().ok()),
                 None => (RowKind::Recording, entry.parse().ok()),
@@ -90,7 +77,6 @@ impl StoredRow {
             recording,
             is_erased: row.erased,
             is_only_copy: is_only_copy(row.trashed_by_reelay, row.zoom_state),
-            app_user: row.app_user_id,
             bytes: row.bytes_stored,
             lease_until: row.lease_until,
             key: key(row.zoom_user, row.entry),
@@ -134,8 +120,7 @@ impl RecordingTable {
             .key_condition_expression("zoom_user = :user")
             .expression_attribute_values(":user", text(zoom_user.key()))
             .projection_expression(
-                "zoom_user, entry, erased, trashed_by_reelay, zoom_state, recording_id, \
-                 app_user_id, bytes_stored, lease_until",
+                "zoom_user, entry, erased, trashed_by_reelay, zoom_state, bytes_stored, lease_until",
             )
             .into_paginator()
             .items()
@@ -165,7 +150,7 @@ impl RecordingTable {
             match row.kind {
                 RowKind::Recording => inventory.recordings += u64::from(!row.is_erased),
                 RowKind::File => inventory.files += 1,
-                RowKind::Notification => {}
+                RowKind::Other => {}
             }
         }
         Ok(inventory)
@@ -194,24 +179,6 @@ impl RecordingTable {
         self.delete_keys(rows.map(|row| row.key.clone()).collect()).await
     }
 
-    /// Deletes the saved notifications about a Zoom user's recordings, of one app user or of all; returns their
-    /// number.
-    ///
-    /// # Errors
-    /// If a DynamoDB call fails.
-    pub async fn delete_notifications(
-        &self,
-        zoom_user: &ZoomUser,
-        app_user: Option<&AppUserId>,
-    ) -> Result<u64, AwsError> {
-        let mut rows = self.stored_rows(zoom_user).await?;
-        rows.retain(|row| {
-            matches!(row.kind, RowKind::Notification)
-                && (app_user.is_none() || row.app_user.as_ref() == app_user)
-        });
-        self.delete_rows(rows.iter()).await
-    }
-
     /// Deletes the items of files that were written after the erasure of their recording.
     ///
     /// # Errors
@@ -230,32 +197,7 @@ impl RecordingTable {
     }
 
     async fn delete_keys(&self, keys: Vec<Item>) -> Result<u64, AwsError> {
-        let call = "BatchWriteItem Recordings";
-        for batch in keys.chunks(MAX_BATCH_DELETES) {
-            let mut requests = batch
-                .iter()
-                .map(|key| {
-                    let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
-                    let delete =
-                        delete.map_err(|_| AwsError::unexpected_response(call, "no key"))?;
-                    Ok(WriteRequest::builder().delete_request(delete).build())
-                })
-                .collect::<Result<Vec<_>, AwsError>>()?;
-            // Throttled deletes come back as unprocessed with a success, so the SDK does not back off.
-            loop {
-                let write = self.client.batch_write_item().request_items(&self.table, requests);
-                let response = write.send().await;
-                let response = response.map_err(|error| AwsError::from_sdk(call, &error))?;
-                requests = response
-                    .unprocessed_items
-                    .and_then(|mut rest| rest.remove(&self.table))
-                    .unwrap_or_default();
-                if requests.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(UNPROCESSED_DELAY).await;
-            }
-        }
+        batch::delete(&self.client, &self.table, &keys).await?;
         Ok(keys.len() as u64)
     }
 }

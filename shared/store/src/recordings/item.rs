@@ -2,18 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
-use reelay_domain::message::Notification;
-use reelay_domain::recording::{
-    File, FileMetadata, FileStatus, Recording, RecordingMetadata, ZoomState,
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::observation::{
+    FileObservation, Observation, ObservedAt, ObservedFile, ObservedRecording,
 };
-use reelay_domain::source_cipher::EncryptedSource;
+use reelay_domain::recording::{File, FileStatus, Recording};
+use reelay_domain::retry::Failures;
 use reelay_domain::upload::UploadState;
 use reelay_runtime::AwsError;
 use serde::{Deserialize, Serialize};
 
 use super::NextCheck;
+
+/// Delay until a file that Zoom still processes is tried, unless an event says before that it is ready.
+const PROCESSING_DELAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// The item of a recording, without its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +25,12 @@ pub struct RecordingItem {
     pub start_order: String,
     /// `account#uuid`: the key of the index `by-meeting`, for events without a host.
     pub account_meeting: String,
-    /// Zoom's metadata. The start time is the first one seen and never changes, because object keys contain it.
+    /// What Zoom said about it.
     #[serde(flatten)]
-    pub metadata: RecordingMetadata,
-    /// State of Zoom's copy.
-    #[serde(default)]
-    pub zoom_state: ZoomState,
+    pub observed: ObservedRecording,
     /// Sequence number of the last notification.
     #[serde(default)]
     pub sequence: u64,
-    /// `event_ts` of the latest event, epoch milliseconds.
-    pub last_event_ts: i64,
     /// Whether its files are downloaded: automatically, or on the app's request.
     #[serde(default)]
     pub requested: bool,
@@ -40,6 +38,29 @@ pub struct RecordingItem {
     /// write causes a duplicate message, never a lost one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", serialize_with = "string_set")]
     pub sent: BTreeSet<FileId>,
+}
+
+impl RecordingItem {
+    /// The item after the first observation.
+    pub(super) fn new(observation: &Observation, requested: bool) -> Self {
+        let observed = ObservedRecording::new(observation);
+        let account = &observation.host.account_id;
+        Self {
+            start_order: start_order(&observed),
+            account_meeting: format!("{account}#{}", observation.meeting_uuid),
+            observed,
+            sequence: 0,
+            requested,
+            sent: BTreeSet::new(),
+        }
+    }
+}
+
+/// Start time and id, so that texts compare as times.
+pub(super) fn start_order(recording: &ObservedRecording) -> String {
+    let start = recording.metadata.start_time;
+    let start = Timestamp::from_second(start.as_second()).unwrap_or(start);
+    format!("{start}#{}", RecordingId::from_uuid(&recording.metadata.meeting_uuid))
 }
 
 /// Serializes as a DynamoDB set, to which `ADD` appends without a read.
@@ -53,9 +74,9 @@ fn string_set<S: serde::Serializer>(
 /// The item of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileItem {
-    /// Zoom's metadata.
+    /// What Zoom said about it. The source is deleted once the file is stored.
     #[serde(flatten)]
-    pub metadata: FileMetadata,
+    pub observed: ObservedFile,
     /// Status.
     pub status: FileStatus,
     /// Reason of a failure or skip.
@@ -73,17 +94,12 @@ pub struct FileItem {
     /// Time of storing, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_at: Option<i64>,
-    /// Encrypted download source; deleted once stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<EncryptedSource>,
     /// Time of the last write of the source, epoch milliseconds; present with the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_saved_at: Option<i64>,
     /// Next maintenance check, if any.
     #[serde(flatten)]
     pub next_check: Option<NextCheck>,
-    /// `event_ts` of the event with the source, epoch milliseconds.
-    pub last_event_ts: i64,
     /// Acceptance of the event, epoch milliseconds, if the time until the file is stored is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<i64>,
@@ -96,6 +112,18 @@ pub struct FileItem {
     /// Number of transfers started.
     #[serde(default)]
     pub attempt: u32,
+    /// Time of the first transfer since one made progress, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_attempt_at: Option<i64>,
+    /// Failures since a transfer made progress.
+    #[serde(default)]
+    pub failures: Failures,
+    /// When the file is tried again, if it waits for that, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<i64>,
+    /// The size that Zoom served, if it declared another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_size: Option<ServedSize>,
     /// The current multipart upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadState>,
@@ -104,7 +132,59 @@ pub struct FileItem {
     pub recognised: Option<bool>,
 }
 
+/// A size that Zoom served although it declared another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedSize {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// When it was first served, epoch milliseconds.
+    pub since: i64,
+}
+
 impl FileItem {
+    /// A file after its first observation. `skip_reason` is why the operator's filter excludes it.
+    pub fn new(
+        observation: &FileObservation,
+        time: ObservedAt,
+        skip_reason: Option<&str>,
+        received_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let mut observed = ObservedFile::new(observation, time);
+        let is_wanted = skip_reason.is_none();
+        // A skipped file needs neither a source nor maintenance.
+        observed.source = observed.source.filter(|_| is_wanted);
+        let is_processing = observed.metadata.is_processing == Some(true);
+        let waits_until = (is_wanted && is_processing).then_some(now + PROCESSING_DELAY);
+        Self {
+            status: if is_wanted { FileStatus::Queued } else { FileStatus::Skipped },
+            reason: skip_reason.map(str::to_owned),
+            bytes_stored: 0,
+            key: None,
+            crc64nvme: None,
+            stored_at: None,
+            source_saved_at: observed.source.as_ref().map(|_| now.as_millisecond()),
+            next_check: is_wanted.then(|| waits_until.map_or(NextCheck::first(now), NextCheck::at)),
+            received_at: received_at.map(Timestamp::as_millisecond),
+            lease_owner: None,
+            lease_until: None,
+            attempt: 0,
+            first_attempt_at: None,
+            failures: Failures::default(),
+            next_attempt_at: waits_until.map(Timestamp::as_millisecond),
+            served_size: None,
+            upload: None,
+            recognised: None,
+            observed,
+        }
+    }
+
+    /// Whether the file waits for its next attempt.
+    pub fn is_waiting(&self, now: Timestamp) -> bool {
+        self.status == FileStatus::Queued
+            && self.next_attempt_at.is_some_and(|at| at > now.as_millisecond())
+    }
+
     /// Seconds since the acceptance of the event; `None` if not measured.
     pub fn seconds_since_received(&self, now: Timestamp) -> Option<f64> {
         let milliseconds = now.as_millisecond().checked_sub(self.received_at?)?;
@@ -115,27 +195,19 @@ impl FileItem {
 
 impl From<FileItem> for File {
     fn from(item: FileItem) -> Self {
+        let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
         Self {
-            metadata: item.metadata,
+            metadata: item.observed.metadata,
             status: item.status,
             reason: item.reason,
             bytes_stored: item.bytes_stored,
             key: item.key,
             crc64nvme: item.crc64nvme,
+            attempts: item.attempt,
+            next_attempt_at: item.next_attempt_at.and_then(time),
+            stored_at: item.stored_at.and_then(time),
         }
     }
-}
-
-/// The item of a saved notification.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct NotificationItem {
-    #[serde(flatten)]
-    pub(super) notification: Notification,
-    /// The app user who is notified.
-    pub(super) app_user_id: AppUserId,
-    /// The recording that it is about.
-    pub(super) recording_id: RecordingId,
-    pub(super) expires_at: i64,
 }
 
 /// A recording with its files, read consistently.
@@ -154,8 +226,8 @@ impl RecordingWithFiles {
     pub fn recording(&self) -> Recording {
         Recording {
             zoom_user: self.zoom_user.clone(),
-            metadata: self.item.metadata.clone(),
-            zoom_state: self.item.zoom_state,
+            metadata: self.item.observed.metadata.clone(),
+            zoom_state: self.item.observed.zoom_state.unwrap_or_default(),
             sequence: self.item.sequence,
             files: self.files.iter().cloned().map(File::from).collect(),
         }
@@ -181,11 +253,27 @@ impl FileKey {
 
 /// Outcome of a conditional insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AddOutcome<T> {
+pub(super) enum AddOutcome<T> {
     /// The item is new.
-    AddOutcome,
+    Added,
     /// The item existed before.
     AlreadyExists(T),
+    /// The recording was erased.
+    Erased,
+}
+
+/// Outcome of an observation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObserveOutcome<T> {
+    /// The item is new.
+    New(T),
+    /// The item was known.
+    Known {
+        /// As it was before.
+        before: T,
+        /// As it is now.
+        after: T,
+    },
     /// The recording was erased.
     Erased,
 }

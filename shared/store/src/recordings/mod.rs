@@ -1,7 +1,7 @@
-//! The Recordings table: recordings, their files, and saved notifications about them.
+//! The Recordings table: recordings and their files.
 //!
-//! Partition key `zoom_user`; sort key `rec#<recording>` (a recording, or the marker of an erased one),
-//! `rec#<recording>#file#<file>`, or `notification#<id>`. Every change of a file's status is a conditional write, so a concurrent writer notices
+//! Partition key `zoom_user`; sort key `rec#<recording>` (a recording, or the marker of an erased one) or
+//! `rec#<recording>#file#<file>`. Every change of a file's status is a conditional write, so a concurrent writer notices
 //! it, and a late event never overwrites a newer one.
 
 mod account;
@@ -9,10 +9,10 @@ mod checks;
 mod ending;
 mod erasure;
 mod item;
+mod observe;
 mod read;
 mod transfer;
 mod write;
-mod zoom_changes;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -30,15 +30,21 @@ pub use self::checks::{DueCheck, NextCheck};
 pub use self::ending::LINK_ENDED;
 pub use self::erasure::StoredInventory;
 pub(crate) use self::erasure::{RowKind, StoredRow};
+use self::item::AddOutcome;
 pub use self::item::{
-    AddOutcome, FileItem, FileKey, LeaseError, LeaseOutcome, RecordingItem, RecordingWithFiles,
+    FileItem, FileKey, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem, RecordingWithFiles,
+    ServedSize,
 };
-pub use self::transfer::StoredObject;
+pub use self::transfer::{ScheduledRetry, StoredObject};
 use crate::conflicts;
 use crate::item::{from_item, text, to_item};
 
 /// Condition that a recording exists. Its marker lacks the attribute.
 const RECORDING_EXISTS: &str = "attribute_exists(start_order)";
+
+/// End of an update that queues a file again.
+const FORGET_FAILURES: &str =
+    " REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size";
 
 /// Name of the table in errors.
 const TABLE: &str = "Recordings";
@@ -83,7 +89,7 @@ impl RecordingTable {
             .send()
             .await;
         match response {
-            Ok(_) => Ok(AddOutcome::AddOutcome),
+            Ok(_) => Ok(AddOutcome::Added),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(known)) => {
                     let known = known.item().cloned().unwrap_or_default();

@@ -4,7 +4,9 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::notification::MAX_INLINE_FILES;
+use reelay_domain::observation::{ObservedFile, Seen};
 use reelay_domain::recording::{FileMetadata, FileStatus};
+use reelay_domain::retry::Failures;
 use serde::Deserialize;
 
 use super::erasure::is_marker;
@@ -28,28 +30,26 @@ struct SummaryFile {
 
 impl From<SummaryFile> for FileItem {
     fn from(summary: SummaryFile) -> Self {
+        let metadata =
+            FileMetadata { size: summary.size, ..FileMetadata::unknown(summary.id.clone()) };
         Self {
-            metadata: FileMetadata {
-                id: summary.id,
-                file_type: String::new(),
-                recording_type: None,
-                extension: String::new(),
-                size: summary.size,
-            },
+            observed: ObservedFile { metadata, source: None, seen: Seen::default() },
             status: summary.status,
             reason: None,
             bytes_stored: summary.bytes_stored,
             key: None,
             crc64nvme: None,
             stored_at: None,
-            source: None,
             source_saved_at: None,
             next_check: None,
-            last_event_ts: 0,
             received_at: None,
             lease_owner: None,
             lease_until: None,
             attempt: 0,
+            first_attempt_at: None,
+            failures: Failures::default(),
+            next_attempt_at: None,
+            served_size: None,
             upload: None,
             recognised: None,
         }

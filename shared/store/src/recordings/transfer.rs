@@ -5,10 +5,13 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::recording::FileStatus;
+use reelay_domain::retry::Failures;
 use reelay_domain::upload::UploadState;
 
+use super::checks::{NextCheck, with_next_check};
 use super::{
-    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, TABLE, conditional, status,
+    FileItem, FileKey, LeaseError, LeaseOutcome, RecordingTable, ServedSize, TABLE, conditional,
+    status,
 };
 use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::AwsError;
@@ -24,10 +27,25 @@ pub struct StoredObject<'a> {
     pub bytes: u64,
     /// Whether its first bytes match its type; `None` for types without a known signature.
     pub recognised: Option<bool>,
-    /// Length that Zoom declares.
+    /// Length that Zoom declares, if it was requested again.
     pub declared: Option<u64>,
     /// Time of storing.
     pub stored_at: Timestamp,
+}
+
+/// The next attempt of a file after a failed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduledRetry<'a> {
+    /// Why the last attempt failed.
+    pub reason: &'a str,
+    /// Failures so far.
+    pub failures: Failures,
+    /// Time of the attempt.
+    pub at: Timestamp,
+    /// When maintenance enqueues it: later than `at` if a message is enqueued, which may get lost.
+    pub check_at: Timestamp,
+    /// The size that Zoom served, if it declares another.
+    pub served_size: Option<ServedSize>,
 }
 
 impl RecordingTable {
@@ -45,7 +63,9 @@ impl RecordingTable {
         let response = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :transferring, lease_owner = :owner, lease_until = :until ADD attempt :one",
+                "SET #status = :transferring, lease_owner = :owner, lease_until = :until, \
+                 first_attempt_at = if_not_exists(first_attempt_at, :now) \
+                 REMOVE next_attempt_at ADD attempt :one",
             )
             // After a lost response the SDK repeats the call and meets its own lease.
             .condition_expression(
@@ -162,7 +182,7 @@ impl RecordingTable {
         self.update_as_owner(update, owner).await
     }
 
-    /// Releases the lease so that a new invocation continues the transfer.
+    /// Releases the lease so that a new invocation continues the transfer, which made progress.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -171,8 +191,9 @@ impl RecordingTable {
         key: &FileKey,
         owner: &str,
     ) -> Result<(), LeaseError> {
-        let update =
-            self.update(&key.zoom_user, &key.entry()).update_expression("REMOVE lease_until");
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("REMOVE lease_until, first_attempt_at, failures");
         self.update_as_owner(update, owner).await
     }
 
@@ -188,19 +209,26 @@ impl RecordingTable {
     ) -> Result<(), LeaseError> {
         let StoredObject { key: object_key, crc64nvme, bytes, recognised, declared, stored_at } =
             *object;
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression(
-                "SET #status = :stored, bytes_stored = :bytes, #key = :key, crc64nvme = :crc, \
-                 recognised = :recognised, #size = :declared, stored_at = :now \
-                 REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_day, next_check_at",
-            )
-            .expression_attribute_names("#size", "size")
-            .expression_attribute_values(":recognised", to_attribute(&recognised)?)
-            .expression_attribute_values(":declared", to_attribute(&declared)?)
+        let mut expression = "SET #status = :stored, bytes_stored = :bytes, #key = :key, \
+             crc64nvme = :crc, recognised = :recognised, stored_at = :now"
+            .to_owned();
+        let mut update = self.update(&key.zoom_user, &key.entry());
+        if let Some(declared) = declared {
+            expression.push_str(", #size = :declared");
+            update = update
+                .expression_attribute_names("#size", "size")
+                .expression_attribute_values(":declared", number(declared));
+        }
+        expression.push_str(
+            " REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_shard, \
+             next_check_at, first_attempt_at, failures, served_size",
+        );
+        let update = update
+            .update_expression(expression)
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":recognised", to_attribute(&recognised)?)
             .expression_attribute_values(":stored", status(FileStatus::Stored))
             .expression_attribute_values(":now", number(stored_at.as_millisecond()))
             .expression_attribute_values(":bytes", number(bytes))
@@ -222,7 +250,8 @@ impl RecordingTable {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until, upload",
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until, upload, \
+                 first_attempt_at, failures, served_size",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))
@@ -231,16 +260,33 @@ impl RecordingTable {
         self.update_as_owner(update, owner).await
     }
 
-    /// Releases the lease and queues the file for a retry.
+    /// Releases the lease and queues the file for its next attempt.
     ///
     /// # Errors
     /// [`LeaseError`].
-    pub async fn release_for_retry(&self, key: &FileKey, owner: &str) -> Result<(), LeaseError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression("SET #status = :queued REMOVE lease_until")
+    pub async fn release_for_retry(
+        &self,
+        key: &FileKey,
+        owner: &str,
+        retry: &ScheduledRetry<'_>,
+    ) -> Result<(), LeaseError> {
+        let ScheduledRetry { reason, failures, at, check_at, served_size } = *retry;
+        let mut expression = "SET #status = :queued, reason = :reason, failures = :failures, \
+             next_attempt_at = :next, next_check_shard = :shard, next_check_at = :at"
+            .to_owned();
+        let mut update = self.update(&key.zoom_user, &key.entry());
+        if let Some(size) = served_size {
+            expression.push_str(", served_size = :served");
+            update = update.expression_attribute_values(":served", to_attribute(&size)?);
+        }
+        expression.push_str(" REMOVE lease_until");
+        let update = with_next_check(update, &NextCheck::at(check_at))
+            .update_expression(expression)
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":queued", status(FileStatus::Queued));
+            .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":reason", text(reason))
+            .expression_attribute_values(":failures", to_attribute(&failures)?)
+            .expression_attribute_values(":next", number(at.as_millisecond()));
         self.update_as_owner(update, owner).await
     }
 

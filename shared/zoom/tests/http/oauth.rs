@@ -216,6 +216,7 @@ async fn error_response_is_classified_by_status_and_code() {
         (400, r#"{"error":"invalid_grant","errorCode":4711}"#, Code::ScopesChanged),
         (400, r#"{"code":4717,"message":"S3CRET"}"#, Code::AppDisabled),
         (200, r#"{"status":false,"errorCode":4702,"errorMessage":"S3CRET"}"#, Code::InvalidClient),
+        (200, r#"{"status":false,"errorCode":9999,"errorMessage":"S3CRET"}"#, Code::Unknown),
     ] {
         let server = serve(response(status, &[JSON], body)).await;
         let zoom = client(&server.uri());

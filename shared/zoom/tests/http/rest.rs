@@ -83,7 +83,8 @@ async fn recordings_are_listed_page_by_page() {
     assert!(!format!("{first:?}").contains(SECRET));
     list(&zoom, first.next_page_token.as_deref()).await.unwrap();
     let requests = received(&server).await;
-    let query = "/v2/users/me/recordings?from=2026-01-01&to=2026-01-31&page_size=300";
+    let query = "/v2/users/me/recordings?from=2026-01-01&to=2026-01-31&page_size=300\
+                 &recording_source_type=cloud_recording_only";
     assert_eq!(target(&requests[0]), query);
     assert_eq!(target(&requests[1]), format!("{query}&next_page_token=next%2B%2F%3D"));
     assert_eq!(header(&requests[1], "authorization"), Some("Bearer S3CRET-access"));
@@ -96,6 +97,34 @@ async fn last_page_has_no_page_token() {
         let last = list(&client(&server.uri()), None).await.unwrap();
         assert_eq!((last.meetings.len(), last.next_page_token), (0, None));
     }
+}
+
+#[tokio::test]
+async fn total_records_is_optional() {
+    for (field, expected) in [
+        (r#""total_records":3,"#, Some(3)),
+        (r#""total_records":0,"#, Some(0)),
+        (r#""total_records":null,"#, None),
+        (r#""total_records":-1,"#, None),
+        ("", None),
+    ] {
+        let body = format!(r#"{{{field}"meetings":[]}}"#);
+        let server = serve(response(200, &[JSON], body)).await;
+        assert_eq!(list(&client(&server.uri()), None).await.unwrap().total_records, expected);
+    }
+}
+
+#[tokio::test]
+async fn refusal_with_status_200_is_an_error_of_every_call() {
+    let body = r#"{"status":false,"errorCode":300,"errorMessage":"S3CRET","result":null}"#;
+    let server = serve(response(200, &[JSON], body)).await;
+    let zoom = client(&server.uri());
+    let rejected = ApiError::Rejected { status: 200, code: Some(300) };
+    assert_eq!(current_user(&zoom).await.unwrap_err(), rejected);
+    assert_eq!(list(&zoom, None).await.unwrap_err(), rejected);
+    let uuid = "a".parse().unwrap();
+    let meeting = zoom.get_meeting_recordings(&secret("access"), &uuid, 0).await;
+    assert_eq!(meeting.unwrap_err(), rejected);
 }
 
 #[tokio::test]
@@ -161,7 +190,7 @@ async fn missing_download_token_is_none() {
 async fn error_response_is_classified_by_status_and_code() {
     use ApiError::{MissingScope, Unauthorized};
     let not_found = |code| ApiError::NotFound { code };
-    let forbidden = |code| ApiError::Forbidden { code };
+    let forbidden = |status, code| ApiError::Forbidden { status, code };
     let rejected = |status, code| ApiError::Rejected { status, code };
     let limited = ApiError::RateLimited(RateLimit::default());
     let server_error = |status| ApiError::Transient(TransientError::ServerError { status });
@@ -191,11 +220,24 @@ async fn error_response_is_classified_by_status_and_code() {
         (404, "<html>S3CRET</html>", not_found(None)),
         (404, r#"{"code":300}"#, not_found(Some(300))),
         (200, r#"{"code":3301,"meetings":[]}"#, not_found(Some(3301))),
-        (200, r#"{"code":200,"message":"S3CRET"}"#, forbidden(Some(200))),
-        (200, r#"{"code":200,"message":"a "S3CRET""}"#, forbidden(Some(200))),
-        (400, r#"{"code":200}"#, forbidden(Some(200))),
-        (403, "", forbidden(None)),
-        (403, r#"{"code":9}"#, forbidden(Some(9))),
+        (200, r#"{"code":200,"message":"S3CRET"}"#, forbidden(200, Some(200))),
+        (200, r#"{"code":200,"message":"a "S3CRET""}"#, forbidden(200, Some(200))),
+        (400, r#"{"code":200}"#, forbidden(400, Some(200))),
+        (403, "", forbidden(403, None)),
+        (403, r#"{"code":9}"#, forbidden(403, Some(9))),
+        // The other form of errors, also with HTTP 200.
+        (401, r#"{"status":false,"errorCode":401,"errorMessage":"S3CRET"}"#, Unauthorized),
+        (200, r#"{"status":false,"errorCode":401,"result":null}"#, Unauthorized),
+        (200, r#"{"status":false,"errorCode":"124","result":null}"#, Unauthorized),
+        (400, r#"{"status":false,"errorCode":4711,"errorMessage":""}"#, MissingScope),
+        (400, r#"{"status":false,"errorCode":200,"result":null}"#, forbidden(400, Some(200))),
+        (200, r#"{"status":false,"errorCode":403,"meetings":[]}"#, forbidden(200, Some(403))),
+        (200, r#"{"status":false,"errorCode":404}"#, not_found(Some(404))),
+        (200, r#"{"status":false,"errorCode":1001,"meetings":[]}"#, not_found(Some(1001))),
+        (200, r#"{"status":false,"errorCode":429}"#, limited),
+        (200, r#"{"status":false,"errorCode":503}"#, server_error(503)),
+        (200, r#"{"status":false,"errorCode":300,"meetings":[]}"#, rejected(200, Some(300))),
+        (200, r#"{"status":false,"errorMessage":"S3CRET","meetings":[]}"#, rejected(200, None)),
         (200, r#"{"code":99999,"meetings":[]}"#, rejected(200, Some(99999))),
         (400, r#"{"code":300,"message":""}"#, rejected(400, Some(300))),
         (400, "S3CRET", rejected(400, None)),

@@ -1,0 +1,158 @@
+//! Notifications for an app user whose link became active: every recording in the activation window is announced to
+//! them as if it were new, also if it is stored for others already.
+
+use jiff::Timestamp;
+use reelay_domain::cursor::Position;
+use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::listing;
+use reelay_domain::message::{Job, JobMessage};
+use reelay_domain::notification::RecordingNotification;
+use reelay_domain::recording::{FileStatus, RecordingStatus};
+use reelay_runtime::AwsError;
+use reelay_store::notifications::GuardKey;
+use reelay_store::recordings::{RecordingItem, RecordingWithFiles};
+
+use crate::Reconciler;
+
+/// Delay of the repetition.
+const REPETITION_SECONDS: i32 = 900;
+
+/// Recordings per read of the index.
+const PAGE: usize = 100;
+
+impl Reconciler {
+    /// Notifies an app user of a page of the recordings in the activation window, and continues in a new message. Safe
+    /// to repeat: the ids depend on `activated_at`.
+    pub(crate) async fn notify_activation(
+        &self,
+        zoom_user: &ZoomUser,
+        after: Option<Position>,
+        activation: Activation,
+    ) -> Result<(), AwsError> {
+        let links = self.grants.links();
+        let link = links.covering_link(&activation.app_user, zoom_user).await?;
+        // A later activation has a job of its own.
+        let link = link.filter(|link| {
+            link.is_receiving() && link.activated_at.is_none_or(|at| at <= activation.activated_at)
+        });
+        let Some(link) = link else {
+            return Ok(());
+        };
+        let since = listing::earliest_start(activation.completed_since);
+        let mut after = after;
+        for key in link.zoom_users() {
+            if after.as_ref().is_some_and(|after| after.zoom_user != key.key()) {
+                continue;
+            }
+            let page = self.recordings.newest(key, after.as_ref(), PAGE).await?;
+            let is_full = page.len() == PAGE;
+            let last = page.last().map(|item| item.start_order.clone());
+            let mut is_end = false;
+            for item in page {
+                is_end = item.observed.metadata.start_time < since;
+                if is_end {
+                    break;
+                }
+                // Of a recording with a provisional start only changes are known.
+                if !item.observed.is_start_provisional {
+                    self.notify_known(key, item, &activation).await?;
+                }
+            }
+            if let Some(start_order) = last.filter(|_| is_full && !is_end) {
+                let after = Some(Position { start_order, zoom_user: key.key() });
+                return self.send_activation(zoom_user, &activation, after, 0).await;
+            }
+            after = None;
+        }
+        if activation.is_repeated {
+            return Ok(());
+        }
+        // Once more when the index by start shows what it did not show yet, and every notification that was on its way
+        // at the activation has been published.
+        let repeated = Activation { is_repeated: true, ..activation };
+        self.send_activation(zoom_user, &repeated, None, REPETITION_SECONDS).await
+    }
+
+    async fn send_activation(
+        &self,
+        zoom_user: &ZoomUser,
+        activation: &Activation,
+        after: Option<Position>,
+        delay_seconds: i32,
+    ) -> Result<(), AwsError> {
+        let job = Job::NotifyActivation {
+            zoom_user: zoom_user.clone(),
+            app_user: activation.app_user.clone(),
+            activated_at: activation.activated_at,
+            completed_since: activation.completed_since,
+            is_repeated: activation.is_repeated,
+            after,
+        };
+        let tenant = zoom_user.account_id.as_str();
+        self.jobs.send_delayed(&JobMessage::new(job), tenant, delay_seconds).await
+    }
+
+    async fn notify_known(
+        &self,
+        zoom_user: &ZoomUser,
+        item: RecordingItem,
+        activation: &Activation,
+    ) -> Result<(), AwsError> {
+        let Activation { app_user, activated_at, is_repeated, .. } = activation;
+        let (activated_at, is_repeated) = (*activated_at, *is_repeated);
+        // An event that is being processed notifies the new link as well.
+        let is_in_progress = item.requested && item.sent.is_empty();
+        if is_in_progress && !is_repeated {
+            return Ok(());
+        }
+        let id = RecordingId::from_uuid(&item.observed.metadata.meeting_uuid);
+        let known = RecordingWithFiles { zoom_user: zoom_user.clone(), item, files: Vec::new() };
+        let publish = async |notification: RecordingNotification| {
+            let app_users = std::slice::from_ref(app_user);
+            let (table, outbox) = (&self.recordings, &self.outbox);
+            outbox.publish(table, zoom_user, &id, &notification, app_users).await
+        };
+        if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
+            publish(RecordingNotification::DetectedAtActivation { activated_at }).await?;
+        }
+        let Some(loaded) = self.recordings.overview(zoom_user, &id, None).await? else {
+            return Ok(());
+        };
+        let is_stored = loaded.recording().status() == RecordingStatus::Stored;
+        let mut stored = loaded.files.iter().filter(|file| file.status == FileStatus::Stored);
+        // The downloader notifies the new link of what it stores after the activation.
+        let is_earlier = stored
+            .clone()
+            .all(|file| file.stored_at.is_some_and(|at| at < activated_at.as_millisecond()));
+        if is_stored
+            && stored.next().is_some()
+            && (is_repeated || is_earlier)
+            && !self.is_notified(&loaded, &RecordingNotification::Stored, activation).await?
+        {
+            publish(RecordingNotification::StoredAtActivation { activated_at }).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the app user has received the ordinary notification since the activation.
+    async fn is_notified(
+        &self,
+        recording: &RecordingWithFiles,
+        notification: &RecordingNotification,
+        activation: &Activation,
+    ) -> Result<bool, AwsError> {
+        let id = notification.id(&activation.app_user, &recording.recording());
+        let key = GuardKey { zoom_user: recording.zoom_user.clone(), id };
+        let guard = self.notifications.table().guard(&key).await?;
+        Ok(guard.is_some_and(|guard| guard.stamp >= activation.activated_at))
+    }
+}
+
+/// The activation of a link.
+#[derive(Debug)]
+pub(crate) struct Activation {
+    pub(crate) app_user: AppUserId,
+    pub(crate) activated_at: Timestamp,
+    pub(crate) completed_since: Timestamp,
+    pub(crate) is_repeated: bool,
+}

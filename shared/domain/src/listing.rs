@@ -1,0 +1,482 @@
+//! Listing of a Zoom user's recordings: the windows that are read, what of a list is wanted, and whether a list is
+//! complete.
+//!
+//! Zoom's list names a recording by the day of its start (UTC), spans at most one month a request, and is said to
+//! both include and exclude `to`. Its `total_records` can exceed what its pages give, and a page token may repeat.
+//! Therefore windows share their border day, the newest one ends a day late, and every reading is counted.
+
+use std::collections::HashSet;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{AppUserId, LinkId, ZoomUser};
+use crate::time::utc_date;
+
+/// Maximum days from the first to the last day of a window. Zoom lists one month at most and may silently cut a
+/// longer window.
+const MAX_WINDOW_DAYS: i32 = 27;
+
+/// Maximum pages of one reading of a window, of 300 meetings each.
+pub const MAX_PAGES: usize = 30;
+
+/// Minimum time before an activation whose recordings are fetched. Zoom's events about the host were not stored
+/// then, because the host was not linked.
+pub const MIN_ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
+
+/// Maximum time that Zoom takes to process an ended recording (Zoom, "Cloud recording processing"). The list does
+/// not say when a recording completed, only when it ended.
+const MAX_PROCESSING_TIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// Maximum duration of a meeting (Zoom, "Meeting time limits").
+const MAX_MEETING_DURATION: SignedDuration = SignedDuration::from_hours(30);
+
+/// A backfill of one Zoom user, and what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backfill {
+    /// Owner of the grant.
+    pub zoom_user: ZoomUser,
+    /// First day (UTC) of the list, inclusive.
+    pub from: Date,
+    /// Last day (UTC), inclusive.
+    pub to: Date,
+    /// Only recordings that may have completed since then are wanted; `None`: all that started by `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_since: Option<Timestamp>,
+    /// The app's request that this backfill is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<BackfillRequest>,
+    /// What earlier invocations read; `None` before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// A link's part of the app's request for a backfill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillRequest {
+    /// Id of the request.
+    pub backfill_id: String,
+    /// The app user who requested it.
+    pub app_user_id: AppUserId,
+    /// The link, which keeps its id when the Zoom user changes accounts.
+    pub link_id: LinkId,
+}
+
+/// The earliest start of a recording that may have completed since a time.
+pub fn earliest_start(completed_since: Timestamp) -> Timestamp {
+    let longest = MAX_PROCESSING_TIME + MAX_MEETING_DURATION;
+    completed_since.checked_sub(longest).unwrap_or(Timestamp::MIN)
+}
+
+impl Backfill {
+    /// Creates the backfill of what completed since a time. Its list begins earlier by the longest meeting and the
+    /// longest processing, because a recording is listed by its start.
+    pub fn since(zoom_user: ZoomUser, completed_since: Timestamp, now: Timestamp) -> Self {
+        Self {
+            zoom_user,
+            from: utc_date(earliest_start(completed_since)),
+            to: utc_date(now.max(completed_since)),
+            completed_since: Some(completed_since),
+            request: None,
+            progress: None,
+        }
+    }
+
+    /// Returns what is left: all windows before the first invocation.
+    pub fn take_progress(&mut self) -> Progress {
+        self.progress.take().unwrap_or_else(|| Progress::new(self.from, self.to))
+    }
+
+    /// Whether a listed meeting is to be fetched. A meeting whose times cannot be read is.
+    pub fn wants(&self, meeting: &ListedMeeting) -> bool {
+        match self.completed_since {
+            Some(since) => meeting.ended_at.is_none_or(|ended_at| {
+                ended_at.saturating_add(MAX_PROCESSING_TIME).is_ok_and(|latest| latest >= since)
+            }),
+            None => meeting.started_at.is_none_or(|started_at| utc_date(started_at) <= self.to),
+        }
+    }
+
+    /// Whether a meeting of this window is counted there. One that started on a shared border day is counted in
+    /// the newer window.
+    pub fn counts(&self, window: &Window, meeting: &ListedMeeting) -> bool {
+        let is_newest = window.to > self.to;
+        is_newest || meeting.started_at.is_none_or(|started_at| utc_date(started_at) < window.to)
+    }
+}
+
+/// One request to the list: days (UTC), both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// First day.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Whether it was read before and found incomplete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_repeated: bool,
+}
+
+/// Returns the windows of the days from `from` to `to`, the newest first. Neighbours share a day, and the newest
+/// window ends a day after `to`.
+pub fn windows(from: Date, to: Date) -> Vec<Window> {
+    let mut last = to.saturating_add(1.day());
+    let mut windows = Vec::new();
+    loop {
+        let first = last.saturating_sub(MAX_WINDOW_DAYS.days()).max(from);
+        windows.push(Window { from: first, to: last, is_repeated: false });
+        if first <= from || first >= last {
+            return windows;
+        }
+        last = first;
+    }
+}
+
+/// Number of distinct recordings, and of their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Found {
+    /// Recordings.
+    pub recordings: u64,
+    /// Files.
+    pub files: u64,
+}
+
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, more: Self) {
+        self.recordings += more.recordings;
+        self.files += more.files;
+    }
+}
+
+/// What is left of a listing, and what was found so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Windows that are still to be read, in this order.
+    pub left: Vec<Window>,
+    /// Sum over the windows that have been read.
+    #[serde(flatten)]
+    pub found: Found,
+    /// Whether all of these windows were complete.
+    pub is_complete: bool,
+}
+
+impl Progress {
+    fn new(from: Date, to: Date) -> Self {
+        Self { left: windows(from, to), found: Found::default(), is_complete: true }
+    }
+
+    /// Removes the first window, which has been read.
+    pub fn finish_window(&mut self, found: Found, is_complete: bool) {
+        self.left.drain(..self.left.len().min(1));
+        self.found += found;
+        self.is_complete &= is_complete;
+    }
+
+    /// Moves the first window, which was incomplete, behind the others. `false` if it must be read again before
+    /// anything else: it was moved before, or is the only one.
+    pub fn postpone_window(&mut self) -> bool {
+        match self.left.as_mut_slice() {
+            [first, _, ..] if !first.is_repeated => {
+                first.is_repeated = true;
+                self.left.rotate_left(1);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a listing reads of a meeting in Zoom's list, leniently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedMeeting {
+    uuid: Option<String>,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    files: u64,
+}
+
+impl ListedMeeting {
+    /// Reads a meeting. A field that is absent or odd counts as unknown.
+    pub fn parse(meeting: &Value) -> Self {
+        let files = meeting.get("recording_files").and_then(Value::as_array);
+        let files = || files.into_iter().flatten().filter(|file| file.is_object());
+        let started_at = time(meeting, "start_time")
+            .or_else(|| files().filter_map(|file| time(file, "recording_start")).min());
+        let ended_at = files().filter_map(|file| time(file, "recording_end")).max().or_else(|| {
+            let minutes = meeting.get("duration").and_then(Value::as_i64).unwrap_or(0);
+            let minutes = i32::try_from(minutes).unwrap_or(0);
+            started_at?.checked_add(SignedDuration::from_mins(minutes.into())).ok()
+        });
+        Self {
+            uuid: meeting.get("uuid").and_then(Value::as_str).map(str::to_owned),
+            started_at,
+            ended_at,
+            files: files().count() as u64,
+        }
+    }
+
+    /// Number of files in the list. Some files stand in the meeting's details alone.
+    pub fn files(&self) -> u64 {
+        self.files
+    }
+}
+
+fn time(value: &Value, name: &str) -> Option<Timestamp> {
+    value.get(name)?.as_str()?.parse().ok()
+}
+
+/// Why a reading of a window is incomplete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incomplete {
+    /// The pages gave fewer meetings than the `total_records` of the first page.
+    TooFewMeetings,
+    /// A page token came back that had been used.
+    RepeatedPageToken,
+    /// There are more than [`MAX_PAGES`] pages.
+    TooManyPages,
+    /// Zoom rejected a page token, which is valid for 15 minutes.
+    PageTokenRejected,
+}
+
+impl Incomplete {
+    /// Reason in metrics and logs.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TooFewMeetings => "too_few_meetings",
+            Self::RepeatedPageToken => "repeated_page_token",
+            Self::TooManyPages => "too_many_pages",
+            Self::PageTokenRejected => "page_token_rejected",
+        }
+    }
+}
+
+/// What follows after a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextPage {
+    /// The page with this token is next.
+    Token(String),
+    /// All pages were read, and nothing is missing.
+    Complete,
+    /// The reading ends, and something may be missing.
+    Incomplete(Incomplete),
+}
+
+/// One reading of a window, page by page.
+#[derive(Debug, Default)]
+pub struct Reading {
+    total_records: Option<u64>,
+    pages: usize,
+    tokens: HashSet<String>,
+    meetings: HashSet<String>,
+    unnamed_meetings: usize,
+}
+
+impl Reading {
+    /// Adds a meeting. `false` if the reading has it already.
+    pub fn add(&mut self, meeting: &ListedMeeting) -> bool {
+        match &meeting.uuid {
+            Some(uuid) => self.meetings.insert(uuid.clone()),
+            None => {
+                self.unnamed_meetings += 1;
+                true
+            }
+        }
+    }
+
+    /// Ends a page, whose meetings have been added, and decides what follows.
+    pub fn end_page(
+        &mut self,
+        total_records: Option<u64>,
+        next_page_token: Option<String>,
+    ) -> NextPage {
+        self.pages += 1;
+        if self.pages == 1 {
+            self.total_records = total_records;
+        }
+        let Some(token) = next_page_token else {
+            let read = (self.meetings.len() + self.unnamed_meetings) as u64;
+            return if self.total_records.is_some_and(|total| read < total) {
+                NextPage::Incomplete(Incomplete::TooFewMeetings)
+            } else {
+                NextPage::Complete
+            };
+        };
+        if !self.tokens.insert(token.clone()) {
+            NextPage::Incomplete(Incomplete::RepeatedPageToken)
+        } else if self.pages >= MAX_PAGES {
+            NextPage::Incomplete(Incomplete::TooManyPages)
+        } else {
+            NextPage::Token(token)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn day(text: &str) -> Date {
+        text.parse().unwrap()
+    }
+
+    fn backfill(from: &str, to: &str) -> Backfill {
+        let zoom_user =
+            ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() };
+        Backfill {
+            zoom_user,
+            from: day(from),
+            to: day(to),
+            completed_since: None,
+            request: None,
+            progress: None,
+        }
+    }
+
+    fn meeting(start: &str, minutes: u32) -> ListedMeeting {
+        ListedMeeting::parse(&json!({"uuid": start, "start_time": start, "duration": minutes}))
+    }
+
+    #[test]
+    fn single_day_window_ends_a_day_later() {
+        let [window] = windows(day("2026-10-05"), day("2026-10-05"))[..] else { panic!() };
+        assert_eq!((window.from, window.to), (day("2026-10-05"), day("2026-10-06")));
+    }
+
+    #[test]
+    fn window_at_the_end_of_time_is_finite() {
+        assert_eq!(windows(Date::MAX, Date::MAX).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn windows_cover_all_days_and_overlap(from in -800i32..800, days in 0i32..400) {
+            let from = day("2026-01-01").saturating_add(from.days());
+            let to = from.saturating_add(days.days());
+            let windows = windows(from, to);
+            prop_assert_eq!(windows[0].to, to.saturating_add(1.day()));
+            prop_assert_eq!(windows.last().unwrap().from, from);
+            for window in &windows {
+                prop_assert!(window.from < window.to);
+                prop_assert!(window.from.saturating_add(1.month()) >= window.to, "{:?}", window);
+            }
+            for pair in windows.windows(2) {
+                prop_assert_eq!(pair[0].from, pair[1].to, "neighbours share a day");
+            }
+        }
+
+        /// Each meeting that a listing finds, perhaps in two windows, is counted once.
+        #[test]
+        fn shared_days_are_counted_once(days in 0i32..200, at in 0i32..200) {
+            let from = day("2026-01-01");
+            let to = from.saturating_add(days.days());
+            let start = from.saturating_add(at.min(days).days());
+            let backfill = backfill("2026-01-01", &to.to_string());
+            let meeting = meeting(&format!("{start}T23:59:59Z"), 1);
+            let seen = windows(from, to).into_iter().filter(|it| it.from <= start && start <= it.to);
+            prop_assert_eq!(seen.filter(|window| backfill.counts(window, &meeting)).count(), 1);
+        }
+    }
+
+    #[test]
+    fn requested_days_bound_the_start() {
+        let backfill = backfill("2026-10-01", "2026-10-05");
+        assert!(backfill.wants(&meeting("2026-10-05T23:59:59Z", 600)));
+        assert!(
+            !backfill.wants(&meeting("2026-10-06T00:00:00Z", 1)),
+            "read with the day after `to`"
+        );
+        assert!(backfill.wants(&ListedMeeting::parse(&json!({"start_time": 7}))));
+    }
+
+    #[test]
+    fn activation_wants_what_may_have_completed_since() {
+        let now: Timestamp = "2026-10-05T12:00:00Z".parse().unwrap();
+        let zoom_user = backfill("2026-10-01", "2026-10-01").zoom_user;
+        let backfill = Backfill::since(zoom_user, now - MIN_ACTIVATION_WINDOW, now);
+        // 48 hours, 24 hours of processing and a meeting of 30 hours before.
+        assert_eq!((backfill.from, backfill.to), (day("2026-10-01"), day("2026-10-05")));
+        for (start, minutes, expected) in [
+            ("2026-10-05T11:00:00Z", 31, true),
+            // Began before the window, ended in it.
+            ("2026-10-02T12:00:00Z", 30 * 60, true),
+            // Ended before it, and may have been processed in it.
+            ("2026-10-02T11:00:00Z", 60, true),
+            ("2026-10-02T10:00:00Z", 60, false),
+        ] {
+            assert_eq!(backfill.wants(&meeting(start, minutes)), expected, "{start}");
+        }
+        // A recurring meeting can start days before its files.
+        let recurring = json!({
+            "start_time": "2026-09-01T09:00:00Z", "duration": 30,
+            "recording_files": [null, {"recording_end": "2026-10-04T09:30:00Z"}, {"id": 1}],
+        });
+        let recurring = ListedMeeting::parse(&recurring);
+        assert!(backfill.wants(&recurring));
+        assert_eq!(recurring.files(), 2);
+    }
+
+    #[test]
+    fn fewer_meetings_than_announced_are_incomplete() {
+        let (first, second) =
+            (meeting("2026-10-05T09:00:00Z", 1), meeting("2026-10-06T09:00:00Z", 1));
+        let mut reading = Reading::default();
+        assert!(reading.add(&first));
+        assert_eq!(reading.end_page(Some(3), Some("a".into())), NextPage::Token("a".into()));
+        // Listed twice, because a recording was added between the pages.
+        assert!(!reading.add(&first));
+        assert!(reading.add(&second));
+        let few = NextPage::Incomplete(Incomplete::TooFewMeetings);
+        assert_eq!(reading.end_page(Some(2), None), few, "the first page decides");
+
+        for (total, expected) in
+            [(None, NextPage::Complete), (Some(1), NextPage::Complete), (Some(2), few)]
+        {
+            let mut reading = Reading::default();
+            reading.add(&first);
+            assert_eq!(reading.end_page(total, None), expected, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_token_ends_the_reading() {
+        let mut reading = Reading::default();
+        assert_eq!(reading.end_page(None, Some("a".into())), NextPage::Token("a".into()));
+        assert_eq!(reading.end_page(None, Some("b".into())), NextPage::Token("b".into()));
+        let repeated = NextPage::Incomplete(Incomplete::RepeatedPageToken);
+        assert_eq!(reading.end_page(None, Some("a".into())), repeated);
+    }
+
+    #[test]
+    fn pages_are_limited() {
+        let mut reading = Reading::default();
+        for page in 1..MAX_PAGES {
+            let token = page.to_string();
+            assert_eq!(reading.end_page(None, Some(token.clone())), NextPage::Token(token));
+        }
+        let many = NextPage::Incomplete(Incomplete::TooManyPages);
+        assert_eq!(reading.end_page(None, Some("last".into())), many);
+    }
+
+    #[test]
+    fn incomplete_window_is_read_again_after_the_others() {
+        let mut progress = backfill("2026-01-01", "2026-02-10").take_progress();
+        let (newest, oldest) = (progress.left[0], progress.left[1]);
+        assert!(progress.postpone_window());
+        assert_eq!(progress.left, [oldest, Window { is_repeated: true, ..newest }]);
+        progress.finish_window(Found { recordings: 1, files: 2 }, true);
+        assert!(!progress.postpone_window(), "nothing else is left");
+        progress.finish_window(Found { recordings: 2, files: 3 }, false);
+        assert!(progress.left.is_empty() && !progress.is_complete);
+        assert_eq!(progress.found, Found { recordings: 3, files: 5 });
+
+        let mut progress = backfill("2026-01-01", "2026-04-10").take_progress();
+        for _ in 0..progress.left.len() {
+            assert!(progress.postpone_window());
+        }
+        assert!(!progress.postpone_window(), "all were read once");
+    }
+}

@@ -1,0 +1,464 @@
+//! Observations of recordings: what an event, a list entry, or a meeting's details say at a time.
+//!
+//! Observations arrive late, twice, and in any order. Each field keeps the value with the greatest stamp (time,
+//! then source, then the value itself), so what is stored depends only on the set of observations. The one
+//! exception is the start time: object keys contain its date, so the first one observed stays.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MeetingUuid, RecordingId, ZoomUser};
+use crate::recording::{FileMetadata, RecordingKind, RecordingMetadata, ZoomState};
+use crate::source_cipher::EncryptedSource;
+
+/// Where an observation comes from. Of two with the same time, the later variant wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObservationSource {
+    /// A webhook event.
+    #[default]
+    Event,
+    /// An entry of a user's list.
+    List,
+    /// A meeting's recordings.
+    Details,
+}
+
+/// Time and source of an observation. The greatest stamp of a field wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// Subtracted from the stamp of a state whose event has no time of its own, so that any state with one wins.
+    /// Greater than every stamp of a representable time in this millennium.
+    const WITHOUT_OWN_TIME: i64 = 1 << 52;
+
+    /// The stamp of an observation's fields.
+    pub fn new(time: ObservedAt) -> Self {
+        Self(time.at.as_millisecond() * 4 + time.source as i64)
+    }
+
+    /// The stamp of an observation's state.
+    fn of_state(time: ObservedAt) -> Self {
+        let Self(stamp) = Self::new(time);
+        Self(if time.is_own { stamp } else { stamp - Self::WITHOUT_OWN_TIME })
+    }
+}
+
+/// When and how something was observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObservedAt {
+    /// The event's time, or the time of the request.
+    pub at: Timestamp,
+    /// Whether `at` is a time of the observation itself. An event without one has the time of its receipt.
+    pub is_own: bool,
+    /// Where it comes from.
+    pub source: ObservationSource,
+}
+
+/// What was observed of a recording. Absent values say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Host of the meeting.
+    pub host: ZoomUser,
+    /// UUID of the meeting instance.
+    pub meeting_uuid: MeetingUuid,
+    /// Its metadata.
+    pub details: RecordingDetails,
+    /// State of Zoom's copy, if the observation is about it.
+    pub zoom_state: Option<ZoomState>,
+    /// Its files; ids are unique.
+    pub files: Vec<FileObservation>,
+    /// When and how it was observed.
+    pub time: ObservedAt,
+}
+
+impl Observation {
+    /// Returns the id of the recording.
+    pub fn recording_id(&self) -> RecordingId {
+        RecordingId::from_uuid(&self.meeting_uuid)
+    }
+}
+
+/// Observed metadata of a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "as in `RecordingMetadata`")]
+pub struct RecordingDetails {
+    pub meeting_id: Option<String>,
+    pub topic: Option<String>,
+    pub kind: Option<RecordingKind>,
+    pub start_time: Option<Timestamp>,
+    pub timezone: Option<String>,
+    pub duration_minutes: Option<u64>,
+}
+
+/// What was observed of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileObservation {
+    /// Its metadata.
+    pub metadata: FileMetadata,
+    /// The encrypted download source of an event that has a download token.
+    pub source: Option<EncryptedSource>,
+}
+
+/// Stamps of the observed fields of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// The greatest stamp: that of every field that is not in `earlier`.
+    latest: Stamp,
+    /// Fields with an earlier stamp.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    earlier: BTreeMap<String, Stamp>,
+}
+
+impl Seen {
+    /// Returns whether an observation at this time is later than all before.
+    pub fn is_before(&self, time: ObservedAt) -> bool {
+        self.latest < Stamp::new(time)
+    }
+
+    /// Returns whether the state of Zoom's copy was observed at exactly this time.
+    pub fn has_state_of(&self, time: ObservedAt) -> bool {
+        self.stamp("zoom_state") == Stamp::of_state(time)
+    }
+
+    /// Returns whether the topic was observed at exactly this time.
+    pub fn has_topic_of(&self, time: ObservedAt) -> bool {
+        self.stamp("topic") == Stamp::new(time)
+    }
+
+    fn stamp(&self, field: &str) -> Stamp {
+        self.earlier.get(field).copied().unwrap_or(self.latest)
+    }
+}
+
+/// A recording as its observations describe it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedRecording {
+    /// Zoom's metadata.
+    #[serde(flatten)]
+    pub metadata: RecordingMetadata,
+    /// Whether the start time is only the time of an event that has none. The first real one replaces it.
+    pub is_start_provisional: bool,
+    /// State of Zoom's copy; absent until an observation is about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zoom_state: Option<ZoomState>,
+    /// When the fields were observed.
+    pub seen: Seen,
+}
+
+impl ObservedRecording {
+    /// The recording after its first observation.
+    pub fn new(observation: &Observation) -> Self {
+        let start = observed_start(observation);
+        let mut recording = Self {
+            metadata: RecordingMetadata {
+                meeting_uuid: observation.meeting_uuid.clone(),
+                meeting_id: None,
+                topic: None,
+                kind: None,
+                start_time: start.unwrap_or(observation.time.at),
+                timezone: None,
+                duration_minutes: None,
+            },
+            is_start_provisional: start.is_none(),
+            zoom_state: None,
+            seen: Seen::default(),
+        };
+        recording.merge(observation);
+        recording
+    }
+
+    /// Merges an observation.
+    pub fn merge(&mut self, observation: &Observation) {
+        if let Some(start) = observed_start(observation).filter(|_| self.is_start_provisional) {
+            self.metadata.start_time = start;
+            self.is_start_provisional = false;
+        }
+        let details = &observation.details;
+        let metadata = &mut self.metadata;
+        let mut merge = Merge::new(&self.seen, Stamp::new(observation.time));
+        merge.field("meeting_id", &mut metadata.meeting_id, &details.meeting_id);
+        merge.field("topic", &mut metadata.topic, &details.topic);
+        merge.field("kind", &mut metadata.kind, &details.kind);
+        merge.field("timezone", &mut metadata.timezone, &details.timezone);
+        merge.field("duration_minutes", &mut metadata.duration_minutes, &details.duration_minutes);
+        merge.stamp = Stamp::of_state(observation.time);
+        merge.field("zoom_state", &mut self.zoom_state, &observation.zoom_state);
+        self.seen = merge.finish();
+    }
+}
+
+/// The start of the meeting, or of its first file.
+fn observed_start(observation: &Observation) -> Option<Timestamp> {
+    let first_file = || {
+        let starts = observation.files.iter().filter_map(|file| file.metadata.recording_start);
+        starts.min()
+    };
+    observation.details.start_time.or_else(first_file)
+}
+
+/// A file as its observations describe it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedFile {
+    /// Zoom's metadata.
+    #[serde(flatten)]
+    pub metadata: FileMetadata,
+    /// Encrypted download source; deleted once the file is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<EncryptedSource>,
+    /// When the fields were observed.
+    pub seen: Seen,
+}
+
+impl ObservedFile {
+    /// The file after its first observation.
+    pub fn new(observation: &FileObservation, time: ObservedAt) -> Self {
+        let metadata = FileMetadata::unknown(observation.metadata.id.clone());
+        let mut file = Self { metadata, source: None, seen: Seen::default() };
+        file.merge(observation, time);
+        file
+    }
+
+    /// Merges an observation.
+    pub fn merge(&mut self, observation: &FileObservation, time: ObservedAt) {
+        let (known, observed) = (&mut self.metadata, &observation.metadata);
+        let mut merge = Merge::new(&self.seen, Stamp::new(time));
+        merge.field("file_type", &mut known.file_type, &observed.file_type);
+        merge.field("recording_type", &mut known.recording_type, &observed.recording_type);
+        merge.field("extension", &mut known.extension, &observed.extension);
+        merge.field("participant", &mut known.participant, &observed.participant);
+        merge.field("recording_start", &mut known.recording_start, &observed.recording_start);
+        merge.field("recording_end", &mut known.recording_end, &observed.recording_end);
+        merge.field("size", &mut known.size, &observed.size);
+        merge.field("is_processing", &mut known.is_processing, &observed.is_processing);
+        // Equal sources differ in their salt. A redelivered event must not replace its own source.
+        let source = observation
+            .source
+            .as_ref()
+            .filter(|_| self.source.is_none() || self.seen.stamp("source") < Stamp::new(time));
+        merge.field_if("source", &mut self.source, source, |_, _| true);
+        self.seen = merge.finish();
+    }
+}
+
+/// Merges the fields of one item.
+struct Merge<'a> {
+    seen: &'a Seen,
+    /// Stamp of the observation.
+    stamp: Stamp,
+    /// Stamps of the fields that have a value.
+    stamps: Vec<(&'static str, Stamp)>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(seen: &'a Seen, stamp: Stamp) -> Self {
+        Self { seen, stamp, stamps: Vec::new() }
+    }
+
+    fn field<T: Ord + Clone>(
+        &mut self,
+        name: &'static str,
+        value: &mut Option<T>,
+        observed: &Option<T>,
+    ) {
+        let (seen, stamp) = (self.seen.stamp(name), self.stamp);
+        self.field_if(name, value, observed.as_ref(), |known, observed| {
+            (seen, known) < (stamp, observed)
+        });
+    }
+
+    /// Replaces a known value if `wins`.
+    fn field_if<T: Clone>(
+        &mut self,
+        name: &'static str,
+        value: &mut Option<T>,
+        observed: Option<&T>,
+        wins: impl FnOnce(&T, &T) -> bool,
+    ) {
+        match (value.as_ref(), observed) {
+            (known, Some(observed)) if known.is_none_or(|known| wins(known, observed)) => {
+                *value = Some(observed.clone());
+                self.stamps.push((name, self.stamp));
+            }
+            (Some(_), _) => self.stamps.push((name, self.seen.stamp(name))),
+            (None, _) => {}
+        }
+    }
+
+    fn finish(self) -> Seen {
+        let latest = self.stamps.iter().map(|(_, stamp)| *stamp).max().unwrap_or_default();
+        let earlier = self.stamps.into_iter().filter(|(_, stamp)| *stamp < latest);
+        Seen { latest, earlier: earlier.map(|(name, stamp)| (name.to_owned(), stamp)).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_767_260_000 + second).unwrap()
+    }
+
+    fn observed_at() -> impl Strategy<Value = ObservedAt> {
+        let source = select(vec![
+            ObservationSource::Event,
+            ObservationSource::List,
+            ObservationSource::Details,
+        ]);
+        // Few times, so that equal ones occur.
+        (0..4i64, any::<bool>(), source).prop_map(|(second, is_own, source)| ObservedAt {
+            at: at(second),
+            is_own,
+            source,
+        })
+    }
+
+    fn maybe<T: Clone + std::fmt::Debug + 'static>(
+        values: Vec<T>,
+    ) -> impl Strategy<Value = Option<T>> {
+        proptest::option::of(select(values))
+    }
+
+    fn observation() -> impl Strategy<Value = Observation> {
+        let details = (
+            maybe(vec!["a".to_owned(), "b".to_owned()]),
+            maybe(vec![1u64, 2]),
+            maybe(vec!["UTC".to_owned()]),
+        );
+        let state = maybe(vec![ZoomState::Present, ZoomState::Trashed, ZoomState::Deleted]);
+        (observed_at(), details, state).prop_map(
+            |(time, (topic, duration_minutes, timezone), zoom_state)| Observation {
+                host: ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() },
+                meeting_uuid: "m==".parse().unwrap(),
+                details: RecordingDetails {
+                    topic,
+                    duration_minutes,
+                    timezone,
+                    start_time: Some(at(0)),
+                    ..RecordingDetails::default()
+                },
+                zoom_state,
+                files: Vec::new(),
+                time,
+            },
+        )
+    }
+
+    fn file_observation() -> impl Strategy<Value = (FileObservation, ObservedAt)> {
+        let values = (
+            maybe(vec![1u64, 2]),
+            maybe(vec![false, true]),
+            maybe(vec!["MP4".to_owned(), "M4A".to_owned()]),
+        );
+        (observed_at(), values).prop_map(|(time, (size, is_processing, file_type))| {
+            let metadata = FileMetadata {
+                size,
+                is_processing,
+                file_type,
+                ..FileMetadata::unknown("f".parse().unwrap())
+            };
+            (FileObservation { metadata, source: None }, time)
+        })
+    }
+
+    /// Another order of the same observations, some of them twice.
+    fn shuffled<T: Clone>(observations: &[T], picks: &[Index]) -> Vec<T> {
+        let mut rest = observations.to_vec();
+        let mut order = Vec::new();
+        for pick in picks {
+            if !rest.is_empty() {
+                order.push(rest.remove(pick.index(rest.len())));
+                let again = order[pick.index(order.len())].clone();
+                order.push(again);
+            }
+        }
+        order.extend(rest);
+        order
+    }
+
+    proptest! {
+        #[test]
+        fn recording_depends_on_the_set_of_observations(
+            observations in proptest::collection::vec(observation(), 1..8),
+            picks in proptest::collection::vec(any::<Index>(), 8),
+        ) {
+            let merged = |observations: &[Observation]| {
+                let mut recording = ObservedRecording::new(&observations[0]);
+                observations[1..].iter().for_each(|it| recording.merge(it));
+                recording
+            };
+            prop_assert_eq!(merged(&observations), merged(&shuffled(&observations, &picks)));
+        }
+
+        #[test]
+        fn file_depends_on_the_set_of_observations(
+            observations in proptest::collection::vec(file_observation(), 1..8),
+            picks in proptest::collection::vec(any::<Index>(), 8),
+        ) {
+            let merged = |observations: &[(FileObservation, ObservedAt)]| {
+                let mut file = ObservedFile::new(&observations[0].0, observations[0].1);
+                observations[1..].iter().for_each(|(it, time)| file.merge(it, *time));
+                file
+            };
+            prop_assert_eq!(merged(&observations), merged(&shuffled(&observations, &picks)));
+        }
+    }
+
+    fn event(second: i64, is_own: bool, zoom_state: Option<ZoomState>) -> Observation {
+        Observation {
+            host: ZoomUser { account_id: "A".parse().unwrap(), user_id: "u".parse().unwrap() },
+            meeting_uuid: "m==".parse().unwrap(),
+            details: RecordingDetails::default(),
+            zoom_state,
+            files: Vec::new(),
+            time: ObservedAt { at: at(second), is_own, source: ObservationSource::Event },
+        }
+    }
+
+    #[test]
+    fn state_with_own_time_outranks_time_of_receipt() {
+        let mut recording = ObservedRecording::new(&event(5, false, Some(ZoomState::Trashed)));
+        assert_eq!(recording.zoom_state, Some(ZoomState::Trashed));
+        recording.merge(&event(1, true, Some(ZoomState::Present)));
+        assert_eq!(recording.zoom_state, Some(ZoomState::Present));
+        recording.merge(&event(9, false, Some(ZoomState::Deleted)));
+        assert_eq!(recording.zoom_state, Some(ZoomState::Present));
+    }
+
+    #[test]
+    fn first_real_start_stays() {
+        let mut recording = ObservedRecording::new(&event(5, true, None));
+        assert_eq!((recording.metadata.start_time, recording.is_start_provisional), (at(5), true));
+        for (second, start) in [(6, 0), (7, 3), (1, 2)] {
+            let mut later = event(second, true, None);
+            later.details.start_time = Some(at(start));
+            recording.merge(&later);
+            assert_eq!(recording.metadata.start_time, at(0));
+        }
+    }
+
+    #[test]
+    fn newer_source_replaces_and_redelivered_one_does_not() {
+        let source = |text: &str| -> Option<EncryptedSource> {
+            Some(serde_json::from_value(text.into()).unwrap())
+        };
+        let observed = |text| FileObservation {
+            metadata: FileMetadata::unknown("f".parse().unwrap()),
+            source: source(text),
+        };
+        let time = |second| event(second, true, None).time;
+        let mut file = ObservedFile::new(&observed("b"), time(1));
+        for (text, second, expected) in [("c", 1, "b"), ("a", 2, "a"), ("z", 1, "a")] {
+            file.merge(&observed(text), time(second));
+            assert_eq!(file.source, source(expected), "{text} at {second}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Lenient conversions of the values in Zoom's JSON. A value of an unexpected kind counts as absent.
+
+use jiff::Timestamp;
+use serde_json::{Number, Value};
+
+/// Converts a number or a numeric text.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().filter(|n| n.abs() < 9e15).map(|n| n as i64))
+        }
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Converts a count or size. Zoom's 0 means unknown.
+pub(super) fn positive(value: &Value) -> Option<u64> {
+    integer(value).and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+/// Converts a text that is not empty, or the digits of a number.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(Number::to_string(number)),
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Parses a time. Times before 1970 are ignored, because a negative year would break the object key.
+pub(super) fn timestamp(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok().filter(|at| *at >= Timestamp::UNIX_EPOCH)
+}
