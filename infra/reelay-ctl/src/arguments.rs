@@ -70,6 +70,8 @@ pub(crate) enum Command {
     /// Revive grants that were marked by mistake: refresh their kept tokens and restore the links that the marking
     /// changed. Possible for seven days, unless a consent, disconnect or deauthorization came since.
     Revive(ReviveArguments),
+    /// Send notifications of the last 30 days again, with the same ids and bodies, as far as links cover them.
+    Resend(ResendArguments),
     /// List an app user's links and the status of their grants.
     Links {
         /// Id of the user in the app.
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     },
     /// List an app user's recordings, newest first.
     Recordings(RecordingsArguments),
+    /// List Zoom's events that could not be parsed. They stay in the bucket for 15 days, or 7 if they name no user.
+    Unparsed,
     /// Erase an app user: all links, also those that ended, and the recordings that no other app user's link covers.
     /// Safe to repeat.
     EraseUser {
@@ -141,6 +145,22 @@ pub(crate) struct ReviveArguments {
     pub(crate) all_marked_since: Option<Timestamp>,
     /// List the marked grants; revive none.
     #[arg(long, conflicts_with = "zoom")]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResendArguments {
+    /// Only notifications that were created at or after this time, such as 2026-01-01T10:00:00Z.
+    #[arg(long, value_name = "TIME", required_unless_present_any = ["user", "undelivered"])]
+    pub(crate) since: Option<Timestamp>,
+    /// Only notifications of this app user.
+    #[arg(long, value_name = "APP_USER")]
+    pub(crate) user: Option<AppUserId>,
+    /// Only notifications that a destination has not received, and only to that destination.
+    #[arg(long)]
+    pub(crate) undelivered: bool,
+    /// Count the notifications; send none.
+    #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
@@ -210,6 +230,8 @@ mod tests {
             "reelay --stack s erase-zoom-user --zoom AcctA/UserB --yes",
             "reelay revive --stack s --zoom Acct/User",
             "reelay revive --stack s --all-marked-since 2026-01-01T10:00:00Z --dry-run",
+            "reelay resend --stack s --user a --since 2026-01-01T10:00:00Z --undelivered --dry-run",
+            "reelay resend --stack s --undelivered",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
@@ -224,6 +246,8 @@ mod tests {
             "reelay --stack s revive",
             "reelay --stack s revive --zoom User",
             "reelay --stack s revive --zoom A/U --all-marked-since 2026-01-01T10:00:00Z",
+            "reelay --stack s resend",
+            "reelay --stack s resend --dry-run",
             "reelay --stack s recordings --user a --limit 0",
         ] {
             let error = Arguments::try_parse_from(invalid.split(' ')).unwrap_err();

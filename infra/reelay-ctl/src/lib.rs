@@ -17,8 +17,10 @@ mod mint_link;
 mod output;
 mod recordings;
 mod redrive;
+mod resend;
 mod revive;
 mod token;
+mod unparsed;
 
 use std::process::ExitCode;
 
@@ -66,8 +68,10 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
         }
         Command::Redrive(arguments) => redrive::run(&deployment, arguments, output).await,
         Command::Revive(arguments) => revive::run(&deployment, arguments, output).await,
+        Command::Resend(arguments) => resend::run(&deployment, arguments, output).await,
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
+        Command::Unparsed => unparsed::run(&deployment, output).await,
         Command::EraseUser { user, yes } => {
             erase::run(&deployment, &Subject::AppUser(user.clone()), *yes, output).await
         }

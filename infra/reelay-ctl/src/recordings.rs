@@ -137,6 +137,7 @@ fn row(recording: &Recording) -> [String; 6] {
         RecordingStatus::Transferring => "transferring".to_owned(),
         RecordingStatus::Stored => "stored".to_owned(),
         RecordingStatus::Failed => format!("failed: {}", reasons.join(", ")),
+        RecordingStatus::Empty => "empty".to_owned(),
     };
     let bytes = files.iter().map(|file| file.bytes_stored).sum();
     [
@@ -145,6 +146,6 @@ fn row(recording: &Recording) -> [String; 6] {
         status,
         format!("{stored} of {}", files.len()),
         size(bytes),
-        sanitize(&recording.metadata.topic, 60),
+        sanitize(recording.metadata.topic.as_deref().unwrap_or_default(), 60),
     ]
 }

@@ -5,8 +5,7 @@ use anyhow::Context as _;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{Job, JobMessage};
-use reelay_domain::time::utc_date;
+use reelay_domain::message::JobMessage;
 use reelay_grants::{Grants, RevivalOutcome};
 use reelay_store::queue::Queue;
 use serde_json::{Value, json};
@@ -38,11 +37,8 @@ pub(crate) async fn run(
     };
     marked.sort_by_key(ZoomUser::key);
     let revive = |zoom_user: ZoomUser| async {
-        let revived = if arguments.dry_run {
-            None
-        } else {
-            Some(revive(&grants, &jobs, &zoom_user, now).await)
-        };
+        let revived =
+            if arguments.dry_run { None } else { Some(revive(&grants, &jobs, &zoom_user).await) };
         (zoom_user, revived)
     };
     let results: Vec<_> = stream::iter(marked).map(revive).buffered(CONCURRENCY).collect().await;
@@ -52,23 +48,14 @@ pub(crate) async fn run(
 type Revived = anyhow::Result<RevivalOutcome>;
 
 /// Revives a grant and enqueues a backfill of what its links have missed.
-async fn revive(
-    grants: &Grants,
-    jobs: &Queue<JobMessage>,
-    zoom_user: &ZoomUser,
-    now: Timestamp,
-) -> Revived {
+async fn revive(grants: &Grants, jobs: &Queue<JobMessage>, zoom_user: &ZoomUser) -> Revived {
     let outcome = grants.revive(zoom_user).await?;
-    if let RevivalOutcome::Revived { marked_at, .. } = outcome {
-        let job = Job::Backfill {
-            zoom_user: zoom_user.clone(),
-            from: utc_date(marked_at),
-            to: utc_date(now.max(marked_at)),
-        };
-        jobs.send(&JobMessage::new(job), zoom_user.account_id.as_str())
-            .await
-            .context("revived, but the backfill was not enqueued")?;
-    }
+    let links = grants.links();
+    let pending = links.snapshot(zoom_user).await?.jobs;
+    links
+        .enqueue_pending_jobs(jobs, zoom_user, &pending)
+        .await
+        .context("the backfill is not enqueued yet; the hourly maintenance run enqueues it")?;
     Ok(outcome)
 }
 

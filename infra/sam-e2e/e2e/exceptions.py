@@ -14,6 +14,9 @@ MOVED = (
 )
 SPARE = "the sessions table cannot be written (exchange_that_sessions_cannot_take_is_kept_in_links)"
 ORPHANED = "orphaned uploads are aborted after a day (only_orphaned_uploads_are_aborted_after_a_day)"
+REPEATED = "a notification is published again, or its message was not sent (unsent_message_is_sent_by_maintenance)"
+UNPARSED = "an event that could not be parsed is filed (signed_body_that_is_no_event_is_kept_encrypted)"
+BREAKER = "the app's webhook is down for a minute (notifications_wait_while_the_webhook_is_down)"
 EXCHANGED = (
     "an exchanged code without a stored grant, while Zoom revokes the previous grant "
     "(saved_exchange_prevents_grant_revocation)"
@@ -42,6 +45,8 @@ REASONS = {
     ("ReconcilerRole", "dynamodb:Query", "RecordingsTable"): MAINTENANCE,
     ("ReconcilerRole", "dynamodb:UpdateItem", "RecordingsTable"): MAINTENANCE,
     ("ReconcilerRole", "sqs:SendMessage", "DownloadsQueue"): MAINTENANCE,
+    ("EventProcessorRole", "s3:PutObject", "RecordingsBucket/events/*"): UNPARSED,
+    ("EventProcessorRole", "secretsmanager:GetSecretValue", "QueueKey"): UNPARSED,
     ("EventProcessorRole", "dynamodb:BatchWriteItem", "RecordingsTable"): (
         "an event of an erased recording (erased_recording_never_comes_back)"
     ),
@@ -67,6 +72,18 @@ REASONS = {
     ("RecordingDownloaderRole", "s3:GetObject", "RecordingsBucket/recordings/*"): (
         "the response to CompleteMultipartUpload is lost (lost_completion_without_object_is_fetched_again)"
     ),
+    ("OauthCallbackRole", "dynamodb:*", "NotificationsTable"): REPEATED,
+    ("AppApiRole", "dynamodb:GetItem", "NotificationsTable"): REPEATED,
+    ("AppApiRole", "dynamodb:UpdateItem", "NotificationsTable"): REPEATED,
+    ("AppApiRole", "dynamodb:Query", "NotificationsTable"): "the app polls the feed (feed_shows_what_was_sent_in_order)",
+    ("EventProcessorRole", "dynamodb:GetItem", "NotificationsTable"): REPEATED,
+    ("EventProcessorRole", "dynamodb:UpdateItem", "NotificationsTable"): REPEATED,
+    ("RecordingDownloaderRole", "dynamodb:GetItem", "NotificationsTable"): REPEATED,
+    ("RecordingDownloaderRole", "dynamodb:UpdateItem", "NotificationsTable"): REPEATED,
+    ("ReconcilerRole", "dynamodb:*", "NotificationsTable"): MAINTENANCE,
+    ("ReconcilerRole", "dynamodb:Query", "NotificationsTable/index/by-next-attempt"): MAINTENANCE,
+    ("NotifierRole", "dynamodb:PutItem", "NotificationsTable"): BREAKER,
+    ("NotifierRole", "dynamodb:Query", "LinksTable"): "a link that moved to another account is notified",
     ("RecordingDownloaderRole", "dynamodb:GetItem", "SessionsTable"): EXCHANGED,
     ("RecordingDownloaderRole", "dynamodb:PutItem", "SessionsTable"): EXCHANGED,
     ("RecordingDownloaderRole", "dynamodb:UpdateItem", "SessionsTable"): EXCHANGED,

@@ -15,10 +15,11 @@ use crate::arguments::{QueueName, Target};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Environment variables of the functions, and the logical ids of the resources whose names they hold.
-const RESOURCES: [(&str, &str); 12] = [
+const RESOURCES: [(&str, &str); 13] = [
     ("LINKS_TABLE", "LinksTable"),
     ("SESSIONS_TABLE", "SessionsTable"),
     ("RECORDINGS_TABLE", "RecordingsTable"),
+    ("NOTIFICATIONS_TABLE", "NotificationsTable"),
     ("BUCKET", "RecordingsBucket"),
     ("JOBS_QUEUE_URL", "JobsQueue"),
     ("NOTIFICATIONS_QUEUE_URL", "NotificationsQueue"),

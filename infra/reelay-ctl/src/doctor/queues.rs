@@ -49,7 +49,7 @@ async fn dead_letters(
         "downloads" => "these files are not in the bucket; the app was notified of the failure.",
         "notifications" => "the app did not receive these notifications.",
         _ => {
-            "these grants were not revoked or maintained; the hourly maintenance enqueues most of these jobs again."
+            "these grants were not revoked or maintained; the maintenance run enqueues most of these jobs again."
         }
     };
     Ok(Finding::fail(

@@ -16,6 +16,7 @@ pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding
         ("table.links", "LinksTable"),
         ("table.sessions", "SessionsTable"),
         ("table.recordings", "RecordingsTable"),
+        ("table.notifications", "NotificationsTable"),
     ] {
         findings.push(table(deployment, check, deployment.resource(logical)?).await);
     }
@@ -51,7 +52,7 @@ async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
                 "restore-table-to-point-in-time --source-table-name {name} --target-table-name {name} \
                  --use-latest-restorable-time"
             );
-            let fix = if check == "table.sessions" {
+            let fix = if matches!(check, "table.sessions" | "table.notifications") {
                 "its data is temporary. Create an empty table with the name above and the keys in template.yaml."
                     .to_owned()
             } else {

@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use reelay_domain::erasure::ErasureTotals;
 use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::GrantChange;
-use reelay_domain::message::{Job, JobMessage, NotificationMessage};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_store::erasure::{Eraser, ErasurePass, SWEEP_DELAY_SECONDS};
 use reelay_store::links::LinkTable;
+use reelay_store::outbox::NotificationPublisher;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::RecordingTable;
 
@@ -47,7 +48,7 @@ struct Erasing<'a> {
     recordings: RecordingTable,
     eraser: Eraser,
     jobs: Queue<JobMessage>,
-    notifications: Queue<NotificationMessage>,
+    notifications: NotificationPublisher,
     output: &'a Output,
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn run(
         recordings: RecordingTable::new(environment)?,
         eraser: Eraser::new(environment)?,
         jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
-        notifications: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+        notifications: NotificationPublisher::new(environment)?,
         output,
     };
     let now = environment.clock.now();
@@ -116,11 +117,10 @@ impl Erasing<'_> {
             }
         }
         if let Subject::AppUser(user) = subject {
-            for holding in &plan.to_keep {
-                let deleted =
-                    self.recordings.delete_notifications(&holding.zoom_user, Some(user)).await?;
-                receipt.erased.notifications += deleted;
-            }
+            // `link.removed` is delivered by its message, also without a row.
+            let notifications = self.notifications.table();
+            receipt.erased.notifications +=
+                notifications.delete_of_app_user(user, self.now()).await?;
             for pointer in self.links.pointers(user).await? {
                 if !self.links.forget_app_user(user, &pointer.zoom_user).await? {
                     bail!(

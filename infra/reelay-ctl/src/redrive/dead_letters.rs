@@ -4,6 +4,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
+use reelay_domain::listing::Backfill;
 use reelay_domain::message::{
     DownloadMessage, EventBody, EventMessage, Job, JobMessage, NotificationMessage,
 };
@@ -166,7 +167,7 @@ async fn failure_reason(
         return Ok(Some("the recording was deleted".to_owned()));
     };
     let mut files = recording.files.into_iter();
-    Ok(match files.find(|file| file.metadata.id == download.file_id) {
+    Ok(match files.find(|file| file.observed.metadata.id == download.file_id) {
         None => Some("the file was deleted".to_owned()),
         Some(file) => file.reason,
     })
@@ -174,7 +175,9 @@ async fn failure_reason(
 
 fn describe_event(message: &EventMessage) -> String {
     match &message.body {
-        EventBody::ObjectKey(key) => format!("event in the bucket at {key}"),
+        EventBody::ObjectKey(key) | EventBody::EncryptedObjectKey(key) => {
+            format!("event in the bucket at {key}")
+        }
         EventBody::Event(event) => {
             let text = |pointer| event.pointer(pointer).and_then(|value| value.as_str());
             format!(
@@ -201,8 +204,12 @@ fn describe_job(job: &Job) -> String {
         Job::MaintainGrant { zoom_user } => of("maintain the grant of", zoom_user),
         Job::EraseRecordings { zoom_user, .. } => of("erase the recordings of", zoom_user),
         Job::SweepErased { zoom_user } => of("erase what remains of", zoom_user),
+        Job::NotifyActivation { zoom_user, .. } => {
+            of("notify a new link of recordings of", zoom_user)
+        }
         Job::RunMaintenance => "run maintenance".to_owned(),
-        Job::Backfill { zoom_user, from, to } => {
+        Job::RunRetries => "run retries".to_owned(),
+        Job::Backfill(Backfill { zoom_user, from, to, .. }) => {
             of(&format!("backfill {from} to {to} of"), zoom_user)
         }
     }

@@ -7,6 +7,7 @@ mod fake;
 mod linking;
 mod listing;
 mod redriving;
+mod resending;
 mod reviving;
 mod run;
 mod stack;

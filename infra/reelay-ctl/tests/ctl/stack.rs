@@ -82,7 +82,7 @@ async fn stack_is_found_by_name() {
         assert_eq!(line["status"], expected, "{line}");
         checks += 1;
     }
-    assert_eq!(checks, 24, "{output:?}");
+    assert_eq!(checks, 25, "{output:?}");
 
     let output = run::with("--stack nowhere --region us-east-1 doctor", &variables).await;
     assert_eq!(output.code, 1, "{output:?}");
