@@ -116,7 +116,7 @@ impl<'w> Case<'w> {
     }
 
     /// Ends all faults, leases, delays and access tokens, processes the messages that follow, and checks the
-    /// invariants. Delayed jobs are lost with a probability of `loss_chance` percent; then only the hourly
+    /// invariants. Delayed jobs are lost with a probability of `loss_chance` percent; then only the
     /// schedule can finish their work.
     pub(crate) async fn settle(&mut self, loss_chance: usize) -> anyhow::Result<()> {
         let loses_delayed_jobs = self.rng.percent(loss_chance);

@@ -136,7 +136,7 @@ impl World {
         anyhow::bail!("queues not empty after {MAX_MESSAGES} messages")
     }
 
-    /// Fires the hourly schedule.
+    /// Fires the schedule.
     pub(crate) async fn run_schedules(&self) -> anyhow::Result<()> {
         let fired = self.stack().fire_schedules().await;
         fired.map_err(anyhow::Error::msg)

@@ -75,14 +75,12 @@ fn run(arguments: &Arguments) -> Result<(), CostsError> {
         Page::of_repository()?
     };
     let default = Settings::of_repository()?;
-    let sharded = Settings { index_partitions: 16, ..default.raised() };
-    let unfair = Settings { is_fair: false, ..sharded };
+    let unfair = Settings { is_fair: false, ..default.raised() };
     let mut months = Vec::new();
     for (name, settings) in [
         ("default settings", default),
         ("raised concurrency", default.raised()),
-        ("raised, `by-next-check` sharded", sharded),
-        ("the same without fair queues", unfair),
+        ("raised, without fair queues", unfair),
     ] {
         let month = simulation::run(&page, &settings, arguments.recordings, arguments.seed)?;
         if arguments.json {

@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) events: Function,
     pub(crate) downloads: Function,
     pub(crate) notifications: Function,
-    /// Number of partitions of the index `by-next-check` that take the writes of one day.
+    /// Number of shards of the index `by-next-check`.
     pub(crate) index_partitions: u32,
     /// Whether SQS fair queues are used; the simulation also shows the effect of their absence.
     pub(crate) is_fair: bool,
@@ -50,7 +50,7 @@ impl Settings {
             events: Function::parse(template, "EventProcessorFunction")?,
             downloads: Function::parse(template, "RecordingDownloaderFunction")?,
             notifications: Function::parse(template, "NotifierFunction")?,
-            index_partitions: 1,
+            index_partitions: 16,
             is_fair: true,
         })
     }

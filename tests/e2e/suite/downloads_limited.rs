@@ -1,8 +1,9 @@
-//! Zoom's rate limits: which requests wait, for how long, and how many attempts they cost.
+//! Zoom's rate limits: which requests wait, and for how long.
 
 use jiff::SignedDuration;
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point};
-use serde_json::{Value, json};
+use serde_json::json;
+use support::recordings::recording_path;
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, DelayedMessages, MIB, System};
 
@@ -25,20 +26,6 @@ async fn linked() -> (System, AppWebhook) {
     (system, app_webhook)
 }
 
-/// The attempts that the waiting messages have used.
-fn used_attempts(delayed: &DelayedMessages) -> Vec<u64> {
-    let waiting = delayed.waiting();
-    let mut attempts: Vec<u64> = waiting
-        .iter()
-        .map(|later| {
-            let message: Value = serde_json::from_str(&later.body).unwrap();
-            message.get("prior_attempts").map_or(0, |attempts| attempts.as_u64().unwrap())
-        })
-        .collect();
-    attempts.sort_unstable();
-    attempts
-}
-
 #[tokio::test]
 async fn rate_limited_account_sends_no_requests() {
     let in_an_hour = |format: &str| {
@@ -56,7 +43,6 @@ async fn rate_limited_account_sends_no_requests() {
     ] {
         let case = format!("{fault:?}");
         let (system, _inbox) = linked().await;
-        let delayed = DelayedMessages::watch(&system);
         let limit = NewFault::times(Point::Download, fault, 1);
         system.zoom().arm(limit).unwrap();
         let adas = system.complete_recording(small(ADA)).await;
@@ -70,16 +56,12 @@ async fn rate_limited_account_sends_no_requests() {
         system.process_queues().await;
         assert_eq!(file_requests(&system), 2, "{case}");
         system.assert_stored(&cems, &case).await;
-        // Only the message that met the limit used an attempt.
-        assert_eq!(used_attempts(&delayed), [0, 1], "{case}");
+        // Only the file that met the limit used an attempt.
+        let ben = system.app.get(&recording_path(&bens), "bob").await.json();
+        assert_eq!(ben["files"][0]["attempts"], 0, "{case}");
+        assert_eq!(system.first_file(&adas).await["attempts"], 1, "{case}");
 
-        system.advance(over);
-        for later in delayed.deliver(&system).await {
-            let least = u64::try_from(over.as_secs()).unwrap().min(900) - 1;
-            let enough = (least..=900).contains(&later.seconds);
-            assert!(enough || over > hour, "{case}: {} s", later.seconds);
-        }
-        system.process_queues().await;
+        system.maintain_after(over + SignedDuration::from_mins(1)).await;
         for recording in [&adas, &bens] {
             system.assert_stored(recording, &case).await;
         }
@@ -99,12 +81,10 @@ async fn unspecified_rate_limit_lasts_ten_seconds() {
         let limit = NewFault::times(Point::Download, fault, 1);
         system.zoom().arm(limit).unwrap();
         let recording = system.record(small(ADA)).await;
-        // The message was delivered again at once and is delayed until the limit ends.
-        assert_eq!(used_attempts(&delayed), [1], "{case}");
         system.advance(SignedDuration::from_secs(10));
-        for later in delayed.deliver(&system).await {
-            assert!(later.seconds <= 12, "{case}: {} s", later.seconds);
-        }
+        let seconds: Vec<u64> =
+            delayed.deliver(&system).await.into_iter().map(|later| later.seconds).collect();
+        assert!(seconds == [10], "{case}: {seconds:?} s");
         system.process_queues().await;
         system.assert_stored(&recording, &case).await;
     }
@@ -113,49 +93,34 @@ async fn unspecified_rate_limit_lasts_ten_seconds() {
 #[tokio::test]
 async fn hours_of_rate_limit_cost_one_attempt() {
     let (system, _inbox) = linked().await;
-    let delayed = DelayedMessages::watch(&system);
     let limit = Fault::RateLimited { retry_after_seconds: Some(6 * 3_600) };
-    let armed = NewFault::times(Point::Download, limit, 1);
-    system.zoom().arm(armed).unwrap();
+    system.zoom().arm(NewFault::times(Point::Download, limit, 1)).unwrap();
     let recording = system.record(small(ADA)).await;
     system.zoom().clear_requests();
-    let mut waits = 0;
-    while system.first_file(&recording).await["status"] != "stored" {
-        assert_eq!((used_attempts(&delayed), file_requests(&system)), (vec![1], 0));
-        waits += 1;
-        assert!(waits <= 26, "too many rounds");
-        system.advance(SignedDuration::from_secs(900));
-        delayed.deliver(&system).await;
-        system.process_queues().await;
-    }
-    // More often than SQS would deliver one message.
-    assert!(waits > 20, "{waits}");
+    system.maintain_for(SignedDuration::from_mins(354), SignedDuration::from_mins(59)).await;
+    assert_eq!(file_requests(&system), 0);
+    let file = system.first_file(&recording).await;
+    assert_eq!((&file["status"], &file["attempts"]), (&json!("queued"), &json!(1)));
+    system.maintain_after(SignedDuration::from_mins(7)).await;
     system.assert_stored(&recording, "").await;
+    assert_eq!(system.first_file(&recording).await["attempts"], 2);
     assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
 async fn endless_rate_limit_fails_and_is_retriable() {
     let (system, app_webhook) = linked().await;
-    let delayed = DelayedMessages::watch(&system);
     let limit = Fault::RetryAfter { status: 429, retry_after: "800".to_owned() };
-    let armed = NewFault::always(Point::Download, limit);
-    let armed = system.zoom().arm(armed).unwrap();
-    let recording = system.complete_recording(small(ADA)).await;
-    system.zoom().clear_requests();
-    system.process_queues().await;
-    for tried in 1..8 {
-        assert_eq!((file_requests(&system), used_attempts(&delayed)), (tried, vec![tried as u64]));
-        assert_eq!(system.first_file(&recording).await["status"], "queued");
-        system.advance(SignedDuration::from_secs(801));
-        delayed.deliver(&system).await;
-        system.process_queues().await;
-    }
-    assert_eq!((file_requests(&system), delayed.waiting().len()), (8, 0));
+    let armed = system.zoom().arm(NewFault::always(Point::Download, limit)).unwrap();
+    let recording = system.record(small(ADA)).await;
+    let day = SignedDuration::from_hours(24);
+    system.maintain_for(6 * day, day).await;
+    assert_eq!(system.first_file(&recording).await["status"], "queued");
+    system.maintain_after(day).await;
     let seen = system.first_file(&recording).await;
     assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!("rate_limited")));
     assert_eq!(app_webhook.counts(&recording)["recording.failed"], 1);
-    assert_eq!(system.dead_letters().await.len(), 1);
+    assert_eq!(system.dead_letters().await, [""; 0]);
 
     system.zoom().clear_faults(Some(armed));
     system.advance(SignedDuration::from_secs(801));
@@ -169,7 +134,6 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
     for at_the_api in [false, true] {
         let case = format!("at the API: {at_the_api}");
         let (system, _inbox) = linked().await;
-        let delayed = DelayedMessages::watch(&system);
         let limit = Fault::RateLimited { retry_after_seconds: Some(60) };
         if at_the_api {
             // The event's URL is rejected before and after the wait.
@@ -183,12 +147,9 @@ async fn rate_limit_mid_file_fetches_nothing_twice() {
         system.zoom().clear_requests();
         let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 9 * MIB)]);
         let recording = system.record(new).await;
-        assert_eq!(used_attempts(&delayed), [1], "{case}");
         let seen = system.first_file(&recording).await;
         assert_eq!(seen["status"], "queued", "{case}");
-        system.advance(SignedDuration::from_secs(61));
-        delayed.deliver(&system).await;
-        system.process_queues().await;
+        system.maintain_after(SignedDuration::from_hours(1)).await;
         system.assert_stored(&recording, &case).await;
         let requests = system.zoom().requests();
         let served =

@@ -18,6 +18,16 @@ fn without_url() -> NewRecording {
     }])
 }
 
+/// Lets the retries end.
+async fn retry_until_failed(system: &System) {
+    system.maintain_for(SignedDuration::from_hours(7 * 24), SignedDuration::from_hours(24)).await;
+}
+
+/// Lets an hour pass, in which several attempts are due.
+async fn retry(system: &System) {
+    system.maintain_after(SignedDuration::from_hours(1)).await;
+}
+
 async fn assert_failed(system: &System, recording: &Recording, reason: &str, case: &str) {
     let seen = system.first_file(recording).await;
     assert_eq!((&seen["status"], &seen["reason"]), (&json!("failed"), &json!(reason)), "{case}");
@@ -39,18 +49,18 @@ async fn api_outage_after_rejected_token_is_retried() {
         // The event's URL is rejected at both deliveries.
         system.fail_next(Point::Download, Fault::Status { status: 401 }, 2);
         system.fail_next(Point::MeetingRecordings, fault, 1);
-        let recording = system.complete_recording(video(1_000)).await;
-        let drained = system.stack.drain_without_pauses().await;
-        assert_eq!(drained.failed, 1, "{case}");
+        let recording = system.record(video(1_000)).await;
+        assert_eq!(system.first_file(&recording).await["reason"], "zoom_api", "{case}");
+        retry(&system).await;
         system.assert_stored(&recording, &case).await;
     }
-    assert_eq!(system.dead_letters().await, [""; 0]);
 
     system.fail(Point::Download, Fault::Status { status: 401 });
     system.fail(Point::MeetingRecordings, Fault::Status { status: 500 });
     let recording = system.record(video(1_000)).await;
+    retry_until_failed(&system).await;
     assert_failed(&system, &recording, "zoom_api", "for good").await;
-    assert_eq!(system.dead_letters().await.len(), 1);
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -66,12 +76,13 @@ async fn refresh_outage_is_retried() {
             system.fail_next(Point::Download, rejected, 2);
             system.fail_next(Point::TokenRefresh, down, 1);
         }
-        let recording = system.complete_recording(video(1_000)).await;
-        let drained = system.stack.drain_without_pauses().await;
+        let recording = system.record(video(1_000)).await;
+        assert_eq!(system.first_file(&recording).await["reason"], "grant_unavailable");
         if always {
+            retry_until_failed(&system).await;
             assert_failed(&system, &recording, "grant_unavailable", "for good").await;
         } else {
-            assert_eq!(drained.failed, 1);
+            retry(&system).await;
             system.assert_stored(&recording, "once").await;
         }
     }
@@ -91,25 +102,26 @@ async fn rejected_token_fails_after_user_left() {
 }
 
 #[tokio::test]
-async fn unlisted_file_fails_after_three_attempts() {
-    let (system, _inbox) = System::linked("automatic").await;
+async fn unlisted_file_fails_after_a_day() {
+    let (system, app_webhook) = System::linked("automatic").await;
     // 3301: still processing, or gone.
     let unlisted = Fault::Status { status: 404 };
-    for (fault, reason) in [
-        (NewFault::always(Point::MeetingRecordings, unlisted.clone()), "not_found"),
-        // The third response lists the file without a URL.
-        (NewFault::times(Point::MeetingRecordings, unlisted, 2), "no_source"),
-    ] {
-        let armed = system.zoom().arm(fault).unwrap();
-        system.zoom().clear_requests();
-        let recording = system.record(without_url()).await;
-        assert_failed(&system, &recording, reason, reason).await;
-        assert_eq!(system.requests("/v2/meetings/"), 3, "{reason}");
-        assert_eq!(system.requests("/rec/"), 0, "{reason}");
-        system.zoom().clear_faults(Some(armed));
-    }
+    let armed = system.zoom().arm(NewFault::always(Point::MeetingRecordings, unlisted)).unwrap();
+    let recording = system.record(without_url()).await;
+    system.maintain_for(SignedDuration::from_hours(23), SignedDuration::from_hours(1)).await;
+    let file = system.first_file(&recording).await;
+    assert_eq!((&file["status"], &file["reason"]), (&json!("queued"), &json!("not_found")));
+    assert!(file["next_attempt_at"].is_string() && file["attempts"].as_u64() > Some(3), "{file}");
+    assert_eq!(app_webhook.counts(&recording).get("recording.failed"), None);
+    system.maintain_for(SignedDuration::from_hours(2), SignedDuration::from_hours(1)).await;
+    assert_failed(&system, &recording, "not_found", "").await;
+    assert_eq!(system.requests("/rec/"), 0);
     // A file that Zoom does not have needs no operator.
     assert_eq!(system.dead_letters().await, [""; 0]);
+    system.zoom().clear_faults(Some(armed));
+    // It is listed, without a URL.
+    let recording = system.record(without_url()).await;
+    assert_failed(&system, &recording, "no_source", "").await;
 }
 
 #[tokio::test]
@@ -119,7 +131,7 @@ async fn rejected_token_outranks_missing_listing() {
         system.fail(point, Fault::Status { status });
     }
     let recording = system.record(video(1_000)).await;
-    assert_failed(&system, &recording, "token_refused", "").await;
+    assert_eq!(system.first_file(&recording).await["reason"], "token_refused");
 }
 
 #[tokio::test]
@@ -159,15 +171,16 @@ async fn parts_rejected_by_s3_are_fetched_again() {
         let rejected = AwsFault::error(400, code);
         faults.fail_next(Service::S3, "CompleteMultipartUpload", 1, rejected);
         system.zoom().clear_requests();
-        let recording = system.complete_recording(video(9 * MIB)).await;
-        let drained = system.stack.drain_without_pauses().await;
-        assert_eq!(drained.failed, 1, "{code}");
+        let recording = system.record(video(9 * MIB)).await;
+        assert_eq!(system.first_file(&recording).await["reason"], "not_proven", "{code}");
+        retry(&system).await;
         assert_eq!(system.requests("/ssrweb/"), 4, "{code}: both parts again");
         system.assert_stored(&recording, code).await;
     }
     let rejected = AwsFault::error(400, "BadDigest");
     faults.fail_until_cleared(Service::S3, "CompleteMultipartUpload", rejected);
     let recording = system.record(video(9 * MIB)).await;
+    retry_until_failed(&system).await;
     assert_failed(&system, &recording, "not_proven", "for good").await;
     let folder = folder(&recording);
     assert!(system.objects(&folder).await.is_empty());
@@ -185,16 +198,17 @@ fn fail_second_ranges(system: &System, uploads: u32) {
 #[tokio::test]
 async fn changing_file_is_retried_after_three_uploads() {
     let (system, _inbox) = System::linked("automatic").await;
-    for (uploads, failed) in [(2, 0), (3, 1)] {
+    for (uploads, status) in [(2, "stored"), (3, "queued")] {
         fail_second_ranges(&system, uploads);
-        let recording = system.complete_recording(video(9 * MIB)).await;
-        let drained = system.stack.drain_without_pauses().await;
-        assert_eq!(drained.failed, failed, "{uploads} uploads");
+        let recording = system.record(video(9 * MIB)).await;
+        assert_eq!(system.first_file(&recording).await["status"], status, "{uploads} uploads");
+        retry(&system).await;
         system.assert_stored(&recording, "").await;
         system.zoom().clear_faults(None);
     }
-    fail_second_ranges(&system, 3 * 8);
+    fail_second_ranges(&system, 3 * 40);
     let recording = system.record(video(9 * MIB)).await;
+    retry_until_failed(&system).await;
     assert_failed(&system, &recording, "file_changed", "for good").await;
 }
 
@@ -203,9 +217,9 @@ async fn lost_range_support_falls_back_to_one_stream() {
     let (system, _inbox) = System::linked("automatic").await;
     let armed = NewFault::always(Point::Content, Fault::IgnoreRange).skip_first(1);
     system.zoom().arm(armed).unwrap();
-    let recording = system.complete_recording(video(17 * MIB)).await;
-    let drained = system.stack.drain_without_pauses().await;
-    assert_eq!(drained.failed, 1);
+    let recording = system.record(video(17 * MIB)).await;
+    assert_eq!(system.first_file(&recording).await["reason"], "unexpected_answer");
+    retry(&system).await;
     system.assert_stored(&recording, "").await;
 }
 
@@ -217,6 +231,7 @@ async fn interrupted_small_body_is_fetched_again() {
         system.fail_next(Point::Content, fault, 1);
         let recording = system.record(video(1_000)).await;
         assert_eq!(system.zoom().faults().last().unwrap().hits, 1, "{case}");
+        retry(&system).await;
         system.assert_stored(&recording, &case).await;
     }
 }

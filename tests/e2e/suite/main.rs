@@ -18,6 +18,7 @@ mod grants;
 mod key_set;
 mod linking;
 mod linking_attacks;
+mod notifications;
 mod operations;
 mod recordings;
 mod repository;

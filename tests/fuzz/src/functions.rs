@@ -87,6 +87,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
         "SESSIONS_TABLE",
         "LINKS_TABLE",
         "RECORDINGS_TABLE",
+        "NOTIFICATIONS_TABLE",
         "BUCKET",
     ] {
         variables.insert(name.to_owned(), name.to_owned());

@@ -3,32 +3,33 @@
 use std::fmt::Debug;
 
 use jiff::civil::Date;
+use reelay_domain::listing::Backfill;
 use reelay_domain::message::{
     DownloadMessage, EventBody, EventMessage, Job, JobMessage, NotificationMessage,
 };
-use reelay_domain::webhook::event::FilesCompleted;
+use reelay_domain::webhook::meeting;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::oracle::text;
-use crate::webhooks::assert_completed;
+use crate::oracle::{self, text};
+use crate::webhooks::assert_parsed;
 
 /// An accepted message round-trips through JSON and has version 1.
 pub fn messages(input: &[u8]) {
     let text = text(input);
     if let Some(message) = parse::<EventMessage>(text)
         && let EventBody::Event(event) = &message.body
-        && let Ok(completed) = FilesCompleted::parse(event)
+        && let Ok(parsed) = meeting::parse_event(event, oracle::observed_at())
     {
-        assert_completed(event, &completed);
+        assert_parsed(event, &parsed);
     }
     if let Some(message) = parse::<DownloadMessage>(text) {
         let user = message.zoom_user.key();
         assert_eq!(user.matches('#').count(), 1);
     }
     if let Some(message) = parse::<JobMessage>(text)
-        && let Job::Backfill { from, to, .. } = message.job
+        && let Job::Backfill(Backfill { from, to, .. }) = message.job
     {
         for day in [from, to] {
             assert_eq!(day.to_string().parse::<Date>().ok(), Some(day));
@@ -38,7 +39,7 @@ pub fn messages(input: &[u8]) {
         let notification = message.notification;
         let with_id = notification.body_with_id();
         // Reelay writes a base64url id and an object that is not empty.
-        let is_own_id = crate::oracle::is_base64url(&notification.id, 64);
+        let is_own_id = oracle::is_base64url(&notification.id, 64);
         let body = serde_json::from_str::<Value>(&notification.body);
         if let Ok(Value::Object(mut body)) = body
             && is_own_id

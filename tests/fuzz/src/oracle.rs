@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
+use reelay_domain::observation::{ObservationSource, ObservedAt};
 use sha2::Sha256;
 
 /// Current time of all targets: 2026-01-01T00:00:00Z.
@@ -10,6 +11,11 @@ pub(crate) const NOW: i64 = 1_767_225_600;
 /// [`NOW`] as a timestamp.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
+}
+
+/// An event observed at [`NOW`].
+pub(crate) fn observed_at() -> ObservedAt {
+    ObservedAt { at: now(), is_own: true, source: ObservationSource::Event }
 }
 
 /// Splits an input into `N` fields at line feeds; the last field takes the rest. Missing fields are empty.

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::object_key;
+use reelay_domain::observation::{FileObservation, ObservedRecording};
 use reelay_domain::source_cipher::{self, EncryptedSource};
 use reelay_domain::webhook::change::RecordingsChanged;
-use reelay_domain::webhook::event::{self, Deauthorized, EventKind, FilesCompleted};
+use reelay_domain::webhook::event::{self, Deauthorized, EventKind};
+use reelay_domain::webhook::meeting::{self, ParsedMeeting};
 use reelay_domain::webhook::signature::{self, SignatureHeaders};
 use reelay_domain::webhook::{endpoint_validation, redact};
 use secrecy::ExposeSecret as _;
@@ -57,9 +60,11 @@ pub fn webhook_event(input: &[u8]) {
     };
     assert_eq!(event["event"], name.as_str());
     // Parse events of every name, because the event processor selects the parser by name only.
-    if let Ok(completed) = FilesCompleted::parse(&event) {
-        assert_completed(&event, &completed);
-        assert_eq!(FilesCompleted::parse(&event).as_ref(), Ok(&completed));
+    let time = event::event_time(&event, oracle::now());
+    assert!(time.at.duration_since(oracle::now()) <= SignedDuration::from_hours(24));
+    if let Ok(parsed) = meeting::parse_event(&event, time) {
+        assert_parsed(&event, &parsed);
+        assert_eq!(meeting::parse_event(&event, time).as_ref(), Ok(&parsed));
     }
     if let Ok(deauthorized) = Deauthorized::parse(&event) {
         let said = |pointer| event.pointer(pointer).and_then(Value::as_str);
@@ -77,27 +82,34 @@ pub fn webhook_event(input: &[u8]) {
     }
 }
 
-pub(crate) fn assert_completed(event: &Value, completed: &FilesCompleted) {
-    let said = |pointer| event.pointer(pointer).and_then(Value::as_str);
-    let host = &completed.host;
-    assert_eq!(said("/payload/account_id"), Some(host.account_id.as_str()));
-    assert_eq!(said("/payload/object/host_id"), Some(host.user_id.as_str()));
-    let uuid = &completed.recording.meeting_uuid;
-    assert_eq!(said("/payload/object/uuid"), Some(uuid.as_str()));
+pub(crate) fn assert_parsed(event: &Value, parsed: &ParsedMeeting) {
+    let said = |pointer| match event.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let observation = &parsed.observation;
+    let host = &observation.host;
+    let account = host.account_id.as_str();
+    assert!(
+        [said("/payload/account_id"), said("/payload/object/account_id")].contains(&account.into())
+    );
+    assert_eq!(said("/payload/object/host_id"), host.user_id.as_str());
+    assert_eq!(said("/payload/object/uuid"), observation.meeting_uuid.as_str());
     let listed: usize = ["recording_files", "participant_audio_files"]
         .iter()
         .filter_map(|list| event["payload"]["object"][list].as_array())
         .map(Vec::len)
         .sum();
-    assert!(completed.files.len() <= listed);
+    assert!(observation.files.len() + parsed.ignored_files <= listed);
 
-    let recording = reelay_domain::ids::RecordingId::from_uuid(uuid);
-    let start = completed.recording.start_time;
+    let recording = observation.recording_id();
+    let start = ObservedRecording::new(observation).metadata.start_time;
     let mut keys = BTreeSet::from([object_key::manifest(host, &recording, start)]);
-    for (metadata, _) in &completed.files {
-        let key = object_key::file(host, &recording, start, &metadata.id, &metadata.extension);
-        assert_key(&key, host.account_id.as_str(), host.user_id.as_str());
-        assert_eq!(metadata.file_type, metadata.file_type.to_ascii_uppercase());
+    for FileObservation { metadata, .. } in &observation.files {
+        let key = object_key::file(host, &recording, start, &metadata.id, metadata.extension());
+        assert_key(&key, account, host.user_id.as_str());
+        assert_eq!(metadata.file_type(), metadata.file_type().to_ascii_uppercase());
         // Two files with the same key would overwrite each other.
         assert!(keys.insert(key), "two files have the same key");
     }
@@ -154,16 +166,17 @@ pub fn redaction(input: &[u8]) {
     remove_member(&mut after_without_sources, redact::ENCRYPTED_SOURCE);
     assert_eq!(again, after_without_sources);
 
-    let completed = |event: &Value| {
-        FilesCompleted::parse(event).map(|completed| {
-            let files: Vec<_> = completed.files.into_iter().map(|(metadata, _)| metadata).collect();
-            (completed.host, completed.recording, files, completed.event_ts)
+    let time = oracle::observed_at();
+    let parsed = |event: &Value| {
+        meeting::parse_event(event, time).map(|mut parsed| {
+            parsed.observation.files.iter_mut().for_each(|file| file.source = None);
+            parsed
         })
     };
     let mut without_sources = before.clone();
     remove_member(&mut without_sources, redact::ENCRYPTED_SOURCE);
-    assert_kept(completed(&without_sources), completed(&after));
-    assert_kept(RecordingsChanged::parse(&before), RecordingsChanged::parse(&after));
+    assert_kept(parsed(&without_sources), parsed(&after));
+    assert_kept(RecordingsChanged::parse(&before, time), RecordingsChanged::parse(&after, time));
     assert_kept(Deauthorized::parse(&before), Deauthorized::parse(&after));
     assert_sources(&before, &after, &keys);
 }

@@ -4,8 +4,8 @@ use std::fmt::{Debug, Display};
 
 use reelay_domain::ids::MeetingUuid;
 use reelay_domain::keys::SecretVersions;
-use reelay_domain::webhook::event::{self, FilesCompleted};
-use reelay_domain::webhook::redact;
+use reelay_domain::observation::FileObservation;
+use reelay_domain::webhook::{event, meeting as zoom_meeting, redact};
 use reelay_zoom::{ApiError, TokenPair, ZoomClient};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use crate::fake_zoom::{
     credentials, secret, status,
 };
 use crate::loopback;
-use crate::oracle::fields;
-use crate::webhooks::assert_completed;
+use crate::oracle::{self, fields};
+use crate::webhooks::assert_parsed;
 
 /// Upper bound of an access token's lifetime in seconds.
 const MAX_EXPIRES_IN: u64 = 24 * 3600;
@@ -138,7 +138,7 @@ fn assert_listed_files(object: &Value, uuid: &MeetingUuid) {
     let mut event = json!({"payload": {"account_id": "A", "object": object}, "event_ts": 1});
     event["payload"]["object"]["host_id"] = json!("u");
     event["payload"]["object"]["uuid"] = json!(uuid);
-    let Ok(completed) = FilesCompleted::parse(&event) else {
+    let Ok(parsed) = zoom_meeting::parse_event(&event, oracle::observed_at()) else {
         return;
     };
     let urls: Vec<&str> = ["recording_files", "participant_audio_files"]
@@ -147,9 +147,10 @@ fn assert_listed_files(object: &Value, uuid: &MeetingUuid) {
         .flatten()
         .filter_map(|file| file["download_url"].as_str())
         .collect();
-    for (metadata, _) in &completed.files {
-        if let Some(file) = event::find_listed_file(object, uuid, &metadata.id) {
-            assert!(urls.contains(&file.url.expose_secret()));
+    for FileObservation { metadata, .. } in &parsed.observation.files {
+        let listed = zoom_meeting::find_listed_file(object, uuid, &metadata.id);
+        if let Some(url) = listed.and_then(|file| file.url) {
+            assert!(urls.contains(&url.expose_secret()));
         }
     }
 }
@@ -166,7 +167,7 @@ fn assert_can_be_queued(meeting: &Value) {
         "payload": {"account_id": "AcctA", "object": meeting},
     });
     let event = redact::redact(event, &SecretVersions::single("k"), || [7; 16]);
-    if let Ok(completed) = FilesCompleted::parse(&event) {
-        assert_completed(&event, &completed);
+    if let Ok(parsed) = zoom_meeting::parse_event(&event, oracle::observed_at()) {
+        assert_parsed(&event, &parsed);
     }
 }

@@ -31,8 +31,8 @@ impl Received {
     }
 }
 
-/// Status, and the value of `Location` if there is one.
-type CannedResponse = (u16, Option<String>);
+/// Status, and a header if there is one.
+type CannedResponse = (u16, Option<(&'static str, String)>);
 
 /// An app's webhook that responds with 204 unless a test queued another response. Unlike the demo app it
 /// accepts timestamps of an advanced clock.
@@ -58,10 +58,10 @@ impl AppWebhook {
                 signature: header("webhook-signature").to_owned(),
                 body: String::from_utf8(body.to_vec()).unwrap(),
             });
-            let (status, location) = queued.lock().unwrap().pop_front().unwrap_or((204, None));
+            let (status, header) = queued.lock().unwrap().pop_front().unwrap_or((204, None));
             let mut response = Response::builder().status(status);
-            if let Some(location) = location {
-                response = response.header("location", location);
+            if let Some((name, value)) = header {
+                response = response.header(name, value);
             }
             response.body(Body::empty()).unwrap()
         });
@@ -77,8 +77,25 @@ impl AppWebhook {
 
     /// Queues a redirect.
     pub fn redirect_next(&self, status: u16, location: &str) {
-        let response = (status, Some(location.to_owned()));
+        let response = (status, Some(("location", location.to_owned())));
         self.responses.lock().unwrap().push_back(response);
+    }
+
+    /// Queues a response with `Retry-After`.
+    pub fn retry_after_next(&self, status: u16, retry_after: &str) {
+        let response = (status, Some(("retry-after", retry_after.to_owned())));
+        self.responses.lock().unwrap().push_back(response);
+    }
+
+    /// Accepts from now on.
+    pub fn recover(&self) {
+        self.responses.lock().unwrap().clear();
+    }
+
+    /// The types of all deliveries so far, rejected ones too.
+    pub fn types(&self) -> Vec<String> {
+        let kind = |received: &Received| received.json()["type"].as_str().unwrap().to_owned();
+        self.received().iter().map(kind).collect()
     }
 
     /// All deliveries so far, rejected ones too.

@@ -62,12 +62,6 @@ impl Downloader {
         outcome
     }
 
-    /// As [`Self::deliver`], for the last time before SQS moves the message to the dead-letter queue.
-    pub async fn deliver_last(&self, message_id: &str, time: Duration) -> Outcome {
-        let (outcome, _) = self.run(message_id, "8", time, usize::MAX).await;
-        outcome
-    }
-
     /// As [`Self::deliver`], but kills the function after `polls` polls. Also returns the number of polls.
     pub async fn deliver_until(
         &self,

@@ -121,6 +121,35 @@ impl System {
         self.stack.drain_without_pauses().await;
     }
 
+    /// Processes the queues and retries failed downloads at once, as often as delayed messages do: for ten minutes.
+    pub async fn process_and_retry(&self) {
+        self.process_queues().await;
+        while self.stack.engines().queues().end_delays(&self.queues().downloads) > 0 {
+            self.process_queues().await;
+        }
+    }
+
+    /// Advances the clock, runs the schedules, and processes the queues.
+    pub async fn maintain_after(&self, duration: SignedDuration) {
+        self.advance(duration);
+        self.stack.fire_schedules().await.unwrap();
+        self.process_queues().await;
+    }
+
+    /// Lets time pass in steps, each with a maintenance run.
+    pub async fn maintain_for(&self, duration: SignedDuration, step: SignedDuration) {
+        for _ in 0..duration.as_secs() / step.as_secs() {
+            self.maintain_after(step).await;
+        }
+    }
+
+    /// Runs maintenance now, and what follows.
+    pub async fn run_maintenance(&self) {
+        let job = serde_json::json!({"v": 1, "job": "run_maintenance"});
+        self.send_message(&self.queues().jobs, &job.to_string()).await;
+        self.process_queues().await;
+    }
+
     /// Links a Zoom user to an app user, up to the notification.
     pub async fn link(&self, app_user: &str, zoom_user: &str) -> Value {
         let claim = self.consent(&mut self.browser(), app_user, zoom_user).await;

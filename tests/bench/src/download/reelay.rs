@@ -40,6 +40,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
         extension: "mp4".to_owned(),
         declared_size: Some(size),
         is_size_exact: true,
+        accepted_size: None,
         is_retry: false,
     };
     let candidate = Candidate {
@@ -48,7 +49,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
         kind: SourceKind::Webhook,
     };
     let no_listing = async { Ok(Listing::default()) };
-    let source = SourceResolver::new(&zoom, &hosts, settings, Some(candidate), no_listing);
+    let source = SourceResolver::new(&zoom, &hosts, settings, Some(candidate), no_listing, false);
     let transfer = Transfer {
         source: Arc::new(source),
         bucket: &bucket,

@@ -188,7 +188,7 @@ async fn check_nothing_pending(case: &mut Case<'_>) -> anyhow::Result<()> {
         case.violation(format!("{uploads} uploads are open"));
     }
     for (key, item) in table.files(&case.zoom_users[0]).await? {
-        if item.source.is_some() || item.upload.is_some() {
+        if item.observed.source.is_some() || item.upload.is_some() {
             case.violation(format!("{key:?} has a source or an upload"));
         }
     }

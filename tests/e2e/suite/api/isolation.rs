@@ -30,7 +30,7 @@ async fn only_single_recording_has_presigned_urls() {
     let mut given = given.json();
 
     let keys: BTreeSet<_> = given.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = "bytes_stored duration_minutes files id meeting_id meeting_uuid size start_time status topic zoom zoom_state";
+    let expected = "bytes_stored duration_minutes files id kind meeting_id meeting_uuid size start_time status timezone topic zoom zoom_state";
     assert_eq!(keys, expected.split(' ').collect());
     assert_eq!((&given["status"], &given["zoom_state"]), (&json!("stored"), &json!("present")));
     assert_eq!(given["zoom"], json!({"account_id": "Acct_Northwind00000001", "user_id": ADA}));

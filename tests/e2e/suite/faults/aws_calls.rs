@@ -56,8 +56,7 @@ fn fail_nth(
     fault: AwsFault,
 ) -> Arc<AtomicU64> {
     let (count, wanted) = (Arc::new(AtomicU64::new(0)), operation.to_owned());
-    let (counted, clock, zoom) =
-        (Arc::clone(&count), system.stack.clock().clone(), system.zoom().clone());
+    let (counted, clock) = (Arc::clone(&count), system.stack.clock().clone());
     system.faults().decide_with(move |called, operation| {
         if called != service
             || operation != wanted
@@ -66,7 +65,6 @@ fn fail_nth(
             return None;
         }
         clock.advance(SignedDuration::from_secs(331));
-        zoom.advance(331);
         Some(fault.clone())
     });
     count
@@ -99,7 +97,7 @@ async fn recording_survives(
             let case = format!("{service:?} {operation} {nth} of {count} {name}");
             let recording = system.complete_recording(of_ada(files.clone())).await;
             let happened = fail_nth(&system, *service, operation, nth, fault.clone());
-            system.process_queues().await;
+            system.process_and_retry().await;
             faults.clear_all();
             failed_calls += u64::from(happened.load(Ordering::SeqCst) >= nth);
 
@@ -216,7 +214,7 @@ async fn first_secret_read_may_fail() {
         2,
         AwsFault::error(400, "AccessDeniedException"),
     );
-    system.process_queues().await;
+    system.process_and_retry().await;
     system.assert_files(&recording, "").await;
     assert_eq!(app_webhook.counts(&recording)["recording.file_stored"], 2);
 }

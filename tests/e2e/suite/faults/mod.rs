@@ -19,7 +19,11 @@ async fn forbidden_server(ip: Ipv4Addr) -> TestServer {
 }
 
 async fn linked() -> System {
-    let system = System::start().await;
+    linked_with(&[]).await
+}
+
+async fn linked_with(parameters: &[(&str, &str)]) -> System {
+    let system = System::with(parameters).await;
     system.link("alice", ADA).await;
     system
 }

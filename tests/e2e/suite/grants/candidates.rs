@@ -93,7 +93,7 @@ async fn rejected_access_token_is_refreshed_once() {
 }
 
 #[tokio::test]
-async fn file_fails_when_no_candidate_works() {
+async fn file_waits_when_no_candidate_works() {
     for (fault, ended, reason) in [
         (Some(Fault::Status { status: 401 }), false, "token_refused"),
         (Some(Fault::Status { status: 403 }), false, "token_refused"),
@@ -111,7 +111,7 @@ async fn file_fails_when_no_candidate_works() {
         scene.process_queues().await;
         let path = format!("/v1/recordings/{}", recording_id(&recording));
         let seen = scene.app.get(&path, "alice").await.json();
-        assert_eq!(seen["files"][0]["status"], "failed", "{fault:?}");
+        assert_eq!(seen["files"][0]["status"], "queued", "{fault:?}");
         assert_eq!(seen["files"][0]["reason"], reason, "{fault:?}");
         let expected: &[&str] = if ended { &["reauthorization_required"] } else { &["active"] };
         scene.assert_status("alice", expected).await;

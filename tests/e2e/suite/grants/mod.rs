@@ -10,6 +10,7 @@ mod clients;
 mod deauthorization;
 mod disconnecting;
 mod interruption;
+mod listing;
 mod maintenance;
 mod marking_revoked;
 mod outbox;

@@ -3,7 +3,7 @@
 use reelay_embedded_aws::Service;
 use support::zoom_users::ADA;
 
-use super::{ACCESS_TOKEN_ENDS, Scene, backfill};
+use super::{ACCESS_TOKEN_ENDS, Scene};
 
 /// Makes every send to the notifications queue fail.
 fn fail_notifications(scene: &Scene) {
@@ -100,7 +100,6 @@ async fn reauthorization_notification_survives_kill() {
     scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
     scene.assert_status("alice", &["reauthorization_required"]).await;
     restore_notifications(&scene);
-    backfill(&scene, "alice", 1).await;
-    scene.settle().await;
+    scene.run_job("maintain_grant").await;
     scene.assert_notified("alice", [("activated", 1), ("reauthorization_required", 1)]).await;
 }

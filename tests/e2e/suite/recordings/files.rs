@@ -173,6 +173,9 @@ async fn processing_file_is_fetched_after_completion() {
     // The next event says that the file is complete.
     let body =
         system.zoom().deliveries().last().unwrap().body.replace("\"processing\"", "\"completed\"");
+    let mut event: serde_json::Value = serde_json::from_str(&body).unwrap();
+    event["event_ts"] = (event["event_ts"].as_i64().unwrap() + 1).into();
+    let body = event.to_string();
     let id = system.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
     system.zoom().wait_for_attempts(id, 1).await;
     system.process_queues().await;

@@ -4,6 +4,7 @@ mod changing;
 mod choice;
 mod files;
 mod notifications;
+mod odd_events;
 mod repeats;
 mod routing;
 mod sizes;

@@ -57,6 +57,7 @@ async fn debug_output_hides_secrets() {
     });
     let meeting = json!({"share_url": SECRET, "password": SECRET});
     check(&RecordingsPage {
+        total_records: Some(1),
         meetings: vec![meeting.clone()],
         next_page_token: Some(SECRET.to_owned()),
     });

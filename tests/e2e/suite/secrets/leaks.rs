@@ -261,7 +261,7 @@ async fn failing(run: &mut Run) {
     let (stack, zoom) = (&run.system.stack, run.system.zoom().clone());
     let queues = stack.config().queues.clone();
 
-    // An event that cannot be processed.
+    // An event that cannot be parsed.
     let mut broken: Value = zoom
         .deliveries()
         .iter()
@@ -314,9 +314,15 @@ async fn failing(run: &mut Run) {
         .await;
     run.add_credentials();
     run.process().await;
-    for dead in [&queues.events_dlq, &queues.downloads_dlq, &queues.notifications_dlq] {
-        assert!(run.system.queue_depth(dead).await > 0, "{dead} is empty");
-    }
+
+    // An event that cannot be processed.
+    let down = reelay_embedded_aws::Fault::error(403, "AccessDenied");
+    run.system.faults().fail_until_cleared(Service::DynamoDb, "*", down);
+    run.system.complete_recording(NewRecording::of(ADA)).await;
+    run.add_credentials();
+    run.process().await;
+    run.system.faults().clear_all();
+    assert!(run.system.queue_depth(&queues.events_dlq).await > 0);
     let links = run.call(Method::GET, "/v1/links", "alice", None).await;
     assert_eq!(links.json()["links"].as_array().unwrap().len(), 1);
 }

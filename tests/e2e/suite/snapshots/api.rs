@@ -50,6 +50,7 @@ async fn api_errors() {
         (Method::POST, "/v1/backfill", Some("{}")),
         (Method::POST, "/v1/backfill", Some(r#"{"from":"2026-01-02","to":"2026-01-01"}"#)),
         (Method::POST, "/v1/backfill", Some(r#"{"from":"2020-01-01","to":"2026-01-01"}"#)),
+        (Method::POST, "/v1/backfill", Some(r#"{"from":"2026-01-01","to":"2026-01-02"}"#)),
     ] {
         let title = format!("{method} {path} {}", body.unwrap_or_default());
         let body = body.map(str::to_owned);

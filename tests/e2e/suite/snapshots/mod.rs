@@ -34,7 +34,7 @@ const COMMON: [(&str, &str); 6] = [
     ("x-frame-options", "DENY"),
 ];
 
-const PATTERNS: [(&str, &str); 19] = [
+const PATTERNS: [(&str, &str); 20] = [
     (r#""sequence": \d+"#, r#""sequence": "<sequence>""#),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"/\d{4}/\d\d/\d\d/", "/<date>/"),
@@ -51,6 +51,7 @@ const PATTERNS: [(&str, &str); 19] = [
     (r#""meeting_id": "\d+""#, r#""meeting_id": "<number>""#),
     (r#""next_cursor": "[^"]+""#, r#""next_cursor": "<cursor>""#),
     (r#""id": "[^"/<]{20,}""#, r#""id": "<id>""#),
+    (r"bf_[0-9a-f]+", "bf_<id>"),
     (r"(?m)^(apigw-requestid|connection|content-length|date): .*\n", ""),
     (r"<style>[^<]*</style>", "<style>…</style>"),
     (r"client_id=[^&\s]+", "client_id=<client id>"),

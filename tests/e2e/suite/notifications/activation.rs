@@ -1,0 +1,106 @@
+//! An app user whose link becomes active is notified of what is known already.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use support::zoom_users::ADA;
+use support::{AppWebhook, DelayedMessages, System};
+
+use super::{linked, one_file, started};
+
+/// Type and id of each notification about recordings to an app user, from the `skip`th on.
+fn notified(app_webhook: &AppWebhook, app_user: &str, skip: usize) -> Vec<(String, String)> {
+    let received = app_webhook.received().into_iter().skip(skip);
+    received
+        .map(|received| (received.json(), received.id))
+        .filter(|(body, _)| body["data"]["app_user_id"] == app_user)
+        .map(|(body, id)| (body["type"].as_str().unwrap().to_owned(), id))
+        .filter(|(kind, _)| kind.starts_with("recording."))
+        .collect()
+}
+
+fn types(notified: &[(String, String)]) -> Vec<&str> {
+    let mut types: Vec<_> = notified.iter().map(|(kind, _)| kind.as_str()).collect();
+    types.sort_unstable();
+    types
+}
+
+/// Links, and delivers the delayed jobs. Returns what the app user is notified of.
+async fn link(system: &System, app_webhook: &AppWebhook, app_user: &str) -> Vec<(String, String)> {
+    let before = app_webhook.received().len();
+    let delayed = DelayedMessages::of(system, &system.queues().jobs);
+    system.link(app_user, ADA).await;
+    let at_once = notified(app_webhook, app_user, before);
+    system.advance(SignedDuration::from_mins(15));
+    let jobs = delayed.deliver(system).await;
+    let repeated = jobs.iter().filter(|job| job.body.contains("notify_activation"));
+    assert_eq!(repeated.map(|job| job.seconds).collect::<Vec<_>>(), [900]);
+    system.process_queues().await;
+    assert_eq!(notified(app_webhook, app_user, before), at_once, "repeated");
+    at_once
+}
+
+#[tokio::test]
+async fn second_app_user_is_notified_of_stored_recordings() {
+    let (system, app_webhook) = linked(&[]).await;
+    system.record(one_file()).await;
+    let before = app_webhook.received().len();
+    let bobs = link(&system, &app_webhook, "bob").await;
+    assert_eq!(types(&bobs), ["recording.detected", "recording.stored"]);
+    assert_eq!(notified(&app_webhook, "alice", before), []);
+    // From now on both are notified alike.
+    system.record(one_file()).await;
+    for user in ["alice", "bob"] {
+        let later = notified(&app_webhook, user, before);
+        assert_eq!(later.len(), if user == "bob" { 5 } else { 3 }, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn returning_app_user_is_notified_with_new_ids() {
+    let (system, app_webhook) = linked(&[]).await;
+    system.link("bob", ADA).await;
+    system.record(one_file()).await;
+    let mut ids: BTreeSet<String> =
+        notified(&app_webhook, "bob", 0).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids.len(), 3);
+    for round in 1..=2 {
+        system.app.disconnect_all("bob").await;
+        system.process_queues().await;
+        let again = link(&system, &app_webhook, "bob").await;
+        assert_eq!(types(&again), ["recording.detected", "recording.stored"], "{round}");
+        ids.extend(again.into_iter().map(|(_, id)| id));
+        assert_eq!(ids.len(), 3 + 2 * round, "ids repeat");
+    }
+}
+
+#[tokio::test]
+async fn returning_last_app_user_is_notified() {
+    let (system, app_webhook) = linked(&[]).await;
+    system.record(one_file()).await;
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    system.zoom().wait_until_settled().await;
+    system.process_queues().await;
+    let again = link(&system, &app_webhook, "alice").await;
+    assert_eq!(types(&again), ["recording.detected", "recording.stored"]);
+}
+
+#[tokio::test]
+async fn first_app_user_is_notified_once_of_a_backfilled_recording() {
+    let (system, app_webhook) = started(&[]).await;
+    system.complete_recording(one_file()).await;
+    system.process_queues().await;
+    let first = link(&system, &app_webhook, "alice").await;
+    let expected = ["recording.detected", "recording.file_stored", "recording.stored"];
+    assert_eq!(types(&first), expected);
+}
+
+#[tokio::test]
+async fn recordings_before_the_window_are_not_announced() {
+    let (system, app_webhook) = linked(&[]).await;
+    system.record(one_file()).await;
+    // 48 h, the longest meeting, and the longest processing.
+    system.advance(SignedDuration::from_hours(103));
+    assert_eq!(link(&system, &app_webhook, "bob").await, []);
+}
