@@ -4,6 +4,8 @@ use super::*;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
+use crate::refresh_breaker::Rejection;
+
 fn now() -> Timestamp {
     "2026-01-01T10:00:00Z".parse().unwrap()
 }

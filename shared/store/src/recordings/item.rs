@@ -205,7 +205,6 @@ impl From<FileItem> for File {
             crc64nvme: item.crc64nvme,
             attempts: item.attempt,
             next_attempt_at: item.next_attempt_at.and_then(time),
-            stored_at: item.stored_at.and_then(time),
         }
     }
 }

@@ -1,0 +1,82 @@
+//! The public view of links, in API responses and notifications.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Link, LinkIssue, LinkStatus};
+use crate::erasure::{Removal, RemovalReason};
+use crate::ids::{LinkId, ZoomUser};
+
+/// `link` in API responses and notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
+pub struct LinkView {
+    pub id: LinkId,
+    pub status: LinkViewStatus,
+    pub zoom: LinkedZoomUser,
+    pub created_at: Timestamp,
+    pub activated_at: Option<Timestamp>,
+    pub removed_reason: Option<RemovalReason>,
+    pub erase_at: Option<Timestamp>,
+    pub issue: Option<LinkIssue>,
+}
+
+/// `link.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the public API documents the values")]
+pub enum LinkViewStatus {
+    Pending,
+    Active,
+    ReauthorizationRequired,
+    /// In `link.removed` alone.
+    Removed,
+}
+
+impl From<LinkStatus> for LinkViewStatus {
+    fn from(status: LinkStatus) -> Self {
+        match status {
+            LinkStatus::Pending => Self::Pending,
+            LinkStatus::Active => Self::Active,
+            LinkStatus::ReauthorizationRequired => Self::ReauthorizationRequired,
+        }
+    }
+}
+
+/// `link.zoom`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
+pub struct LinkedZoomUser {
+    #[serde(flatten)]
+    pub user: ZoomUser,
+    pub display_name: String,
+}
+
+impl Link {
+    /// Returns the public view.
+    pub fn view(&self) -> LinkView {
+        LinkView {
+            id: self.id.clone(),
+            status: self.status.into(),
+            zoom: LinkedZoomUser {
+                user: self.zoom_user.clone(),
+                display_name: self.display_name.clone(),
+            },
+            created_at: self.created_at,
+            activated_at: self.activated_at,
+            removed_reason: None,
+            erase_at: None,
+            issue: self.issue,
+        }
+    }
+
+    /// Returns the public view of the link after its removal.
+    pub fn removed_view(&self, removal: &Removal) -> LinkView {
+        LinkView {
+            status: LinkViewStatus::Removed,
+            removed_reason: removal.reason,
+            erase_at: removal.erase_at,
+            ..self.view()
+        }
+    }
+}
