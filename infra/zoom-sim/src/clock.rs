@@ -1,6 +1,12 @@
-//! Times as Zoom writes them.
+//! Times as Zoom writes them, and the clock that the simulator may share.
 
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+
+/// Advances a clock that the simulator shares with others, by seconds. Fails with the reason.
+pub type AdvanceClock = Arc<dyn Fn(i64) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Formats a time as Zoom does: UTC, whole seconds.
 pub(crate) fn iso(at: Timestamp) -> String {

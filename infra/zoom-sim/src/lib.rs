@@ -47,8 +47,9 @@ mod tokens;
 mod users;
 mod world;
 
+pub use clock::AdvanceClock;
 pub use config::{Client, Config};
-pub use control::{AdvanceClock, Control, ControlError, Created, FileView, RawEvent, Selection};
+pub use control::{Control, ControlError, Created, FileView, RawEvent, Selection};
 pub use deliveries::{Attempt, Delivery, DeliveryState, Target, Validation};
 pub use events::RecordingChange;
 pub use faults::{ArmedFault, Fault, NewFault, Point};

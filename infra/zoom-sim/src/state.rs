@@ -6,8 +6,8 @@ use reelay_clock::Clock;
 use tokio::sync::watch;
 use url::Url;
 
+use crate::clock::AdvanceClock;
 use crate::config::Config;
-use crate::control::AdvanceClock;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::grants::Issuer;

@@ -14,8 +14,8 @@ use serde_json::json;
 use url::Url;
 
 use super::reply;
-use super::serve::HttpApi;
-use crate::clock::MAX_ADVANCE_SECONDS;
+use crate::clock::{ClockDriver, MAX_ADVANCE_SECONDS};
+use crate::config::DevConfig;
 
 /// Whether the path belongs to the devstack itself.
 pub(super) fn is_dev(path: &str) -> bool {
@@ -31,8 +31,16 @@ struct AdvanceClock {
     advance_seconds: u32,
 }
 
+/// What `/_dev` shows and controls.
+pub(crate) struct DevApi {
+    pub(crate) config: Arc<DevConfig>,
+    pub(crate) clock_driver: Arc<ClockDriver>,
+    /// Ports of the pages that may call it.
+    pub(crate) own_ports: Vec<u16>,
+}
+
 /// Responds to a request below `/_dev`.
-pub(super) async fn respond(api: &HttpApi, request: Request) -> Response {
+pub(super) async fn respond(api: &DevApi, request: Request) -> Response {
     if !is_local_host(request.headers()) {
         let help = "use the host name 127.0.0.1 or localhost";
         return reply::message(StatusCode::MISDIRECTED_REQUEST, help);
@@ -51,7 +59,7 @@ pub(super) async fn respond(api: &HttpApi, request: Request) -> Response {
 }
 
 /// Advances the clock, also if the client disconnects meanwhile.
-async fn advance_clock(api: &HttpApi, body: Body) -> Response {
+async fn advance_clock(api: &DevApi, body: Body) -> Response {
     let body = axum::body::to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let Some(by) = parse(&body) else {
         let help = format!(

@@ -8,6 +8,7 @@ mod reply;
 mod routes;
 mod serve;
 
+pub(crate) use self::dev::DevApi;
 pub(crate) use self::in_flight::InFlight;
 pub(crate) use self::routes::Routes;
 pub(crate) use self::serve::{HttpApi, Target, serve};

@@ -19,13 +19,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::dev;
+use super::dev::{self, DevApi};
 use super::event::{self, RequestContext};
 use super::in_flight::{Call, InFlight};
 use super::reply;
 use super::routes::Routes;
-use crate::clock::ClockDriver;
-use crate::config::DevConfig;
 use crate::functions::HttpHandler;
 
 /// API Gateway's limit for a request body, in bytes.
@@ -51,11 +49,8 @@ pub(crate) struct HttpApi {
     /// Host and port of the listener.
     pub(crate) domain: String,
     pub(crate) clock: Clock,
-    pub(crate) config: Arc<DevConfig>,
     pub(crate) in_flight: InFlight,
-    pub(crate) clock_driver: Arc<ClockDriver>,
-    /// Ports of the pages that may call `/_dev`.
-    pub(crate) own_ports: Vec<u16>,
+    pub(crate) dev: DevApi,
 }
 
 /// Serves the API until `stop` is true.
@@ -83,7 +78,7 @@ async fn respond(
     request: Request,
 ) -> Response {
     if dev::is_dev(request.uri().path()) {
-        return dev::respond(&api, request).await;
+        return dev::respond(&api.dev, request).await;
     }
     let [high, low]: [u64; 2] = [random::bytes(), random::bytes()].map(u64::from_be_bytes);
     let request_id = format!("{high:016x}{low:016x}");

@@ -22,7 +22,7 @@ use super::parameters::{Urls, parameters};
 use super::running::Stack;
 use crate::clock::{ClockDriver, MAX_ADVANCE_SECONDS};
 use crate::config::{self, DevConfig, StackConfig};
-use crate::http_api::{self, HttpApi, InFlight};
+use crate::http_api::{self, DevApi, HttpApi, InFlight};
 use crate::poller::Poller;
 use crate::schedules::Schedules;
 use crate::template::{Parameters, Resolver, Template, TemplateError};
@@ -120,11 +120,13 @@ impl Stack {
         let api = HttpApi {
             routes,
             in_flight,
-            clock_driver,
             domain: address.to_string(),
             clock: clock.clone(),
-            config: Arc::clone(&config),
-            own_ports: own_ports.into_iter().flatten().collect(),
+            dev: DevApi {
+                config: Arc::clone(&config),
+                clock_driver,
+                own_ports: own_ports.into_iter().flatten().collect(),
+            },
         };
         let mut tasks = vec![http_api::serve(listener, api, stopped.clone())];
         if options.poll {

@@ -5,12 +5,12 @@ mod recordings;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use reelay_clock::Clock;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::clock::AdvanceClock;
 use crate::config::Config;
 use crate::deliveries::{Delivery, Target, Validation};
 use crate::faults::{ArmedFault, NewFault};
@@ -44,9 +44,6 @@ pub enum ControlError {
     #[error("{0}")]
     Invalid(String),
 }
-
-/// Advances a clock that the simulator shares with others, by seconds. Fails with the reason.
-pub type AdvanceClock = Arc<dyn Fn(i64) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Handle that controls a simulator. Cheap to clone.
 ///
