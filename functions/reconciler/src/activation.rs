@@ -113,14 +113,19 @@ impl Reconciler {
             outbox.publish(table, zoom_user, &id, &notification, app_users).await
         };
         if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
-            publish(RecordingNotification::DetectedAtActivation { activated_at }).await?;
+            // What is in progress may still publish the ordinary notification, which has this id.
+            publish(match is_in_progress {
+                true => RecordingNotification::Detected,
+                false => RecordingNotification::DetectedAtActivation { activated_at },
+            })
+            .await?;
         }
         let Some(loaded) = self.recordings.overview(zoom_user, &id, None).await? else {
             return Ok(());
         };
         let is_stored = loaded.recording().status() == RecordingStatus::Stored;
         let mut stored = loaded.files.iter().filter(|file| file.status == FileStatus::Stored);
-        // The downloader notifies the new link of what it stores after the activation.
+        // The downloader notifies the new link of what it stores after the activation, or has just missed it.
         let is_earlier = stored
             .clone()
             .all(|file| file.stored_at.is_some_and(|at| at < activated_at.as_millisecond()));
@@ -129,7 +134,11 @@ impl Reconciler {
             && (is_repeated || is_earlier)
             && !self.is_notified(&loaded, &RecordingNotification::Stored, activation).await?
         {
-            publish(RecordingNotification::StoredAtActivation { activated_at }).await?;
+            publish(match is_earlier {
+                true => RecordingNotification::StoredAtActivation { activated_at },
+                false => RecordingNotification::Stored,
+            })
+            .await?;
         }
         Ok(())
     }
