@@ -73,6 +73,7 @@ REASONS = {
         "the response to CompleteMultipartUpload is lost (lost_completion_without_object_is_fetched_again)"
     ),
     ("OauthCallbackRole", "dynamodb:*", "NotificationsTable"): REPEATED,
+    ("OauthCallbackRole", "sqs:SendMessage", "NotificationsQueue"): REPEATED,
     ("AppApiRole", "dynamodb:GetItem", "NotificationsTable"): REPEATED,
     ("AppApiRole", "dynamodb:UpdateItem", "NotificationsTable"): REPEATED,
     ("AppApiRole", "dynamodb:Query", "NotificationsTable"): "the app polls the feed (feed_shows_what_was_sent_in_order)",
