@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
+use reelay_domain::retry::jitter;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::{AwsError, random};
 use reelay_store::recordings::FileKey;
@@ -16,10 +17,6 @@ use crate::context::Context;
 
 /// Maximum wait in a delayed message. SQS's own maximum is 15 minutes.
 const MAX_MESSAGE_DELAY: Duration = Duration::from_secs(600);
-
-/// Maximum random addition to a wait for a rate limit, which is also limited to an eighth of the wait. It spreads
-/// the downloads that waited for the same moment.
-const MAX_JITTER: Duration = Duration::from_secs(60);
 
 /// Time after which maintenance enqueues an attempt whose delayed message is lost.
 const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(30);
@@ -95,19 +92,14 @@ pub(crate) async fn defer(
     metrics::count(Metric::DownloadsDeferred, "rate_limited");
     let now = context.clock.now();
     let [byte] = random::bytes::<1>();
-    let schedule = Schedule::new(with_jitter(until, now, byte), now);
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+    let at = until.checked_add(jitter(wait, byte)).unwrap_or(until);
+    let schedule = Schedule::new(at, now);
     // Nothing else remembers an attempt that no message begins.
     if schedule.message_delay.is_none() {
         context.recordings.postpone(key, schedule.check_at, now).await?;
     }
     schedule.enqueue(context, message).await
-}
-
-/// A time up to a minute after `until`.
-fn with_jitter(until: Timestamp, now: Timestamp, random: u8) -> Timestamp {
-    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-    let jitter = (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0);
-    until.checked_add(jitter).unwrap_or(until)
 }
 
 #[cfg(test)]
@@ -129,17 +121,6 @@ mod tests {
             let schedule = Schedule::new(at, now);
             let check_at = schedule.check_at.duration_since(now).as_secs();
             assert_eq!((schedule.message_delay, check_at), (seconds, check), "{wait_ms} ms");
-        }
-    }
-
-    #[test]
-    fn jitter_follows_the_wait_and_is_limited() {
-        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        for (wait, random, expected) in [(80, 0, 80), (80, 255, 90), (800, 255, 860), (-5, 255, -5)]
-        {
-            let until = now + SignedDuration::from_secs(wait);
-            let at = with_jitter(until, now, random);
-            assert_eq!(at.duration_since(now).as_secs(), expected, "{wait} s, {random}");
         }
     }
 }

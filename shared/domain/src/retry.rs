@@ -1,5 +1,7 @@
 //! When a failed transfer is tried again, and when Reelay gives up: by time, not by count.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,14 @@ const NOT_FOUND_TTL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Minimum number of answers that a file is unknown before Reelay gives up.
 const MIN_NOT_FOUND: u32 = 4;
+
+/// Maximum of [`jitter`].
+const MAX_JITTER: Duration = Duration::from_secs(60);
+
+/// A random addition to a wait: up to an eighth of it, and a minute. It spreads what waited for the same moment.
+pub fn jitter(wait: Duration, random: u8) -> Duration {
+    (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0)
+}
 
 /// Settings of the retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +158,16 @@ mod tests {
         let third = next(failures).unwrap().failures;
         assert_eq!(third.not_found_count, 3);
         assert_eq!(next(third), None);
+    }
+
+    #[test]
+    fn jitter_follows_the_wait_and_is_limited() {
+        for (wait, random, expected) in
+            [(80, 0, 0), (80, 255, 10), (800, 255, 60), (0, 255, 0), (u64::MAX, 255, 60)]
+        {
+            let jitter = jitter(Duration::from_secs(wait), random);
+            assert_eq!(jitter.as_secs(), expected, "{wait} s, {random}");
+        }
     }
 
     #[test]

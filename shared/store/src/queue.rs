@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use reelay_domain::message::escape_noncharacters;
+use reelay_domain::retry::jitter;
 use serde::Serialize;
 
 use reelay_runtime::environment::{ConfigError, Environment};
@@ -19,10 +20,6 @@ const MAX_BATCH_BYTES: usize = 200 * 1024;
 
 /// Maximum delay of a message (SQS, "Delay queues").
 const MAX_DELAY: Duration = Duration::from_secs(900);
-
-/// Maximum random addition to a wait, which is also limited to an eighth of it. It spreads messages that wait for the
-/// same moment.
-const MAX_JITTER: Duration = Duration::from_secs(60);
 
 /// A queue to which messages of type `M` are sent.
 #[derive(Debug)]
@@ -172,8 +169,7 @@ fn json<M: Serialize>(message: &M) -> Result<String, AwsError> {
 fn delay(wait: Duration, random: u8) -> Duration {
     // SQS counts whole seconds, and a message that arrives early must wait again.
     let wait = Duration::from_secs(wait.as_secs().saturating_add(1)).min(MAX_DELAY);
-    let jitter = (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0);
-    (wait + jitter).min(MAX_DELAY)
+    (wait + jitter(wait, random)).min(MAX_DELAY)
 }
 
 #[cfg(test)]
