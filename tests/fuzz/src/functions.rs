@@ -279,7 +279,7 @@ pub fn api(input: &[u8]) {
         };
         assert_security_headers(&response);
         let status = response["statusCode"].as_u64().unwrap();
-        assert!([200, 202, 204, 400, 401, 403, 404, 405, 410].contains(&status), "{response}");
+        assert!([200, 202, 204, 400, 401, 403, 404, 405, 409, 410].contains(&status), "{response}");
         assert!(!response.to_string().contains(&message), "the response repeats the token");
         if !has_token {
             let is_health =
@@ -321,6 +321,7 @@ fn assert_problem(response: &Value, status: u64) {
         403 => &["claim_belongs_to_another_user"],
         404 => &["link_not_found", "recording_not_found", "route_not_found"],
         405 => &["method_not_allowed"],
+        409 => &["no_active_link"],
         _ => &["claim_expired"],
     };
     assert!(codes.iter().any(|code| problem["code"] == *code), "{problem}");
