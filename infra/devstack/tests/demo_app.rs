@@ -217,10 +217,18 @@ async fn recording_is_downloaded_and_played() {
 async fn failed_file_shows_its_reason() {
     let stack = start().await;
     let mut alice = linked(&stack).await;
-    let fault = NewFault::always(Point::Download, Fault::Status { status: 401 });
-    stack.simulator().unwrap().control().arm(fault).unwrap();
+    let zoom = stack.simulator().unwrap().control();
+    let fault = |status| NewFault::always(Point::Download, Fault::Status { status });
+    zoom.arm(fault(401)).unwrap();
     record(&stack, "Weekly", &["MP4"]).await;
     let path = recording_path(&alice.get("/recordings").await.body);
+    let page = alice.get(&path).await.body;
+    assert!(page.contains("Waits: token refused. Next attempt"), "{page}");
+
+    zoom.clear_faults(None);
+    zoom.arm(fault(410)).unwrap();
+    stack.engines().queues().end_delays(&stack.config().queues.downloads);
+    stack.drain_without_pauses().await;
     let page = alice.get(&path).await.body;
     assert!(page.contains(">Failed<") && page.contains("Download from Zoom"), "{page}");
     let (_, reason) = page.split_once(">Failed</span></p><p class=\"muted\">").expect("a reason");

@@ -161,7 +161,7 @@ async fn failing_message_reaches_the_dead_letter_queue() {
     };
     send().await.unwrap();
     let drained = stack.drain_without_pauses().await;
-    assert_eq!((drained.done, drained.failed), (0, 10), "the template's maxReceiveCount");
+    assert_eq!((drained.done, drained.failed), (0, 235), "the template's maxReceiveCount");
     assert_eq!(visible(&stack, &queues.events_dlq).await, "1");
 
     // The failed message stays hidden until its visibility timeout.

@@ -78,6 +78,12 @@ pub(super) fn file_row(file: &File) -> Markup {
                     FileStatus::Failed | FileStatus::Skipped => {
                         @if let Some(reason) = &file.reason { p.muted { (reason.replace('_', " ")) } }
                     },
+                    FileStatus::Queued if file.reason.is_some() => {
+                        p.muted {
+                            "Waits: " (file.reason.as_deref().unwrap_or_default().replace('_', " "))
+                            @if let Some(at) = file.next_attempt_at { ". Next attempt " (time(at)) }
+                        }
+                    },
                     _ => {
                         @if let Some(bytes) = file.size { p.muted { (size(bytes)) } }
                     },

@@ -77,6 +77,7 @@ pub struct File {
     pub bytes_stored: u64,
     pub status: FileStatus,
     pub reason: Option<String>,
+    pub next_attempt_at: Option<Timestamp>,
     pub key: Option<String>,
     pub crc64nvme: Option<String>,
     pub url: Option<Url>,

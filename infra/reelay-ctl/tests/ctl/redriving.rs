@@ -12,9 +12,9 @@ use support::zoom_users::ADA;
 use crate::fake::Fake;
 use crate::run;
 
-/// Starts a system with one dead letter: a download that failed because Zoom sent HTML.
+/// Starts a system with one dead letter: a download whose table is unavailable after Zoom sent HTML.
 async fn system_with_failed_download() -> System {
-    let system = System::start().await;
+    let system = System::with(&[("RetryDays", "1")]).await;
     system.link("alice", ADA).await;
     let html = NewFault::always(Point::Download, reelay_zoom_sim::Fault::Html);
     system.zoom().arm(html).unwrap();
@@ -23,6 +23,11 @@ async fn system_with_failed_download() -> System {
     system.process_queues().await;
     system.zoom().clear_faults(None);
     let queues = &system.queues();
+    let denied = Fault::error(400, "AccessDeniedException");
+    system.faults().fail_until_cleared(Service::DynamoDb, "UpdateItem", denied);
+    assert_eq!(system.stack.engines().queues().end_delays(&queues.downloads), 1);
+    system.process_queues().await;
+    system.faults().clear_all();
     assert_eq!(system.queue_depth(&queues.downloads_dlq).await, 1);
     system
 }

@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(
             body,
             json!({
-                "type": "backfill.completed", "timestamp": "2026-01-01T10:02:03Z",
+                "type": "backfill.completed", "timestamp": "2026-01-01T10:02:03.500Z",
                 "data": {
                     "app_user_id": "alice", "backfill_id": "bf_1", "from": "2026-01-01",
                     "to": "2026-01-31", "recordings": 2, "files": 5, "complete": true,
