@@ -6,9 +6,11 @@
 
 mod links;
 mod notifications;
+mod reconciliation;
 mod recordings;
 mod route;
 
+use futures_util::future::try_join_all;
 use http::{HeaderValue, StatusCode};
 use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
@@ -43,6 +45,8 @@ pub struct AppApi {
     notifications: NotificationPublisher,
     downloads: Queue<DownloadMessage>,
     jobs: Queue<JobMessage>,
+    /// Whether reconciliations are scheduled (`ReconcileEveryHours`).
+    is_reconciling: bool,
     bucket: Bucket,
     verification_code: Option<String>,
     clock: Clock,
@@ -87,6 +91,7 @@ impl AppApi {
             notifications: NotificationPublisher::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
             jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
+            is_reconciling: environment.variables.parsed::<u32>("RECONCILE_EVERY_HOURS")? > 0,
             bucket: Bucket::new(environment)?,
             verification_code: environment
                 .variables
@@ -141,11 +146,10 @@ impl AppApi {
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
             Route::Links => {
                 let links = self.links.visible_links(&user).await?;
-                Ok(response::json(
-                    StatusCode::OK,
-                    &Links { links: links.iter().map(|link| link.view()).collect() },
-                ))
+                let links = try_join_all(links.iter().map(|link| self.view_link(link))).await?;
+                Ok(response::json(StatusCode::OK, &Links { links }))
             }
+            Route::Reconciliation(id) => self.reconciliation(&user, id).await,
             Route::Link(id) => self.disconnect(&user, id).await,
             Route::Notifications => {
                 self.list_notifications(&user, &Query::from_request(request)).await

@@ -8,10 +8,11 @@ use reelay_domain::ids::{AppUserId, LinkId};
 use reelay_domain::link::{GrantChange, GrantStatus, Link, LinkStatus};
 use reelay_domain::listing::{Backfill, BackfillRequest};
 use reelay_domain::message::{Job, JobMessage};
+use reelay_domain::reconciliation::DayRange;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
 use reelay_runtime::random;
-use reelay_store::links::{Confirmation, RequestedBackfill};
+use reelay_store::links::{Confirmation, LinkError, RequestedBackfill};
 use reelay_store::sessions::ClaimItem;
 use serde::Deserialize;
 use serde_json::json;
@@ -57,7 +58,7 @@ impl AppApi {
             Confirmation::Active(link, outbox, jobs) => {
                 self.links.publish_outbox(&self.notifications, &zoom_user, &outbox).await?;
                 self.links.enqueue_pending_jobs(&self.jobs, &zoom_user, &jobs).await?;
-                Ok(response::json(StatusCode::OK, &link.view()))
+                Ok(response::json(StatusCode::OK, &self.view_link(&link).await?))
             }
         }
     }
@@ -126,6 +127,17 @@ impl AppApi {
             from,
             to,
         };
+        for link in &links {
+            let change = GrantChange::RequestBackfill {
+                app_user: user.clone(),
+                days: DayRange { from, to },
+            };
+            match self.links.change(&link.zoom_user, &change, self.clock.now()).await {
+                // The job finds that the link is not active any more.
+                Ok(_) | Err(LinkError::Rejected(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let ids = links.iter().map(|link| &link.id);
         self.links.begin_backfill(&requested, ids, self.clock.now()).await?;
         for link in links {

@@ -12,6 +12,7 @@ pub(crate) enum Route {
     Links,
     /// `None`: the id is malformed, so no link has it.
     Link(Option<LinkId>),
+    Reconciliation(Option<LinkId>),
     Recordings,
     Notifications,
     Backfill,
@@ -40,6 +41,9 @@ impl Route {
             }
             ["v1", "links"] => (Self::Links, Method::GET),
             ["v1", "links", id] if !id.is_empty() => (Self::Link(id.parse().ok()), Method::DELETE),
+            ["v1", "links", id, "reconciliation"] if !id.is_empty() => {
+                (Self::Reconciliation(id.parse().ok()), Method::GET)
+            }
             ["v1", "recordings"] => (Self::Recordings, Method::GET),
             ["v1", "recordings", id] if !id.is_empty() => {
                 (Self::Recording(id.parse().ok()), Method::GET)
@@ -74,6 +78,7 @@ mod tests {
             (Method::GET, "/zoomverify/verifyzoom.html", Ok(Route::Verification)),
             (Method::POST, "/v1/links", Err(NoRoute::Method("GET"))),
             (Method::GET, "/v1/links/x", Err(NoRoute::Method("DELETE"))),
+            (Method::GET, "/v1/links/a%2Fb/reconciliation", Ok(Route::Reconciliation(None))),
             (Method::GET, "/v1/notifications", Ok(Route::Notifications)),
             (Method::POST, "/v1/notifications", Err(NoRoute::Method("GET"))),
             (Method::GET, "/v1/backfill", Err(NoRoute::Method("POST"))),
@@ -86,6 +91,7 @@ mod tests {
             "/v1",
             "/v1/",
             "/v1/links/",
+            "/v1/links//reconciliation",
             "/v1/recordings/",
             "/v2/links",
             "/",

@@ -145,7 +145,7 @@ impl EventProcessor {
         }
         // Its files can be downloaded again. A batch event does not list them.
         match parsed {
-            Some(parsed) => self.observe(parsed.clone(), received_at).await,
+            Some(parsed) => self.observe(parsed.clone(), received_at, false).await,
             None => self.queue_failed_again(&observation.host, &id).await,
         }
     }

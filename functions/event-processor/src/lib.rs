@@ -11,6 +11,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
+use reelay_domain::link::LinkIssue;
 use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::observation::{FileObservation, Observation, ObservationSource, ObservedAt};
@@ -166,7 +167,7 @@ impl EventProcessor {
                 // Zoom lists what exists. An event may be late.
                 let is_listed = time.source != ObservationSource::Event;
                 parsed.observation.zoom_state = is_listed.then_some(ZoomState::Present);
-                self.observe(parsed, received_at).await
+                self.observe(parsed, received_at, name == event::TRANSCRIPT_COMPLETED).await
             }
             EventKind::RecordingsChanged => self.recordings_changed(event, time, received_at).await,
             EventKind::Deauthorized => self.deauthorized(Deauthorized::parse(event)?).await,
@@ -186,11 +187,13 @@ impl EventProcessor {
         Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 
-    /// Merges an observation of a recording with files, and enqueues the downloads that follow from it.
+    /// Merges an observation of a recording with files, and enqueues the downloads that follow from it. A transcript
+    /// may be the first that is heard of a recording: then the other files are read from Zoom.
     async fn observe(
         &self,
         ParsedMeeting { observation, ignored_files }: ParsedMeeting,
         received_at: Timestamp,
+        is_transcript: bool,
     ) -> Result<(), ProcessError> {
         for _ in 0..ignored_files {
             metrics::count(Metric::FilesIgnored, "not_an_object");
@@ -206,6 +209,16 @@ impl EventProcessor {
         }
 
         let recording_id = observation.recording_id();
+        if observation.time.source == ObservationSource::Event
+            && snapshot.links.iter().any(|link| link.issue == Some(LinkIssue::EventsNotArriving))
+        {
+            self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
+        }
+        if is_transcript && !self.knows_other_files(&observation).await? {
+            let (zoom_user, meeting_uuid) = (host.clone(), observation.meeting_uuid.clone());
+            self.send_job(Job::ReadDetails { zoom_user, meeting_uuid, omitted: Vec::new() }, host)
+                .await?;
+        }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
         let (known, recording) =
             match self.recordings.observe(&observation, self.is_automatic).await? {
@@ -246,6 +259,19 @@ impl EventProcessor {
             })
             .collect();
         self.enqueue_downloads(host, &recording_id, &to_fetch).await
+    }
+
+    /// Whether files of the recording are known besides those of the observation.
+    async fn knows_other_files(&self, observation: &Observation) -> Result<bool, AwsError> {
+        let loaded = self.recordings.load(&observation.host, &observation.recording_id()).await?;
+        let is_observed = |id: &FileId| observation.files.iter().any(|it| it.metadata.id == *id);
+        Ok(loaded.is_some_and(|loaded| {
+            loaded.files.iter().any(|file| !is_observed(&file.observed.metadata.id))
+        }))
+    }
+
+    async fn send_job(&self, job: Job, host: &ZoomUser) -> Result<(), AwsError> {
+        self.jobs.send(&JobMessage::new(job), host.account_id.as_str()).await
     }
 
     async fn observe_file(

@@ -8,34 +8,29 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::link::{LinkIssue, LinkStatus};
-use reelay_domain::listing::{
-    Backfill, Found, Incomplete, ListedMeeting, NextPage, Progress, Reading, Window,
-};
-use reelay_domain::message::{EventMessage, Job, JobMessage, SchemaV1};
+use reelay_domain::link::LinkStatus;
+use reelay_domain::listing::{Backfill, Found, Incomplete, List, NextPage, Progress, Window};
+use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::observation::ObservationSource;
-use reelay_domain::webhook::event;
-use reelay_domain::webhook::redact;
+use reelay_domain::reconciliation;
 use reelay_grants::{AccessToken, GrantError};
 use reelay_runtime::metrics::{self, Metric};
-use reelay_runtime::random;
 use reelay_store::links::GrantSnapshot;
-use reelay_zoom::{ApiError, RecordingsPage};
-use serde_json::{Value, json};
+use reelay_zoom::ApiError;
 
+use crate::details::Details;
+use crate::listing::Pages;
+use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
 /// Maximum readings of a window in one job.
 const MAX_READINGS: usize = 3;
 
 /// Number of deliveries of an incomplete window, over about three hours.
-const MAX_INCOMPLETE_RECEIVES: u32 = 12;
+pub(crate) const MAX_INCOMPLETE_RECEIVES: u32 = 12;
 
 /// Minimum wait after a 429, whatever time Zoom names.
 const MIN_DEFERRAL: Duration = Duration::from_secs(10);
-
-/// Codes with which Zoom does not find the user of the token.
-const USER_NOT_FOUND: [i64; 2] = [1001, 1010];
 
 /// Result of reading a window.
 struct WindowRead {
@@ -60,6 +55,13 @@ impl Reconciler {
         let mut progress = backfill.take_progress();
         if !is_consented(&backfill, &snapshot) {
             return self.ignore(&backfill, &progress, "no_active_link").await;
+        }
+        // A backfill without a request follows every activation, and is never lost.
+        if backfill.request.is_none() {
+            let zoom_user = &backfill.zoom_user;
+            let every_hours = self.reconcile_every_hours;
+            let at = reconciliation::first_run(zoom_user, every_hours, self.clock.now());
+            self.grants.links().schedule_reconciliation(zoom_user, at).await?;
         }
         let Some(window) = progress.left.first().copied() else {
             return self.finish(&backfill, &progress).await;
@@ -91,9 +93,7 @@ impl Reconciler {
             }
             Err(error) => return Err(error),
         };
-        if snapshot.links.iter().any(|link| link.issue.is_some()) {
-            self.grants.clear_issue(&backfill.zoom_user).await?;
-        }
+        self.end_listing_issue(&backfill.zoom_user, &snapshot).await?;
         match read.incomplete {
             None => progress.finish_window(read.found, true),
             Some(_) if progress.postpone_window() => {}
@@ -168,31 +168,6 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The issue that a failed listing shows, if it concerns this Zoom user alone. Zoom responds alike about a user
-    /// who is gone and about one of another account, so `users/me` decides.
-    async fn issue_of(
-        &self,
-        zoom_user: &ZoomUser,
-        error: ApiError,
-    ) -> Result<Option<LinkIssue>, JobError> {
-        let is_user_not_found = |error: &ApiError| matches!(error, ApiError::NotFound { code: Some(code) } if USER_NOT_FOUND.contains(code));
-        Ok(match error {
-            ApiError::Forbidden { status: 400, code: Some(200) } => {
-                Some(LinkIssue::PlanWithoutCloudRecording)
-            }
-            ApiError::Forbidden { .. } => Some(LinkIssue::AccessDenied),
-            ApiError::MissingScope => Some(LinkIssue::ScopeMissing),
-            error if is_user_not_found(&error) => match self.grants.owner(zoom_user).await {
-                Err(GrantError::Api(error)) if is_user_not_found(&error) => {
-                    Some(LinkIssue::ZoomUserNotFound)
-                }
-                Err(error) => return Err(error.into()),
-                Ok(_) => None,
-            },
-            _ => None,
-        })
-    }
-
     /// Reads a window, and reads it again if it is incomplete.
     async fn read_window(
         &self,
@@ -229,78 +204,33 @@ impl Reconciler {
         token: &mut AccessToken,
         requested_at: Timestamp,
     ) -> Result<WindowRead, JobError> {
-        let (mut reading, mut found, mut next) = (Reading::default(), Found::default(), None);
+        let (mut pages, mut found) = (Pages::new(List::Window(*window)), Found::default());
         let incomplete = loop {
-            let page = match self.page(&backfill.zoom_user, window, next.as_deref(), token).await {
-                Err(JobError::Zoom(ApiError::InvalidPageToken)) => {
-                    break Some(Incomplete::PageTokenRejected);
-                }
-                page => page?,
-            };
-            let mut wanted = Vec::new();
-            for meeting in page.meetings {
-                let listed = ListedMeeting::parse(&meeting);
-                if reading.add(&listed) && backfill.wants(&listed) {
+            let page = self.read_page(&backfill.zoom_user, &mut pages, token).await?;
+            let (mut wanted, mut details) = (Vec::new(), Vec::new());
+            for (listed, meeting) in page.meetings {
+                if backfill.wants(&listed) {
                     if backfill.counts(window, &listed) {
                         found += Found { recordings: 1, files: listed.files() };
                     }
-                    wanted.push(meeting);
+                    match listed.uuid().filter(|_| listed.needs_details()) {
+                        Some(meeting_uuid) => {
+                            details.push(Details { meeting_uuid, omitted: Vec::new() });
+                        }
+                        None => wanted.push(ListedChange::Files(meeting)),
+                    }
                 }
             }
-            self.queue(&backfill.zoom_user, wanted, requested_at).await?;
-            match reading.end_page(page.total_records, page.next_page_token) {
-                NextPage::Token(token) => next = Some(token),
+            let source = ObservationSource::List;
+            self.queue(&backfill.zoom_user, wanted, source, requested_at).await?;
+            self.queue_details(&backfill.zoom_user, details).await?;
+            match page.next {
+                NextPage::Token(_) => {}
                 NextPage::Complete => break None,
                 NextPage::Incomplete(incomplete) => break Some(incomplete),
             }
         };
         Ok(WindowRead { found, incomplete })
-    }
-
-    async fn page(
-        &self,
-        zoom_user: &ZoomUser,
-        window: &Window,
-        next: Option<&str>,
-        token: &mut AccessToken,
-    ) -> Result<RecordingsPage, JobError> {
-        let (zoom, Window { from, to, .. }) = (self.grants.zoom(), *window);
-        match zoom.list_recordings(&token.token, from, to, next).await {
-            Err(ApiError::Unauthorized) => {
-                *token = self.grants.replace_token(zoom_user, token).await?;
-                Ok(zoom.list_recordings(&token.token, from, to, next).await?)
-            }
-            page => Ok(page?),
-        }
-    }
-
-    /// Queues meetings of the list as events that were observed when the list was requested.
-    async fn queue(
-        &self,
-        zoom_user: &ZoomUser,
-        meetings: Vec<Value>,
-        requested_at: Timestamp,
-    ) -> Result<(), JobError> {
-        if meetings.is_empty() {
-            return Ok(());
-        }
-        let keys = self.queue_key.versions().await?;
-        let mut messages = Vec::with_capacity(meetings.len());
-        for mut meeting in meetings {
-            // The list is the user's own, but its meetings may omit the host.
-            meeting["host_id"] = json!(zoom_user.user_id);
-            let event = json!({
-                "event": event::RECORDING_COMPLETED,
-                "payload": {"account_id": zoom_user.account_id, "object": meeting},
-            });
-            let event = redact::redact(event, &keys, random::bytes);
-            let body = self.bucket.event_body(event).await?;
-            let source = ObservationSource::List;
-            messages.push(EventMessage { v: SchemaV1, received_at: requested_at, source, body });
-        }
-        self.events.send_all(&messages, zoom_user.account_id.as_str()).await?;
-        metrics::count_many(Metric::EventsAccepted, "backfill", messages.len() as u64);
-        Ok(())
     }
 }
 

@@ -1,14 +1,18 @@
 //! Processes the jobs queue: revokes, verifies and maintains grants, completes interrupted authorizations,
-//! runs backfills, erases recordings, and the maintenance run.
+//! runs backfills and reconciliations, erases recordings, and the maintenance run.
 
 mod activation;
 mod backfill;
 mod connect;
+mod details;
 mod ending;
 mod erasure;
 mod files;
+mod listing;
 mod maintenance;
 mod notifications;
+mod observations;
+mod reconciliation;
 
 use std::collections::BTreeSet;
 
@@ -30,6 +34,7 @@ use reelay_store::sessions::SessionTable;
 use reelay_zoom::ApiError;
 
 use crate::activation::Activation;
+use crate::details::Details;
 
 /// The function.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Reconciler {
     notification_queue: Queue<NotificationMessage>,
     notifications: NotificationPublisher,
     outbox: NotificationOutbox,
+    /// `ReconcileEveryHours`.
+    reconcile_every_hours: u32,
     bucket: Bucket,
     eraser: Eraser,
     queue_key: Secret,
@@ -80,6 +87,7 @@ impl Reconciler {
             notification_queue: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
             notifications: NotificationPublisher::new(environment)?,
             outbox: NotificationOutbox::new(environment)?,
+            reconcile_every_hours: environment.variables.parsed("RECONCILE_EVERY_HOURS")?,
             // The function's own queue.
             jobs: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
@@ -139,6 +147,12 @@ impl Reconciler {
             Job::RunMaintenance => self.run_maintenance().await,
             Job::RunRetries => self.run_retries().await,
             Job::Backfill(backfill) => self.backfill(backfill, receive_count).await,
+            Job::ReadDetails { zoom_user, meeting_uuid, omitted } => {
+                let details = Details { meeting_uuid, omitted };
+                self.read_details(zoom_user, details, receive_count).await
+            }
+            Job::Reconcile(reconciliation) => self.reconcile(reconciliation, receive_count).await,
+            Job::EventArrived { zoom_user } => self.clear_missing_events(&zoom_user).await,
         }
     }
 

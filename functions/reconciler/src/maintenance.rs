@@ -15,21 +15,24 @@ impl Reconciler {
     pub(crate) async fn run_maintenance(&self) -> Result<(), JobError> {
         let now = self.clock.now();
         // A failure of one part does not stop the others.
-        let (jobs, retries, uploads) = (
+        let (jobs, due, uploads) = (
             self.enqueue_due_jobs(now).await,
             self.run_retries().await,
             self.abort_orphaned_uploads(now).await,
         );
-        jobs.and(retries)?;
+        jobs.and(due)?;
         Ok(uploads?)
     }
 
-    /// Enqueues notifications and downloads whose next attempt is due.
+    /// Enqueues notifications, downloads and reconciliations that are due.
     pub(crate) async fn run_retries(&self) -> Result<(), JobError> {
         let now = self.clock.now();
-        let (notifications, files) =
-            (self.enqueue_due_notifications(now).await, self.check_files(now).await);
-        Ok(notifications.and(files)?)
+        let (notifications, files, reconciliations) = (
+            self.enqueue_due_notifications(now).await,
+            self.check_files(now).await,
+            self.enqueue_due_reconciliations(now).await,
+        );
+        Ok(notifications.and(files).and(reconciliations)?)
     }
 
     async fn enqueue_due_jobs(&self, now: Timestamp) -> Result<(), JobError> {

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use reelay_domain::upload::UploadState;
 use reelay_store::recordings::{
     FileItem, FileKey, LeaseError, RecordingTable, ScheduledRetry, StoredObject,
@@ -49,8 +50,12 @@ impl<'a> Lease<'a> {
     }
 
     /// Marks the file as failed and ends the lease.
-    pub(crate) async fn mark_failed(&self, reason: &str) -> Result<(), TransferError> {
-        let failed = self.recordings.mark_failed(&self.key, &self.owner, reason);
+    pub(crate) async fn mark_failed(
+        &self,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), TransferError> {
+        let failed = self.recordings.mark_failed(&self.key, &self.owner, reason, now);
         Ok(failed.await?)
     }
 

@@ -36,6 +36,9 @@ pub(crate) async fn publish(
                 send(RecordingNotification::Stored).await?;
             }
         }
+        // The app knows it from an earlier attempt.
+        FileStatus::Failed
+            if item.reported_reason.is_some() && item.reported_reason == item.reason => {}
         FileStatus::Failed => {
             send(RecordingNotification::Failed {
                 file: key.file.clone(),

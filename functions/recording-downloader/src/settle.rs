@@ -47,6 +47,10 @@ pub(crate) async fn settle(
     match disposition::of(&error, zoom_state, context.clock.now()) {
         Disposition::Yield => Err(Retry::new(error)),
         Disposition::Remove => remove(context, lease, object).await.map_err(Retry::new),
+        // A reconciliation grants one attempt.
+        Disposition::Retry { reason, after: None, .. } if lease.item.granted_attempts > 0 => {
+            fail(context, lease, object, reason, &error).await
+        }
         Disposition::Retry { reason, kind, after } => {
             let now = context.clock.now();
             let since = lease.item.first_attempt_at;
@@ -224,7 +228,7 @@ async fn end_as_failed(
         context.bucket.abort_upload(&upload).await?;
         lease.clear_upload().await?;
     }
-    lease.mark_failed(reason).await?;
+    lease.mark_failed(reason, context.clock.now()).await?;
     let item = FileItem {
         status: FileStatus::Failed,
         reason: Some(reason.to_owned()),

@@ -72,6 +72,16 @@ pub(crate) enum Command {
     Revive(ReviveArguments),
     /// Send notifications of the last 30 days again, with the same ids and bodies, as far as links cover them.
     Resend(ResendArguments),
+    /// Compare Zoom's lists with what is stored, and fetch what is missing.
+    Reconcile(ReconcileArguments),
+    /// Print what Zoom lists and what of it is stored, per link and in all.
+    Report {
+        /// Only the links of this app user.
+        #[arg(long, value_name = "APP_USER")]
+        user: Option<AppUserId>,
+    },
+    /// Count failed files, or queue them again.
+    Retry(RetryArguments),
     /// List an app user's links and the status of their grants.
     Links {
         /// Id of the user in the app.
@@ -164,6 +174,33 @@ pub(crate) struct ResendArguments {
     pub(crate) dry_run: bool,
 }
 
+#[derive(Debug, Args)]
+#[group(id = "reconciled", required = true, multiple = false, args = ["user", "zoom", "all"])]
+pub(crate) struct ReconcileArguments {
+    /// Only the Zoom users that this app user is linked to.
+    #[arg(long, value_name = "APP_USER")]
+    pub(crate) user: Option<AppUserId>,
+    /// Only this Zoom user.
+    #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user)]
+    pub(crate) zoom: Option<ZoomUser>,
+    /// All Zoom users with an active link.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArguments {
+    /// Only files that failed for this reason, such as not_found.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Only files that failed at or after this time, such as 2026-01-01T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Timestamp>,
+    /// Queue the files again. Without it they are only counted.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
 /// A queue of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueueName {
@@ -232,6 +269,10 @@ mod tests {
             "reelay revive --stack s --all-marked-since 2026-01-01T10:00:00Z --dry-run",
             "reelay resend --stack s --user a --since 2026-01-01T10:00:00Z --undelivered --dry-run",
             "reelay resend --stack s --undelivered",
+            "reelay reconcile --stack s --all",
+            "reelay reconcile --stack s --zoom Acct/User",
+            "reelay report --stack s --user a --json",
+            "reelay retry --stack s --reason not_found --since 2026-01-01T10:00:00Z --yes",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
@@ -247,6 +288,8 @@ mod tests {
             "reelay --stack s revive --zoom User",
             "reelay --stack s revive --zoom A/U --all-marked-since 2026-01-01T10:00:00Z",
             "reelay --stack s resend",
+            "reelay --stack s reconcile",
+            "reelay --stack s reconcile --all --user a",
             "reelay --stack s resend --dry-run",
             "reelay --stack s recordings --user a --limit 0",
         ] {

@@ -15,9 +15,12 @@ mod links;
 mod manifest;
 mod mint_link;
 mod output;
+mod reconcile;
 mod recordings;
 mod redrive;
+mod report;
 mod resend;
+mod retry;
 mod revive;
 mod token;
 mod unparsed;
@@ -69,6 +72,9 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
         Command::Redrive(arguments) => redrive::run(&deployment, arguments, output).await,
         Command::Revive(arguments) => revive::run(&deployment, arguments, output).await,
         Command::Resend(arguments) => resend::run(&deployment, arguments, output).await,
+        Command::Reconcile(arguments) => reconcile::run(&deployment, arguments, output).await,
+        Command::Report { user } => report::run(&deployment, user.as_ref(), output).await,
+        Command::Retry(arguments) => retry::run(&deployment, arguments, output).await,
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
         Command::Unparsed => unparsed::run(&deployment, output).await,

@@ -23,6 +23,7 @@ pub mod object_key;
 pub mod observation;
 pub mod operator_url;
 pub mod pkce;
+pub mod reconciliation;
 pub mod recording;
 pub mod refresh_breaker;
 pub mod retry;

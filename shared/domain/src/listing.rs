@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{AppUserId, LinkId, ZoomUser};
+use crate::ids::{AppUserId, LinkId, MeetingUuid, ZoomUser};
 use crate::time::utc_date;
+use crate::webhook::value::integer;
 
 /// Maximum days from the first to the last day of a window. Zoom lists one month at most and may silently cut a
 /// longer window.
@@ -64,15 +65,15 @@ pub struct BackfillRequest {
     pub link_id: LinkId,
 }
 
-/// The earliest start of a recording that may have completed since a time.
+/// The earliest start of a recording that may have completed since a time. A list begins there, because it contains
+/// recordings by their start.
 pub fn earliest_start(completed_since: Timestamp) -> Timestamp {
     let longest = MAX_PROCESSING_TIME + MAX_MEETING_DURATION;
     completed_since.checked_sub(longest).unwrap_or(Timestamp::MIN)
 }
 
 impl Backfill {
-    /// Creates the backfill of what completed since a time. Its list begins earlier by the longest meeting and the
-    /// longest processing, because a recording is listed by its start.
+    /// Creates the backfill of what completed since a time.
     pub fn since(zoom_user: ZoomUser, completed_since: Timestamp, now: Timestamp) -> Self {
         Self {
             zoom_user,
@@ -92,19 +93,26 @@ impl Backfill {
     /// Whether a listed meeting is to be fetched. A meeting whose times cannot be read is.
     pub fn wants(&self, meeting: &ListedMeeting) -> bool {
         match self.completed_since {
-            Some(since) => meeting.ended_at.is_none_or(|ended_at| {
-                ended_at.saturating_add(MAX_PROCESSING_TIME).is_ok_and(|latest| latest >= since)
-            }),
-            None => meeting.started_at.is_none_or(|started_at| utc_date(started_at) <= self.to),
+            Some(since) => meeting.may_have_completed_since(since),
+            None => meeting.start_day().is_none_or(|day| day <= self.to),
         }
     }
 
     /// Whether a meeting of this window is counted there. One that started on a shared border day is counted in
     /// the newer window.
     pub fn counts(&self, window: &Window, meeting: &ListedMeeting) -> bool {
-        let is_newest = window.to > self.to;
-        is_newest || meeting.started_at.is_none_or(|started_at| utc_date(started_at) < window.to)
+        window.counts(self.to, meeting)
     }
+}
+
+/// What one reading lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// The recordings that started in a window.
+    Window(Window),
+    /// The recordings in Zoom's trash.
+    Trash,
 }
 
 /// One request to the list: days (UTC), both inclusive.
@@ -117,6 +125,21 @@ pub struct Window {
     /// Whether it was read before and found incomplete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_repeated: bool,
+}
+
+impl Window {
+    /// Whether a meeting is counted here, if `to` is the last day of the whole list. One that started on a shared
+    /// border day is counted in the newer window.
+    pub fn counts(&self, to: Date, meeting: &ListedMeeting) -> bool {
+        let is_newest = self.to > to;
+        is_newest || meeting.start_day().is_none_or(|day| day < self.to)
+    }
+
+    /// Returns the window before a day, which begins at `from` at the earliest.
+    pub fn before(day: Date, from: Date) -> Self {
+        let first = day.saturating_sub(MAX_WINDOW_DAYS.days()).max(from);
+        Self { from: first, to: day, is_repeated: false }
+    }
 }
 
 /// Returns the windows of the days from `from` to `to`, the newest first. Neighbours share a day, and the newest
@@ -195,6 +218,12 @@ pub struct ListedMeeting {
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     files: u64,
+    /// Number of files that Zoom counts, if it says so.
+    recording_count: Option<u64>,
+    /// Number of listed files that Zoom does not count.
+    summaries: u64,
+    is_processing: bool,
+    total_size: u64,
 }
 
 impl ListedMeeting {
@@ -214,13 +243,74 @@ impl ListedMeeting {
             started_at,
             ended_at,
             files: files().count() as u64,
+            recording_count: meeting.get("recording_count").and_then(integer).and_then(unsigned),
+            summaries: files().filter(|file| has_text(file, "file_type", SUMMARY)).count() as u64,
+            is_processing: files().any(|file| has_text(file, "status", "processing")),
+            total_size: files()
+                .filter_map(|file| file.get("file_size").and_then(integer).and_then(unsigned))
+                .fold(0, u64::saturating_add),
         }
     }
 
-    /// Number of files in the list. Some files stand in the meeting's details alone.
-    pub fn files(&self) -> u64 {
-        self.files
+    /// Returns the UUID of the meeting instance, if it is valid.
+    pub fn uuid(&self) -> Option<MeetingUuid> {
+        self.uuid.as_ref()?.parse().ok()
     }
+
+    /// Number of files, as far as Zoom says it. Some files stand in the meeting's details alone.
+    pub fn files(&self) -> u64 {
+        self.files.max(self.recording_count.map_or(0, |count| count + self.summaries))
+    }
+
+    /// Size of the listed files in bytes, as far as Zoom says it.
+    pub fn size(&self) -> u64 {
+        self.total_size
+    }
+
+    /// Whether only the meeting's details name all files: participants' audio does not stand in the list. Zoom counts
+    /// it, and leaves summaries out of the count. A file that is processing may have become several.
+    pub fn needs_details(&self) -> bool {
+        self.is_processing || self.recording_count != Some(self.files - self.summaries)
+    }
+
+    /// Whether Zoom counts as many files as this. `files` includes participants' audio and leaves out summaries.
+    pub fn has_count(&self, files: u64) -> bool {
+        self.recording_count == Some(files)
+    }
+
+    /// Whether Zoom still processes a file.
+    pub fn is_processing(&self) -> bool {
+        self.is_processing
+    }
+
+    /// Returns the day of the start (UTC).
+    pub fn start_day(&self) -> Option<Date> {
+        self.started_at.map(utc_date)
+    }
+
+    /// Returns the end of the last file, or of the meeting.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// Whether the recording may have completed since a time: the list says only when it ended. Unknown if the list
+    /// does not even say that.
+    pub fn may_have_completed_since(&self, since: Timestamp) -> bool {
+        self.ended_at.is_none_or(|ended_at| {
+            ended_at.checked_add(MAX_PROCESSING_TIME).is_ok_and(|latest| latest >= since)
+        })
+    }
+}
+
+/// Type of the files that Zoom leaves out of `recording_count`.
+pub const SUMMARY: &str = "SUMMARY";
+
+fn unsigned(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
+fn has_text(value: &Value, name: &str, wanted: &str) -> bool {
+    value.get(name).and_then(Value::as_str).is_some_and(|it| it.eq_ignore_ascii_case(wanted))
 }
 
 fn time(value: &Value, name: &str) -> Option<Timestamp> {
@@ -417,6 +507,29 @@ mod tests {
         let recurring = ListedMeeting::parse(&recurring);
         assert!(backfill.wants(&recurring));
         assert_eq!(recurring.files(), 2);
+    }
+
+    #[test]
+    fn details_name_what_the_list_leaves_out() {
+        let file = |kind: &str| json!({"file_type": kind, "status": "completed", "file_size": 10});
+        let processing = json!({"file_type": "MP4", "status": "processing"});
+        for (count, files, needs_details, number) in [
+            (json!(2), vec![file("MP4"), file("M4A")], false, 2),
+            (json!(1), vec![file("MP4"), file("SUMMARY")], false, 2),
+            // One participant's audio, which a summary must not hide.
+            (json!(2), vec![file("MP4"), file("SUMMARY")], true, 3),
+            (json!("1"), vec![file("MP4")], false, 1),
+            (json!(1), vec![processing], true, 1),
+            (Value::Null, vec![file("MP4")], true, 1),
+        ] {
+            let meeting = json!({"recording_count": count, "recording_files": files});
+            let listed = ListedMeeting::parse(&meeting);
+            assert_eq!(
+                (listed.needs_details(), listed.files()),
+                (needs_details, number),
+                "{meeting}"
+            );
+        }
     }
 
     #[test]

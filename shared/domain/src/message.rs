@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::cursor::Position;
 use crate::erasure::ErasureTotals;
-use crate::ids::{AppUserId, FileId, RecordingId, ZoomUser};
+use crate::ids::{AppUserId, FileId, MeetingUuid, RecordingId, ZoomUser};
 use crate::listing::Backfill;
 use crate::observation::ObservationSource;
+use crate::reconciliation::Reconciliation;
 
 /// Escapes the characters of a JSON text that SQS rejects: U+FFFE and U+FFFF (`SendMessage`). They can only
 /// stand in strings, where an escape means the same. `serde_json` escapes control characters itself.
@@ -193,6 +194,23 @@ pub enum Job {
     /// Reads a window of the user's recordings at Zoom, processes each like an event, and continues in a new
     /// message.
     Backfill(Backfill),
+    /// Reads the details of a meeting's recording at Zoom and queues them as an observation.
+    ReadDetails {
+        /// The host.
+        zoom_user: ZoomUser,
+        /// UUID of the meeting instance.
+        meeting_uuid: MeetingUuid,
+        /// Files that are not observed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        omitted: Vec<FileId>,
+    },
+    /// Compares one of Zoom's lists with what is stored, and continues in a new message.
+    Reconcile(Reconciliation),
+    /// Clears the issue that no events arrive: one has arrived.
+    EventArrived {
+        /// The host that the event named.
+        zoom_user: ZoomUser,
+    },
 }
 
 /// Payload of the notifications queue: one notification, for the destinations that have not received it.

@@ -1,4 +1,4 @@
-//! Observations of recordings: what an event or a list entry says at a time.
+//! Observations of recordings: what an event, a list entry, or a meeting's details say at a time.
 //!
 //! Observations arrive late, twice, and in any order. Each field keeps the value with the greatest stamp (time,
 //! then source, then the value itself), so what is stored depends only on the set of observations. The one
@@ -22,6 +22,8 @@ pub enum ObservationSource {
     Event,
     /// An entry of a user's list.
     List,
+    /// A meeting's recordings.
+    Details,
 }
 
 /// Time and source of an observation. The greatest stamp of a field wins.
@@ -36,7 +38,7 @@ impl Stamp {
 
     /// The stamp of an observation's fields.
     pub fn new(time: ObservedAt) -> Self {
-        Self(time.at.as_millisecond() * 2 + time.source as i64)
+        Self(time.at.as_millisecond() * 4 + time.source as i64)
     }
 
     /// The stamp of an observation's state.
@@ -306,7 +308,11 @@ mod tests {
     }
 
     fn observed_at() -> impl Strategy<Value = ObservedAt> {
-        let source = select(vec![ObservationSource::Event, ObservationSource::List]);
+        let source = select(vec![
+            ObservationSource::Event,
+            ObservationSource::List,
+            ObservationSource::Details,
+        ]);
         // Few times, so that equal ones occur.
         (0..4i64, any::<bool>(), source).prop_map(|(second, is_own, source)| ObservedAt {
             at: at(second),

@@ -60,6 +60,9 @@ metrics! {
     BackfillsIgnored in Count,
     /// Deauthorization events after which the grant was kept.
     DeauthorizationsIgnored in Count,
+    /// Details of a meeting that were not read: without a grant or an active link, or because Zoom denied or did not
+    /// find them.
+    DetailsIgnored in Count,
     /// Transfers continued in a new invocation.
     DownloadsContinued in Count,
     /// Download attempts deferred because Zoom rate-limits the account.
@@ -68,7 +71,7 @@ metrics! {
     DownloadsIgnored in Count,
     /// Download attempts that hit a rate limit of Zoom.
     DownloadsRateLimited in Count,
-    /// Downloads enqueued again by a maintenance run, because no message for them was left.
+    /// Downloads enqueued again by a maintenance run, because no message for them was left, or by a reconciliation.
     DownloadsRequeued in Count,
     /// Failed download attempts that are retried.
     DownloadsRetried in Count,
@@ -80,6 +83,8 @@ metrics! {
     ScheduledJobsFailed in Count,
     /// Events that could not be parsed and were filed.
     EventsUnparsed in Count,
+    /// Reconciliations that found recordings in a row without an event.
+    EventsNotArriving in Count,
     /// Authorizations completed after their callback was interrupted.
     ExchangesFinished in Count,
     /// Files whose download failed for good.
@@ -94,6 +99,8 @@ metrics! {
     GrantsEnded in Count,
     /// Grants moved with their Zoom user to another account.
     GrantsMoved in Count,
+    /// Grants that were not reconciled for two intervals.
+    GrantsNotReconciled in Count,
     /// Jobs enqueued by a maintenance run.
     JobsEnqueuedByMaintenance in Count,
     /// Links that were never confirmed.
@@ -118,6 +125,10 @@ metrics! {
     OnlyCopiesKept in Count,
     /// Recordings erased on schedule.
     RecordingsErased in Count,
+    /// Reconciliations that ended early: without a grant or an active link, because of a link's issue, or superseded.
+    ReconciliationsIgnored in Count,
+    /// Recordings that a reconciliation found at Zoom and that were not known.
+    RecordingsFoundMissing in Count,
     /// Failed token refreshes, for any reason. Unless Zoom revoked the grant, they are retried.
     RefreshesFailed in Count,
     /// Encrypted sources deleted because of their age.

@@ -168,10 +168,33 @@ impl ZoomClient {
         to: Date,
         next_page_token: Option<&str>,
     ) -> Result<RecordingsPage, ApiError> {
+        let days = [("from", from.to_string()), ("to", to.to_string())];
+        self.list(access_token, &days, next_page_token).await
+    }
+
+    /// Returns one page of the recordings in the user's trash (`GET /users/me/recordings?trash=true`), in which Zoom
+    /// keeps them for 30 days. Recordings of which only single files are in the trash are not listed.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn list_trash(
+        &self,
+        access_token: &SecretString,
+        next_page_token: Option<&str>,
+    ) -> Result<RecordingsPage, ApiError> {
+        let trash = [("trash", "true".to_owned()), ("trash_type", "meeting_recordings".to_owned())];
+        self.list(access_token, &trash, next_page_token).await
+    }
+
+    async fn list(
+        &self,
+        access_token: &SecretString,
+        selection: &[(&str, String)],
+        next_page_token: Option<&str>,
+    ) -> Result<RecordingsPage, ApiError> {
         let mut url = self.endpoints.api("v2/users/me/recordings");
         url.query_pairs_mut()
-            .append_pair("from", &from.to_string())
-            .append_pair("to", &to.to_string())
+            .extend_pairs(selection)
             .append_pair("page_size", PAGE_SIZE)
             // Since September 2026 the list has recordings of My Notes too. A Zoom that does not know the parameter
             // is assumed to ignore it.

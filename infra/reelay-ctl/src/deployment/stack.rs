@@ -15,13 +15,14 @@ use crate::arguments::{QueueName, Target};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Environment variables of the functions, and the logical ids of the resources whose names they hold.
-const RESOURCES: [(&str, &str); 13] = [
+const RESOURCES: [(&str, &str); 14] = [
     ("LINKS_TABLE", "LinksTable"),
     ("SESSIONS_TABLE", "SessionsTable"),
     ("RECORDINGS_TABLE", "RecordingsTable"),
     ("NOTIFICATIONS_TABLE", "NotificationsTable"),
     ("BUCKET", "RecordingsBucket"),
     ("JOBS_QUEUE_URL", "JobsQueue"),
+    ("DOWNLOADS_QUEUE_URL", "DownloadsQueue"),
     ("NOTIFICATIONS_QUEUE_URL", "NotificationsQueue"),
     ("TOKEN_KEY_ID", "TokenKey"),
     ("ZOOM_SECRET", "ZoomSecret"),

@@ -212,5 +212,8 @@ fn describe_job(job: &Job) -> String {
         Job::Backfill(Backfill { zoom_user, from, to, .. }) => {
             of(&format!("backfill {from} to {to} of"), zoom_user)
         }
+        Job::ReadDetails { zoom_user, .. } => of("read a recording's details of", zoom_user),
+        Job::Reconcile(run) => of("reconcile", &run.zoom_user),
+        Job::EventArrived { zoom_user } => of("clear the missing events of", zoom_user),
     }
 }

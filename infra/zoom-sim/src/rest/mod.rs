@@ -73,7 +73,8 @@ fn recording_json(
     recording: &Recording,
     is_shown: impl Fn(&RecordingFile) -> bool,
 ) -> Object {
-    let all = recording.all_files().filter(|file| is_shown(file));
+    // Zoom leaves summaries out of count and size.
+    let all = recording.all_files().filter(|it| is_shown(it) && it.file_type != "SUMMARY");
     let (count, size) =
         all.fold((0, 0), |(count, size), file| (count + 1, size + file.declared_size));
     let files: Vec<_> = recording

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Link, LinkIssue, LinkStatus};
 use crate::erasure::RemovalReason;
 use crate::ids::{AppUserId, ZoomUser};
+use crate::reconciliation::{Coverage, DayRange};
 use crate::refresh_breaker::Rejection;
 
 /// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at
@@ -96,6 +97,13 @@ pub enum GrantChange {
     Deauthorize,
     /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
     CompleteRevocation,
+    /// The app requested a backfill for its active link: what it covers is missing if Reelay does not store it.
+    RequestBackfill {
+        /// The app user.
+        app_user: AppUserId,
+        /// The requested days.
+        days: DayRange,
+    },
     /// A listing of the Zoom user's recordings failed for a reason that concerns this user alone, or succeeded.
     SetIssue {
         /// The reason; `None` after a success.
@@ -244,6 +252,13 @@ impl GrantState {
                     next.grant = (!self.links.is_empty()).then_some(GrantStatus::Revoked);
                 }
             }
+            GrantChange::RequestBackfill { app_user, days } => {
+                let mut links = next.links.iter_mut();
+                let link = links
+                    .find(|it| it.app_user == *app_user && it.status == LinkStatus::Active)
+                    .ok_or(ChangeError::LinkNotFound)?;
+                link.coverage.add(*days);
+            }
             GrantChange::SetIssue { issue } => {
                 next.links.iter_mut().for_each(|link| link.issue = *issue);
             }
@@ -280,6 +295,7 @@ impl GrantState {
                         known.cut_off_at = link.cut_off_at;
                         known.inactive_since = link.inactive_since;
                     }
+                    known.coverage.extend(&link.coverage);
                     known.pending_until = known.pending_until.max(link.pending_until);
                     if known.status == LinkStatus::Active {
                         known.activate();
@@ -353,8 +369,38 @@ impl GrantState {
         activation_window: SignedDuration,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        let since = self.activations(next, activation_window, now);
+        since.map(|(_, since)| since).min()
+    }
+
+    /// Returns the state `next` with the activation windows of the links that become active in the transition.
+    pub fn with_coverage(
+        &self,
+        mut next: Self,
+        activation_window: SignedDuration,
+        now: Timestamp,
+    ) -> Self {
+        let activations = self.activations(&next, activation_window, now);
+        let activations: Vec<_> =
+            activations.map(|(link, since)| (link.app_user.clone(), since)).collect();
+        for (app_user, since) in activations {
+            let mut links = next.links.iter_mut();
+            if let Some(link) = links.find(|link| link.app_user == app_user) {
+                link.coverage.extend(&Coverage::since(since));
+            }
+        }
+        next
+    }
+
+    /// The links that become active in the transition, each with the start of its activation window.
+    fn activations<'a>(
+        &self,
+        next: &'a Self,
+        activation_window: SignedDuration,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'a Link, Timestamp)> {
         let is_active = |link: &&Link| link.status == LinkStatus::Active;
-        let since = next.links.iter().filter(is_active).filter_map(|link| {
+        next.links.iter().filter(is_active).filter_map(move |link| {
             let before = self.links.iter().find(|before| before.app_user == link.app_user);
             if before.as_ref().is_some_and(is_active) {
                 return None;
@@ -362,13 +408,13 @@ impl GrantState {
             let stopped_at = before.and_then(|before| before.inactive_since);
             let is_revived = before.is_some_and(|it| it.activated_at == link.activated_at);
             let window = now.checked_sub(activation_window).unwrap_or(Timestamp::MIN);
-            Some(match stopped_at {
+            let since = match stopped_at {
                 Some(stopped_at) if is_revived => stopped_at,
                 Some(stopped_at) => stopped_at.min(window),
                 None => window,
-            })
-        });
-        since.min()
+            };
+            Some((link, since))
+        })
     }
 
     /// Returns the notifications for the transition from `self` to `next`.

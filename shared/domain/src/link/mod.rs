@@ -16,6 +16,7 @@ pub use self::grant::{
 };
 pub use self::view::{LinkView, LinkViewStatus, LinkedZoomUser};
 use crate::ids::{AppUserId, LinkId, ZoomUser};
+use crate::reconciliation::Coverage;
 
 /// Status of a link. A pending link is not listed and receives neither recordings nor notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ impl LinkStatus {
     }
 }
 
-/// Why Zoom does not let Reelay list the recordings of a Zoom user.
+/// What is wrong about one Zoom user: why Zoom does not let Reelay list the recordings, or that it sends no events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkIssue {
@@ -49,6 +50,15 @@ pub enum LinkIssue {
     AccessDenied,
     /// Zoom does not know the user.
     ZoomUserNotFound,
+    /// Zoom lists recordings that no event announced.
+    EventsNotArriving,
+}
+
+impl LinkIssue {
+    /// Whether a successful listing of the recordings shows that it is over.
+    pub fn ends_with_listing(self) -> bool {
+        self != Self::EventsNotArriving
+    }
 }
 
 /// A link between an app user and a Zoom user.
@@ -74,8 +84,10 @@ pub struct Link {
     pub cut_off_at: Option<Timestamp>,
     /// Time at which the link last stopped being active without being removed.
     pub inactive_since: Option<Timestamp>,
-    /// Why the last listing of the recordings failed; `None` if it succeeded.
+    /// What is wrong about the Zoom user; `None` if the last listing succeeded and events arrive.
     pub issue: Option<LinkIssue>,
+    /// Which recordings are fetched, as far as Zoom lists them.
+    pub coverage: Coverage,
     /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.
     pub previous_zoom_users: Vec<ZoomUser>,
 }

@@ -26,6 +26,7 @@ fn link(n: u8) -> Link {
         activated_at: None,
         pending_until: Some(now() + CLAIM_TTL),
         cut_off_at: None,
+        coverage: Coverage::default(),
         inactive_since: None,
         issue: None,
         previous_zoom_users: Vec::new(),
@@ -294,6 +295,62 @@ fn backfill_follows_how_a_link_became_active() {
 }
 
 /// A change, and the seconds that pass before it.
+#[test]
+fn coverage_lasts_as_long_as_the_link() {
+    let window = SignedDuration::from_hours(48);
+    let later = |days: i64| now() + SignedDuration::from_hours(24 * days);
+    let step = |state: &GrantState, change: &GrantChange, days: i64| {
+        let after = state.apply(change, later(days)).unwrap();
+        state.with_coverage(after, window, later(days))
+    };
+    let consent = |n: u8, days: i64| GrantChange::Consent {
+        link: Some(Link { pending_until: Some(later(days) + CLAIM_TTL), ..link(n) }),
+        superseded: false,
+        obtained_at: later(days),
+    };
+    let confirm = |n: u8| GrantChange::Confirm { app_user: user(n) };
+    let coverage = |state: &GrantState| Coverage::of_active(&state.links);
+    let pending = step(&GrantState::default(), &consent(1, 0), 0);
+    assert_eq!(coverage(&pending), None);
+    let active = step(&pending, &confirm(1), 0);
+    let from_first = Coverage::since(now() - window);
+    assert_eq!(coverage(&active), Some(from_first.clone()));
+
+    // It ends and begins again: what was recorded meanwhile is fetched, too.
+    let reason = Rejection::GrantEnded;
+    let ended = step(&active, &GrantChange::RequireReauthorization { reason }, 5);
+    assert_eq!(coverage(&ended), None);
+    let again = step(&step(&ended, &consent(1, 9), 9), &confirm(1), 9);
+    assert_eq!(coverage(&again), Some(from_first));
+
+    // A link that was removed and made anew covers nothing from before.
+    let shared = step(&step(&again, &consent(2, 10), 10), &confirm(2), 10);
+    let removed = step(&shared, &GrantChange::Disconnect { app_user: user(1) }, 11);
+    assert_eq!(coverage(&removed), Some(Coverage::since(later(10) - window)));
+    let relinked = step(&step(&removed, &consent(1, 20), 20), &confirm(1), 20);
+    assert_eq!(relinked.links.len(), 2);
+    assert_eq!(coverage(&relinked), Some(Coverage::since(later(10) - window)));
+    let alone = step(&relinked, &GrantChange::Disconnect { app_user: user(2) }, 21);
+    assert_eq!(coverage(&alone), Some(Coverage::since(later(20) - window)));
+}
+
+#[test]
+fn requested_backfill_extends_an_active_link() {
+    let days = DayRange { from: "2025-01-01".parse().unwrap(), to: "2025-02-01".parse().unwrap() };
+    let request = GrantChange::RequestBackfill { app_user: user(1), days };
+    let consent =
+        GrantChange::Consent { link: Some(link(1)), superseded: false, obtained_at: now() };
+    let pending = GrantState::default().apply(&consent, now()).unwrap();
+    assert_eq!(pending.apply(&request, now()), Err(ChangeError::LinkNotFound));
+    let active = pending.apply(&GrantChange::Confirm { app_user: user(1) }, now()).unwrap();
+    let extended = active.apply(&request, now()).unwrap();
+    let mut expected = Coverage::default();
+    expected.add(days);
+    assert_eq!(extended.links[0].coverage, expected);
+    assert_eq!(extended.apply(&request, now()), Ok(extended.clone()));
+    assert!(active.notifications(&extended).is_empty());
+}
+
 fn change() -> impl Strategy<Value = (GrantChange, i64)> {
     let kinds = (0u8..13, 1u8..4, 0i64..400, 0i64..60);
     kinds.prop_map(|(kind, n, wait, age)| {
@@ -403,7 +460,7 @@ impl Model {
                 None => return,
             },
             GrantChange::Deauthorize => *self = Self::default(),
-            GrantChange::SetIssue { .. } => return,
+            GrantChange::SetIssue { .. } | GrantChange::RequestBackfill { .. } => return,
             GrantChange::CompleteRevocation => {
                 if !self.is_revoking {
                     return;

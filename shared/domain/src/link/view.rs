@@ -19,6 +19,8 @@ pub struct LinkView {
     pub removed_reason: Option<RemovalReason>,
     pub erase_at: Option<Timestamp>,
     pub issue: Option<LinkIssue>,
+    /// Null in notifications: only the API reads it.
+    pub last_reconciled_at: Option<Timestamp>,
 }
 
 /// `link.status`.
@@ -67,6 +69,7 @@ impl Link {
             removed_reason: None,
             erase_at: None,
             issue: self.issue,
+            last_reconciled_at: None,
         }
     }
 

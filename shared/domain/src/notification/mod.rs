@@ -439,6 +439,7 @@ mod tests {
             activated_at: Some(now()),
             pending_until: None,
             cut_off_at: None,
+            coverage: Default::default(),
             inactive_since: None,
             issue: None,
         };

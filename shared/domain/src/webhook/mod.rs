@@ -9,4 +9,4 @@ pub mod meeting;
 pub mod redact;
 pub mod signature;
 pub mod unparsed;
-mod value;
+pub(crate) mod value;

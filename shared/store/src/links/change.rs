@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use reelay_domain::claim::Claim;
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantChange, Link, LinkNotification, LinkStatus};
+use reelay_domain::reconciliation::Coverage;
 
 use super::write::{Extras, consume_jti, mark_confirmed, put};
 use super::{
@@ -117,6 +118,7 @@ impl LinkTable {
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
             cut_off_at: None,
+            coverage: Coverage::default(),
             inactive_since: None,
             issue: None,
             previous_zoom_users: Vec::new(),
@@ -239,6 +241,7 @@ impl LinkTable {
     ) -> Result<Option<Changed>, LinkError> {
         let before = snapshot.grant_state();
         let after = before.apply(change, now)?;
+        let after = before.with_coverage(after, self.activation_window, now);
         let generation = snapshot.next_generation(now);
         let removal = self.removal(change, &before, &after, now);
         let notifications = before.notifications(&after);

@@ -139,7 +139,7 @@ impl LinkTable {
     }
 }
 
-fn ignore_failed_condition(
+pub(super) fn ignore_failed_condition(
     updated: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
 ) -> Result<(), AwsError> {
     match updated {

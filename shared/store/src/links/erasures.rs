@@ -21,7 +21,7 @@ use super::change::MAX_ATTEMPTS;
 use super::pointers::partition;
 use super::removed::{removed_entry, visible_only_in};
 use super::write::{built, delete, put};
-use super::{LinkError, LinkTable, MOVED, TABLE, entry_item, link_entry, receipt};
+use super::{LinkError, LinkTable, MOVED, TABLE, entry_item, link_entry, receipt, reconciliations};
 use crate::item::{Item, from_item, number, text, text_of};
 
 /// Sort key of [`Erasure`].
@@ -275,7 +275,12 @@ impl LinkTable {
                 return Ok(false);
             }
         }
-        let mut items = vec![self.delete_erasure(zoom_user, erasure)?];
+        let report = Delete::builder()
+            .table_name(&self.table)
+            .key("zoom_user", text(reconciliations::partition(zoom_user)))
+            .key("entry", text(reconciliations::ENTRY));
+        let report = TransactWriteItem::builder().delete(built(report.build())?).build();
+        let mut items = vec![self.delete_erasure(zoom_user, erasure)?, report];
         if snapshot.moved_to.is_some() {
             items.push(delete(&self.table, zoom_user, MOVED)?);
         }

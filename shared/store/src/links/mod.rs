@@ -21,6 +21,7 @@ mod marking;
 mod pending_jobs;
 mod pointers;
 mod receipt;
+mod reconciliations;
 mod refreshes;
 mod removed;
 mod spare;
@@ -34,6 +35,7 @@ use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
 use reelay_domain::message::Notification;
+use reelay_domain::reconciliation::Coverage;
 use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,7 @@ pub use self::lease::{Lease, LeaseError};
 pub use self::marking::MarkingItem;
 pub use self::pending_jobs::PendingJobs;
 pub use self::pointers::Pointer;
+pub use self::reconciliations::ReconciliationItem;
 pub use self::removed::RemovedLink;
 use crate::conflicts;
 use crate::item::{Item, from_item, text, text_of, to_item, zoom_user_of};
@@ -263,6 +266,8 @@ struct LinkItem {
     inactive_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issue: Option<LinkIssue>,
+    #[serde(default)]
+    coverage: Coverage,
     /// Day on which the link's claim expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_check_day: Option<Date>,
@@ -407,6 +412,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         cut_off_at: link.cut_off_at,
         inactive_since: link.inactive_since,
         issue: link.issue,
+        coverage: link.coverage.clone(),
         next_check_day: link.pending_until.map(utc_date),
         previous_zoom_users: link.previous_zoom_users.clone(),
     };
@@ -428,6 +434,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         cut_off_at: item.cut_off_at,
         inactive_since: item.inactive_since,
         issue: item.issue,
+        coverage: item.coverage,
         previous_zoom_users: item.previous_zoom_users,
     })
 }

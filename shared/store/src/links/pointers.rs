@@ -105,6 +105,31 @@ impl LinkTable {
         }
     }
 
+    /// Reads all visible links, by a consistent scan of the table.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn all_visible_links(&self) -> Result<Vec<Link>, AwsError> {
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(entry, :link)")
+            .expression_attribute_values(":link", text("link#"))
+            .into_paginator()
+            .items()
+            .send();
+        let mut links = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| AwsError::from_sdk("Scan Links", &error))?;
+            links.push(read_link(item)?);
+        }
+        links.retain(|link| link.status.is_visible());
+        links.sort_by(|a, b| (&a.zoom_user, &a.app_user).cmp(&(&b.zoom_user, &b.app_user)));
+        Ok(links)
+    }
+
     async fn visible_link(
         &self,
         app_user: &AppUserId,

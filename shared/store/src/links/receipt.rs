@@ -80,7 +80,8 @@ fn reason(change: &GrantChange) -> &'static str {
         GrantChange::Consent { .. }
         | GrantChange::Confirm { .. }
         | GrantChange::Revive
-        | GrantChange::SetIssue { .. } => "replaced",
+        | GrantChange::SetIssue { .. }
+        | GrantChange::RequestBackfill { .. } => "replaced",
         GrantChange::Disconnect { .. } => "disconnected",
         GrantChange::Erase { .. } => "erased",
         GrantChange::ExpirePending { .. } => "never_confirmed",
@@ -112,6 +113,7 @@ mod tests {
             activated_at: None,
             pending_until: None,
             cut_off_at: None,
+            coverage: Default::default(),
             inactive_since: None,
             issue: None,
             previous_zoom_users: Vec::new(),

@@ -6,7 +6,7 @@ use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 
 use super::{FileItem, FileKey, LeaseError, RecordingTable, TABLE, conditional, status};
-use crate::item::{Item, from_item, number, text, text_of};
+use crate::item::{Item, from_item, number, text, text_of, zoom_user_of};
 use crate::queue::Queue;
 use reelay_runtime::AwsError;
 
@@ -99,19 +99,43 @@ impl RecordingTable {
             .expression_attribute_values(":prefix", text("rec#"));
         let rows: Result<Vec<Item>, _> = query.into_paginator().items().send().collect().await;
         let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-        let mut files = Vec::new();
-        for row in rows {
-            let entry = text_of(&row, "entry").and_then(|entry| entry.strip_prefix("rec#"));
-            let Some((recording, _)) = entry.and_then(|entry| entry.split_once("#file#")) else {
-                continue;
-            };
-            let recording: RecordingId = recording.parse().map_err(|_| {
-                AwsError::unexpected_response("Recordings", "an item has an invalid key")
-            })?;
-            let item: FileItem = from_item(TABLE, row)?;
-            let file = item.observed.metadata.id.clone();
-            files.push((FileKey { zoom_user: zoom_user.clone(), recording, file }, item));
-        }
-        Ok(files)
+        read_files(rows)
     }
+
+    /// Reads all failed files, by a consistent scan of the table.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn failed_files(&self) -> Result<Vec<(FileKey, FileItem)>, AwsError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(entry, :prefix) AND #status = :failed")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":prefix", text("rec#"))
+            .expression_attribute_values(":failed", status(FileStatus::Failed));
+        let rows: Result<Vec<Item>, _> = scan.into_paginator().items().send().collect().await;
+        read_files(rows.map_err(|error| AwsError::from_sdk("Scan Recordings", &error))?)
+    }
+}
+
+/// Reads the rows that are files.
+fn read_files(rows: Vec<Item>) -> Result<Vec<(FileKey, FileItem)>, AwsError> {
+    let mut files = Vec::new();
+    for row in rows {
+        let entry = text_of(&row, "entry").and_then(|entry| entry.strip_prefix("rec#"));
+        let Some((recording, _)) = entry.and_then(|entry| entry.split_once("#file#")) else {
+            continue;
+        };
+        let recording: RecordingId = recording.parse().map_err(|_| {
+            AwsError::unexpected_response("Recordings", "an item has an invalid key")
+        })?;
+        let zoom_user = zoom_user_of(TABLE, &row)?;
+        let item: FileItem = from_item(TABLE, row)?;
+        let file = item.observed.metadata.id.clone();
+        files.push((FileKey { zoom_user, recording, file }, item));
+    }
+    Ok(files)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::observation::{
-    FileObservation, Observation, ObservedAt, ObservedFile, ObservedRecording,
+    FileObservation, Observation, ObservationSource, ObservedAt, ObservedFile, ObservedRecording,
 };
 use reelay_domain::recording::{File, FileStatus, Recording};
 use reelay_domain::retry::Failures;
@@ -31,6 +31,9 @@ pub struct RecordingItem {
     /// Sequence number of the last notification.
     #[serde(default)]
     pub sequence: u64,
+    /// Whether an event was about it.
+    #[serde(default)]
+    pub announced: bool,
     /// Whether its files are downloaded: automatically, or on the app's request.
     #[serde(default)]
     pub requested: bool,
@@ -50,10 +53,16 @@ impl RecordingItem {
             account_meeting: format!("{account}#{}", observation.meeting_uuid),
             observed,
             sequence: 0,
+            announced: is_event(observation),
             requested,
             sent: BTreeSet::new(),
         }
     }
+}
+
+/// Whether an observation comes from an event.
+pub(super) fn is_event(observation: &Observation) -> bool {
+    observation.time.source == ObservationSource::Event
 }
 
 /// Start time and id, so that texts compare as times.
@@ -118,6 +127,15 @@ pub struct FileItem {
     /// Failures since a transfer made progress.
     #[serde(default)]
     pub failures: Failures,
+    /// Time of the failure of a failed file, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<i64>,
+    /// Number of attempts that reconciliations have granted since the file failed first.
+    #[serde(default)]
+    pub granted_attempts: u32,
+    /// The reason that the app knows of the failure before the granted attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_reason: Option<String>,
     /// When the file is tried again, if it waits for that, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<i64>,
@@ -171,6 +189,9 @@ impl FileItem {
             attempt: 0,
             first_attempt_at: None,
             failures: Failures::default(),
+            failed_at: None,
+            granted_attempts: 0,
+            reported_reason: None,
             next_attempt_at: waits_until.map(Timestamp::as_millisecond),
             served_size: None,
             upload: None,
@@ -231,6 +252,17 @@ impl RecordingWithFiles {
             files: self.files.iter().cloned().map(File::from).collect(),
         }
     }
+}
+
+/// What is known of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownRecording {
+    /// Nothing.
+    Unknown,
+    /// It was erased and stays so.
+    Erased,
+    /// It is stored, or on the way.
+    Known(Box<RecordingWithFiles>),
 }
 
 /// The key of a file.

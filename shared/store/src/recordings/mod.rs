@@ -32,8 +32,8 @@ pub use self::erasure::StoredInventory;
 pub(crate) use self::erasure::{RowKind, StoredRow};
 use self::item::AddOutcome;
 pub use self::item::{
-    FileItem, FileKey, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem, RecordingWithFiles,
-    ServedSize,
+    FileItem, FileKey, KnownRecording, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem,
+    RecordingWithFiles, ServedSize,
 };
 pub use self::transfer::{ScheduledRetry, StoredObject};
 use crate::conflicts;
@@ -43,8 +43,8 @@ use crate::item::{from_item, text, to_item};
 const RECORDING_EXISTS: &str = "attribute_exists(start_order)";
 
 /// End of an update that queues a file again.
-const FORGET_FAILURES: &str =
-    " REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size";
+const FORGET_FAILURES: &str = " REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size, failed_at, \
+     granted_attempts, reported_reason";
 
 /// Name of the table in errors.
 const TABLE: &str = "Recordings";

@@ -7,7 +7,7 @@ use reelay_domain::recording::FileStatus;
 use serde::Serialize;
 
 use super::checks::{NextCheck, with_next_check};
-use super::item::{AddOutcome, start_order};
+use super::item::{AddOutcome, is_event, start_order};
 use super::{
     FileItem, FileKey, ObserveOutcome, RecordingItem, RecordingTable, TABLE, conditional,
     recording_entry, status,
@@ -21,6 +21,7 @@ const BY_MEETING: &str = "by-meeting";
 #[derive(Serialize)]
 struct RecordingUpdate<'a> {
     start_order: &'a str,
+    announced: bool,
     #[serde(flatten)]
     observed: &'a ObservedRecording,
 }
@@ -47,12 +48,16 @@ impl RecordingTable {
             let mut after = before.clone();
             after.observed.merge(observation);
             after.start_order = start_order(&after.observed);
+            after.announced |= is_event(observation);
             if after == before {
                 return Ok(ObserveOutcome::Known { before, after });
             }
             let update = self.update(zoom_user, &recording_entry(&id));
-            let changed =
-                RecordingUpdate { start_order: &after.start_order, observed: &after.observed };
+            let changed = RecordingUpdate {
+                start_order: &after.start_order,
+                announced: after.announced,
+                observed: &after.observed,
+            };
             let (expression, update) = set_attributes(TABLE, update, &changed)?;
             let update = update
                 .update_expression(expression)
@@ -182,6 +187,7 @@ fn merged(
         (after.reason, after.received_at) = (None, None);
         (after.next_attempt_at, after.first_attempt_at) = (None, None);
         after.failures = Default::default();
+        (after.failed_at, after.granted_attempts, after.reported_reason) = (None, 0, None);
     }
     after
 }

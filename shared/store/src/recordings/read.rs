@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::erasure::is_marker;
 use super::{
-    BY_START, FileItem, FileKey, RecordingItem, RecordingTable, RecordingWithFiles, TABLE,
-    recording_entry,
+    BY_START, FileItem, FileKey, KnownRecording, RecordingItem, RecordingTable, RecordingWithFiles,
+    TABLE, recording_entry,
 };
 use crate::item::{Item, from_item, text, text_of};
 use reelay_runtime::AwsError;
@@ -48,6 +48,9 @@ impl From<SummaryFile> for FileItem {
             attempt: 0,
             first_attempt_at: None,
             failures: Failures::default(),
+            failed_at: None,
+            granted_attempts: 0,
+            reported_reason: None,
             next_attempt_at: None,
             served_size: None,
             upload: None,
@@ -83,10 +86,36 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
+        split_rows(zoom_user, self.all_rows(zoom_user, id).await?)
+    }
+
+    /// As [`Self::load`], and tells an erased recording from an unknown one.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn known(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<KnownRecording, AwsError> {
+        let rows = self.all_rows(zoom_user, id).await?;
+        if rows.iter().any(is_marker) {
+            return Ok(KnownRecording::Erased);
+        }
+        Ok(match split_rows(zoom_user, rows)? {
+            Some(loaded) => KnownRecording::Known(Box::new(loaded)),
+            None => KnownRecording::Unknown,
+        })
+    }
+
+    async fn all_rows(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Vec<Item>, AwsError> {
         let rows = self.rows(zoom_user, id).into_paginator().items().send();
         let rows = rows.collect::<Result<Vec<Item>, _>>().await;
-        let rows = rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-        split_rows(zoom_user, rows)
+        rows.map_err(|error| AwsError::from_sdk("Query Recordings", &error))
     }
 
     /// Reads a recording as a notification shows it: the first files and `in_full` completely, the others as

@@ -221,7 +221,7 @@ impl RecordingTable {
         }
         expression.push_str(
             " REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_shard, \
-             next_check_at, first_attempt_at, failures, served_size",
+             next_check_at, first_attempt_at, failures, served_size, granted_attempts, reported_reason",
         );
         let update = update
             .update_expression(expression)
@@ -246,16 +246,18 @@ impl RecordingTable {
         key: &FileKey,
         owner: &str,
         reason: &str,
+        now: Timestamp,
     ) -> Result<(), LeaseError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
             .update_expression(
-                "SET #status = :failed, reason = :reason, bytes_stored = :zero REMOVE lease_until, upload, \
-                 first_attempt_at, failures, served_size",
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero, failed_at = :now \
+                 REMOVE lease_until, upload, first_attempt_at, failures, served_size",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))
             .expression_attribute_values(":reason", text(reason.to_owned()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":zero", number(0));
         self.update_as_owner(update, owner).await
     }

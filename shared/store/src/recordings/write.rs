@@ -9,10 +9,10 @@ use reelay_runtime::AwsError;
 
 use super::checks::{NextCheck, with_next_check};
 use super::{
-    FORGET_FAILURES, FileKey, RECORDING_EXISTS, RecordingTable, conditional, recording_entry,
-    status,
+    FORGET_FAILURES, FileItem, FileKey, RECORDING_EXISTS, RecordingTable, conditional,
+    recording_entry, status,
 };
-use crate::item::number;
+use crate::item::{number, text};
 
 impl RecordingTable {
     /// Draws the next notification sequence number of a recording. `None` if the recording does not exist.
@@ -50,6 +50,37 @@ impl RecordingTable {
                 _ => Err(AwsError::from_sdk("UpdateItem Recordings", &error)),
             },
         }
+    }
+
+    /// Queues a failed file for one attempt that a reconciliation grants, unless it has changed since it was read. The
+    /// reason of its failure is kept, so that the app does not hear of the same one again.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn grant_attempt(
+        &self,
+        key: &FileKey,
+        item: &FileItem,
+        now: Timestamp,
+    ) -> Result<bool, AwsError> {
+        let update = self.update(&key.zoom_user, &key.entry());
+        let update = with_next_check(update, &NextCheck::first(now))
+            .update_expression(
+                "SET #status = :queued, next_check_shard = :shard, next_check_at = :at, \
+                 granted_attempts = :granted, reported_reason = :reason \
+                 REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size",
+            )
+            .condition_expression("#status = :failed AND attempt = :attempt")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":failed", status(FileStatus::Failed))
+            .expression_attribute_values(":attempt", number(item.attempt))
+            .expression_attribute_values(":granted", number(item.granted_attempts + 1))
+            .expression_attribute_values(
+                ":reason",
+                text(item.reason.clone().unwrap_or_default()),
+            );
+        Ok(conditional(update.send().await)?.is_some())
     }
 
     /// Queues a file again, if it still has the given status. Its latency is no longer measured.

@@ -420,7 +420,9 @@ async fn activation_backfill_survives_crash_after_confirmation() {
 
 #[tokio::test]
 async fn revived_link_fetches_what_it_missed() {
-    let scene = Scene::linked(&["alice"]).await;
+    // A reconciliation would also fetch what was missed before.
+    let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
+    scene.link("alice", ADA).await;
     scene.advance(days(10));
     scene.fail_next(Point::TokenRefresh, invalid_grant(), 1);
     scene.assert_refresh_finds_revocation().await;

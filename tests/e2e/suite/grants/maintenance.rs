@@ -63,7 +63,8 @@ async fn idle_grant_is_refreshed_before_ninety_days() {
 
 #[tokio::test]
 async fn active_grant_costs_maintenance_one_check() {
-    let scene = Scene::linked(&["alice"]).await;
+    let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
+    scene.link("alice", ADA).await;
     let user = scene.zoom_user(ADA);
     for _ in 0..3 {
         scene.advance(DAY * 25);

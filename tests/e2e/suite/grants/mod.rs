@@ -14,6 +14,7 @@ mod listing;
 mod maintenance;
 mod marking_revoked;
 mod outbox;
+mod reconciliation;
 mod refresh;
 mod revival;
 

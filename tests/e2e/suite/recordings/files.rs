@@ -33,6 +33,21 @@ async fn transcript_may_precede_video() {
 }
 
 #[tokio::test]
+async fn transcript_alone_fetches_the_video() {
+    let system = linked().await;
+    let new = NewRecording { silent: true, ..of_ada(three()) };
+    let recording = system.zoom().create_recording(new).unwrap().recording;
+    system.add_transcript(&recording).await;
+    system.assert_bucket_holds(&[&recording]).await;
+    let details = format!("/v2/meetings/{}", recording.meeting_id);
+    assert_eq!(system.requests(&details), 0, "details are read by UUID");
+    // A second transcript event finds the video known.
+    let requests = system.requests("/v2/meetings/");
+    system.add_transcript(&recording).await;
+    assert_eq!(system.requests("/v2/meetings/"), requests);
+}
+
+#[tokio::test]
 async fn two_segments_keep_all_files() {
     for event_per_segment in [false, true] {
         let system = linked().await;

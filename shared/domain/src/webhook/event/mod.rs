@@ -15,11 +15,14 @@ use crate::time::saturating_add;
 /// Name of the event that announces completed files.
 pub const RECORDING_COMPLETED: &str = "recording.completed";
 
+/// Name of the event that announces a transcript.
+pub const TRANSCRIPT_COMPLETED: &str = "recording.transcript_completed";
+
 /// Recording events to subscribe the Zoom app to. `endpoint.url_validation` needs no subscription, and
 /// `app_deauthorized` has its own endpoint.
 pub const SUBSCRIBED_EVENTS: [&str; 9] = [
     RECORDING_COMPLETED,
-    "recording.transcript_completed",
+    TRANSCRIPT_COMPLETED,
     "recording.renamed",
     "recording.trashed",
     "recording.recovered",
@@ -49,7 +52,7 @@ impl EventKind {
     pub fn from_name(name: &str) -> Self {
         match name {
             "endpoint.url_validation" => Self::EndpointValidation,
-            RECORDING_COMPLETED | "recording.transcript_completed" => Self::FilesCompleted,
+            RECORDING_COMPLETED | TRANSCRIPT_COMPLETED => Self::FilesCompleted,
             "recording.renamed"
             | "recording.trashed"
             | "recording.recovered"

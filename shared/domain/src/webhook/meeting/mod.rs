@@ -122,6 +122,16 @@ fn listed_files<'a>(
     (files, ignored)
 }
 
+/// Removes the files of a meeting of the REST API that are not to be kept. Files without a valid id stay, because the
+/// derived ids depend on the others.
+pub fn retain_files(meeting: &mut Value, is_kept: impl Fn(&FileId) -> bool) {
+    for (list, _) in FILE_LISTS {
+        if let Some(files) = meeting.get_mut(list).and_then(Value::as_array_mut) {
+            files.retain(|file| zoom_id(file).is_none_or(|id| is_kept(&id)));
+        }
+    }
+}
+
 fn parse_file(uuid: &MeetingUuid, file: &Value, default_type: Option<&str>) -> FileMetadata {
     let value = |name| file.get(name);
     let status = value("status").and_then(text);

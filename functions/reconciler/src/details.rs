@@ -1,0 +1,125 @@
+//! The details of a meeting's recording: they name files that neither an event nor the list has named.
+
+use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
+use reelay_domain::link::LinkStatus;
+use reelay_domain::message::{Job, JobMessage};
+use reelay_domain::observation::ObservationSource;
+use reelay_domain::webhook::meeting;
+use reelay_grants::{AccessToken, GrantError};
+use reelay_runtime::metrics::{self, Metric};
+use reelay_zoom::{ApiError, MeetingRecordings};
+use serde_json::json;
+
+use crate::observations::ListedChange;
+use crate::{JobError, Reconciler};
+
+/// Number of deliveries, over about a day, after which a recording that Zoom does not find counts as deleted. Zoom
+/// responds alike about one that is still being processed.
+const MAX_NOT_FOUND_RECEIVES: u32 = 43;
+
+/// Requested lifetime of the response's download token, in seconds. It is not used.
+const UNUSED_TOKEN_TTL: u32 = 0;
+
+/// A meeting whose details are to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Details {
+    pub(crate) meeting_uuid: MeetingUuid,
+    /// Files that are not observed.
+    pub(crate) omitted: Vec<FileId>,
+}
+
+impl Details {
+    pub(crate) fn job(self, zoom_user: ZoomUser) -> JobMessage {
+        let Self { meeting_uuid, omitted } = self;
+        JobMessage::new(Job::ReadDetails { zoom_user, meeting_uuid, omitted })
+    }
+}
+
+impl Reconciler {
+    /// Reads the details of a meeting and queues them. Does nothing without an active link. Safe to repeat.
+    pub(crate) async fn read_details(
+        &self,
+        zoom_user: ZoomUser,
+        details: Details,
+        receive_count: u32,
+    ) -> Result<(), JobError> {
+        let snapshot = self.grants.links().snapshot(&zoom_user).await?;
+        if snapshot.grant.is_none()
+            && let Some(zoom_user) = snapshot.moved_to
+        {
+            return self.queue_details(&zoom_user, vec![details]).await;
+        }
+        if !snapshot.links.iter().any(|link| link.status == LinkStatus::Active) {
+            metrics::count(Metric::DetailsIgnored, "no_active_link");
+            return Ok(());
+        }
+        let (account, requested_at) = (&zoom_user.account_id, self.clock.now());
+        let mut until = self.recordings.not_before(account).await?;
+        until = until.filter(|until| *until > requested_at);
+        if until.is_none() {
+            match self.details(&zoom_user, &details.meeting_uuid).await {
+                Ok(MeetingRecordings { mut object, .. }) => {
+                    let host = object.get("host_id").and_then(|host| host.as_str());
+                    if host.is_some_and(|host| host != zoom_user.user_id.as_str()) {
+                        metrics::count(Metric::DetailsIgnored, "another_host");
+                        return Ok(());
+                    }
+                    object["uuid"] = json!(details.meeting_uuid);
+                    meeting::retain_files(&mut object, |id| !details.omitted.contains(id));
+                    let change = vec![ListedChange::Files(object)];
+                    let source = ObservationSource::Details;
+                    return self.queue(&zoom_user, change, source, requested_at).await;
+                }
+                Err(JobError::Grant(
+                    GrantError::NotFound
+                    | GrantError::Revoking
+                    | GrantError::ReauthorizationRequired,
+                )) => {
+                    metrics::count(Metric::DetailsIgnored, "no_grant");
+                    return Ok(());
+                }
+                Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
+                    let limited_until = limit.limited_until(self.clock.now());
+                    self.recordings.set_not_before(account, limited_until).await?;
+                    until = Some(limited_until);
+                }
+                Err(JobError::Zoom(ApiError::NotFound { .. }))
+                    if receive_count >= MAX_NOT_FOUND_RECEIVES =>
+                {
+                    metrics::count(Metric::DetailsIgnored, "not_found");
+                    return Ok(());
+                }
+                // The next listing sets the link's issue.
+                Err(JobError::Zoom(ApiError::Forbidden { .. } | ApiError::MissingScope)) => {
+                    metrics::count(Metric::DetailsIgnored, "denied");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // A new message, because SQS counts every delivery of this one.
+        let wait = until.unwrap_or_default().duration_since(self.clock.now());
+        let wait = wait.try_into().unwrap_or_default();
+        let job = details.job(zoom_user.clone());
+        Ok(self.jobs.send_after(&job, account.as_str(), wait).await?)
+    }
+
+    async fn details(
+        &self,
+        zoom_user: &ZoomUser,
+        meeting: &MeetingUuid,
+    ) -> Result<MeetingRecordings, JobError> {
+        let zoom = self.grants.zoom();
+        let request = async |token: &AccessToken| {
+            zoom.get_meeting_recordings(&token.token, meeting, UNUSED_TOKEN_TTL).await
+        };
+        let token = self.grants.access_token(zoom_user).await?;
+        match request(&token).await {
+            Err(ApiError::Unauthorized) => {
+                let token = self.grants.replace_token(zoom_user, &token).await?;
+                Ok(request(&token).await?)
+            }
+            details => Ok(details?),
+        }
+    }
+}
