@@ -4,6 +4,7 @@ use super::*;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
+use crate::reconciliation::{Coverage, DayRange};
 use crate::refresh_breaker::Rejection;
 
 fn now() -> Timestamp {

@@ -51,7 +51,6 @@ fn known(meeting: &Value) -> Recording {
         crc64nvme: None,
         attempts: 1,
         next_attempt_at: None,
-        stored_at: None,
     });
     Recording {
         zoom_user: zoom_user(),
