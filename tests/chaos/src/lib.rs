@@ -18,6 +18,7 @@ pub mod process;
 mod report;
 mod rng;
 mod scenarios;
+mod weeks;
 mod world;
 
 pub use aws::AwsCondition;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
@@ -22,6 +23,8 @@ pub struct Received {
     pub signature: String,
     /// Body.
     pub body: String,
+    /// Status of the response.
+    pub status: u16,
 }
 
 impl Received {
@@ -42,6 +45,8 @@ pub struct AppWebhook {
     pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
     responses: Arc<Mutex<VecDeque<CannedResponse>>>,
+    /// Status of responses that are not queued.
+    status: Arc<AtomicU16>,
 }
 
 impl AppWebhook {
@@ -49,24 +54,36 @@ impl AppWebhook {
     pub async fn start() -> Self {
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let responses: Arc<Mutex<VecDeque<CannedResponse>>> = Arc::default();
-        let (log, queued) = (Arc::clone(&received), Arc::clone(&responses));
+        let status = Arc::new(AtomicU16::new(204));
+        let (log, queued, usual) =
+            (Arc::clone(&received), Arc::clone(&responses), Arc::clone(&status));
         let server = TestServer::start(Ipv4Addr::LOCALHOST, move |headers, body| {
             let header = |name| HeaderMap::get(&headers, name).unwrap().to_str().unwrap();
+            let (status, response_header) = queued
+                .lock()
+                .unwrap()
+                .pop_front()
+                .unwrap_or_else(|| (usual.load(Ordering::SeqCst), None));
             log.lock().unwrap().push(Received {
                 id: header("webhook-id").to_owned(),
                 timestamp: header("webhook-timestamp").parse().unwrap(),
                 signature: header("webhook-signature").to_owned(),
                 body: String::from_utf8(body.to_vec()).unwrap(),
+                status,
             });
-            let (status, header) = queued.lock().unwrap().pop_front().unwrap_or((204, None));
             let mut response = Response::builder().status(status);
-            if let Some((name, value)) = header {
+            if let Some((name, value)) = response_header {
                 response = response.header(name, value);
             }
             response.body(Body::empty()).unwrap()
         });
         let url = format!("http://{}/hook", server.await.address);
-        Self { url, received, responses }
+        Self { url, received, responses, status }
+    }
+
+    /// Sets the status of all responses that are not queued.
+    pub fn respond_with(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
     }
 
     /// Queues the statuses of the next responses.

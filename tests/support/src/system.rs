@@ -55,7 +55,8 @@ impl System {
         Self::with_options(Options { functions: vec![change], ..Options::default() }).await
     }
 
-    async fn with_options(options: Options) -> Self {
+    /// Starts a system with these options. It does not poll its queues.
+    pub async fn with_options(options: Options) -> Self {
         let options = Options { poll: false, ..options };
         let stack = Stack::start(options).await.unwrap();
         if let Ok(seed) = std::env::var(INDEX_LAG) {
@@ -141,6 +142,14 @@ impl System {
         for _ in 0..duration.as_secs() / step.as_secs() {
             self.maintain_after(step).await;
         }
+    }
+
+    /// Advances the clock as the devstack does for developers: everything that becomes due meanwhile runs in order.
+    pub async fn pass(&self, duration: SignedDuration) {
+        let url = format!("{}/_dev/clock", self.stack.url());
+        let body = serde_json::json!({"advance_seconds": duration.as_secs()}).to_string();
+        let response = reqwest::Client::new().post(url).body(body).send().await.unwrap();
+        assert_eq!(response.status(), 200);
     }
 
     /// Runs maintenance now, and what follows.

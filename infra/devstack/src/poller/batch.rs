@@ -1,11 +1,13 @@
 //! Processes one batch: calls the function, and deletes the messages that it processed.
 
 use std::collections::BTreeSet;
+use std::task::Poll;
 use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::event;
@@ -36,10 +38,12 @@ impl Poller {
         };
         // A separate task contains a panic. Dropping the set aborts the task at the timeout or when the stack stops.
         let mut running = JoinSet::new();
-        running.spawn((source.handler)(event, Instant::now() + source.timeout));
+        let call = (source.handler)(event, Instant::now() + source.timeout);
+        running.spawn(until_killed(call, self.kill_after(function)));
         match tokio::time::timeout(source.timeout, running.join_next()).await {
-            Ok(Some(Ok(_))) if !source.reports_failures => Some(BTreeSet::new()),
-            Ok(Some(Ok(response))) => failures(&response, messages),
+            Ok(Some(Ok(None))) => None,
+            Ok(Some(Ok(Some(_)))) if !source.reports_failures => Some(BTreeSet::new()),
+            Ok(Some(Ok(Some(response)))) => failures(&response, messages),
             Ok(Some(Err(error))) => {
                 tracing::error!(function, %error, "function panicked");
                 None
@@ -96,6 +100,19 @@ impl Poller {
             tracing::debug!(error = %DisplayErrorContext(error), "message visibility not changed");
         }
     }
+}
+
+/// Runs a call, and drops it after a number of polls. `None` if it was dropped.
+async fn until_killed<T>(mut call: BoxFuture<'static, T>, kill_after: Option<usize>) -> Option<T> {
+    let mut polls = 0;
+    std::future::poll_fn(|context| {
+        if kill_after == Some(polls) {
+            return Poll::Ready(None);
+        }
+        polls += 1;
+        call.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 /// Returns the failed ids, or `None` if a response names an unknown message, which fails the batch as on AWS.

@@ -1,6 +1,6 @@
 //! The poller's queues, and receiving from them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -39,6 +39,9 @@ impl Source {
     }
 }
 
+/// Says after how many polls a call of a function is killed; `None` lets it end.
+pub(crate) type DecideKill = Box<dyn FnMut(&str) -> Option<usize> + Send>;
+
 /// All event source mappings of a stack.
 pub(crate) struct Poller {
     pub(super) client: Client,
@@ -46,6 +49,7 @@ pub(crate) struct Poller {
     pub(super) sources: Vec<Arc<Source>>,
     pub(super) queues: Queues,
     pub(super) activity: watch::Sender<Activity>,
+    pub(crate) decide_kill: Mutex<Option<DecideKill>>,
 }
 
 /// Counts of batches, from before they are received until they are processed.
@@ -87,7 +91,14 @@ impl Poller {
     ) -> Arc<Self> {
         let sources = sources.into_iter().map(Arc::new).collect();
         let activity = watch::Sender::default();
-        Arc::new(Self { client, region: region.to_owned(), sources, queues, activity })
+        Arc::new(Self {
+            client,
+            region: region.to_owned(),
+            sources,
+            queues,
+            activity,
+            decide_kill: Mutex::default(),
+        })
     }
 
     /// Receives a batch, which may be empty.
@@ -113,6 +124,12 @@ impl Poller {
         let messages = response.messages.unwrap_or_default();
         self.activity.send_modify(|activity| activity.received += messages.len() as u64);
         Ok((batch, messages))
+    }
+
+    /// Number of polls after which the next call of a function is killed.
+    pub(super) fn kill_after(&self, function: &str) -> Option<usize> {
+        let mut decide = self.decide_kill.lock().unwrap_or_else(PoisonError::into_inner);
+        decide.as_mut()?(function)
     }
 
     /// Number of messages that a function's queue delivers now.

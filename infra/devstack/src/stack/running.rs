@@ -1,7 +1,7 @@
 //! A running stack.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -100,6 +100,13 @@ impl Stack {
     /// queue.
     pub async fn drain_without_pauses(&self) -> Drained {
         self.poller.drain(Retries::AtOnce).await
+    }
+
+    /// Kills calls of the queues' functions as Lambda does when their process dies. `decide` is asked at each call, with
+    /// the name of the function's binary, after how many polls it is killed.
+    pub fn kill_calls_with(&self, decide: impl FnMut(&str) -> Option<usize> + Send + 'static) {
+        let mut current = self.poller.decide_kill.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Box::new(decide));
     }
 
     /// Sends the messages of all scheduled rules now.

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 use crate::report::Outcome;
 use crate::rng::SeededRng;
+use crate::weeks;
 use crate::world::World;
 
 /// Upper bound of the await points of one operation, for kills at a random point.
@@ -34,6 +35,8 @@ pub enum Scenario {
     Downloads,
     /// Random actions in any order, with kills and faults.
     Walk,
+    /// Weeks of lost events, outages and kills, on a stack and a clock of its own.
+    Weeks,
 }
 
 impl Scenario {
@@ -47,6 +50,7 @@ impl Scenario {
             Self::Disconnects => "disconnects",
             Self::Downloads => "downloads",
             Self::Walk => "walk",
+            Self::Weeks => "weeks",
         }
     }
 
@@ -61,6 +65,7 @@ impl Scenario {
             Self::Disconnects => Box::pin(disconnects::run(world, rng)).await,
             Self::Downloads => Box::pin(downloads::run(world, rng)).await,
             Self::Walk => Box::pin(walk::run(world, rng)).await,
+            Self::Weeks => weeks::run(rng).await,
         };
         result.unwrap_or_else(|error| Outcome {
             violations: vec![format!("simulation failed: {error:#}")],

@@ -1,0 +1,164 @@
+//! Compares the table, the bucket and the notifications that the app accepted with Zoom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use reelay_zoom_sim::{Presence, Recording};
+use serde_json::Value;
+use support::recordings::{bytes, object_key, recording_id};
+
+use super::Weeks;
+use super::ledger::Made;
+
+/// A notification that the app accepted.
+struct Accepted {
+    at: Timestamp,
+    body: Value,
+}
+
+impl Accepted {
+    fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Weeks {
+    /// Returns what does not agree with Zoom.
+    pub(super) async fn disagreements(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let accepted = self.accepted();
+        self.compare_bucket(&mut found).await;
+        for made in &self.ledger.made {
+            let zoom = self.system.latest(&made.recording);
+            for app_user in self.ledger.receivers(made) {
+                self.compare_view(app_user, &zoom, &mut found).await;
+                compare_notifications(app_user, &zoom, &accepted, &mut found);
+            }
+        }
+        self.compare_consent(&accepted, &mut found);
+        let mut dead = self.system.dead_letters().await;
+        dead.extend(self.system.peek_messages(&self.system.queues().jobs_dlq).await);
+        found.extend(dead.into_iter().map(|body| format!("dead letter {body}")));
+        let uploads = self.system.open_uploads().await;
+        if uploads > 0 {
+            found.push(format!("{uploads} uploads are open"));
+        }
+        found
+    }
+
+    fn accepted(&self) -> Vec<Accepted> {
+        let received = self.app_webhook.received();
+        let accepted = received.iter().filter(|received| received.status < 300);
+        let accepted = accepted.map(|received| Accepted {
+            at: Timestamp::from_second(received.timestamp).unwrap_or_default(),
+            body: received.json(),
+        });
+        accepted.collect()
+    }
+
+    /// Each object is a file of a recording that a link covered, byte by byte; each file that a link covers is there.
+    async fn compare_bucket(&self, found: &mut Vec<String>) {
+        let mut objects = self.system.stored_files().await;
+        for made in &self.ledger.made {
+            let zoom = self.system.latest(&made.recording);
+            let is_wanted = !self.ledger.receivers(made).is_empty();
+            for file in zoom.all_files() {
+                let key = object_key(&zoom, file);
+                match objects.remove(&key) {
+                    Some(_) if !self.ledger.may_be_stored(made) => {
+                        found.push(format!("{key} is stored without consent"));
+                    }
+                    Some(object) if object != bytes(file) => {
+                        found.push(format!("{key} has other bytes"));
+                    }
+                    None if is_wanted && file.is_present() => {
+                        found.push(format!("{key} ({}) is missing", made_name(made)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found.extend(objects.into_keys().map(|key| format!("{key} is not Zoom's")));
+    }
+
+    async fn compare_view(&self, app_user: &str, zoom: &Recording, found: &mut Vec<String>) {
+        let is =
+            |presence: fn(&Presence) -> bool| zoom.all_files().all(|it| presence(&it.presence));
+        // What was never present while it could be fetched may be unknown.
+        if !is(|presence| *presence == Presence::Present) {
+            return;
+        }
+        let view = self.system.view(app_user, zoom).await;
+        let files = view["files"].as_array().cloned().unwrap_or_default();
+        let ids: BTreeSet<&str> = files.iter().filter_map(|file| file["id"].as_str()).collect();
+        let expected: BTreeSet<&str> = zoom.all_files().map(|file| file.id.as_str()).collect();
+        if view["status"] != "stored" || view["zoom_state"] != "present" || ids != expected {
+            found.push(format!("{app_user}: {} is {view}", zoom.key));
+        }
+        if view["topic"] != zoom.topic {
+            found.push(format!("{app_user}: {} is called {}", zoom.key, view["topic"]));
+        }
+    }
+
+    /// Notifications reach only app users whose link covers the recording then.
+    fn compare_consent(&self, accepted: &[Accepted], found: &mut Vec<String>) {
+        for notification in accepted {
+            let zoom_user = notification.text("/data/recording/zoom/user_id");
+            if zoom_user.is_empty() {
+                continue;
+            }
+            let app_user = notification.text("/data/app_user_id");
+            let periods = self.ledger.periods.iter();
+            let is_covered = periods
+                .filter(|it| it.app_user == app_user && it.zoom_user == zoom_user)
+                .any(|it| it.may_notify_at(notification.at));
+            if !is_covered {
+                found.push(format!("{app_user} got {} without a link", notification.body));
+            }
+        }
+    }
+}
+
+fn made_name(made: &Made) -> &str {
+    &made.recording.key
+}
+
+/// The last `recording.stored` that an app user got contains all files.
+fn compare_notifications(
+    app_user: &str,
+    zoom: &Recording,
+    accepted: &[Accepted],
+    found: &mut Vec<String>,
+) {
+    if !zoom.all_files().all(|file| file.is_present()) {
+        return;
+    }
+    let id = recording_id(zoom);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut last: Option<&Accepted> = None;
+    for notification in accepted {
+        if notification.text("/data/app_user_id") == app_user
+            && notification.text("/data/recording/id") == id
+        {
+            *counts.entry(notification.text("/type")).or_default() += 1;
+            if notification.text("/type") == "recording.stored" {
+                last =
+                    last.filter(|it| sequence(it) > sequence(notification)).or(Some(notification));
+            }
+        }
+    }
+    let files = last.and_then(|last| last.body.pointer("/data/recording/files")?.as_array());
+    let stored = |file: &&Value| file["status"] == "stored";
+    let stored = files.into_iter().flatten().filter(stored).count();
+    if stored != zoom.all_files().count() {
+        found.push(format!(
+            "{app_user} heard of {stored} of {} files of {} ({counts:?})",
+            zoom.all_files().count(),
+            zoom.key
+        ));
+    }
+}
+
+fn sequence(notification: &Accepted) -> u64 {
+    notification.body.pointer("/data/sequence").and_then(Value::as_u64).unwrap_or_default()
+}

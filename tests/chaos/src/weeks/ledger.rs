@@ -1,0 +1,132 @@
+//! What happened at Zoom and in the app, and what must follow from it.
+
+use jiff::{SignedDuration, Timestamp};
+use reelay_zoom_sim::Recording;
+
+/// The shortest activation window: what completed in it before a link must be fetched.
+const ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
+
+/// Time before a link after which nothing may be fetched: the window, the longest meeting and the longest processing.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(48 + 54);
+
+/// Time between the consent and its confirmation, and rounding.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// A time in which a link existed.
+pub(super) struct Period {
+    pub(super) app_user: String,
+    pub(super) zoom_user: String,
+    pub(super) from: Timestamp,
+    pub(super) until: Option<Timestamp>,
+    /// Whether the user ended it at Zoom. Reelay may learn of it later.
+    is_ended_at_zoom: bool,
+}
+
+impl Period {
+    /// Whether a notification may be delivered at a time.
+    pub(super) fn may_notify_at(&self, at: Timestamp) -> bool {
+        let until = self.until.filter(|_| !self.is_ended_at_zoom);
+        at >= self.from - TOLERANCE
+            && until.is_none_or(|until| at <= until + SignedDuration::from_secs(2))
+    }
+
+    /// Whether what completed at a time may be fetched.
+    fn may_cover(&self, completed_at: Timestamp) -> bool {
+        let until = self.until.filter(|_| !self.is_ended_at_zoom);
+        completed_at >= self.from - LONGEST_WINDOW
+            && until.is_none_or(|until| completed_at <= until)
+    }
+
+    /// Whether what completed at a time must be fetched.
+    fn covers(&self, completed_at: Timestamp) -> bool {
+        self.until.is_none() && completed_at >= self.from - ACTIVATION_WINDOW + TOLERANCE
+    }
+}
+
+/// A recording that was made.
+pub(super) struct Made {
+    pub(super) recording: Recording,
+    /// `None` while Zoom processes it.
+    completed_at: Option<Timestamp>,
+}
+
+/// The record of one run.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) periods: Vec<Period>,
+    pub(super) made: Vec<Made>,
+}
+
+impl Ledger {
+    pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
+        self.made.push(Made { recording, completed_at });
+    }
+
+    /// Records a recording that was completed when it ended.
+    pub(super) fn record_old(&mut self, recording: Recording) {
+        let completed_at = Some(recording.start_time + SignedDuration::from_hours(1));
+        self.record(recording, completed_at);
+    }
+
+    pub(super) fn complete(&mut self, key: &str, now: Timestamp) {
+        if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
+            made.completed_at = Some(now);
+        }
+    }
+
+    pub(super) fn completed_keys(&self) -> Vec<String> {
+        let completed = self.made.iter().filter(|made| made.completed_at.is_some());
+        completed.map(|made| made.recording.key.clone()).collect()
+    }
+
+    pub(super) fn is_linked(&self, app_user: &str, zoom_user: &str) -> bool {
+        let is_current = |period: &Period| {
+            period.until.is_none() && period.app_user == app_user && period.zoom_user == zoom_user
+        };
+        self.periods.iter().any(is_current)
+    }
+
+    pub(super) fn link(&mut self, app_user: &str, zoom_user: &str, now: Timestamp) {
+        self.periods.push(Period {
+            app_user: app_user.to_owned(),
+            zoom_user: zoom_user.to_owned(),
+            from: now,
+            until: None,
+            is_ended_at_zoom: false,
+        });
+    }
+
+    pub(super) fn disconnect(&mut self, app_user: &str, now: Timestamp) {
+        for period in self.periods.iter_mut().filter(|period| period.app_user == app_user) {
+            // Reelay knows of the end from now on.
+            let until = *period.until.get_or_insert(now);
+            if period.is_ended_at_zoom && until < now {
+                (period.is_ended_at_zoom, period.until) = (false, Some(now));
+            }
+        }
+    }
+
+    pub(super) fn deauthorize(&mut self, zoom_user: &str, now: Timestamp) {
+        let periods = self.periods.iter_mut().filter(|period| period.until.is_none());
+        for period in periods.filter(|period| period.zoom_user == zoom_user) {
+            (period.until, period.is_ended_at_zoom) = (Some(now), true);
+        }
+    }
+
+    /// The app users who must have a recording.
+    pub(super) fn receivers(&self, made: &Made) -> Vec<&str> {
+        let Some(completed_at) = made.completed_at else {
+            return Vec::new();
+        };
+        let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);
+        let covering = periods.filter(|period| period.covers(completed_at));
+        covering.map(|period| period.app_user.as_str()).collect()
+    }
+
+    /// Whether a recording may be stored.
+    pub(super) fn may_be_stored(&self, made: &Made) -> bool {
+        let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);
+        let completed_at = made.completed_at.unwrap_or(Timestamp::MAX);
+        periods.into_iter().any(|period| period.may_cover(completed_at))
+    }
+}

@@ -1,0 +1,254 @@
+//! Weeks of trouble on one clock: lost, late and repeated events, outages, kills, and users who come and go. Then the
+//! trouble ends, and the table, the bucket and the app must agree with Zoom.
+//!
+//! A seed determines what happens and when. The order of calls within a moment depends on timing.
+
+mod agreement;
+mod ledger;
+mod outages;
+
+use jiff::{SignedDuration, Timestamp};
+use reelay_devstack::Options;
+use reelay_zoom_sim::{NewFile, NewRecording, RecordingChange, Selection};
+use support::zoom_users::{ADA, BEN, CEM};
+use support::{AppWebhook, System};
+
+use self::ledger::Ledger;
+use self::outages::Outages;
+use crate::report::Outcome;
+use crate::rng::SeededRng;
+
+const ZOOM_USERS: [&str; 3] = [ADA, BEN, CEM];
+const APP_USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// Time after the trouble: the interval of a reconciliation and of an attempt that it grants, several times over.
+const SETTLE: SignedDuration = SignedDuration::from_hours(9 * 24);
+
+const MIB: usize = 1024 * 1024;
+
+/// Runs one seed on a stack of its own.
+pub(crate) async fn run(rng: SeededRng) -> anyhow::Result<Outcome> {
+    // The harness panics where a call of the app fails that must succeed.
+    let weeks = tokio::spawn(async move { Weeks::start(rng).await.run().await });
+    Ok(weeks.await?)
+}
+
+/// An event that Zoom sends late.
+enum LateEvent {
+    /// Processing ends. The event is lost if `is_lost`.
+    Complete { key: String, is_lost: bool },
+    /// An event that was sent before.
+    Repeat { delivery: u64, has_same_id: bool },
+}
+
+struct Weeks {
+    system: System,
+    app_webhook: AppWebhook,
+    rng: SeededRng,
+    ledger: Ledger,
+    outages: Outages,
+    late: Vec<(Timestamp, LateEvent)>,
+    outcome: Outcome,
+}
+
+impl Weeks {
+    async fn start(mut rng: SeededRng) -> Self {
+        let app_webhook = AppWebhook::start().await;
+        let hours = rng.pick(&["6", "24"]).to_string();
+        let parameters = vec![
+            ("AppWebhookUrl".to_owned(), app_webhook.url.clone()),
+            ("ReconcileEveryHours".to_owned(), hours),
+        ];
+        let system = System::with_options(Options { parameters, ..Options::default() }).await;
+        let outages = Outages::new(&system, rng.fork());
+        Self {
+            system,
+            app_webhook,
+            rng,
+            ledger: Ledger::default(),
+            outages,
+            late: Vec::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    async fn run(mut self) -> Outcome {
+        let days = 8 + self.rng.below(10) as i64;
+        let end = self.now() + SignedDuration::from_hours(24 * days);
+        // Consent does not cover them.
+        for zoom_user in ZOOM_USERS {
+            let start_time = Some(self.now() - SignedDuration::from_hours(24 * 12));
+            let old = NewRecording { start_time, silent: true, ..NewRecording::of(zoom_user) };
+            let old = old.with_files(vec![NewFile::new("M4A", 9_000)]);
+            let created = self.system.zoom().create_recording(old).expect("the user exists");
+            self.ledger.record_old(created.recording);
+        }
+        for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
+            self.link(app_user, zoom_user).await;
+        }
+        while self.now() < end {
+            self.act().await;
+            self.pass().await;
+            self.outcome.steps += 1;
+        }
+        self.outages.end_all(&self.system, &self.app_webhook);
+        self.send_late_events(Timestamp::MAX);
+        self.system.pass(SETTLE).await;
+        self.outcome.kills = self.outages.kills();
+        self.outcome.violations = self.disagreements().await;
+        self.system.stack.shutdown().await;
+        self.outcome
+    }
+
+    fn now(&self) -> Timestamp {
+        self.system.app.now()
+    }
+
+    /// Lets time pass, but not beyond the end of an outage or the time of a late event.
+    async fn pass(&mut self) {
+        let minutes = *self.rng.pick(&[1, 10, 60, 240, 600, 1_200]);
+        let until = self.now() + SignedDuration::from_mins(minutes);
+        let late = self.late.iter().map(|(at, _)| *at);
+        let until = late.chain(self.outages.next_end()).fold(until, Timestamp::min);
+        let by = until.duration_since(self.now()).max(SignedDuration::from_secs(1));
+        self.system.pass(by).await;
+        let now = self.now();
+        self.outages.end_due(&self.system, &self.app_webhook, now);
+        self.send_late_events(now);
+    }
+
+    async fn act(&mut self) {
+        match self.rng.below(100) {
+            0..45 => self.record(),
+            45..53 => self.change_recording(),
+            53..68 => {
+                let now = self.now();
+                self.outages.begin(&self.system, &self.app_webhook, now);
+            }
+            68..76 => self.outages.fail_once(&self.system),
+            76..81 => self.repeat_event(),
+            81..86 => self.disconnect().await,
+            86..96 => {
+                let app_user = *self.rng.pick(&APP_USERS);
+                let zoom_user = *self.rng.pick(&ZOOM_USERS);
+                if !self.ledger.is_linked(app_user, zoom_user) && self.outages.is_calm() {
+                    self.link(app_user, zoom_user).await;
+                }
+            }
+            _ => {
+                let zoom_user = *self.rng.pick(&ZOOM_USERS);
+                if self.system.zoom().deauthorize(zoom_user).is_ok() {
+                    self.ledger.deauthorize(zoom_user, self.now());
+                }
+            }
+        }
+    }
+
+    fn record(&mut self) {
+        let rng = &mut self.rng;
+        let host = *rng.pick(&ZOOM_USERS);
+        let size = 1_000 + rng.below(80_000) as u64;
+        let large = (5 * MIB + rng.below(7 * MIB)) as u64;
+        let files = match rng.below(10) {
+            0 => vec![NewFile::new("MP4", large)],
+            1..6 => vec![NewFile::new("MP4", size)],
+            6 => vec![NewFile { declared_size: Some(size + 7), ..NewFile::new("MP4", size) }],
+            _ => ["MP4", "M4A", "CHAT", "TIMELINE", "SUMMARY"]
+                .map(|file_type| NewFile::new(file_type, size))
+                .into(),
+        };
+        let is_processing = rng.percent(15);
+        let has_segments = rng.percent(10);
+        let new = NewRecording {
+            silent: rng.percent(30),
+            processing: is_processing,
+            segments: 1 + u32::from(has_segments),
+            event_per_segment: has_segments,
+            participant_audio: u32::from(rng.percent(15)),
+            participant_audio_size: Some(size / 2),
+            ..NewRecording::of(host)
+        };
+        let created = self.system.zoom().create_recording(new.with_files(files));
+        let created = created.expect("the host exists");
+        let now = self.now();
+        if is_processing {
+            let at = now + SignedDuration::from_mins(5 + self.rng.below(900) as i64);
+            let (key, is_lost) = (created.recording.key.clone(), self.rng.percent(30));
+            self.late.push((at, LateEvent::Complete { key, is_lost }));
+        }
+        self.ledger.record(created.recording, (!is_processing).then_some(now));
+    }
+
+    fn send_late_events(&mut self, now: Timestamp) {
+        let (due, late) =
+            std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= now);
+        self.late = late;
+        let zoom = self.system.zoom();
+        for (_, event) in due {
+            match event {
+                LateEvent::Complete { key, is_lost } => {
+                    let is_enabled = zoom.settings().webhooks_enabled;
+                    zoom.change_settings(|config| config.webhooks_enabled = is_enabled && !is_lost);
+                    zoom.complete(&key).expect("the recording exists");
+                    zoom.change_settings(|config| config.webhooks_enabled = is_enabled);
+                    self.ledger.complete(&key, self.system.app.now());
+                }
+                LateEvent::Repeat { delivery, has_same_id } => {
+                    zoom.duplicate(delivery, has_same_id).expect("the delivery exists");
+                }
+            }
+        }
+    }
+
+    fn repeat_event(&mut self) {
+        let deliveries = self.system.zoom().deliveries();
+        if deliveries.is_empty() {
+            return;
+        }
+        let delivery = self.rng.pick(&deliveries).id;
+        let at = self.now() + SignedDuration::from_mins(self.rng.below(3_000) as i64);
+        let has_same_id = self.rng.percent(50);
+        self.late.push((at, LateEvent::Repeat { delivery, has_same_id }));
+    }
+
+    fn change_recording(&mut self) {
+        let keys = self.ledger.completed_keys();
+        if keys.is_empty() {
+            return;
+        }
+        let key = self.rng.pick(&keys).clone();
+        let zoom = self.system.zoom();
+        let recording = zoom.recording(&key).expect("it was created");
+        let silent = self.rng.percent(30);
+        let selection = Selection { silent, ..Selection::default() };
+        let is_present = recording.all_files().all(|file| file.is_present());
+        let changed = match self.rng.below(10) {
+            0..3 => zoom.rename(&key, &format!("Topic {}", self.rng.below(1_000)), &selection),
+            3..6 if is_present => zoom.add_transcript(&key, None),
+            6 if is_present => {
+                // Zoom's lists do not say that a recording was deleted for good.
+                let change = RecordingChange::Delete;
+                zoom.change_recording(&key, change, &Selection::default())
+            }
+            _ if is_present => zoom.change_recording(&key, RecordingChange::Trash, &selection),
+            _ => zoom.change_recording(&key, RecordingChange::Recover, &selection),
+        };
+        changed.expect("the recording exists");
+    }
+
+    async fn link(&mut self, app_user: &str, zoom_user: &str) {
+        let mut browser = self.system.browser();
+        let claim = self.system.consent(&mut browser, app_user, zoom_user).await;
+        let response = self.system.app.confirm(app_user, &claim).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        self.ledger.link(app_user, zoom_user, self.now());
+    }
+
+    async fn disconnect(&mut self) {
+        let app_user = *self.rng.pick(&APP_USERS);
+        if self.outages.is_calm() {
+            self.system.app.disconnect_all(app_user).await;
+            self.ledger.disconnect(app_user, self.now());
+        }
+    }
+}
