@@ -75,10 +75,10 @@ impl ClockDriver {
         let (before, mut fired) = (self.poller.received(), 0);
         loop {
             fired += self.schedules.fire_due().await;
-            if !self.polls {
-                self.poller.drain(Retries::Later).await;
+            match self.polls {
+                true => self.poller.wait_until_idle().await,
+                false => drop(self.poller.drain(Retries::Later).await),
             }
-            self.poller.wait_until_idle().await;
             self.in_flight.wait().await;
             if let Some(simulator) = &self.simulator {
                 simulator.wait_until_idle().await;

@@ -89,6 +89,7 @@ impl Weeks {
         while self.now() < end {
             self.act().await;
             self.pass().await;
+            tracing::debug!(now = %self.now(), "step");
             self.outcome.steps += 1;
         }
         self.outages.end_all(&self.system, &self.app_webhook);
