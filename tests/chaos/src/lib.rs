@@ -3,7 +3,7 @@
 //! The functions run against the embedded engines and the Zoom simulator over HTTP. A seed determines the
 //! order of steps, the await points at which operations are killed, the faults of AWS and Zoom calls, and the
 //! delivery of queue messages. After each seed, all delayed work runs and `invariants` compares the tables
-//! with Zoom's state.
+//! with Zoom's state. The scenario `weeks` moves a clock over weeks of outages on a stack that processes its own queues.
 
 mod app;
 mod aws;
@@ -24,4 +24,5 @@ mod world;
 pub use aws::AwsCondition;
 pub use report::Outcome;
 pub use scenarios::Scenario;
+pub use weeks::run_day;
 pub use world::World;

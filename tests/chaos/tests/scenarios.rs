@@ -52,3 +52,10 @@ async fn killed_downloader_loses_and_leaks_nothing() {
     let kills = run_seeds(Scenario::Downloads, 0..6).await;
     assert!(kills.iter().sum::<usize>() > 0, "no seed killed a process");
 }
+
+#[tokio::test]
+async fn day_of_trouble_ends_in_agreement_with_zoom() {
+    let outcome = chaos::run_day(0).await.unwrap();
+    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert!(outcome.steps > 0);
+}

@@ -9,6 +9,9 @@ use support::recordings::{folder, video};
 use support::zoom_users::ADA;
 use support::{AppWebhook, MIB, System};
 
+/// Without reconciliation, which reads Zoom's list and grants attempts.
+const UNRECONCILED: (&str, &str) = ("ReconcileEveryHours", "0");
+
 async fn advance_and_run_maintenance(system: &System, hours: i64) {
     system.maintain_after(SignedDuration::from_hours(hours)).await;
 }
@@ -72,7 +75,8 @@ async fn abandoned_file_is_enqueued_again_from_any_stage() {
 
 #[tokio::test]
 async fn on_demand_file_drops_source_after_a_day() {
-    let (system, app_webhook) = System::linked("on-demand").await;
+    let parameters = [("DownloadMode", "on-demand"), UNRECONCILED];
+    let (system, app_webhook) = System::linked_with(&parameters).await;
     let recording = system.record(video(1_000)).await;
     system.zoom().clear_requests();
     for (hours, sources) in [(3, 1), (9, 1), (10, 1), (1, 0), (30, 0)] {
@@ -94,7 +98,7 @@ async fn on_demand_file_drops_source_after_a_day() {
 
 #[tokio::test]
 async fn failed_file_stays_failed_until_requested() {
-    let (system, app_webhook) = System::linked("automatic").await;
+    let (system, app_webhook) = System::linked_with(&[UNRECONCILED]).await;
     let armed = system.fail(Point::Download, Fault::Status { status: 410 });
     let recording = system.record(video(1_000)).await;
     system.zoom().clear_faults(Some(armed));

@@ -43,9 +43,14 @@ impl System {
     /// Starts a system in this `DownloadMode`, with Alice linked to Ada and an app webhook that accepts an
     /// advanced clock.
     pub async fn linked(download_mode: &str) -> (Self, AppWebhook) {
+        Self::linked_with(&[("DownloadMode", download_mode)]).await
+    }
+
+    /// As [`Self::linked`], with these template parameters.
+    pub async fn linked_with(parameters: &[(&str, &str)]) -> (Self, AppWebhook) {
         let app_webhook = AppWebhook::start().await;
         let url = ("AppWebhookUrl", app_webhook.url.as_str());
-        let system = Self::with(&[url, ("DownloadMode", download_mode)]).await;
+        let system = Self::with(&[&[url], parameters].concat()).await;
         system.link("alice", ADA).await;
         (system, app_webhook)
     }

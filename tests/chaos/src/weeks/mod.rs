@@ -22,15 +22,35 @@ const ZOOM_USERS: [&str; 3] = [ADA, BEN, CEM];
 const APP_USERS: [&str; 3] = ["alice", "bob", "carol"];
 
 /// Time after the trouble: the interval of a reconciliation and of an attempt that it grants, several times over.
-const SETTLE: SignedDuration = SignedDuration::from_hours(9 * 24);
+const SETTLE_DAYS: i64 = 9;
+
+/// Days of a short run, which fits into a test.
+const SHORT_DAYS: i64 = 1;
 
 const MIB: usize = 1024 * 1024;
 
 /// Runs one seed on a stack of its own.
-pub(crate) async fn run(rng: SeededRng) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(mut rng: SeededRng) -> anyhow::Result<Outcome> {
+    let days = 3 + rng.below(12) as i64;
+    run_for(days, SETTLE_DAYS, rng).await
+}
+
+/// Runs a single day of trouble of a seed, in which no file is given up.
+///
+/// # Errors
+/// If the app's calls fail outside of an outage.
+pub async fn run_day(seed: u64) -> anyhow::Result<Outcome> {
+    run_for(SHORT_DAYS, 2 * SHORT_DAYS, SeededRng::new(seed, "day")).await
+}
+
+async fn run_for(days: i64, settle_days: i64, rng: SeededRng) -> anyhow::Result<Outcome> {
     // The harness panics where a call of the app fails that must succeed.
-    let weeks = tokio::spawn(async move { Weeks::start(rng).await.run().await });
-    Ok(weeks.await?)
+    let weeks = async move { Weeks::start(rng).await.run(days, settle_days).await };
+    Ok(tokio::spawn(weeks).await?)
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
 }
 
 /// An event that Zoom sends late.
@@ -72,12 +92,11 @@ impl Weeks {
         }
     }
 
-    async fn run(mut self) -> Outcome {
-        let days = 8 + self.rng.below(10) as i64;
-        let end = self.now() + SignedDuration::from_hours(24 * days);
+    async fn run(mut self, trouble: i64, settle: i64) -> Outcome {
+        let end = self.now() + days(trouble);
         // Consent does not cover them.
         for zoom_user in ZOOM_USERS {
-            let start_time = Some(self.now() - SignedDuration::from_hours(24 * 12));
+            let start_time = Some(self.now() - days(12));
             let old = NewRecording { start_time, silent: true, ..NewRecording::of(zoom_user) };
             let old = old.with_files(vec![NewFile::new("M4A", 9_000)]);
             let created = self.system.zoom().create_recording(old).expect("the user exists");
@@ -94,7 +113,7 @@ impl Weeks {
         }
         self.outages.end_all(&self.system, &self.app_webhook);
         self.send_late_events(Timestamp::MAX);
-        self.system.pass(SETTLE).await;
+        self.system.pass(days(settle)).await;
         self.outcome.kills = self.outages.kills();
         self.outcome.violations = self.disagreements().await;
         self.system.stack.shutdown().await;

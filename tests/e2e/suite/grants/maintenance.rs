@@ -45,9 +45,16 @@ impl Scene {
     }
 }
 
+/// Alice linked to Ada without reconciliation, which uses the grant every day.
+async fn unreconciled() -> Scene {
+    let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
+    scene.link("alice", ADA).await;
+    scene
+}
+
 #[tokio::test]
 async fn idle_grant_is_refreshed_before_ninety_days() {
-    let scene = Scene::linked(&["alice"]).await;
+    let scene = unreconciled().await;
     for (days, refreshes) in [(55, 0), (10, 1), (20, 1), (45, 2)] {
         scene.advance(DAY * days);
         scene.run_maintenance().await;
@@ -63,8 +70,7 @@ async fn idle_grant_is_refreshed_before_ninety_days() {
 
 #[tokio::test]
 async fn active_grant_costs_maintenance_one_check() {
-    let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
-    scene.link("alice", ADA).await;
+    let scene = unreconciled().await;
     let user = scene.zoom_user(ADA);
     for _ in 0..3 {
         scene.advance(DAY * 25);
@@ -180,7 +186,7 @@ async fn maintenance_is_idle_when_nothing_is_due() {
 
 #[tokio::test]
 async fn maintenance_recovers_after_zoom_outage() {
-    let scene = Scene::linked(&["alice"]).await;
+    let scene = unreconciled().await;
     scene.advance(DAY * 61);
     let outage = scene
         .zoom()
