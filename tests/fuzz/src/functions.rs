@@ -76,6 +76,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
         ("ZOOM_API_URL", &zoom),
         ("INSTALL_URL", INSTALL_URL),
         ("BACKFILL_DAYS", "0"),
+        ("RECONCILE_EVERY_HOURS", "24"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
@@ -331,7 +332,7 @@ fn assert_problem(response: &Value, status: u64) {
 fn methods(path: &str) -> &'static [&'static str] {
     let id = |text: &str| !text.is_empty() && !text.contains('/');
     match path {
-        "/healthz" | "/v1/links" | "/v1/recordings" => return &["GET"],
+        "/healthz" | "/v1/links" | "/v1/notifications" | "/v1/recordings" => return &["GET"],
         "/v1/links/confirm" => return &["POST", "DELETE"],
         "/v1/backfill" => return &["POST"],
         _ => {}
@@ -343,8 +344,12 @@ fn methods(path: &str) -> &'static [&'static str] {
             _ => &[],
         };
     }
-    match path.strip_prefix("/v1/links/") {
-        Some(link) if id(link) => &["DELETE"],
+    let Some(rest) = path.strip_prefix("/v1/links/") else {
+        return &[];
+    };
+    match rest.strip_suffix("/reconciliation") {
+        Some(link) if id(link) => &["GET"],
+        None if id(rest) => &["DELETE"],
         _ => &[],
     }
 }
