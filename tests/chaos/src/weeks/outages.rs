@@ -108,8 +108,10 @@ impl Outages {
                 Some(armed.expect("the fault is possible"))
             }
             Outage::Aws(service) => {
-                let fault = AwsFault::error(503, "ServiceUnavailable");
-                system.faults().fail_until_cleared(*service, "*", fault);
+                for operation in operations(*service) {
+                    let fault = AwsFault::error(503, "ServiceUnavailable");
+                    system.faults().fail_until_cleared(*service, operation, fault);
+                }
                 None
             }
             Outage::App => {
@@ -169,7 +171,11 @@ impl Outages {
     fn end(&self, begun: &Begun, system: &System, app_webhook: &AppWebhook) {
         match begun.outage {
             Outage::Zoom(..) => system.zoom().clear_faults(begun.fault),
-            Outage::Aws(service) => system.faults().clear(service, "*"),
+            Outage::Aws(service) => {
+                for operation in operations(service) {
+                    system.faults().clear(service, operation);
+                }
+            }
             Outage::App => app_webhook.respond_with(204),
             Outage::Events => {
                 system.zoom().change_settings(|config| config.webhooks_enabled = true);
@@ -195,6 +201,14 @@ fn draw_zoom_outage(rng: &mut SeededRng) -> Outage {
         _ => Fault::RateLimited { retry_after_seconds: Some(1_800) },
     };
     Outage::Zoom(*rng.pick(&points), fault)
+}
+
+/// The operations that fail in an outage. Messages are received in any case: nothing else would happen meanwhile.
+fn operations(service: Service) -> &'static [&'static str] {
+    match service {
+        Service::Sqs => &["SendMessage", "SendMessageBatch", "GetQueueAttributes"],
+        _ => &["*"],
+    }
 }
 
 fn draw_aws_outage(rng: &mut SeededRng) -> Outage {
