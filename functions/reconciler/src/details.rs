@@ -36,6 +36,17 @@ impl Details {
 }
 
 impl Reconciler {
+    /// Enqueues jobs that read the details of meetings.
+    pub(crate) async fn queue_details(
+        &self,
+        zoom_user: &ZoomUser,
+        details: Vec<Details>,
+    ) -> Result<(), JobError> {
+        let jobs = details.into_iter().map(|details| details.job(zoom_user.clone()));
+        let jobs: Vec<JobMessage> = jobs.collect();
+        Ok(self.jobs.send_all(&jobs, zoom_user.account_id.as_str()).await?)
+    }
+
     /// Reads the details of a meeting and queues them. Does nothing without an active link. Safe to repeat.
     pub(crate) async fn read_details(
         &self,

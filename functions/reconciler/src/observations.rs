@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::message::{EventMessage, JobMessage, SchemaV1};
+use reelay_domain::message::{EventMessage, SchemaV1};
 use reelay_domain::observation::ObservationSource;
 use reelay_domain::webhook::{event, redact};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use serde_json::{Value, json};
 
-use crate::details::Details;
 use crate::{JobError, Reconciler};
 
 /// What Zoom shows of a meeting, in the words of the event that would have said it.
@@ -68,16 +67,5 @@ impl Reconciler {
         };
         metrics::count_many(Metric::EventsAccepted, reason, messages.len() as u64);
         Ok(())
-    }
-
-    /// Enqueues jobs that read the details of meetings.
-    pub(crate) async fn queue_details(
-        &self,
-        zoom_user: &ZoomUser,
-        details: Vec<Details>,
-    ) -> Result<(), JobError> {
-        let jobs = details.into_iter().map(|details| details.job(zoom_user.clone()));
-        let jobs: Vec<JobMessage> = jobs.collect();
-        Ok(self.jobs.send_all(&jobs, zoom_user.account_id.as_str()).await?)
     }
 }

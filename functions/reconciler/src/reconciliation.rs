@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::coverage::Coverage;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
-use reelay_domain::link::{LinkIssue, LinkStatus};
+use reelay_domain::link::{LinkIssue, LinkStatus, active_coverage};
 use reelay_domain::listing::{Incomplete, List, ListedMeeting, NextPage, Window};
 use reelay_domain::message::{DownloadMessage, Job, JobMessage};
 use reelay_domain::observation::{ObservationSource, ObservedAt};
-use reelay_domain::reconciliation::{self, Amount, Comparison, Coverage, Progress, Reconciliation};
+use reelay_domain::reconciliation::{self, Amount, Comparison, Progress, Reconciliation};
 use reelay_domain::recording::ZoomState;
 use reelay_domain::webhook::meeting;
 use reelay_grants::{AccessToken, GrantError};
@@ -425,7 +426,7 @@ impl Reconciler {
 impl<'a> Run<'a> {
     /// `None` without an active link.
     fn new(zoom_user: &'a ZoomUser, snapshot: &GrantSnapshot, now: Timestamp) -> Option<Self> {
-        let coverage = Coverage::of_active(&snapshot.links)?;
+        let coverage = active_coverage(&snapshot.links)?;
         let active = || snapshot.links.iter().filter(|link| link.status == LinkStatus::Active);
         let activated_at = active().filter_map(|link| link.activated_at).min();
         let obtained_at = snapshot.grant.as_ref().map(|grant| grant.obtained_at);

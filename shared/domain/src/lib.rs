@@ -8,6 +8,7 @@
 
 pub mod browser_secret;
 pub mod claim;
+pub mod coverage;
 pub mod cursor;
 pub mod delivery;
 pub mod erasure;

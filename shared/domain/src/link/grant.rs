@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Link, LinkIssue, LinkStatus};
+use crate::coverage::{Coverage, DayRange};
 use crate::erasure::RemovalReason;
 use crate::ids::{AppUserId, ZoomUser};
-use crate::reconciliation::{Coverage, DayRange};
 use crate::refresh_breaker::Rejection;
 
 /// Maximum number of links per grant. A change of a grant and its links is one DynamoDB transaction of at

@@ -15,8 +15,8 @@ pub use self::grant::{
     Marking,
 };
 pub use self::view::{LinkView, LinkViewStatus, LinkedZoomUser};
+use crate::coverage::Coverage;
 use crate::ids::{AppUserId, LinkId, ZoomUser};
-use crate::reconciliation::Coverage;
 
 /// Status of a link. A pending link is not listed and receives neither recordings nor notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,14 @@ impl Link {
         self.cut_off_at = None;
         self.inactive_since = None;
     }
+}
+
+/// Returns what the active ones of these links cover together; `None` if none is active.
+pub fn active_coverage(links: &[Link]) -> Option<Coverage> {
+    let mut active = links.iter().filter(|link| link.status == LinkStatus::Active);
+    let mut coverage = active.next()?.coverage.clone();
+    active.for_each(|link| coverage.extend(&link.coverage));
+    Some(coverage)
 }
 
 #[cfg(test)]

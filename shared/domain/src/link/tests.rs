@@ -4,7 +4,7 @@ use super::*;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use crate::reconciliation::{Coverage, DayRange};
+use crate::coverage::{Coverage, DayRange};
 use crate::refresh_breaker::Rejection;
 
 fn now() -> Timestamp {
@@ -310,7 +310,7 @@ fn coverage_lasts_as_long_as_the_link() {
         obtained_at: later(days),
     };
     let confirm = |n: u8| GrantChange::Confirm { app_user: user(n) };
-    let coverage = |state: &GrantState| Coverage::of_active(&state.links);
+    let coverage = |state: &GrantState| active_coverage(&state.links);
     let pending = step(&GrantState::default(), &consent(1, 0), 0);
     assert_eq!(coverage(&pending), None);
     let active = step(&pending, &confirm(1), 0);

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::coverage::Coverage;
 use crate::ids::{FileId, RecordingId, ZoomUser};
-use crate::link::{Link, LinkStatus};
 use crate::listing::{self, Found, List, ListedMeeting, SUMMARY, Window};
 use crate::observation::Observation;
 use crate::recording::{FileStatus, Recording, RecordingStatus, ZoomState};
@@ -29,9 +29,6 @@ const QUIET_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum differences in a report.
 const MAX_DIFFERENCES: usize = 100;
 
-/// Maximum ranges of days that a link's backfills cover. Beyond that the oldest one is no longer compared.
-const MAX_BACKFILLED: usize = 32;
-
 /// Time that an event has, from the end of the recording.
 const EVENT_DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -40,79 +37,6 @@ const MAX_UNANNOUNCED: usize = 3;
 
 /// Maximum days from a file's failure to its next attempt.
 const MAX_ATTEMPT_DAYS: i64 = 30;
-
-/// Days (UTC), both inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DayRange {
-    /// First day.
-    pub from: Date,
-    /// Last day.
-    pub to: Date,
-}
-
-/// Which recordings a link covers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Coverage {
-    /// Start of the earliest activation window; `None` before the first activation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
-    /// Days of the start of what backfills covered, ordered and disjoint.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    backfilled: Vec<DayRange>,
-}
-
-impl Coverage {
-    /// What completed since a time.
-    pub fn since(since: Timestamp) -> Self {
-        Self { since: Some(since), backfilled: Vec::new() }
-    }
-
-    /// What the active ones of these links cover together; `None` if none is active.
-    pub fn of_active(links: &[Link]) -> Option<Self> {
-        let mut active = links.iter().filter(|link| link.status == LinkStatus::Active);
-        let mut coverage = active.next()?.coverage.clone();
-        active.for_each(|link| coverage.extend(&link.coverage));
-        Some(coverage)
-    }
-
-    /// Adds another coverage.
-    pub fn extend(&mut self, other: &Self) {
-        self.since = [self.since, other.since].into_iter().flatten().min();
-        other.backfilled.iter().for_each(|days| self.add(*days));
-    }
-
-    /// Adds days.
-    pub fn add(&mut self, days: DayRange) {
-        self.backfilled.push(days);
-        self.backfilled.sort_unstable();
-        self.backfilled.dedup_by(|next, kept| {
-            let is_joined = next.from <= kept.to.saturating_add(1.day());
-            if is_joined {
-                kept.to = kept.to.max(next.to);
-            }
-            is_joined
-        });
-        let excess = self.backfilled.len().saturating_sub(MAX_BACKFILLED);
-        self.backfilled.drain(..excess);
-    }
-
-    /// Whether a listed meeting is covered. One whose times cannot be read is.
-    pub fn includes(&self, meeting: &ListedMeeting) -> bool {
-        let is_recent = self.since.is_some_and(|since| meeting.may_have_completed_since(since));
-        let is_backfilled = || {
-            let day = meeting.start_day();
-            day.is_some_and(|day| self.backfilled.iter().any(|it| it.from <= day && day <= it.to))
-        };
-        is_recent || is_backfilled()
-    }
-
-    /// Returns the first day to list; `None` if nothing is covered.
-    fn first_day(&self) -> Option<Date> {
-        let since = self.since.map(|since| utc_date(listing::earliest_start(since)));
-        let backfilled = self.backfilled.first().map(|days| days.from);
-        since.into_iter().chain(backfilled).min()
-    }
-}
 
 /// Returns the time of the first run: within the interval, by a hash of the Zoom user, so that the runs of all users
 /// spread over it. `every_hours` is `ReconcileEveryHours`.

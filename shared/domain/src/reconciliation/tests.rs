@@ -13,10 +13,6 @@ fn day(text: &str) -> Date {
     text.parse().unwrap()
 }
 
-fn days(from: &str, to: &str) -> DayRange {
-    DayRange { from: day(from), to: day(to) }
-}
-
 fn zoom_user() -> ZoomUser {
     ZoomUser::from_key("A#u").unwrap()
 }
@@ -121,44 +117,6 @@ fn uncounted_files_need_details_until_they_are_known() {
     // It is not listed, but counted.
     both.files[1].status = FileStatus::Failed;
     assert_eq!(compared(&meeting, Some(&both)).failed.len(), 1);
-}
-
-#[test]
-fn coverage_has_gaps_between_consents() {
-    let mut coverage = Coverage::since(at("2026-10-01T12:00:00Z"));
-    coverage.add(days("2026-03-01", "2026-03-10"));
-    let includes = |start: &str| {
-        let meeting = json!({"uuid": "m", "start_time": start, "duration": 30});
-        coverage.includes(&ListedMeeting::parse(&meeting))
-    };
-    for (start, expected) in [
-        ("2026-10-02T12:00:00Z", true),
-        // It may have completed a day later.
-        ("2026-09-30T13:00:00Z", true),
-        ("2026-09-30T11:00:00Z", false),
-        ("2026-03-10T23:59:59Z", true),
-        ("2026-03-11T00:00:00Z", false),
-        ("2026-02-28T23:59:59Z", false),
-    ] {
-        assert_eq!(includes(start), expected, "{start}");
-    }
-}
-
-#[test]
-fn backfilled_days_are_joined() {
-    let mut coverage = Coverage::default();
-    for range in [days("2026-03-05", "2026-03-10"), days("2026-01-01", "2026-01-02")] {
-        coverage.add(range);
-    }
-    coverage.add(days("2026-03-11", "2026-03-12"));
-    coverage.add(days("2026-03-06", "2026-03-07"));
-    assert_eq!(
-        coverage.backfilled,
-        [days("2026-01-01", "2026-01-02"), days("2026-03-05", "2026-03-12")]
-    );
-    let mut other = Coverage::since(at("2026-10-01T00:00:00Z"));
-    other.extend(&coverage);
-    assert_eq!(other.backfilled, coverage.backfilled);
 }
 
 /// An older month a run is read until the activation window, without a gap.

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use reelay_domain::claim::Claim;
+use reelay_domain::coverage::Coverage;
 use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantChange, Link, LinkNotification, LinkStatus};
-use reelay_domain::reconciliation::Coverage;
 
 use super::write::{Extras, consume_jti, mark_confirmed, put};
 use super::{

@@ -31,11 +31,11 @@ use aws_sdk_dynamodb::Client;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::claim::Claim;
+use reelay_domain::coverage::Coverage;
 use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
 use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
 use reelay_domain::message::Notification;
-use reelay_domain::reconciliation::Coverage;
 use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
 
