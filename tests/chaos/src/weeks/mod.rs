@@ -105,6 +105,12 @@ impl Weeks {
         for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
             self.link(app_user, zoom_user).await;
         }
+        // After the backfills of the links, only a reconciliation finds it.
+        self.system.pass(SignedDuration::from_hours(1)).await;
+        let lost = NewRecording { silent: true, ..NewRecording::of(ADA) };
+        let lost = lost.with_files(vec![NewFile::new("M4A", 9_000)]);
+        let created = self.system.zoom().create_recording(lost).expect("the user exists");
+        self.ledger.record(created.recording, Some(self.now()));
         while self.now() < end {
             self.act().await;
             self.pass().await;
