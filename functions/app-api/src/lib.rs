@@ -139,6 +139,11 @@ impl AppApi {
 
     async fn respond(&self, route: Route, request: &Request) -> Result<Response<Body>, ApiError> {
         let user = self.authenticate(request).await?;
+        let query = Query::from_request(request);
+        let (parameters, detail) = route.parameters();
+        if !query.has_only(parameters) {
+            return Err(Problem::RequestInvalid(detail).into());
+        }
         match route {
             // `handle` responds to these without authentication.
             Route::Health => Ok(response::empty(StatusCode::OK)),
@@ -146,18 +151,24 @@ impl AppApi {
             Route::ConfirmLink => self.confirm_link(&user, request.body()).await,
             Route::Links => {
                 let links = self.links.visible_links(&user).await?;
-                let links = try_join_all(links.iter().map(|link| self.view_link(link))).await?;
+                let views = links.iter().map(async |link| {
+                    let mut view = self.view_link(link).await?;
+                    view.zoom.email.clone_from(&link.email);
+                    Ok::<_, AwsError>(view)
+                });
+                let links = try_join_all(views).await?;
                 Ok(response::json(StatusCode::OK, &Links { links }))
             }
             Route::Reconciliation(id) => self.reconciliation(&user, id).await,
             Route::Link(id) => self.disconnect(&user, id).await,
             Route::Notifications => {
-                self.list_notifications(&user, &Query::from_request(request)).await
+                self.list_notifications(&user, &query).await
             }
             Route::Backfill => self.backfill(&user, request.body()).await,
-            Route::Recordings => self.list_recordings(&user, &Query::from_request(request)).await,
+            Route::Recordings => self.list_recordings(&user, &query).await,
             Route::Recording(id) => self.recording(&user, &id).await,
-            Route::Download(id) => self.download(&user, &id).await,
+            Route::DeleteRecording(id) => self.delete_recording(&user, &id, &query).await,
+            Route::Download(id) => self.download(&user, &id, request.body()).await,
         }
     }
 

@@ -37,9 +37,6 @@ impl AppApi {
         user: &AppUserId,
         query: &Query,
     ) -> Result<Response<Body>, ApiError> {
-        if !query.has_only(&["limit", "cursor"]) {
-            return Err(Problem::RequestInvalid("Only `limit` and `cursor` are known.").into());
-        }
         let limit = limit(query)?;
         let now = self.clock.now();
         let first = FeedPosition::at(before(now, FEED_TTL));

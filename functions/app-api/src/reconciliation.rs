@@ -3,7 +3,7 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use reelay_domain::cursor::stamp;
+use reelay_domain::time::rfc3339;
 use reelay_domain::ids::{AppUserId, LinkId};
 use reelay_domain::link::{Link, LinkView};
 use reelay_domain::reconciliation::{Report, Totals};
@@ -45,7 +45,7 @@ impl AppApi {
             }
             None => (None, None, None, Totals::default()),
         };
-        let (reconciled_at, next_at) = (reconciled_at.map(stamp), next_at.map(stamp));
+        let (reconciled_at, next_at) = (reconciled_at.map(rfc3339), next_at.map(rfc3339));
         let view = ReportView { link_id: link.id, reconciled_at, next_at, from, to, totals };
         Ok(response::json(StatusCode::OK, &view))
     }

@@ -17,6 +17,7 @@ pub(crate) enum Route {
     Notifications,
     Backfill,
     Recording(Option<RecordingId>),
+    DeleteRecording(Option<RecordingId>),
     Download(Option<RecordingId>),
 }
 
@@ -33,36 +34,50 @@ impl Route {
     pub(crate) fn parse(method: &Method, path: &str) -> Result<Self, NoRoute> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let (route, allowed) = match segments.as_slice() {
-            ["healthz"] => (Self::Health, Method::GET),
-            ["zoomverify", "verifyzoom.html"] => (Self::Verification, Method::GET),
+            ["healthz"] => (Self::Health, "GET"),
+            ["zoomverify", "verifyzoom.html"] => (Self::Verification, "GET"),
             // `DELETE` is for a link with the id "confirm".
-            ["v1", "links", "confirm"] if method != Method::DELETE => {
-                (Self::ConfirmLink, Method::POST)
-            }
-            ["v1", "links"] => (Self::Links, Method::GET),
-            ["v1", "links", id] if !id.is_empty() => (Self::Link(id.parse().ok()), Method::DELETE),
+            ["v1", "links", "confirm"] if method != Method::DELETE => (Self::ConfirmLink, "POST"),
+            ["v1", "links"] => (Self::Links, "GET"),
+            ["v1", "links", id] if !id.is_empty() => (Self::Link(id.parse().ok()), "DELETE"),
             ["v1", "links", id, "reconciliation"] if !id.is_empty() => {
-                (Self::Reconciliation(id.parse().ok()), Method::GET)
+                (Self::Reconciliation(id.parse().ok()), "GET")
             }
-            ["v1", "recordings"] => (Self::Recordings, Method::GET),
+            ["v1", "recordings"] => (Self::Recordings, "GET"),
+            ["v1", "recordings", id] if !id.is_empty() && method == Method::DELETE => {
+                (Self::DeleteRecording(id.parse().ok()), "DELETE")
+            }
             ["v1", "recordings", id] if !id.is_empty() => {
-                (Self::Recording(id.parse().ok()), Method::GET)
+                (Self::Recording(id.parse().ok()), "GET, DELETE")
             }
             ["v1", "recordings", id, "download"] if !id.is_empty() => {
-                (Self::Download(id.parse().ok()), Method::POST)
+                (Self::Download(id.parse().ok()), "POST")
             }
-            ["v1", "notifications"] => (Self::Notifications, Method::GET),
-            ["v1", "backfill"] => (Self::Backfill, Method::POST),
+            ["v1", "notifications"] => (Self::Notifications, "GET"),
+            ["v1", "backfill"] => (Self::Backfill, "POST"),
             _ => return Err(NoRoute::Path),
         };
-        if *method == allowed {
-            return Ok(route);
+        match allowed.split(", ").any(|allowed| method == allowed) {
+            true => Ok(route),
+            false => Err(NoRoute::Method(allowed)),
         }
-        Err(NoRoute::Method(match allowed {
-            Method::GET => "GET",
-            Method::DELETE => "DELETE",
-            _ => "POST",
-        }))
+    }
+
+    /// The query parameters of the route, and what to say of others.
+    pub(crate) fn parameters(&self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Self::Recordings => (
+                &["limit", "cursor", "status", "from", "to", "meeting_id"],
+                "The query parameters of this route are limit, cursor, status, from, to and meeting_id.",
+            ),
+            Self::Notifications => {
+                (&["limit", "cursor"], "The query parameters of this route are limit and cursor.")
+            }
+            Self::DeleteRecording(_) => {
+                (&["only_copy"], "The query parameter of this route is only_copy.")
+            }
+            _ => (&[], "This route has no query parameters."),
+        }
     }
 }
 
@@ -84,6 +99,8 @@ mod tests {
             (Method::GET, "/v1/backfill", Err(NoRoute::Method("POST"))),
             (Method::POST, "/v1/links/confirm", Ok(Route::ConfirmLink)),
             (Method::GET, "/v1/recordings/a%2Fb", Ok(Route::Recording(None))),
+            (Method::DELETE, "/v1/recordings/a%2Fb", Ok(Route::DeleteRecording(None))),
+            (Method::PUT, "/v1/recordings/a", Err(NoRoute::Method("GET, DELETE"))),
         ] {
             assert_eq!(parse(method, path), route, "{path}");
         }

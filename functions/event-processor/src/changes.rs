@@ -79,8 +79,8 @@ impl EventProcessor {
             return Ok(());
         }
         let snapshot = self.links.snapshot(&host).await?;
-        let app_users: Vec<_> = snapshot.receivers().cloned().collect();
-        if app_users.is_empty() {
+        let links: Vec<_> = snapshot.receivers().cloned().collect();
+        if links.is_empty() {
             metrics::count(Metric::EventsIgnored, "unknown_host");
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl EventProcessor {
             time: changed.time,
         };
         let (is_known, after) =
-            match self.recordings.observe(&observation, self.is_automatic).await? {
+            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await? {
                 ObserveOutcome::New(item) => (false, item),
                 // The app has not heard of a recording of which only changes are known.
                 ObserveOutcome::Known { before, after } => {
@@ -138,7 +138,7 @@ impl EventProcessor {
             };
             let table = &self.recordings;
             let host = &observation.host;
-            self.outbox.publish(table, host, &id, &notification, &app_users).await?;
+            self.outbox.publish(table, host, &id, &notification, &links).await?;
         }
         if !is_current || changed.change != RecordingChange::Recovered {
             return Ok(());

@@ -10,8 +10,8 @@ mod unparsed;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use reelay_domain::ids::{AppUserId, FileId, RecordingId, ZoomUser};
-use reelay_domain::link::LinkIssue;
+use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::link::{Link, LinkIssue};
 use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::observation::{FileObservation, Observation, ObservationSource, ObservedAt};
@@ -101,6 +101,7 @@ impl EventProcessor {
             bucket: Bucket::new(environment)?,
             filter: FileFilter::new(
                 variables.optional("FILE_TYPES").unwrap_or_default(),
+                variables.optional("RECORDING_TYPES").unwrap_or_default(),
                 variables.parsed("MINIMUM_MINUTES")?,
             ),
             is_automatic,
@@ -200,8 +201,8 @@ impl EventProcessor {
         }
         let host = &observation.host;
         let snapshot = self.links.snapshot(host).await?;
-        let app_users: Vec<AppUserId> = snapshot.receivers().cloned().collect();
-        if app_users.is_empty() {
+        let links: Vec<Link> = snapshot.receivers().cloned().collect();
+        if links.is_empty() {
             // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
             // recordings missed until then.
             metrics::count(Metric::EventsIgnored, "unknown_host");
@@ -209,7 +210,11 @@ impl EventProcessor {
         }
 
         let recording_id = observation.recording_id();
-        if observation.time.source == ObservationSource::Event
+        let is_event = observation.time.source == ObservationSource::Event;
+        if is_event {
+            self.links.save_event_time(&links, self.clock.now()).await?;
+        }
+        if is_event
             && snapshot.links.iter().any(|link| link.issue == Some(LinkIssue::EventsNotArriving))
         {
             self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
@@ -221,7 +226,7 @@ impl EventProcessor {
         }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
         let (known, recording) =
-            match self.recordings.observe(&observation, self.is_automatic).await? {
+            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await? {
                 ObserveOutcome::New(item) => (None, item),
                 ObserveOutcome::Known { before, after } => (Some(before), after),
                 ObserveOutcome::Erased => return self.ignore(host, &recording_id, files()).await,
@@ -246,7 +251,7 @@ impl EventProcessor {
         if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
             let detected = RecordingNotification::Detected;
             let table = &self.recordings;
-            self.outbox.publish(table, host, &recording_id, &detected, &app_users).await?;
+            self.outbox.publish(table, host, &recording_id, &detected, &links).await?;
         }
         let is_requested = self.is_automatic || known.as_ref().is_some_and(|item| item.requested);
         let sent = known.map(|item| item.sent).unwrap_or_default();

@@ -223,6 +223,7 @@ impl OauthCallback {
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
+            email: me.email.as_ref(),
             tokens: NewTokens {
                 tokens: self.vault.encrypt(&owner, &obtained.tokens).await?,
                 obtained_at: obtained.at.as_millisecond(),

@@ -4,13 +4,14 @@
 use jiff::Timestamp;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::link::Link;
 use reelay_domain::listing;
 use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
 use reelay_runtime::AwsError;
 use reelay_store::notifications::GuardKey;
-use reelay_store::recordings::{RecordingItem, RecordingWithFiles};
+use reelay_store::recordings::{ListBounds, RecordingItem, RecordingWithFiles};
 
 use crate::Reconciler;
 
@@ -44,7 +45,8 @@ impl Reconciler {
             if after.as_ref().is_some_and(|after| after.zoom_user != key.key()) {
                 continue;
             }
-            let page = self.recordings.newest(key, after.as_ref(), PAGE).await?;
+            let bounds = ListBounds { after: after.as_ref(), ..ListBounds::default() };
+            let page = self.recordings.newest(key, &bounds, PAGE).await?;
             let is_full = page.len() == PAGE;
             let last = page.last().map(|item| item.start_order.clone());
             let mut is_end = false;
@@ -55,7 +57,7 @@ impl Reconciler {
                 }
                 // Of a recording with a provisional start only changes are known.
                 if !item.observed.is_start_provisional {
-                    self.notify_known(key, item, &activation).await?;
+                    self.notify_known(key, item, &link, &activation).await?;
                 }
             }
             if let Some(start_order) = last.filter(|_| is_full && !is_end) {
@@ -96,10 +98,10 @@ impl Reconciler {
         &self,
         zoom_user: &ZoomUser,
         item: RecordingItem,
+        link: &Link,
         activation: &Activation,
     ) -> Result<(), AwsError> {
-        let Activation { app_user, activated_at, is_repeated, .. } = activation;
-        let (activated_at, is_repeated) = (*activated_at, *is_repeated);
+        let Activation { activated_at, is_repeated, .. } = *activation;
         // An event that is being processed notifies the new link as well.
         let is_in_progress = item.requested && item.sent.is_empty();
         if is_in_progress && !is_repeated {
@@ -108,9 +110,9 @@ impl Reconciler {
         let id = RecordingId::from_uuid(&item.observed.metadata.meeting_uuid);
         let known = RecordingWithFiles { zoom_user: zoom_user.clone(), item, files: Vec::new() };
         let publish = async |notification: RecordingNotification| {
-            let app_users = std::slice::from_ref(app_user);
+            let links = std::slice::from_ref(link);
             let (table, outbox) = (&self.recordings, &self.outbox);
-            outbox.publish(table, zoom_user, &id, &notification, app_users).await
+            outbox.publish(table, zoom_user, &id, &notification, links).await
         };
         if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
             // What is in progress may still publish the ordinary notification, which has this id.

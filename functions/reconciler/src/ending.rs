@@ -105,6 +105,6 @@ fn is_left_by_transfer(item: &FileItem, ended_at: Timestamp) -> bool {
         FileStatus::Failed => {
             item.reason.as_deref() == Some(LINK_ENDED) || item.observed.source.is_some()
         }
-        FileStatus::Skipped => false,
+        FileStatus::Skipped | FileStatus::Expired => false,
     }
 }

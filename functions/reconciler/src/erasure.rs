@@ -38,7 +38,7 @@ impl Reconciler {
                     let message = JobMessage::new(job);
                     self.jobs.send_delayed(&message, tenant.as_str(), delay_seconds).await
                 };
-                let sweep = Job::SweepErased { zoom_user: zoom_user.clone() };
+                let sweep = Job::SweepErased { zoom_user: zoom_user.clone(), recording: None };
                 send(sweep, SWEEP_DELAY_SECONDS).await?;
                 send(Job::EraseRecordings { zoom_user, erased }, 0).await
             }

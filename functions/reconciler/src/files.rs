@@ -9,6 +9,7 @@ use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
+use reelay_store::manifest;
 use reelay_store::recordings::{DueCheck, FileItem, FileKey};
 
 use crate::Reconciler;
@@ -110,6 +111,7 @@ impl Reconciler {
             lease_until: item.lease_until.and_then(time),
             next_attempt_at: item.next_attempt_at.and_then(time),
             source_saved_at: item.source_saved_at.and_then(time),
+            expires_at: item.expires_at.and_then(time),
         };
         let mut maintenance = file.check(now);
         if maintenance.enqueue && !may_enqueue {
@@ -126,6 +128,9 @@ impl Reconciler {
             );
             self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
         }
+        if maintenance.check_object && self.expire(&key, &item).await? {
+            return Ok(());
+        }
         if maintenance.delete_source {
             metrics::count(Metric::SourcesExpired, "too_old");
         }
@@ -133,6 +138,17 @@ impl Reconciler {
             return Ok(());
         }
         self.recordings.mark_checked(&key, &item, &maintenance).await
+    }
+
+    /// Marks a file as expired if S3 has deleted its object.
+    async fn expire(&self, key: &FileKey, item: &FileItem) -> Result<bool, AwsError> {
+        let Some(object) = &item.key else { return Ok(false) };
+        if self.bucket.has_object(object).await? || !self.recordings.mark_expired(key, item).await? {
+            return Ok(false);
+        }
+        tracing::info!(recording = %key.recording, file = %key.file, "file expired");
+        manifest::refresh(&self.recordings, &self.bucket, &key.zoom_user, &key.recording).await?;
+        Ok(true)
     }
 
     /// Aborts uploads older than [`ORPHANED_UPLOAD_AGE`] that no transfer will resume. The bucket's lifecycle

@@ -129,8 +129,8 @@ impl Reconciler {
             Job::EraseRecordings { zoom_user, erased } => {
                 Ok(self.erase_recordings(zoom_user, erased).await?)
             }
-            Job::SweepErased { zoom_user } => {
-                Ok(self.eraser.sweep(&zoom_user).await.map(|_| ())?)
+            Job::SweepErased { zoom_user, recording } => {
+                Ok(self.eraser.sweep(&zoom_user, recording.as_ref()).await.map(|_| ())?)
             }
             Job::NotifyActivation {
                 zoom_user,

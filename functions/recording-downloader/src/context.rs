@@ -28,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) hosts: DownloadHosts,
     pub(crate) settings: Settings,
     pub(crate) retries: RetryPolicy,
+    /// `RetentionDays`; 0 = for ever.
+    pub(crate) retention_days: u16,
     pub(crate) clock: Clock,
 }
 
@@ -49,6 +51,7 @@ impl Context {
                 first_delay: SignedDuration::from_secs(variables.parsed("RETRY_FIRST_SECONDS")?),
                 retry_for: SignedDuration::from_hours(24 * variables.parsed::<i64>("RETRY_DAYS")?),
             },
+            retention_days: variables.parsed("RETENTION_DAYS")?,
             clock: environment.clock.clone(),
         })
     }

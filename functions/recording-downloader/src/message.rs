@@ -85,7 +85,7 @@ async fn transfer(
         .await
         .map_err(Retry::new)?
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
-    let object = object::spec(key, &lease.item, &recording, context.clock.now());
+    let object = object::spec(context, key, &lease.item, &recording);
     let run = run(context, lease, &recording, &object, deadline);
     let result = consent::guard(context, &key.zoom_user, run).await;
     let zoom_state = recording.observed.zoom_state.unwrap_or_default();

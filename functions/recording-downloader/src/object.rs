@@ -6,20 +6,25 @@ use reelay_domain::object_key;
 use reelay_domain::recording::FileMetadata;
 use reelay_store::recordings::{FileItem, FileKey, RecordingItem, ServedSize};
 
+use crate::context::Context;
 use crate::transfer::ObjectSpec;
 
 /// Time between two responses that have to agree on a size that Zoom does not declare.
 const SERVED_SIZE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
+/// Tag of objects that the bucket's lifecycle rule deletes after `RetentionDays`. S3 bills tags, so others have none.
+const EXPIRES: &str = "expires=true";
+
 /// Describes the object that a file is stored as.
 pub(crate) fn spec(
+    context: &Context,
     key: &FileKey,
     item: &FileItem,
     recording: &RecordingItem,
-    now: Timestamp,
 ) -> ObjectSpec {
     let file = &item.observed.metadata;
     let recording = &recording.observed.metadata;
+    let now = context.clock.now();
     let is_old = |served: &ServedSize| {
         let since = Timestamp::from_millisecond(served.since).unwrap_or(now);
         now.duration_since(since) >= SERVED_SIZE_INTERVAL
@@ -34,6 +39,7 @@ pub(crate) fn spec(
         ),
         content_type: content_type(file.extension()).to_owned(),
         metadata: metadata(file, &recording.meeting_uuid),
+        tagging: (context.retention_days > 0).then_some(EXPIRES),
         extension: file.extension().to_owned(),
         declared_size: file.size,
         is_size_exact: file.size_is_exact(),

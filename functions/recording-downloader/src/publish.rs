@@ -15,13 +15,13 @@ pub(crate) async fn publish(
     key: &FileKey,
     item: &FileItem,
 ) -> Result<(), AwsError> {
-    let app_users = context.grants.links().receivers(&key.zoom_user).await?;
-    if app_users.is_empty() {
+    let links = context.grants.links().receivers(&key.zoom_user).await?;
+    if links.is_empty() {
         return Ok(());
     }
     let send = async |notification: RecordingNotification| {
         let (table, outbox) = (&context.recordings, &context.outbox);
-        outbox.publish(table, &key.zoom_user, &key.recording, &notification, &app_users).await
+        outbox.publish(table, &key.zoom_user, &key.recording, &notification, &links).await
     };
     match item.status {
         FileStatus::Stored => {
@@ -47,7 +47,10 @@ pub(crate) async fn publish(
             })
             .await?;
         }
-        FileStatus::Queued | FileStatus::Transferring | FileStatus::Skipped => {}
+        FileStatus::Queued
+        | FileStatus::Transferring
+        | FileStatus::Skipped
+        | FileStatus::Expired => {}
     }
     Ok(())
 }

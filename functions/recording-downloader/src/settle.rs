@@ -1,6 +1,7 @@
 //! Settlement of a transfer: item, queue, and notification.
 
 use jiff::Timestamp;
+use reelay_domain::maintenance::object_expiry;
 use reelay_domain::maintenance::source_expiry;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::{FileStatus, ZoomState};
@@ -123,6 +124,7 @@ async fn mark_stored(
     if file.recognised == Some(false) {
         metrics::count(Metric::FilesNotRecognised, lease.item.observed.metadata.file_type());
     }
+    let now = context.clock.now();
     lease
         .mark_stored(&StoredObject {
             key: &object.key,
@@ -130,7 +132,8 @@ async fn mark_stored(
             bytes: file.bytes,
             recognised: file.recognised,
             declared: file.declared_size,
-            stored_at: context.clock.now(),
+            stored_at: now,
+            expires_at: object_expiry(now, context.retention_days),
         })
         .await
 }

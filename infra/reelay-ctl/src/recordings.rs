@@ -5,7 +5,7 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::Link;
 use reelay_domain::recording::{FileStatus, Recording, RecordingStatus};
 use reelay_store::links::LinkTable;
-use reelay_store::recordings::{RecordingTable, RecordingWithFiles};
+use reelay_store::recordings::{ListBounds, RecordingTable, RecordingWithFiles};
 use serde_json::json;
 
 use crate::arguments::{RecordingsArguments, StatusName};
@@ -55,9 +55,10 @@ async fn newest(
     zoom_users: &[ZoomUser],
     after: Option<&Position>,
 ) -> anyhow::Result<Vec<Position>> {
+    let bounds = ListBounds { after, ..ListBounds::default() };
     let mut found = Vec::new();
     for zoom_user in zoom_users {
-        let items = recordings.newest(zoom_user, after, PAGE_SIZE).await?;
+        let items = recordings.newest(zoom_user, &bounds, PAGE_SIZE).await?;
         found.extend(
             items
                 .into_iter()
@@ -137,6 +138,7 @@ fn row(recording: &Recording) -> [String; 6] {
         RecordingStatus::Transferring => "transferring".to_owned(),
         RecordingStatus::Stored => "stored".to_owned(),
         RecordingStatus::Failed => format!("failed: {}", reasons.join(", ")),
+        RecordingStatus::Expired => "expired".to_owned(),
         RecordingStatus::Empty => "empty".to_owned(),
     };
     let bytes = files.iter().map(|file| file.bytes_stored).sum();

@@ -36,6 +36,10 @@ REASONS = {
     ("EventProcessorRole", "sqs:ChangeMessageVisibility", "EventsQueue"): OUTAGE,
     ("ReconcilerRole", "sqs:ChangeMessageVisibility", "JobsQueue"): OUTAGE,
     ("RecordingDownloaderRole", "sqs:ChangeMessageVisibility", "DownloadsQueue"): OUTAGE,
+    # Part of the calls that store an object with a tag.
+    ("RecordingDownloaderRole", "s3:PutObjectTagging", "RecordingsBucket/recordings/*"): (
+        "RetentionDays is set (recordings_expire_after_retention)"
+    ),
     ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/events/*"): "a recording whose list item exceeds 200 KiB",
     ("ReconcilerRole", "dynamodb:GetItem", "SessionsTable"): LATER,
     ("ReconcilerRole", "dynamodb:PutItem", "SessionsTable"): LATER,

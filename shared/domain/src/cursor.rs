@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AppUserId;
+use crate::ids::{AppUserId, ZoomUser};
 use crate::keys::{self, Purpose, SecretVersions};
+use crate::time::rfc3339;
 
 /// Position of the last recording on a page; the next page starts after it. Recordings are sorted by
 /// (`start_order`, `zoom_user`), newest first.
@@ -20,6 +21,14 @@ pub struct Position {
     /// Partition key of the Zoom user ([`crate::ids::ZoomUser::key`]).
     #[serde(rename = "z")]
     pub zoom_user: String,
+}
+
+impl Position {
+    /// Whether a page that ended here has shown the recording. All Zoom users share one order; `start_order` contains
+    /// the recording id, so an equal value at another user is the same meeting instance.
+    pub fn has_shown(&self, zoom_user: &ZoomUser, start_order: &str) -> bool {
+        (start_order, zoom_user.key().as_str()) >= (&*self.start_order, &*self.zoom_user)
+    }
 }
 
 /// Position in the feed of notifications: everything up to `after` has been read. `after` is the key of a row
@@ -34,18 +43,13 @@ pub struct FeedPosition {
 impl FeedPosition {
     /// The position before all notifications of a time and after all earlier ones.
     pub fn at(time: Timestamp) -> Self {
-        Self { after: stamp(time) }
+        Self { after: rfc3339(time) }
     }
 
     /// The time of the position; `None` if it has none.
     pub fn time(&self) -> Option<Timestamp> {
         self.after.split('#').next()?.parse().ok()
     }
-}
-
-/// A time as the key of a row holds it: RFC 3339 in UTC with milliseconds, so that texts compare as times.
-pub fn stamp(time: Timestamp) -> String {
-    format!("{time:.3}")
 }
 
 /// The cursor was altered, or Reelay did not issue it for this app user.
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(decode_feed(&keys(), &alice, &cursor), Ok(position));
         assert_eq!(decode_feed(&keys(), &bob, &cursor), Err(InvalidCursor));
         assert_eq!(decode(&keys(), &alice, &cursor), Err(InvalidCursor));
-        let row = FeedPosition { after: format!("{}#msg_1", stamp(time)) };
+        let row = FeedPosition { after: format!("{}#msg_1", rfc3339(time)) };
         assert_eq!(row.time(), Some(time));
     }
 

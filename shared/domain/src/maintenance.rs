@@ -3,10 +3,11 @@
 //!
 //! The rules need no knowledge of the queues, because a second message for the same file is harmless.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::recording::FileStatus;
-use crate::time::saturating_add;
+use crate::time::{saturating_add, utc_date};
 
 /// Delay before a file's first check. Most files are stored by then and need none.
 pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
@@ -14,6 +15,9 @@ pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
 /// Interval between checks of an unfinished file. It is long because a queue's backlog may last hours, and
 /// every message that maintenance adds extends it.
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// Interval between checks whether S3 has deleted an expired object. It does so once a day.
+const EXPIRY_CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Age after which an encrypted source is deleted, an hour less than the 24 hours for which Zoom's download tokens
 /// are valid.
@@ -35,6 +39,8 @@ pub struct MaintainedFile {
     pub next_attempt_at: Option<Timestamp>,
     /// When the file's encrypted source was saved, if it has one.
     pub source_saved_at: Option<Timestamp>,
+    /// When the object of a stored file is deleted ([`object_expiry`]).
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The maintenance that a file needs now.
@@ -44,6 +50,8 @@ pub struct FileMaintenance {
     pub enqueue: bool,
     /// Whether to delete the encrypted source.
     pub delete_source: bool,
+    /// Whether to look if the object has been deleted. If not, the next check looks again.
+    pub check_object: bool,
     /// Time of the next check; `None` if the file needs no more checks.
     pub next_check_at: Option<Timestamp>,
 }
@@ -51,6 +59,15 @@ pub struct FileMaintenance {
 /// Time at which an encrypted source is deleted that was saved at the given time.
 pub fn source_expiry(saved_at: Timestamp) -> Timestamp {
     saturating_add(saved_at, SOURCE_TTL)
+}
+
+/// Time at which S3 deletes an object with an expiration in days: the next midnight UTC after that many days (S3 User
+/// Guide, "Lifecycle configuration elements"). `None` if it never does.
+pub fn object_expiry(stored_at: Timestamp, retention_days: u16) -> Option<Timestamp> {
+    let days = SignedDuration::from_hours(24 * i64::from(retention_days));
+    let midnight = utc_date(saturating_add(stored_at, days)).tomorrow().ok()?;
+    let midnight = TimeZone::UTC.to_timestamp(midnight.at(0, 0, 0, 0)).ok()?;
+    (retention_days > 0).then_some(midnight)
 }
 
 impl MaintainedFile {
@@ -66,10 +83,18 @@ impl MaintainedFile {
         let next_requeue =
             is_pending.then(|| waits_until.unwrap_or(saturating_add(now, CHECK_INTERVAL)));
         let next_deletion = source_expires_at.filter(|_| !delete_source);
+        let expires_at = self.expires_at.filter(|_| self.status == FileStatus::Stored);
+        let check_object = expires_at.is_some_and(|at| at <= now);
+        // S3 deletes some time after the expiry, and later if the operator has raised `RetentionDays`.
+        let next_look = expires_at.map(|at| match check_object {
+            true => saturating_add(now, EXPIRY_CHECK_INTERVAL),
+            false => at,
+        });
         FileMaintenance {
             enqueue: is_pending && !has_live_lease && waits_until.is_none(),
             delete_source,
-            next_check_at: [next_requeue, next_deletion].into_iter().flatten().min(),
+            check_object,
+            next_check_at: [next_requeue, next_deletion, next_look].into_iter().flatten().min(),
         }
     }
 }
@@ -118,9 +143,44 @@ mod tests {
                 lease_until: lease.map(at),
                 next_attempt_at: attempt.map(at),
                 source_saved_at: saved.map(at),
+                expires_at: None,
             };
-            let expected = FileMaintenance { enqueue, delete_source, next_check_at: next.map(at) };
+            let expected = FileMaintenance {
+                enqueue,
+                delete_source,
+                check_object: false,
+                next_check_at: next.map(at),
+            };
             assert_eq!(watched.check(at(0)), expected, "{watched:?}");
         }
+    }
+
+    #[test]
+    fn stored_file_is_checked_when_its_object_expires() {
+        let file = |status, expires| MaintainedFile {
+            status,
+            requested: true,
+            lease_until: None,
+            next_attempt_at: None,
+            source_saved_at: None,
+            expires_at: Some(at(expires)),
+        };
+        let check = |status, expires| {
+            let maintenance = file(status, expires).check(at(0));
+            (maintenance.check_object, maintenance.next_check_at)
+        };
+        assert_eq!(check(Stored, 5), (false, Some(at(5))));
+        assert_eq!(check(Stored, 0), (true, Some(at(24))));
+        // The app requested it again.
+        assert_eq!(check(Queued, 0), (false, Some(at(6))));
+        assert_eq!(check(FileStatus::Expired, 0), (false, None));
+    }
+
+    #[test]
+    fn objects_expire_at_the_midnight_after_their_days() {
+        let day = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        assert_eq!(object_expiry(at(0), 0), None);
+        assert_eq!(object_expiry(at(0), 1), day("2026-01-03T00:00:00Z"));
+        assert_eq!(object_expiry(at(11), 30), day("2026-02-01T00:00:00Z"));
     }
 }

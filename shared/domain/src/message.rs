@@ -4,6 +4,7 @@
 //! message stays in its queue, and finally the dead-letter queue, instead of being misinterpreted.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -122,6 +123,24 @@ impl JobMessage {
             (Self::new(Job::EndTransfers { zoom_user: zoom_user.clone() }), delay_seconds)
         })
     }
+
+    /// The jobs that remove what is stored of a recording that the app deleted, each with its delay in seconds: at once,
+    /// after what a running transfer completes meanwhile, and after a killed invocation's last requests.
+    pub fn sweep_recording(zoom_user: &ZoomUser, recording: &DeletedRecording) -> [(Self, i32); 3] {
+        [0, 30, 900].map(|delay_seconds| {
+            let (zoom_user, recording) = (zoom_user.clone(), Some(recording.clone()));
+            (Self::new(Job::SweepErased { zoom_user, recording }), delay_seconds)
+        })
+    }
+}
+
+/// A recording that the app deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedRecording {
+    /// Its id.
+    pub id: RecordingId,
+    /// UTC date of its start, which its folder is named after.
+    pub date: Date,
 }
 
 /// A background job. All jobs are idempotent.
@@ -166,10 +185,13 @@ pub enum Job {
         #[serde(default)]
         erased: ErasureTotals,
     },
-    /// Removes what invocations that an erasure interrupted have stored since.
+    /// Removes what is stored of erased recordings: of all of a Zoom user, or of one that the app deleted.
     SweepErased {
         /// The key.
         zoom_user: ZoomUser,
+        /// The deleted recording.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording: Option<DeletedRecording>,
     },
     /// Notifies an app user whose link became active of the recordings in the activation window.
     NotifyActivation {

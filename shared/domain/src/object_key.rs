@@ -4,6 +4,7 @@
 //! `….encrypted` for events that could not be parsed.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 use crate::time::utc_date;
@@ -56,17 +57,16 @@ pub fn recording_of(key: &str) -> Option<RecordingId> {
     parse_file(key).map(|(_, recording, _)| recording)
 }
 
+/// Returns the prefix of all keys of one recording. `date` is the UTC date of its first start time.
+pub fn recording_prefix(user: &ZoomUser, recording: &RecordingId, date: Date) -> String {
+    let (year, month, day) = (date.year(), date.month(), date.day());
+    format!("{}{year:04}/{month:02}/{day:02}/{recording}/", zoom_user_prefix(user))
+}
+
 /// Returns the folder of a recording. Its date is the UTC date of the first start time seen, and never
 /// changes.
 fn folder(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
-    let date = utc_date(first_start);
-    format!(
-        "{}{:04}/{:02}/{:02}/{recording}",
-        zoom_user_prefix(user),
-        date.year(),
-        date.month(),
-        date.day()
-    )
+    recording_prefix(user, recording, utc_date(first_start))
 }
 
 /// Returns the key of a file.
@@ -77,7 +77,7 @@ pub fn file(
     file: &FileId,
     extension: &str,
 ) -> String {
-    format!("{}/{file}.{extension}", folder(user, recording, first_start))
+    format!("{}{file}.{extension}", folder(user, recording, first_start))
 }
 
 /// Parses a file's key. `None` for keys of other objects.
@@ -95,7 +95,7 @@ pub fn parse_file(key: &str) -> Option<(ZoomUser, RecordingId, FileId)> {
 
 /// Returns the key of the manifest, which is in the same folder as the files.
 pub fn manifest(user: &ZoomUser, recording: &RecordingId, first_start: Timestamp) -> String {
-    format!("{}/manifest.json", folder(user, recording, first_start))
+    format!("{}manifest.json", folder(user, recording, first_start))
 }
 
 #[cfg(test)]

@@ -291,6 +291,7 @@ impl Grants {
         let consent = Consent {
             zoom_user: &me.user,
             display_name: &me.display_name,
+            email: me.email.as_ref(),
             tokens: NewTokens {
                 tokens: self.vault().encrypt(&owner, &saved.tokens).await?,
                 obtained_at: saved.obtained_at,

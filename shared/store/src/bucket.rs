@@ -173,11 +173,16 @@ impl Bucket {
         }
     }
 
-    /// Presigns a GET URL, valid for [`PRESIGNED_URL_TTL`] from now.
+    /// Presigns a GET URL, valid for [`PRESIGNED_URL_TTL`] from now. S3 responds with the given `Content-Disposition`.
     ///
     /// # Errors
     /// If presigning fails.
-    pub async fn presigned_url(&self, key: &str, now: Timestamp) -> Result<SecretString, AwsError> {
+    pub async fn presigned_url(
+        &self,
+        key: &str,
+        disposition: &str,
+        now: Timestamp,
+    ) -> Result<SecretString, AwsError> {
         let call = "presigned GetObject";
         let now = SystemTime::try_from(now)
             .map_err(|_| AwsError::unexpected_response(call, "invalid time"))?;
@@ -191,6 +196,7 @@ impl Bucket {
             .get_object()
             .bucket(&self.name)
             .key(key)
+            .response_content_disposition(disposition)
             .presigned(config)
             .await
             .map_err(|error| AwsError::from_sdk(call, &error))?;
@@ -235,6 +241,17 @@ impl Bucket {
         let key = object_key::event(event_host(&event).as_ref(), random::bytes());
         self.put_json(&key, text.into_bytes()).await?;
         Ok(EventBody::ObjectKey(key))
+    }
+
+    /// Whether an object exists.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn has_object(&self, key: &str) -> Result<bool, AwsError> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(key).max_keys(1);
+        let page = list.send().await.map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
+        // Of the keys with this prefix the shortest comes first.
+        Ok(page.contents().first().and_then(|object| object.key()) == Some(key))
     }
 
     /// Reads a small object. `None` if it does not exist.

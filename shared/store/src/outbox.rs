@@ -7,7 +7,8 @@
 //! the highest number shows the latest state.
 
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::link::Link;
 use reelay_domain::message::{Notification, NotificationMessage};
 use reelay_domain::notification::RecordingNotification;
 
@@ -121,7 +122,7 @@ impl NotificationOutbox {
         })
     }
 
-    /// Publishes a notification to the given app users. Safe to repeat. Returns the overview that was read for
+    /// Publishes a notification to the app users of the given links. Safe to repeat. Returns the overview that was read for
     /// it, or `None` if the recording has been erased.
     ///
     /// # Errors
@@ -132,19 +133,18 @@ impl NotificationOutbox {
         zoom_user: &ZoomUser,
         id: &RecordingId,
         notification: &RecordingNotification,
-        app_users: &[AppUserId],
+        links: &[Link],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
-        let Some(sequence) = table.next_sequence(zoom_user, id).await? else {
+        let Some(sequence) = table.next_sequence(zoom_user, id, self.publisher.clock.now()).await? else {
             return Ok(None);
         };
         let Some(loaded) = table.overview(zoom_user, id, notification.file()).await? else {
             return Ok(None);
         };
         let recording = loaded.recording();
-        let mut messages = Vec::with_capacity(app_users.len());
-        for app_user in app_users {
-            let create =
-                |now| notification.render(app_user, &recording, sequence, &self.bucket, now);
+        let mut messages = Vec::with_capacity(links.len());
+        for link in links {
+            let create = |now| notification.render(link, &recording, sequence, &self.bucket, now);
             messages.extend(self.publisher.write(create, MESSAGE_LOST_AFTER).await?);
         }
         self.publisher.send(&messages, zoom_user.account_id.as_str()).await?;

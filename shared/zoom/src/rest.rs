@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reelay_domain::link::EmailAddress;
 use reelay_domain::ids::{MeetingUuid, ZoomUser};
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
@@ -83,13 +84,15 @@ impl fmt::Display for Code {
     }
 }
 
-/// Owner of an access token. Omits the e-mail address, which can change and is not a key.
+/// Owner of an access token. The e-mail address can change and is not a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentUser {
     /// Account id and user id.
     pub user: ZoomUser,
     /// `display_name`, or first and last name, or empty.
     pub display_name: String,
+    /// `email`, for the app's own user alone.
+    pub email: Option<EmailAddress>,
 }
 
 /// One page of a user's cloud recordings.
@@ -152,7 +155,8 @@ impl ZoomClient {
             "" => format!("{} {}", text("first_name"), text("last_name")).trim().to_owned(),
             name => name.to_owned(),
         };
-        Ok(CurrentUser { user, display_name })
+        let email = EmailAddress::new(text("email"));
+        Ok(CurrentUser { user, display_name, email })
     }
 
     /// Returns one page of the cloud recordings that started from `from` to `to`, UTC dates

@@ -170,8 +170,8 @@ fn assert_filter(types: &str) {
             ..FileMetadata::unknown("f".parse().unwrap())
         };
         let is_wanted = all || listed_types.iter().any(|name| name == file_type);
-        let skipped = FileFilter::new(types, 5).skip_reason(Some(5), &file);
+        let skipped = FileFilter::new(types, "", 5).skip_reason(Some(5), &file);
         assert_eq!(skipped.is_none(), is_wanted, "{types} {file_type}");
-        assert!(FileFilter::new(types, 6).skip_reason(Some(5), &file).is_some());
+        assert!(FileFilter::new(types, "", 6).skip_reason(Some(5), &file).is_some());
     }
 }

@@ -340,7 +340,7 @@ fn methods(path: &str) -> &'static [&'static str] {
     if let Some(rest) = path.strip_prefix("/v1/recordings/") {
         return match rest.strip_suffix("/download") {
             Some(recording) if id(recording) => &["POST"],
-            None if id(rest) => &["GET"],
+            None if id(rest) => &["GET", "DELETE"],
             _ => &[],
         };
     }

@@ -30,6 +30,8 @@ pub struct ObjectSpec {
     pub content_type: String,
     /// User-defined metadata of the object.
     pub metadata: Vec<(String, String)>,
+    /// Tags of the object, as `x-amz-tagging` has them.
+    pub tagging: Option<&'static str>,
     /// File extension in lower case; decides which signature (magic bytes) is expected.
     pub extension: String,
     /// Size that Zoom declared, in bytes.
@@ -94,6 +96,7 @@ impl<'a> ObjectWriter<'a> {
             .key(&self.spec.key)
             .content_type(&self.spec.content_type)
             .set_metadata(Some(self.spec.metadata.iter().cloned().collect()))
+            .set_tagging(self.spec.tagging.map(str::to_owned))
             .content_length(i64::try_from(length).unwrap_or(i64::MAX))
             .body(body)
     }
@@ -109,6 +112,7 @@ impl<'a> ObjectWriter<'a> {
             .key(&self.spec.key)
             .content_type(&self.spec.content_type)
             .set_metadata(Some(self.spec.metadata.iter().cloned().collect()))
+            .set_tagging(self.spec.tagging.map(str::to_owned))
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .checksum_type(ChecksumType::FullObject)
             .send()

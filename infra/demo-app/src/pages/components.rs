@@ -141,6 +141,8 @@ pub(super) fn recording_status(status: RecordingStatus) -> Markup {
         RecordingStatus::Transferring => badge("busy", "Transferring"),
         RecordingStatus::Stored => badge("good", "Stored"),
         RecordingStatus::Failed => badge("bad", "Failed"),
+        RecordingStatus::Empty => badge("plain", "No files yet"),
+        RecordingStatus::Expired => badge("plain", "Expired"),
         RecordingStatus::Unknown => badge("plain", "Unknown"),
     }
 }
@@ -152,6 +154,7 @@ fn file_status(status: FileStatus) -> Markup {
         FileStatus::Stored => badge("good", "Stored"),
         FileStatus::Failed => badge("bad", "Failed"),
         FileStatus::Skipped => badge("plain", "Skipped"),
+        FileStatus::Expired => badge("plain", "Expired"),
         FileStatus::Unknown => badge("plain", "Unknown"),
     }
 }

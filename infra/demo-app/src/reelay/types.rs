@@ -63,6 +63,8 @@ pub enum RecordingStatus {
     Transferring,
     Stored,
     Failed,
+    Empty,
+    Expired,
     #[serde(other)]
     Unknown,
 }
@@ -93,6 +95,7 @@ pub enum FileStatus {
     Stored,
     Failed,
     Skipped,
+    Expired,
     #[serde(other)]
     Unknown,
 }

@@ -88,11 +88,39 @@ pub(crate) struct RedrivePolicy {
     pub(crate) max_receive_count: Option<u32>,
 }
 
-/// `AWS::S3::Bucket`. The devstack ignores encryption, policies and lifecycle rules.
+/// `AWS::S3::Bucket`. The devstack ignores encryption and policies, and of lifecycle rules all but expiration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Bucket {
     pub(crate) public_access_block_configuration: Option<PublicAccessBlock>,
+    #[serde(default)]
+    pub(crate) lifecycle_configuration: Lifecycle,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Lifecycle {
+    pub(crate) rules: Vec<LifecycleRule>,
+}
+
+/// A lifecycle rule, enabled.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LifecycleRule {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) prefix: String,
+    #[serde(default)]
+    pub(crate) tag_filters: Vec<Tag>,
+    #[serde(default, deserialize_with = "number")]
+    pub(crate) expiration_in_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Tag {
+    pub(crate) key: String,
+    pub(crate) value: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]

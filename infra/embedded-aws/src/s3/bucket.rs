@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::{Mutex, MutexGuard};
 use s3s::{S3Error, S3Result, dto::PublicAccessBlockConfiguration, s3_error};
 
-use super::{conditions::WriteCondition, object::Object, upload::Upload};
+use super::{conditions::WriteCondition, lifecycle::Lifecycle, object::Object, upload::Upload};
 
 #[derive(Default)]
 pub(super) struct Bucket {
@@ -22,6 +22,7 @@ pub(super) struct Contents {
     pub(super) created_uploads: u64,
     /// Stored and returned; nothing here is public anyway.
     pub(super) public_access_block: Option<PublicAccessBlockConfiguration>,
+    pub(super) lifecycle: Lifecycle,
 }
 
 impl Bucket {

@@ -13,6 +13,7 @@ mod body;
 mod bucket;
 mod checksum;
 mod conditions;
+mod lifecycle;
 mod multipart;
 mod object;
 mod operations;

@@ -29,6 +29,7 @@ pub(super) struct Description {
     pub(super) content_language: Option<String>,
     pub(super) cache_control: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// The [`Description`] in the input of PutObject or CreateMultipartUpload.
@@ -43,10 +44,16 @@ macro_rules! description_of {
             content_language: $input.content_language.clone(),
             cache_control: $input.cache_control.clone(),
             metadata: $input.metadata.clone().unwrap_or_default().into_iter().collect(),
+            tags: $crate::s3::object::tags($input.tagging.as_deref()),
         }
     };
 }
 pub(super) use description_of;
+
+/// The tags of `x-amz-tagging`, a query string.
+pub(super) fn tags(tagging: Option<&str>) -> BTreeMap<String, String> {
+    url::form_urlencoded::parse(tagging.unwrap_or_default().as_bytes()).into_owned().collect()
+}
 
 /// Content codings without `aws-chunked`, which describes the request and not the object.
 pub(super) fn stored_encoding(encoding: Option<&str>) -> Option<String> {

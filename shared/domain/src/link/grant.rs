@@ -176,6 +176,7 @@ impl GrantState {
                         // Linking again keeps the status, so that an active link stays active.
                         Some(known) => {
                             known.display_name.clone_from(&link.display_name);
+                            known.email.clone_from(&link.email);
                             if known.status != LinkStatus::Active {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }

@@ -4,12 +4,14 @@
 //! *grant* (Zoom's OAuth tokens), because Zoom revokes the older grant when the same user authorizes the
 //! app again. [`GrantState::apply`] computes the next state; the store writes it in one transaction.
 
+mod email;
 mod grant;
 mod view;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::email::EmailAddress;
 pub use self::grant::{
     ChangeError, GrantChange, GrantState, GrantStatus, LinkNotification, MAX_LINKS_PER_GRANT,
     Marking,
@@ -72,6 +74,8 @@ pub struct Link {
     pub zoom_user: ZoomUser,
     /// The Zoom user's display name; may be empty.
     pub display_name: String,
+    /// The Zoom user's e-mail address at the last consent.
+    pub email: Option<EmailAddress>,
     /// Status.
     pub status: LinkStatus,
     /// Time of the first consent.
@@ -86,6 +90,8 @@ pub struct Link {
     pub inactive_since: Option<Timestamp>,
     /// What is wrong about the Zoom user; `None` if the last listing succeeded and events arrive.
     pub issue: Option<LinkIssue>,
+    /// When an event of the Zoom user last arrived, to the hour.
+    pub last_event_at: Option<Timestamp>,
     /// Which recordings are fetched, as far as Zoom lists them.
     pub coverage: Coverage,
     /// Keys of the same user in earlier Zoom accounts, whose recordings the link still covers.

@@ -30,6 +30,8 @@ fn link(n: u8) -> Link {
         coverage: Coverage::default(),
         inactive_since: None,
         issue: None,
+        email: None,
+        last_event_at: None,
         previous_zoom_users: Vec::new(),
     }
 }

@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::{Link, LinkIssue, LinkStatus};
 use crate::erasure::{Removal, RemovalReason};
+use super::EmailAddress;
 use crate::ids::{LinkId, ZoomUser};
+use crate::time::serialize_rfc3339;
 
 /// `link` in API responses and notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,12 +16,19 @@ pub struct LinkView {
     pub id: LinkId,
     pub status: LinkViewStatus,
     pub zoom: LinkedZoomUser,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub created_at: Timestamp,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub activated_at: Option<Timestamp>,
     pub removed_reason: Option<RemovalReason>,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub erase_at: Option<Timestamp>,
     pub issue: Option<LinkIssue>,
+    /// When an event of the Zoom user last arrived, to the hour.
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub last_event_at: Option<Timestamp>,
     /// Null in notifications: only the API reads it.
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub last_reconciled_at: Option<Timestamp>,
 }
 
@@ -52,6 +61,8 @@ pub struct LinkedZoomUser {
     #[serde(flatten)]
     pub user: ZoomUser,
     pub display_name: String,
+    /// Null outside `GET /v1/links`.
+    pub email: Option<EmailAddress>,
 }
 
 impl Link {
@@ -63,12 +74,14 @@ impl Link {
             zoom: LinkedZoomUser {
                 user: self.zoom_user.clone(),
                 display_name: self.display_name.clone(),
+                email: None,
             },
             created_at: self.created_at,
             activated_at: self.activated_at,
             removed_reason: None,
             erase_at: None,
             issue: self.issue,
+            last_event_at: self.last_event_at,
             last_reconciled_at: None,
         }
     }

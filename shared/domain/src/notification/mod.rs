@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use self::signature::{InvalidSecret, signature};
-use crate::cursor::stamp;
 use crate::erasure::Removal;
 use crate::ids::{AppUserId, FileId, ZoomUser};
-use crate::link::LinkNotification;
+use crate::link::{Link, LinkNotification};
 use crate::listing::Found;
 use crate::message::Notification;
 use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
+use crate::time::rfc3339;
 
 /// Maximum number of files inline in a notification.
 pub const MAX_INLINE_FILES: usize = 100;
@@ -132,10 +132,10 @@ impl RecordingNotification {
         }
     }
 
-    /// Renders the notification for one app user.
+    /// Renders the notification for the app user of a link.
     pub fn render(
         &self,
-        app_user: &AppUserId,
+        link: &Link,
         recording: &Recording,
         sequence: u64,
         bucket: &str,
@@ -153,7 +153,9 @@ impl RecordingNotification {
             #[serde(skip_serializing_if = "Option::is_none")]
             change: Option<&'static str>,
         }
+        let app_user = &link.app_user;
         let mut view = recording.view(bucket);
+        view.link_ids = Some(vec![link.id.clone()]);
         let (file, reason) = match self {
             Self::Failed { file, reason, .. } => (Some(file), Some(reason.as_str())),
             other => (other.file(), None),
@@ -266,7 +268,7 @@ impl BackfillCompleted {
 }
 
 fn body(name: &str, at: Timestamp, data: &Value) -> String {
-    json!({"type": name, "timestamp": stamp(at), "data": data}).to_string()
+    json!({"type": name, "timestamp": rfc3339(at), "data": data}).to_string()
 }
 
 fn notification_id(name: &str, app_user: &AppUserId, subject: &str, version: &str) -> String {
@@ -283,7 +285,7 @@ mod tests {
     use super::*;
     use crate::erasure::RemovalReason;
     use crate::ids::{LinkId, ZoomUser};
-    use crate::link::{Link, LinkStatus};
+    use crate::link::{EmailAddress, Link, LinkStatus};
     use crate::recording::{File, FileMetadata, FileStatus, RecordingMetadata, ZoomState};
 
     fn recording(files: usize) -> Recording {
@@ -300,18 +302,42 @@ mod tests {
             },
             zoom_state: ZoomState::Present,
             sequence: 0,
+            updated_at: now(),
             files: (0..files)
                 .map(|n| File {
                     metadata: FileMetadata::unknown(format!("f{n}").parse().unwrap()),
                     status: FileStatus::Stored,
                     reason: None,
                     bytes_stored: 1,
+                    stored_at: Some(now()),
                     key: Some("k".into()),
                     crc64nvme: Some("c".into()),
                     attempts: 1,
                     next_attempt_at: None,
                 })
                 .collect(),
+        }
+    }
+
+    fn link() -> Link {
+        let app_user: AppUserId = "alice".parse().unwrap();
+        let zoom_user = recording(0).zoom_user;
+        Link {
+            id: LinkId::derive(&app_user, &zoom_user),
+            app_user,
+            zoom_user,
+            display_name: "Sample Host".into(),
+            email: EmailAddress::new("alice@example.test"),
+            previous_zoom_users: Vec::new(),
+            status: LinkStatus::Active,
+            created_at: now(),
+            activated_at: Some(now()),
+            pending_until: None,
+            cut_off_at: None,
+            coverage: Default::default(),
+            inactive_since: None,
+            issue: None,
+            last_event_at: None,
         }
     }
 
@@ -360,9 +386,8 @@ mod tests {
 
     #[test]
     fn body_follows_the_contract() {
-        let alice: AppUserId = "alice".parse().unwrap();
         let notification = RecordingNotification::FileStored("f1".parse().unwrap()).render(
-            &alice,
+            &link(),
             &recording(2),
             3,
             "bucket",
@@ -373,6 +398,7 @@ mod tests {
         assert_eq!(body["timestamp"], "2026-01-01T10:02:03.500Z");
         assert_eq!(body["data"]["app_user_id"], "alice");
         assert_eq!(body["data"]["sequence"], 3);
+        assert_eq!(body["data"]["recording"]["link_ids"], json!([link().id]));
         assert_eq!(body["data"]["recording"]["files"].as_array().unwrap().len(), 2);
         assert_eq!(body["data"]["file"]["id"], "f1");
         assert!(body["data"]["recording"]["files"][0].get("url").is_none());
@@ -381,9 +407,8 @@ mod tests {
 
     #[test]
     fn files_are_truncated_beyond_100() {
-        let alice: AppUserId = "alice".parse().unwrap();
         let notification =
-            RecordingNotification::Stored.render(&alice, &recording(101), 1, "bucket", now());
+            RecordingNotification::Stored.render(&link(), &recording(101), 1, "bucket", now());
         let body: Value = serde_json::from_str(&notification.body).unwrap();
         let rendered = &body["data"]["recording"];
         assert_eq!(rendered["files"].as_array().unwrap().len(), 100);
@@ -392,7 +417,7 @@ mod tests {
             (Some(true), Some(101))
         );
         let complete =
-            RecordingNotification::Stored.render(&alice, &recording(100), 1, "bucket", now());
+            RecordingNotification::Stored.render(&link(), &recording(100), 1, "bucket", now());
         assert!(!complete.body.contains("files_truncated"));
     }
 
@@ -426,23 +451,7 @@ mod tests {
 
     #[test]
     fn link_notification_ids_depend_on_the_revision() {
-        let app_user: AppUserId = "alice".parse().unwrap();
-        let zoom_user = recording(0).zoom_user;
-        let link = Link {
-            id: LinkId::derive(&app_user, &zoom_user),
-            app_user,
-            zoom_user,
-            display_name: "Sample Host".into(),
-            previous_zoom_users: Vec::new(),
-            status: LinkStatus::Active,
-            created_at: now(),
-            activated_at: Some(now()),
-            pending_until: None,
-            cut_off_at: None,
-            coverage: Default::default(),
-            inactive_since: None,
-            issue: None,
-        };
+        let link = link();
         let activated = LinkNotification::Activated(link.clone());
         let removal = Removal { reason: Some(RemovalReason::Deauthorized), erase_at: Some(now()) };
         let render = |notification: &LinkNotification, revision| {
@@ -455,10 +464,11 @@ mod tests {
         let body: Value = serde_json::from_str(&removed.body).unwrap();
         assert_eq!(body["data"]["link"]["status"], "removed");
         assert_eq!(body["data"]["link"]["removed_reason"], "deauthorized");
-        assert_eq!(body["data"]["link"]["erase_at"], "2026-01-01T10:02:03.5Z");
+        assert_eq!(body["data"]["link"]["erase_at"], "2026-01-01T10:02:03.500Z");
         let body: Value = serde_json::from_str(&render(&activated, 1).body).unwrap();
         assert_eq!(body["data"]["link"]["status"], "active");
         assert_eq!(body["data"]["link"]["removed_reason"], Value::Null);
+        assert!(!removed.body.contains("alice@example.test"));
         assert_eq!(body["type"], "link.activated");
         assert_eq!(body["data"]["link"]["zoom"]["display_name"], "Sample Host");
         assert_eq!(body["data"]["link"]["zoom"]["account_id"], "A");

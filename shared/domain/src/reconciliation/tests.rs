@@ -43,6 +43,7 @@ fn known(meeting: &Value) -> Recording {
         metadata: file.metadata,
         status: FileStatus::Stored,
         reason: None,
+        stored_at: None,
         key: None,
         crc64nvme: None,
         attempts: 1,
@@ -53,6 +54,7 @@ fn known(meeting: &Value) -> Recording {
         metadata: observed.metadata,
         zoom_state: ZoomState::Present,
         sequence: 1,
+        updated_at: Timestamp::UNIX_EPOCH,
         files: files.collect(),
     }
 }

@@ -1,5 +1,6 @@
 //! Recordings and their files: transfer states, and what follows from them.
 
+mod file_name;
 mod filter;
 mod metadata;
 mod view;
@@ -11,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::filter::FileFilter;
 pub use self::metadata::{FileMetadata, RecordingKind, RecordingMetadata, minutes_covered};
-pub use self::view::{FileView, PresignedUrl, RecordingView};
+pub use self::view::{FileAccess, FileView, PresignedUrl, RecordingView};
 use crate::ids::{RecordingId, ZoomUser};
 
 /// Transfer status of a file. Transitions, each by a conditional write: `queued → transferring →
-/// stored | failed`, and back to `queued` on a retry. `skipped` files stay so.
+/// stored | failed`, `stored → expired`, and back to `queued` on a retry or request. `skipped` files stay so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
@@ -29,6 +30,8 @@ pub enum FileStatus {
     Failed,
     /// Excluded by the operator's filter.
     Skipped,
+    /// Was stored, and deleted when `RetentionDays` had passed. Only the app's request fetches it again.
+    Expired,
 }
 
 /// Status of a recording, derived from its files.
@@ -45,6 +48,8 @@ pub enum RecordingStatus {
     Failed,
     /// Zoom has listed no file so far.
     Empty,
+    /// All wanted files were stored, and at least one has expired.
+    Expired,
 }
 
 /// Whether the recording exists at Zoom.
@@ -99,6 +104,8 @@ pub struct File {
     pub reason: Option<String>,
     /// Bytes received so far; the full size once stored.
     pub bytes_stored: u64,
+    /// When it was stored, if it is.
+    pub stored_at: Option<Timestamp>,
     /// Object key; present once stored.
     pub key: Option<String>,
     /// Base64 CRC-64/NVME of the full object, verified by S3; present once stored.
@@ -120,6 +127,8 @@ pub struct Recording {
     pub zoom_state: ZoomState,
     /// Number of notifications created so far ([`crate::notification`]).
     pub sequence: u64,
+    /// Time of the last change that was notified, or of the first observation.
+    pub updated_at: Timestamp,
     /// Files, sorted by id.
     pub files: Vec<File>,
 }
@@ -139,24 +148,33 @@ impl Recording {
     pub fn status(&self) -> RecordingStatus {
         let (mut any, mut stored, mut failed, mut waiting, mut moving) =
             (false, false, false, false, false);
+        let mut expired = false;
         for file in self.wanted_files() {
             any = true;
             match file.status {
                 FileStatus::Stored => stored = true,
+                FileStatus::Expired => expired = true,
                 FileStatus::Failed => failed = true,
                 FileStatus::Transferring => moving = true,
                 FileStatus::Queued | FileStatus::Skipped => waiting = true,
             }
         }
-        match (moving, waiting, failed, stored) {
+        match (moving, waiting, failed, stored || expired) {
             _ if self.files.is_empty() => RecordingStatus::Empty,
             _ if !any => RecordingStatus::Detected,
             (true, _, _, _) => RecordingStatus::Transferring,
             (false, true, _, true) | (false, true, true, _) => RecordingStatus::Transferring,
             (false, true, false, false) => RecordingStatus::Detected,
             (false, false, true, _) => RecordingStatus::Failed,
+            (false, false, false, _) if expired => RecordingStatus::Expired,
             (false, false, false, _) => RecordingStatus::Stored,
         }
+    }
+
+    /// Returns when the last wanted file was stored, if all are.
+    pub fn stored_at(&self) -> Option<Timestamp> {
+        let is_stored = self.status() == RecordingStatus::Stored;
+        self.wanted_files().filter(|_| is_stored).filter_map(|file| file.stored_at).max()
     }
 
     /// Returns the ids of the stored files, sorted and joined: the version of `recording.stored`.
@@ -195,6 +213,7 @@ pub(super) mod tests {
             status,
             reason: None,
             bytes_stored: if status == FileStatus::Stored { 12 } else { 0 },
+            stored_at: None,
             key: None,
             crc64nvme: None,
             attempts: 0,
@@ -216,6 +235,7 @@ pub(super) mod tests {
             },
             zoom_state: ZoomState::Present,
             sequence: 0,
+            updated_at: at("09:00:00"),
             files,
         }
     }
@@ -234,6 +254,9 @@ pub(super) mod tests {
             (vec![Stored, Failed], RecordingStatus::Failed),
             (vec![Failed, Transferring], RecordingStatus::Transferring),
             (vec![Stored, Stored], RecordingStatus::Stored),
+            (vec![Stored, Expired], RecordingStatus::Expired),
+            (vec![Expired, Queued], RecordingStatus::Transferring),
+            (vec![Expired, Failed], RecordingStatus::Failed),
         ] {
             let label = format!("{files:?}");
             let files =

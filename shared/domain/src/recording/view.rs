@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use super::{File, FileStatus, Recording, RecordingKind, RecordingStatus, ZoomState};
-use crate::ids::{FileId, MeetingUuid, RecordingId, ZoomUser};
+use crate::ids::{FileId, LinkId, MeetingUuid, RecordingId, ZoomUser};
+use crate::time::serialize_rfc3339;
 
 /// `recording` in API responses and notifications.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +20,7 @@ pub struct RecordingView {
     pub meeting_id: Option<String>,
     pub kind: Option<RecordingKind>,
     pub topic: Option<String>,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub start_time: Timestamp,
     pub timezone: Option<String>,
     pub duration_minutes: Option<u64>,
@@ -26,6 +28,14 @@ pub struct RecordingView {
     pub zoom_state: ZoomState,
     pub size: u64,
     pub bytes_stored: u64,
+    /// When the last wanted file was stored, if all are.
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub stored_at: Option<Timestamp>,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    pub updated_at: Timestamp,
+    /// The app user's links that cover the recording. Absent where no app user reads: in manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_ids: Option<Vec<LinkId>>,
     pub files: Vec<FileView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_truncated: Option<bool>,
@@ -52,6 +62,9 @@ impl Recording {
             zoom_state: self.zoom_state,
             size: self.wanted_files().filter_map(File::size).sum(),
             bytes_stored: self.wanted_files().map(|file| file.bytes_stored).sum(),
+            stored_at: self.stored_at(),
+            updated_at: self.updated_at,
+            link_ids: None,
             files: files.into_iter().map(|file| FileView::new(file, bucket)).collect(),
             files_truncated: None,
             files_total: None,
@@ -82,21 +95,31 @@ pub struct FileView {
     pub recording_type: Option<String>,
     pub extension: String,
     pub participant: Option<String>,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub recording_start: Option<Timestamp>,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub recording_end: Option<Timestamp>,
     pub size: Option<u64>,
     pub bytes_stored: u64,
     pub status: FileStatus,
     pub attempts: u32,
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub next_attempt_at: Option<Timestamp>,
     pub reason: Option<String>,
     pub bucket: Option<String>,
     pub key: Option<String>,
     pub crc64nvme: Option<String>,
-    /// Present in `GET /v1/recordings/{recording_id}` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// In API responses only.
+    #[serde(flatten)]
+    pub access: Option<FileAccess>,
+}
+
+/// How to read a stored file: null outside `GET /v1/recordings/{recording_id}`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the public API documents the fields")]
+pub struct FileAccess {
     pub url: Option<PresignedUrl>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "serialize_rfc3339")]
     pub url_expires_at: Option<Timestamp>,
 }
 
@@ -137,8 +160,7 @@ impl FileView {
             bucket: file.key.as_ref().map(|_| bucket.to_owned()),
             key: file.key.clone(),
             crc64nvme: file.crc64nvme.clone(),
-            url: None,
-            url_expires_at: None,
+            access: None,
         }
     }
 }

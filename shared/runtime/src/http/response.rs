@@ -192,6 +192,8 @@ pub enum Problem {
     ClaimBelongsToAnotherUser,
     ClaimExpired,
     NoActiveLink,
+    RecordingShared,
+    OnlyCopy,
     CursorExpired,
     Unavailable,
 }
@@ -259,6 +261,19 @@ impl Problem {
                 "no_active_link",
                 "No active link",
                 "The user has no active link to Zoom. Let the user connect first.",
+            ),
+            Self::RecordingShared => (
+                StatusCode::CONFLICT,
+                "recording_shared",
+                "Another user has this recording too",
+                "A link of another app user covers the recording. Delete it once that link is gone.",
+            ),
+            Self::OnlyCopy => (
+                StatusCode::CONFLICT,
+                "only_copy",
+                "This is the only copy",
+                "Zoom's copy is in the trash or deleted. To delete this one as well, repeat the request with \
+                 `?only_copy=true`.",
             ),
             Self::CursorExpired => (
                 StatusCode::GONE,

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, ToSpan as _};
 use reelay_domain::erasure::ErasureTotals;
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::message::DeletedRecording;
 use reelay_domain::object_key;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
@@ -165,12 +166,22 @@ impl Eraser {
         }
     }
 
-    /// Removes what interrupted invocations have stored of marked recordings since. Safe at any time.
+    /// Removes what is stored of marked recordings of a Zoom user, or of one of them if it is marked. Safe at any time.
     ///
     /// # Errors
     /// If an AWS call fails.
-    pub async fn sweep(&self, zoom_user: &ZoomUser) -> Result<ErasureTotals, AwsError> {
-        let stored = self.read(zoom_user).await?;
+    pub async fn sweep(
+        &self,
+        zoom_user: &ZoomUser,
+        recording: Option<&DeletedRecording>,
+    ) -> Result<ErasureTotals, AwsError> {
+        let stored = match recording {
+            None => self.read(zoom_user).await?,
+            Some(DeletedRecording { id, date }) => {
+                let rows = self.recordings.stored_rows_of(zoom_user, id).await?;
+                self.with_objects(object_key::recording_prefix(zoom_user, id, *date), rows).await?
+            }
+        };
         let erased = stored.recordings(|row| row.is_erased).collect();
         let mut totals = ErasureTotals::default();
         self.delete(zoom_user, &stored, &erased, &mut totals).await?;
@@ -179,8 +190,12 @@ impl Eraser {
 
     async fn read(&self, zoom_user: &ZoomUser) -> Result<Stored, AwsError> {
         let rows = self.recordings.stored_rows(zoom_user).await?;
-        let objects = objects::list(&self.bucket, &object_key::zoom_user_prefix(zoom_user)).await?;
-        Ok(Stored { rows, objects })
+        self.with_objects(object_key::zoom_user_prefix(zoom_user), rows).await
+    }
+
+    async fn with_objects(&self, prefix: String, rows: Vec<StoredRow>) -> Result<Stored, AwsError> {
+        let objects = objects::list(&self.bucket, &prefix).await?;
+        Ok(Stored { prefix, rows, objects })
     }
 
     /// Replaces recordings by markers. `false` if the erasure was cancelled, or a concurrent write conflicted.
@@ -216,8 +231,7 @@ impl Eraser {
             |it: WrittenNotification<'_>| it.recording.is_some_and(|id| erased.contains(id));
         totals.notifications +=
             self.notifications.delete_of_zoom_user(zoom_user, is_about_erased).await?;
-        let prefix = object_key::zoom_user_prefix(zoom_user);
-        for upload in self.bucket.open_uploads(&prefix, Timestamp::MAX).await? {
+        for upload in self.bucket.open_uploads(&stored.prefix, Timestamp::MAX).await? {
             if is_erased(&object_key::recording_of(&upload.key)) {
                 self.bucket.abort_upload(&upload).await?;
                 totals.uploads += 1;
@@ -228,8 +242,10 @@ impl Eraser {
     }
 }
 
-/// Everything under a key.
+/// Everything under a key, or everything of one recording.
 struct Stored {
+    /// Prefix of the objects.
+    prefix: String,
     rows: Vec<StoredRow>,
     objects: Vec<StoredObject>,
 }

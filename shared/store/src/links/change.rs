@@ -121,6 +121,8 @@ impl LinkTable {
             coverage: Coverage::default(),
             inactive_since: None,
             issue: None,
+            email: consent.email.cloned(),
+            last_event_at: None,
             previous_zoom_users: Vec::new(),
         });
         let obtained_at = Timestamp::from_millisecond(consent.tokens.obtained_at).unwrap_or(now);

@@ -15,6 +15,7 @@ mod change;
 mod checks;
 mod ending;
 mod erasures;
+mod events;
 mod exchanges;
 mod lease;
 mod marking;
@@ -34,7 +35,7 @@ use reelay_domain::claim::Claim;
 use reelay_domain::coverage::Coverage;
 use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
+use reelay_domain::link::{EmailAddress, ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
 use reelay_domain::message::Notification;
 use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,8 @@ pub struct Consent<'a> {
     pub zoom_user: &'a ZoomUser,
     /// The display name at Zoom.
     pub display_name: &'a str,
+    /// The e-mail address at Zoom.
+    pub email: Option<&'a EmailAddress>,
     /// The new pair. Storing the consent completes its exchange.
     pub tokens: NewTokens,
     /// The app user who started it.
@@ -217,9 +220,9 @@ pub struct GrantSnapshot {
 }
 
 impl GrantSnapshot {
-    /// The app users to whom new recordings are routed.
-    pub fn receivers(&self) -> impl Iterator<Item = &AppUserId> {
-        self.links.iter().filter(|link| link.is_receiving()).map(|link| &link.app_user)
+    /// The links to whose app users new recordings are routed.
+    pub fn receivers(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(|link| link.is_receiving())
     }
 
     /// The app users who may see this Zoom user's recordings, at least those of the past.
@@ -255,6 +258,8 @@ struct LinkItem {
     link_id: LinkId,
     app_user_id: AppUserId,
     display_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<EmailAddress>,
     status: LinkStatus,
     created_at: Timestamp,
     activated_at: Option<Timestamp>,
@@ -266,6 +271,8 @@ struct LinkItem {
     inactive_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issue: Option<LinkIssue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_event_at: Option<Timestamp>,
     #[serde(default)]
     coverage: Coverage,
     /// Day on which the link's claim expires.
@@ -341,14 +348,13 @@ impl LinkTable {
         Ok(snapshot)
     }
 
-    /// Reads consistently which app users receive the recordings of a Zoom user.
+    /// Reads consistently the links whose app users receive the recordings of a Zoom user.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub async fn receivers(&self, zoom_user: &ZoomUser) -> Result<Vec<AppUserId>, AwsError> {
+    pub async fn receivers(&self, zoom_user: &ZoomUser) -> Result<Vec<Link>, AwsError> {
         let links = self.covering_links(zoom_user).await?;
-        let receiving = links.into_iter().filter(Link::is_receiving);
-        Ok(receiving.map(|link| link.app_user).collect())
+        Ok(links.into_iter().filter(Link::is_receiving).collect())
     }
 
     /// Publishes outbox entries, then deletes them. A crash in between repeats the notifications with the same ids.
@@ -405,6 +411,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         link_id: link.id.clone(),
         app_user_id: link.app_user.clone(),
         display_name: link.display_name.clone(),
+        email: link.email.clone(),
         status: link.status,
         created_at: link.created_at,
         activated_at: link.activated_at,
@@ -412,6 +419,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         cut_off_at: link.cut_off_at,
         inactive_since: link.inactive_since,
         issue: link.issue,
+        last_event_at: link.last_event_at,
         coverage: link.coverage.clone(),
         next_check_day: link.pending_until.map(utc_date),
         previous_zoom_users: link.previous_zoom_users.clone(),
@@ -427,6 +435,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         app_user: item.app_user_id,
         zoom_user,
         display_name: item.display_name,
+        email: item.email,
         status: item.status,
         created_at: item.created_at,
         activated_at: item.activated_at,
@@ -434,6 +443,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         cut_off_at: item.cut_off_at,
         inactive_since: item.inactive_since,
         issue: item.issue,
+        last_event_at: item.last_event_at,
         coverage: item.coverage,
         previous_zoom_users: item.previous_zoom_users,
     })

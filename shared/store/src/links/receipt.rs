@@ -116,6 +116,8 @@ mod tests {
             coverage: Default::default(),
             inactive_since: None,
             issue: None,
+            email: None,
+            last_event_at: None,
             previous_zoom_users: Vec::new(),
         };
         GrantState { grant: Some(GrantStatus::Live), links: vec![link], marking: None }

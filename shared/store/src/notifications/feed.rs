@@ -1,7 +1,8 @@
 //! Rows: an app user's notifications in the order of their stamps.
 
 use jiff::Timestamp;
-use reelay_domain::cursor::{FeedPosition, stamp};
+use reelay_domain::cursor::{FeedPosition, };
+use reelay_domain::time::rfc3339;
 use reelay_domain::ids::AppUserId;
 use reelay_domain::message::Notification;
 use reelay_runtime::AwsError;
@@ -37,7 +38,7 @@ pub(super) fn rows_of(app_user: &AppUserId) -> String {
 
 /// Owner and entry of a row.
 pub(super) fn row_key(app_user: &AppUserId, at: Timestamp, id: &str) -> (String, String) {
-    (rows_of(app_user), format!("{}#{id}", stamp(at)))
+    (rows_of(app_user), format!("{}#{id}", rfc3339(at)))
 }
 
 pub(super) fn read_row(item: Item) -> Result<FeedRow, AwsError> {
@@ -63,7 +64,7 @@ impl NotificationTable {
         limit: usize,
     ) -> Result<(Vec<FeedRow>, bool), AwsError> {
         // No entry starts with that of another one, and '!' sorts before '#'.
-        let (first, last) = (format!("{}!", after.after), stamp(until));
+        let (first, last) = (format!("{}!", after.after), rfc3339(until));
         if first > last {
             return Ok((Vec::new(), true));
         }

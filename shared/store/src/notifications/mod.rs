@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::cursor::stamp;
+use reelay_domain::time::rfc3339;
 use reelay_domain::delivery::{Delivery, MESSAGE_TTL};
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
 use reelay_domain::message::Notification;
@@ -263,5 +263,5 @@ fn guards_of(zoom_user: &ZoomUser) -> String {
 
 /// A time as the rows' keys hold it.
 fn whole_milliseconds(time: Timestamp) -> Timestamp {
-    stamp(time).parse().unwrap_or(time)
+    rfc3339(time).parse().unwrap_or(time)
 }

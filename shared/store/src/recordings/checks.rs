@@ -10,9 +10,10 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::maintenance::{FIRST_CHECK_DELAY, FileMaintenance};
+use reelay_domain::recording::FileStatus;
 use serde::{Deserialize, Serialize};
 
-use super::{FileItem, FileKey, RecordingTable, conditional, recording_entry};
+use super::{FileItem, FileKey, RecordingTable, conditional, recording_entry, status};
 use crate::item::{Item, number, text_of};
 use reelay_runtime::AwsError;
 
@@ -165,10 +166,31 @@ impl RecordingTable {
             None => update
                 .condition_expression("attribute_not_exists(next_check_at) AND #status = :status")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":status", super::status(item.status)),
+                .expression_attribute_values(":status", status(item.status)),
         };
         let update = update.update_expression(expression);
         conditional(update.send().await).map(|_| ())
+    }
+
+    /// Marks a stored file as expired: S3 has deleted its object. `false` if the file has changed since it was read.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn mark_expired(&self, key: &FileKey, item: &FileItem) -> Result<bool, AwsError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression(
+                "SET #status = :expired, bytes_stored = :zero \
+                 REMOVE #key, crc64nvme, recognised, stored_at, expires_at, next_check_shard, next_check_at",
+            )
+            .condition_expression("#status = :stored AND attempt = :attempt")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_values(":expired", status(FileStatus::Expired))
+            .expression_attribute_values(":stored", status(FileStatus::Stored))
+            .expression_attribute_values(":attempt", number(item.attempt))
+            .expression_attribute_values(":zero", number(0));
+        Ok(conditional(update.send().await)?.is_some())
     }
 
     /// Records a completed check of a recording. From now on its files have their own checks.

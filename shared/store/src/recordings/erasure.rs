@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
 use reelay_domain::erasure::is_only_copy;
@@ -88,6 +89,26 @@ fn key(zoom_user: String, entry: String) -> Item {
     Item::from([("zoom_user".to_owned(), text(zoom_user)), ("entry".to_owned(), text(entry))])
 }
 
+fn marker(zoom_user: &ZoomUser, id: &RecordingId) -> Item {
+    let mut marker = key(zoom_user.key(), recording_entry(id));
+    marker.insert(ERASED.to_owned(), AttributeValue::Bool(true));
+    marker
+}
+
+/// Reads the rows of a query, as far as an erasure needs them.
+async fn read_stored(query: QueryFluentBuilder) -> Result<Vec<StoredRow>, AwsError> {
+    let query = query.projection_expression(
+        "zoom_user, entry, erased, trashed_by_reelay, zoom_state, bytes_stored, lease_until",
+    );
+    let mut pages = query.into_paginator().items().send();
+    let mut rows = Vec::new();
+    while let Some(row) = pages.next().await {
+        let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
+        rows.push(StoredRow::new(from_item(TABLE, row)?));
+    }
+    Ok(rows)
+}
+
 /// Returns whether an item is a marker.
 pub(super) fn is_marker(item: &Item) -> bool {
     item.contains_key(ERASED)
@@ -112,25 +133,37 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
     ) -> Result<Vec<StoredRow>, AwsError> {
-        let mut pages = self
+        let query = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
             .key_condition_expression("zoom_user = :user")
-            .expression_attribute_values(":user", text(zoom_user.key()))
-            .projection_expression(
-                "zoom_user, entry, erased, trashed_by_reelay, zoom_state, bytes_stored, lease_until",
-            )
-            .into_paginator()
-            .items()
-            .send();
-        let mut rows = Vec::new();
-        while let Some(row) = pages.next().await {
-            let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            rows.push(StoredRow::new(from_item(TABLE, row)?));
-        }
-        Ok(rows)
+            .expression_attribute_values(":user", text(zoom_user.key()));
+        read_stored(query).await
+    }
+
+    /// Reads all rows of a recording consistently.
+    pub(crate) async fn stored_rows_of(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<Vec<StoredRow>, AwsError> {
+        read_stored(self.rows(zoom_user, id)).await
+    }
+
+    /// Replaces a recording by a marker, so that nothing brings it back.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn mark_erased(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<(), AwsError> {
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.set_item(Some(marker(zoom_user, id))).send().await;
+        put.map(|_| ()).map_err(|error| AwsError::from_sdk("PutItem Recordings", &error))
     }
 
     /// Counts a Zoom user's items.
@@ -162,9 +195,8 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<TransactWriteItem, AwsError> {
-        let mut marker = key(zoom_user.key(), recording_entry(id));
-        marker.insert(ERASED.to_owned(), AttributeValue::Bool(true));
-        let put = Put::builder().table_name(&self.table).set_item(Some(marker)).build();
+        let put = Put::builder().table_name(&self.table);
+        let put = put.set_item(Some(marker(zoom_user, id))).build();
         let put = put.map_err(|_| {
             AwsError::unexpected_response("TransactWriteItems", "failed to build a marker")
         })?;

@@ -31,12 +31,18 @@ pub struct RecordingItem {
     /// Sequence number of the last notification.
     #[serde(default)]
     pub sequence: u64,
+    /// Time of the last change that was notified, or of the first observation, epoch milliseconds.
+    #[serde(default)]
+    pub updated_at: i64,
     /// Whether an event was about it.
     #[serde(default)]
     pub announced: bool,
     /// Whether its files are downloaded: automatically, or on the app's request.
     #[serde(default)]
     pub requested: bool,
+    /// Whether Reelay moved Zoom's copy to the trash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trashed_by_reelay: bool,
     /// Files whose download is enqueued, so that a second event does not enqueue it again. A crash before this
     /// write causes a duplicate message, never a lost one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", serialize_with = "string_set")]
@@ -45,7 +51,7 @@ pub struct RecordingItem {
 
 impl RecordingItem {
     /// The item after the first observation.
-    pub(super) fn new(observation: &Observation, requested: bool) -> Self {
+    pub(super) fn new(observation: &Observation, requested: bool, now: Timestamp) -> Self {
         let observed = ObservedRecording::new(observation);
         let account = &observation.host.account_id;
         Self {
@@ -53,8 +59,10 @@ impl RecordingItem {
             account_meeting: format!("{account}#{}", observation.meeting_uuid),
             observed,
             sequence: 0,
+            updated_at: now.as_millisecond(),
             announced: is_event(observation),
             requested,
+            trashed_by_reelay: false,
             sent: BTreeSet::new(),
         }
     }
@@ -88,6 +96,9 @@ pub struct FileItem {
     pub observed: ObservedFile,
     /// Status.
     pub status: FileStatus,
+    /// Whether the app requested this file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requested: bool,
     /// Reason of a failure or skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -103,6 +114,9 @@ pub struct FileItem {
     /// Time of storing, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_at: Option<i64>,
+    /// When S3 deletes the object, epoch milliseconds, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
     /// Time of the last write of the source, epoch milliseconds; present with the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_saved_at: Option<i64>,
@@ -176,11 +190,13 @@ impl FileItem {
         let waits_until = (is_wanted && is_processing).then_some(now + PROCESSING_DELAY);
         Self {
             status: if is_wanted { FileStatus::Queued } else { FileStatus::Skipped },
+            requested: false,
             reason: skip_reason.map(str::to_owned),
             bytes_stored: 0,
             key: None,
             crc64nvme: None,
             stored_at: None,
+            expires_at: None,
             source_saved_at: observed.source.as_ref().map(|_| now.as_millisecond()),
             next_check: is_wanted.then(|| waits_until.map_or(NextCheck::first(now), NextCheck::at)),
             received_at: received_at.map(Timestamp::as_millisecond),
@@ -222,6 +238,7 @@ impl From<FileItem> for File {
             status: item.status,
             reason: item.reason,
             bytes_stored: item.bytes_stored,
+            stored_at: item.stored_at.and_then(time),
             key: item.key,
             crc64nvme: item.crc64nvme,
             attempts: item.attempt,
@@ -249,6 +266,7 @@ impl RecordingWithFiles {
             metadata: self.item.observed.metadata.clone(),
             zoom_state: self.item.observed.zoom_state.unwrap_or_default(),
             sequence: self.item.sequence,
+            updated_at: Timestamp::from_millisecond(self.item.updated_at).unwrap_or_default(),
             files: self.files.iter().cloned().map(File::from).collect(),
         }
     }
@@ -321,7 +339,7 @@ pub enum LeaseOutcome {
         /// The owner.
         owner: String,
     },
-    /// The file is stored, failed or skipped.
+    /// The file is stored, failed, skipped or expired.
     AlreadyFinished(FileItem),
     /// The file does not exist.
     FileNotFound,

@@ -35,6 +35,7 @@ pub use self::item::{
     FileItem, FileKey, KnownRecording, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem,
     RecordingWithFiles, ServedSize,
 };
+pub use self::read::ListBounds;
 pub use self::transfer::{ScheduledRetry, StoredObject};
 use crate::conflicts;
 use crate::item::{from_item, text, to_item};
@@ -136,6 +137,7 @@ fn status(status: FileStatus) -> AttributeValue {
         FileStatus::Stored => "stored",
         FileStatus::Failed => "failed",
         FileStatus::Skipped => "skipped",
+        FileStatus::Expired => "expired",
     };
     text(name)
 }

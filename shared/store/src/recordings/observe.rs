@@ -36,9 +36,10 @@ impl RecordingTable {
         &self,
         observation: &Observation,
         is_requested: bool,
+        now: Timestamp,
     ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
         let (zoom_user, id) = (&observation.host, observation.recording_id());
-        let new = RecordingItem::new(observation, is_requested);
+        let new = RecordingItem::new(observation, is_requested, now);
         let mut before = match self.add(zoom_user, &recording_entry(&id), &new).await? {
             AddOutcome::Added => return Ok(ObserveOutcome::New(new)),
             AddOutcome::AlreadyExists(before) => before,
@@ -171,7 +172,7 @@ fn merged(
         FileStatus::Skipped => new.status == FileStatus::Queued,
         FileStatus::Failed => requeues(before),
         FileStatus::Queued => before.next_attempt_at.is_some() && requeues(before),
-        FileStatus::Transferring | FileStatus::Stored => false,
+        FileStatus::Transferring | FileStatus::Stored | FileStatus::Expired => false,
     };
     let is_wanted =
         is_queued_again || matches!(before.status, FileStatus::Queued | FileStatus::Transferring);

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use jiff::civil::Date;
 use reelay_domain::notification::MAX_INLINE_FILES;
 use reelay_domain::observation::{ObservedFile, Seen};
 use reelay_domain::recording::{FileMetadata, FileStatus};
@@ -35,11 +36,13 @@ impl From<SummaryFile> for FileItem {
         Self {
             observed: ObservedFile { metadata, source: None, seen: Seen::default() },
             status: summary.status,
+            requested: false,
             reason: None,
             bytes_stored: summary.bytes_stored,
             key: None,
             crc64nvme: None,
             stored_at: None,
+            expires_at: None,
             source_saved_at: None,
             next_check: None,
             received_at: None,
@@ -160,7 +163,7 @@ impl RecordingTable {
         Ok(Some(overview))
     }
 
-    fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
+    pub(super) fn rows(&self, zoom_user: &ZoomUser, id: &RecordingId) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.table)
@@ -209,22 +212,21 @@ impl RecordingTable {
             .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))
     }
 
-    /// Lists up to `limit` recordings of a Zoom user without files, newest first, after a position.
+    /// Lists up to `limit` recordings of a Zoom user without files, newest first, within bounds.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn newest(
         &self,
         zoom_user: &ZoomUser,
-        after: Option<&Position>,
+        bounds: &ListBounds<'_>,
         limit: usize,
     ) -> Result<Vec<RecordingItem>, AwsError> {
-        // All Zoom users share one order of (start_order, zoom_user), newest first. `start_order` contains the
-        // recording id, so an equal value at another user is the same meeting instance.
-        let bound = after.map(|position| {
-            let inclusive = zoom_user.key() < position.zoom_user;
-            (position.start_order.clone(), inclusive)
-        });
+        let (first, last) = bounds.keys();
+        // DynamoDB rejects an inverted range.
+        if first > last {
+            return Ok(Vec::new());
+        }
         let query = self
             .client
             .query()
@@ -232,24 +234,46 @@ impl RecordingTable {
             .index_name(BY_START)
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .expression_attribute_values(":user", text(zoom_user.key()));
-        let query = match bound {
-            None => query.key_condition_expression("zoom_user = :user"),
-            Some((start_order, inclusive)) => query
-                .key_condition_expression(if inclusive {
-                    "zoom_user = :user AND start_order <= :before"
-                } else {
-                    "zoom_user = :user AND start_order < :before"
-                })
-                .expression_attribute_values(":before", text(start_order)),
-        };
+            .key_condition_expression("zoom_user = :user AND start_order BETWEEN :first AND :last")
+            .expression_attribute_values(":user", text(zoom_user.key()))
+            .expression_attribute_values(":first", text(first))
+            .expression_attribute_values(":last", text(last));
         let mut pages = query.into_paginator().items().send();
-        let mut found = Vec::new();
+        let mut found: Vec<RecordingItem> = Vec::new();
         while found.len() < limit {
             let Some(row) = pages.next().await else { break };
             let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            found.push(from_item(TABLE, row)?);
+            let item: RecordingItem = from_item(TABLE, row)?;
+            if !bounds.after.is_some_and(|after| after.has_shown(zoom_user, &item.start_order)) {
+                found.push(item);
+            }
         }
         Ok(found)
+    }
+}
+
+/// Bounds of a list of recordings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ListBounds<'a> {
+    /// Only recordings after this position, which are older.
+    pub after: Option<&'a Position>,
+    /// First UTC date of the start.
+    pub from: Option<Date>,
+    /// Last UTC date of the start.
+    pub to: Option<Date>,
+}
+
+impl ListBounds<'_> {
+    /// The first and the last `start_order`, both inclusive. It begins with the time of the start, so no value equals
+    /// the bounds of dates.
+    fn keys(&self) -> (String, String) {
+        let day = |date: Date| date.to_string();
+        let first = self.from.map_or_else(|| "!".to_owned(), day);
+        let last = self.to.and_then(|to| to.tomorrow().ok()).map(day);
+        let last = last.unwrap_or_else(|| "~".to_owned());
+        match self.after {
+            Some(after) if after.start_order < last => (first, after.start_order.clone()),
+            _ => (first, last),
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct StoredObject<'a> {
     pub declared: Option<u64>,
     /// Time of storing.
     pub stored_at: Timestamp,
+    /// When S3 deletes the object, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The next attempt of a file after a failed one.
@@ -207,8 +209,15 @@ impl RecordingTable {
         owner: &str,
         object: &StoredObject<'_>,
     ) -> Result<(), LeaseError> {
-        let StoredObject { key: object_key, crc64nvme, bytes, recognised, declared, stored_at } =
-            *object;
+        let StoredObject {
+            key: object_key,
+            crc64nvme,
+            bytes,
+            recognised,
+            declared,
+            stored_at,
+            expires_at,
+        } = *object;
         let mut expression = "SET #status = :stored, bytes_stored = :bytes, #key = :key, \
              crc64nvme = :crc, recognised = :recognised, stored_at = :now"
             .to_owned();
@@ -219,10 +228,19 @@ impl RecordingTable {
                 .expression_attribute_names("#size", "size")
                 .expression_attribute_values(":declared", number(declared));
         }
-        expression.push_str(
-            " REMOVE lease_until, #source, source_saved_at, reason, upload, next_check_shard, \
-             next_check_at, first_attempt_at, failures, served_size, granted_attempts, reported_reason",
-        );
+        let last_check = match expires_at {
+            Some(at) => {
+                expression
+                    .push_str(", expires_at = :at, next_check_shard = :shard, next_check_at = :at");
+                update = with_next_check(update, &NextCheck::at(at));
+                ""
+            }
+            None => ", next_check_shard, next_check_at",
+        };
+        expression.push_str(&format!(
+            " REMOVE lease_until, #source, source_saved_at, reason, upload{last_check}, \
+             first_attempt_at, failures, served_size, granted_attempts, reported_reason",
+        ));
         let update = update
             .update_expression(expression)
             .expression_attribute_names("#status", "status")

@@ -15,7 +15,8 @@ use super::{
 use crate::item::{number, text};
 
 impl RecordingTable {
-    /// Draws the next notification sequence number of a recording. `None` if the recording does not exist.
+    /// Draws the sequence number of a recording's next notification, which says that the recording changed now. `None` if
+    /// the recording does not exist.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -23,12 +24,14 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
+        now: Timestamp,
     ) -> Result<Option<u64>, AwsError> {
         let response = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("ADD #sequence :one")
+            .update_expression("SET updated_at = :now ADD #sequence :one")
             .condition_expression(RECORDING_EXISTS)
             .expression_attribute_names("#sequence", "sequence")
+            .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::UpdatedNew)
             .send()
@@ -83,7 +86,7 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Queues a file again, if it still has the given status. Its latency is no longer measured.
+    /// Queues a file that was requested, if it still has the given status. Its latency is no longer measured.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -96,11 +99,13 @@ impl RecordingTable {
         let update = self.update(&key.zoom_user, &key.entry());
         let update = with_next_check(update, &NextCheck::after_send(now))
             .update_expression(format!(
-                "SET #status = :queued, next_check_shard = :shard, next_check_at = :at{FORGET_FAILURES}"
+                "SET #status = :queued, requested = :yes, next_check_shard = :shard, next_check_at = :at\
+                 {FORGET_FAILURES}"
             ))
             .condition_expression("#status = :from")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", status(FileStatus::Queued))
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
             .expression_attribute_values(":from", status(from));
         Ok(conditional(update.send().await)?.is_some())
     }

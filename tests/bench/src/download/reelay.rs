@@ -37,6 +37,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
         key: "reelay".to_owned(),
         content_type: "video/mp4".to_owned(),
         metadata: Vec::new(),
+        tagging: None,
         extension: "mp4".to_owned(),
         declared_size: Some(size),
         is_size_exact: true,

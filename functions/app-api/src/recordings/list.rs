@@ -1,0 +1,195 @@
+//! The list of recordings: newest first, merged over all linked Zoom users, and filtered.
+
+use futures_util::future::try_join_all;
+use http::StatusCode;
+use jiff::civil::Date;
+use reelay_domain::cursor::{self, Position};
+use reelay_domain::ids::AppUserId;
+use reelay_domain::recording::{RecordingStatus, RecordingView};
+use reelay_runtime::http::query::Query;
+use reelay_runtime::http::response::{self, Problem};
+use reelay_runtime::http::{Body, Response};
+use reelay_store::recordings::{ListBounds, RecordingItem};
+use serde::de::value::{Error as UnknownStatus, StrDeserializer};
+use serde::{Deserialize as _, Serialize};
+
+use super::Covered;
+use crate::{ApiError, AppApi};
+
+/// Page size without `limit`.
+const DEFAULT_LIMIT: usize = 25;
+
+/// Recordings that are read at once if a filter may exclude some of them.
+const FILTERED_BATCH: usize = 50;
+
+/// Maximum batches of a request. A page may be shorter than its limit, and its cursor continues.
+const MAX_BATCHES: usize = 10;
+
+#[derive(Serialize)]
+struct Page {
+    recordings: Vec<RecordingView>,
+    next_cursor: Option<String>,
+}
+
+/// The filters of a request.
+struct Filter<'a> {
+    status: Option<RecordingStatus>,
+    /// First and last UTC date of the start, inclusive.
+    from: Option<Date>,
+    to: Option<Date>,
+    meeting_id: Option<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(query: &'a Query) -> Result<Self, Problem> {
+        let repeated = Problem::RequestInvalid("A query parameter is repeated.");
+        let single = |name| query.single(name).map_err(|_| repeated);
+        let status = single("status")?.map(|text| {
+            let text: StrDeserializer<'_, UnknownStatus> = StrDeserializer::new(text);
+            RecordingStatus::deserialize(text).map_err(|_| {
+                Problem::RequestInvalid(
+                    "status must be detected, transferring, stored, failed, empty or expired.",
+                )
+            })
+        });
+        let date = |name| {
+            let invalid =
+                Problem::RequestInvalid("from and to must be dates that exist, as 2026-01-31.");
+            single(name)?.map(|text| text.parse::<Date>().map_err(|_| invalid)).transpose()
+        };
+        let (from, to) = (date("from")?, date("to")?);
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            return Err(Problem::RequestInvalid("from must not be later than to."));
+        }
+        Ok(Self { status: status.transpose()?, from, to, meeting_id: single("meeting_id")? })
+    }
+
+    /// Whether a recording that was read from the index can match.
+    fn admits(&self, item: &RecordingItem) -> bool {
+        let meeting_id = item.observed.metadata.meeting_id.as_deref();
+        self.meeting_id.is_none_or(|wanted| meeting_id == Some(wanted))
+    }
+
+    fn matches(&self, view: &RecordingView) -> bool {
+        self.status.is_none_or(|status| view.status == status)
+    }
+}
+
+impl AppApi {
+    /// Lists one page.
+    pub(crate) async fn list_recordings(
+        &self,
+        user: &AppUserId,
+        query: &Query,
+    ) -> Result<Response<Body>, ApiError> {
+        let limit = limit(query)?;
+        let filter = Filter::parse(query)?;
+        let cursor = query.single("cursor").map_err(|_| Problem::CursorInvalid)?;
+        let after = match cursor {
+            Some(cursor) => Some(self.open_cursor(user, cursor).await?),
+            None => None,
+        };
+        let (recordings, next) = self.matching(user, &filter, after, limit).await?;
+        let next_cursor = match next {
+            Some(position) => {
+                Some(cursor::encode(&self.state_key.versions().await?, user, &position))
+            }
+            None => None,
+        };
+        Ok(response::json(StatusCode::OK, &Page { recordings, next_cursor }))
+    }
+
+    /// Reads batches until the page is full. Returns the position after which more may follow.
+    async fn matching(
+        &self,
+        user: &AppUserId,
+        filter: &Filter<'_>,
+        mut after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<RecordingView>, Option<Position>), ApiError> {
+        let covered = self.covered(user).await?;
+        let is_filtered = filter.status.is_some() || filter.meeting_id.is_some();
+        let batch = if is_filtered { FILTERED_BATCH } else { limit };
+        let mut recordings = Vec::new();
+        for _ in 0..MAX_BATCHES {
+            let bounds = ListBounds { after: after.as_ref(), from: filter.from, to: filter.to };
+            // One more item than the batch shows whether there is a next one.
+            let pages = covered.iter().map(|it| self.newest(it, &bounds, batch + 1));
+            let mut found: Vec<_> = try_join_all(pages).await?.into_iter().flatten().collect();
+            found.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
+            let is_more = found.len() > batch;
+            found.truncate(batch);
+            let views = found.into_iter().map(async |(position, item, covered)| {
+                let view = match filter.admits(&item) {
+                    true => self.view(&position, covered).await?,
+                    false => None,
+                };
+                Ok::<_, ApiError>((position, view))
+            });
+            for (position, view) in try_join_all(views).await? {
+                if let Some(view) = view.filter(|view| filter.matches(view)) {
+                    if recordings.len() == limit {
+                        return Ok((recordings, after));
+                    }
+                    recordings.push(view);
+                }
+                after = Some(position);
+            }
+            if !is_more {
+                return Ok((recordings, None));
+            }
+            if recordings.len() == limit {
+                break;
+            }
+        }
+        Ok((recordings, after))
+    }
+
+    /// A Zoom user's newest recordings with their positions in the common order.
+    async fn newest<'a>(
+        &self,
+        covered: &'a Covered,
+        bounds: &ListBounds<'_>,
+        limit: usize,
+    ) -> Result<Vec<(Position, RecordingItem, &'a Covered)>, ApiError> {
+        let items = self.recordings.newest(&covered.zoom_user, bounds, limit).await?;
+        let zoom_user = covered.zoom_user.key();
+        let positioned = items.into_iter().map(|item| {
+            let start_order = item.start_order.clone();
+            (Position { start_order, zoom_user: zoom_user.clone() }, item, covered)
+        });
+        Ok(positioned.collect())
+    }
+
+    async fn view(
+        &self,
+        position: &Position,
+        covered: &Covered,
+    ) -> Result<Option<RecordingView>, ApiError> {
+        let id = position.start_order.split_once('#').and_then(|(_, id)| id.parse().ok());
+        let Some(id) = id else { return Ok(None) };
+        let loaded = self.load(covered, &id).await?;
+        Ok(loaded.map(|loaded| self.view_recording(&loaded, covered)))
+    }
+
+    async fn open_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
+        let decoded = self
+            .state_key
+            .verify_with_reread(|keys| cursor::decode(keys, user, text), |_| true)
+            .await?;
+        Ok(decoded.map_err(|_| Problem::CursorInvalid)?)
+    }
+}
+
+/// Reads `limit`.
+pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
+    let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
+    match query.single("limit").map_err(|_| invalid)? {
+        None => Ok(DEFAULT_LIMIT),
+        Some(text) => Some(text)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .filter(|limit| (1..=100).contains(limit))
+            .ok_or(invalid),
+    }
+}
