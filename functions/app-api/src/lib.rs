@@ -161,9 +161,7 @@ impl AppApi {
             }
             Route::Reconciliation(id) => self.reconciliation(&user, id).await,
             Route::Link(id) => self.disconnect(&user, id).await,
-            Route::Notifications => {
-                self.list_notifications(&user, &query).await
-            }
+            Route::Notifications => self.list_notifications(&user, &query).await,
             Route::Backfill => self.backfill(&user, request.body()).await,
             Route::Recordings => self.list_recordings(&user, &query).await,
             Route::Recording(id) => self.recording(&user, &id).await,

@@ -3,10 +3,10 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use reelay_domain::time::rfc3339;
 use reelay_domain::ids::{AppUserId, LinkId};
 use reelay_domain::link::{Link, LinkView};
 use reelay_domain::reconciliation::{Report, Totals};
+use reelay_domain::time::rfc3339;
 use reelay_runtime::AwsError;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};

@@ -112,7 +112,8 @@ impl EventProcessor {
             time: changed.time,
         };
         let (is_known, after) =
-            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await? {
+            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await?
+            {
                 ObserveOutcome::New(item) => (false, item),
                 // The app has not heard of a recording of which only changes are known.
                 ObserveOutcome::Known { before, after } => {

@@ -226,7 +226,8 @@ impl EventProcessor {
         }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
         let (known, recording) =
-            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await? {
+            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await?
+            {
                 ObserveOutcome::New(item) => (None, item),
                 ObserveOutcome::Known { before, after } => (Some(before), after),
                 ObserveOutcome::Erased => return self.ignore(host, &recording_id, files()).await,

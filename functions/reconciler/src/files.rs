@@ -62,7 +62,7 @@ impl Reconciler {
             return Ok(());
         }
         let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
-        let requested = recording.is_some_and(|recording| recording.requested);
+        let requested = item.requested || recording.is_some_and(|recording| recording.requested);
         self.maintain_file(key, item, requested, may_enqueue, now).await
     }
 
@@ -143,7 +143,8 @@ impl Reconciler {
     /// Marks a file as expired if S3 has deleted its object.
     async fn expire(&self, key: &FileKey, item: &FileItem) -> Result<bool, AwsError> {
         let Some(object) = &item.key else { return Ok(false) };
-        if self.bucket.has_object(object).await? || !self.recordings.mark_expired(key, item).await? {
+        if self.bucket.has_object(object).await? || !self.recordings.mark_expired(key, item).await?
+        {
             return Ok(false);
         }
         tracing::info!(recording = %key.recording, file = %key.file, "file expired");

@@ -77,10 +77,9 @@ pub(crate) async fn not_before(
         FileStatus::Transferring => {
             item.lease_until.is_none_or(|until| until < now.as_millisecond())
         }
-        FileStatus::Stored
-        | FileStatus::Failed
-        | FileStatus::Skipped
-        | FileStatus::Expired => false,
+        FileStatus::Stored | FileStatus::Failed | FileStatus::Skipped | FileStatus::Expired => {
+            false
+        }
     });
     Ok(is_waiting.then_some(until))
 }

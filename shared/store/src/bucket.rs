@@ -249,7 +249,8 @@ impl Bucket {
     /// If the S3 call fails.
     pub async fn has_object(&self, key: &str) -> Result<bool, AwsError> {
         let list = self.client.list_objects_v2().bucket(&self.name).prefix(key).max_keys(1);
-        let page = list.send().await.map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
+        let page =
+            list.send().await.map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
         // Of the keys with this prefix the shortest comes first.
         Ok(page.contents().first().and_then(|object| object.key()) == Some(key))
     }

@@ -135,7 +135,8 @@ impl NotificationOutbox {
         notification: &RecordingNotification,
         links: &[Link],
     ) -> Result<Option<RecordingWithFiles>, AwsError> {
-        let Some(sequence) = table.next_sequence(zoom_user, id, self.publisher.clock.now()).await? else {
+        let Some(sequence) = table.next_sequence(zoom_user, id, self.publisher.clock.now()).await?
+        else {
             return Ok(None);
         };
         let Some(loaded) = table.overview(zoom_user, id, notification.file()).await? else {

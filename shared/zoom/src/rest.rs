@@ -4,8 +4,8 @@ use std::fmt;
 
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reelay_domain::link::EmailAddress;
 use reelay_domain::ids::{MeetingUuid, ZoomUser};
+use reelay_domain::link::EmailAddress;
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use secrecy::SecretString;

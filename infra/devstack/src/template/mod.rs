@@ -17,6 +17,6 @@ pub use self::error::TemplateError;
 pub use self::parameters::Parameters;
 pub(crate) use self::resolver::{Physical, PseudoParameters, Resolver};
 pub(crate) use self::resources::{
-    Bucket, Declaration, Function, GeneratedSecret, Key, KeyElement, LifecycleRule, Queue, Route, Secret, Table,
-    is_engine_resource,
+    Bucket, Declaration, Function, GeneratedSecret, Key, KeyElement, LifecycleRule, Queue, Route,
+    Secret, Table, is_engine_resource,
 };

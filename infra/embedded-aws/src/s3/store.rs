@@ -32,8 +32,8 @@ impl Store {
     pub(super) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
         let buckets = self.buckets.lock();
         let bucket = buckets.get(name).cloned();
-        let bucket = bucket
-            .ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
+        let bucket =
+            bucket.ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
         bucket.expire(self.clock.now());
         Ok(bucket)
     }

@@ -157,7 +157,8 @@ impl Erasing<'_> {
             match pass {
                 ErasurePass::Continue => {
                     if std::mem::take(&mut is_first) {
-                        let job = Job::SweepErased { zoom_user: zoom_user.clone(), recording: None };
+                        let job =
+                            Job::SweepErased { zoom_user: zoom_user.clone(), recording: None };
                         let sweep = JobMessage::new(job);
                         let tenant = zoom_user.account_id.as_str();
                         self.jobs.send_delayed(&sweep, tenant, SWEEP_DELAY_SECONDS).await?;

@@ -17,7 +17,9 @@ impl EmailAddress {
     /// `None` if the text is no address.
     pub fn new(text: &str) -> Option<Self> {
         let is_address = text.len() <= Self::MAX_LENGTH
-            && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+            && text
+                .split_once('@')
+                .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
             && !text.contains(|c: char| c.is_control() || c.is_whitespace());
         is_address.then(|| Self(text.to_owned()))
     }
@@ -37,7 +39,8 @@ mod tests {
     fn addresses_are_recognised_and_not_shown() {
         let address = EmailAddress::new("ada@example.test").unwrap();
         assert_eq!(format!("{address:?}"), "EmailAddress([redacted])");
-        for text in ["", "ada", "@example.test", "ada@", "a da@example.test", "ada@example.test\n"] {
+        for text in ["", "ada", "@example.test", "ada@", "a da@example.test", "ada@example.test\n"]
+        {
             assert_eq!(EmailAddress::new(text), None, "{text:?}");
         }
     }

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::EmailAddress;
 use super::{Link, LinkIssue, LinkStatus};
 use crate::erasure::{Removal, RemovalReason};
-use super::EmailAddress;
 use crate::ids::{LinkId, ZoomUser};
 use crate::time::serialize_rfc3339;
 

@@ -35,7 +35,9 @@ use reelay_domain::claim::Claim;
 use reelay_domain::coverage::Coverage;
 use reelay_domain::erasure::KeepAfterRemoval;
 use reelay_domain::ids::{AppUserId, LinkId, UserId, ZoomUser};
-use reelay_domain::link::{EmailAddress, ChangeError, GrantState, GrantStatus, Link, LinkIssue, LinkStatus};
+use reelay_domain::link::{
+    ChangeError, EmailAddress, GrantState, GrantStatus, Link, LinkIssue, LinkStatus,
+};
 use reelay_domain::message::Notification;
 use reelay_domain::time::utc_date;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
 //! Rows: an app user's notifications in the order of their stamps.
 
 use jiff::Timestamp;
-use reelay_domain::cursor::{FeedPosition, };
-use reelay_domain::time::rfc3339;
+use reelay_domain::cursor::FeedPosition;
 use reelay_domain::ids::AppUserId;
 use reelay_domain::message::Notification;
+use reelay_domain::time::rfc3339;
 use reelay_runtime::AwsError;
 use serde::{Deserialize, Serialize};
 

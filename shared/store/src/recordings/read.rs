@@ -1,9 +1,9 @@
 //! Reads of recordings: complete, as an overview, or as a list.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use jiff::civil::Date;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
-use jiff::civil::Date;
 use reelay_domain::notification::MAX_INLINE_FILES;
 use reelay_domain::observation::{ObservedFile, Seen};
 use reelay_domain::recording::{FileMetadata, FileStatus};

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::System;
 use support::zoom_users::{ADA, BEN};
 
@@ -30,20 +30,27 @@ async fn only_single_recording_has_presigned_urls() {
     let mut given = given.json();
 
     let keys: BTreeSet<_> = given.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = "bytes_stored duration_minutes files id kind meeting_id meeting_uuid size start_time status timezone topic zoom zoom_state";
+    let expected = "bytes_stored duration_minutes files id kind link_ids meeting_id meeting_uuid size start_time status stored_at \
+                    timezone topic updated_at zoom zoom_state";
     assert_eq!(keys, expected.split(' ').collect());
     assert_eq!((&given["status"], &given["zoom_state"]), (&json!("stored"), &json!("present")));
     assert_eq!(given["zoom"], json!({"account_id": "Acct_Northwind00000001", "user_id": ADA}));
 
     let file = given["files"][0].as_object_mut().unwrap();
-    let url = file.remove("url").unwrap();
-    let until: Timestamp =
-        file.remove("url_expires_at").unwrap().as_str().unwrap().parse().unwrap();
+    let url = file.insert("url".to_owned(), Value::Null).unwrap();
+    let until = file.insert("url_expires_at".to_owned(), Value::Null).unwrap();
+    let until: Timestamp = until.as_str().unwrap().parse().unwrap();
     let now = system.app.now();
     assert!(now < until && until <= now + SignedDuration::from_hours(1), "{now} {until}");
     assert_eq!(&given, listed, "the list differs by more than URLs");
 
-    let bytes = reqwest::get(url.as_str().unwrap()).await.unwrap().bytes().await.unwrap();
+    let response = reqwest::get(url.as_str().unwrap()).await.unwrap();
+    let disposition = response.headers()["content-disposition"].to_str().unwrap().to_owned();
+    assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
+    assert!(disposition.ends_with(".txt"), "{disposition}");
+    let bytes = response.bytes().await.unwrap();
+    let links = system.app.links("alice").await;
+    assert_eq!(given["link_ids"], json!([links[0]["id"]]));
     let key = given["files"][0]["key"].as_str().unwrap();
     assert_eq!(bytes, system.stored_files().await[key]);
 }
@@ -61,7 +68,8 @@ async fn another_users_recording_is_not_found() {
     let unknown = URL_SAFE_NO_PAD.encode("no such meeting");
     for user in ["ben", "mallory", "nobody"] {
         assert!(system.app.recordings(user).await.is_empty(), "{user}");
-        for (method, tail) in [(Method::GET, ""), (Method::POST, "/download")] {
+        let calls = [(Method::GET, ""), (Method::DELETE, ""), (Method::POST, "/download")];
+        for (method, tail) in calls {
             let call = async |id: &str| {
                 system.app.call(method.clone(), &format!("/v1/recordings/{id}{tail}"), user).await
             };

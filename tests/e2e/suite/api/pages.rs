@@ -203,3 +203,71 @@ async fn cursor_survives_only_one_key_rotation() {
         }
     }
 }
+
+#[tokio::test]
+async fn filters_select_recordings() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let first = create_meeting(&system, ADA, at("2026-01-05T00:00:00Z"));
+    let second = create_meeting(&system, ADA, at("2026-01-06T12:00:00Z"));
+    let last = create_meeting(&system, ADA, at("2026-01-07T23:59:59Z"));
+    process_arrived(&system).await;
+    let download = format!("/v1/recordings/{second}/download");
+    assert_eq!(system.app.post(&download, "alice", String::new()).await.status, 202);
+    system.process_queues().await;
+    let whole = page(&system, "alice", "").await.0;
+    let meeting = whole[2]["meeting_id"].as_str().unwrap();
+
+    for (query, expected) in [
+        ("from=2026-01-05&to=2026-01-07", vec![&last, &second, &first]),
+        ("from=2026-01-06", vec![&last, &second]),
+        ("to=2026-01-06", vec![&second, &first]),
+        ("from=2026-01-06&to=2026-01-06", vec![&second]),
+        ("from=2026-02-01", vec![]),
+        ("status=stored", vec![&second]),
+        ("status=detected", vec![&last, &first]),
+        ("status=failed", vec![]),
+        ("status=detected&to=2026-01-06", vec![&first]),
+        (&format!("meeting_id={meeting}"), vec![&first]),
+        ("meeting_id=1", vec![]),
+    ] {
+        let (found, next) = page(&system, "alice", query).await;
+        assert_eq!((ids(&found).iter().collect::<Vec<_>>(), next), (expected, None), "{query}");
+    }
+    let (found, cursor) = page(&system, "alice", "status=detected&limit=1").await;
+    assert_eq!(ids(&found), [last]);
+    let query = format!("status=detected&limit=1&cursor={}", cursor.unwrap());
+    assert_eq!(ids(&page(&system, "alice", &query).await.0), [first]);
+
+    for query in [
+        "status=unknown",
+        "status=Stored",
+        "from=2026-02-30",
+        "to=yesterday",
+        "from=2026-01-02&to=2026-01-01",
+        "from=2026-01-01&from=2026-01-01",
+    ] {
+        let answer = system.app.get(&format!("/v1/recordings?{query}"), "alice").await;
+        assert_problem(&answer, 400, "request_invalid", query);
+    }
+}
+
+#[tokio::test]
+async fn filtered_pages_read_beyond_one_batch() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    let start: Timestamp = "2026-01-05T00:00:00Z".parse().unwrap();
+    let oldest = create_meeting(&system, ADA, start);
+    for minutes in 1..=120 {
+        create_meeting(&system, ADA, start + SignedDuration::from_mins(minutes));
+    }
+    process_arrived(&system).await;
+    let download = format!("/v1/recordings/{oldest}/download");
+    assert_eq!(system.app.post(&download, "alice", String::new()).await.status, 202);
+    system.process_queues().await;
+    let (found, next) = page(&system, "alice", "status=stored&limit=2").await;
+    assert_eq!((ids(&found), next), (vec![oldest], None));
+    let (found, next) = page(&system, "alice", "status=detected&limit=100").await;
+    assert_eq!((found.len(), next.is_some()), (100, true));
+}

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use jiff::SignedDuration;
 use jsonwebtoken::Header;
+use reelay_zoom_sim::{NewFile, NewRecording};
 use reqwest::Method;
 use serde_json::json;
 use support::System;
@@ -102,6 +103,51 @@ async fn unknown_route_is_not_found() {
             assert_problem(&answer, 404, "route_not_found", path);
         }
     }
+}
+
+#[tokio::test]
+async fn unknown_query_parameters_are_rejected() {
+    let system = System::start().await;
+    for (method, path) in [
+        (Method::GET, "/v1/links"),
+        (Method::POST, "/v1/links/confirm"),
+        (Method::DELETE, "/v1/links/x"),
+        (Method::GET, "/v1/links/x/reconciliation"),
+        (Method::GET, "/v1/recordings"),
+        (Method::GET, "/v1/recordings/x"),
+        (Method::DELETE, "/v1/recordings/x"),
+        (Method::POST, "/v1/recordings/x/download"),
+        (Method::GET, "/v1/notifications"),
+        (Method::POST, "/v1/backfill"),
+    ] {
+        let answer = system.app.call(method, &format!("{path}?limits=1"), "alice").await;
+        assert_problem(&answer, 400, "request_invalid", path);
+    }
+}
+
+#[tokio::test]
+async fn links_show_email_and_last_event() {
+    let system = System::start().await;
+    let link = system.link("alice", ADA).await;
+    assert_eq!((&link["zoom"]["email"], &link["last_event_at"]), (&json!(null), &json!(null)));
+    let event_at = async || {
+        let recording = NewRecording::of(ADA).with_files(vec![NewFile::new("CHAT", 64)]);
+        system.record(recording).await;
+        system.app.links("alice").await.remove(0)["last_event_at"].clone()
+    };
+    let first = event_at().await;
+    assert!(
+        first.as_str().is_some_and(|at| at.len() == "2026-01-01T10:00:00.000Z".len()),
+        "{first}"
+    );
+    system.advance(SignedDuration::from_mins(59));
+    assert_eq!(event_at().await, first);
+    system.advance(SignedDuration::from_mins(1));
+    assert_ne!(event_at().await, first);
+    let listed = system.app.links("alice").await.remove(0);
+    assert!(listed["zoom"]["email"].as_str().is_some_and(|email| email.contains('@')), "{listed}");
+    let notifications = system.table_items("notifications").await.concat();
+    assert!(!notifications.contains(listed["zoom"]["email"].as_str().unwrap()));
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Filters, and downloads on demand.
 
+use jiff::SignedDuration;
 use reelay_zoom_sim::NewRecording;
 use serde_json::json;
 use support::System;
-use support::recordings::object_key;
+use support::recordings::{object_key, recording_path};
 use support::zoom_users::ADA;
 
 use super::{assert_once, counts, kinds, of_ada, three};
@@ -67,4 +68,57 @@ async fn on_demand_recording_waits_for_download_request() {
     system.await_deliveries(&created).await;
     system.process_queues().await;
     system.assert_bucket_holds(&[&recording]).await;
+}
+
+#[tokio::test]
+async fn unwanted_recording_types_are_skipped() {
+    let system = System::with(&[("RecordingTypes", "audio_only")]).await;
+    system.link("alice", ADA).await;
+    let recording = system.record(of_ada(three())).await;
+    let seen = system.view("alice", &recording).await;
+    for file in seen["files"].as_array().unwrap() {
+        let is_wanted = file["recording_type"].is_null() || file["recording_type"] == "audio_only";
+        let reason = if is_wanted { json!(null) } else { json!("recording_type_not_wanted") };
+        assert_eq!(file["reason"], reason, "{file}");
+    }
+    let skipped = |file: &&serde_json::Value| file["status"] == "skipped";
+    assert!(seen["files"].as_array().unwrap().iter().any(|file| skipped(&file)));
+}
+
+#[tokio::test]
+async fn single_files_are_downloaded_on_request() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    let recording = system.record(of_ada(three())).await;
+    let path = format!("{}/download", recording_path(&recording));
+    let request =
+        async |body: serde_json::Value| system.app.post(&path, "alice", body.to_string()).await;
+    for body in [
+        json!({"files": []}),
+        json!({"files": ["unknown"]}),
+        json!({"files": ["a/b"]}),
+        json!({"files": null, "file": "x"}),
+        json!([]),
+    ] {
+        request(body.clone()).await.assert_problem(400, "request_invalid", &body.to_string());
+    }
+    let wanted = system.view("alice", &recording).await["files"][1]["id"].clone();
+    assert_eq!(request(json!({"files": [wanted]})).await.status, 202);
+    system.process_queues().await;
+    let seen = system.view("alice", &recording).await;
+    for file in seen["files"].as_array().unwrap() {
+        let expected = if file["id"] == wanted { "stored" } else { "queued" };
+        assert_eq!(file["status"], expected, "{file}");
+    }
+
+    // Maintenance repeats a lost message of such a file.
+    let other = seen["files"][0]["id"].clone();
+    assert_eq!(request(json!({"files": [other]})).await.status, 202);
+    system.purge_queue(&system.queues().downloads).await;
+    system.maintain_after(SignedDuration::from_hours(1)).await;
+    let seen = system.view("alice", &recording).await;
+    assert_eq!(seen["files"][0]["status"], "stored");
+    assert_eq!(request(json!({})).await.status, 202);
+    system.process_queues().await;
+    system.assert_stored(&recording, "all").await;
 }

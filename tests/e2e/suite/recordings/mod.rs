@@ -2,6 +2,7 @@
 
 mod changing;
 mod choice;
+mod deletion;
 mod files;
 mod notifications;
 mod odd_events;

@@ -1,0 +1,143 @@
+//! Recordings that the app deletes, and recordings that expire.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::SignedDuration;
+use reelay_zoom_sim::{NewFile, NewRecording, Recording};
+use reqwest::Method;
+use serde_json::json;
+use support::System;
+use support::app::ApiResponse;
+use support::downloader::Downloader;
+use support::recordings::{folder, recording_id, recording_path};
+use support::zoom_users::ADA;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+async fn delete(system: &System, user: &str, recording: &Recording) -> ApiResponse {
+    system.app.call(Method::DELETE, &recording_path(recording), user).await
+}
+
+fn two_files() -> NewRecording {
+    NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 700), NewFile::new("M4A", 300)])
+}
+
+#[tokio::test]
+async fn deleted_recording_never_comes_back() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    let kept = system.record(two_files()).await;
+    let deleted = system.record(two_files()).await;
+    let answer = delete(&system, "alice", &deleted).await;
+    assert_eq!((answer.status, &*answer.body), (204, ""));
+
+    let assert_gone = async || {
+        let path = recording_path(&deleted);
+        system.app.get(&path, "alice").await.assert_problem(404, "recording_not_found", "get");
+        delete(&system, "alice", &deleted).await.assert_problem(
+            404,
+            "recording_not_found",
+            "again",
+        );
+        assert_eq!(system.app.recordings("alice").await.len(), 1);
+        assert_eq!(system.objects(&folder(&deleted)).await.len(), 0);
+    };
+    system.process_queues().await;
+    assert_gone().await;
+    system.assert_bucket_holds(&[&kept]).await;
+
+    // Neither another event, nor a backfill, nor a reconciliation, nor a new consent brings it back.
+    let transcript = system.add_transcript(&deleted).await;
+    system.await_deliveries(&transcript).await;
+    system.process_queues().await;
+    let today = system.app.now().to_string()[..10].to_owned();
+    let body = json!({"from": today, "to": today}).to_string();
+    assert_eq!(system.app.post("/v1/backfill", "alice", body).await.status, 202);
+    system.process_queues().await;
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    system.link("alice", ADA).await;
+    system.pass(DAY * 2).await;
+    assert_gone().await;
+    let notifications = system.table_items("notifications").await;
+    let id = recording_id(&deleted);
+    assert_eq!(notifications.iter().filter(|item| item.contains(&id)).count(), 0);
+}
+
+#[tokio::test]
+async fn deleting_removes_an_unfinished_upload() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 20 * 1024 * 1024)]);
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+    downloader.kill_in_upload(&system, "killed").await;
+    assert_eq!(system.open_uploads().await, 1);
+    assert_eq!(delete(&system, "alice", &recording).await.status, 204);
+    system.process_queues().await;
+    assert_eq!(system.open_uploads().await, 0);
+    assert_eq!(system.objects("recordings/").await.len(), 0);
+}
+
+#[tokio::test]
+async fn shared_recording_is_not_deleted() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    system.link("bob", ADA).await;
+    let recording = system.record(two_files()).await;
+    delete(&system, "alice", &recording).await.assert_problem(409, "recording_shared", "alice");
+    assert_eq!(system.view("bob", &recording).await["status"], "stored");
+    system.app.disconnect_all("bob").await;
+    assert_eq!(delete(&system, "alice", &recording).await.status, 204);
+}
+
+#[tokio::test]
+async fn only_copy_is_deleted_on_request_alone() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    let recording = system.record(two_files()).await;
+    let table = &system.tables().recordings;
+    system
+        .sdk()
+        .dynamodb()
+        .update_item()
+        .table_name(table)
+        .key("zoom_user", AttributeValue::S(format!("Acct_Northwind00000001#{ADA}")))
+        .key("entry", AttributeValue::S(format!("rec#{}", recording_id(&recording))))
+        .update_expression("SET trashed_by_reelay = :yes, zoom_state = :trashed")
+        .expression_attribute_values(":yes", AttributeValue::Bool(true))
+        .expression_attribute_values(":trashed", AttributeValue::S("trashed".into()))
+        .send()
+        .await
+        .unwrap();
+    delete(&system, "alice", &recording).await.assert_problem(409, "only_copy", "without");
+    let path = recording_path(&recording);
+    let delete = async |query: &str| {
+        system.app.call(Method::DELETE, &format!("{path}?{query}"), "alice").await
+    };
+    delete("only_copy=yes").await.assert_problem(400, "request_invalid", "yes");
+    assert_eq!(delete("only_copy=true").await.status, 204);
+}
+
+#[tokio::test]
+async fn recordings_expire_after_retention() {
+    let system = System::with(&[("RetentionDays", "2")]).await;
+    system.link("alice", ADA).await;
+    let recording = system.record(two_files()).await;
+    system.assert_stored(&recording, "stored").await;
+    system.pass(DAY).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "stored");
+
+    system.pass(DAY * 3).await;
+    let expired = system.view("alice", &recording).await;
+    assert_eq!(expired["status"], "expired");
+    for file in expired["files"].as_array().unwrap() {
+        assert_eq!((&file["status"], &file["key"]), (&json!("expired"), &json!(null)));
+    }
+    assert_eq!(system.objects("recordings/").await.len(), 0);
+
+    // Reconciliations ran meanwhile; only the app's request fetches it again.
+    system.request_download(&recording).await;
+    system.process_queues().await;
+    system.assert_stored(&recording, "requested").await;
+    system.pass(DAY * 4).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "expired");
+}
