@@ -104,7 +104,9 @@ impl EventProcessor {
             details,
             zoom_state: match changed.change {
                 RecordingChange::Renamed { .. } => None,
-                RecordingChange::Trashed => Some(ZoomState::Trashed),
+                RecordingChange::Trashed | RecordingChange::TrashedByReelay => {
+                    Some(ZoomState::Trashed)
+                }
                 RecordingChange::Recovered => Some(ZoomState::Present),
                 RecordingChange::Deleted => Some(ZoomState::Deleted),
             },
@@ -133,16 +135,22 @@ impl EventProcessor {
             metrics::count(Metric::EventsIgnored, "older_change");
         } else if is_known {
             // Also if an earlier delivery observed it, because its notification may be missing.
-            let notification = RecordingNotification::Changed {
-                change: changed.change.clone(),
-                at: changed.time.at,
+            let change = match &changed.change {
+                RecordingChange::Trashed if after.trashed_by_reelay => {
+                    RecordingChange::TrashedByReelay
+                }
+                change => change.clone(),
             };
+            let notification = RecordingNotification::Changed { change, at: changed.time.at };
             let table = &self.recordings;
             let host = &observation.host;
             self.outbox.publish(table, host, &id, &notification, &links).await?;
         }
         if !is_current || changed.change != RecordingChange::Recovered {
             return Ok(());
+        }
+        if after.trashed_by_reelay {
+            self.recordings.forget_trash(&observation.host, &id).await?;
         }
         // Its files can be downloaded again. A batch event does not list them.
         match parsed {

@@ -115,7 +115,7 @@ impl Reconciler {
         Ok(self.jobs.send_after(&job, account.as_str(), wait).await?)
     }
 
-    async fn details(
+    pub(crate) async fn details(
         &self,
         zoom_user: &ZoomUser,
         meeting: &MeetingUuid,

@@ -78,7 +78,7 @@ impl Reconciler {
             return Ok(());
         };
         let requested = loaded.item.requested;
-        let unscheduled = loaded.files.into_iter().filter(|item| item.next_check.is_none());
+        let unscheduled = loaded.files.iter().filter(|item| item.next_check.is_none()).cloned();
         let unscheduled = unscheduled.map(|item| {
             let key = FileKey {
                 zoom_user: zoom_user.clone(),
@@ -91,7 +91,8 @@ impl Reconciler {
         let checks = stream::iter(unscheduled)
             .map(|(key, item)| self.maintain_file(key, item, requested, true, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await?;
-        self.recordings.mark_recording_checked(zoom_user, id, now).await
+        let next = self.enqueue_due_trash(zoom_user, &loaded.item, now).await?;
+        self.recordings.mark_recording_checked(zoom_user, id, next, now).await
     }
 
     /// Maintains a file, then schedules its next check. In this order, a crash in between repeats the

@@ -13,6 +13,7 @@ mod maintenance;
 mod notifications;
 mod observations;
 mod reconciliation;
+mod trash;
 
 use std::collections::BTreeSet;
 
@@ -150,6 +151,9 @@ impl Reconciler {
             Job::ReadDetails { zoom_user, meeting_uuid, omitted } => {
                 let details = Details { meeting_uuid, omitted };
                 self.read_details(zoom_user, details, receive_count).await
+            }
+            Job::TrashAtZoom { zoom_user, meeting_uuid } => {
+                self.trash_at_zoom(&zoom_user, &meeting_uuid).await
             }
             Job::Reconcile(reconciliation) => self.reconcile(reconciliation, receive_count).await,
             Job::EventArrived { zoom_user } => self.clear_missing_events(&zoom_user).await,

@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) retries: RetryPolicy,
     /// `RetentionDays`; 0 = for ever.
     pub(crate) retention_days: u16,
+    /// `TrashAtZoomAfterDays`; 0 = never.
+    pub(crate) trash_after_days: u16,
     pub(crate) clock: Clock,
 }
 
@@ -52,6 +54,7 @@ impl Context {
                 retry_for: SignedDuration::from_hours(24 * variables.parsed::<i64>("RETRY_DAYS")?),
             },
             retention_days: variables.parsed("RETENTION_DAYS")?,
+            trash_after_days: variables.parsed("TRASH_AT_ZOOM_AFTER_DAYS")?,
             clock: environment.clock.clone(),
         })
     }

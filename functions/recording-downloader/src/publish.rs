@@ -1,7 +1,9 @@
 //! Notifications about a finished file, and the recording's manifest.
 
+use jiff::SignedDuration;
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
+use reelay_domain::time::saturating_add;
 use reelay_runtime::AwsError;
 use reelay_store::manifest;
 use reelay_store::recordings::{FileItem, FileKey};
@@ -33,6 +35,11 @@ pub(crate) async fn publish(
             if is_complete {
                 let (table, bucket) = (&context.recordings, &context.bucket);
                 manifest::refresh(table, bucket, &key.zoom_user, &key.recording).await?;
+                if context.trash_after_days > 0 {
+                    let days = SignedDuration::from_hours(24 * i64::from(context.trash_after_days));
+                    let at = saturating_add(context.clock.now(), days);
+                    table.schedule_trash(&key.zoom_user, &key.recording, at).await?;
+                }
                 send(RecordingNotification::Stored).await?;
             }
         }

@@ -12,6 +12,7 @@ ENDED = "S3 completes an object after the last link ended (ending_job_keeps_what
 MOVED = (
     "a user who moved accounts deauthorizes (deauthorization_after_account_change_is_matched_by_user_id)"
 )
+TRASHED = "TrashAtZoomAfterDays is set (complete_copy_is_moved_to_the_trash)"
 SPARE = "the sessions table cannot be written (exchange_that_sessions_cannot_take_is_kept_in_links)"
 ORPHANED = "orphaned uploads are aborted after a day (only_orphaned_uploads_are_aborted_after_a_day)"
 REPEATED = "a notification is published again, or its message was not sent (unsent_message_is_sent_by_maintenance)"
@@ -40,6 +41,8 @@ REASONS = {
     ("RecordingDownloaderRole", "s3:PutObjectTagging", "RecordingsBucket/recordings/*"): (
         "RetentionDays is set (recordings_expire_after_retention)"
     ),
+    ("ReconcilerRole", "s3:GetObject", "RecordingsBucket/recordings/*"): TRASHED,
+    ("ReconcilerRole", "s3:DeleteObjectTagging", "RecordingsBucket/recordings/*"): TRASHED,
     ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/events/*"): "a recording whose list item exceeds 200 KiB",
     ("ReconcilerRole", "dynamodb:GetItem", "SessionsTable"): LATER,
     ("ReconcilerRole", "dynamodb:PutItem", "SessionsTable"): LATER,

@@ -64,6 +64,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let scopes = [
+            "cloud_recording:delete:meeting_recording",
             "cloud_recording:read:list_recording_files",
             "cloud_recording:read:list_user_recordings",
             "cloud_recording:read:recording",

@@ -26,6 +26,8 @@ pub enum Point {
     ListRecordings,
     /// `GET /v2/meetings/{uuid}/recordings`.
     MeetingRecordings,
+    /// `DELETE /v2/meetings/{uuid}/recordings`.
+    TrashRecording,
     /// The download URL of events and REST, before its redirect.
     Download,
     /// The content host, to which the redirect leads.

@@ -192,7 +192,10 @@ fn router(sim: &Shared) -> Router {
         .route("/oauth/revoke", post(oauth::token::revoke))
         .route("/v2/users/me", get(rest::me))
         .route("/v2/users/me/recordings", get(rest::list::list))
-        .route("/v2/meetings/{uuid}/recordings", get(rest::meeting::files))
+        .route(
+            "/v2/meetings/{uuid}/recordings",
+            get(rest::meeting::files).delete(rest::meeting::trash),
+        )
         .route("/rec/webhook_download/{id}/{suffix}", get(download::redirect::start))
         .route("/rec/download/{id}", get(download::redirect::start))
         .route("/ssrweb/replay/{id}/{name}", get(download::content::content))

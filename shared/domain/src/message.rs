@@ -226,6 +226,13 @@ pub enum Job {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         omitted: Vec<FileId>,
     },
+    /// Moves Zoom's copy of a stored recording to the trash.
+    TrashAtZoom {
+        /// The host.
+        zoom_user: ZoomUser,
+        /// UUID of the meeting instance.
+        meeting_uuid: MeetingUuid,
+    },
     /// Compares one of Zoom's lists with what is stored, and continues in a new message.
     Reconcile(Reconciliation),
     /// Clears the issue that no events arrive: one has arrived.

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::EventBody;
@@ -241,6 +242,37 @@ impl Bucket {
         let key = object_key::event(event_host(&event).as_ref(), random::bytes());
         self.put_json(&key, text.into_bytes()).await?;
         Ok(EventBody::ObjectKey(key))
+    }
+
+    /// Removes all tags of an object, so that no lifecycle rule deletes it.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn remove_tags(&self, key: &str) -> Result<(), AwsError> {
+        let untag = self.client.delete_object_tagging().bucket(&self.name).key(key);
+        let untagged = untag.send().await;
+        untagged.map(|_| ()).map_err(|error| AwsError::from_sdk("DeleteObjectTagging", &error))
+    }
+
+    /// Whether an object has this length and this base64 CRC-64/NVME, as S3 computed it.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn is_intact(&self, key: &str, length: u64, crc: &str) -> Result<bool, AwsError> {
+        let head = self.client.head_object().bucket(&self.name).key(key);
+        match head.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(head) => {
+                let stored = head.content_length().and_then(|length| u64::try_from(length).ok());
+                Ok(stored == Some(length) && head.checksum_crc64_nvme() == Some(crc))
+            }
+            // Without s3:ListBucket, S3 responds 403 for a missing object.
+            Err(SdkError::ServiceError(error))
+                if matches!(error.raw().status().as_u16(), 403 | 404) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(AwsError::from_sdk("HeadObject", &error)),
+        }
     }
 
     /// Whether an object exists.

@@ -1,4 +1,4 @@
-//! REST calls that Reelay needs. All are GET requests with a user-level token.
+//! REST calls that Reelay needs, with a user-level token. All but one are GET requests.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reelay_domain::ids::{MeetingUuid, ZoomUser};
 use reelay_domain::link::EmailAddress;
-use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
+use reqwest::{RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
@@ -244,6 +244,22 @@ impl ZoomClient {
         Ok(MeetingRecordings { object, download_access_token })
     }
 
+    /// Moves a meeting's recordings to the trash, from which the user can restore them for 30 days
+    /// (`DELETE /meetings/{uuid}/recordings?action=trash`).
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn trash_recordings(
+        &self,
+        access_token: &SecretString,
+        uuid: &MeetingUuid,
+    ) -> Result<(), ApiError> {
+        let mut url = self.endpoints.api(&format!("v2/meetings/{}/recordings", uuid_segment(uuid)));
+        url.query_pairs_mut().append_pair("action", "trash");
+        let request = self.http.delete(url).timeout(self.timeouts.rest);
+        self.send(request, access_token, false).await.map(|_| ())
+    }
+
     async fn get(
         &self,
         url: Url,
@@ -251,12 +267,23 @@ impl ZoomClient {
         timeout: std::time::Duration,
         has_page_token: bool,
     ) -> Result<Value, ApiError> {
+        let request = self.http.get(url).timeout(timeout);
+        let response = self.send(request, access_token, has_page_token).await?;
+        response
+            .filter(Value::is_object)
+            .ok_or(ApiError::Transient(TransientError::MalformedResponse))
+    }
+
+    /// Sends a request and returns the body of a success, if it is JSON.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        access_token: &SecretString,
+        has_page_token: bool,
+    ) -> Result<Option<Value>, ApiError> {
         let transient =
             |error: reqwest::Error| ApiError::Transient(TransientError::from_reqwest(&error));
-        let response = self
-            .http
-            .get(url)
-            .timeout(timeout)
+        let response = request
             .header(AUTHORIZATION, bearer(access_token).ok_or(ApiError::Unauthorized)?)
             .send()
             .await
@@ -282,9 +309,7 @@ impl ZoomClient {
         if !status.is_success() || code.is_some() || parsed.as_ref().is_some_and(is_refusal) {
             return Err(classify(status, code, limit, has_page_token));
         }
-        parsed
-            .filter(Value::is_object)
-            .ok_or(ApiError::Transient(TransientError::MalformedResponse))
+        Ok(parsed)
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) struct Segment {
     pub(super) size: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) key: String,
     /// One segment, or one for each part of a multipart upload.

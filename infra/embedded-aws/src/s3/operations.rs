@@ -122,6 +122,13 @@ impl S3 for Store {
         self.remove_object(&request.input)
     }
 
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        self.remove_tags(&request.input)
+    }
+
     async fn delete_objects(
         &self,
         request: S3Request<DeleteObjectsInput>,

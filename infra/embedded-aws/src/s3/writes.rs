@@ -1,5 +1,7 @@
 //! PutObject, DeleteObject and DeleteObjects.
 
+use std::sync::Arc;
+
 use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
@@ -60,6 +62,18 @@ impl Store {
         let bucket = self.bucket(&input.bucket)?;
         bucket.contents().objects.remove(&input.key);
         Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    pub(super) fn remove_tags(
+        &self,
+        input: &DeleteObjectTaggingInput,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        let bucket = self.bucket(&input.bucket)?;
+        let object = bucket.object(&input.key)?;
+        let mut untagged = (*object).clone();
+        untagged.description.tags.clear();
+        bucket.contents().objects.insert(input.key.clone(), Arc::new(untagged));
+        Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
     }
 
     pub(super) fn remove_objects(

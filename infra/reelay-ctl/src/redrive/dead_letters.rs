@@ -203,6 +203,7 @@ fn describe_job(job: &Job) -> String {
         Job::FinishConnect { .. } => "finish an interrupted authorization".to_owned(),
         Job::MaintainGrant { zoom_user } => of("maintain the grant of", zoom_user),
         Job::EraseRecordings { zoom_user, .. } => of("erase the recordings of", zoom_user),
+        Job::TrashAtZoom { zoom_user, .. } => of("trash at Zoom a recording of", zoom_user),
         Job::SweepErased { zoom_user, .. } => of("erase what remains of", zoom_user),
         Job::NotifyActivation { zoom_user, .. } => {
             of("notify a new link of recordings of", zoom_user)

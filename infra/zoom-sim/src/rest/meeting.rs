@@ -1,4 +1,4 @@
-//! `GET /v2/meetings/{uuid}/recordings`.
+//! `GET` and `DELETE /v2/meetings/{uuid}/recordings`.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -6,6 +6,8 @@ use percent_encoding::percent_decode_str;
 
 use super::{authorize, ok, recording_json, user_id};
 use crate::call::Call;
+use crate::control::{Control, Selection};
+use crate::events::RecordingChange;
 use crate::faults::Point;
 use crate::recordings::RecordingFile;
 use crate::responses::{ApiError, RateLimit};
@@ -13,6 +15,7 @@ use crate::sync::lock;
 use crate::tokens::DownloadToken;
 
 const SCOPES: [&str; 2] = ["cloud_recording:read:list_recording_files", "recording:read"];
+const DELETE_SCOPES: [&str; 2] = ["cloud_recording:delete:meeting_recording", "recording:write"];
 
 /// Returns the files of one meeting.
 pub(crate) async fn files(call: Call) -> Response {
@@ -22,6 +25,36 @@ pub(crate) async fn files(call: Call) -> Response {
     let subjects = [user.as_str(), name.as_deref().unwrap_or_default()];
     let handler = |_| meeting(&call, name.as_deref()).into_response();
     call.respond(Point::MeetingRecordings, &subjects, "", handler).await
+}
+
+/// Moves all files of one meeting to the trash. Reelay never deletes, so nothing else is offered.
+pub(crate) async fn trash(call: Call) -> Response {
+    let name = decode(call.segment(2));
+    let user = user_id(&call);
+    let subjects = [user.as_str(), name.as_deref().unwrap_or_default()];
+    let handler = |_| move_to_trash(&call, name.as_deref()).into_response();
+    call.respond(Point::TrashRecording, &subjects, "", handler).await
+}
+
+fn move_to_trash(call: &Call, name: Option<&str>) -> Result<Response, ApiError> {
+    let user = authorize(call, DELETE_SCOPES)?;
+    let name = name.ok_or_else(ApiError::no_recording)?;
+    if call.param("action").is_some_and(|action| action != "trash") {
+        let message = "The simulator only moves recordings to the trash.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, 300, message));
+    }
+    {
+        let world = lock(&call.sim.world);
+        let recording = world.recording(name).filter(|recording| recording.host_id == user.id);
+        let recording = recording.ok_or_else(ApiError::no_recording)?;
+        if !recording.all_files().any(RecordingFile::is_present) {
+            return Err(ApiError::no_recording());
+        }
+    }
+    let control = Control::new(&call.sim);
+    let trashed = control.change_recording(name, RecordingChange::Trash, &Selection::default());
+    trashed.map_err(|_| ApiError::no_recording())?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The UUID or number in a path segment. `None` for a UUID that must be encoded twice and is encoded

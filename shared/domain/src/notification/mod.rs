@@ -114,6 +114,13 @@ impl RecordingNotification {
                 recording_id.as_str(),
                 &format!("{} activated {activated_at}", recording.stored_file_ids()),
             ),
+            // An event, a list and Reelay's own request say the same.
+            Self::Changed { change: RecordingChange::TrashedByReelay, .. } => notification_id(
+                self.type_name(),
+                app_user,
+                recording_id.as_str(),
+                RecordingChange::TrashedByReelay.name(),
+            ),
             Self::Changed { change, at } => notification_id(
                 self.type_name(),
                 app_user,

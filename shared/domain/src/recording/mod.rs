@@ -3,6 +3,7 @@
 mod file_name;
 mod filter;
 mod metadata;
+mod trash;
 mod view;
 
 use std::collections::BTreeSet;
@@ -75,6 +76,8 @@ pub enum RecordingChange {
     },
     /// Moved to the trash.
     Trashed,
+    /// Moved to the trash by Reelay (`TrashAtZoomAfterDays`).
+    TrashedByReelay,
     /// Restored from the trash.
     Recovered,
     /// Permanently deleted.
@@ -87,6 +90,7 @@ impl RecordingChange {
         match self {
             Self::Renamed { .. } => "renamed",
             Self::Trashed => "trashed",
+            Self::TrashedByReelay => "trashed_by_reelay",
             Self::Recovered => "recovered",
             Self::Deleted => "deleted",
         }

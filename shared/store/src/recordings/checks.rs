@@ -193,7 +193,8 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Records a completed check of a recording. From now on its files have their own checks.
+    /// Records a completed check of a recording, and schedules the next one, if any. From now on its files have their
+    /// own checks.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -201,11 +202,16 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
+        next: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        let update = self
-            .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE next_check_shard, next_check_at")
+        let update = self.update(zoom_user, &recording_entry(id));
+        let update = match next {
+            Some(next) => with_next_check(update, &NextCheck::at(next))
+                .update_expression("SET next_check_shard = :shard, next_check_at = :at"),
+            None => update.update_expression("REMOVE next_check_shard, next_check_at"),
+        };
+        let update = update
             // Unless the app has requested it again meanwhile.
             .condition_expression("next_check_at <= :now")
             .expression_attribute_values(":now", number(now.as_millisecond()));

@@ -43,6 +43,9 @@ pub struct RecordingItem {
     /// Whether Reelay moved Zoom's copy to the trash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trashed_by_reelay: bool,
+    /// When Zoom's copy is moved to the trash, if it is, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trash_at: Option<i64>,
     /// Files whose download is enqueued, so that a second event does not enqueue it again. A crash before this
     /// write causes a duplicate message, never a lost one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", serialize_with = "string_set")]
@@ -63,6 +66,7 @@ impl RecordingItem {
             announced: is_event(observation),
             requested,
             trashed_by_reelay: false,
+            trash_at: None,
             sent: BTreeSet::new(),
         }
     }

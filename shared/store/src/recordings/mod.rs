@@ -12,6 +12,7 @@ mod item;
 mod observe;
 mod read;
 mod transfer;
+mod trash;
 mod write;
 
 use aws_sdk_dynamodb::Client;

@@ -102,7 +102,7 @@ async fn pages_list_every_recording_once_newest_first() {
     assert!(starts.is_sorted_by(|newer, older| newer >= older), "{starts:?}");
     for recording in &whole {
         let (start, zoom_user) = recordings[recording["id"].as_str().unwrap()];
-        assert_eq!(recording["start_time"], start.to_string());
+        assert_eq!(recording["start_time"], format!("{start:.3}"));
         assert_eq!(recording["zoom"]["user_id"], zoom_user);
     }
     for limit in [1, 2, 3, 4, 5, 6, 7, 12, 13, 14] {

@@ -146,8 +146,10 @@ async fn links_show_email_and_last_event() {
     assert_ne!(event_at().await, first);
     let listed = system.app.links("alice").await.remove(0);
     assert!(listed["zoom"]["email"].as_str().is_some_and(|email| email.contains('@')), "{listed}");
-    let notifications = system.table_items("notifications").await.concat();
-    assert!(!notifications.contains(listed["zoom"]["email"].as_str().unwrap()));
+    system.advance(SignedDuration::from_mins(1));
+    let feed = system.app.get("/v1/notifications", "alice").await.body;
+    assert!(feed.contains("recording.detected"), "{feed}");
+    assert!(!feed.contains(listed["zoom"]["email"].as_str().unwrap()));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod repeats;
 mod routing;
 mod sizes;
 mod storing;
+mod trash;
 
 use std::collections::BTreeMap;
 

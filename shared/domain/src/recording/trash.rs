@@ -1,0 +1,102 @@
+//! When a recording may be moved to Zoom's trash: everything at Zoom is stored, and nothing else.
+
+use super::{File, FileStatus, Recording, ZoomState};
+use crate::observation::{FileObservation, Observation};
+
+impl Recording {
+    /// Why Zoom's copy is kept, given the details that Zoom shows now. `None` if it may be moved to the trash. Whether the
+    /// objects exist is for the caller to check.
+    pub fn reason_to_keep(&self, details: &Observation) -> Option<&'static str> {
+        if self.zoom_state != ZoomState::Present {
+            return Some("not_present_at_zoom");
+        }
+        if self.files.is_empty() || self.files.iter().any(|file| file.status != FileStatus::Stored)
+        {
+            return Some("not_all_stored");
+        }
+        let shown = |file: &File| details.files.iter().any(|it| it.metadata.id == file.metadata.id);
+        if !self.files.iter().all(shown) {
+            return Some("stored_file_not_in_details");
+        }
+        details.files.iter().find_map(|shown| {
+            let stored = self.files.iter().find(|file| file.metadata.id == shown.metadata.id);
+            match stored {
+                None => Some("file_not_stored"),
+                Some(_) if shown.metadata.is_processing == Some(true) => Some("still_processing"),
+                Some(stored) => (!is_same_size(stored, shown)).then_some("size_differs"),
+            }
+        })
+    }
+}
+
+/// The declared size is that of the stored bytes, or the one that Zoom declared when other bytes were accepted.
+fn is_same_size(stored: &File, shown: &FileObservation) -> bool {
+    let declared = shown.metadata.size;
+    declared.is_none_or(|size| size == stored.bytes_stored || stored.metadata.size == Some(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, file, recording};
+    use super::*;
+    use crate::observation::{ObservationSource, ObservedAt, RecordingDetails};
+
+    fn details(recording: &Recording) -> Observation {
+        let files = recording
+            .files
+            .iter()
+            .map(|file| FileObservation { metadata: file.metadata.clone(), source: None });
+        Observation {
+            host: recording.zoom_user.clone(),
+            meeting_uuid: recording.metadata.meeting_uuid.clone(),
+            details: RecordingDetails::default(),
+            zoom_state: None,
+            files: files.collect(),
+            time: ObservedAt {
+                at: at("10:00:00"),
+                is_own: true,
+                source: ObservationSource::Details,
+            },
+        }
+    }
+
+    #[test]
+    fn only_complete_copies_are_trashed() {
+        let stored =
+            || recording(vec![file("a", FileStatus::Stored), file("b", FileStatus::Stored)]);
+        let whole = stored();
+        assert_eq!(whole.reason_to_keep(&details(&whole)), None);
+        assert_eq!(recording(vec![]).reason_to_keep(&details(&whole)), Some("not_all_stored"));
+        for status in [
+            FileStatus::Skipped,
+            FileStatus::Queued,
+            FileStatus::Transferring,
+            FileStatus::Failed,
+            FileStatus::Expired,
+        ] {
+            let mut one = stored();
+            one.files[1].status = status;
+            assert_eq!(one.reason_to_keep(&details(&whole)), Some("not_all_stored"), "{status:?}");
+        }
+        for state in [ZoomState::Trashed, ZoomState::Deleted] {
+            let elsewhere = Recording { zoom_state: state, ..stored() };
+            assert_eq!(elsewhere.reason_to_keep(&details(&whole)), Some("not_present_at_zoom"));
+        }
+        let change = |change: fn(&mut Observation)| {
+            let mut details = details(&whole);
+            change(&mut details);
+            whole.reason_to_keep(&details)
+        };
+        let new = |details: &mut Observation| {
+            let mut file = details.files[0].clone();
+            file.metadata.id = "c".parse().unwrap();
+            details.files.push(file);
+        };
+        assert_eq!(change(new), Some("file_not_stored"));
+        assert_eq!(change(|it| it.files.truncate(1)), Some("stored_file_not_in_details"));
+        assert_eq!(change(|it| it.files[1].metadata.size = Some(11)), Some("size_differs"));
+        assert_eq!(change(|it| it.files[1].metadata.size = None), None);
+        let processing = |it: &mut Observation| it.files[1].metadata.is_processing = Some(true);
+        assert_eq!(change(processing), Some("still_processing"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Recordings whose copy at Zoom is moved to the trash (`TrashAtZoomAfterDays`).
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::recording::FileStatus;
+use reelay_runtime::AwsError;
+
+use super::checks::{NextCheck, with_next_check};
+use super::{FileKey, RecordingTable, conditional, recording_entry, status};
+use crate::item::text;
+
+impl RecordingTable {
+    /// Schedules when Zoom's copy is moved to the trash, unless Reelay has done so before: who restored it wants to keep
+    /// it.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn schedule_trash(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        at: Timestamp,
+    ) -> Result<(), AwsError> {
+        let update = self.update(zoom_user, &recording_entry(id));
+        let update = with_next_check(update, &NextCheck::at(at))
+            .update_expression("SET trash_at = :at, next_check_shard = :shard, next_check_at = :at")
+            .condition_expression(
+                "attribute_exists(start_order) AND attribute_not_exists(trashed_by_reelay)",
+            );
+        conditional(update.send().await).map(|_| ())
+    }
+
+    /// Marks a recording whose copy at Zoom is about to be moved to the trash. `false` if it is erased, not present at Zoom
+    /// any more, or was restored there after Reelay trashed it.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn mark_trashed(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<bool, AwsError> {
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("SET trashed_by_reelay = :yes REMOVE trash_at")
+            .condition_expression(
+                "attribute_exists(start_order) AND (attribute_not_exists(zoom_state) OR zoom_state = :present) \
+                 AND (attribute_not_exists(trashed_by_reelay) OR trashed_by_reelay = :yes)",
+            )
+            .expression_attribute_values(":present", text("present"))
+            .expression_attribute_values(":yes", AttributeValue::Bool(true));
+        Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn forget_trash(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<(), AwsError> {
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("SET trashed_by_reelay = :no")
+            .condition_expression("attribute_exists(trashed_by_reelay)")
+            .expression_attribute_values(":no", AttributeValue::Bool(false));
+        conditional(update.send().await).map(|_| ())
+    }
+
+    /// Records that a stored file no longer expires: it is about to be the only copy.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn keep_for_ever(&self, key: &FileKey) -> Result<(), AwsError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("REMOVE expires_at, next_check_shard, next_check_at")
+            .condition_expression("#status = :stored")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":stored", status(FileStatus::Stored));
+        conditional(update.send().await).map(|_| ())
+    }
+}

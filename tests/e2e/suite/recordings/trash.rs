@@ -1,0 +1,107 @@
+//! `TrashAtZoomAfterDays`: Zoom's copy is moved to the trash once everything is stored, and only then.
+
+use jiff::SignedDuration;
+use reelay_zoom_sim::{
+    ErrorForm, Fault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
+};
+use serde_json::{Value, json};
+use support::System;
+use support::recordings::object_key;
+use support::zoom_users::ADA;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+async fn linked(parameters: &[(&str, &str)]) -> System {
+    let trash = [("TrashAtZoomAfterDays", "7"), ("AppWebhookUrl", "")];
+    let system = System::with(&[&trash, parameters].concat()).await;
+    system.link("alice", ADA).await;
+    system
+}
+
+async fn stored(system: &System) -> Recording {
+    let files = vec![NewFile::new("MP4", 700), NewFile::new("M4A", 300)];
+    system.record(NewRecording::of(ADA).with_files(files)).await
+}
+
+/// The changes of which the app was notified.
+async fn changes(system: &System) -> Vec<String> {
+    let feed = system.app.get("/v1/notifications?limit=100", "alice").await.json();
+    let notifications = feed["notifications"].as_array().unwrap().clone();
+    let change = |it: Value| it["data"]["change"].as_str().map(str::to_owned);
+    notifications.into_iter().filter_map(change).collect()
+}
+
+fn trash_requests(system: &System) -> usize {
+    let requests = system.zoom().requests();
+    requests.iter().filter(|it| it.method == "DELETE" && it.path.contains("/meetings/")).count()
+}
+
+#[tokio::test]
+async fn complete_copy_is_moved_to_the_trash() {
+    let system = linked(&[("RetentionDays", "10")]).await;
+    let recording = stored(&system).await;
+    system.maintain_after(DAY * 6).await;
+    assert_eq!(trash_requests(&system), 0);
+    system.maintain_after(DAY * 2).await;
+    assert_eq!(trash_requests(&system), 1);
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "trashed");
+    // Zoom's event and Reelay's own observation are one notification.
+    assert_eq!(changes(&system).await, ["trashed_by_reelay"]);
+
+    // The only copy does not expire.
+    system.maintain_after(DAY * 8).await;
+    system.assert_bucket_holds(&[&recording]).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "stored");
+
+    // Whoever restores Zoom's copy wants to keep it.
+    let selection = Selection::default();
+    let recovered =
+        system.zoom().change_recording(&recording.key, RecordingChange::Recover, &selection);
+    system.await_deliveries(&recovered.unwrap()).await;
+    system.process_queues().await;
+    system.maintain_after(DAY * 10).await;
+    assert_eq!(trash_requests(&system), 1);
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
+}
+
+#[tokio::test]
+async fn incomplete_copy_is_kept_at_zoom() {
+    let system = linked(&[("FileTypes", "MP4,M4A")]).await;
+    let skipped =
+        NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 9), NewFile::new("CHAT", 9)]);
+    system.record(skipped).await;
+    let with_missing_object = stored(&system).await;
+    let key = object_key(&with_missing_object, &with_missing_object.files[0]);
+    let s3 = system.sdk().s3();
+    s3.delete_object().bucket(&system.config().bucket).key(key).send().await.unwrap();
+    // Zoom has a file of which no event came.
+    let with_more_files = stored(&system).await;
+    system.zoom().set_webhook_url("http://127.0.0.1:9/");
+    system.zoom().add_transcript(&with_more_files.key, None).unwrap();
+    system.maintain_after(DAY * 9).await;
+    assert_eq!(trash_requests(&system), 0);
+    for recording in [&with_missing_object, &with_more_files] {
+        assert_eq!(system.view("alice", recording).await["zoom_state"], "present");
+    }
+    assert_eq!(changes(&system).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn missing_scope_or_failed_request_keeps_the_copy_until_it_works() {
+    let system = linked(&[]).await;
+    let recording = stored(&system).await;
+    let missing = Fault::ErrorCode { status: 400, code: 4711, form: ErrorForm::Api };
+    let armed = system.fail(Point::TrashRecording, missing);
+    system.maintain_after(DAY * 8).await;
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
+    assert_eq!(system.dead_letters().await, [""; 0]);
+    system.zoom().clear_faults(Some(armed));
+    system.fail_next(Point::TrashRecording, Fault::Status { status: 503 }, 2);
+    system.maintain_after(DAY * 2).await;
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "trashed");
+    let path = support::recordings::recording_path(&recording);
+    let answer = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
+    answer.assert_problem(409, "only_copy", "trashed by Reelay");
+    let links = json!(system.app.links("alice").await);
+    assert_eq!(links[0]["issue"], json!(null));
+}
