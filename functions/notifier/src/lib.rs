@@ -183,12 +183,11 @@ impl Notifier {
             .as_ref()
             .filter(|_| guard.webhook.is_due(now) || is_probe && guard.webhook.is_pending())
         {
-            let is_open = match is_probe {
-                // Whether the breaker has to be closed.
-                true => self.breaker.read(&self.table, now).await?,
-                false => self.breaker.is_open(&self.table, now).await?,
-            };
-            let attempt = if is_open && !is_probe {
+            if is_probe {
+                // A success has to close the breaker, whatever this instance knows.
+                self.breaker.forget();
+            }
+            let attempt = if !is_probe && self.breaker.is_open(&self.table, now).await? {
                 Attempt::Held
             } else {
                 self.post(webhook, notification, is_message_retried).await?
@@ -210,6 +209,7 @@ impl Notifier {
         notification: &Notification,
         is_message_retried: bool,
     ) -> Result<Attempt, NotifyError> {
+        let now = self.clock.now();
         let secrets = self.secret.versions().await;
         let secrets = secrets.map_err(|error| NotifyError::SecretUnavailable(error.to_string()))?;
         let now = self.clock.now();
