@@ -98,6 +98,9 @@ pub struct JobMessage {
     /// Whether the maintenance run enqueued it. The next run enqueues it again if it fails.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_scheduled: bool,
+    /// When the job was deferred for the first time since it made progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred_since: Option<Timestamp>,
     /// The job.
     #[serde(flatten)]
     pub job: Job,
@@ -106,7 +109,7 @@ pub struct JobMessage {
 impl JobMessage {
     /// Creates the message of a job.
     pub fn new(job: Job) -> Self {
-        Self { v: SchemaV1, is_scheduled: false, job }
+        Self { v: SchemaV1, is_scheduled: false, deferred_since: None, job }
     }
 
     /// Creates the message of a job that the maintenance run enqueues again if it fails.

@@ -25,14 +25,14 @@ impl Scene {
     }
 
     /// Lets the runs read their lists, one a second.
-    async fn finish_runs(&self) {
+    pub(super) async fn finish_runs(&self) {
         let url = format!("{}/_dev/clock", self.stack.url());
         let request = reqwest::Client::new().post(url).json(&json!({"advance_seconds": 60}));
         assert_eq!(request.send().await.unwrap().status(), 200);
         self.process_queues().await;
     }
 
-    async fn report(&self, app_user: &str) -> Value {
+    pub(super) async fn report(&self, app_user: &str) -> Value {
         let id = self.link_id(app_user).await;
         let path = format!("/v1/links/{}/reconciliation", id.as_str().unwrap());
         let response = self.app.get(&path, app_user).await;
