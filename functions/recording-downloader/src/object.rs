@@ -19,7 +19,7 @@ pub(crate) fn spec(
     now: Timestamp,
 ) -> ObjectSpec {
     let file = &item.observed.metadata;
-    let recording = &recording.observed.metadata;
+    let recording = &recording.observed;
     let is_old = |served: &ServedSize| {
         let since = Timestamp::from_millisecond(served.since).unwrap_or(now);
         now.duration_since(since) >= SERVED_SIZE_INTERVAL
@@ -28,12 +28,12 @@ pub(crate) fn spec(
         key: object_key::file(
             &key.zoom_user,
             &key.recording,
-            recording.start_time,
+            recording.key_start(),
             &key.file,
             file.extension(),
         ),
         content_type: content_type(file.extension()).to_owned(),
-        metadata: metadata(file, &recording.meeting_uuid),
+        metadata: metadata(file, &recording.metadata.meeting_uuid),
         extension: file.extension().to_owned(),
         declared_size: file.size,
         is_size_exact: file.size_is_exact(),
