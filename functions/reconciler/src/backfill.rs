@@ -162,10 +162,16 @@ impl Reconciler {
         let (found, is_complete) = (progress.found, progress.is_complete);
         let finished = links.finish_backfill(request, found, is_complete, self.clock.now()).await?;
         if let Some(completed) = finished {
-            let zoom_user = &backfill.zoom_user;
+            // The erasure of any Zoom user that the app user has a pointer to finds the notification.
+            let Some(pointer) = links.pointers(&completed.app_user).await?.into_iter().next()
+            else {
+                return Ok(links.delete_backfills(&completed.app_user).await?);
+            };
+            let zoom_user = &pointer.zoom_user;
             let notification = completed.render(zoom_user);
-            self.notifications.publish(&[notification], zoom_user.account_id.as_str()).await?;
-            links.delete_backfill(&request.backfill_id).await?;
+            let writes = links.completion(&completed, zoom_user)?;
+            let tenant = zoom_user.account_id.as_str();
+            self.notifications.publish_with(&notification, &writes, tenant).await?;
         }
         Ok(())
     }
@@ -176,6 +182,7 @@ impl Reconciler {
         backfill: &Backfill,
         window: &Window,
         token: &mut AccessToken,
+        attempt: Attempt,
     ) -> Result<WindowRead, JobError> {
         // The same for repeated readings, so that they grant a failed file one attempt.
         let requested_at = self.clock.now();
@@ -183,7 +190,6 @@ impl Reconciler {
         loop {
             let begun_at = Instant::now();
             let read = self.read_pages(backfill, window, token, requested_at, attempt).await?;
-        attempt: Attempt,
             let Some(incomplete) = read.incomplete else {
                 return Ok(read);
             };
@@ -207,13 +213,13 @@ impl Reconciler {
         window: &Window,
         token: &mut AccessToken,
         requested_at: Timestamp,
+        attempt: Attempt,
     ) -> Result<WindowRead, JobError> {
         let (mut pages, mut found) = (Pages::new(List::Window(*window)), Found::default());
         let incomplete = loop {
             let page = self.read_page(&backfill.zoom_user, &mut pages, token).await?;
             let (mut wanted, mut details) = (Vec::new(), Vec::new());
             for (listed, meeting) in page.meetings {
-        attempt: Attempt,
                 if backfill.wants(&listed) {
                     if backfill.counts(window, &listed) {
                         found += Found { recordings: 1, files: listed.files() };
@@ -230,15 +236,15 @@ impl Reconciler {
             self.queue(&backfill.zoom_user, wanted, source, requested_at).await?;
             self.queue_details(&backfill.zoom_user, details).await?;
             match page.next {
+                NextPage::Token(_) if !attempt.has_time_for(Duration::ZERO) => {
+                    break Some(Incomplete::OutOfTime);
+                }
                 NextPage::Token(_) => {}
                 NextPage::Complete => break None,
                 NextPage::Incomplete(incomplete) => break Some(incomplete),
             }
         };
         Ok(WindowRead { found, incomplete })
-                NextPage::Token(_) if !attempt.has_time_for(Duration::ZERO) => {
-                    break Some(Incomplete::OutOfTime);
-                }
     }
 }
 

@@ -216,6 +216,9 @@ pub enum Job {
     },
 }
 
+/// Type of the notification that a link ended.
+pub const LINK_REMOVED: &str = "link.removed";
+
 /// Payload of the notifications queue: one notification, for the destinations that have not received it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationMessage {
@@ -275,7 +278,7 @@ pub struct Notification {
 impl Notification {
     /// Whether it says that a link ended.
     pub fn is_link_removed(&self) -> bool {
-        self.event_type == "link.removed"
+        self.event_type == LINK_REMOVED
     }
 
     /// Returns the body with `id` as its first field, for destinations without headers.

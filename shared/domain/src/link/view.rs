@@ -51,7 +51,8 @@ impl From<LinkStatus> for LinkViewStatus {
 pub struct LinkedZoomUser {
     #[serde(flatten)]
     pub user: ZoomUser,
-    pub display_name: String,
+    /// Null in `link.removed`, which may outlive the erasure of the user's data.
+    pub display_name: Option<String>,
 }
 
 impl Link {
@@ -62,7 +63,7 @@ impl Link {
             status: self.status.into(),
             zoom: LinkedZoomUser {
                 user: self.zoom_user.clone(),
-                display_name: self.display_name.clone(),
+                display_name: Some(self.display_name.clone()),
             },
             created_at: self.created_at,
             activated_at: self.activated_at,
@@ -73,10 +74,11 @@ impl Link {
         }
     }
 
-    /// Returns the public view of the link after its removal.
+    /// Returns the public view of the link after its removal: ids, and how it ended.
     pub fn removed_view(&self, removal: &Removal) -> LinkView {
         LinkView {
             status: LinkViewStatus::Removed,
+            zoom: LinkedZoomUser { user: self.zoom_user.clone(), display_name: None },
             removed_reason: removal.reason,
             erase_at: removal.erase_at,
             ..self.view()
