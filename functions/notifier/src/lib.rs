@@ -98,7 +98,7 @@ impl Notifier {
         let NotificationMessage { notification, attempts, .. } = delivery.message;
         let key = GuardKey::of(&notification);
         let now = self.clock.now();
-        let leased = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
+        let mut guard = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
             LeaseOutcome::Acquired(guard) => *guard,
             // Another message, or an earlier delivery of this one that was interrupted.
             LeaseOutcome::Leased if receive_count > 1 => {
@@ -107,7 +107,6 @@ impl Notifier {
             }
             LeaseOutcome::Leased | LeaseOutcome::Settled | LeaseOutcome::Erased => return Ok(()),
         };
-        let mut guard = leased.clone();
         let delay = match attempts {
             MessageAttempts::Several => delivery::message_delay_seconds(receive_count),
             MessageAttempts::One | MessageAttempts::Probe => None,
@@ -117,7 +116,7 @@ impl Notifier {
         let retry_at = match attempted {
             Ok(retry_at) => retry_at,
             Err(error) => {
-                if let Err(error) = self.table.release_lease(&key, &leased).await {
+                if let Err(error) = self.table.release_lease(&key, &guard).await {
                     tracing::warn!(%error, "lease not released; it expires");
                 }
                 return Err(Retry::new(error));
