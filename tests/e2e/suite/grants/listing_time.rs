@@ -44,7 +44,7 @@ async fn job_that_is_limited_for_retry_days_becomes_dead_letter() {
 /// Runs the waiting jobs, which are of this kind, in an invocation that has no time left after a first page.
 async fn run_without_time(scene: &Scene, kind: &str) {
     let environment = scene.stack.function_environment("reconciler").unwrap();
-    let function = Reconciler::new(&environment).unwrap();
+    let function = Reconciler::new(environment).unwrap();
     let messages = scene.take_messages(&scene.queues().jobs).await;
     assert!(!messages.is_empty());
     for body in messages {

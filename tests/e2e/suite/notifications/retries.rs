@@ -235,14 +235,14 @@ async fn one_app_user_does_not_open_the_breaker() {
 async fn success_of_another_instance_keeps_the_breaker_closed() {
     let (system, app_webhook) = started(&[]).await;
     let environment = system.stack.function_environment("notifier").unwrap();
-    let instance = || notifier::Notifier::new(&environment).unwrap();
+    let instance = || notifier::Notifier::new(environment).unwrap();
     let (failing, successful) = (instance(), instance());
     let deliver = async |instance: &notifier::Notifier, body: &str| {
         let record = json!({"messageId": "m", "body": body, "messageAttributes": {},
             "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"});
         instance.handle(serde_json::from_value(json!({"Records": [record]})).unwrap()).await
     };
-    let table = NotificationTable::new(&environment).unwrap();
+    let table = NotificationTable::new(environment).unwrap();
     let mut messages = Vec::new();
     for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("cem", CEM)] {
         let claim = system.consent(&mut system.browser(), app_user, zoom_user).await;

@@ -37,8 +37,9 @@ fn adapted(fixture: &str, recording: &Recording) -> Value {
 /// The recording of the fixtures at Zoom, with one file.
 fn at_zoom(system: &System, file: NewFile) -> Recording {
     let id = file.id.clone().or_else(|| Some(FILE.to_owned()));
+    let start_time = Some("2026-10-05T09:00:00Z".parse().unwrap());
     let new = of_ada(vec![NewFile { id, ..file }]);
-    silent(system, NewRecording { uuid: Some(UUID.to_owned()), ..new })
+    silent(system, NewRecording { uuid: Some(UUID.to_owned()), start_time, ..new })
 }
 
 fn mp4() -> NewFile {
@@ -111,17 +112,13 @@ async fn case_12_change_has_the_time_of_its_payload() {
 
 #[tokio::test]
 async fn case_15_file_at_another_host_waits_for_the_operator() {
-    let hosts = "127.0.0.1,localhost";
-    let system = System::with(&[("DownloadHosts", hosts)]).await;
-    system.link("alice", ADA).await;
+    let system = linked().await;
     let recording = at_zoom(&system, mp4());
     let unknown = system.fail(Point::MeetingRecordings, Fault::Status { status: 404 });
     let mut event = fixture!("15_unlisted_download_host", &recording);
     event["download_token"] = json!("synthetic.download.token");
     post(&system, event).await;
-    for _ in 0..5 {
-        system.maintain_after(SignedDuration::from_hours(24)).await;
-    }
+    system.maintain_after(SignedDuration::from_hours(12)).await;
     let file = system.first_file(&recording).await;
     assert_eq!(
         (&file["status"], &file["reason"]),
