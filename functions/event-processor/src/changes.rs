@@ -119,7 +119,7 @@ impl EventProcessor {
                 ObserveOutcome::New(item) => (false, item),
                 // The app has not heard of a recording of which only changes are known.
                 ObserveOutcome::Known { before, after } => {
-                    (!before.observed.is_start_provisional, after)
+                    (!before.observed.is_only_changed(), after)
                 }
                 ObserveOutcome::Erased => {
                     metrics::count(Metric::EventsIgnored, "erased_recording");

@@ -6,7 +6,6 @@ use reelay_domain::webhook::event::EventError;
 use reelay_domain::webhook::unparsed::find_zoom_user;
 use reelay_domain::{object_key, source_cipher};
 use reelay_runtime::metrics::{self, Metric};
-use reelay_runtime::random;
 use serde_json::Value;
 
 use crate::{EventProcessor, ProcessError};
@@ -23,7 +22,7 @@ impl EventProcessor {
         if !self.is_kept(user.as_ref()).await? {
             return Ok(());
         }
-        let key = object_key::unparsed_event(user.as_ref(), random::bytes());
+        let key = object_key::unparsed_event(user.as_ref(), &text);
         self.bucket.put_json(&key, text).await?;
         tracing::error!(key, %error, "event could not be parsed");
         Ok(())
@@ -44,7 +43,7 @@ impl EventProcessor {
             // It stays where it is.
             None => tracing::error!(key, "event could not be parsed"),
             Some(user) if is_kept => {
-                let filed = object_key::encrypted_event(Some(user), random::bytes());
+                let filed = object_key::encrypted_event(Some(user), &bytes);
                 self.bucket.put(&filed, "application/octet-stream", bytes).await?;
                 tracing::error!(key = filed, "event could not be parsed");
             }

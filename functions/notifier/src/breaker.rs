@@ -1,39 +1,33 @@
-//! The breaker of the app's webhook. An instance reads and writes the shared state only once a delivery of its own has
-//! failed, or for a probe: as long as everything works, the breaker costs nothing.
+//! The breaker of the app's webhook. An instance reads the shared state before an attempt, every five seconds at most,
+//! and writes it only if the attempt changes it: a success changes it for the first app users of a half day alone.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
-use reelay_domain::delivery::Breaker;
+use jiff::Timestamp;
+use reelay_domain::delivery::{Breaker, MAX_BREAKER_AGE};
 use reelay_domain::ids::AppUserId;
 use reelay_runtime::AwsError;
 use reelay_store::notifications::NotificationTable;
-
-/// Age after which the state of a failing webhook is read again.
-const MAX_AGE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The state as this instance knows it.
 #[derive(Debug, Default)]
 pub(crate) struct WebhookBreaker {
     host: String,
-    state: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    shared: Breaker,
-    read_at: Option<Timestamp>,
-    /// App users whom this instance has notified.
-    own: Breaker,
+    known: Mutex<Option<(Breaker, Timestamp)>>,
 }
 
 impl WebhookBreaker {
     pub(crate) fn new(host: String) -> Self {
-        Self { host, state: Mutex::default() }
+        Self { host, known: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, Known> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Option<(Breaker, Timestamp)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the instance read the state again.
+    pub(crate) fn forget(&self) {
+        *self.known() = None;
     }
 
     /// Whether notifications wait, as far as this instance knows.
@@ -42,26 +36,22 @@ impl WebhookBreaker {
         table: &NotificationTable,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
-        {
-            let state = self.state();
-            let is_fresh = |read_at: Timestamp| now.duration_since(read_at) < MAX_AGE;
-            if state.shared.failing_since.is_none() || state.read_at.is_some_and(is_fresh) {
-                return Ok(state.shared.is_open());
-            }
-        }
-        self.read(table, now).await
+        Ok(self.current(table, now).await?.is_open())
     }
 
-    /// Reads whether notifications wait.
-    pub(crate) async fn read(
+    async fn current(
         &self,
         table: &NotificationTable,
         now: Timestamp,
-    ) -> Result<bool, AwsError> {
-        let shared = table.breaker(Some(&self.host)).await?;
-        let is_open = shared.is_open();
-        self.keep(shared, now);
-        Ok(is_open)
+    ) -> Result<Breaker, AwsError> {
+        if let Some((breaker, read_at)) = &*self.known()
+            && now.duration_since(*read_at) < MAX_BREAKER_AGE
+        {
+            return Ok(breaker.clone());
+        }
+        let breaker = table.breaker(Some(&self.host)).await?;
+        *self.known() = Some((breaker.clone(), now));
+        Ok(breaker)
     }
 
     /// Records that the webhook is up.
@@ -71,16 +61,17 @@ impl WebhookBreaker {
         app_user: &AppUserId,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        {
-            let mut state = self.state();
-            state.own.record_success(app_user);
-            if state.shared.failing_since.is_none() {
-                return Ok(());
-            }
+        let before = self.current(table, now).await?;
+        let mut after = before.clone();
+        after.record_success(app_user, now);
+        if after == before {
+            return Ok(());
         }
-        let shared = table.change_breaker(&self.host, |it| it.record_success(app_user)).await?;
-        tracing::info!("the app's webhook is up again");
-        self.keep(shared, now);
+        let changed = table.change_breaker(&self.host, |it| it.record_success(app_user, now)).await;
+        *self.known() = Some((changed?, now));
+        if before.is_open() {
+            tracing::info!("the app's webhook is up again");
+        }
         Ok(())
     }
 
@@ -91,22 +82,13 @@ impl WebhookBreaker {
         app_user: &AppUserId,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        let own = self.state().own.known.clone();
-        let change = |shared: &mut Breaker| {
-            shared.merge_known(&own);
-            shared.record_failure(app_user, now);
-        };
-        let shared = table.change_breaker(&self.host, change).await?;
-        if shared.opened_at == Some(now) {
+        let was_open = self.current(table, now).await?.is_open();
+        let changed = table.change_breaker(&self.host, |it| it.record_failure(app_user, now)).await;
+        let changed = changed?;
+        if changed.is_open() && !was_open {
             tracing::warn!("the app's webhook is down; notifications wait");
         }
-        self.keep(shared, now);
+        *self.known() = Some((changed, now));
         Ok(())
-    }
-
-    fn keep(&self, shared: Breaker, now: Timestamp) {
-        let mut state = self.state();
-        state.shared = shared;
-        state.read_at = Some(now);
     }
 }

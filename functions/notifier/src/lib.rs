@@ -95,22 +95,18 @@ impl Notifier {
 
     async fn notify(&self, delivery: Delivery<NotificationMessage>) -> Result<(), Retry> {
         let receive_count = delivery.receive_count;
-        let NotificationMessage { notification, stamp, attempts, .. } = delivery.message;
+        let NotificationMessage { notification, attempts, .. } = delivery.message;
         let key = GuardKey::of(&notification);
         let now = self.clock.now();
-        let leased = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
-            LeaseOutcome::Acquired(guard) => Some(*guard),
+        let mut guard = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
+            LeaseOutcome::Acquired(guard) => *guard,
             // Another message, or an earlier delivery of this one that was interrupted.
             LeaseOutcome::Leased if receive_count > 1 => {
                 let reason = "another delivery of the notification has the lease".to_owned();
                 return Err(Retry { reason, after: Some(INTERRUPTED_DELAY) });
             }
-            LeaseOutcome::Leased | LeaseOutcome::Settled => return Ok(()),
-            // The erasure that removed the link may have been faster. Its end is told without a guard.
-            LeaseOutcome::Erased if notification.is_link_removed() => None,
-            LeaseOutcome::Erased => return Ok(()),
+            LeaseOutcome::Leased | LeaseOutcome::Settled | LeaseOutcome::Erased => return Ok(()),
         };
-        let mut guard = leased.clone().unwrap_or_else(|| Guard::unsaved(&notification, stamp));
         let delay = match attempts {
             MessageAttempts::Several => delivery::message_delay_seconds(receive_count),
             MessageAttempts::One | MessageAttempts::Probe => None,
@@ -120,9 +116,7 @@ impl Notifier {
         let retry_at = match attempted {
             Ok(retry_at) => retry_at,
             Err(error) => {
-                if let Some(guard) = &leased
-                    && let Err(error) = self.table.release_lease(&key, guard).await
-                {
+                if let Err(error) = self.table.release_lease(&key, &guard).await {
                     tracing::warn!(%error, "lease not released; it expires");
                 }
                 return Err(Retry::new(error));
@@ -132,10 +126,8 @@ impl Notifier {
             let wait = retry_at.duration_since(self.clock.now()).as_secs();
             Duration::from_secs(delay.max(u64::try_from(wait).unwrap_or(0)))
         });
-        if leased.is_some() {
-            let due_at = self.due_at(&guard, after.is_some());
-            self.table.save_attempt(&key, &guard, due_at).await.map_err(Retry::new)?;
-        }
+        let due_at = self.due_at(&guard, after.is_some());
+        self.table.save_attempt(&key, &guard, due_at).await.map_err(Retry::new)?;
         match after {
             None => Ok(()),
             Some(after) => {
@@ -183,12 +175,11 @@ impl Notifier {
             .as_ref()
             .filter(|_| guard.webhook.is_due(now) || is_probe && guard.webhook.is_pending())
         {
-            let is_open = match is_probe {
-                // Whether the breaker has to be closed.
-                true => self.breaker.read(&self.table, now).await?,
-                false => self.breaker.is_open(&self.table, now).await?,
-            };
-            let attempt = if is_open && !is_probe {
+            if is_probe {
+                // A success has to close the breaker, whatever this instance knows.
+                self.breaker.forget();
+            }
+            let attempt = if !is_probe && self.breaker.is_open(&self.table, now).await? {
                 Attempt::Held
             } else {
                 self.post(webhook, notification, is_message_retried).await?
@@ -217,6 +208,7 @@ impl Notifier {
         let signature = notification::signature(&secrets, id, now.as_second(), body)?;
         let app_user = &notification.app_user_id;
         let posted = webhook.post(notification, &signature, now).await;
+        let now = self.clock.now();
         let is_up = posted.as_ref().err().is_none_or(|rejection| !rejection.is_outage);
         let recorded = match is_up {
             true => self.breaker.record_success(&self.table, app_user, now).await,

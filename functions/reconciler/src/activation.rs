@@ -55,8 +55,7 @@ impl Reconciler {
                 if is_end {
                     break;
                 }
-                // Of a recording with a provisional start only changes are known.
-                if !item.observed.is_start_provisional {
+                if !item.observed.is_only_changed() {
                     self.notify_known(key, item, &link, &activation).await?;
                 }
             }

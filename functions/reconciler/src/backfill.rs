@@ -4,7 +4,7 @@
 //! repeats one window. A window that is incomplete is read again after the others, with SQS's backoff for some hours;
 //! then it counts as read, incompletely.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
@@ -18,6 +18,7 @@ use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::GrantSnapshot;
 use reelay_zoom::ApiError;
 
+use crate::attempt::Attempt;
 use crate::details::Details;
 use crate::listing::Pages;
 use crate::observations::ListedChange;
@@ -28,9 +29,6 @@ const MAX_READINGS: usize = 3;
 
 /// Number of deliveries of an incomplete window, over about three hours.
 pub(crate) const MAX_INCOMPLETE_RECEIVES: u32 = 12;
-
-/// Minimum wait after a 429, whatever time Zoom names.
-const MIN_DEFERRAL: Duration = Duration::from_secs(10);
 
 /// Result of reading a window.
 struct WindowRead {
@@ -44,7 +42,7 @@ impl Reconciler {
     pub(crate) async fn backfill(
         &self,
         mut backfill: Backfill,
-        receive_count: u32,
+        attempt: Attempt,
     ) -> Result<(), JobError> {
         let snapshot = self.grants.links().snapshot(&backfill.zoom_user).await?;
         if snapshot.grant.is_none()
@@ -68,13 +66,13 @@ impl Reconciler {
         };
         let not_before = self.recordings.not_before(&backfill.zoom_user.account_id).await?;
         if let Some(until) = not_before.filter(|until| *until > self.clock.now()) {
-            return self.defer(Backfill { progress: Some(progress), ..backfill }, until).await;
+            return self.defer_backfill(backfill, progress, attempt, until).await;
         }
         let mut token = match self.grants.access_token(&backfill.zoom_user).await {
             Ok(token) => token,
             Err(error) => return self.end_without_grant(&backfill, &progress, error).await,
         };
-        let read = match self.read_window(&backfill, &window, &mut token).await {
+        let read = match self.read_window(&backfill, &window, &mut token, attempt).await {
             Ok(read) => read,
             Err(JobError::Grant(error)) => {
                 return self.end_without_grant(&backfill, &progress, error).await;
@@ -82,7 +80,7 @@ impl Reconciler {
             Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
                 let until = limit.limited_until(self.clock.now());
                 self.recordings.set_not_before(&backfill.zoom_user.account_id, until).await?;
-                return self.defer(Backfill { progress: Some(progress), ..backfill }, until).await;
+                return self.defer_backfill(backfill, progress, attempt, until).await;
             }
             Err(JobError::Zoom(error)) => {
                 let Some(issue) = self.issue_of(&backfill.zoom_user, error).await? else {
@@ -96,8 +94,9 @@ impl Reconciler {
         self.end_listing_issue(&backfill.zoom_user, &snapshot).await?;
         match read.incomplete {
             None => progress.finish_window(read.found, true),
+            Some(Incomplete::OutOfTime) if progress.split_window() => {}
             Some(_) if progress.postpone_window() => {}
-            Some(_) if receive_count >= MAX_INCOMPLETE_RECEIVES => {
+            Some(_) if attempt.receive_count >= MAX_INCOMPLETE_RECEIVES => {
                 progress.finish_window(read.found, false)
             }
             Some(incomplete) => return Err(JobError::IncompleteListing(incomplete.reason())),
@@ -114,14 +113,17 @@ impl Reconciler {
         Ok(self.jobs.send(&message, tenant.as_str()).await?)
     }
 
-    /// Continues in a delayed message, because SQS counts every delivery of this one.
-    async fn defer(&self, backfill: Backfill, until: Timestamp) -> Result<(), JobError> {
+    async fn defer_backfill(
+        &self,
+        backfill: Backfill,
+        progress: Progress,
+        attempt: Attempt,
+        until: Timestamp,
+    ) -> Result<(), JobError> {
         metrics::count(Metric::BackfillsDeferred, "rate_limited");
-        let tenant = backfill.zoom_user.account_id.clone();
-        let wait: Duration = until.duration_since(self.clock.now()).try_into().unwrap_or_default();
-        let wait = wait.max(MIN_DEFERRAL);
-        let message = JobMessage::new(Job::Backfill(backfill));
-        Ok(self.jobs.send_after(&message, tenant.as_str(), wait).await?)
+        let account = backfill.zoom_user.account_id.clone();
+        let job = Job::Backfill(Backfill { progress: Some(progress), ..backfill });
+        self.defer(job, &account, attempt, until).await
     }
 
     /// Ends a backfill without reading what is left.
@@ -160,26 +162,34 @@ impl Reconciler {
         let (found, is_complete) = (progress.found, progress.is_complete);
         let finished = links.finish_backfill(request, found, is_complete, self.clock.now()).await?;
         if let Some(completed) = finished {
-            let zoom_user = &backfill.zoom_user;
+            // The erasure of any Zoom user that the app user has a pointer to finds the notification.
+            let Some(pointer) = links.pointers(&completed.app_user).await?.into_iter().next()
+            else {
+                return Ok(links.delete_backfills(&completed.app_user).await?);
+            };
+            let zoom_user = &pointer.zoom_user;
             let notification = completed.render(zoom_user);
-            self.notifications.publish(&[notification], zoom_user.account_id.as_str()).await?;
-            links.delete_backfill(&request.backfill_id).await?;
+            let writes = links.completion(&completed, zoom_user)?;
+            let tenant = zoom_user.account_id.as_str();
+            self.notifications.publish_with(&notification, &writes, tenant).await?;
         }
         Ok(())
     }
 
-    /// Reads a window, and reads it again if it is incomplete.
+    /// Reads a window, and reads it again if it is incomplete and there is time.
     async fn read_window(
         &self,
         backfill: &Backfill,
         window: &Window,
         token: &mut AccessToken,
+        attempt: Attempt,
     ) -> Result<WindowRead, JobError> {
         // The same for repeated readings, so that they grant a failed file one attempt.
         let requested_at = self.clock.now();
         let mut readings = 1;
         loop {
-            let read = self.read_pages(backfill, window, token, requested_at).await?;
+            let begun_at = Instant::now();
+            let read = self.read_pages(backfill, window, token, requested_at, attempt).await?;
             let Some(incomplete) = read.incomplete else {
                 return Ok(read);
             };
@@ -188,8 +198,8 @@ impl Reconciler {
             let ZoomUser { account_id: account, user_id: user } = &backfill.zoom_user;
             let (from, to) = (window.from, window.to);
             tracing::warn!(%account, %user, %from, %to, reason, readings, "listing incomplete");
-            // The pages of the longest reading take about as long as a job may.
-            if readings == MAX_READINGS || incomplete == Incomplete::TooManyPages {
+            let is_last = readings == MAX_READINGS || incomplete == Incomplete::TooManyPages;
+            if is_last || !attempt.has_time_for(begun_at.elapsed()) {
                 return Ok(read);
             }
             readings += 1;
@@ -203,6 +213,7 @@ impl Reconciler {
         window: &Window,
         token: &mut AccessToken,
         requested_at: Timestamp,
+        attempt: Attempt,
     ) -> Result<WindowRead, JobError> {
         let (mut pages, mut found) = (Pages::new(List::Window(*window)), Found::default());
         let incomplete = loop {
@@ -225,6 +236,9 @@ impl Reconciler {
             self.queue(&backfill.zoom_user, wanted, source, requested_at).await?;
             self.queue_details(&backfill.zoom_user, details).await?;
             match page.next {
+                NextPage::Token(_) if !attempt.has_time_for(Duration::ZERO) => {
+                    break Some(Incomplete::OutOfTime);
+                }
                 NextPage::Token(_) => {}
                 NextPage::Complete => break None,
                 NextPage::Incomplete(incomplete) => break Some(incomplete),

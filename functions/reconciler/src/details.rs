@@ -10,6 +10,7 @@ use reelay_runtime::metrics::{self, Metric};
 use reelay_zoom::{ApiError, MeetingRecordings};
 use serde_json::json;
 
+use crate::attempt::Attempt;
 use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
@@ -52,7 +53,7 @@ impl Reconciler {
         &self,
         zoom_user: ZoomUser,
         details: Details,
-        receive_count: u32,
+        attempt: Attempt,
     ) -> Result<(), JobError> {
         let snapshot = self.grants.links().snapshot(&zoom_user).await?;
         if snapshot.grant.is_none()
@@ -95,7 +96,7 @@ impl Reconciler {
                     until = Some(limited_until);
                 }
                 Err(JobError::Zoom(ApiError::NotFound { .. }))
-                    if receive_count >= MAX_NOT_FOUND_RECEIVES =>
+                    if attempt.receive_count >= MAX_NOT_FOUND_RECEIVES =>
                 {
                     metrics::count(Metric::DetailsIgnored, "not_found");
                     return Ok(());
@@ -108,11 +109,8 @@ impl Reconciler {
                 Err(error) => return Err(error),
             }
         }
-        // A new message, because SQS counts every delivery of this one.
-        let wait = until.unwrap_or_default().duration_since(self.clock.now());
-        let wait = wait.try_into().unwrap_or_default();
-        let job = details.job(zoom_user.clone());
-        Ok(self.jobs.send_after(&job, account.as_str(), wait).await?)
+        let JobMessage { job, .. } = details.job(zoom_user.clone());
+        self.defer(job, account, attempt, until.unwrap_or_default()).await
     }
 
     pub(crate) async fn details(

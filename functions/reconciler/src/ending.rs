@@ -75,7 +75,7 @@ impl Reconciler {
             let object = object_key::file(
                 &key.zoom_user,
                 &key.recording,
-                recording.observed.metadata.start_time,
+                recording.observed.key_start(),
                 &key.file,
                 item.observed.metadata.extension(),
             );

@@ -2,6 +2,7 @@
 //! runs backfills and reconciliations, erases recordings, and the maintenance run.
 
 mod activation;
+mod attempt;
 mod backfill;
 mod connect;
 mod details;
@@ -16,8 +17,10 @@ mod reconciliation;
 mod trash;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage, NotificationMessage};
 use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
@@ -35,7 +38,11 @@ use reelay_store::sessions::SessionTable;
 use reelay_zoom::ApiError;
 
 use crate::activation::Activation;
+use crate::attempt::Attempt;
 use crate::details::Details;
+
+/// Delay between the deliveries of a job that has failed for good, which SQS still counts to their maximum.
+const FAILED_DELAY: Duration = Duration::from_secs(1);
 
 /// The function.
 #[derive(Debug)]
@@ -53,6 +60,8 @@ pub struct Reconciler {
     outbox: NotificationOutbox,
     /// `ReconcileEveryHours`.
     reconcile_every_hours: u32,
+    /// Time for which a job is deferred without progress (`RETRY_DAYS`).
+    retry_for: SignedDuration,
     bucket: Bucket,
     eraser: Eraser,
     queue_key: Secret,
@@ -70,6 +79,8 @@ enum JobError {
     Zoom(#[from] ApiError),
     #[error("Zoom's list is incomplete: {0}")]
     IncompleteListing(&'static str),
+    #[error("the job was deferred for RetryDays without progress")]
+    DeferredTooLong,
 }
 
 impl Reconciler {
@@ -78,6 +89,7 @@ impl Reconciler {
     /// # Errors
     /// If a variable is absent or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+        let retry_days: u8 = environment.variables.parsed("RETRY_DAYS")?;
         Ok(Self {
             consumer: Consumer::new(environment)?,
             grants: Grants::new(environment)?,
@@ -89,6 +101,7 @@ impl Reconciler {
             notifications: NotificationPublisher::new(environment)?,
             outbox: NotificationOutbox::new(environment)?,
             reconcile_every_hours: environment.variables.parsed("RECONCILE_EVERY_HOURS")?,
+            retry_for: SignedDuration::from_hours(24 * i64::from(retry_days)),
             // The function's own queue.
             jobs: Queue::from_env(environment, "QUEUE_URL")?,
             bucket: Bucket::new(environment)?,
@@ -98,19 +111,24 @@ impl Reconciler {
         })
     }
 
-    /// Processes a batch of jobs.
-    pub async fn handle(&self, batch: SqsEvent) -> SqsBatchResponse {
+    /// Processes a batch of jobs. The runtime ends the invocation at `deadline`.
+    pub async fn handle(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
         self.consumer
             .process(batch, |delivery: Delivery<JobMessage>| async move {
-                let (message, receive_count) = (delivery.message, delivery.receive_count);
+                let message = delivery.message;
+                let attempt =
+                    Attempt::new(delivery.receive_count, message.deferred_since, deadline);
                 let is_scheduled = message.is_scheduled
                     || matches!(message.job, Job::RunMaintenance | Job::RunRetries);
-                match self.run_job(message.job, receive_count).await {
+                match self.run_job(message.job, attempt).await {
                     // Retries would pile up beside the next run.
                     Err(error) if is_scheduled => {
                         metrics::count(Metric::ScheduledJobsFailed, "error");
                         tracing::error!(error = %Chain(&error), "scheduled job failed");
                         Ok(())
+                    }
+                    Err(error @ JobError::DeferredTooLong) => {
+                        Err(Retry { reason: error.to_string(), after: Some(FAILED_DELAY) })
                     }
                     done => done.map_err(Retry::new),
                 }
@@ -118,7 +136,7 @@ impl Reconciler {
             .await
     }
 
-    async fn run_job(&self, job: Job, receive_count: u32) -> Result<(), JobError> {
+    async fn run_job(&self, job: Job, attempt: Attempt) -> Result<(), JobError> {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::EndTransfers { zoom_user } => Ok(self.end_transfers(&zoom_user).await?),
@@ -147,15 +165,15 @@ impl Reconciler {
             }
             Job::RunMaintenance => self.run_maintenance().await,
             Job::RunRetries => self.run_retries().await,
-            Job::Backfill(backfill) => self.backfill(backfill, receive_count).await,
+            Job::Backfill(backfill) => self.backfill(backfill, attempt).await,
             Job::ReadDetails { zoom_user, meeting_uuid, omitted } => {
                 let details = Details { meeting_uuid, omitted };
-                self.read_details(zoom_user, details, receive_count).await
+                self.read_details(zoom_user, details, attempt).await
             }
             Job::TrashAtZoom { zoom_user, meeting_uuid } => {
                 self.trash_at_zoom(&zoom_user, &meeting_uuid).await
             }
-            Job::Reconcile(reconciliation) => self.reconcile(reconciliation, receive_count).await,
+            Job::Reconcile(reconciliation) => self.reconcile(reconciliation, attempt).await,
             Job::EventArrived { zoom_user } => self.clear_missing_events(&zoom_user).await,
         }
     }

@@ -7,5 +7,5 @@ use reelay_runtime::environment::Environment;
 async fn main() -> Result<(), lambda_runtime::Error> {
     reelay_runtime::metrics::init();
     let function = Reconciler::new(&Environment::from_process_env()?)?;
-    reelay_runtime::sqs::run(|batch, _| function.handle(batch)).await
+    reelay_runtime::sqs::run(|batch, deadline| function.handle(batch, deadline)).await
 }

@@ -24,6 +24,7 @@ use reelay_store::recordings::{FileKey, KnownRecording, RecordingWithFiles};
 use reelay_zoom::ApiError;
 use serde_json::{Value, json};
 
+use crate::attempt::Attempt;
 use crate::backfill::MAX_INCOMPLETE_RECEIVES;
 use crate::details::Details;
 use crate::listing::Pages;
@@ -70,7 +71,7 @@ impl Reconciler {
     pub(crate) async fn reconcile(
         &self,
         Reconciliation { zoom_user, run: number, progress }: Reconciliation,
-        receive_count: u32,
+        attempt: Attempt,
     ) -> Result<(), JobError> {
         let links = self.grants.links();
         let item = links.reconciliation(&zoom_user).await?;
@@ -91,7 +92,7 @@ impl Reconciler {
         let Some(mut progress) = progress else {
             return self.postpone(&zoom_user, number, "nothing_covered").await;
         };
-        let unread = Reconciliation {
+        let mut unread = Reconciliation {
             zoom_user: zoom_user.clone(),
             run: number,
             progress: Some(progress.clone()),
@@ -104,9 +105,12 @@ impl Reconciler {
             Ok(token) => token,
             Err(error) => return self.end_without_token(&zoom_user, number, error).await,
         };
-        match self.compare_next(&run, &mut progress, &mut token).await {
+        match self.compare_next(&run, &mut progress, &mut token, attempt).await {
             Ok(None) => {}
-            Ok(Some(_)) if receive_count >= MAX_INCOMPLETE_RECEIVES => {}
+            Ok(Some(Incomplete::OutOfTime)) if unread.split_window() => {
+                return self.continue_after(unread, SignedDuration::ZERO).await;
+            }
+            Ok(Some(_)) if attempt.receive_count >= MAX_INCOMPLETE_RECEIVES => {}
             Ok(Some(incomplete)) => {
                 let reason = incomplete.reason();
                 metrics::count(Metric::ListingsIncomplete, reason);
@@ -218,6 +222,7 @@ impl Reconciler {
         run: &Run<'_>,
         progress: &mut Progress,
         token: &mut AccessToken,
+        attempt: Attempt,
     ) -> Result<Option<Incomplete>, JobError> {
         let Some(list) = progress.left.first().copied() else {
             return Ok(None);
@@ -233,6 +238,9 @@ impl Reconciler {
             };
             self.repair(run, repairs).await?;
             match page.next {
+                NextPage::Token(_) if !attempt.has_time_for(LIST_INTERVAL) => {
+                    break Some(Incomplete::OutOfTime);
+                }
                 NextPage::Token(_) => tokio::time::sleep(LIST_INTERVAL).await,
                 NextPage::Complete => break None,
                 NextPage::Incomplete(incomplete) => break Some(incomplete),

@@ -18,7 +18,7 @@
 //! | other size than declared, in Zoom's API, too | wrong file, or not ready yet | retry; the size is accepted if a response an hour later has it again | `length_differs` |
 //! | 200 to a range request | another server responded | retry the part; then retry, as one stream if it persists | `unexpected_answer` |
 //! | any other status, wrong range, or compression | undocumented | retry | `unexpected_answer` |
-//! | API: 3301, 3001 | still processing, or deleted | as 404 | `not_found`, `trashed`, `deleted` |
+//! | API: 3301, 3001 | still processing, or deleted | as 404, also behind an expired URL or token | `not_found`, `trashed`, `deleted` |
 //! | API: status `processing` | not ready yet | retry | `processing` |
 //! | API: 403 | a role or an account setting | retry | `zoom_access_denied` |
 //! | API: 429 | as above | as above | `rate_limited` |

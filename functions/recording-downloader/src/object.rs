@@ -23,7 +23,7 @@ pub(crate) fn spec(
     recording: &RecordingItem,
 ) -> ObjectSpec {
     let file = &item.observed.metadata;
-    let recording = &recording.observed.metadata;
+    let recording = &recording.observed;
     let now = context.clock.now();
     let is_old = |served: &ServedSize| {
         let since = Timestamp::from_millisecond(served.since).unwrap_or(now);
@@ -33,12 +33,12 @@ pub(crate) fn spec(
         key: object_key::file(
             &key.zoom_user,
             &key.recording,
-            recording.start_time,
+            recording.key_start(),
             &key.file,
             file.extension(),
         ),
         content_type: content_type(file.extension()).to_owned(),
-        metadata: metadata(file, &recording.meeting_uuid),
+        metadata: metadata(file, &recording.metadata.meeting_uuid),
         tagging: (context.retention_days > 0).then_some(EXPIRES),
         extension: file.extension().to_owned(),
         declared_size: file.size,

@@ -175,7 +175,7 @@ impl Webhook {
     async fn store_unparsed(&self, body: &[u8]) -> Result<(), AwsError> {
         let keys = self.queue_key.versions().await?;
         let encrypted = source_cipher::encrypt_body(&keys, body, random::bytes());
-        let key = object_key::encrypted_event(None, random::bytes());
+        let key = object_key::encrypted_event(None, &encrypted);
         self.bucket.put(&key, "application/octet-stream", encrypted).await?;
         self.send(EventBody::EncryptedObjectKey(key), UNKNOWN_TENANT).await
     }

@@ -53,7 +53,7 @@ const FUNCTIONS: [(&str, Construct); 8] = [
     }),
     ("reconciler", |environment| {
         reconciler::Reconciler::new(environment)
-            .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
+            .map(|it| queue(it, |it, batch, deadline| Box::pin(it.handle(batch, deadline))))
     }),
     ("recording-downloader", |environment| {
         recording_downloader::RecordingDownloader::new(environment)

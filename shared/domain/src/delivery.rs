@@ -4,7 +4,7 @@
 //! A message in the queue makes a few attempts within minutes. After that the notification's delivery state carries
 //! the time of the next attempt, until Reelay gives up some days after its creation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -161,73 +161,89 @@ impl Delivery {
     }
 }
 
-/// Time without a success after which a failing destination counts as down.
-const BREAKER_WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// Age up to which an instance may rely on the breaker's state without reading it again.
+pub const MAX_BREAKER_AGE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Time without a success after which a failing destination counts as down: a minute, and the time for which an instance
+/// that is successful may not know of the failure.
+const BREAKER_WINDOW: SignedDuration = SignedDuration::from_secs(60 + MAX_BREAKER_AGE.as_secs());
 
 /// Number of app users whose notifications must fail, unless there are fewer.
 const MIN_APP_USERS: usize = 5;
 
-/// The state of a destination's breaker. It opens when timeouts, refused connections or 5xx responses are all that
-/// the destination has had for several app users for a minute. While it is open, notifications wait.
+/// Maximum app users in the state of a breaker. More make no difference.
+const MAX_APP_USERS: usize = 8;
+
+/// Time after which an app user who is notified again is recorded again.
+const KNOWN_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
+
+/// Time without a notification after which an app user no longer counts as one who is notified.
+const KNOWN_TTL: SignedDuration = SignedDuration::from_hours(24);
+
+/// The state of a destination's breaker, shared by all instances. It opens when timeouts, refused connections or 5xx
+/// responses are all that the destination has had for several app users for a minute. While it is open, notifications
+/// wait, and it names no app user.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breaker {
     /// Time of the first failure since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failing_since: Option<Timestamp>,
-    /// App users whose notifications failed since, hashed; up to [`Breaker::MAX_APP_USERS`].
-    pub failing: BTreeSet<u64>,
-    /// App users who were notified lately, successfully or not, hashed; up to [`Breaker::MAX_APP_USERS`].
-    pub known: BTreeSet<u64>,
+    failing_since: Option<Timestamp>,
+    /// App users whose notifications failed since, hashed.
+    failing: BTreeSet<String>,
+    /// App users who were notified, successfully or not, hashed, and when they were recorded.
+    known: BTreeMap<String, Timestamp>,
     /// When it opened.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub opened_at: Option<Timestamp>,
+    opened_at: Option<Timestamp>,
 }
 
 impl Breaker {
-    /// More app users than these make no difference.
-    pub const MAX_APP_USERS: usize = 8;
-
     /// Whether notifications wait.
     pub fn is_open(&self) -> bool {
         self.opened_at.is_some()
     }
 
     /// Records a success, or a response that shows that the destination is up.
-    pub fn record_success(&mut self, app_user: &AppUserId) {
+    pub fn record_success(&mut self, app_user: &AppUserId, now: Timestamp) {
         self.failing_since = None;
         self.failing.clear();
         self.opened_at = None;
-        insert(&mut self.known, app_user);
+        self.insert_known(hashed(app_user), now);
     }
 
     /// Records a failure, and opens the breaker if that is due.
     pub fn record_failure(&mut self, app_user: &AppUserId, now: Timestamp) {
+        if self.is_open() {
+            return;
+        }
         let since = *self.failing_since.get_or_insert(now);
-        insert(&mut self.failing, app_user);
-        insert(&mut self.known, app_user);
+        let app_user = hashed(app_user);
+        self.insert_known(app_user.clone(), now);
+        if self.failing.len() < MAX_APP_USERS {
+            self.failing.insert(app_user);
+        }
         let is_wide = self.failing.len() >= MIN_APP_USERS.min(self.known.len());
         if is_wide && now.duration_since(since) >= BREAKER_WINDOW {
-            self.opened_at.get_or_insert(now);
+            *self = Self { opened_at: Some(now), ..Self::default() };
         }
     }
 
-    /// Adds app users whom another part of the state knows.
-    pub fn merge_known(&mut self, known: &BTreeSet<u64>) {
-        for hash in known {
-            if self.known.len() < Self::MAX_APP_USERS {
-                self.known.insert(*hash);
+    fn insert_known(&mut self, app_user: String, now: Timestamp) {
+        self.known.retain(|_, at| now.duration_since(*at) < KNOWN_TTL);
+        if self.known.len() < MAX_APP_USERS || self.known.contains_key(&app_user) {
+            let at = self.known.entry(app_user).or_insert(now);
+            if now.duration_since(*at) >= KNOWN_INTERVAL {
+                *at = now;
             }
         }
     }
 }
 
-fn insert(app_users: &mut BTreeSet<u64>, app_user: &AppUserId) {
-    if app_users.len() < Breaker::MAX_APP_USERS {
-        let hash: [u8; 32] = Sha256::digest(app_user.as_str()).into();
-        let [a, b, c, d, e, f, g, h, ..] = hash;
-        app_users.insert(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
-    }
+fn hashed(app_user: &AppUserId) -> String {
+    let hash: [u8; 32] = Sha256::digest(app_user.as_str()).into();
+    let [a, b, c, d, e, f, g, h, ..] = hash;
+    format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 #[cfg(test)]
@@ -333,7 +349,7 @@ mod tests {
             [(5, 100, true), (4, 100, false), (1, 1, true), (2, 3, false), (3, 3, true)]
         {
             let mut breaker = Breaker::default();
-            (0..known).for_each(|n| breaker.record_success(&user(n)));
+            (0..known).for_each(|n| breaker.record_success(&user(n), start()));
             (0..failing).for_each(|n| breaker.record_failure(&user(n), start()));
             assert!(!breaker.is_open(), "too early");
             let before = later - SignedDuration::from_secs(1);
@@ -348,22 +364,41 @@ mod tests {
     fn success_closes_the_breaker_and_restarts_the_minute() {
         let mut breaker = Breaker::default();
         breaker.record_failure(&user(0), start());
-        breaker.record_success(&user(0));
+        breaker.record_success(&user(0), start());
         breaker.record_failure(&user(0), start() + BREAKER_WINDOW);
         assert!(!breaker.is_open());
-        breaker.record_failure(&user(0), start() + BREAKER_WINDOW + BREAKER_WINDOW);
+        let opened_at = start() + BREAKER_WINDOW + BREAKER_WINDOW;
+        breaker.record_failure(&user(0), opened_at);
         assert!(breaker.is_open());
-        breaker.record_success(&user(0));
+        let open = breaker.clone();
+        breaker.record_failure(&user(1), opened_at + BREAKER_WINDOW);
+        assert_eq!(breaker, open, "an open breaker does not change");
+        breaker.record_success(&user(0), opened_at);
         assert_eq!((breaker.is_open(), breaker.failing.len(), breaker.known.len()), (false, 0, 1));
     }
 
     #[test]
-    fn parts_know_app_users_together() {
-        let (mut here, mut there) = (Breaker::default(), Breaker::default());
-        (0..3).for_each(|n| there.record_success(&user(n)));
-        here.record_failure(&user(0), start());
-        here.merge_known(&there.known);
-        here.record_failure(&user(0), start() + BREAKER_WINDOW);
-        assert!(!here.is_open(), "one of three");
+    fn app_users_count_for_a_day_after_their_notification() {
+        for (hours, is_open) in [(23, false), (24, true)] {
+            let mut breaker = Breaker::default();
+            breaker.record_success(&user(0), start());
+            breaker.record_success(&user(1), start());
+            let later = start() + SignedDuration::from_hours(hours);
+            breaker.record_failure(&user(0), later - BREAKER_WINDOW);
+            breaker.record_failure(&user(0), later);
+            assert_eq!(breaker.is_open(), is_open, "{hours}");
+        }
+    }
+
+    #[test]
+    fn repeated_success_changes_the_state_twice_a_day() {
+        let mut breaker = Breaker::default();
+        let mut changes = 0;
+        for minutes in 0..24 * 60 {
+            let before = breaker.clone();
+            breaker.record_success(&user(0), start() + SignedDuration::from_mins(minutes));
+            changes += usize::from(breaker != before);
+        }
+        assert_eq!(changes, 2);
     }
 }

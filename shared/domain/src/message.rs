@@ -99,6 +99,9 @@ pub struct JobMessage {
     /// Whether the maintenance run enqueued it. The next run enqueues it again if it fails.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_scheduled: bool,
+    /// When the job was deferred for the first time since it made progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred_since: Option<Timestamp>,
     /// The job.
     #[serde(flatten)]
     pub job: Job,
@@ -107,7 +110,7 @@ pub struct JobMessage {
 impl JobMessage {
     /// Creates the message of a job.
     pub fn new(job: Job) -> Self {
-        Self { v: SchemaV1, is_scheduled: false, job }
+        Self { v: SchemaV1, is_scheduled: false, deferred_since: None, job }
     }
 
     /// Creates the message of a job that the maintenance run enqueues again if it fails.
@@ -139,7 +142,7 @@ impl JobMessage {
 pub struct DeletedRecording {
     /// Its id.
     pub id: RecordingId,
-    /// UTC date of its start, which its folder is named after.
+    /// UTC date that its folder is named after.
     pub date: Date,
 }
 
@@ -242,6 +245,9 @@ pub enum Job {
     },
 }
 
+/// Type of the notification that a link ended.
+pub const LINK_REMOVED: &str = "link.removed";
+
 /// Payload of the notifications queue: one notification, for the destinations that have not received it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationMessage {
@@ -301,7 +307,7 @@ pub struct Notification {
 impl Notification {
     /// Whether it says that a link ended.
     pub fn is_link_removed(&self) -> bool {
-        self.event_type == "link.removed"
+        self.event_type == LINK_REMOVED
     }
 
     /// Returns the body with `id` as its first field, for destinations without headers.

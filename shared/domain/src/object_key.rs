@@ -1,10 +1,11 @@
 //! Object keys in the recordings bucket:
 //! `recordings/{account_id}/{user_id}/{yyyy}/{mm}/{dd}/{recording_id}/{file_id}.{ext}`, and
 //! `events/{account_id}/{user_id}/{random}.json` for events that are too large for a queue, and `….unparsed` or
-//! `….encrypted` for events that could not be parsed.
+//! `….encrypted`, named by their content, for events that could not be parsed.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
 
 use crate::ids::{FileId, RecordingId, ZoomUser};
 use crate::time::utc_date;
@@ -24,14 +25,19 @@ pub fn event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
     event_key(host, "events/unknown/", random, "json")
 }
 
-/// Returns the key of a redacted event that could not be parsed.
-pub fn unparsed_event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
-    event_key(host, UNPARSED, random, "unparsed")
+/// Returns the key of a redacted event that could not be parsed. Filing it twice writes one object.
+pub fn unparsed_event(host: Option<&ZoomUser>, content: &[u8]) -> String {
+    event_key(host, UNPARSED, digest(content), "unparsed")
 }
 
-/// Returns the key of an event that is no JSON, encrypted.
-pub fn encrypted_event(host: Option<&ZoomUser>, random: [u8; 16]) -> String {
-    event_key(host, UNPARSED, random, "encrypted")
+/// Returns the key of an event that is no JSON, encrypted. Filing it twice writes one object.
+pub fn encrypted_event(host: Option<&ZoomUser>, content: &[u8]) -> String {
+    event_key(host, UNPARSED, digest(content), "encrypted")
+}
+
+fn digest(content: &[u8]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(content).into();
+    std::array::from_fn(|n| digest[n])
 }
 
 /// Whether the object is an event that could not be parsed.
@@ -45,11 +51,11 @@ const UNPARSED: &str = "events/unparsed/";
 fn event_key(
     host: Option<&ZoomUser>,
     without_host: &str,
-    random: [u8; 16],
+    name: [u8; 16],
     extension: &str,
 ) -> String {
     let prefix = host.map_or_else(|| without_host.to_owned(), event_prefix);
-    format!("{prefix}{:032x}.{extension}", u128::from_be_bytes(random))
+    format!("{prefix}{:032x}.{extension}", u128::from_be_bytes(name))
 }
 
 /// Returns the recording in whose folder an object lies. `None` for other objects.
@@ -134,7 +140,9 @@ mod tests {
         assert!(key.starts_with(&event_prefix(&user)));
         assert!(event(None, [1; 16]).starts_with("events/unknown/"));
         assert!(!is_unparsed(&key));
-        assert!(is_unparsed(&unparsed_event(Some(&user), [1; 16])));
-        assert!(is_unparsed(&encrypted_event(None, [1; 16])));
+        assert!(is_unparsed(&unparsed_event(Some(&user), b"{}")));
+        assert!(is_unparsed(&encrypted_event(None, b"{}")));
+        assert_eq!(encrypted_event(None, b"1"), encrypted_event(None, b"1"));
+        assert_ne!(encrypted_event(None, b"1"), encrypted_event(None, b"2"));
     }
 }

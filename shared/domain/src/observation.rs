@@ -143,6 +143,10 @@ pub struct ObservedRecording {
     pub metadata: RecordingMetadata,
     /// Whether the start time is only the time of an event that has none. The first real one replaces it.
     pub is_start_provisional: bool,
+    /// The provisional start when the first file was observed: object keys contain its date, also after a real start
+    /// has replaced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_start: Option<Timestamp>,
     /// State of Zoom's copy; absent until an observation is about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zoom_state: Option<ZoomState>,
@@ -165,6 +169,7 @@ impl ObservedRecording {
                 duration_minutes: None,
             },
             is_start_provisional: start.is_none(),
+            key_start: None,
             zoom_state: None,
             seen: Seen::default(),
         };
@@ -178,6 +183,9 @@ impl ObservedRecording {
             self.metadata.start_time = start;
             self.is_start_provisional = false;
         }
+        if self.is_start_provisional && !observation.files.is_empty() {
+            self.key_start.get_or_insert(self.metadata.start_time);
+        }
         let details = &observation.details;
         let metadata = &mut self.metadata;
         let mut merge = Merge::new(&self.seen, Stamp::new(observation.time));
@@ -189,6 +197,16 @@ impl ObservedRecording {
         merge.stamp = Stamp::of_state(observation.time);
         merge.field("zoom_state", &mut self.zoom_state, &observation.zoom_state);
         self.seen = merge.finish();
+    }
+
+    /// The start whose date object keys contain. It never changes once a file is known.
+    pub fn key_start(&self) -> Timestamp {
+        self.key_start.unwrap_or(self.metadata.start_time)
+    }
+
+    /// Whether only changes have been observed, and not the recording itself.
+    pub fn is_only_changed(&self) -> bool {
+        self.is_start_provisional && self.key_start.is_none()
     }
 }
 
@@ -442,6 +460,25 @@ mod tests {
             later.details.start_time = Some(at(start));
             recording.merge(&later);
             assert_eq!(recording.metadata.start_time, at(0));
+        }
+    }
+
+    #[test]
+    fn keys_of_known_files_keep_their_date() {
+        let file = || FileObservation {
+            metadata: FileMetadata::unknown("f".parse().unwrap()),
+            source: None,
+        };
+        for (has_file, key_start) in [(true, at(5)), (false, at(0))] {
+            let mut first = event(5, true, None);
+            first.files.extend(has_file.then(file));
+            let mut recording = ObservedRecording::new(&first);
+            assert_eq!(recording.is_only_changed(), !has_file);
+            let mut later = event(6, true, None);
+            later.details.start_time = Some(at(0));
+            later.files.push(file());
+            recording.merge(&later);
+            assert_eq!((recording.metadata.start_time, recording.key_start()), (at(0), key_start));
         }
     }
 

@@ -26,7 +26,7 @@ pub async fn refresh(
         if written.as_ref() == Some(&manifest) {
             break;
         }
-        let key = object_key::manifest(zoom_user, id, recording.item.observed.metadata.start_time);
+        let key = object_key::manifest(zoom_user, id, recording.item.observed.key_start());
         match &manifest {
             Some(manifest) => bucket.put_json(&key, manifest.clone()).await?,
             None => bucket.delete(&key).await?,

@@ -6,6 +6,7 @@
 //! The sequence number of a recording's notification is drawn before the recording is read, so the notification with
 //! the highest number shows the latest state.
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::link::Link;
@@ -60,9 +61,24 @@ impl NotificationPublisher {
         let mut messages = Vec::new();
         for notification in notifications {
             let create = |_| notification.clone();
-            messages.extend(self.write(create, SignedDuration::ZERO).await?);
+            messages.extend(self.write(create, SignedDuration::ZERO, &[]).await?);
         }
         self.send(&messages, tenant).await
+    }
+
+    /// Publishes a notification whose row is written in one transaction with other writes.
+    ///
+    /// # Errors
+    /// If an AWS call or a condition of the other writes fails.
+    pub async fn publish_with(
+        &self,
+        notification: &Notification,
+        writes: &[TransactWriteItem],
+        tenant: &str,
+    ) -> Result<(), AwsError> {
+        let create = |_| notification.clone();
+        let message = self.write(create, SignedDuration::ZERO, writes).await?;
+        self.send(message.as_slice(), tenant).await
     }
 
     /// Writes a notification; returns its message, if one is to be sent.
@@ -70,8 +86,9 @@ impl NotificationPublisher {
         &self,
         create: impl Fn(Timestamp) -> Notification,
         lost_after: SignedDuration,
+        writes: &[TransactWriteItem],
     ) -> Result<Option<NotificationMessage>, AwsError> {
-        let guard = match self.table.add(&create).await? {
+        let guard = match self.table.add_with(&create, writes).await? {
             Added::New { notification, stamp } => {
                 return Ok(Some(NotificationMessage::new(*notification, stamp)));
             }
@@ -146,7 +163,7 @@ impl NotificationOutbox {
         let mut messages = Vec::with_capacity(links.len());
         for link in links {
             let create = |now| notification.render(link, &recording, sequence, &self.bucket, now);
-            messages.extend(self.publisher.write(create, MESSAGE_LOST_AFTER).await?);
+            messages.extend(self.publisher.write(create, MESSAGE_LOST_AFTER, &[]).await?);
         }
         self.publisher.send(&messages, zoom_user.account_id.as_str()).await?;
         Ok(Some(loaded))

@@ -23,6 +23,9 @@ const REDELIVERY_DELAY: SignedDuration = SignedDuration::from_secs(5);
 /// Lambda timeout of the downloader.
 pub(crate) const DOWNLOADER_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Lambda timeout of the reconciler.
+const RECONCILER_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Messages after which [`World::process_messages`] assumes an endless loop.
 const MAX_MESSAGES: usize = 2_000;
 
@@ -102,7 +105,10 @@ pub(crate) async fn deliver(instances: &Instances, message: &Message) -> anyhow:
     // Boxed: the handlers' futures would overflow the stack of a test thread in debug builds.
     let response = match message.queue {
         Queue::Events => Box::pin(instances.event_processor()?.handle(event)).await,
-        Queue::Jobs => Box::pin(instances.reconciler()?.handle(event)).await,
+        Queue::Jobs => {
+            let deadline = Instant::now() + RECONCILER_TIMEOUT;
+            Box::pin(instances.reconciler()?.handle(event, deadline)).await
+        }
         Queue::Downloads => {
             let deadline = Instant::now() + DOWNLOADER_TIMEOUT;
             let downloader = instances.recording_downloader()?;

@@ -125,13 +125,13 @@ async fn unlisted_file_fails_after_a_day() {
 }
 
 #[tokio::test]
-async fn rejected_token_outranks_missing_listing() {
+async fn missing_listing_outranks_rejected_token() {
     let (system, _inbox) = System::linked("automatic").await;
     for (point, status) in [(Point::Download, 401), (Point::MeetingRecordings, 404)] {
         system.fail(point, Fault::Status { status });
     }
     let recording = system.record(video(1_000)).await;
-    assert_eq!(system.first_file(&recording).await["reason"], "token_refused");
+    assert_eq!(system.first_file(&recording).await["reason"], "not_found");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ impl AppApi {
 
         let deleted = DeletedRecording {
             id: RecordingId::from_uuid(&observed.metadata.meeting_uuid),
-            date: utc_date(observed.metadata.start_time),
+            date: utc_date(observed.key_start()),
         };
         let tenant = zoom_user.account_id.as_str();
         let [at_once, later @ ..] = JobMessage::sweep_recording(zoom_user, &deleted);

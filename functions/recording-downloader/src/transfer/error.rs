@@ -93,6 +93,11 @@ impl TransferError {
         }
     }
 
+    /// Whether Zoom's API does not find the file.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api(ApiError::NotFound { .. }))
+    }
+
     /// Whether a failed API lookup would fail again, so that the error of the previous candidate stands.
     pub(super) fn is_final_lookup(&self) -> bool {
         matches!(
@@ -100,6 +105,17 @@ impl TransferError {
             Self::NoGrant | Self::Api(ApiError::NotFound { .. } | ApiError::Forbidden { .. })
         )
     }
+}
+
+/// Whether the URL or its token may just have expired.
+pub(super) fn is_expiry(error: &DownloadError) -> bool {
+    matches!(
+        error,
+        DownloadError::Unauthorized
+            | DownloadError::Forbidden
+            | DownloadError::HtmlInsteadOfFile
+            | DownloadError::UnexpectedStatus { .. }
+    )
 }
 
 /// Whether another URL or token may succeed where this one was rejected. A server error may pass at once, so it

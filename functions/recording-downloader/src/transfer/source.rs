@@ -10,7 +10,7 @@ use reelay_zoom::{ByteRange, DownloadError, DownloadHosts, NetworkError, ZoomCli
 use secrecy::SecretString;
 
 use super::content;
-use super::error::{TransferError, tries_next_candidate};
+use super::error::{TransferError, is_expiry, tries_next_candidate};
 use super::response::{FileVersion, Response};
 use super::settings::Settings;
 use super::timing::StallLimit;
@@ -124,12 +124,16 @@ impl SourceResolver {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let has_next = tries_next_candidate(&error, self.is_retry)
-                && self.candidate(position.index + 1).await?.is_some();
-            if !has_next {
+            if !tries_next_candidate(&error, self.is_retry) {
                 return Err(TransferError::Download(error));
             }
-            self.advance(position.index);
+            match self.candidate(position.index + 1).await {
+                Ok(Some(_)) => self.advance(position.index),
+                // An expired URL says nothing about the file.
+                Err(lookup) if lookup.is_not_found() && is_expiry(&error) => return Err(lookup),
+                Err(lookup) if !lookup.is_final_lookup() => return Err(lookup),
+                Ok(None) | Err(_) => return Err(TransferError::Download(error)),
+            }
         }
     }
 
@@ -139,11 +143,7 @@ impl SourceResolver {
             Some(_) => index - 1,
             None => index,
         };
-        match self.listing.clone().await {
-            Ok(listing) => Ok(listing.candidates.get(index).cloned()),
-            Err(error) if error.is_final_lookup() && self.event.is_some() => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.listing.clone().await?.candidates.get(index).cloned())
     }
 
     async fn request(

@@ -117,7 +117,8 @@ impl Erasing<'_> {
             }
         }
         if let Subject::AppUser(user) = subject {
-            // `link.removed` is delivered by its message, also without a row.
+            // First, so that no `backfill.completed` follows. `link.removed` stays until the app has heard of it.
+            self.links.delete_backfills(user).await?;
             let notifications = self.notifications.table();
             receipt.erased.notifications +=
                 notifications.delete_of_app_user(user, self.now()).await?;

@@ -1,7 +1,10 @@
 //! `erase-user` and `erase-zoom-user`: erase all data of the user and no data of others, also after interruptions.
 
+use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
-use reelay_zoom_sim::{NewFile, NewRecording};
+use reelay_zoom_sim::{NewFile, NewRecording, Point};
+use serde_json::json;
+use support::DelayedMessages;
 use support::System;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::zoom_users::{ADA, BEN};
@@ -226,4 +229,71 @@ async fn zoom_user_is_erased_with_links_of_all_app_users() {
     assert_eq!(system.app.recordings("alice").await.len(), 2);
     let again = run::on(&system, &format!("erase-zoom-user --zoom {zoom} --yes")).await;
     assert_eq!(again.out.trim(), format!("Reelay stores nothing of {zoom}."), "{again:?}");
+}
+
+/// Items of all tables that contain a text, but for markers, `link.removed`, and what has expired.
+async fn items_of(system: &System, text: &str) -> Vec<String> {
+    let tables = &system.config().tables;
+    let mut found = Vec::new();
+    for table in [&tables.links, &tables.sessions, &tables.recordings, &tables.notifications] {
+        let scan = system.sdk().dynamodb().scan().table_name(table).send().await;
+        for item in scan.unwrap().items.unwrap_or_default() {
+            let is_marker = item.len() == 3 && item.contains_key("erased");
+            let expires_at = item.get("expires_at").and_then(|at| at.as_n().ok());
+            let is_expired = expires_at
+                .is_some_and(|at| at.parse::<i64>().unwrap() < system.app.now().as_second());
+            let item = format!("{table}: {item:?}");
+            let is_end = item.contains("is_link_removed") || item.contains("S(\"link.removed\")");
+            if item.contains(text) && !is_marker && !is_expired && !is_end {
+                found.push(item);
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn erased_user_is_named_by_no_item() {
+    for is_app_user in [true, false] {
+        let system = System::with(&[("AppWebhookUrl", "")]).await;
+        system.link("alice", BEN).await;
+        complete(&system, BEN).await;
+        // A report of a reconciliation, and a backfill that waits for Zoom.
+        system.pass(SignedDuration::from_hours(25)).await;
+        let delayed = DelayedMessages::of(&system, &system.queues().jobs);
+        let limit = reelay_zoom_sim::Fault::RateLimited { retry_after_seconds: Some(3_600) };
+        system.fail(Point::ListRecordings, limit);
+        let today = system.app.now().strftime("%Y-%m-%d").to_string();
+        let body = json!({"from": today, "to": today}).to_string();
+        assert_eq!(system.app.post("/v1/backfill", "alice", body).await.status, 202);
+        system.process_queues().await;
+        let named = items_of(&system, "alice").await;
+        for kind in ["backfill##", "link#", "app-user##", "user#alice"] {
+            assert!(named.iter().any(|item| item.contains(kind)), "{kind}: {named:?}");
+        }
+        assert!(items_of(&system, BEN).await.iter().any(|item| item.contains("reconciliation##")));
+
+        let link = system.app.links("alice").await[0].clone();
+        let zoom = format!("{}/{BEN}", link["zoom"]["account_id"].as_str().unwrap());
+        let subject = match is_app_user {
+            true => "erase-user --user alice".to_owned(),
+            false => format!("erase-zoom-user --zoom {zoom}"),
+        };
+        let output = run::on(&system, &format!("{subject} --yes --json")).await;
+        assert_eq!(output.code, 0, "{output:?}");
+        // The jobs of the backfill and of the erasure end later, and claims and exchanges expire.
+        system.process_queues().await;
+        system.advance(SignedDuration::from_hours(25));
+        while !delayed.deliver(&system).await.is_empty() {
+            system.process_queues().await;
+        }
+        system.run_maintenance().await;
+        for identifier in ["alice", BEN] {
+            assert_eq!(items_of(&system, identifier).await, [""; 0], "{subject}: {identifier}");
+        }
+        let told = system.app.get("/v1/notifications", "alice").await.json();
+        let told = told["notifications"].as_array().unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["data"]["link"]["removed_reason"], "erased");
+    }
 }

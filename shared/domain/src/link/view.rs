@@ -60,7 +60,8 @@ impl From<LinkStatus> for LinkViewStatus {
 pub struct LinkedZoomUser {
     #[serde(flatten)]
     pub user: ZoomUser,
-    pub display_name: String,
+    /// Null in `link.removed`, which may outlive the erasure of the user's data.
+    pub display_name: Option<String>,
     /// Null outside `GET /v1/links`.
     pub email: Option<EmailAddress>,
 }
@@ -73,7 +74,7 @@ impl Link {
             status: self.status.into(),
             zoom: LinkedZoomUser {
                 user: self.zoom_user.clone(),
-                display_name: self.display_name.clone(),
+                display_name: Some(self.display_name.clone()),
                 email: None,
             },
             created_at: self.created_at,
@@ -86,10 +87,11 @@ impl Link {
         }
     }
 
-    /// Returns the public view of the link after its removal.
+    /// Returns the public view of the link after its removal: ids, and how it ended.
     pub fn removed_view(&self, removal: &Removal) -> LinkView {
         LinkView {
             status: LinkViewStatus::Removed,
+            zoom: LinkedZoomUser { user: self.zoom_user.clone(), display_name: None },
             removed_reason: removal.reason,
             erase_at: removal.erase_at,
             ..self.view()

@@ -133,6 +133,14 @@ impl Window {
         is_newest || meeting.start_day().is_none_or(|day| day < self.to)
     }
 
+    /// Returns the two halves, which share a day, the newer one first. `None` for the shortest window.
+    pub fn split(&self) -> Option<[Self; 2]> {
+        let days = self.from.until(self.to).ok()?.get_days();
+        let middle = self.from.saturating_add((days / 2).days());
+        let window = |from, to| Self { from, to, is_repeated: self.is_repeated };
+        (days > 1).then(|| [window(middle, self.to), window(self.from, middle)])
+    }
+
     /// Returns the window before a day, which begins at `from` at the earliest.
     pub fn before(day: Date, from: Date) -> Self {
         let first = day.saturating_sub(MAX_WINDOW_DAYS.days()).max(from);
@@ -195,6 +203,13 @@ impl Progress {
         self.is_complete &= is_complete;
     }
 
+    /// Splits the first window, which is too long for one reading. `false` if that is impossible.
+    pub fn split_window(&mut self) -> bool {
+        let Some(halves) = self.left.first().and_then(Window::split) else { return false };
+        self.left.splice(..1, halves);
+        true
+    }
+
     /// Moves the first window, which was incomplete, behind the others. `false` if it must be read again before
     /// anything else: it was moved before, or is the only one.
     pub fn postpone_window(&mut self) -> bool {
@@ -220,6 +235,8 @@ pub enum Incomplete {
     TooManyPages,
     /// Zoom rejected a page token, which is valid for 15 minutes.
     PageTokenRejected,
+    /// The invocation ends before all pages are read.
+    OutOfTime,
 }
 
 impl Incomplete {
@@ -230,6 +247,7 @@ impl Incomplete {
             Self::RepeatedPageToken => "repeated_page_token",
             Self::TooManyPages => "too_many_pages",
             Self::PageTokenRejected => "page_token_rejected",
+            Self::OutOfTime => "out_of_time",
         }
     }
 }
@@ -320,6 +338,19 @@ mod tests {
 
     fn meeting(start: &str, minutes: u32) -> ListedMeeting {
         ListedMeeting::parse(&json!({"uuid": start, "start_time": start, "duration": minutes}))
+    }
+
+    #[test]
+    fn split_window_reads_the_same_days() {
+        let mut progress = Progress::new(day("2026-10-01"), day("2026-10-06"));
+        let days = |window: &Window| (window.from.day(), window.to.day());
+        assert!(progress.split_window());
+        assert_eq!(progress.left.iter().map(days).collect::<Vec<_>>(), [(4, 7), (1, 4)]);
+        while progress.split_window() {}
+        assert_eq!(
+            progress.left.iter().map(days).collect::<Vec<_>>(),
+            [(6, 7), (5, 6), (4, 5), (1, 4)]
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::erasure::Removal;
 use crate::ids::{AppUserId, FileId, ZoomUser};
 use crate::link::{Link, LinkNotification};
 use crate::listing::Found;
-use crate::message::Notification;
+use crate::message::{LINK_REMOVED, Notification};
 use crate::recording::{FileView, Recording, RecordingChange, RecordingView};
 use crate::time::rfc3339;
 
@@ -203,7 +203,7 @@ impl LinkNotification {
         match self {
             Self::Activated(_) => "link.activated",
             Self::ReauthorizationRequired(_) => "link.reauthorization_required",
-            Self::Removed(_) => "link.removed",
+            Self::Removed(_) => LINK_REMOVED,
             Self::IssueChanged(_) => "link.issue",
         }
     }
@@ -253,8 +253,8 @@ pub struct BackfillCompleted {
 }
 
 impl BackfillCompleted {
-    /// Renders the notification. The same backfill has the same notification. `zoom_user` is the last one that was
-    /// read.
+    /// Renders the notification. The same backfill has the same notification. `zoom_user` is one of the app
+    /// user's.
     pub fn render(&self, zoom_user: &ZoomUser) -> Notification {
         let name = "backfill.completed";
         let data = json!({

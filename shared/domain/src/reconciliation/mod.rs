@@ -72,6 +72,17 @@ pub struct Reconciliation {
     pub progress: Option<Progress>,
 }
 
+impl Reconciliation {
+    /// Splits the window that is next. `false` if that is impossible.
+    pub fn split_window(&mut self) -> bool {
+        let Some(progress) = &mut self.progress else { return false };
+        let Some(List::Window(window)) = progress.left.first() else { return false };
+        let Some(halves) = window.split() else { return false };
+        progress.left.splice(..1, halves.map(List::Window));
+        true
+    }
+}
+
 /// What is left of a run, and what was found so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {

@@ -101,12 +101,16 @@ impl Eraser {
             {
                 Ok(ErasurePass::Continue)
             }
-            ErasurePass::Complete => {
-                match self.links.complete_erasure(zoom_user, &erasure, totals, now).await? {
-                    true => Ok(ErasurePass::Complete),
-                    false => Ok(ErasurePass::Waiting),
+            ErasurePass::Complete => match self.links.forget_removed(zoom_user, &erasure).await? {
+                Some(0)
+                    if self.links.complete_erasure(zoom_user, &erasure, totals, now).await? =>
+                {
+                    Ok(ErasurePass::Complete)
                 }
-            }
+                Some(0) | None => Ok(ErasurePass::Waiting),
+                // What was published for them since this pass began needs another one.
+                Some(_) => Ok(ErasurePass::Continue),
+            },
             ErasurePass::OnlyCopies(kept) => {
                 let tomorrow = now.checked_add(24.hours()).unwrap_or(Timestamp::MAX);
                 self.links.postpone_erasure(zoom_user, &erasure, tomorrow).await?;
@@ -155,8 +159,10 @@ impl Eraser {
         let events = objects::list(&self.bucket, &object_key::event_prefix(zoom_user)).await?;
         let events: Vec<_> = events.iter().filter(|event| event.modified < now).collect();
         objects::delete(&self.bucket, &events, totals).await?;
-        let is_of_ended_links =
-            |it: WrittenNotification<'_>| it.recording.is_none() && it.stamp < now;
+        // `link.removed` contains ids alone and stays, so that the app hears of the end.
+        let is_of_ended_links = |it: WrittenNotification<'_>| {
+            it.recording.is_none() && !it.is_link_removed && it.stamp < now
+        };
         totals.notifications +=
             self.notifications.delete_of_zoom_user(zoom_user, is_of_ended_links).await?;
         match kept.len() {

@@ -1,22 +1,22 @@
 //! Backfills that the app requested: one item each, which counts the links whose Zoom users have been read.
 //!
-//! The item is written before the jobs are sent, and deleted after `backfill.completed` was sent. Each link is
-//! counted once, by a condition on the set of links that are left.
+//! The item is written before the jobs are sent, and deleted in the transaction that writes `backfill.completed`, so
+//! that none is written after an erasure. Each link is counted once, by a condition on the set of links that are left.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, ReturnValue, TransactWriteItem,
+};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::ids::{AppUserId, LinkId};
+use reelay_domain::ids::{AppUserId, LinkId, ZoomUser};
 use reelay_domain::listing::{BackfillRequest, Found};
 use reelay_domain::notification::BackfillCompleted;
 use reelay_runtime::AwsError;
 use serde::{Deserialize, Serialize};
 
-use super::{LinkTable, TABLE};
-use crate::item::{Item, from_item, number, text, to_item};
-
-/// Sort key of the item.
-const ENTRY: &str = "backfill";
+use super::write::built;
+use super::{LinkTable, TABLE, pointers};
+use crate::item::{Item, from_item, number, text, text_of, to_item};
 
 /// Attribute with the ids of the links that are left, a set. DynamoDB removes a set with its last element.
 const LEFT: &str = "links_left";
@@ -48,9 +48,9 @@ struct Counts {
     completed_at: Timestamp,
 }
 
-/// Distinct from the key of any Zoom user, which contains one `#`.
-fn partition(backfill_id: &str) -> String {
-    format!("backfill##{backfill_id}")
+/// An app user's backfills, each under its id. Distinct from the key of any Zoom user, which contains one `#`.
+fn partition(app_user: &AppUserId) -> String {
+    format!("backfill##{app_user}")
 }
 
 impl LinkTable {
@@ -64,7 +64,10 @@ impl LinkTable {
         links: impl Iterator<Item = &LinkId>,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        let key = [("zoom_user", partition(&backfill.backfill_id)), ("entry", ENTRY.to_owned())];
+        let key = [
+            ("zoom_user", partition(&backfill.app_user_id)),
+            ("entry", backfill.backfill_id.clone()),
+        ];
         let mut item = to_item(TABLE, key, backfill)?;
         let expires_at = now.saturating_add(TTL).unwrap_or(now).as_second();
         item.extend([
@@ -76,7 +79,7 @@ impl LinkTable {
     }
 
     /// Records that the Zoom user of one link has been read. Returns the result once no link is left, each time,
-    /// until [`Self::delete_backfill`].
+    /// until the item is deleted.
     ///
     /// # Errors
     /// If a DynamoDB call fails. Safe to repeat.
@@ -92,8 +95,8 @@ impl LinkTable {
             .client
             .update_item()
             .table_name(&self.table)
-            .key("zoom_user", text(partition(&request.backfill_id)))
-            .key("entry", text(ENTRY))
+            .key("zoom_user", text(partition(&request.app_user_id)))
+            .key("entry", text(request.backfill_id.clone()))
             .update_expression(format!(
                 "SET completed_at = :now DELETE {LEFT} :links \
                  ADD recordings :recordings, files :files, incomplete :incomplete"
@@ -116,7 +119,7 @@ impl LinkTable {
                     .as_service_error()
                     .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
             {
-                self.item(partition(&request.backfill_id), ENTRY.to_owned()).await?
+                self.item(partition(&request.app_user_id), request.backfill_id.clone()).await?
             }
             Err(error) => return Err(AwsError::from_sdk("UpdateItem Links", &error)),
         };
@@ -139,19 +142,58 @@ impl LinkTable {
         }))
     }
 
-    /// Deletes a backfill whose result has been sent.
+    /// The writes that go with `backfill.completed`: they delete the item, and fail without it or without the app user's
+    /// pointer to this Zoom user, which an erasure removes.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn delete_backfill(&self, backfill_id: &str) -> Result<(), AwsError> {
-        self.client
-            .delete_item()
+    /// If the SDK rejects a write.
+    pub fn completion(
+        &self,
+        completed: &BackfillCompleted,
+        zoom_user: &ZoomUser,
+    ) -> Result<Vec<TransactWriteItem>, AwsError> {
+        let delete = Delete::builder()
             .table_name(&self.table)
-            .key("zoom_user", text(partition(backfill_id)))
-            .key("entry", text(ENTRY))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))
+            .key("zoom_user", text(partition(&completed.app_user)))
+            .key("entry", text(completed.backfill_id.clone()))
+            .condition_expression("attribute_exists(entry)");
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .key("zoom_user", text(pointers::partition(&completed.app_user)))
+            .key("entry", text(zoom_user.key()))
+            .condition_expression("attribute_exists(entry)");
+        Ok(vec![
+            TransactWriteItem::builder().delete(built(delete.build())?).build(),
+            TransactWriteItem::builder().condition_check(built(check.build())?).build(),
+        ])
+    }
+
+    /// Deletes an app user's backfills. What their jobs still read is not published.
+    ///
+    /// # Errors
+    /// If a DynamoDB call fails.
+    pub async fn delete_backfills(&self, app_user: &AppUserId) -> Result<(), AwsError> {
+        let mut items = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("zoom_user = :backfills")
+            .expression_attribute_values(":backfills", text(partition(app_user)))
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| AwsError::from_sdk("Query Links", &error))?;
+            self.client
+                .delete_item()
+                .table_name(&self.table)
+                .key("zoom_user", text(partition(app_user)))
+                .key("entry", text(text_of(&item, "entry").unwrap_or_default()))
+                .send()
+                .await
+                .map_err(|error| AwsError::from_sdk("DeleteItem Links", &error))?;
+        }
+        Ok(())
     }
 }

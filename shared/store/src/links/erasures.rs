@@ -236,9 +236,51 @@ impl LinkTable {
         Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
     }
 
-    /// Ends an erasure whose recordings are gone: removes what leads to them (pointers, removed links, the key
-    /// after a change of accounts), then the erasure itself, with a receipt. `false` if the erasure has to wait
-    /// for a pending link or for the same Zoom user's other keys, or was cancelled.
+    /// Removes what leads to recordings that are erased: pointers and removed links, and the backfills of app users
+    /// without any pointer. Returns the number of removed links; `None` if the erasure has to wait for a pending link
+    /// or for the same Zoom user's other keys, or was cancelled.
+    ///
+    /// # Errors
+    /// If a DynamoDB call fails.
+    pub(crate) async fn forget_removed(
+        &self,
+        zoom_user: &ZoomUser,
+        erasure: &Erasure,
+    ) -> Result<Option<usize>, AwsError> {
+        let snapshot = self.snapshot(zoom_user).await?;
+        if !snapshot.links.is_empty() {
+            return Ok(None);
+        }
+        for removed in &snapshot.removed {
+            for key in &removed.previous_zoom_users {
+                if self.erasure(key).await?.is_some() {
+                    return Ok(None);
+                }
+            }
+        }
+        for removed in &snapshot.removed {
+            let app_user = &removed.app_user_id;
+            for key in std::iter::once(zoom_user).chain(&removed.previous_zoom_users) {
+                let check = self.erasure_check(zoom_user, erasure)?;
+                let is_erased = key == zoom_user || self.covering_links(key).await?.is_empty();
+                if is_erased && !self.remove_pointer(app_user, key, vec![check]).await? {
+                    return Ok(None);
+                }
+            }
+            if self.pointers(app_user).await?.is_empty() {
+                self.delete_backfills(app_user).await?;
+            }
+            let record = delete(&self.table, zoom_user, &removed_entry(app_user))?;
+            let check = self.erasure_check(zoom_user, erasure)?;
+            if !self.transact(vec![record, check]).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(snapshot.removed.len()))
+    }
+
+    /// Ends an erasure to whose recordings nothing leads any more: removes the key after a change of accounts, and the
+    /// erasure itself, with a receipt. `false` if a link is pending or the erasure was cancelled.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -250,30 +292,8 @@ impl LinkTable {
         now: Timestamp,
     ) -> Result<bool, AwsError> {
         let snapshot = self.snapshot(zoom_user).await?;
-        if !snapshot.links.is_empty() {
+        if !snapshot.links.is_empty() || !snapshot.removed.is_empty() {
             return Ok(false);
-        }
-        for removed in &snapshot.removed {
-            for key in &removed.previous_zoom_users {
-                if self.erasure(key).await?.is_some() {
-                    return Ok(false);
-                }
-            }
-        }
-        for removed in &snapshot.removed {
-            let app_user = &removed.app_user_id;
-            for key in std::iter::once(zoom_user).chain(&removed.previous_zoom_users) {
-                let check = self.erasure_check(zoom_user, erasure)?;
-                let is_erased = key == zoom_user || self.covering_links(key).await?.is_empty();
-                if is_erased && !self.remove_pointer(app_user, key, vec![check]).await? {
-                    return Ok(false);
-                }
-            }
-            let record = delete(&self.table, zoom_user, &removed_entry(app_user))?;
-            let check = self.erasure_check(zoom_user, erasure)?;
-            if !self.transact(vec![record, check]).await? {
-                return Ok(false);
-            }
         }
         let report = Delete::builder()
             .table_name(&self.table)

@@ -12,7 +12,7 @@ use crate::item::{from_item, number, to_item};
 const OWNER: &str = "breaker#webhook";
 const ENTRY: &str = "breaker";
 
-/// Time after the last change after which the state is forgotten.
+/// Time after the last change after which the state of a closed breaker is forgotten. An open one is kept.
 const TTL: SignedDuration = SignedDuration::from_hours(24);
 
 /// The item.
@@ -24,8 +24,9 @@ struct BreakerItem {
     host: String,
     /// Incremented with every write.
     revision: u64,
-    /// Time to live, epoch seconds.
-    expires_at: i64,
+    /// Time to live, epoch seconds; absent while the breaker is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
 
 impl NotificationTable {
@@ -57,10 +58,10 @@ impl NotificationTable {
             }
             let known = item.map_or(0, |item| item.revision);
             let item = BreakerItem {
+                expires_at: (!breaker.is_open()).then(|| (self.clock.now() + TTL).as_second()),
                 breaker: breaker.clone(),
                 host: host.to_owned(),
                 revision: known + 1,
-                expires_at: (self.clock.now() + TTL).as_second(),
             };
             let key = [("owner", OWNER.to_owned()), ("entry", ENTRY.to_owned())];
             let put = self
@@ -84,7 +85,7 @@ impl NotificationTable {
     /// The state, unless it is another host's or too old.
     fn current(&self, item: &Option<BreakerItem>, host: Option<&str>) -> Option<Breaker> {
         let now = self.clock.now().as_second();
-        let item = item.as_ref().filter(|item| item.expires_at > now);
+        let item = item.as_ref().filter(|item| item.expires_at.is_none_or(|at| at > now));
         item.filter(|item| host.is_none_or(|host| host == item.host)).map(|it| it.breaker.clone())
     }
 

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, RecordingId, ZoomUser};
+use reelay_domain::message::LINK_REMOVED;
 use reelay_runtime::AwsError;
 use serde::Deserialize;
 
@@ -18,6 +19,8 @@ struct RowKeys {
     owner: String,
     entry: String,
     id: String,
+    #[serde(rename = "type")]
+    event_type: String,
     zoom_user: ZoomUser,
     timestamp: Timestamp,
 }
@@ -29,6 +32,8 @@ pub struct WrittenNotification<'a> {
     pub app_user: &'a AppUserId,
     /// The recording; absent if it is about a link.
     pub recording: Option<&'a RecordingId>,
+    /// Whether it says that a link ended.
+    pub is_link_removed: bool,
     /// When it was written.
     pub stamp: Timestamp,
 }
@@ -52,6 +57,7 @@ impl NotificationTable {
             let written = WrittenNotification {
                 app_user: &guard.app_user_id,
                 recording: guard.recording_id.as_ref(),
+                is_link_removed: guard.is_link_removed,
                 stamp: guard.stamp,
             };
             if is_deleted(written) {
@@ -63,7 +69,7 @@ impl NotificationTable {
         self.delete(keys).await
     }
 
-    /// Deletes rows and guards of an app user that were written before a time; returns their number.
+    /// Deletes rows and guards of an app user that were written before a time, but `link.removed`; returns their number.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -74,14 +80,15 @@ impl NotificationTable {
     ) -> Result<u64, AwsError> {
         let query = self.query(rows_of(app_user));
         let query = query
-            .projection_expression("#owner, entry, id, zoom_user, #timestamp")
+            .projection_expression("#owner, entry, id, #type, zoom_user, #timestamp")
+            .expression_attribute_names("#type", "type")
             .expression_attribute_names("#timestamp", "timestamp");
         let mut items = query.into_paginator().items().send();
         let mut keys = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| AwsError::from_sdk("Query Notifications", &error))?;
             let row: RowKeys = from_item(TABLE, item)?;
-            if row.timestamp < before {
+            if row.timestamp < before && row.event_type != LINK_REMOVED {
                 let guard = key(guards_of(&row.zoom_user), row.id);
                 // The guard first: without its row no erasure of the app user would find it.
                 keys.push([guard, key(row.owner, row.entry)]);

@@ -66,6 +66,9 @@ pub struct Guard {
     /// The recording; absent if the notification is about a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_id: Option<RecordingId>,
+    /// Whether it says that a link ended. Then erasures keep it until the app has heard of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_link_removed: bool,
     /// When the row was written: the order of the feed.
     pub stamp: Timestamp,
     /// When deliveries began: its creation, or an operator's reset.
@@ -90,17 +93,17 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The guard of a notification whose guard was erased, for one message's attempts. It is never saved.
-    pub fn unsaved(notification: &Notification, stamp: Timestamp) -> Self {
+    fn new(notification: &Notification, stamp: Timestamp) -> Self {
         Self {
             app_user_id: notification.app_user_id.clone(),
             recording_id: notification.recording_id.clone(),
+            is_link_removed: notification.is_link_removed(),
             stamp,
             pending_since: stamp,
             webhook: Delivery::default(),
             bus: Delivery::default(),
-            due_shard: None,
-            next_attempt_at: None,
+            due_shard: Some(delivery::shard(&notification.id, false)),
+            next_attempt_at: Some((stamp + MESSAGE_TTL).as_millisecond()),
             lease_until: None,
             expires_at: (stamp + FEED_TTL).as_second(),
         }
@@ -167,11 +170,23 @@ impl NotificationTable {
     /// # Errors
     /// If a DynamoDB call fails.
     pub async fn add(&self, create: impl Fn(Timestamp) -> Notification) -> Result<Added, AwsError> {
+        self.add_with(create, &[]).await
+    }
+
+    /// As [`Self::add`], in one transaction with other writes.
+    ///
+    /// # Errors
+    /// If a DynamoDB call or a condition of the other writes fails.
+    pub async fn add_with(
+        &self,
+        create: impl Fn(Timestamp) -> Notification,
+        writes: &[TransactWriteItem],
+    ) -> Result<Added, AwsError> {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.clock.now();
             let notification = create(now);
             let stamp = whole_milliseconds(now);
-            match self.write(&notification, stamp).await? {
+            match self.write(&notification, stamp, writes).await? {
                 Written::Yes => {
                     return Ok(Added::New { notification: Box::new(notification), stamp });
                 }
@@ -188,13 +203,14 @@ impl NotificationTable {
         Err(AwsError::unexpected_response("TransactWriteItems Notifications", "too many conflicts"))
     }
 
-    async fn write(&self, notification: &Notification, at: Timestamp) -> Result<Written, AwsError> {
+    async fn write(
+        &self,
+        notification: &Notification,
+        at: Timestamp,
+        writes: &[TransactWriteItem],
+    ) -> Result<Written, AwsError> {
         let key = GuardKey::of(notification);
-        let guard = Guard {
-            due_shard: Some(delivery::shard(&notification.id, false)),
-            next_attempt_at: Some((at + MESSAGE_TTL).as_millisecond()),
-            ..Guard::unsaved(notification, at)
-        };
+        let guard = Guard::new(notification, at);
         let row = feed::Row { notification: notification.clone(), expires_at: guard.expires_at };
         let (owner, entry) = feed::row_key(&notification.app_user_id, at, &notification.id);
         let row = to_item(TABLE, [("owner", owner), ("entry", entry)], &row)?;
@@ -210,7 +226,8 @@ impl NotificationTable {
             })?;
             Ok(TransactWriteItem::builder().put(put).build())
         });
-        let items = items.into_iter().collect::<Result<Vec<_>, AwsError>>()?;
+        let mut items = items.into_iter().collect::<Result<Vec<_>, AwsError>>()?;
+        items.extend_from_slice(writes);
         let deadline = TimeoutConfig::builder()
             .operation_attempt_timeout(WRITE_ATTEMPT_TIMEOUT)
             .operation_timeout(WRITE_DEADLINE)
@@ -224,7 +241,7 @@ impl NotificationTable {
             error.as_service_error()
         {
             let codes = || cancelled.cancellation_reasons().iter().filter_map(|it| it.code());
-            if codes().any(|code| code == "ConditionalCheckFailed") {
+            if codes().next() == Some("ConditionalCheckFailed") {
                 return Ok(Written::Exists);
             }
             if codes().any(|code| code == "TransactionConflict") {

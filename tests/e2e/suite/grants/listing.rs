@@ -58,7 +58,7 @@ impl Scene {
     }
 
     /// The result of the app user's only backfill: recordings, files, and whether it is complete.
-    async fn completed(&self, app_user: &str) -> (u64, u64, bool) {
+    pub(super) async fn completed(&self, app_user: &str) -> (u64, u64, bool) {
         let published = self.published(app_user, "backfill.completed").await;
         let [data] = &published[..] else { panic!("{published:?}") };
         (

@@ -11,6 +11,7 @@ mod deauthorization;
 mod disconnecting;
 mod interruption;
 mod listing;
+mod listing_time;
 mod maintenance;
 mod marking_revoked;
 mod outbox;

@@ -25,14 +25,14 @@ impl Scene {
     }
 
     /// Lets the runs read their lists, one a second.
-    async fn finish_runs(&self) {
+    pub(super) async fn finish_runs(&self) {
         let url = format!("{}/_dev/clock", self.stack.url());
         let request = reqwest::Client::new().post(url).json(&json!({"advance_seconds": 60}));
         assert_eq!(request.send().await.unwrap().status(), 200);
         self.process_queues().await;
     }
 
-    async fn report(&self, app_user: &str) -> Value {
+    pub(super) async fn report(&self, app_user: &str) -> Value {
         let id = self.link_id(app_user).await;
         let path = format!("/v1/links/{}/reconciliation", id.as_str().unwrap());
         let response = self.app.get(&path, app_user).await;
@@ -379,4 +379,36 @@ async fn erasure_removes_the_report() {
     scene.run_maintenance().await;
     assert_eq!(reports().await, 0);
     assert!(scene.stored_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn forgotten_batch_event_is_made_good() {
+    let scene = Scene::linked(&["alice"]).await;
+    let recording = unannounced(&scene, hours(1));
+    let silently = Selection { silent: true, ..Selection::default() };
+    scene.zoom().change_recording(&recording.key, RecordingChange::Trash, &silently).unwrap();
+    let secret = scene.webhook_secret();
+    let batch = json!({
+        "event": "recording.batch_trashed",
+        "event_ts": scene.app.now().as_millisecond(),
+        "payload": {
+            "account_id": recording.account_id,
+            "object": {"meeting_uuids": [recording.uuid]},
+        },
+    });
+    let posted = scene.post_event("/zoom/webhook", batch.to_string().as_bytes(), &secret).await;
+    assert_eq!(posted, 200);
+    // The event names no host, and its meeting is not known in time.
+    scene.advance(SignedDuration::from_mins(11));
+    scene.process_queues().await;
+    let file = &recording.files[0];
+    let files = [(file.id.as_str(), "MP4", 100, "http://127.0.0.1:9/rec")];
+    let (account, host) = (&recording.account_id, &recording.host_id);
+    let late = support::zoom::completed_event(account, host, &recording.uuid, &files);
+    assert_eq!(scene.post_event("/zoom/webhook", &late, &secret).await, 200);
+    scene.process_queues().await;
+    assert_eq!(scene.view("alice", &recording).await["zoom_state"], "present");
+    scene.reconcile_after(hours(25)).await;
+    assert_eq!(scene.view("alice", &recording).await["zoom_state"], "trashed");
+    assert_eq!(scene.dead_letters().await, [""; 0]);
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_embedded_aws::Service;
+use reelay_store::notifications::NotificationTable;
 use reelay_zoom_sim::NewRecording;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, Received, System};
 
@@ -170,7 +171,7 @@ async fn down() -> (System, AppWebhook) {
         for host in [ADA, BEN, CEM] {
             system.record(NewRecording { host_id: host.into(), ..one_file() }).await;
         }
-        system.advance(SignedDuration::from_secs(61));
+        system.advance(SignedDuration::from_secs(66));
     }
     (system, app_webhook)
 }
@@ -180,6 +181,8 @@ async fn notifications_wait_while_the_webhook_is_down() {
     let (system, app_webhook) = down().await;
     let bus = system.subscribe_to_bus().await;
     let before = app_webhook.received().len();
+    // The state of a breaker does not expire while it is open.
+    system.advance(SignedDuration::from_hours(25));
     for _ in 0..3 {
         system.record(one_file()).await;
     }
@@ -221,9 +224,44 @@ async fn one_app_user_does_not_open_the_breaker() {
         app_webhook.respond_next([500; 15]);
         system.record(one_file()).await;
         app_webhook.recover();
-        system.advance(SignedDuration::from_secs(61));
+        system.advance(SignedDuration::from_secs(66));
         let before = app_webhook.received().len();
         system.record(bens.clone()).await;
         assert_eq!(app_webhook.received().len(), before + 3);
     }
+}
+
+#[tokio::test]
+async fn success_of_another_instance_keeps_the_breaker_closed() {
+    let (system, app_webhook) = started(&[]).await;
+    let environment = system.stack.function_environment("notifier").unwrap();
+    let instance = || notifier::Notifier::new(environment).unwrap();
+    let (failing, successful) = (instance(), instance());
+    let deliver = async |instance: &notifier::Notifier, body: &str| {
+        let record = json!({"messageId": "m", "body": body, "messageAttributes": {},
+            "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"});
+        instance.handle(serde_json::from_value(json!({"Records": [record]})).unwrap()).await
+    };
+    let table = NotificationTable::new(environment).unwrap();
+    let mut messages = Vec::new();
+    for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("cem", CEM)] {
+        let claim = system.consent(&mut system.browser(), app_user, zoom_user).await;
+        assert_eq!(system.app.confirm(app_user, &claim).await.status, 200);
+        messages.extend(system.take_messages(&system.queues().notifications).await);
+    }
+    let [alice, bob, cem] = &messages[..] else { panic!("{messages:?}") };
+    // The successful instance has read the state before the first failure.
+    deliver(&successful, bob).await;
+    for success in [None, Some(cem), None, None] {
+        app_webhook.respond_next([503]);
+        deliver(&failing, alice).await;
+        assert!(!table.breaker(None).await.unwrap().is_open(), "open for one of three app users");
+        system.advance(SignedDuration::from_secs(30));
+        if let Some(message) = success {
+            deliver(&successful, message).await;
+        }
+        system.advance(SignedDuration::from_secs(40));
+    }
+    let statuses: Vec<u16> = app_webhook.received().iter().map(|it| it.status).collect();
+    assert_eq!(statuses, [204, 503, 503, 204, 503, 503]);
 }

@@ -180,3 +180,18 @@ async fn failed_refresh_is_counted_with_lost_links() {
     let links = measured.of("LinksReauthorizationRequired");
     assert_eq!(links, [("refused_by_zoom".to_owned(), 2.0)]);
 }
+
+#[tokio::test]
+async fn case_16_missing_signature_has_a_reason_of_its_own() {
+    let (measured, _guard) = Measured::begin();
+    let system = System::start().await;
+    let fixture = include_str!("../../../fixtures/zoom_cases/16_other_header.json");
+    let fixture: serde_json::Value = serde_json::from_str(fixture).unwrap();
+    let mut request = reqwest::Client::new().post(format!("{}/zoom/webhook", system.stack.url()));
+    for (name, value) in fixture["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    let response = request.body(fixture["body"].to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!(measured.of("WebhooksRejected"), [("signature_absent".to_owned(), 1.0)]);
+}

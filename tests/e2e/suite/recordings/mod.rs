@@ -1,5 +1,6 @@
 //! From a completed recording to its bytes in the bucket and the app's notifications.
 
+mod cases;
 mod changing;
 mod choice;
 mod deletion;

@@ -1,7 +1,10 @@
 //! Events as they were seen in the field: odd values, missing times, changes before the recording.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
-use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
+use reelay_embedded_aws::Service;
+use reelay_zoom_sim::{ErrorForm, Fault, NewFault, NewFile, NewRecording, Point, Recording};
 use serde_json::{Value, json};
 use support::System;
 use support::recordings::{folder, recording_path};
@@ -9,14 +12,17 @@ use support::zoom_users::ADA;
 
 use super::{kinds, linked, of_ada, three};
 
+/// Attempts of the AWS SDK for one call.
+const SDK_ATTEMPTS: u64 = 3;
+
 /// A recording that the simulator lists, and whose event is not sent.
-fn silent(system: &System, new: NewRecording) -> Recording {
+pub(super) fn silent(system: &System, new: NewRecording) -> Recording {
     let new = NewRecording { silent: true, ..new };
     system.zoom().create_recording(new).unwrap().recording
 }
 
 /// Its `recording.completed`, without URLs and token: the files come from Zoom's API.
-fn completed(system: &System, recording: &Recording) -> Value {
+pub(super) fn completed(system: &System, recording: &Recording) -> Value {
     let files = recording.files.iter().map(|file| {
         json!({
             "id": file.id, "file_type": file.file_type, "file_extension": file.file_extension,
@@ -42,7 +48,7 @@ fn completed(system: &System, recording: &Recording) -> Value {
 }
 
 /// Posts a signed body and processes what follows.
-async fn post(system: &System, body: impl ToString) {
+pub(super) async fn post(system: &System, body: impl ToString) {
     let (body, secret) = (body.to_string(), system.webhook_secret());
     assert_eq!(system.post_event("/zoom/webhook", body.as_bytes(), &secret).await, 200, "{body}");
     system.process_queues().await;
@@ -265,4 +271,68 @@ async fn processing_file_waits_for_zoom() {
     system.assert_stored(&recording, "").await;
     let path = recording_path(&recording);
     assert_eq!(system.app.get(&path, "alice").await.json()["status"], "stored");
+}
+
+#[tokio::test]
+async fn late_start_time_moves_no_object() {
+    let system = linked().await;
+    let start_time = Some(system.app.now() - SignedDuration::from_hours(48));
+    let recording = silent(&system, NewRecording { start_time, ..of_ada(three()) });
+    let mut event = completed(&system, &recording);
+    let object = &mut event["payload"]["object"];
+    object["start_time"] = json!(null);
+    let mut first = object["recording_files"][0].clone();
+    first["recording_start"] = json!(null);
+    object["recording_files"] = json!([first]);
+    post(&system, event).await;
+    assert_eq!(system.objects("recordings/").await.len(), 2, "a file and the manifest");
+    system.advance(SignedDuration::from_secs(1));
+    post(&system, completed(&system, &recording)).await;
+    let seen = system.view("alice", &recording).await;
+    assert_eq!((&seen["status"], &seen["start_time"]), (&json!("stored"), &json!(start_time)));
+    let keys: Vec<String> = system.objects("recordings/").await.into_keys().collect();
+    let folders: BTreeSet<_> = keys.iter().map(|key| key.rsplit_once('/').unwrap().0).collect();
+    assert_eq!((keys.len(), folders.len()), (4, 1), "{keys:?}");
+}
+
+#[tokio::test]
+async fn not_found_counts_behind_an_expired_token() {
+    let system = linked().await;
+    system.fail(Point::Download, Fault::Status { status: 401 });
+    let not_found = Fault::ErrorCode { status: 404, code: 3301, form: ErrorForm::Api };
+    system.fail(Point::MeetingRecordings, not_found);
+    let recording = system.record(of_ada(vec![NewFile::new("MP4", 1_000)])).await;
+    assert_eq!(system.first_file(&recording).await["reason"], "not_found");
+    let hour = SignedDuration::from_hours(1);
+    system.maintain_for(hour * 22, hour).await;
+    assert_eq!(system.first_file(&recording).await["status"], "queued");
+    system.maintain_for(hour * 12, hour).await;
+    let file = system.first_file(&recording).await;
+    assert_eq!((&file["status"], &file["reason"]), (&json!("failed"), &json!("not_found")));
+}
+
+#[tokio::test]
+async fn event_that_cannot_be_parsed_is_filed_once() {
+    let system = linked().await;
+    let recording = silent(&system, of_ada(three()));
+    let mut event = completed(&system, &recording);
+    event["payload"]["object"].as_object_mut().unwrap().remove("uuid");
+    let no_event = json!([event]);
+    let filed = format!("events/{}/{}/", recording.account_id, recording.host_id);
+    for (body, count) in [(event, 1), (no_event, 2)] {
+        let (body, secret) = (body.to_string(), system.webhook_secret());
+        assert_eq!(system.post_event("/zoom/webhook", body.as_bytes(), &secret).await, 200);
+        let messages = system.take_messages(&system.queues().events).await;
+        // SQS delivers it twice, and the first invocation ends before it has deleted the original.
+        let fault = reelay_embedded_aws::Fault::error(500, "InternalError");
+        system.faults().fail_next(Service::S3, "DeleteObject", SDK_ATTEMPTS, fault);
+        for message in messages.iter().chain(&messages) {
+            system.send_message(&system.queues().events, message).await;
+        }
+        system.process_queues().await;
+        system.faults().clear_all();
+        assert_eq!(system.objects(&filed).await.len(), count);
+        assert_eq!(system.objects("events/unparsed/").await.len(), 0);
+    }
+    assert_eq!(system.dead_letters().await, [""; 0]);
 }
