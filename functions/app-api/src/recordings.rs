@@ -230,7 +230,7 @@ fn url_expiry(now: Timestamp) -> Timestamp {
 /// Reads `limit`.
 pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
     let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
-    match query.single("limit").map_err(|_| invalid)? {
+    match query.single("limit").map_err(|_| invalid.clone())? {
         None => Ok(DEFAULT_LIMIT),
         Some(text) => Some(text)
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
