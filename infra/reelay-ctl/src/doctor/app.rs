@@ -13,7 +13,7 @@ use crate::send_test::samples;
 pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding>> {
     const SIGNED: &str = "app.signed";
     const FORGED: &str = "app.forged";
-    let Some(endpoint) = endpoint(deployment).await else {
+    let Ok(endpoint) = AppEndpoint::of_stack(deployment).await else {
         return Ok(vec![Finding::warn(
             SIGNED,
             "not checked: AppWebhookUrl or the notification secret is not usable",
@@ -60,8 +60,4 @@ pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding
         ),
     });
     Ok(findings)
-}
-
-async fn endpoint(deployment: &Deployment) -> Option<Option<AppEndpoint>> {
-    AppEndpoint::of_stack(deployment).await.ok()
 }

@@ -72,7 +72,7 @@ async fn healthy_system_passes_all_checks() {
     system.link("alice", ADA).await;
     let output = run::on(&system, "doctor --user alice").await;
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.out.contains("26 ok, 0 warnings, 0 failed"), "{}", output.out);
+    assert!(output.out.contains("27 ok, 0 warnings, 0 failed"), "{}", output.out);
     assert_prints_no_secret(&system, &output);
 
     let output = run::on(&system, "doctor --json").await;

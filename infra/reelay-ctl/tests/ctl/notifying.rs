@@ -87,9 +87,13 @@ async fn rejected_test_is_a_problem() {
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.out.contains("link.activated") && output.out.contains("401"), "{output:?}");
     assert_prints_no_secret(&system, &output);
-    let system = System::start().await;
+    let system = System::with(&[("AppWebhookUrl", "")]).await;
     let output = run::on(&system, "send-test --to webhook").await;
     assert_eq!(output.code, 2, "{output:?}");
+    let output = run::on(&system, "send-test --json").await;
+    assert_eq!((output.code, &output.lines()[0]["webhook"]), (0, &Value::Null), "{output:?}");
+    let output = run::on(&system, "doctor").await;
+    assert!(output.out.contains("no AppWebhookUrl"), "{output:?}");
 }
 
 #[tokio::test]

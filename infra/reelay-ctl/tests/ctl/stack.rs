@@ -82,7 +82,7 @@ async fn stack_is_found_by_name() {
         assert_eq!(line["status"], expected, "{line}");
         checks += 1;
     }
-    assert_eq!(checks, 26, "{output:?}");
+    assert_eq!(checks, 27, "{output:?}");
 
     for (arguments, problem) in [
         ("", "name one app user"),
