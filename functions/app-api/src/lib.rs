@@ -174,9 +174,7 @@ impl AppApi {
         let token = bearer(request).ok_or(Problem::TokenMissing)?;
         match self.app_tokens.verify(token, Audience::Api).await {
             Ok(token) => Ok(token.app_user),
-            Err(AppTokenError::Rejected(error)) => {
-                Err(Problem::TokenInvalid(error.public_message()).into())
-            }
+            Err(AppTokenError::Rejected(error)) => Err(Problem::TokenInvalid(error).into()),
             Err(AppTokenError::Unavailable(reason)) => Err(ApiError::Tokens(reason)),
         }
     }

@@ -1,5 +1,7 @@
 //! Confirmation and removal of links, and backfills.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +17,7 @@ use reelay_runtime::random;
 use reelay_store::links::{Confirmation, LinkError, RequestedBackfill};
 use reelay_store::sessions::ClaimItem;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
 
 use crate::{ApiError, AppApi};
@@ -28,10 +31,31 @@ struct ConfirmRequest {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RequestedDays {
-    from: Date,
-    to: Date,
+    from: String,
+    to: String,
+}
+
+/// Parses a JSON body that has only known fields. `form` says what the body must be.
+fn parse_body<T: DeserializeOwned>(
+    body: &Body,
+    known: &[&str],
+    form: &'static str,
+) -> Result<T, Problem> {
+    let invalid = |_| Problem::RequestInvalid(form);
+    let fields: BTreeMap<String, IgnoredAny> =
+        serde_json::from_slice(body.as_ref()).map_err(invalid)?;
+    match fields.into_keys().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => Err(Problem::UnknownField(unknown, form)),
+        None => serde_json::from_slice(body.as_ref()).map_err(invalid),
+    }
+}
+
+/// Parses `YYYY-MM-DD`.
+fn parse_date(text: &str, invalid: &'static str) -> Result<Date, Problem> {
+    let is_date =
+        text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    text.parse().ok().filter(|_| is_date).ok_or(Problem::RequestInvalid(invalid))
 }
 
 impl AppApi {
@@ -42,8 +66,8 @@ impl AppApi {
         user: &AppUserId,
         body: &Body,
     ) -> Result<Response<Body>, ApiError> {
-        let request: ConfirmRequest = serde_json::from_slice(body.as_ref())
-            .map_err(|_| Problem::RequestInvalid("The body must be JSON: {\"claim\": \"…\"}."))?;
+        let form = "The body must be JSON: {\"claim\": \"…\"}.";
+        let request: ConfirmRequest = parse_body(body, &["claim"], form)?;
         let claim = Claim::parse(&request.claim).ok_or(Problem::ClaimExpired)?;
         let now = self.clock.now();
         let item = self.sessions.find_claim(&claim, now).await?.ok_or(Problem::ClaimExpired)?;
@@ -104,11 +128,10 @@ impl AppApi {
         user: &AppUserId,
         body: &Body,
     ) -> Result<Response<Body>, ApiError> {
-        let RequestedDays { from, to } = serde_json::from_slice(body.as_ref()).map_err(|_| {
-            Problem::RequestInvalid(
-                "The body must be JSON: {\"from\": \"YYYY-MM-DD\", \"to\": \"YYYY-MM-DD\"}.",
-            )
-        })?;
+        let form = "The body must be JSON: {\"from\": \"YYYY-MM-DD\", \"to\": \"YYYY-MM-DD\"}.";
+        let days: RequestedDays = parse_body(body, &["from", "to"], form)?;
+        let from = parse_date(&days.from, "`from` is not a date that exists (YYYY-MM-DD).")?;
+        let to = parse_date(&days.to, "`to` is not a date that exists (YYYY-MM-DD).")?;
         if from > to {
             return Err(Problem::RequestInvalid("`from` must not be after `to`.").into());
         }

@@ -14,8 +14,9 @@ use reelay_domain::message::JobMessage;
 use reelay_domain::return_url::{LinkOutcome, ReturnUrl};
 use reelay_domain::signed_state::{self, Nonce, StateError};
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
+use reelay_runtime::http::pages::{ErrorPage, Pages};
 use reelay_runtime::http::query::{Query, RepeatedParameter};
-use reelay_runtime::http::response::{self, ErrorPage};
+use reelay_runtime::http::response;
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::{Secret, ZoomSecret};
 use reelay_runtime::{AwsError, Chain};
@@ -29,6 +30,11 @@ use secrecy::SecretString;
 
 use crate::linking::LinkingError;
 
+/// Explains a missing cookie on a devstack, which serves plain http.
+const COOKIE_LOST: &str = "No cookie arrived. Reelay’s cookie has the attribute Secure, and some clients (Safari, \
+    Python’s httpx) do not return such a cookie over plain http, not even to this machine. Use Chrome or Firefox, or \
+    send the cookie `__Host-reelay-connect` from the response of /zoom/connect yourself.";
+
 /// The function.
 #[derive(Debug)]
 pub struct OauthCallback {
@@ -40,6 +46,7 @@ pub struct OauthCallback {
     jobs: Queue<JobMessage>,
     vault: Vault,
     zoom: ZoomClient,
+    pages: Pages,
     variables: Variables,
     clock: Clock,
 }
@@ -125,6 +132,7 @@ impl OauthCallback {
             vault: Vault::new(environment)?,
             zoom: ZoomClient::new(endpoints, Timeouts::default())
                 .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
+            pages: Pages::new(variables)?,
             variables: variables.clone(),
             clock: environment.clock.clone(),
         })
@@ -136,9 +144,18 @@ impl OauthCallback {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(code = error.page().code(), error = %Chain(&error), "callback rejected");
-                error.page().into_response()
+                let has_cookie = request.headers().contains_key(COOKIE);
+                let is_cookie_lost = self.pages.is_devstack && !has_cookie;
+                let reason = (error.page() == ErrorPage::WrongBrowser && is_cookie_lost)
+                    .then_some(COOKIE_LOST);
+                self.pages.error(error.page(), reason)
             }
         }
+    }
+
+    /// The response to a request that cannot be completed before the deadline.
+    pub fn timed_out(&self) -> Response<Body> {
+        self.pages.error(ErrorPage::Unavailable, None)
     }
 
     async fn callback(&self, request: &Request) -> Result<Response<Body>, CallbackError> {

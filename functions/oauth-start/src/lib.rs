@@ -12,8 +12,9 @@ use reelay_domain::signed_state::{self, Nonce};
 use reelay_domain::{jwt::AppToken, pkce};
 use reelay_runtime::environment::{Clock, ConfigError, Environment, Variables};
 use reelay_runtime::http::app_tokens::{AppTokenError, AppTokens};
+use reelay_runtime::http::pages::{self, ErrorPage, Pages};
 use reelay_runtime::http::query::Query;
-use reelay_runtime::http::response::{self, ErrorPage};
+use reelay_runtime::http::response;
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::random;
 use reelay_runtime::secrets::{Secret, SecretError, ZoomSecret};
@@ -30,6 +31,7 @@ pub struct OauthStart {
     zoom_secret: ZoomSecret,
     sessions: SessionTable,
     return_urls: ReturnUrls,
+    pages: Pages,
     zoom: Endpoints,
     variables: Variables,
     clock: Clock,
@@ -39,9 +41,9 @@ pub struct OauthStart {
 enum ConnectError {
     #[error("connect token rejected")]
     Token(#[source] TokenError),
-    #[error("the connect token has already been used for a link")]
+    #[error("the claim `jti` has already been used for a link")]
     TokenConsumed,
-    #[error("return_to is not listed")]
+    #[error("the claim `return_to` is not one of ReturnUrls")]
     ReturnTo,
     #[error(transparent)]
     Aws(#[from] AwsError),
@@ -63,6 +65,20 @@ impl ConnectError {
             Self::Aws(_) | Self::Secret(_) | Self::Unavailable(_) | Self::NoPublicUrl => {
                 ErrorPage::Unavailable
             }
+        }
+    }
+
+    /// The reason as a sentence for the app's developer, if the app signed the token: a forger learns nothing.
+    fn reason(&self, is_devstack: bool) -> Option<String> {
+        match self {
+            Self::Token(error) if is_devstack || error.is_signature_valid() => {
+                Some(error.public_message())
+            }
+            Self::ReturnTo => Some(
+                "The claim `return_to` is not one of ReturnUrls: scheme, host, port and path must be equal."
+                    .to_owned(),
+            ),
+            _ => None,
         }
     }
 }
@@ -88,8 +104,8 @@ impl OauthStart {
             state_key: Secret::from_env(environment, "STATE_KEY")?,
             zoom_secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             sessions: SessionTable::new(environment)?,
-            return_urls: ReturnUrls::parse(variables.required("RETURN_URLS")?)
-                .map_err(|error| ConfigError::invalid("RETURN_URLS", error))?,
+            return_urls: pages::return_urls(variables)?,
+            pages: Pages::new(variables)?,
             zoom: variables.zoom_endpoints(Endpoints::parse)?,
             variables: variables.clone(),
             clock: environment.clock.clone(),
@@ -102,9 +118,15 @@ impl OauthStart {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(code = error.page().code(), error = %Chain(&error), "connect request rejected");
-                error.page().into_response()
+                let reason = error.reason(self.pages.is_devstack);
+                self.pages.error(error.page(), reason.as_deref())
             }
         }
+    }
+
+    /// The response to a request that cannot be completed before the deadline.
+    pub fn timed_out(&self) -> Response<Body> {
+        self.pages.error(ErrorPage::Unavailable, None)
     }
 
     async fn connect(&self, request: &Request) -> Result<Response<Body>, ConnectError> {
@@ -173,5 +195,22 @@ impl OauthStart {
             None => Ok(self.return_urls.default_url()),
             Some(wanted) => self.return_urls.allow(wanted).map_err(|_| ConnectError::ReturnTo),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_is_for_the_signer_and_the_devstack() {
+        let claim = ConnectError::Token(TokenError::Claim { name: "sub", problem: "is missing" });
+        let forged = ConnectError::Token(TokenError::Unverified("wrong key"));
+        let is_shown = |error: &ConnectError, is_devstack| error.reason(is_devstack).is_some();
+        assert_eq!(claim.reason(false).as_deref(), Some("The claim `sub` is missing."));
+        assert_eq!([is_shown(&forged, false), is_shown(&forged, true)], [false, true]);
+        assert!(is_shown(&ConnectError::Token(TokenError::Expired), false));
+        assert!(is_shown(&ConnectError::ReturnTo, false));
+        assert!(!is_shown(&ConnectError::NoPublicUrl, true));
     }
 }

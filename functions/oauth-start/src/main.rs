@@ -9,9 +9,10 @@ use reelay_runtime::environment::Environment;
 async fn main() -> Result<(), lambda_http::Error> {
     reelay_runtime::metrics::init();
     let function = Arc::new(OauthStart::new(&Environment::from_process_env()?)?);
-    reelay_runtime::http::run(move |request| {
+    let late = Arc::clone(&function);
+    let handle = move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }
-    })
-    .await
+    };
+    reelay_runtime::http::run(handle, move || late.timed_out()).await
 }

@@ -112,7 +112,7 @@ impl Reconciler {
             lease_until: item.lease_until.and_then(time),
             next_attempt_at: item.next_attempt_at.and_then(time),
             source_saved_at: item.source_saved_at.and_then(time),
-            expires_at: item.expires_at.and_then(time),
+            expires_at: item.object_expires_at.and_then(time),
         };
         let mut maintenance = file.check(now);
         if maintenance.enqueue && !may_enqueue {

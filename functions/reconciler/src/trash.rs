@@ -131,7 +131,7 @@ impl Reconciler {
     ) -> Result<bool, AwsError> {
         for file in &loaded.files {
             let (Some(object), Some(crc)) = (&file.key, &file.crc64nvme) else { return Ok(false) };
-            if file.expires_at.is_some() {
+            if file.object_expires_at.is_some() {
                 self.bucket.remove_tags(object).await?;
                 let key = FileKey {
                     zoom_user: loaded.zoom_user.clone(),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use reelay_runtime::environment::{Environment, preload_tls_roots};
+use reelay_runtime::http::response;
 use webhook::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,9 +17,10 @@ async fn main() -> Result<(), lambda_http::Error> {
         let _ = tokio::task::spawn_blocking(preload_tls_roots).await;
         preloading.preload_secrets().await;
     });
-    reelay_runtime::http::run(move |request| {
+    let handle = move |request| {
         let function = Arc::clone(&function);
         async move { function.handle(request).await }
-    })
-    .await
+    };
+    let timed_out = || response::empty(StatusCode::SERVICE_UNAVAILABLE);
+    reelay_runtime::http::run(handle, timed_out).await
 }

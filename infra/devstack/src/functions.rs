@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::future::BoxFuture;
+use http::StatusCode;
 use lambda_http::LambdaEvent;
 use lambda_http::request::LambdaRequest;
 use reelay_runtime::environment::{ConfigError, Environment};
+use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Request, Response};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -32,8 +34,9 @@ type Construct = fn(&Environment) -> Result<Handler, ConfigError>;
 /// All functions, each constructed as in its `main`.
 const FUNCTIONS: [(&str, Construct); 8] = [
     ("app-api", |environment| {
+        let timed_out = |_: &_| Problem::Unavailable.into_response();
         app_api::AppApi::new(environment)
-            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request)), timed_out))
     }),
     ("event-processor", |environment| {
         event_processor::EventProcessor::new(environment)
@@ -44,12 +47,14 @@ const FUNCTIONS: [(&str, Construct); 8] = [
             .map(|it| queue(it, |it, batch, _| Box::pin(it.handle(batch))))
     }),
     ("oauth-callback", |environment| {
+        let timed_out = oauth_callback::OauthCallback::timed_out;
         oauth_callback::OauthCallback::new(environment)
-            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request)), timed_out))
     }),
     ("oauth-start", |environment| {
+        let timed_out = oauth_start::OauthStart::timed_out;
         oauth_start::OauthStart::new(environment)
-            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request)), timed_out))
     }),
     ("reconciler", |environment| {
         reconciler::Reconciler::new(environment)
@@ -60,8 +65,9 @@ const FUNCTIONS: [(&str, Construct); 8] = [
             .map(|it| queue(it, |it, batch, deadline| Box::pin(it.handle(batch, deadline))))
     }),
     ("webhook", |environment| {
+        let timed_out = |_: &_| response::empty(StatusCode::SERVICE_UNAVAILABLE);
         webhook::Webhook::new(environment)
-            .map(|it| http(it, |it, request| Box::pin(it.handle(request))))
+            .map(|it| http(it, |it, request| Box::pin(it.handle(request)), timed_out))
     }),
 ];
 
@@ -77,14 +83,19 @@ type HandleHttp<T> = for<'a> fn(&'a T, Request) -> BoxFuture<'a, Response<Body>>
 type HandleQueue<T> = for<'a> fn(&'a T, SqsEvent, Instant) -> BoxFuture<'a, SqsBatchResponse>;
 
 /// Wraps a function in the service that runs on Lambda, which converts events to requests and back.
-fn http<T: Send + Sync + 'static>(function: T, handle: HandleHttp<T>) -> Handler {
+fn http<T: Send + Sync + 'static>(
+    function: T,
+    handle: HandleHttp<T>,
+    timed_out: fn(&T) -> Response<Body>,
+) -> Handler {
     let function = Arc::new(function);
     Handler::Http(Arc::new(move |event| {
-        let function = Arc::clone(&function);
-        let service = reelay_runtime::http::service(move |request| {
+        let (function, late) = (Arc::clone(&function), Arc::clone(&function));
+        let handle = move |request| {
             let function = Arc::clone(&function);
             async move { handle(&function, request).await }
-        });
+        };
+        let service = reelay_runtime::http::service(handle, move || timed_out(&late));
         Box::pin(async move {
             match service.oneshot(event).await {
                 Ok(result) => serde_json::to_value(result).ok(),

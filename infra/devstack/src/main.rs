@@ -125,17 +125,6 @@ fn overview(stack: &Stack) -> String {
     let mut lines = vec![String::new()];
     if let Some(app) = stack.demo_app() {
         lines.push(format!("  Demo app        {}   sign in and press Connect Zoom", app.url()));
-        let listed = stack
-            .function_environment("oauth-start")
-            .and_then(|start| start.variables.optional("RETURN_URLS"));
-        if !listed.is_some_and(|listed| {
-            listed.split(',').any(|url| url.trim() == app.return_url().as_str())
-        }) {
-            lines.push(format!(
-                "                  cannot connect: ReturnUrls does not list {}",
-                app.return_url()
-            ));
-        }
     }
     if let Some(simulator) = stack.simulator() {
         lines.push(format!("  Zoom simulator  {}   complete a recording", simulator.url()));

@@ -72,6 +72,31 @@ pub(crate) enum Command {
     Revive(ReviveArguments),
     /// Send notifications of the last 30 days again, with the same ids and bodies, as far as links cover them.
     Resend(ResendArguments),
+    /// Send one notification of each type to the app, with `"test": true`, and print the answers. JSON: one object a line.
+    SendTest {
+        /// Only to this destination. Default: to each that is configured.
+        #[arg(long, value_enum)]
+        to: Option<Destination>,
+    },
+    /// List notifications with the attempts to deliver them and the answers.
+    Deliveries {
+        /// Only notifications of this app user.
+        #[arg(long, value_name = "APP_USER")]
+        user: Option<AppUserId>,
+        /// Only notifications that were created at or after this time. Default: those of the last 24 hours.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+    },
+    /// Print notifications as they are created, and forward them to an app on this machine. JSON: one object a line.
+    Listen {
+        /// Only notifications of this app user. Required for a stack.
+        #[arg(long, value_name = "APP_USER")]
+        user: Option<AppUserId>,
+        /// Endpoint of the local app. For a stack it must be on this machine, and signatures are made with a throwaway
+        /// secret.
+        #[arg(long, value_name = "URL")]
+        forward_to: Option<Url>,
+    },
     /// Compare Zoom's lists with what is stored, and fetch what is missing.
     Reconcile(ReconcileArguments),
     /// Print what Zoom lists and what of it is stored, per link and in all.
@@ -201,6 +226,15 @@ pub(crate) struct RetryArguments {
     pub(crate) yes: bool,
 }
 
+/// A destination of notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Destination {
+    /// The app's endpoint, AppWebhookUrl.
+    Webhook,
+    /// The EventBridge bus.
+    Bus,
+}
+
 /// A queue of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueueName {
@@ -273,6 +307,9 @@ mod tests {
             "reelay reconcile --stack s --zoom Acct/User",
             "reelay report --stack s --user a --json",
             "reelay retry --stack s --reason not_found --since 2026-01-01T10:00:00Z --yes",
+            "reelay send-test --stack s --to bus",
+            "reelay deliveries --stack s --user a --since 2026-01-01T10:00:00Z",
+            "reelay listen --stack s --user a --forward-to http://localhost:3000/hook",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));

@@ -2,16 +2,20 @@
 //!
 //! It works on a deployed stack (`--stack NAME`, described by CloudFormation) and on a devstack (`--dev URL`,
 //! described by `/_dev/config`), with the table code of the functions themselves. It prints text, or JSON with
-//! `--json`, and no secret except the link of `mint-link`.
+//! `--json`, and no secret except the link of `mint-link` and the
+//! throwaway secret of `listen`.
 //!
 //! Exit codes: 0 success; 1 problems found, or the command failed; 2 invalid usage.
 
 mod arguments;
 mod confirm_link;
+mod deliveries;
 mod deployment;
 mod doctor;
 mod erase;
+mod http;
 mod links;
+mod listen;
 mod manifest;
 mod mint_link;
 mod output;
@@ -22,6 +26,7 @@ mod report;
 mod resend;
 mod retry;
 mod revive;
+mod send_test;
 mod token;
 mod unparsed;
 
@@ -75,6 +80,13 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
         Command::Reconcile(arguments) => reconcile::run(&deployment, arguments, output).await,
         Command::Report { user } => report::run(&deployment, user.as_ref(), output).await,
         Command::Retry(arguments) => retry::run(&deployment, arguments, output).await,
+        Command::SendTest { to } => send_test::run(&deployment, *to, output).await,
+        Command::Deliveries { user, since } => {
+            deliveries::run(&deployment, user.as_ref(), *since, output).await
+        }
+        Command::Listen { user, forward_to } => {
+            listen::run(&deployment, user.as_ref(), forward_to.as_ref(), output).await
+        }
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
         Command::Unparsed => unparsed::run(&deployment, output).await,

@@ -19,15 +19,21 @@ pub enum OperatorUrlError {
 /// [`OperatorUrlError`] if it is not such a URL.
 pub fn parse(text: &str) -> Result<Url, OperatorUrlError> {
     let url = Url::parse(text).map_err(|_| OperatorUrlError::NotAUrl)?;
-    let loopback = match url.host().ok_or(OperatorUrlError::NotAUrl)? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(ip) => ip.is_loopback(),
-        Host::Ipv6(ip) => ip.is_loopback(),
-    };
+    url.host().ok_or(OperatorUrlError::NotAUrl)?;
     match url.scheme() {
         "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         _ => Err(OperatorUrlError::NotHttps),
+    }
+}
+
+/// Whether a URL names this machine: `localhost` or a loopback address.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

@@ -216,6 +216,20 @@ async fn linking_again_cancels_erasure_and_keeps_the_link() {
 }
 
 #[tokio::test]
+async fn linking_again_after_deauthorization_keeps_the_link() {
+    let (system, bus, _recording) = linked(&[]).await;
+    let before = system.app.links("alice").await[0].clone();
+    deauthorize(&system, ADA).await;
+    assert_eq!(removed_link(&system, &bus).await["created_at"], before["created_at"]);
+    system.advance(DAY);
+    let after = system.link("alice", ADA).await;
+    for same in ["id", "created_at", "zoom"] {
+        assert_eq!(after[same], before[same], "{same}");
+    }
+    assert_ne!(after["activated_at"], before["activated_at"]);
+}
+
+#[tokio::test]
 async fn erased_recording_never_comes_back() {
     let (system, _bus, recording) = linked(&[("EraseAfterUnlinkDays", "0")]).await;
     disconnect(&system, "alice").await;

@@ -18,7 +18,8 @@ use reelay_domain::keys::SecretVersions;
 use reelay_domain::pkce;
 use reelay_domain::signed_state::{self, Nonce};
 use reelay_runtime::environment::{Environment, Variables};
-use reelay_runtime::http::response::ErrorPage;
+use reelay_runtime::http::pages::{ErrorPage, Pages};
+use reelay_runtime::http::response::Problem;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -41,6 +42,7 @@ struct Functions {
     runtime: Runtime,
     app_api: AppApi,
     oauth_callback: OauthCallback,
+    pages: Pages,
 }
 
 impl Functions {
@@ -52,6 +54,7 @@ impl Functions {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             app_api: AppApi::new(&environment).unwrap(),
             oauth_callback: OauthCallback::new(&environment).unwrap(),
+            pages: Pages::new(&environment.variables).unwrap(),
         }
     }
 
@@ -61,7 +64,8 @@ impl Functions {
         F: Future<Output = Response<Body>> + Send,
     {
         let request: LambdaRequest = serde_json::from_value(event).ok()?;
-        let mut service = reelay_runtime::http::service(handle);
+        let mut service =
+            reelay_runtime::http::service(handle, || Problem::Unavailable.into_response());
         let call = service.call(LambdaEvent::new(request, Context::default()));
         let response = self.runtime.block_on(call).unwrap();
         Some(serde_json::to_value(response).unwrap())
@@ -75,6 +79,7 @@ fn environment(aws: u16, zoom: u16) -> Environment {
         ("ZOOM_OAUTH_URL", &zoom),
         ("ZOOM_API_URL", &zoom),
         ("INSTALL_URL", INSTALL_URL),
+        ("RETURN_URLS", RETURN_TO),
         ("BACKFILL_DAYS", "0"),
         ("RECONCILE_EVERY_HOURS", "24"),
     ]
@@ -232,7 +237,8 @@ pub fn callback(input: &[u8]) {
             (Some(400), None) => {
                 // The page depends on the error code only.
                 let page = PAGES.into_iter().find(|page| page.code() == code);
-                let page = page.unwrap_or_else(|| panic!("{response}")).into_response();
+                let page = page.unwrap_or_else(|| panic!("{response}"));
+                let page = functions.pages.error(page, None);
                 assert_eq!(
                     response["body"].as_str().map(str::as_bytes),
                     Some(page.body().as_ref())

@@ -8,7 +8,7 @@ use reelay_runtime::environment::{Clock, Environment, Variables};
 use crate::names;
 use crate::template::Function;
 
-/// An environment with the engines' endpoints as its only variables.
+/// An environment whose variables are the engines' endpoints and the mark of a devstack.
 pub(super) fn base(endpoints: &Endpoints, clock: &Clock) -> Environment {
     let credentials =
         Credentials::new(names::ACCESS_KEY_ID, names::SECRET_ACCESS_KEY, None, None, "devstack");
@@ -20,8 +20,13 @@ pub(super) fn base(endpoints: &Endpoints, clock: &Clock) -> Environment {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     // Only S3 has a port of its own.
-    let urls = [("AWS_ENDPOINT_URL", &endpoints.dynamodb), ("AWS_ENDPOINT_URL_S3", &endpoints.s3)];
-    let variables = urls.map(|(name, url)| (name.to_owned(), url.clone()));
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoints.dynamodb.as_str()),
+        ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
+        // The pages then show why a token was rejected.
+        ("REELAY_DEVSTACK", "true"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
     Environment { variables: Variables::new(variables.into()), sdk, clock: clock.clone() }
 }
 

@@ -30,6 +30,12 @@ pub(super) fn parameters(urls: &Urls<'_>, given: &[(String, String)]) -> BTreeMa
         put("AppWebhookUrl", url.to_string());
     }
     parameters.extend(given.iter().cloned());
+    // The demo app can connect in any case. The default stays the user's first URL.
+    if let (Some(url), Some(listed)) = (&urls.return_url, parameters.get_mut("ReturnUrls"))
+        && !listed.split(',').any(|listed| listed.trim() == url.as_str())
+    {
+        *listed = format!("{listed},{url}");
+    }
     parameters
 }
 
@@ -73,6 +79,13 @@ mod tests {
     }
 
     #[test]
+    fn demo_app_is_among_the_return_urls_once() {
+        let listed = "https://app/, http://localhost:2/return";
+        let parameters = parameters_for("http://127.0.0.1:3/", &[("ReturnUrls", listed)]);
+        assert_eq!(parameters["ReturnUrls"], listed);
+    }
+
+    #[test]
     fn external_zoom_host_and_given_values_are_used() {
         let parameters = parameters_for(
             "http://zoom.test:3/base/",
@@ -80,7 +93,7 @@ mod tests {
         );
         assert_eq!(parameters["ZoomOAuthUrl"], "http://zoom.test:3/base");
         assert_eq!(parameters["DownloadHosts"], "127.0.0.1,localhost,zoom.test");
-        assert_eq!(parameters["ReturnUrls"], "https://app/");
+        assert_eq!(parameters["ReturnUrls"], "https://app/,http://localhost:2/return");
         assert_eq!(parameters["AppWebhookUrl"], "");
     }
 }

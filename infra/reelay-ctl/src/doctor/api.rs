@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::finding::Finding;
 use super::secrets::ZoomApp;
 use crate::deployment::Deployment;
+use crate::http::connection_failure;
 
 /// Zoom's webhook routes: stack output and prefix of the check names.
 const ROUTES: [(&str, &str); 2] = [("WebhookUrl", "webhook"), ("DeauthorizeUrl", "deauthorize")];
@@ -61,17 +62,6 @@ async fn health(deployment: &Deployment) -> anyhow::Result<Finding> {
              emulator, pass its URL with --api-url.",
         ),
     })
-}
-
-/// Describes a failed request without its URL, which may contain a token.
-pub(super) fn connection_failure(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        "timeout"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "invalid response"
-    }
 }
 
 struct Response {

@@ -12,10 +12,10 @@ use reqwest::header::{LOCATION, SET_COOKIE};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::api::connection_failure;
 use super::finding::Finding;
 use super::secrets::ZoomApp;
 use crate::deployment::Deployment;
+use crate::http::connection_failure;
 use crate::manifest::Registration;
 use crate::token::{self, TokenRequest};
 

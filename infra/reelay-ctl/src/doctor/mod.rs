@@ -1,8 +1,10 @@
 //! `doctor`: checks a deployment from outside and inside. Each problem is printed with its impact and its fix.
 //!
-//! Side effects: one connect session that expires, and two rejected webhook requests in the metrics.
+//! Side effects: one connect session that expires, two rejected webhook requests in the metrics, and two test
+//! notifications to the app, one of them forged.
 
 mod api;
+mod app;
 mod connect;
 mod finding;
 mod queues;
@@ -45,6 +47,7 @@ pub(crate) async fn run(
     report.add(findings);
     report.add(api::check(deployment, zoom.as_ref()).await?);
     report.add(connect::check(deployment, &registration, zoom.as_ref()).await?);
+    report.add(app::check(deployment).await?);
     report.add(queues::check(deployment).await?);
     report.add(storage::check(deployment).await?);
     if let Some(user) = user {

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};
 use serde_json::{Value, json};
-use support::System;
 use support::zoom_users::ADA;
+use support::{AppWebhook, System};
 
 use crate::fake::Fake;
 use crate::run::{self, Run, assert_prints_no_secret};
@@ -72,7 +72,7 @@ async fn healthy_system_passes_all_checks() {
     system.link("alice", ADA).await;
     let output = run::on(&system, "doctor --user alice").await;
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.out.contains("25 ok, 0 warnings, 0 failed"), "{}", output.out);
+    assert!(output.out.contains("27 ok, 0 warnings, 0 failed"), "{}", output.out);
     assert_prints_no_secret(&system, &output);
 
     let output = run::on(&system, "doctor --json").await;
@@ -84,6 +84,19 @@ async fn healthy_system_passes_all_checks() {
     assert_prints_no_secret(&system, &output);
     assert_eq!(system.stack.drain().await.failed, 0);
     assert_eq!(system.dead_letters().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn app_endpoint_is_tried() {
+    let app_webhook = AppWebhook::start().await;
+    let system = System::with(&[("AppWebhookUrl", &app_webhook.url)]).await;
+    // It accepts every signature.
+    assert_warns(&system, "", "app.forged", &["204", "verify `webhook-signature`"]).await;
+    let [signed, forged] = app_webhook.received().try_into().unwrap();
+    assert_eq!((&signed.id, &signed.json()["test"]), (&forged.id, &json!(true)));
+    assert_ne!(signed.signature, forged.signature);
+    app_webhook.respond_with(500);
+    assert_fails(&system, "", "app.signed", &["500", "send-test --to webhook"]).await;
 }
 
 #[tokio::test]

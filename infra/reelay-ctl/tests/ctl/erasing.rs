@@ -297,3 +297,28 @@ async fn erased_user_is_named_by_no_item() {
         assert_eq!(told[0]["data"]["link"]["removed_reason"], "erased");
     }
 }
+
+#[tokio::test]
+async fn app_is_told_that_the_link_was_erased() {
+    let system = System::start().await;
+    let bus = system.subscribe_to_bus().await;
+    for (user, is_last) in [("alice", false), ("bob", true)] {
+        system.link("bob", ADA).await;
+        system.link(user, ADA).await;
+        let before = system.app.links(user).await[0].clone();
+        run::on(&system, &format!("erase-user --user {user} --yes")).await;
+        system.process_queues().await;
+        let events = system.peek_messages(&bus).await;
+        let event: serde_json::Value = serde_json::from_str(events.last().unwrap()).unwrap();
+        let (data, link) = (&event["detail"]["data"], &event["detail"]["data"]["link"]);
+        assert_eq!(
+            (&event["detail-type"], &data["app_user_id"]),
+            (&"link.removed".into(), &user.into())
+        );
+        assert_eq!(
+            (&link["status"], &link["removed_reason"]),
+            (&"removed".into(), &"erased".into())
+        );
+        assert_eq!((&link["id"], link["erase_at"].is_string()), (&before["id"], is_last), "{link}");
+    }
+}

@@ -82,7 +82,17 @@ async fn stack_is_found_by_name() {
         assert_eq!(line["status"], expected, "{line}");
         checks += 1;
     }
-    assert_eq!(checks, 25, "{output:?}");
+    assert_eq!(checks, 27, "{output:?}");
+
+    for (arguments, problem) in [
+        ("", "name one app user"),
+        ("--user alice --forward-to http://10.0.0.1/", "to this machine only"),
+    ] {
+        let arguments = format!("--stack prod --region us-east-1 listen {arguments}");
+        let output = run::with(&arguments, &variables).await;
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.err.contains(problem), "{output:?}");
+    }
 
     let output = run::with("--stack nowhere --region us-east-1 doctor", &variables).await;
     assert_eq!(output.code, 1, "{output:?}");

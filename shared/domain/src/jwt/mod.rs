@@ -5,10 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use secrecy::ExposeSecret as _;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::ids::AppUserId;
 use crate::keys::SecretVersions;
@@ -39,6 +40,13 @@ impl Audience {
             Self::Api => "reelay:api",
         }
     }
+
+    fn mismatch(self) -> &'static str {
+        match self {
+            Self::Connect => "is not `reelay:connect`",
+            Self::Api => "is not `reelay:api`",
+        }
+    }
 }
 
 /// Keys that verify the app's tokens.
@@ -67,43 +75,40 @@ pub struct AppToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The token is otherwise valid.
-    #[error("the token has expired")]
+    #[error("the claim `exp` has passed")]
     Expired,
     /// No key of the key set matches; a newer key set may contain one.
     #[error("the token is signed by a key that is not in the key set")]
     UnknownKey,
-    /// The token is invalid at any time, for the reason given.
+    /// The signature could not be verified, for the reason given.
     #[error("{0}")]
-    Invalid(&'static str),
+    Unverified(&'static str),
+    /// The signature is valid, and a claim is not.
+    #[error("the claim `{name}` {problem}")]
+    Claim {
+        /// Name of the claim.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The signature is valid, and the payload is no JSON object.
+    #[error("the payload is not a JSON object")]
+    Payload,
 }
 
 impl TokenError {
-    /// Returns the reason, worded for the app's developer.
-    pub fn public_message(self) -> &'static str {
-        match self {
-            Self::Expired => "The token has expired.",
-            Self::UnknownKey => "The token is signed by a key that is not in the key set.",
-            Self::Invalid(reason) => reason,
-        }
+    /// Whether the app signed the token, so that the reason may be shown to whoever holds it.
+    pub fn is_signature_valid(self) -> bool {
+        matches!(self, Self::Expired | Self::Claim { .. } | Self::Payload)
     }
-}
 
-#[derive(Deserialize)]
-struct Claims {
-    iat: Option<serde_json::Number>,
-    exp: Option<serde_json::Number>,
-    nbf: Option<serde_json::Number>,
-    aud: Option<Aud>,
-    sub: Option<String>,
-    return_to: Option<String>,
-    jti: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Aud {
-    One(String),
-    Many(Vec<String>),
+    /// Returns the reason as a sentence for the app's developer.
+    pub fn public_message(self) -> String {
+        let reason = self.to_string();
+        let mut rest = reason.chars();
+        let first = rest.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(rest).chain(['.']).collect()
+    }
 }
 
 /// Verifies a token's signature and then its claims at `now`.
@@ -116,48 +121,96 @@ pub fn verify(
     audience: Audience,
     now: Timestamp,
 ) -> Result<AppToken, TokenError> {
-    use TokenError::Invalid;
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(Invalid("the token is longer than 8 KiB"));
+        return Err(TokenError::Unverified("the token is longer than 8 KiB"));
     }
-    let header = parse_header(token)?;
-    let claims = verify_signature(keys, token, &header)?;
+    let signed = SignedJwt::parse(token)?;
+    signed.verify(keys)?;
+    let claims = Claims::parse(signed.payload)?;
 
-    let aud_matches = match claims.aud.ok_or(Invalid("the token has no aud"))? {
-        Aud::One(aud) => aud == audience.name(),
-        Aud::Many(auds) => auds.iter().any(|aud| aud == audience.name()),
-    };
-    if !aud_matches {
-        return Err(Invalid("the token is for another audience"));
-    }
-    let sub = claims.sub.ok_or(Invalid("the token has no sub"))?;
+    claims.check_audience(audience)?;
+    let sub = claims.text("sub")?.ok_or(invalid("sub", "is missing"))?;
     let app_user = sub
         .parse()
-        .map_err(|_| Invalid("sub is not an app user id ([A-Za-z0-9._~@:+=|-]{1,128})"))?;
+        .map_err(|_| invalid("sub", "is not an app user id: [A-Za-z0-9._~@:+=|-]{1,128}"))?;
 
-    let iat = numeric_date(claims.iat.ok_or(Invalid("the token has no iat"))?)?;
-    let exp = numeric_date(claims.exp.ok_or(Invalid("the token has no exp"))?)?;
+    let iat = claims.time("iat")?.ok_or(invalid("iat", "is missing"))?;
+    let exp = claims.time("exp")?.ok_or(invalid("exp", "is missing"))?;
     if iat > now + LEEWAY {
-        return Err(Invalid("iat is in the future"));
+        return Err(invalid("iat", "is more than 60 s in the future"));
     }
-    if let Some(nbf) = claims.nbf
-        && numeric_date(nbf)? > now + LEEWAY
-    {
-        return Err(Invalid("nbf is in the future"));
+    if claims.time("nbf")?.is_some_and(|nbf| nbf > now + LEEWAY) {
+        return Err(invalid("nbf", "is more than 60 s in the future"));
     }
     if exp < iat {
-        return Err(Invalid("exp is before iat"));
+        return Err(invalid("exp", "is before `iat`"));
     }
     if exp.duration_since(iat) > MAX_LIFETIME {
-        return Err(Invalid("exp is more than 15 minutes after iat"));
+        return Err(invalid("exp", "is more than 15 minutes after `iat`"));
     }
     if now >= exp + LEEWAY {
         return Err(TokenError::Expired);
     }
-    if claims.jti.as_deref().is_some_and(|jti| jti.is_empty() || jti.len() > 256) {
-        return Err(Invalid("jti must have 1 to 256 bytes"));
+    let jti = claims.text("jti")?;
+    if jti.is_some_and(|jti| jti.is_empty() || jti.len() > 256) {
+        return Err(invalid("jti", "does not have 1 to 256 bytes"));
     }
-    Ok(AppToken { app_user, return_to: claims.return_to, jti: claims.jti, expires_at: exp })
+    let return_to = claims.text("return_to")?.map(str::to_owned);
+    Ok(AppToken { app_user, return_to, jti: jti.map(str::to_owned), expires_at: exp })
+}
+
+const fn invalid(name: &'static str, problem: &'static str) -> TokenError {
+    TokenError::Claim { name, problem }
+}
+
+/// The claims of a token whose signature is valid. A claim that is `null` counts as absent.
+struct Claims(Map<String, Value>);
+
+impl Claims {
+    fn parse(payload: &str) -> Result<Self, TokenError> {
+        let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Payload)?;
+        serde_json::from_slice(&json).map(Self).map_err(|_| TokenError::Payload)
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn check_audience(&self, audience: Audience) -> Result<(), TokenError> {
+        let is_it = |value: &Value| value == audience.name();
+        match self.get("aud") {
+            None => Err(invalid("aud", "is missing")),
+            Some(aud) if is_it(aud) => Ok(()),
+            Some(Value::Array(auds)) if auds.iter().any(is_it) => Ok(()),
+            Some(_) => Err(invalid("aud", audience.mismatch())),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<&str>, TokenError> {
+        let problem = "is not a string (\"12345\", not 12345)";
+        self.get(name).map(|value| value.as_str().ok_or(invalid(name, problem))).transpose()
+    }
+
+    /// A NumericDate (RFC 7519 §2): seconds since the epoch, possibly with a fraction.
+    fn time(&self, name: &'static str) -> Result<Option<Timestamp>, TokenError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = value else {
+            return Err(invalid(name, "is not a number"));
+        };
+        let seconds = number.as_i64().or_else(|| {
+            let seconds = number.as_f64()?;
+            // Within these bounds the conversion is exact.
+            (seconds.abs() < 9e15).then_some(seconds.floor() as i64)
+        });
+        seconds
+            // Well within a timestamp's range, so that adding the leeway cannot overflow.
+            .filter(|seconds| (0..=253_000_000_000).contains(seconds))
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .map(Some)
+            .ok_or(invalid(name, "is not a time in seconds (not milliseconds) since 1970"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -173,50 +226,66 @@ fn is_present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
 
-/// Parses the header. `jku`, `x5u` and `jwk` are ignored.
-fn parse_header(token: &str) -> Result<Header, TokenError> {
-    let malformed = TokenError::Invalid("the token is not a signed JWT");
-    let (first, rest) = token.split_once('.').ok_or(malformed)?;
-    if rest.split('.').count() != 2 {
-        return Err(malformed);
-    }
-    let json = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed)?;
-    let header: Header = serde_json::from_slice(&json).map_err(|_| malformed)?;
-    if header.has_crit {
-        return Err(TokenError::Invalid("the token's header has crit, which is not supported"));
-    }
-    Ok(header)
+/// A JWT in its parts (RFC 7515 §7.1), not yet verified.
+struct SignedJwt<'a> {
+    header: Header,
+    /// Header and payload as they were signed.
+    message: &'a str,
+    payload: &'a str,
+    signature: &'a str,
 }
 
-fn verify_signature(keys: &AppKeys, token: &str, header: &Header) -> Result<Claims, TokenError> {
-    match keys {
-        AppKeys::Secret(versions) => {
-            if header.alg != "HS256" {
-                return Err(TokenError::Invalid("the token must be signed with HS256"));
-            }
-            versions
-                .iter()
-                .find_map(|secret| {
-                    let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-                    decode(token, &key, Algorithm::HS256).ok()
-                })
-                .ok_or(TokenError::Invalid("the token's signature or claims are not valid"))
+impl<'a> SignedJwt<'a> {
+    /// Parses the header. `jku`, `x5u` and `jwk` are ignored.
+    fn parse(token: &'a str) -> Result<Self, TokenError> {
+        let malformed = TokenError::Unverified("the token is not a signed JWT");
+        let (message, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (first, payload) = message.split_once('.').ok_or(malformed)?;
+        if payload.contains('.') {
+            return Err(malformed);
         }
-        AppKeys::KeySet(set) => {
-            let algorithm = match header.alg.as_str() {
-                "RS256" => Algorithm::RS256,
-                "ES256" => Algorithm::ES256,
-                _ => {
-                    return Err(TokenError::Invalid(
-                        "the token must be signed with RS256 or ES256",
-                    ));
+        let json = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed)?;
+        let header: Header = serde_json::from_slice(&json).map_err(|_| malformed)?;
+        if header.has_crit {
+            let crit = "the token's header has crit, which is not supported";
+            return Err(TokenError::Unverified(crit));
+        }
+        Ok(Self { header, message, payload, signature })
+    }
+
+    fn verify(&self, keys: &AppKeys) -> Result<(), TokenError> {
+        use TokenError::Unverified;
+        match keys {
+            AppKeys::Secret(versions) => {
+                if self.header.alg != "HS256" {
+                    return Err(Unverified("the token must be signed with HS256"));
                 }
-            };
-            let jwk =
-                select_key(set, header.kid.as_deref(), algorithm).ok_or(TokenError::UnknownKey)?;
-            let key = DecodingKey::from_jwk(jwk).map_err(|_| TokenError::UnknownKey)?;
-            decode(token, &key, algorithm)
+                let is_signed = versions.iter().any(|secret| {
+                    let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
+                    self.is_signed(&key, Algorithm::HS256)
+                });
+                is_signed.then_some(()).ok_or(Unverified(
+                    "the token’s signature is not that of the app secret (HS256, its UTF-8 bytes)",
+                ))
+            }
+            AppKeys::KeySet(set) => {
+                let algorithm = match self.header.alg.as_str() {
+                    "RS256" => Algorithm::RS256,
+                    "ES256" => Algorithm::ES256,
+                    _ => return Err(Unverified("the token must be signed with RS256 or ES256")),
+                };
+                let jwk = select_key(set, self.header.kid.as_deref(), algorithm)
+                    .ok_or(TokenError::UnknownKey)?;
+                let key = DecodingKey::from_jwk(jwk).map_err(|_| TokenError::UnknownKey)?;
+                self.is_signed(&key, algorithm).then_some(()).ok_or(Unverified(
+                    "the token’s signature is not that of the key in the key set",
+                ))
+            }
         }
+    }
+
+    fn is_signed(&self, key: &DecodingKey, algorithm: Algorithm) -> bool {
+        crypto::verify(self.signature, self.message.as_bytes(), key, algorithm).unwrap_or(false)
     }
 }
 
@@ -233,32 +302,6 @@ fn select_key<'a>(set: &'a JwkSet, kid: Option<&str>, algorithm: Algorithm) -> O
         Some(kid) => usable.find(|jwk| jwk.common.key_id.as_deref() == Some(kid)),
         None => usable.next().filter(|_| usable.next().is_none()),
     }
-}
-
-fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, TokenError> {
-    let mut validation = Validation::new(algorithm);
-    // `verify` checks the claims against the `now` argument; the library would use the system clock.
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    jsonwebtoken::decode::<Claims>(token, key, &validation)
-        .map(|data| data.claims)
-        .map_err(|_| TokenError::Invalid("the token's signature or claims are not valid"))
-}
-
-/// Converts a NumericDate (RFC 7519 §2): seconds since the epoch, possibly with a fraction.
-fn numeric_date(number: serde_json::Number) -> Result<Timestamp, TokenError> {
-    let seconds = number.as_i64().or_else(|| {
-        let seconds = number.as_f64()?;
-        // Within these bounds the conversion is exact.
-        (seconds.abs() < 9e15).then_some(seconds.floor() as i64)
-    });
-    seconds
-        // Well within a timestamp's range, so that adding the leeway cannot overflow.
-        .filter(|seconds| (0..=253_000_000_000).contains(seconds))
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or(TokenError::Invalid("a date claim of the token is out of range"))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl AppTokens {
             self.keys().await?,
             |keys| jwt::verify(keys, token, audience, now),
             |error| match self.keys {
-                Keys::Secret(_) => matches!(error, TokenError::Invalid(_)),
+                Keys::Secret(_) => matches!(error, TokenError::Unverified(_)),
                 Keys::KeySet(_) => *error == TokenError::UnknownKey,
             },
             self.fresh_keys(),

@@ -1,8 +1,9 @@
-//! HTTP functions behind an API Gateway HTTP API (payload format 2.0): requests, responses, and the
-//! verification of the app's tokens.
+//! HTTP functions behind an API Gateway HTTP API (payload format 2.0): requests, responses, pages, and
+//! the verification of the app's tokens.
 
 pub mod app_tokens;
 mod key_set;
+pub mod pages;
 pub mod query;
 pub mod response;
 mod service;

@@ -1,14 +1,12 @@
-//! Responses: JSON, problem details, redirects, and pages for people. All of them forbid caching, content
-//! sniffing and referrers.
+//! Responses: JSON, problem details, redirects and documents. All of them forbid caching, content sniffing and
+//! referrers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Response};
+use reelay_domain::jwt::TokenError;
 use serde::Serialize;
 use serde_json::json;
-
-/// Header with the error code of a page.
-pub const ERROR_HEADER: &str = "x-reelay-error";
 
 const HEADERS: [(&str, &str); 5] = [
     ("referrer-policy", "no-referrer"),
@@ -65,125 +63,15 @@ pub fn redirect(location: &str) -> Response<Body> {
     }
 }
 
-/// A page that explains an error to the user, in place of a redirect. It repeats nothing of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the texts below describe them")]
-pub enum ErrorPage {
-    ConnectTokenInvalid,
-    ConnectTokenExpired,
-    ConnectTokenSpent,
-    ReturnToNotAllowed,
-    StateInvalid,
-    SessionExpired,
-    SessionSpent,
-    WrongBrowser,
-    AccessDenied,
-    InstallRestart,
-    Unavailable,
-}
-
-impl ErrorPage {
-    /// The code in the [`ERROR_HEADER`].
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::ConnectTokenInvalid => "connect_token_invalid",
-            Self::ConnectTokenExpired => "connect_token_expired",
-            Self::ConnectTokenSpent => "connect_token_spent",
-            Self::ReturnToNotAllowed => "return_to_not_allowed",
-            Self::StateInvalid => "state_invalid",
-            Self::SessionExpired => "session_expired",
-            Self::SessionSpent => "session_spent",
-            Self::WrongBrowser => "wrong_browser",
-            Self::AccessDenied => "access_denied",
-            Self::InstallRestart => "install_restart",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    fn text(self) -> (&'static str, &'static str) {
-        match self {
-            Self::ConnectTokenInvalid => (
-                "This link to connect Zoom is not valid",
-                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
-            ),
-            Self::ConnectTokenExpired => (
-                "This link to connect Zoom has expired",
-                "It is valid for a few minutes. Go back to your app and press its “Connect Zoom” button again.",
-            ),
-            Self::ConnectTokenSpent => (
-                "This link has already been used",
-                "Your Zoom account may already be connected: check your app’s settings. To connect another account, press the “Connect Zoom” button there again.",
-            ),
-            Self::ReturnToNotAllowed => (
-                "This app asked us to send you to an address that is not on its list",
-                "Nothing was connected. Please tell the app’s support that its return address is not allowed.",
-            ),
-            Self::StateInvalid => (
-                "This response from Zoom is not valid",
-                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
-            ),
-            Self::SessionExpired => (
-                "This took longer than ten minutes",
-                "Nothing was connected. Go back to your app and press its “Connect Zoom” button again.",
-            ),
-            Self::SessionSpent => (
-                "This response from Zoom has already been used",
-                "If you reloaded the page, your Zoom account is probably connected: check your app’s settings.",
-            ),
-            Self::WrongBrowser => (
-                "You started in another browser",
-                "Nothing was connected. Open your app in this browser, sign in, and press its “Connect Zoom” button. If somebody sent you a link that led here, close this page.",
-            ),
-            Self::AccessDenied => (
-                "Zoom was not connected",
-                "The request was declined at Zoom. If you change your mind, go back to your app and press its “Connect Zoom” button again.",
-            ),
-            Self::InstallRestart => (
-                "One step is missing",
-                "You started at Zoom’s Marketplace. To finish, sign in to the app that you want to connect, and press “Connect Zoom” in its settings.",
-            ),
-            Self::Unavailable => (
-                "This is temporarily unavailable",
-                "Nothing was connected. Please try again in a minute.",
-            ),
-        }
-    }
-
-    /// Builds the response: 400, or 503 for [`Self::Unavailable`].
-    pub fn into_response(self) -> Response<Body> {
-        let status = match self {
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let (title, text) = self.text();
-        let code = self.code();
-        let html = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
-             <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p class=\"code\">{code}</p>\n</main>\n</body>\n</html>\n"
-        );
-        let mut response = self::html(status, html);
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(ERROR_HEADER), HeaderValue::from_static(code));
-        response
-    }
-}
-
-const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;place-items:center;\
-font:1rem/1.6 system-ui,sans-serif;background:light-dark(#f4f5f7,#15171a);color:light-dark(#1c1f23,#e8eaed)}\
-main{max-width:30rem;margin:1rem;padding:2.5rem;border-radius:1rem;background:light-dark(#fff,#1f2226);\
-box-shadow:0 1px 3px #0003}h1{font-size:1.4rem;line-height:1.3;margin:0 0 1rem}p{margin:0}\
-.code{margin-top:1.5rem;font:.8rem ui-monospace,monospace;opacity:.6}";
-
 /// Problem details (RFC 9457), with an additional `code`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the public API documents these codes")]
 pub enum Problem {
     TokenMissing,
-    TokenInvalid(&'static str),
+    TokenInvalid(TokenError),
     RequestInvalid(&'static str),
+    /// An unknown field of the body, and what the body must be. The code is that of [`Self::RequestInvalid`].
+    UnknownField(String, &'static str),
     CursorInvalid,
     LinkNotFound,
     RecordingNotFound,
@@ -201,6 +89,7 @@ pub enum Problem {
 impl Problem {
     /// Builds the response.
     pub fn into_response(self) -> Response<Body> {
+        let sentence;
         let (status, code, title, detail) = match self {
             Self::TokenMissing => (
                 StatusCode::UNAUTHORIZED,
@@ -208,11 +97,16 @@ impl Problem {
                 "A token is required",
                 "Send an API token in the header `Authorization: Bearer`.",
             ),
-            Self::TokenInvalid(detail) => {
-                (StatusCode::UNAUTHORIZED, "token_invalid", "The token is not valid", detail)
+            Self::TokenInvalid(error) => {
+                sentence = error.public_message();
+                (StatusCode::UNAUTHORIZED, "token_invalid", "The token is not valid", &*sentence)
             }
             Self::RequestInvalid(detail) => {
                 (StatusCode::BAD_REQUEST, "request_invalid", "The request is not valid", detail)
+            }
+            Self::UnknownField(name, form) => {
+                sentence = format!("The field `{name}` is unknown. {form}");
+                (StatusCode::BAD_REQUEST, "request_invalid", "The request is not valid", &*sentence)
             }
             Self::CursorInvalid => (
                 StatusCode::BAD_REQUEST,

@@ -181,7 +181,7 @@ impl RecordingTable {
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :expired, bytes_stored = :zero \
-                 REMOVE #key, crc64nvme, recognised, stored_at, expires_at, next_check_shard, next_check_at",
+                 REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at, next_check_shard, next_check_at",
             )
             .condition_expression("#status = :stored AND attempt = :attempt")
             .expression_attribute_names("#status", "status")

@@ -120,7 +120,7 @@ pub struct FileItem {
     pub stored_at: Option<i64>,
     /// When S3 deletes the object, epoch milliseconds, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<i64>,
+    pub object_expires_at: Option<i64>,
     /// Time of the last write of the source, epoch milliseconds; present with the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_saved_at: Option<i64>,
@@ -200,7 +200,7 @@ impl FileItem {
             key: None,
             crc64nvme: None,
             stored_at: None,
-            expires_at: None,
+            object_expires_at: None,
             source_saved_at: observed.source.as_ref().map(|_| now.as_millisecond()),
             next_check: is_wanted.then(|| waits_until.map_or(NextCheck::first(now), NextCheck::at)),
             received_at: received_at.map(Timestamp::as_millisecond),

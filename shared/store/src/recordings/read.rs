@@ -42,7 +42,7 @@ impl From<SummaryFile> for FileItem {
             key: None,
             crc64nvme: None,
             stored_at: None,
-            expires_at: None,
+            object_expires_at: None,
             source_saved_at: None,
             next_check: None,
             received_at: None,

@@ -77,7 +77,7 @@ impl RecordingTable {
     pub async fn keep_for_ever(&self, key: &FileKey) -> Result<(), AwsError> {
         let update = self
             .update(&key.zoom_user, &key.entry())
-            .update_expression("REMOVE expires_at, next_check_shard, next_check_at")
+            .update_expression("REMOVE object_expires_at, next_check_shard, next_check_at")
             .condition_expression("#status = :stored")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":stored", status(FileStatus::Stored));

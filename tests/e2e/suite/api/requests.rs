@@ -60,6 +60,19 @@ async fn invalid_api_token_is_rejected() {
 }
 
 #[tokio::test]
+async fn rejected_claim_is_named() {
+    let system = System::start().await;
+    let mut claims = system.app.claims("reelay:api", "alice");
+    for (claim, value) in [("sub", json!(12345)), ("iat", json!("now")), ("exp", json!(null))] {
+        let valid = std::mem::replace(&mut claims[claim], value);
+        let response = system.app.get_with("/v1/links", &system.app.sign(&claims)).await;
+        assert_problem(&response, 401, "token_invalid", claim);
+        assert!(response.body.contains(&format!("The claim `{claim}` is ")), "{response:?}");
+        claims[claim] = valid;
+    }
+}
+
+#[tokio::test]
 async fn expired_api_token_is_rejected() {
     let system = System::start().await;
     let token = system.app.api_token("alice");
@@ -193,11 +206,11 @@ async fn invalid_confirmation_is_rejected() {
     // The app user comes from the token alone.
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     for field in ["user", "sub", "app_user", "app_user_id"] {
-        let body = json!({"claim": "unknown", field: "bob"}).to_string();
-        assert_eq!(confirm(Some(body)).await.status, 410);
+        let answer = confirm(Some(json!({"claim": claim, field: "bob"}).to_string())).await;
+        assert_problem(&answer, 400, "request_invalid", field);
+        assert!(answer.body.contains(&format!("`{field}`")), "{answer:?}");
     }
-    let body = json!({"claim": claim, "app_user_id": "bob"}).to_string();
-    assert_eq!(confirm(Some(body)).await.status, 200);
+    assert_eq!(system.app.confirm("alice", &claim).await.status, 200);
     assert!(system.app.links("bob").await.is_empty());
 }
 

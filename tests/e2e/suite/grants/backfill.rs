@@ -123,6 +123,15 @@ async fn interrupted_backfill_is_completed() {
 async fn invalid_backfill_is_rejected() {
     let scene = Scene::linked(&["alice"]).await;
     scene.zoom().clear_requests();
+    for (body, named) in [
+        ("{\"from\":\"2026-02-30\",\"to\":\"2026-03-01\"}", "`from` is not a date that exists"),
+        ("{\"from\":\"2026-01-01\",\"to\":\"2026-13-01\"}", "`to` is not a date that exists"),
+        ("{\"from\":\"2026-01-01\",\"until\":\"2026-01-02\"}", "The field `until` is unknown."),
+    ] {
+        let answer = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "request_invalid"), "{body}");
+        assert!(answer.body.contains(named), "{answer:?}");
+    }
     for body in [
         "",
         "{}",

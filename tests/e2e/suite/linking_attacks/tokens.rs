@@ -36,6 +36,26 @@ async fn invalid_connect_token_is_rejected() {
 }
 
 #[tokio::test]
+async fn page_of_a_devstack_says_why_a_token_is_rejected() {
+    let system = System::start().await;
+    let app = &system.app;
+    let elsewhere = json!({"return_to": "https://elsewhere.test/"});
+    let claims = app.claims("reelay:connect", "alice");
+    let forged = app.sign_with(&claims, &Header::new(Algorithm::HS256), "attacker");
+    for (token, reason) in [
+        (app.connect_token_with("alice", json!({"sub": 12345})), "The claim `sub` is not a string"),
+        (app.api_token("alice"), "The claim `aud` is not `reelay:connect`."),
+        (app.connect_token_with("alice", elsewhere), "The claim `return_to` is not one of"),
+        (forged, "The token’s signature is not that of the app secret"),
+        ("x".to_owned(), "The token is not a signed JWT."),
+    ] {
+        let visit = system.browser().visit(&app.connect_url(&token)).await;
+        visit.error_page();
+        assert!(visit.body.contains(reason), "{reason}: {}", visit.body);
+    }
+}
+
+#[tokio::test]
 async fn expired_connect_token_is_rejected() {
     let system = System::start().await;
     let app = &system.app;

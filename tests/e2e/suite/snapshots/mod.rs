@@ -117,7 +117,8 @@ impl Transcript {
         match serde_json::from_str(body) {
             Ok(json) => self.json(&json),
             Err(_) if body.is_empty() => {}
-            Err(_) => writeln!(self.text, "{}", body.trim_end()).unwrap(),
+            // A page is one line.
+            Err(_) => writeln!(self.text, "{}", body.replace("><", ">\n<")).unwrap(),
         }
     }
 

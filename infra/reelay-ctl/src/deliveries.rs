@@ -1,0 +1,94 @@
+//! `deliveries`: lists attempts at delivering notifications, and what the destinations answered.
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use reelay_domain::delivery::Delivery;
+use reelay_domain::ids::AppUserId;
+use reelay_store::notifications::NotificationTable;
+use serde_json::json;
+
+use crate::deployment::Deployment;
+use crate::output::{Outcome, Output, table};
+
+/// Notifications that are read at the same time.
+const CONCURRENCY: usize = 16;
+
+/// Age of the oldest notifications without `--since`.
+const DEFAULT_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+pub(crate) async fn run(
+    deployment: &Deployment,
+    user: Option<&AppUserId>,
+    since: Option<Timestamp>,
+    output: &Output,
+) -> anyhow::Result<Outcome> {
+    let notifications = NotificationTable::new(&deployment.environment)?;
+    let since = since.unwrap_or(deployment.environment.clock.now() - DEFAULT_AGE);
+    let mut found = notifications.guards_since(since).await?;
+    found.retain(|(_, guard)| user.is_none_or(|user| *user == guard.app_user_id));
+    let types: Vec<Option<String>> = stream::iter(&found)
+        .map(|(key, guard)| async {
+            let notification = notifications.notification(&key.id, guard).await?;
+            anyhow::Ok(notification.map(|it| it.event_type))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    // The notifier leaves a destination that is not configured untouched.
+    let has_webhook = !deployment.parameter("AppWebhookUrl").is_empty();
+    let (mut objects, mut rows) = (Vec::new(), Vec::new());
+    for ((key, guard), event_type) in found.iter().zip(types) {
+        // Without a row it was erased meanwhile.
+        let Some(event_type) = event_type else { continue };
+        let webhook = has_webhook.then_some(&guard.webhook);
+        objects.push(json!({
+            "id": key.id, "type": event_type, "app_user_id": guard.app_user_id,
+            "created_at": guard.stamp, "webhook": webhook.map(view), "bus": view(&guard.bus),
+        }));
+        rows.push([
+            guard.stamp.to_string(),
+            guard.app_user_id.to_string(),
+            event_type,
+            webhook.map_or_else(|| "-".to_owned(), describe),
+            describe(&guard.bus),
+            key.id.clone(),
+        ]);
+    }
+    output.json(&json!({"deliveries": objects}));
+    if rows.is_empty() {
+        output.line(&format!("No notifications since {since}."));
+    } else {
+        let header = ["created", "app user", "type", "AppWebhookUrl", "event bus", "id"];
+        output.line(&table(header, &rows));
+    }
+    Ok(Outcome::Success)
+}
+
+fn state(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery { delivered_at: Some(_), .. } => "delivered",
+        Delivery { gave_up_at: Some(_), .. } => "given_up",
+        Delivery { is_held: true, .. } => "held",
+        _ => "pending",
+    }
+}
+
+fn view(delivery: &Delivery) -> serde_json::Value {
+    json!({
+        "status": state(delivery), "attempts": delivery.attempts, "last_answer": delivery.last_answer,
+        "delivered_at": delivery.delivered_at, "gave_up_at": delivery.gave_up_at,
+        "next_attempt_at": delivery.next_attempt_at,
+    })
+}
+
+/// Such as `pending (2 attempts, last 503)`.
+fn describe(delivery: &Delivery) -> String {
+    let answer = delivery.last_answer.as_deref().unwrap_or("none");
+    match (state(delivery), delivery.attempts) {
+        (state, 0) => state.replace('_', " "),
+        (state, 1) => format!("{} ({answer})", state.replace('_', " ")),
+        (state, attempts) => {
+            format!("{} ({attempts} attempts, last {answer})", state.replace('_', " "))
+        }
+    }
+}
