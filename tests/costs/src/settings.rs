@@ -78,7 +78,8 @@ impl Function {
         let missing = |name: &str| SettingsError::Missing(format!("{name} of {function}"));
         let source_number = |path: &[&str]| {
             source
-                .and_then(|source| number(get(source, path)?))
+                .and_then(|source| get(source, path))
+                .and_then(|node| number(node).or_else(|| parameter(template, node)))
                 .ok_or_else(|| missing(path[path.len() - 1]))
         };
         let timeout = get(template, &[&properties[..], &["Timeout"]].concat()).and_then(number);
@@ -104,6 +105,15 @@ fn memory(template: &YamlOwned, function: &str) -> Result<f64, SettingsError> {
 
 fn get<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
     path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
+}
+
+/// The default of the parameter that a `!Ref` names.
+fn parameter(template: &YamlOwned, node: &YamlOwned) -> Option<u32> {
+    let name = match node {
+        YamlOwned::Tagged(_, name) => name.as_str()?,
+        _ => return None,
+    };
+    number(get(template, &["Parameters", name, "Default"])?)
 }
 
 fn number(node: &YamlOwned) -> Option<u32> {
