@@ -92,7 +92,7 @@ impl EventProcessor {
             }
         };
         Ok(Self {
-            consumer: Consumer::new(environment)?,
+            consumer: Consumer::new("events", environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
