@@ -56,10 +56,19 @@ impl Settings {
     }
 
     /// The concurrency that 100 million recordings need; `docs/costs.md` lists how to raise each setting.
-    pub(crate) fn raised(mut self) -> Self {
-        self.events.max_concurrency = 100;
-        self.downloads.max_concurrency = 1_000;
-        self.notifications.max_concurrency = 200;
+    pub(crate) fn raised(self) -> Self {
+        self.with_concurrency(100, 1_000, 200)
+    }
+
+    pub(crate) fn with_concurrency(
+        mut self,
+        events: u32,
+        downloads: u32,
+        notifications: u32,
+    ) -> Self {
+        self.events.max_concurrency = events;
+        self.downloads.max_concurrency = downloads;
+        self.notifications.max_concurrency = notifications;
         self
     }
 }

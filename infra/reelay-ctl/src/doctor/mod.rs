@@ -2,6 +2,7 @@
 //!
 //! Side effects: one connect session that expires, and two rejected webhook requests in the metrics.
 
+mod account;
 mod api;
 mod connect;
 mod finding;
@@ -47,6 +48,9 @@ pub(crate) async fn run(
     report.add(connect::check(deployment, &registration, zoom.as_ref()).await?);
     report.add(queues::check(deployment).await?);
     report.add(storage::check(deployment).await?);
+    if !deployment.is_dev {
+        report.add(vec![account::check(deployment).await]);
+    }
     if let Some(user) = user {
         report.add(users::check(deployment, user).await?);
     }

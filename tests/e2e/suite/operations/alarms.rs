@@ -180,6 +180,36 @@ fn alarms_and_runbook_headings_match() {
 }
 
 #[test]
+fn each_runbook_heading_has_a_saved_query() {
+    let template = Template::of_repository().unwrap();
+    let queries = template.resources().filter(|(_, kind)| *kind == "AWS::Logs::QueryDefinition");
+    let named: BTreeSet<String> = queries
+        .map(|(logical, _)| {
+            let name = &template.properties(logical).unwrap()["Name"]["Fn::Sub"];
+            name.as_str().unwrap().trim_start_matches("${AWS::StackName}/").to_owned()
+        })
+        .collect();
+    assert_eq!(named, headings(&runbook()));
+}
+
+/// A query or command for a message that no function logs finds nothing.
+#[test]
+fn runbook_and_queries_name_messages_that_functions_log() {
+    let template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let (template, runbook, sources) = (template.as_str(), runbook(), sources());
+    let quoted = |text: &'static str, from: &str| -> Vec<String> {
+        let parts = from.split(text).skip(1);
+        parts.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let mut messages = quoted("message = \"", template);
+    messages.extend(quoted(" '\"", &runbook));
+    assert!(messages.len() > 10, "the messages are not read");
+    for message in messages {
+        assert!(sources.contains(&format!("\"{message}\"")), "no function logs {message}");
+    }
+}
+
+#[test]
 fn runbook_links_resolve() {
     let runbook = runbook();
     let headings = headings(&runbook);
