@@ -6,6 +6,7 @@ mod erasing;
 mod fake;
 mod linking;
 mod listing;
+mod policy;
 mod reconciling;
 mod redriving;
 mod resending;
