@@ -13,6 +13,7 @@ evaluates the role's policies for every call. This wrapper adds what AWS does an
 - `!Ref` of a secret is its ARN; MiniStack returns its name;
 - alarms on several metrics are accepted, with their first metric. No alarm goes off here;
 - saved queries of Logs Insights are accepted;
+- the maximum concurrency of an event source is a number, also if it comes from a parameter;
 - Lambda's loop detection through queues; MiniStack has it for direct invocations only.
 
 It replaces internals of MiniStack, whose version is therefore pinned.
@@ -154,6 +155,21 @@ def take_saved_queries():
     provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {"create": create, "delete": ignored}
 
 
+def take_concurrency_from_parameters():
+    mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+
+    def with_numbers(handle):
+        def handled(*args):
+            for scaling in [arg["ScalingConfig"] for arg in args if isinstance(arg, dict) and "ScalingConfig" in arg]:
+                scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+            return handle(*args)
+
+        return handled
+
+    for verb in ("create", "update"):
+        mapping[verb] = with_numbers(mapping[verb])
+
+
 def detect_loops():
     """Counts, per message, how often each function has run in the chain that the message belongs to."""
     rounds_of_message, rounds_now = {}, {}
@@ -188,5 +204,6 @@ if __name__ == "__main__":
     refer_to_secrets_by_arn()
     take_alarms_of_several_metrics()
     take_saved_queries()
+    take_concurrency_from_parameters()
     detect_loops()
     app.main()
