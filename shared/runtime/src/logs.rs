@@ -189,8 +189,7 @@ mod tests {
         let collected = Collected(lines, Arc::default());
         let subscriber = tracing_subscriber::registry().with(collected.clone());
         with_default(subscriber, log);
-        let lines = collected.1.lock().unwrap().clone();
-        lines
+        collected.1.lock().unwrap().clone()
     }
 
     #[test]
