@@ -12,6 +12,8 @@ evaluates the role's policies for every call. This wrapper adds what AWS does an
   that of the whole object;
 - `!Ref` of a secret is its ARN; MiniStack returns its name;
 - alarms on several metrics are accepted, with their first metric. No alarm goes off here;
+- saved queries of Logs Insights are accepted;
+- the maximum concurrency of an event source is a number, also if it comes from a parameter;
 - Lambda's loop detection through queues; MiniStack has it for direct invocations only.
 
 It replaces internals of MiniStack, whose version is therefore pinned.
@@ -147,6 +149,27 @@ def take_alarms_of_several_metrics():
     provisioners._cw_metric_alarm_record = recorded
 
 
+def take_saved_queries():
+    ignored = lambda *_: None
+    create = lambda logical, properties, stack: (properties["Name"], {"QueryDefinitionId": logical})
+    provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {"create": create, "delete": ignored}
+
+
+def take_concurrency_from_parameters():
+    mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+
+    def with_numbers(handle):
+        def handled(*args):
+            for scaling in [arg["ScalingConfig"] for arg in args if isinstance(arg, dict) and "ScalingConfig" in arg]:
+                scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+            return handle(*args)
+
+        return handled
+
+    for verb in ("create", "update"):
+        mapping[verb] = with_numbers(mapping[verb])
+
+
 def detect_loops():
     """Counts, per message, how often each function has run in the chain that the message belongs to."""
     rounds_of_message, rounds_now = {}, {}
@@ -180,5 +203,7 @@ if __name__ == "__main__":
     check_whole_objects()
     refer_to_secrets_by_arn()
     take_alarms_of_several_metrics()
+    take_saved_queries()
+    take_concurrency_from_parameters()
     detect_loops()
     app.main()

@@ -8,7 +8,7 @@ use reelay_runtime::http::response::Problem;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    reelay_runtime::metrics::init();
+    reelay_runtime::logs::init(env!("CARGO_PKG_NAME"));
     let function = Arc::new(AppApi::new(&Environment::from_process_env()?)?);
     let handle = move |request| {
         let function = Arc::clone(&function);

@@ -81,7 +81,7 @@ impl EventProcessor {
         let snapshot = self.links.snapshot(&host).await?;
         let links: Vec<_> = snapshot.receivers().cloned().collect();
         if links.is_empty() {
-            metrics::count(Metric::EventsIgnored, "unknown_host");
+            metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return Ok(());
         }
         // What was made before the first link is none of the app's business.

@@ -92,7 +92,7 @@ impl EventProcessor {
             }
         };
         Ok(Self {
-            consumer: Consumer::new(environment)?,
+            consumer: Consumer::new("events", environment)?,
             links: LinkTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
@@ -205,7 +205,7 @@ impl EventProcessor {
         if links.is_empty() {
             // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
             // recordings missed until then.
-            metrics::count(Metric::EventsIgnored, "unknown_host");
+            metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return self.check_account_move(host).await;
         }
 

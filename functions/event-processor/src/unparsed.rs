@@ -62,7 +62,7 @@ impl EventProcessor {
             None => true,
         };
         let (metric, reason) = match (user, is_linked) {
-            (_, false) => (Metric::EventsIgnored, "unknown_host"),
+            (_, false) => (Metric::EventsAboutUnknownHosts, "unlinked"),
             (Some(_), true) => (Metric::EventsUnparsed, "linked_user"),
             (None, true) => (Metric::EventsUnparsed, "unknown_user"),
         };

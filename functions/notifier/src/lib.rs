@@ -74,7 +74,7 @@ impl Notifier {
         let bus = variables.optional("EVENT_BUS_NAME");
         let days: u8 = variables.parsed("NOTIFICATION_RETRY_DAYS")?;
         Ok(Self {
-            consumer: Consumer::new(environment)?,
+            consumer: Consumer::new("notifications", environment)?,
             table: NotificationTable::new(environment)?,
             links: LinkTable::new(environment)?,
             secret: Secret::from_env(environment, "NOTIFICATION_SECRET")?,

@@ -7,7 +7,7 @@ use reelay_runtime::environment::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    reelay_runtime::metrics::init();
+    reelay_runtime::logs::init(env!("CARGO_PKG_NAME"));
     let function = Arc::new(OauthStart::new(&Environment::from_process_env()?)?);
     let late = Arc::clone(&function);
     let handle = move |request| {

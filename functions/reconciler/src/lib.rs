@@ -56,6 +56,8 @@ pub struct Reconciler {
     downloads: Queue<DownloadMessage>,
     /// For the messages of notifications that are due.
     notification_queue: Queue<NotificationMessage>,
+    /// Names and dead-letter queues of all queues.
+    dead_letters: [(&'static str, Queue<()>); 4],
     notifications: NotificationPublisher,
     outbox: NotificationOutbox,
     /// `ReconcileEveryHours`.
@@ -91,13 +93,19 @@ impl Reconciler {
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
         let retry_days: u8 = environment.variables.parsed("RETRY_DAYS")?;
         Ok(Self {
-            consumer: Consumer::new(environment)?,
+            consumer: Consumer::new("jobs", environment)?,
             grants: Grants::new(environment)?,
             sessions: SessionTable::new(environment)?,
             recordings: RecordingTable::new(environment)?,
             downloads: Queue::from_env(environment, "DOWNLOADS_QUEUE_URL")?,
             events: Queue::from_env(environment, "EVENTS_QUEUE_URL")?,
             notification_queue: Queue::from_env(environment, "NOTIFICATIONS_QUEUE_URL")?,
+            dead_letters: [
+                ("events", Queue::from_env(environment, "EVENTS_DLQ_URL")?),
+                ("downloads", Queue::from_env(environment, "DOWNLOADS_DLQ_URL")?),
+                ("notifications", Queue::from_env(environment, "NOTIFICATIONS_DLQ_URL")?),
+                ("jobs", Queue::from_env(environment, "JOBS_DLQ_URL")?),
+            ],
             notifications: NotificationPublisher::new(environment)?,
             outbox: NotificationOutbox::new(environment)?,
             reconcile_every_hours: environment.variables.parsed("RECONCILE_EVERY_HOURS")?,

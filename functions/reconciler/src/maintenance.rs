@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::message::{Job, JobMessage};
+use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 
 use crate::{JobError, Reconciler};
@@ -10,18 +11,19 @@ use crate::{JobError, Reconciler};
 const OVERDUE_EXCHANGE_AGE: SignedDuration = SignedDuration::from_mins(20);
 
 impl Reconciler {
-    /// Enqueues jobs for due grants and exchanges, and due retries, and checks uploads. Duplicate jobs find nothing to
-    /// do.
+    /// Enqueues jobs for due grants and exchanges, and due retries, checks uploads, and counts dead letters. Duplicate
+    /// jobs find nothing to do.
     pub(crate) async fn run_maintenance(&self) -> Result<(), JobError> {
         let now = self.clock.now();
         // A failure of one part does not stop the others.
-        let (jobs, due, uploads) = (
+        let (jobs, due, uploads, counted) = (
             self.enqueue_due_jobs(now).await,
             self.run_retries().await,
             self.abort_orphaned_uploads(now).await,
+            self.count_dead_letters().await,
         );
         jobs.and(due)?;
-        Ok(uploads?)
+        Ok(uploads.and(counted)?)
     }
 
     /// Enqueues notifications, downloads and reconciliations that are due.
@@ -32,7 +34,19 @@ impl Reconciler {
             self.check_files(now).await,
             self.enqueue_due_reconciliations(now).await,
         );
-        Ok(notifications.and(files).and(reconciliations)?)
+        notifications.and(files).and(reconciliations)?;
+        metrics::count(Metric::MaintenanceRuns, "ok");
+        Ok(())
+    }
+
+    async fn count_dead_letters(&self) -> Result<(), AwsError> {
+        for (name, queue) in &self.dead_letters {
+            let count = queue.backlog().await?;
+            if count > 0 {
+                metrics::count_many(Metric::DeadLetters, name, count);
+            }
+        }
+        Ok(())
     }
 
     async fn enqueue_due_jobs(&self, now: Timestamp) -> Result<(), JobError> {

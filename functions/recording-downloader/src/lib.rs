@@ -38,7 +38,10 @@ impl RecordingDownloader {
     /// # Errors
     /// Returns [`ConfigError`] if a variable is missing or invalid.
     pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { consumer: Consumer::new(environment)?, context: Context::new(environment)? })
+        Ok(Self {
+            consumer: Consumer::new("downloads", environment)?,
+            context: Context::new(environment)?,
+        })
     }
 
     /// Processes a batch. The runtime ends the invocation at `deadline`.

@@ -9,7 +9,7 @@ use webhook::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    reelay_runtime::metrics::init();
+    reelay_runtime::logs::init(env!("CARGO_PKG_NAME"));
     let function = Arc::new(Webhook::new(&Environment::from_process_env()?)?);
     let preloading = Arc::clone(&function);
     tokio::spawn(async move {

@@ -112,7 +112,6 @@ class Run:
     def deploy(self):
         self.inbox = Inbox()
         parameters = {
-            "Architecture": "x86_64",
             "ReturnUrls": RETURN_URL,
             "AppWebhookUrl": self.inbox.url,
             "ZoomOAuthUrl": self.zoom.url,
@@ -180,7 +179,7 @@ class Run:
         retained = [
             name
             for name, resource in self.template["Resources"].items()
-            if resource.get("DeletionPolicy") == "Retain"
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate"
         ]
         remaining = {name: self.exists(name) for name in self.resources}
         for name, exists in remaining.items():

@@ -1,10 +1,11 @@
 //! The runtime of every Lambda function: environment variables and AWS clients, the clock, secrets,
-//! randomness, metrics, and the entry points for HTTP requests and SQS batches.
+//! randomness, logs, metrics, and the entry points for HTTP requests and SQS batches.
 
 mod cache;
 pub mod environment;
 mod error;
 pub mod http;
+pub mod logs;
 pub mod metrics;
 pub mod random;
 pub mod secrets;

@@ -1,31 +1,41 @@
-//! CloudWatch metrics, and the logs that carry them.
+//! CloudWatch metrics.
 //!
 //! A metric is a log event of target `metric`. In Lambda it is written in CloudWatch's Embedded Metric
 //! Format, so it costs no API call; elsewhere it is an ordinary log line.
 //!
-//! Each value has the dimension `Stack`, which alarms use, and a second time, if it has a reason, `Stack`
-//! and `Reason`, which the dashboard uses. `docs/runbook.md` explains the alarms.
+//! CloudWatch bills each set of dimensions as a custom metric in every hour in which it is written. A metric that
+//! neither an alarm nor the dashboard uses therefore stays a log line, which Logs Insights counts.
 
-use std::io::Write as _;
-
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The CloudWatch namespace.
 pub const NAMESPACE: &str = "Reelay";
 
-/// The dimension sets of a value.
-pub const DIMENSIONS: [&[&str]; 2] = [&["Stack"], &["Stack", "Reason"]];
+/// The dimensions that a metric has in CloudWatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dimensions {
+    /// It is no CloudWatch metric, only a log line.
+    LogOnly,
+    /// `Stack`.
+    Stack,
+    /// `Stack`, and a second time `Stack` and `Reason`.
+    StackAndReason,
+}
 
-/// Variable with the name of the stack.
-const STACK_VARIABLE: &str = "STACK_NAME";
+impl Dimensions {
+    /// The sets of dimension names.
+    pub fn sets(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::LogOnly => &[],
+            Self::Stack => &[&["Stack"]],
+            Self::StackAndReason => &[&["Stack"], &["Stack", "Reason"]],
+        }
+    }
+}
 
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $name:ident in $unit:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident in $unit:ident by $dimensions:ident,)+) => {
         /// A metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
@@ -43,6 +53,13 @@ macro_rules! metrics {
                 }
             }
 
+            /// Its dimensions in CloudWatch.
+            pub fn dimensions(self) -> Dimensions {
+                match self {
+                    $(Self::$name => Dimensions::$dimensions,)+
+                }
+            }
+
             /// CloudWatch's name of its unit.
             pub fn unit(self) -> &'static str {
                 match self {
@@ -55,101 +72,109 @@ macro_rules! metrics {
 
 metrics! {
     /// Backfill jobs deferred because Zoom rate-limits the account.
-    BackfillsDeferred in Count,
+    BackfillsDeferred in Count by LogOnly,
     /// Backfill jobs that ended early: without a grant or an active link, or because of a link's issue.
-    BackfillsIgnored in Count,
+    BackfillsIgnored in Count by LogOnly,
+    /// Messages in a dead-letter queue, counted by each maintenance run.
+    DeadLetters in Count by StackAndReason,
     /// Deauthorization events after which the grant was kept.
-    DeauthorizationsIgnored in Count,
+    DeauthorizationsIgnored in Count by LogOnly,
     /// Details of a meeting that were not read: without a grant or an active link, or because Zoom denied or did not
     /// find them.
-    DetailsIgnored in Count,
+    DetailsIgnored in Count by LogOnly,
     /// Transfers continued in a new invocation.
-    DownloadsContinued in Count,
+    DownloadsContinued in Count by LogOnly,
     /// Download attempts deferred because Zoom rate-limits the account.
-    DownloadsDeferred in Count,
+    DownloadsDeferred in Count by LogOnly,
     /// Deliveries of download messages that had nothing to do.
-    DownloadsIgnored in Count,
+    DownloadsIgnored in Count by LogOnly,
     /// Download attempts that hit a rate limit of Zoom.
-    DownloadsRateLimited in Count,
+    DownloadsRateLimited in Count by LogOnly,
     /// Downloads enqueued again by a maintenance run, because no message for them was left, or by a reconciliation.
-    DownloadsRequeued in Count,
+    DownloadsRequeued in Count by LogOnly,
     /// Failed download attempts that are retried.
-    DownloadsRetried in Count,
+    DownloadsRetried in Count by StackAndReason,
     /// Zoom events, and meetings of Zoom's lists, that were queued.
-    EventsAccepted in Count,
-    /// Events about unlinked hosts or unknown recordings, and events of other types.
-    EventsIgnored in Count,
+    EventsAccepted in Count by Stack,
+    /// Events about hosts without a link.
+    EventsAboutUnknownHosts in Count by Stack,
+    /// Events about unknown recordings, and events of other types.
+    EventsIgnored in Count by Stack,
     /// Jobs of the maintenance run that failed. The next run repeats them.
-    ScheduledJobsFailed in Count,
+    ScheduledJobsFailed in Count by LogOnly,
     /// Events that could not be parsed and were filed.
-    EventsUnparsed in Count,
+    EventsUnparsed in Count by LogOnly,
     /// Reconciliations that found recordings in a row without an event.
-    EventsNotArriving in Count,
+    EventsNotArriving in Count by Stack,
     /// Authorizations completed after their callback was interrupted.
-    ExchangesFinished in Count,
+    ExchangesFinished in Count by LogOnly,
     /// Files whose download failed for good.
-    FilesFailed in Count,
+    FilesFailed in Count by StackAndReason,
     /// Download messages for unknown files.
-    FilesIgnored in Count,
+    FilesIgnored in Count by LogOnly,
     /// Stored files whose first bytes do not match their type.
-    FilesNotRecognised in Count,
+    FilesNotRecognised in Count by LogOnly,
     /// Files stored and verified.
-    FilesStored in Count,
+    FilesStored in Count by Stack,
     /// Grants ended because a user removed the app at Zoom.
-    GrantsEnded in Count,
+    GrantsEnded in Count by Stack,
     /// Grants moved with their Zoom user to another account.
-    GrantsMoved in Count,
+    GrantsMoved in Count by LogOnly,
     /// Grants that were not reconciled for two intervals.
-    GrantsNotReconciled in Count,
+    GrantsNotReconciled in Count by Stack,
     /// Jobs enqueued by a maintenance run.
-    JobsEnqueuedByMaintenance in Count,
+    JobsEnqueuedByMaintenance in Count by LogOnly,
     /// Links that were never confirmed.
-    LinksExpired in Count,
+    LinksExpired in Count by LogOnly,
     /// Links that require reauthorization, because Zoom revoked the grant.
-    LinksReauthorizationRequired in Count,
+    LinksReauthorizationRequired in Count by Stack,
+    /// Maintenance runs that succeeded. The schedule starts one every five minutes.
+    MaintenanceRuns in Count by Stack,
+    /// Receipts of messages that were sent more than [`crate::sqs::LATE_AGE`] ago: of a backlog, or after failures.
+    MessagesLate in Count by StackAndReason,
     /// Readings of Zoom's list that may have missed recordings.
-    ListingsIncomplete in Count,
+    ListingsIncomplete in Count by LogOnly,
     /// Notifications that the app accepted.
-    NotificationsDelivered in Count,
+    NotificationsDelivered in Count by Stack,
     /// Notifications that no message carries any more: their next attempt is later, or when the app's webhook is up.
-    NotificationsDeferred in Count,
+    NotificationsDeferred in Count by Stack,
     /// Notifications about recordings that no link of the app user covers any more.
-    NotificationsDropped in Count,
+    NotificationsDropped in Count by LogOnly,
     /// Failed deliveries of notifications to the app.
-    NotificationsFailed in Count,
+    NotificationsFailed in Count by Stack,
     /// Notifications that were not delivered within `NotificationRetryDays`.
-    NotificationsGivenUp in Count,
+    NotificationsGivenUp in Count by Stack,
     /// Notifications enqueued again by a maintenance run.
-    NotificationsRequeued in Count,
+    NotificationsRequeued in Count by LogOnly,
     /// Recordings that a due erasure keeps, because Reelay trashed Zoom's copy.
-    OnlyCopiesKept in Count,
+    OnlyCopiesKept in Count by Stack,
     /// Recordings erased on schedule.
-    RecordingsErased in Count,
+    RecordingsErased in Count by LogOnly,
     /// Reconciliations that ended early: without a grant or an active link, because of a link's issue, or superseded.
-    ReconciliationsIgnored in Count,
+    ReconciliationsIgnored in Count by LogOnly,
     /// Recordings that a reconciliation found at Zoom and that were not known.
-    RecordingsFoundMissing in Count,
+    RecordingsFoundMissing in Count by Stack,
     /// Failed token refreshes, for any reason. Unless Zoom revoked the grant, they are retried.
-    RefreshesFailed in Count,
+    RefreshesFailed in Count by StackAndReason,
     /// Encrypted sources deleted because of their age.
-    SourcesExpired in Count,
+    SourcesExpired in Count by LogOnly,
     /// Orphaned multipart uploads that were aborted.
-    UploadsAborted in Count,
+    UploadsAborted in Count by LogOnly,
     /// Uploads restarted because the file changed at Zoom.
-    UploadsRestarted in Count,
+    UploadsRestarted in Count by LogOnly,
     /// Uploads resumed after an earlier invocation.
-    UploadsResumed in Count,
+    UploadsResumed in Count by LogOnly,
     /// Responses to `endpoint.url_validation`. Zoom sends it every 72 hours and disables an endpoint that
     /// fails.
-    UrlValidations in Count,
+    UrlValidations in Count by Stack,
     /// Rejected requests to Zoom's two routes.
-    WebhooksRejected in Count,
+    WebhooksRejected in Count by StackAndReason,
     /// Time from the acceptance of a file's event until its bytes are in the bucket. Not measured for
     /// on-demand downloads and for files that failed in between.
-    WebhookToBucketSeconds in Seconds,
+    WebhookToBucketSeconds in Seconds by Stack,
 }
 
-/// Counts one occurrence with its reason: `metrics::count(Metric::EventsIgnored, "unknown_host")`.
+/// Counts one occurrence with its reason: `metrics::count(Metric::EventsIgnored, "older_change")`.
 pub fn count(metric: Metric, reason: &str) {
     count_many(metric, reason, 1);
 }
@@ -166,42 +191,21 @@ pub fn seconds(metric: Metric, value: f64) {
     tracing::info!(target: "metric", name, unit, value);
 }
 
-/// Initializes logging in a Lambda function: JSON lines at level `RUST_LOG` or `info`, metrics in EMF.
-pub fn init() {
-    // `EnvFilter` would add a regex engine to every function.
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|levels| levels.parse::<Targets>().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(
-            tracing_subscriber::fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                // Lambda adds timestamps.
-                .without_time()
-                .with_filter(tracing_subscriber::filter::filter_fn(|meta| {
-                    meta.target() != "metric"
-                })),
-        )
-        .with(EmbeddedMetricFormat {
-            stack: std::env::var(STACK_VARIABLE).unwrap_or_else(|_| "unknown".to_owned()),
-        })
-        .init();
-}
-
-struct EmbeddedMetricFormat {
-    stack: String,
-}
-
+/// The fields of a metric event.
 #[derive(Default)]
-struct Measured {
+pub(crate) struct Measured {
     name: String,
     unit: String,
     reason: Option<String>,
-    value: serde_json::Value,
+    value: Value,
+}
+
+impl Measured {
+    pub(crate) fn of(event: &tracing::Event<'_>) -> Self {
+        let mut measured = Self::default();
+        event.record(&mut measured);
+        measured
+    }
 }
 
 impl Visit for Measured {
@@ -229,50 +233,44 @@ impl Visit for Measured {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EmbeddedMetricFormat {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() != "metric" {
-            return;
-        }
-        let mut measured = Measured::default();
-        event.record(&mut measured);
-        let now = jiff::Timestamp::now().as_millisecond();
-        let line = line(&self.stack, &measured, now);
-        // A failed write to stdout cannot be reported anywhere.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
-    }
-}
-
-/// One line of Embedded Metric Format (CloudWatch, "Embedded metric format specification").
-fn line(stack: &str, measured: &Measured, milliseconds: i64) -> serde_json::Value {
-    let [by_stack, by_reason] = DIMENSIONS;
-    let dimensions = match &measured.reason {
-        Some(_) => vec![by_stack, by_reason],
-        None => vec![by_stack],
-    };
-    let mut line = json!({
-        "_aws": {
-            "Timestamp": milliseconds,
-            "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
-                "Dimensions": dimensions,
-                "Metrics": [{"Name": measured.name, "Unit": measured.unit}],
-            }],
-        },
-        "Stack": stack,
-        &measured.name: measured.value,
+/// Adds a metric to a log line, in Embedded Metric Format (CloudWatch, "Embedded metric format specification") if it has
+/// dimensions.
+pub(crate) fn add_to_line(
+    line: &mut Map<String, Value>,
+    measured: Measured,
+    stack: &str,
+    milliseconds: i64,
+) {
+    let metric = Metric::ALL.iter().find(|metric| metric.name() == measured.name);
+    let sets = metric.map_or(Dimensions::LogOnly, |metric| metric.dimensions()).sets();
+    let declared = json!({
+        "Timestamp": milliseconds,
+        "CloudWatchMetrics": [{
+            "Namespace": NAMESPACE,
+            "Dimensions": sets,
+            "Metrics": [{"Name": measured.name, "Unit": measured.unit}],
+        }],
     });
-    if let Some(reason) = &measured.reason {
-        line["Reason"] = json!(reason);
-    }
-    line
+    let fields = [
+        (!sets.is_empty()).then_some(("_aws", declared)),
+        Some(("Stack", json!(stack))),
+        measured.reason.map(|reason| ("Reason", json!(reason))),
+    ];
+    line.extend(fields.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)));
+    line.insert(measured.name, measured.value);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn measured(metric: Metric, reason: Option<&str>, value: serde_json::Value) -> Measured {
+    fn line(measured: Measured) -> Value {
+        let mut line = Map::new();
+        add_to_line(&mut line, measured, "reelay-prod", 1);
+        Value::Object(line)
+    }
+
+    fn measured(metric: Metric, reason: Option<&str>, value: Value) -> Measured {
         Measured {
             name: metric.name().to_owned(),
             unit: metric.unit().to_owned(),
@@ -283,24 +281,22 @@ mod tests {
 
     #[test]
     fn count_has_dimensions_with_and_without_reason() {
-        let counted = measured(Metric::EventsIgnored, Some("unknown_host"), json!(2));
         assert_eq!(
-            line("reelay-prod", &counted, 1),
+            line(measured(Metric::FilesFailed, Some("gone"), json!(2))),
             json!({
                 "_aws": {"Timestamp": 1, "CloudWatchMetrics": [{
                     "Namespace": "Reelay",
                     "Dimensions": [["Stack"], ["Stack", "Reason"]],
-                    "Metrics": [{"Name": "EventsIgnored", "Unit": "Count"}],
+                    "Metrics": [{"Name": "FilesFailed", "Unit": "Count"}],
                 }]},
-                "Stack": "reelay-prod", "Reason": "unknown_host", "EventsIgnored": 2,
+                "Stack": "reelay-prod", "Reason": "gone", "FilesFailed": 2,
             })
         );
     }
 
     #[test]
     fn duration_is_in_seconds_without_reason() {
-        let took = measured(Metric::WebhookToBucketSeconds, None, json!(1.25));
-        let line = line("s", &took, 1);
+        let line = line(measured(Metric::WebhookToBucketSeconds, None, json!(1.25)));
         let declared = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(declared["Dimensions"], json!([["Stack"]]));
         assert_eq!(declared["Metrics"][0]["Unit"], "Seconds");
@@ -309,16 +305,25 @@ mod tests {
     }
 
     #[test]
+    fn unwatched_metric_is_a_log_line() {
+        assert_eq!(
+            line(measured(Metric::GrantsMoved, Some("account"), json!(1))),
+            json!({"Stack": "reelay-prod", "Reason": "account", "GrantsMoved": 1})
+        );
+    }
+
+    #[test]
     fn metric_events_carry_unit_reason_and_value() {
         use std::sync::{Arc, Mutex};
 
-        type Recorded = (String, Option<String>, serde_json::Value);
+        use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+        type Recorded = (String, Option<String>, Value);
         #[derive(Clone, Default)]
         struct Recorder(Arc<Mutex<Vec<Recorded>>>);
         impl<S: tracing::Subscriber> Layer<S> for Recorder {
             fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-                let mut measured = Measured::default();
-                event.record(&mut measured);
+                let measured = Measured::of(event);
                 let recorded = (measured.unit, measured.reason, measured.value);
                 self.0.lock().unwrap().push(recorded);
             }

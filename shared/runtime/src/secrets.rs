@@ -1,6 +1,8 @@
 //! Secrets in Secrets Manager, cached and rotated by version stage: AWSCURRENT signs, AWSPREVIOUS still
 //! verifies.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use aws_sdk_secretsmanager::Client;
 use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
@@ -28,6 +30,8 @@ pub struct Secret {
     client: Client,
     id: String,
     cache: Cache<SecretVersions, AwsError>,
+    /// Id of the current version, if there was no previous one beside it. As long as it is current there is none.
+    unrotated: Arc<Mutex<Option<String>>>,
 }
 
 impl Secret {
@@ -42,6 +46,7 @@ impl Secret {
             // A delivery that fails because of the first read is retried; its next read must not fail for
             // the same reason.
             cache: Cache::new("secret", environment.clock.clone(), SignedDuration::ZERO),
+            unrotated: Arc::default(),
         })
     }
 
@@ -86,27 +91,50 @@ impl Secret {
 
     fn read(&self) -> impl Future<Output = Result<SecretVersions, AwsError>> + use<> {
         let (client, id) = (self.client.clone(), self.id.clone());
+        let unrotated = Arc::clone(&self.unrotated);
         async move {
-            let (current, previous) = tokio::join!(
-                read_stage(&client, &id, "AWSCURRENT"),
-                read_stage(&client, &id, "AWSPREVIOUS")
-            );
-            let current = current?.ok_or_else(|| {
+            let current = read_stage(&client, &id, "AWSCURRENT");
+            // Each read is billed, and one of a missing version is an error in CloudTrail.
+            let known = lock(&unrotated).clone();
+            let (current, previous) = if known.is_some() {
+                let current = current.await?;
+                let is_unrotated =
+                    current.as_ref().is_some_and(|it| Some(&it.id) == known.as_ref());
+                let previous = if is_unrotated {
+                    None
+                } else {
+                    read_stage(&client, &id, "AWSPREVIOUS").await?
+                };
+                (current, previous)
+            } else {
+                tokio::try_join!(current, read_stage(&client, &id, "AWSPREVIOUS"))?
+            };
+            let current = current.ok_or_else(|| {
                 AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")
             })?;
-            Ok(SecretVersions { current, previous: previous? })
+            *lock(&unrotated) = previous.is_none().then_some(current.id);
+            Ok(SecretVersions { current: current.value, previous: previous.map(|it| it.value) })
         }
     }
 }
 
-async fn read_stage(
-    client: &Client,
-    id: &str,
-    stage: &str,
-) -> Result<Option<SecretString>, AwsError> {
+struct Version {
+    id: String,
+    value: SecretString,
+}
+
+fn lock(unrotated: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    unrotated.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read_stage(client: &Client, id: &str, stage: &str) -> Result<Option<Version>, AwsError> {
     let response = client.get_secret_value().secret_id(id).version_stage(stage).send().await;
     match response {
-        Ok(value) => Ok(value.secret_string.map(SecretString::from)),
+        Ok(response) => {
+            let id = response.version_id.unwrap_or_default();
+            let value = response.secret_string.map(SecretString::from);
+            Ok(value.map(|value| Version { id, value }))
+        }
         // Before the first rotation there is no previous version.
         Err(error)
             if stage == "AWSPREVIOUS"

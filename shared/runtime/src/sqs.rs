@@ -8,14 +8,21 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 
-use crate::environment::{ConfigError, Environment, deadline, preload_tls_roots};
+use crate::environment::{Clock, ConfigError, Environment, deadline, preload_tls_roots};
+use crate::metrics::{self, Metric};
 use crate::random;
 
-/// Maximum visibility timeout of SQS.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(12 * 3600);
+/// Maximum delay of a retry: SQS's maximum visibility timeout of 12 hours, which counts from the receipt (SQS Developer
+/// Guide, "Amazon SQS visibility timeout"), minus the longest invocation and some.
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(12 * 60 - 10);
+
+/// Age above which a received message is counted as late. SQS's own metric, `ApproximateAgeOfOldestMessage`, omits
+/// messages that were received three times (SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS").
+pub const LATE_AGE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Maximum delay that backoff chooses. `template.yaml` counts with it.
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
@@ -51,19 +58,24 @@ pub struct Delivery<M> {
 /// Consumer of a function's own queue.
 #[derive(Debug, Clone)]
 pub struct Consumer {
+    /// Name of the queue in metrics.
+    queue: &'static str,
+    clock: Clock,
     client: aws_sdk_sqs::Client,
     url: String,
     first_retry_delay: Duration,
 }
 
 impl Consumer {
-    /// Uses `QUEUE_URL` and `RETRY_FIRST_SECONDS`.
+    /// Uses `QUEUE_URL` and `RETRY_FIRST_SECONDS`. Metrics name the queue.
     ///
     /// # Errors
     /// If one of them is absent or invalid.
-    pub fn new(environment: &Environment) -> Result<Self, ConfigError> {
+    pub fn new(queue: &'static str, environment: &Environment) -> Result<Self, ConfigError> {
         let variables = &environment.variables;
         Ok(Self {
+            queue,
+            clock: environment.clock.clone(),
             client: environment.sqs(),
             url: variables.required("QUEUE_URL")?.to_owned(),
             first_retry_delay: Duration::from_secs(variables.parsed("RETRY_FIRST_SECONDS")?),
@@ -105,6 +117,7 @@ impl Consumer {
             .get("ApproximateReceiveCount")
             .and_then(|count| count.parse().ok())
             .unwrap_or(1);
+        self.count_late(&message);
         let body = message.body.as_deref().unwrap_or_default();
         let result = match serde_json::from_str::<M>(body) {
             Ok(parsed) => {
@@ -128,6 +141,17 @@ impl Consumer {
         );
         self.hide(&message, delay).await;
         Some(message_id)
+    }
+
+    /// Counted on receipt, so that messages whose invocation crashes or times out are counted too.
+    fn count_late(&self, message: &SqsMessage) {
+        let sent_at = message.attributes.get("SentTimestamp").and_then(|sent| sent.parse().ok());
+        let Some(sent_at) = sent_at.and_then(|sent| Timestamp::from_millisecond(sent).ok()) else {
+            return;
+        };
+        if self.clock.now().duration_since(sent_at) > LATE_AGE {
+            metrics::count(Metric::MessagesLate, self.queue);
+        }
     }
 
     /// Doubles with every receive. Jitter spreads messages that failed at the same time.

@@ -77,6 +77,25 @@ impl Mul<f64> for Usage {
 /// US dollars by service.
 type Bill = BTreeMap<&'static str, f64>;
 
+/// One line of an idle stack's bill.
+struct Idle {
+    name: &'static str,
+    service: &'static str,
+    quantity: f64,
+    free: f64,
+    price: f64,
+}
+
+impl Idle {
+    fn at_list_price(&self) -> f64 {
+        self.quantity * self.price
+    }
+
+    fn with_free_tier(&self) -> f64 {
+        (self.quantity - self.free).max(0.0) * self.price
+    }
+}
+
 struct CostModel<'a> {
     page: &'a Page,
     settings: &'a Settings,
@@ -212,7 +231,7 @@ impl<'a> CostModel<'a> {
         let table_price =
             price("DynamoDB, GB-month")? + price("DynamoDB, point-in-time recovery, GB-month")?;
         Ok(Bill::from([
-            ("Lambda, duration", usage.get(GB_SECONDS) * price("Lambda arm64, GB-second")?),
+            ("Lambda, duration", usage.get(GB_SECONDS) * price("Lambda x86_64, GB-second")?),
             ("Lambda, requests", million(invocations, "Lambda, million requests")?),
             ("API Gateway", million(requests, "API Gateway HTTP API, million requests")?),
             (
@@ -236,29 +255,85 @@ impl<'a> CostModel<'a> {
         ]))
     }
 
-    /// The monthly cost of an idle stack.
-    fn idle(&self) -> Result<Bill, PageError> {
+    /// What an idle stack uses in a month: row, service of the bill, quantity, its free tier, and price.
+    fn idle(&self) -> Result<[Idle; 8], PageError> {
+        let row = |name, service, quantity: f64, free: &str, price: f64| {
+            let free = if free.is_empty() { 0.0 } else { self.page.price(free)? };
+            Ok::<_, PageError>(Idle { name, service, quantity, free, price })
+        };
         let price = |name: &str| self.page.price(name);
         let assumption = |name: &str| self.page.assumption(name);
-        let secret_reads = assumption("secret reads per month")? / 1e4;
-        Ok(Bill::from([
-            (
-                "SQS",
-                assumption("empty receives per month")? / 1e6 * price("SQS, million requests")?,
-            ),
-            ("KMS", price("KMS, key-month")?),
-            (
+        let runs = assumption("maintenance runs per month")?;
+        let gb_seconds = runs * self.step()?;
+        let log_gb = runs * assumption("log bytes per invocation")? / GB;
+        Ok([
+            row("KMS key", "KMS", 1.0, "", price("KMS, key-month")?)?,
+            row(
+                "secrets",
                 "Secrets Manager",
-                assumption("secrets")? * price("Secrets Manager, secret-month")?
-                    + secret_reads * price("Secrets Manager, ten thousand requests")?,
-            ),
-            (
+                assumption("secrets")?,
+                "",
+                price("Secrets Manager, secret-month")?,
+            )?,
+            row(
+                "empty receives of the queues, million",
+                "SQS",
+                assumption("empty receives per month")? / 1e6,
+                "free: SQS, million requests",
+                price("SQS, million requests")?,
+            )?,
+            row(
+                "alarm metrics",
                 "CloudWatch",
-                assumption("custom metrics")? * price("CloudWatch, metric-month")?
-                    + assumption("alarms")? * price("CloudWatch, alarm-month")?
-                    + price("CloudWatch, dashboard-month")?,
-            ),
-        ]))
+                assumption("alarm metrics")?,
+                "free: CloudWatch, alarm metrics",
+                price("CloudWatch, alarm-month")?,
+            )?,
+            row(
+                "custom metrics",
+                "CloudWatch",
+                assumption("custom metrics, idle")?,
+                "free: CloudWatch, custom metrics",
+                price("CloudWatch, metric-month")?,
+            )?,
+            row(
+                "dashboard",
+                "CloudWatch",
+                1.0,
+                "free: CloudWatch, dashboards",
+                price("CloudWatch, dashboard-month")?,
+            )?,
+            row(
+                "maintenance runs, GB-seconds",
+                "Lambda, duration",
+                gb_seconds,
+                "free: Lambda, GB-seconds",
+                price("Lambda x86_64, GB-second")?,
+            )?,
+            row(
+                "logs of the maintenance runs, GB",
+                "CloudWatch Logs",
+                log_gb,
+                "free: CloudWatch Logs, GB",
+                price("CloudWatch Logs, GB")?,
+            )?,
+        ])
+    }
+
+    /// The monthly cost that does not depend on the number of recordings, at list prices.
+    fn fixed(&self) -> Result<Bill, PageError> {
+        let price = |name: &str| self.page.price(name);
+        let assumption = |name: &str| self.page.assumption(name);
+        let mut bill = Bill::new();
+        for row in self.idle()? {
+            *bill.entry(row.service).or_default() += row.at_list_price();
+        }
+        let secret_reads = assumption("secret reads per month")? / 1e4;
+        let metrics = assumption("custom metrics")? - assumption("custom metrics, idle")?;
+        *bill.entry("Secrets Manager").or_default() +=
+            secret_reads * price("Secrets Manager, ten thousand requests")?;
+        *bill.entry("CloudWatch").or_default() += metrics * price("CloudWatch, metric-month")?;
+        Ok(bill)
     }
 
     fn storage(&self, mut gigabytes: f64) -> Result<f64, PageError> {
@@ -275,9 +350,29 @@ impl<'a> CostModel<'a> {
 pub(crate) fn tables(
     page: &Page,
     settings: &Settings,
-) -> Result<[(&'static str, String); 2], PageError> {
+) -> Result<[(&'static str, String); 3], PageError> {
     let model = CostModel::new(page, settings)?;
-    Ok([("unit-costs", unit_costs(&model)?), ("monthly-bill", monthly_bill(&model)?)])
+    Ok([
+        ("idle-bill", idle_bill(&model)?),
+        ("unit-costs", unit_costs(&model)?),
+        ("monthly-bill", monthly_bill(&model)?),
+    ])
+}
+
+fn idle_bill(model: &CostModel<'_>) -> Result<String, PageError> {
+    let mut text =
+        "| | quantity | free | USD | USD with the free tier |\n|---|---:|---:|---:|---:|\n"
+            .to_owned();
+    let rows = model.idle()?;
+    for row in &rows {
+        let (list, free) = (dollars(row.at_list_price()), dollars(row.with_free_tier()));
+        let quantity = (row.quantity * 100.0).round() / 100.0;
+        text += &format!("| {} | {quantity} | {} | {list} | {free} |\n", row.name, row.free);
+    }
+    let list: f64 = rows.iter().map(Idle::at_list_price).sum();
+    let free: f64 = rows.iter().map(Idle::with_free_tier).sum();
+    text += &format!("| **total** | | | {} | {} |\n", dollars(list), dollars(free));
+    Ok(text)
 }
 
 fn unit_costs(model: &CostModel<'_>) -> Result<String, PageError> {
@@ -318,7 +413,7 @@ fn monthly_bill(model: &CostModel<'_>) -> Result<String, PageError> {
     let mut months = Vec::new();
     for recordings in [1e3, 1e6, 1e8] {
         let mut bill = model.bill(&model.month(recordings)?)?;
-        for (service, amount) in model.idle()? {
+        for (service, amount) in model.fixed()? {
             *bill.entry(service).or_default() += amount;
         }
         months.push((recordings, bill));
@@ -403,6 +498,14 @@ mod tests {
                 assert!((ratio - 1.0).abs() < 1e-6, "{service}: {ratio}");
                 assert!(amount > 0.0, "{service} costs nothing");
             }
+        });
+    }
+
+    #[test]
+    fn idle_stack_costs_at_most_five_dollars() {
+        with_model(|model| {
+            let cost: f64 = model.idle().unwrap().iter().map(Idle::with_free_tier).sum();
+            assert!((4.0..=5.0).contains(&cost), "{cost}");
         });
     }
 

@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<(), CostsError> {
     let unfair = Settings { is_fair: false, ..default.raised() };
     let mut months = Vec::new();
     for (name, settings) in [
-        ("default settings", default),
+        ("20 downloads at once", default.with_concurrency(20, 20, 10)),
         ("raised concurrency", default.raised()),
         ("raised, without fair queues", unfair),
     ] {

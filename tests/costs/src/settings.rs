@@ -56,10 +56,19 @@ impl Settings {
     }
 
     /// The concurrency that 100 million recordings need; `docs/costs.md` lists how to raise each setting.
-    pub(crate) fn raised(mut self) -> Self {
-        self.events.max_concurrency = 100;
-        self.downloads.max_concurrency = 1_000;
-        self.notifications.max_concurrency = 200;
+    pub(crate) fn raised(self) -> Self {
+        self.with_concurrency(100, 1_000, 200)
+    }
+
+    pub(crate) fn with_concurrency(
+        mut self,
+        events: u32,
+        downloads: u32,
+        notifications: u32,
+    ) -> Self {
+        self.events.max_concurrency = events;
+        self.downloads.max_concurrency = downloads;
+        self.notifications.max_concurrency = notifications;
         self
     }
 }
@@ -78,7 +87,8 @@ impl Function {
         let missing = |name: &str| SettingsError::Missing(format!("{name} of {function}"));
         let source_number = |path: &[&str]| {
             source
-                .and_then(|source| number(get(source, path)?))
+                .and_then(|source| get(source, path))
+                .and_then(|node| number(node).or_else(|| parameter(template, node)))
                 .ok_or_else(|| missing(path[path.len() - 1]))
         };
         let timeout = get(template, &[&properties[..], &["Timeout"]].concat()).and_then(number);
@@ -104,6 +114,15 @@ fn memory(template: &YamlOwned, function: &str) -> Result<f64, SettingsError> {
 
 fn get<'a>(node: &'a YamlOwned, path: &[&str]) -> Option<&'a YamlOwned> {
     path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
+}
+
+/// The default of the parameter that a `!Ref` names.
+fn parameter(template: &YamlOwned, node: &YamlOwned) -> Option<u32> {
+    let name = match node {
+        YamlOwned::Tagged(_, name) => name.as_str()?,
+        _ => return None,
+    };
+    number(get(template, &["Parameters", name, "Default"])?)
 }
 
 fn number(node: &YamlOwned) -> Option<u32> {

@@ -201,7 +201,14 @@ impl Deployment {
         }
         let group = format!("/{}/{function}", self.name);
         match text {
-            None => self.aws_command("logs", &format!("tail {group} --since 30m")),
+            // The AWS CLI's `logs tail` exists in version 2 alone.
+            None => self.aws_command(
+                "logs",
+                &format!(
+                    "filter-log-events --log-group-name {group} --start-time $(($(date +%s) - 1800))000 \
+                     --query 'events[].message' --output text"
+                ),
+            ),
             Some(text) => self.aws_command(
                 "logs",
                 &format!(

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use reelay_runtime::AwsError;
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,7 +63,7 @@ impl Finding {
     }
 
     /// The check could not run because AWS rejected its request.
-    pub(super) fn not_checked(check: impl Into<String>, error: &AwsError) -> Self {
+    pub(super) fn not_checked(check: impl Into<String>, error: &dyn fmt::Display) -> Self {
         Self::warn(
             check,
             format!("not checked: {error}"),

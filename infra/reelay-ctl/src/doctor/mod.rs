@@ -3,6 +3,7 @@
 //! Side effects: one connect session that expires, two rejected webhook requests in the metrics, and two test
 //! notifications to the app, one of them forged.
 
+mod account;
 mod api;
 mod app;
 mod connect;
@@ -50,6 +51,9 @@ pub(crate) async fn run(
     report.add(app::check(deployment).await?);
     report.add(queues::check(deployment).await?);
     report.add(storage::check(deployment).await?);
+    if !deployment.is_dev {
+        report.add(vec![account::check(deployment).await]);
+    }
     if let Some(user) = user {
         report.add(users::check(deployment, user).await?);
     }

@@ -20,6 +20,9 @@ pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding
     ] {
         findings.push(table(deployment, check, deployment.resource(logical)?).await);
     }
+    if !deployment.is_dev {
+        findings.push(protection(deployment));
+    }
     let bucket = deployment.resource("RecordingsBucket")?;
     findings.push(public_access(deployment, bucket).await);
     findings.push(encryption(deployment, bucket).await);
@@ -48,22 +51,51 @@ async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
             if !error.code().ends_with("ResourceNotFoundException") {
                 return Finding::not_checked(check, &error);
             }
-            let restore = format!(
-                "restore-table-to-point-in-time --source-table-name {name} --target-table-name {name} \
-                 --use-latest-restorable-time"
-            );
             let fix = if matches!(check, "table.sessions" | "table.notifications") {
                 "its data is temporary. Create an empty table with the name above and the keys in template.yaml."
                     .to_owned()
             } else {
                 format!(
                     "restore it, possible within 35 days of its deletion:\n{}",
-                    deployment.aws_command("dynamodb", &restore)
+                    restore_commands(deployment, name)
                 )
             };
             Finding::fail(check, format!("table {name} does not exist"), impact, fix)
         }
     }
+}
+
+fn protection(deployment: &Deployment) -> Finding {
+    const CHECK: &str = "tables.protected";
+    if deployment.parameter("ProtectTables") == "true" {
+        return Finding::ok(CHECK, "the tables are protected from deletion");
+    }
+    Finding::warn(
+        CHECK,
+        "ProtectTables is false",
+        "anybody who may delete tables can delete all links and recordings by mistake.",
+        "set ProtectTables=\"true\" in parameter_overrides of samconfig.toml, then `sam build && sam deploy`.",
+    )
+}
+
+/// The commands that restore a deleted table. DynamoDB keeps a system backup of a table that had point-in-time recovery
+/// (DynamoDB Developer Guide, "Point-in-time recovery"); a restored table has neither that nor a time to live.
+fn restore_commands(deployment: &Deployment, name: &str) -> String {
+    [
+        format!("list-backups --table-name {name} --backup-type SYSTEM"),
+        format!("restore-table-from-backup --target-table-name {name} --backup-arn <BackupArn>"),
+        format!("wait table-exists --table-name {name}"),
+        format!(
+            "update-time-to-live --table-name {name} \
+             --time-to-live-specification Enabled=true,AttributeName=expires_at"
+        ),
+        format!(
+            "update-continuous-backups --table-name {name} \
+             --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        ),
+    ]
+    .map(|arguments| deployment.aws_command("dynamodb", &arguments))
+    .join("\n")
 }
 
 async fn public_access(deployment: &Deployment, bucket: &str) -> Finding {

@@ -276,7 +276,7 @@ async fn missing_table_fails() {
     let tables = &system.tables();
     let delete = system.sdk().dynamodb().delete_table();
     delete.table_name(&tables.links).send().await.unwrap();
-    let expected = ["table reelay-dev-links does not exist", "restore-table-to-point-in-time"];
+    let expected = ["table reelay-dev-links does not exist", "restore-table-from-backup"];
     assert_fails(&system, "", "table.links", &expected).await;
 }
 

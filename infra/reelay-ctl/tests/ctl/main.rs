@@ -7,6 +7,7 @@ mod fake;
 mod linking;
 mod listing;
 mod notifying;
+mod policy;
 mod reconciling;
 mod redriving;
 mod resending;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use reelay_devstack::template::Template;
-use reelay_runtime::metrics::{DIMENSIONS, Metric, NAMESPACE};
+use reelay_runtime::metrics::{Dimensions, Metric, NAMESPACE};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -57,36 +57,82 @@ fn runbook() -> String {
     std::fs::read_to_string(root().join("docs/runbook.md")).unwrap()
 }
 
+/// The metrics that an alarm evaluates, each with `MetricName`, `Namespace` and `Dimensions`. CloudWatch bills each
+/// of them.
+fn metrics(alarm: &Value) -> Vec<&Value> {
+    match alarm["Metrics"].as_array() {
+        None => vec![alarm],
+        Some(metrics) => metrics.iter().filter_map(|it| it.pointer("/MetricStat/Metric")).collect(),
+    }
+}
+
 #[test]
 fn alarms_watch_metrics_that_functions_write() {
     let template = Template::of_repository().unwrap();
     let sources = sources();
     let mut ours = 0;
     for (alarm, properties) in alarms(&template) {
-        if properties["Namespace"] != NAMESPACE {
-            continue;
+        for metric in metrics(properties) {
+            if metric["Namespace"] != NAMESPACE {
+                continue;
+            }
+            ours += 1;
+            let name = metric["MetricName"].as_str().unwrap();
+            let known = Metric::ALL.iter().find(|metric| metric.name() == name);
+            let known = known.unwrap_or_else(|| panic!("{alarm} watches {name}, which is none"));
+            let dimensions = metric["Dimensions"].as_array().unwrap();
+            let names: Vec<&str> =
+                dimensions.iter().map(|it| it["Name"].as_str().unwrap()).collect();
+            let sets = known.dimensions().sets();
+            assert!(sets.contains(&names.as_slice()), "{alarm}: nothing stands under {names:?}");
+            assert_eq!(dimensions[0]["Value"], json!({"Ref": "AWS::StackName"}), "{alarm}");
+            // An alarm on an unused reason would never fire.
+            if let Some(reason) = dimensions.get(1) {
+                let reason = format!("\"{}\"", reason["Value"].as_str().unwrap());
+                assert!(sources.contains(&reason), "{alarm}: unused reason {reason}");
+            }
+            if properties["Metrics"].is_null() {
+                assert_eq!(known.unit(), "Count", "{alarm}");
+                assert_eq!(properties["Statistic"], "Sum", "{alarm}");
+            }
         }
-        ours += 1;
-        let name = properties["MetricName"].as_str().unwrap();
-        let metric = Metric::ALL.iter().find(|metric| metric.name() == name);
-        let metric = metric.unwrap_or_else(|| panic!("{alarm} watches {name}, which is none"));
-        let dimensions = properties["Dimensions"].as_array().unwrap();
-        let names: Vec<&str> = dimensions.iter().map(|it| it["Name"].as_str().unwrap()).collect();
-        assert!(DIMENSIONS.contains(&names.as_slice()), "{alarm}: nothing stands under {names:?}");
-        assert_eq!(dimensions[0]["Value"], json!({"Ref": "AWS::StackName"}), "{alarm}");
-        // An alarm on an unused reason would never fire.
-        if let Some(reason) = dimensions.get(1) {
-            let reason = format!("\"{}\"", reason["Value"].as_str().unwrap());
-            assert!(sources.contains(&reason), "{alarm}: unused reason {reason}");
-        }
-        let statistic = match metric.unit() {
-            "Count" => &properties["Statistic"],
-            _ => &properties["ExtendedStatistic"],
-        };
-        let fits = if metric.unit() == "Count" { "Sum" } else { "p95" };
-        assert_eq!(*statistic, fits, "{alarm}");
     }
-    assert!(ours > 5, "the alarms are not read");
+    assert!(ours > 10, "the alarms are not read");
+}
+
+/// An idle stack's bill (`docs/costs.md`) counts with these numbers.
+#[test]
+fn alarms_and_dashboard_are_within_their_budget() {
+    let template = Template::of_repository().unwrap();
+    let billed: usize = alarms(&template).iter().map(|(_, alarm)| metrics(alarm).len()).sum();
+    let page = std::fs::read_to_string(root().join("docs/costs.md")).unwrap();
+    assert!(page.contains(&format!("| alarm metrics | {billed} |")), "{billed} alarm metrics");
+    // CloudWatch's free tier has three dashboards of up to 50 metrics.
+    let body = template.properties("Dashboard").unwrap()["DashboardBody"]["Fn::Sub"].as_str();
+    let body: Value = serde_json::from_str(body.unwrap()).unwrap();
+    let lines = body["widgets"].as_array().unwrap().iter();
+    let lines = lines.filter_map(|widget| widget["properties"]["metrics"].as_array()).flatten();
+    let plain = lines.filter(|line| line[0].is_string()).count();
+    assert!((30..=45).contains(&plain), "{plain} metrics on the dashboard");
+}
+
+#[test]
+fn unwatched_metrics_stay_log_lines() {
+    let template = Template::of_repository().unwrap();
+    let body = template.properties("Dashboard").unwrap()["DashboardBody"]["Fn::Sub"].clone();
+    let body = body.as_str().unwrap();
+    let watched: Vec<String> = alarms(&template)
+        .iter()
+        .flat_map(|(_, alarm)| metrics(alarm))
+        .filter_map(|metric| metric["MetricName"].as_str().map(str::to_owned))
+        .collect();
+    for metric in Metric::ALL {
+        let name = metric.name();
+        let is_shown = body.contains(&format!("\"{name}\"")) || watched.iter().any(|it| it == name);
+        assert_eq!(is_shown, metric.dimensions() != Dimensions::LogOnly, "{name}");
+        let by_reason = body.contains(&format!("MetricName=\\\"{name}\\\""));
+        assert_eq!(by_reason, metric.dimensions() == Dimensions::StackAndReason, "{name}");
+    }
 }
 
 #[test]
@@ -134,6 +180,36 @@ fn alarms_and_runbook_headings_match() {
 }
 
 #[test]
+fn each_runbook_heading_has_a_saved_query() {
+    let template = Template::of_repository().unwrap();
+    let queries = template.resources().filter(|(_, kind)| *kind == "AWS::Logs::QueryDefinition");
+    let named: BTreeSet<String> = queries
+        .map(|(logical, _)| {
+            let name = &template.properties(logical).unwrap()["Name"]["Fn::Sub"];
+            name.as_str().unwrap().trim_start_matches("${AWS::StackName}/").to_owned()
+        })
+        .collect();
+    assert_eq!(named, headings(&runbook()));
+}
+
+/// A query or command for a message that no function logs finds nothing.
+#[test]
+fn runbook_and_queries_name_messages_that_functions_log() {
+    let template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let (template, runbook, sources) = (template.as_str(), runbook(), sources());
+    let quoted = |text: &'static str, from: &str| -> Vec<String> {
+        let parts = from.split(text).skip(1);
+        parts.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let mut messages = quoted("message = \"", template);
+    messages.extend(quoted(" '\"", &runbook));
+    assert!(messages.len() > 10, "the messages are not read");
+    for message in messages {
+        assert!(sources.contains(&format!("\"{message}\"")), "no function logs {message}");
+    }
+}
+
+#[test]
 fn runbook_links_resolve() {
     let runbook = runbook();
     let headings = headings(&runbook);
@@ -165,7 +241,7 @@ fn alarms_notify_topic_and_stand_on_dashboard() {
 }
 
 #[test]
-fn silence_alarm_covers_eighty_hours() {
+fn silence_raises_alarms_but_not_on_the_first_day() {
     let template = Template::of_repository().unwrap();
     let seconds = |properties: &Value| {
         let number = |name: &str| properties[name].as_u64().unwrap_or_default();
@@ -173,7 +249,13 @@ fn silence_alarm_covers_eighty_hours() {
     };
     let silence = template.properties("UrlValidationsAlarm").unwrap();
     assert_eq!(seconds(silence).1, 80 * 3600);
-    assert_eq!(silence["TreatMissingData"], "breaching");
+    // A new stack has no data, which must not notify.
+    assert_eq!(silence["TreatMissingData"], "missing");
+    assert_eq!(silence["InsufficientDataActions"], json!([{"Ref": "AlarmTopic"}]));
+    let heartbeat = template.properties("MaintenanceAlarm").unwrap();
+    assert_eq!(heartbeat["TreatMissingData"], "breaching");
+    // The schedule's interval is five minutes.
+    assert!(seconds(heartbeat).1 >= 4 * 300);
     for (alarm, properties) in alarms(&template) {
         let (period, all) = seconds(properties);
         let most = if period >= 3600 { 7 * 86_400 } else { 86_400 };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
+use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{NewFile, NewRecording, Target};
 use reqwest::Method;
 use serde_json::json;
@@ -139,6 +140,42 @@ async fn on_demand_and_backfill_record_no_latency() {
     system.process_queues().await;
     assert_eq!(measured.of("FilesStored").len(), 4);
     assert_eq!(measured.of("WebhookToBucketSeconds"), []);
+}
+
+#[tokio::test]
+async fn late_messages_are_counted_by_queue() {
+    let (measured, _guard) = Measured::begin();
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    system.process_queues().await;
+    system.complete_recording(two_files()).await;
+    system.advance(SignedDuration::from_mins(29));
+    system.process_queues().await;
+    assert_eq!(measured.of("MessagesLate"), []);
+    system.complete_recording(two_files()).await;
+    system.advance(SignedDuration::from_mins(31));
+    system.process_queues().await;
+    assert!(measured.of("MessagesLate").contains(&("events".to_owned(), 1.0)));
+}
+
+#[tokio::test]
+async fn maintenance_writes_heartbeat_and_counts_dead_letters() {
+    let (measured, _guard) = Measured::begin();
+    let system = System::start().await;
+    system.run_maintenance().await;
+    assert_eq!(measured.of("MaintenanceRuns"), [("ok".to_owned(), 1.0)]);
+    assert_eq!(measured.of("DeadLetters"), []);
+    let queues = system.queues();
+    for dlq in [&queues.jobs_dlq, &queues.jobs_dlq, &queues.events_dlq] {
+        system.send_message(dlq, "{}").await;
+    }
+    // A run that fails writes none.
+    let down = AwsFault::error(500, "InternalServerError");
+    system.faults().fail_until_cleared(Service::DynamoDb, "Query", down);
+    system.run_maintenance().await;
+    assert_eq!(measured.of("MaintenanceRuns").len(), 1);
+    let counted = [("events".to_owned(), 1.0), ("jobs".to_owned(), 2.0)];
+    assert_eq!(measured.of("DeadLetters"), counted);
 }
 
 #[tokio::test]

@@ -60,6 +60,18 @@ async fn forgeries_reread_secret_once_per_minute() {
 }
 
 #[tokio::test]
+async fn missing_previous_version_is_asked_for_once() {
+    let system = System::start().await;
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
+    let calls = count_calls(&system);
+    system.advance(SignedDuration::from_mins(6));
+    assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
+    let read = calls.lock().unwrap()[&(Service::SecretsManager, "GetSecretValue".to_owned())];
+    // Both versions of ZoomSecret, and the only one of QueueKey.
+    assert_eq!(read, 3);
+}
+
+#[tokio::test]
 async fn unconfigured_secret_gets_503() {
     let system = System::start().await;
     let empty = json!({"client_id": "", "client_secret": "", "webhook_secret": ""}).to_string();
