@@ -24,6 +24,7 @@ mod deploy;
 mod functions;
 mod http_api;
 mod names;
+pub mod openapi;
 mod poller;
 mod schedules;
 mod stack;

@@ -19,6 +19,7 @@ mod key_set;
 mod linking;
 mod linking_attacks;
 mod notifications;
+mod openapi;
 mod operations;
 mod recordings;
 mod repository;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use reelay_devstack::template::Template;
 use serde_json::Value;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -104,7 +104,7 @@ fn dependencies_are_declared_once_in_root() {
 }
 
 /// All files below a folder with this extension, as one text.
-fn text_below(folder: &Path, extension: &str) -> String {
+pub(crate) fn text_below(folder: &Path, extension: &str) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

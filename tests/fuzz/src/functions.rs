@@ -319,7 +319,8 @@ fn is_problem(response: &Value, code: &str) -> bool {
 fn assert_problem(response: &Value, status: u64) {
     assert_eq!(header(response, "content-type"), Some("application/problem+json"));
     let problem: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
-    assert_eq!(problem["type"], "about:blank");
+    let code = problem["code"].as_str().unwrap();
+    assert_eq!(problem["type"], format!("urn:reelay:problem:{code}"));
     assert_eq!(problem["status"], status);
     assert!(problem["title"].is_string() && problem["detail"].is_string());
     let codes: &[&str] = match status {

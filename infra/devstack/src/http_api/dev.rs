@@ -1,4 +1,5 @@
 //! `/_dev`: secrets and endpoints for tools on this machine. Websites in its browsers must not reach them.
+//! `/openapi.json`: the description of the API.
 
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use url::Url;
 use super::reply;
 use crate::clock::{ClockDriver, MAX_ADVANCE_SECONDS};
 use crate::config::DevConfig;
+use crate::openapi;
 
 /// Whether the path belongs to the devstack itself.
 pub(super) fn is_dev(path: &str) -> bool {
-    path == "/_dev" || path.starts_with("/_dev/")
+    path == "/_dev" || path.starts_with("/_dev/") || path == "/openapi.json"
 }
 
 /// A request body of a few bytes is enough.
@@ -53,6 +55,13 @@ pub(super) async fn respond(api: &DevApi, request: Request) -> Response {
             let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             (no_store, axum::Json(&*api.config)).into_response()
         }
+        (&Method::GET, "/openapi.json") => match openapi::document() {
+            Ok(document) => axum::Json(document).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "openapi.yaml not converted");
+                reply::internal_error()
+            }
+        },
         (&Method::POST, "/_dev/clock") => advance_clock(api, request.into_body()).await,
         _ => reply::message(StatusCode::NOT_FOUND, "Not Found"),
     }

@@ -16,7 +16,7 @@ pub(super) fn message(status: StatusCode, text: &str) -> Response {
 /// A problem in the format of Reelay's own API.
 pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
     let problem = json!({
-        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(),
+        "type": format!("urn:reelay:problem:{code}"), "title": status.canonical_reason(), "status": status.as_u16(),
         "detail": detail, "code": code,
     });
     let content_type = HeaderValue::from_static("application/problem+json");

@@ -10,7 +10,7 @@ mod parameters;
 mod resolver;
 mod resources;
 mod value;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use self::document::Template;
 pub use self::error::TemplateError;

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::error::TemplateError;
 
 /// Parses a text that contains one YAML document.
-pub(super) fn parse(text: &str) -> Result<Value, TemplateError> {
+pub(crate) fn parse(text: &str) -> Result<Value, TemplateError> {
     let documents =
         YamlOwned::load_from_str(text).map_err(|error| TemplateError::Yaml(error.to_string()))?;
     match documents.as_slice() {

@@ -183,7 +183,7 @@ impl Problem {
                 "A service that the API depends on is unavailable. Try again.",
             ),
         };
-        let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
+        let body = json!({"type": format!("urn:reelay:problem:{code}"), "title": title, "status": status.as_u16(), "detail": detail, "code": code});
         let mut response =
             respond(status, Some("application/problem+json"), Body::Text(body.to_string()));
         if status == StatusCode::UNAUTHORIZED {

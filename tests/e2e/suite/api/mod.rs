@@ -20,7 +20,7 @@ fn assert_problem(answer: &ApiResponse, status: u16, code: &str, case: &str) {
     let body = answer.json();
     let keys: BTreeSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(["code", "detail", "status", "title", "type"]), "{case}");
-    assert_eq!(body["type"], "about:blank", "{case}");
+    assert_eq!(body["type"], format!("urn:reelay:problem:{code}"), "{case}");
     for text in ["title", "detail"] {
         assert!(!body[text].as_str().unwrap().is_empty(), "{case}: {text}");
     }
