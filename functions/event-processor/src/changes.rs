@@ -113,19 +113,19 @@ impl EventProcessor {
             files: Vec::new(),
             time: changed.time,
         };
-        let (is_known, after) =
-            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await?
-            {
-                ObserveOutcome::New(item) => (false, item),
-                // The app has not heard of a recording of which only changes are known.
-                ObserveOutcome::Known { before, after } => {
-                    (!before.observed.is_only_changed(), after)
-                }
-                ObserveOutcome::Erased => {
-                    metrics::count(Metric::EventsIgnored, "erased_recording");
-                    return Ok(());
-                }
-            };
+        let (is_known, after) = match self
+            .recordings
+            .observe(&observation, self.is_automatic, self.clock.now())
+            .await?
+        {
+            ObserveOutcome::New(item) => (false, item),
+            // The app has not heard of a recording of which only changes are known.
+            ObserveOutcome::Known { before, after } => (!before.observed.is_only_changed(), after),
+            ObserveOutcome::Erased => {
+                metrics::count(Metric::EventsIgnored, "erased_recording");
+                return Ok(());
+            }
+        };
         let seen = &after.observed.seen;
         let is_current = match changed.change {
             RecordingChange::Renamed { .. } => seen.has_topic_of(changed.time),

@@ -6,6 +6,7 @@ use reelay_domain::ids::{MeetingUuid, RecordingId, ZoomUser};
 use reelay_domain::link::LinkStatus;
 use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::observation::{ObservationSource, ObservedAt};
+use reelay_domain::recording::ZoomState;
 use reelay_domain::time::saturating_add;
 use reelay_domain::webhook::meeting;
 use reelay_grants::AccessToken;
@@ -19,6 +20,9 @@ use crate::{JobError, Reconciler};
 
 /// Interval between attempts while something keeps Zoom's copy.
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+
+/// Reason that ends the attempts: nothing is left to move, or the user has restored it.
+const NOT_PRESENT: &str = "not_present_at_zoom";
 
 impl Reconciler {
     /// Enqueues the job of a recording whose copy at Zoom is due, and returns when to check again.
@@ -53,8 +57,10 @@ impl Reconciler {
             Ok(Ok(object)) => {
                 tracing::info!(recording = %id, "recording moved to Zoom's trash");
                 let change = vec![ListedChange::Trashed(object)];
-                self.queue(zoom_user, change, ObservationSource::List, requested_at).await
+                self.queue(zoom_user, change, ObservationSource::List, requested_at).await?;
+                Ok(self.recordings.end_trash_checks(zoom_user, &id).await?)
             }
+            Ok(Err(NOT_PRESENT)) => Ok(self.recordings.end_trash_checks(zoom_user, &id).await?),
             Ok(Err(reason)) => {
                 tracing::info!(recording = %id, reason, "recording kept at Zoom");
                 Ok(())
@@ -87,6 +93,9 @@ impl Reconciler {
         let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
             return Ok(Err("unknown_recording"));
         };
+        if loaded.recording().zoom_state != ZoomState::Present {
+            return Ok(Err(NOT_PRESENT));
+        }
         if !self.keep_objects(id, &loaded).await? {
             return Ok(Err("object_differs"));
         }
@@ -107,7 +116,7 @@ impl Reconciler {
         }
         // State first: from now on nothing erases the stored copy unasked once Zoom's is gone.
         if !self.recordings.mark_trashed(zoom_user, id).await? {
-            return Ok(Err("not_present_at_zoom"));
+            return Ok(Err(NOT_PRESENT));
         }
         let zoom = self.grants.zoom();
         let request =

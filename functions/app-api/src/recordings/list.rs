@@ -42,8 +42,10 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn parse(query: &'a Query) -> Result<Self, Problem> {
-        let repeated = Problem::RequestInvalid("A query parameter is repeated.");
-        let single = |name| query.single(name).map_err(|_| repeated);
+        let single = |name| {
+            let repeated = |_| Problem::RequestInvalid("A query parameter is repeated.");
+            query.single(name).map_err(repeated)
+        };
         let status = single("status")?.map(|text| {
             let text: StrDeserializer<'_, UnknownStatus> = StrDeserializer::new(text);
             RecordingStatus::deserialize(text).map_err(|_| {
@@ -54,8 +56,8 @@ impl<'a> Filter<'a> {
         });
         let date = |name| {
             let invalid =
-                Problem::RequestInvalid("from and to must be dates that exist, as 2026-01-31.");
-            single(name)?.map(|text| text.parse::<Date>().map_err(|_| invalid)).transpose()
+                |_| Problem::RequestInvalid("from and to must be dates that exist, as 2026-01-31.");
+            single(name)?.map(|text| text.parse::<Date>().map_err(invalid)).transpose()
         };
         let (from, to) = (date("from")?, date("to")?);
         if from.zip(to).is_some_and(|(from, to)| from > to) {
@@ -183,13 +185,13 @@ impl AppApi {
 
 /// Reads `limit`.
 pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
-    let invalid = Problem::RequestInvalid("limit must be a number from 1 to 100.");
-    match query.single("limit").map_err(|_| invalid)? {
+    let invalid = || Problem::RequestInvalid("limit must be a number from 1 to 100.");
+    match query.single("limit").map_err(|_| invalid())? {
         None => Ok(DEFAULT_LIMIT),
         Some(text) => Some(text)
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .filter(|limit| (1..=100).contains(limit))
-            .ok_or(invalid),
+            .ok_or_else(invalid),
     }
 }

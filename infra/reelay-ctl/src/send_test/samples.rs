@@ -34,7 +34,7 @@ pub(crate) fn samples(bucket: &str, now: Timestamp) -> Result<Vec<Notification>,
         LinkNotification::Activated(link.clone()),
         LinkNotification::ReauthorizationRequired(revoked),
         LinkNotification::IssueChanged(with_issue),
-        LinkNotification::Removed(link),
+        LinkNotification::Removed(link.clone()),
     ];
     let backfill = BackfillCompleted {
         backfill_id: format!("bf_test_{}", now.as_millisecond()),
@@ -63,7 +63,7 @@ pub(crate) fn samples(bucket: &str, now: Timestamp) -> Result<Vec<Notification>,
     let links = (1..).zip(links).map(|(revision, it)| it.render(revision, &removal, now));
     let recordings = (1..)
         .zip(recordings)
-        .map(|(sequence, (recording, it))| it.render(&app_user, recording, sequence, bucket, now));
+        .map(|(sequence, (recording, it))| it.render(&link, recording, sequence, bucket, now));
     Ok(links.chain([backfill.render(&zoom_user)]).chain(recordings).map(marked).collect())
 }
 
@@ -79,6 +79,7 @@ fn link(app_user: &AppUserId, zoom_user: &ZoomUser, now: Timestamp) -> Link {
         app_user: app_user.clone(),
         zoom_user: zoom_user.clone(),
         display_name: "Reelay Test".to_owned(),
+        email: None,
         status: LinkStatus::Active,
         created_at: now,
         activated_at: Some(now),
@@ -86,6 +87,7 @@ fn link(app_user: &AppUserId, zoom_user: &ZoomUser, now: Timestamp) -> Link {
         cut_off_at: None,
         inactive_since: None,
         issue: None,
+        last_event_at: None,
         coverage: Coverage::default(),
         previous_zoom_users: Vec::new(),
     }
@@ -113,6 +115,7 @@ fn recording(
         reason: (status == FileStatus::Failed).then(|| "not_found".to_owned()),
         bytes_stored: if is_stored { 1_000 } else { 0 },
         // No object exists, and none is needed: the app reads recordings through the API.
+        stored_at: is_stored.then_some(now),
         key: is_stored.then(|| "recordings/reelay-test/reelay-test-file.mp4".to_owned()),
         crc64nvme: is_stored.then(|| "AAAAAAAAAAA=".to_owned()),
         attempts: 1,
@@ -131,6 +134,7 @@ fn recording(
         },
         zoom_state: ZoomState::Present,
         sequence: 0,
+        updated_at: now,
         files: vec![file],
     })
 }

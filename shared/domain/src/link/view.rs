@@ -91,7 +91,7 @@ impl Link {
     pub fn removed_view(&self, removal: &Removal) -> LinkView {
         LinkView {
             status: LinkViewStatus::Removed,
-            zoom: LinkedZoomUser { user: self.zoom_user.clone(), display_name: None },
+            zoom: LinkedZoomUser { user: self.zoom_user.clone(), display_name: None, email: None },
             removed_reason: removal.reason,
             erase_at: removal.erase_at,
             ..self.view()

@@ -72,9 +72,9 @@ mod tests {
                  filename*=UTF-8''Weekly%20sync%20-%202026-01-01%2009.00%20UTC%20-%20audio%20only.mp4",
             ),
             (
-                Some("..\\../a\"\r\nb: café"),
-                "attachment; filename=\"a b caf_ - 2026-01-01 09.00 UTC - audio only.mp4\"; \
-                 filename*=UTF-8''a%20b%20caf%C3%A9%20-%202026-01-01%2009.00%20UTC%20-%20audio%20only.mp4",
+                Some("..\\../a\"\r\nb: Ω"),
+                "attachment; filename=\"a b _ - 2026-01-01 09.00 UTC - audio only.mp4\"; \
+                 filename*=UTF-8''a%20b%20%CE%A9%20-%202026-01-01%2009.00%20UTC%20-%20audio%20only.mp4",
             ),
             (
                 None,

@@ -230,8 +230,9 @@ impl RecordingTable {
         }
         let last_check = match expires_at {
             Some(at) => {
-                expression
-                    .push_str(", object_expires_at = :at, next_check_shard = :shard, next_check_at = :at");
+                expression.push_str(
+                    ", object_expires_at = :at, next_check_shard = :shard, next_check_at = :at",
+                );
                 update = with_next_check(update, &NextCheck::at(at));
                 ""
             }

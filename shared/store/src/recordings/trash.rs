@@ -43,7 +43,7 @@ impl RecordingTable {
     ) -> Result<bool, AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("SET trashed_by_reelay = :yes REMOVE trash_at")
+            .update_expression("SET trashed_by_reelay = :yes")
             .condition_expression(
                 "attribute_exists(start_order) AND (attribute_not_exists(zoom_state) OR zoom_state = :present) \
                  AND (attribute_not_exists(trashed_by_reelay) OR trashed_by_reelay = :yes)",
@@ -51,6 +51,22 @@ impl RecordingTable {
             .expression_attribute_values(":present", text("present"))
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         Ok(conditional(update.send().await)?.is_some())
+    }
+
+    /// Ends the attempts to move Zoom's copy to the trash.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn end_trash_checks(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<(), AwsError> {
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("REMOVE trash_at, next_check_shard, next_check_at")
+            .condition_expression("attribute_exists(trash_at)");
+        conditional(update.send().await).map(|_| ())
     }
 
     /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again.

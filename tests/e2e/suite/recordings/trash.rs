@@ -25,6 +25,7 @@ async fn stored(system: &System) -> Recording {
 
 /// The changes of which the app was notified.
 async fn changes(system: &System) -> Vec<String> {
+    system.advance(SignedDuration::from_mins(1));
     let feed = system.app.get("/v1/notifications?limit=100", "alice").await.json();
     let notifications = feed["notifications"].as_array().unwrap().clone();
     let change = |it: Value| it["data"]["change"].as_str().map(str::to_owned);
