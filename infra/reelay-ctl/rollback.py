@@ -7,8 +7,8 @@ minutes longer, in which the alarms are watched. boto3 comes with aws-sam-cli.
 
 import argparse
 
-# What a broken deployment sets off within minutes. CloudFormation takes at most five.
-ALARMS = ["RequestsFailedAlarm", "FunctionErrorsAlarm", "MaintenanceAlarm"]
+# What a broken deployment sets off within 15 minutes. CloudFormation takes at most five.
+ALARMS = ["RequestsFailedAlarm", "FunctionErrorsAlarm"]
 
 
 def update(stack, resources, minutes):

@@ -143,22 +143,6 @@ async fn on_demand_and_backfill_record_no_latency() {
 }
 
 #[tokio::test]
-async fn late_messages_are_counted_by_queue() {
-    let (measured, _guard) = Measured::begin();
-    let system = System::start().await;
-    system.link("alice", ADA).await;
-    system.process_queues().await;
-    system.complete_recording(two_files()).await;
-    system.advance(SignedDuration::from_mins(29));
-    system.process_queues().await;
-    assert_eq!(measured.of("MessagesLate"), []);
-    system.complete_recording(two_files()).await;
-    system.advance(SignedDuration::from_mins(31));
-    system.process_queues().await;
-    assert!(measured.of("MessagesLate").contains(&("events".to_owned(), 1.0)));
-}
-
-#[tokio::test]
 async fn maintenance_writes_heartbeat_and_counts_dead_letters() {
     let (measured, _guard) = Measured::begin();
     let system = System::start().await;
