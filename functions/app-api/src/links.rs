@@ -52,7 +52,7 @@ fn parse_body<T: DeserializeOwned>(
 }
 
 /// Parses `YYYY-MM-DD`.
-fn parse_date(text: &str, invalid: &'static str) -> Result<Date, Problem> {
+pub(crate) fn parse_date(text: &str, invalid: &'static str) -> Result<Date, Problem> {
     let is_date =
         text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     text.parse().ok().filter(|_| is_date).ok_or(Problem::RequestInvalid(invalid))

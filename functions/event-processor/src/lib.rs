@@ -7,6 +7,8 @@
 mod changes;
 mod unparsed;
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -27,7 +29,7 @@ use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
-use reelay_store::recordings::{FileItem, FileKey, ObserveOutcome, RecordingTable};
+use reelay_store::recordings::{FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingTable};
 use serde_json::Value;
 
 /// Number of files of one event that are written concurrently. An event may contain a thousand files.
@@ -225,6 +227,14 @@ impl EventProcessor {
                 .await?;
         }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
+        // What was erased under an earlier account of the Zoom user stays so.
+        let earlier: BTreeSet<_> =
+            links.iter().flat_map(|link| &link.previous_zoom_users).collect();
+        for key in earlier {
+            if self.recordings.known(key, &recording_id).await? == KnownRecording::Erased {
+                return self.ignore(host, &recording_id, files()).await;
+            }
+        }
         let (known, recording) =
             match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await?
             {

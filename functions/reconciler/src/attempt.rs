@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::AccountId;
 use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::time::saturating_add;
@@ -15,6 +15,9 @@ const RESERVE: Duration = Duration::from_secs(30);
 
 /// Minimum wait of a deferred job, whatever time Zoom names.
 const MIN_DEFERRAL: Duration = Duration::from_secs(10);
+
+/// Age beyond `RetryDays` of a message that a person has redriven: its time begins anew.
+const REDRIVEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// A delivery of a job.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +58,10 @@ impl Reconciler {
         until: Timestamp,
     ) -> Result<(), JobError> {
         let now = self.clock.now();
-        let since = attempt.deferred_since.unwrap_or(now);
+        let mut since = attempt.deferred_since.unwrap_or(now);
+        if saturating_add(since, self.retry_for + REDRIVEN_AFTER) <= now {
+            since = now;
+        }
         if saturating_add(since, self.retry_for) <= now {
             return Err(JobError::DeferredTooLong);
         }

@@ -91,7 +91,7 @@ impl Reconciler {
         let checks = stream::iter(unscheduled)
             .map(|(key, item)| self.maintain_file(key, item, requested, true, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await?;
-        let next = self.enqueue_due_trash(zoom_user, &loaded.item, now).await?;
+        let next = self.enqueue_due_trash(&loaded, now).await?;
         self.recordings.mark_recording_checked(zoom_user, id, next, now).await
     }
 

@@ -62,6 +62,8 @@ pub struct Reconciler {
     outbox: NotificationOutbox,
     /// `ReconcileEveryHours`.
     reconcile_every_hours: u32,
+    /// `TrashAtZoomAfterDays`; 0 = never.
+    trash_after_days: u16,
     /// Time for which a job is deferred without progress (`RETRY_DAYS`).
     retry_for: SignedDuration,
     bucket: Bucket,
@@ -109,6 +111,7 @@ impl Reconciler {
             notifications: NotificationPublisher::new(environment)?,
             outbox: NotificationOutbox::new(environment)?,
             reconcile_every_hours: environment.variables.parsed("RECONCILE_EVERY_HOURS")?,
+            trash_after_days: environment.variables.parsed("TRASH_AT_ZOOM_AFTER_DAYS")?,
             retry_for: SignedDuration::from_hours(24 * i64::from(retry_days)),
             // The function's own queue.
             jobs: Queue::from_env(environment, "QUEUE_URL")?,

@@ -7,42 +7,57 @@ use reelay_domain::link::LinkStatus;
 use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::observation::{ObservationSource, ObservedAt};
 use reelay_domain::recording::ZoomState;
+use reelay_domain::scope;
 use reelay_domain::time::saturating_add;
 use reelay_domain::webhook::meeting;
-use reelay_grants::AccessToken;
+use reelay_grants::{AccessToken, GrantError};
 use reelay_runtime::AwsError;
-use reelay_store::recordings::{FileKey, RecordingItem, RecordingWithFiles};
+use reelay_store::recordings::{FileKey, RecordingWithFiles};
 use reelay_zoom::{ApiError, MeetingRecordings};
 use serde_json::{Value, json};
 
 use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
-/// Interval between attempts while something keeps Zoom's copy.
-const RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+/// Minimum and maximum interval between attempts while something keeps Zoom's copy.
+const MIN_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+const MAX_INTERVAL: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// Reason that ends the attempts: nothing is left to move, or the user has restored it.
+/// Time before its expiry from which on an object is not relied on: S3 may have queued it for removal.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// Reasons that end the attempts: nothing is left to move, the user has restored it, or the operator wants none.
 const NOT_PRESENT: &str = "not_present_at_zoom";
+const TURNED_OFF: &str = "turned_off";
 
 impl Reconciler {
     /// Enqueues the job of a recording whose copy at Zoom is due, and returns when to check again.
     pub(crate) async fn enqueue_due_trash(
         &self,
-        zoom_user: &ZoomUser,
-        item: &RecordingItem,
+        loaded: &RecordingWithFiles,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, AwsError> {
-        let Some(trash_at) = item.trash_at.and_then(|at| Timestamp::from_millisecond(at).ok())
-        else {
-            return Ok(None);
-        };
-        if trash_at > now {
-            return Ok(Some(trash_at));
+        let Some(due) = self.trash_at(loaded) else { return Ok(None) };
+        if due > now {
+            return Ok(Some(due));
         }
-        let meeting_uuid = item.observed.metadata.meeting_uuid.clone();
-        let job = Job::TrashAtZoom { zoom_user: zoom_user.clone(), meeting_uuid };
-        self.jobs.send(&JobMessage::new(job), zoom_user.account_id.as_str()).await?;
-        Ok(Some(saturating_add(now, RETRY_INTERVAL)))
+        let zoom_user = loaded.zoom_user.clone();
+        let meeting_uuid = loaded.item.observed.metadata.meeting_uuid.clone();
+        let tenant = loaded.zoom_user.account_id.as_str();
+        let job = Job::TrashAtZoom { zoom_user, meeting_uuid };
+        self.jobs.send(&JobMessage::scheduled(job), tenant).await?;
+        // What keeps it may be for ever, such as a file that the operator's filter skips.
+        let interval = now.duration_since(due).clamp(MIN_INTERVAL, MAX_INTERVAL);
+        Ok(Some(saturating_add(now, interval)))
+    }
+
+    /// When Zoom's copy is moved, by the time that was planned and by today's `TrashAtZoomAfterDays`. `None`: never.
+    fn trash_at(&self, loaded: &RecordingWithFiles) -> Option<Timestamp> {
+        let planned = Timestamp::from_millisecond(loaded.item.trash_at?).ok()?;
+        let days = SignedDuration::from_hours(24 * i64::from(self.trash_after_days));
+        let stored_at = loaded.recording().stored_at();
+        let by_days = stored_at.map_or(planned, |at| saturating_add(at, days));
+        (self.trash_after_days > 0).then_some(planned.max(by_days))
     }
 
     /// Moves Zoom's copy to the trash, unless something speaks for keeping it. Safe to repeat.
@@ -52,25 +67,35 @@ impl Reconciler {
         meeting_uuid: &MeetingUuid,
     ) -> Result<(), JobError> {
         let id = RecordingId::from_uuid(meeting_uuid);
-        let requested_at = self.clock.now();
-        match self.try_to_trash(zoom_user, meeting_uuid, &id, requested_at).await {
+        match self.try_to_trash(zoom_user, meeting_uuid, &id).await {
             Ok(Ok(object)) => {
                 tracing::info!(recording = %id, "recording moved to Zoom's trash");
                 let change = vec![ListedChange::Trashed(object)];
-                self.queue(zoom_user, change, ObservationSource::List, requested_at).await?;
+                self.queue(zoom_user, change, ObservationSource::List, self.clock.now()).await?;
                 Ok(self.recordings.end_trash_checks(zoom_user, &id).await?)
             }
-            Ok(Err(NOT_PRESENT)) => Ok(self.recordings.end_trash_checks(zoom_user, &id).await?),
             Ok(Err(reason)) => {
                 tracing::info!(recording = %id, reason, "recording kept at Zoom");
+                if matches!(reason, NOT_PRESENT | TURNED_OFF) {
+                    self.recordings.end_trash_checks(zoom_user, &id).await?;
+                }
                 Ok(())
             }
-            // Facts about the user or the recording. The next daily check tries again.
-            Err(JobError::Zoom(
-                error @ (ApiError::NotFound { .. }
-                | ApiError::Forbidden { .. }
-                | ApiError::MissingScope),
-            )) => {
+            Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
+                let until = limit.limited_until(self.clock.now());
+                Ok(self.recordings.set_not_before(&zoom_user.account_id, until).await?)
+            }
+            // Facts about the user or the recording. A later check tries again.
+            Err(
+                error @ (JobError::Zoom(
+                    ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::MissingScope,
+                )
+                | JobError::Grant(
+                    GrantError::NotFound
+                    | GrantError::Revoking
+                    | GrantError::ReauthorizationRequired,
+                )),
+            ) => {
                 tracing::warn!(recording = %id, %error, "recording kept at Zoom");
                 Ok(())
             }
@@ -84,20 +109,25 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         meeting_uuid: &MeetingUuid,
         id: &RecordingId,
-        now: Timestamp,
     ) -> Result<Result<Value, &'static str>, JobError> {
-        let links = self.grants.links().covering_links(zoom_user).await?;
-        if !links.iter().any(|link| link.status == LinkStatus::Active) {
+        let now = self.clock.now();
+        if self.trash_after_days == 0 {
+            return Ok(Err(TURNED_OFF));
+        }
+        let snapshot = self.grants.links().snapshot(zoom_user).await?;
+        if !snapshot.links.iter().any(|link| link.status == LinkStatus::Active) {
             return Ok(Err("no_active_link"));
         }
-        let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
-            return Ok(Err("unknown_recording"));
-        };
-        if loaded.recording().zoom_state != ZoomState::Present {
-            return Ok(Err(NOT_PRESENT));
+        if !snapshot.grant.is_some_and(|grant| scope::allows_trash(grant.scope.as_deref())) {
+            return Ok(Err("scope_missing"));
         }
-        if !self.keep_objects(id, &loaded).await? {
-            return Ok(Err("object_differs"));
+        let limited_until = self.recordings.not_before(&zoom_user.account_id).await?;
+        if limited_until.is_some_and(|until| until > now) {
+            return Ok(Err("rate_limited"));
+        }
+        let state = self.recordings.item(zoom_user, id).await?.map(|item| item.observed.zoom_state);
+        if state.is_none_or(|state| state.unwrap_or_default() != ZoomState::Present) {
+            return Ok(Err(NOT_PRESENT));
         }
         let MeetingRecordings { mut object, .. } = self.details(zoom_user, meeting_uuid).await?;
         object["uuid"] = json!(meeting_uuid);
@@ -109,15 +139,43 @@ impl Reconciler {
         };
         // After the request: what was observed meanwhile counts.
         let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
-            return Ok(Err("unknown_recording"));
+            return Ok(Err(NOT_PRESENT));
         };
         if let Some(reason) = loaded.recording().reason_to_keep(&details.observation) {
             return Ok(Err(reason));
         }
-        // State first: from now on nothing erases the stored copy unasked once Zoom's is gone.
-        if !self.recordings.mark_trashed(zoom_user, id).await? {
+        if !self.keep_objects(id, &loaded, now).await? {
+            return Ok(Err("object_differs"));
+        }
+        // State first: from now on nothing erases the stored copy unasked.
+        if !self.recordings.mark_trashed(zoom_user, id, now).await? {
             return Ok(Err(NOT_PRESENT));
         }
+        match self.request_trash(zoom_user, meeting_uuid).await {
+            Ok(()) => Ok(Ok(object)),
+            Err(error) => {
+                let is_refused = matches!(
+                    error,
+                    JobError::Zoom(
+                        ApiError::NotFound { .. }
+                            | ApiError::Forbidden { .. }
+                            | ApiError::MissingScope
+                            | ApiError::Rejected { .. }
+                    )
+                );
+                if is_refused {
+                    self.recordings.unmark_trashed(zoom_user, id).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn request_trash(
+        &self,
+        zoom_user: &ZoomUser,
+        meeting_uuid: &MeetingUuid,
+    ) -> Result<(), JobError> {
         let zoom = self.grants.zoom();
         let request =
             async |token: &AccessToken| zoom.trash_recordings(&token.token, meeting_uuid).await;
@@ -125,23 +183,30 @@ impl Reconciler {
         match request(&token).await {
             Err(ApiError::Unauthorized) => {
                 let token = self.grants.replace_token(zoom_user, &token).await?;
-                request(&token).await?;
+                Ok(request(&token).await?)
             }
-            trashed => trashed?,
+            trashed => Ok(trashed?),
         }
-        Ok(Ok(object))
     }
 
-    /// Makes the objects last for ever, then checks that S3 has each with the size and checksum that were verified.
+    /// Checks that S3 has each object with the size and checksum that were verified, then makes them last for ever.
     async fn keep_objects(
         &self,
         id: &RecordingId,
         loaded: &RecordingWithFiles,
+        now: Timestamp,
     ) -> Result<bool, AwsError> {
+        let margin = saturating_add(now, EXPIRY_MARGIN).as_millisecond();
+        if loaded.files.iter().any(|file| file.object_expires_at.is_some_and(|at| at < margin))
+            || !self.are_objects_intact(loaded).await?
+        {
+            return Ok(false);
+        }
         for file in &loaded.files {
-            let (Some(object), Some(crc)) = (&file.key, &file.crc64nvme) else { return Ok(false) };
-            if file.object_expires_at.is_some() {
+            if let Some(object) = &file.key {
                 self.bucket.remove_tags(object).await?;
+            }
+            if file.object_expires_at.is_some() {
                 let key = FileKey {
                     zoom_user: loaded.zoom_user.clone(),
                     recording: id.clone(),
@@ -149,6 +214,14 @@ impl Reconciler {
                 };
                 self.recordings.keep_for_ever(&key).await?;
             }
+        }
+        // None was deleted before its tag was removed.
+        self.are_objects_intact(loaded).await
+    }
+
+    async fn are_objects_intact(&self, loaded: &RecordingWithFiles) -> Result<bool, AwsError> {
+        for file in &loaded.files {
+            let (Some(object), Some(crc)) = (&file.key, &file.crc64nvme) else { return Ok(false) };
             if !self.bucket.is_intact(object, file.bytes_stored, crc).await? {
                 return Ok(false);
             }

@@ -30,11 +30,12 @@ pub(crate) async fn publish(
             let overview = send(RecordingNotification::FileStored(key.file.clone())).await?;
             // This read is consistent and follows our own write: of two invocations that store the last files
             // concurrently, at least one sees both as stored.
-            let is_complete =
-                overview.is_some_and(|it| it.recording().status() == RecordingStatus::Stored);
-            if is_complete {
-                let (table, bucket) = (&context.recordings, &context.bucket);
+            let status = overview.map(|overview| overview.recording().status());
+            let (table, bucket) = (&context.recordings, &context.bucket);
+            if matches!(status, Some(RecordingStatus::Stored | RecordingStatus::Expired)) {
                 manifest::refresh(table, bucket, &key.zoom_user, &key.recording).await?;
+            }
+            if status == Some(RecordingStatus::Stored) {
                 if context.trash_after_days > 0 {
                     let days = SignedDuration::from_hours(24 * i64::from(context.trash_after_days));
                     let at = saturating_add(context.clock.now(), days);

@@ -125,6 +125,7 @@ async fn mark_stored(
         metrics::count(Metric::FilesNotRecognised, lease.item.observed.metadata.file_type());
     }
     let now = context.clock.now();
+    let declared = file.declared_size.or(object.declared_size);
     lease
         .mark_stored(&StoredObject {
             key: &object.key,
@@ -132,6 +133,7 @@ async fn mark_stored(
             bytes: file.bytes,
             recognised: file.recognised,
             declared: file.declared_size,
+            declared_otherwise: declared.filter(|size| *size != file.bytes),
             stored_at: now,
             expires_at: object_expiry(now, context.retention_days),
         })

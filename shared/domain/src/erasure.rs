@@ -3,8 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::recording::ZoomState;
-
 /// Why a link was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,12 +74,6 @@ impl std::ops::AddAssign for ErasureTotals {
     }
 }
 
-/// Whether an erasure that no operator asked for must spare the recording: Reelay trashed Zoom's copy, which may
-/// be gone, so the stored one may be the only copy.
-pub fn is_only_copy(trashed_by_reelay: bool, zoom_state: ZoomState) -> bool {
-    trashed_by_reelay && zoom_state != ZoomState::Present
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,19 +90,5 @@ mod tests {
         assert_eq!(keep.erase_at(RemovalReason::Deauthorized, now), None);
         assert_eq!(keep.erase_at(RemovalReason::Disconnected, now), Some(now));
         assert_eq!(KeepAfterRemoval::default().erase_at(RemovalReason::Disconnected, now), None);
-    }
-
-    #[test]
-    fn only_copy_is_what_reelay_trashed_at_zoom() {
-        for (trashed_by_reelay, state, expected) in [
-            (true, ZoomState::Trashed, true),
-            (true, ZoomState::Deleted, true),
-            // Recovered at Zoom.
-            (true, ZoomState::Present, false),
-            // The Zoom user's own decision.
-            (false, ZoomState::Deleted, false),
-        ] {
-            assert_eq!(is_only_copy(trashed_by_reelay, state), expected, "{state:?}");
-        }
     }
 }

@@ -16,8 +16,16 @@ pub const FIRST_CHECK_DELAY: SignedDuration = SignedDuration::from_hours(2);
 /// every message that maintenance adds extends it.
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
-/// Interval between checks whether S3 has deleted an expired object. It does so once a day.
-const EXPIRY_CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+/// Interval between checks whether S3 has deleted an expired object, which it does some hours after the expiry. Longer after
+/// [`LATE_EXPIRY`].
+const EXPIRY_CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(3);
+
+/// Time after the expiry of an object that is still there from which on it is checked once a day: the operator may have raised
+/// `RetentionDays`.
+const LATE_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Time after the expiry over which the first checks are spread.
+const EXPIRY_CHECK_SPREAD_MILLISECONDS: i64 = 5 * 3_600_000;
 
 /// Age after which an encrypted source is deleted, an hour less than the 24 hours for which Zoom's download tokens
 /// are valid.
@@ -70,6 +78,13 @@ pub fn object_expiry(stored_at: Timestamp, retention_days: u16) -> Option<Timest
     (retention_days > 0).then_some(midnight)
 }
 
+/// Time of the first check of an object that expires, one to six hours later. All objects expire at midnight; the time of
+/// storing spreads their checks.
+pub fn expiry_check(expires_at: Timestamp, stored_at: Timestamp) -> Timestamp {
+    let spread = stored_at.as_millisecond().rem_euclid(EXPIRY_CHECK_SPREAD_MILLISECONDS);
+    saturating_add(expires_at, SignedDuration::from_hours(1) + SignedDuration::from_millis(spread))
+}
+
 impl MaintainedFile {
     /// Decides what maintenance the file needs at `now`.
     pub fn check(&self, now: Timestamp) -> FileMaintenance {
@@ -85,9 +100,11 @@ impl MaintainedFile {
         let next_deletion = source_expires_at.filter(|_| !delete_source);
         let expires_at = self.expires_at.filter(|_| self.status == FileStatus::Stored);
         let check_object = expires_at.is_some_and(|at| at <= now);
-        // S3 deletes some time after the expiry, and later if the operator has raised `RetentionDays`.
         let next_look = expires_at.map(|at| match check_object {
-            true => saturating_add(now, EXPIRY_CHECK_INTERVAL),
+            true if now.duration_since(at) < LATE_EXPIRY => {
+                saturating_add(now, EXPIRY_CHECK_INTERVAL)
+            }
+            true => saturating_add(now, LATE_EXPIRY),
             false => at,
         });
         FileMaintenance {
@@ -170,10 +187,19 @@ mod tests {
             (maintenance.check_object, maintenance.next_check_at)
         };
         assert_eq!(check(Stored, 5), (false, Some(at(5))));
-        assert_eq!(check(Stored, 0), (true, Some(at(24))));
+        assert_eq!(check(Stored, 0), (true, Some(at(3))));
+        assert_eq!(check(Stored, -24), (true, Some(at(24))));
         // The app requested it again.
         assert_eq!(check(Queued, 0), (false, Some(at(6))));
         assert_eq!(check(FileStatus::Expired, 0), (false, None));
+    }
+
+    #[test]
+    fn first_checks_of_expired_objects_are_spread() {
+        for (stored_hours, expected) in [(0, 3), (1, 4), (4, 2)] {
+            let check = expiry_check(at(12), at(stored_hours));
+            assert_eq!(check, at(12 + expected), "{stored_hours}");
+        }
     }
 
     #[test]

@@ -14,6 +14,16 @@ pub fn registration_scopes() -> impl Iterator<Item = &'static str> {
     REQUIRED.into_iter().map(|(granular, _)| granular).chain(["cloud_recording:read:recording"])
 }
 
+/// Whether a grant may move recordings to the trash, as `TrashAtZoomAfterDays` needs it. `granted` as in [`missing`].
+pub fn allows_trash(granted: Option<&str>) -> bool {
+    let is_sufficient = |scope: &str| {
+        let scope =
+            scope.strip_suffix(":admin").or_else(|| scope.strip_suffix(":master")).unwrap_or(scope);
+        matches!(scope, "cloud_recording:delete:meeting_recording" | "recording:write")
+    };
+    granted.is_none_or(|granted| granted.split_whitespace().any(is_sufficient))
+}
+
 /// Returns the granular names of the required scopes that a grant lacks. `granted` is the token response's
 /// space-separated `scope`; absent means "as requested" (RFC 6749 §5.1), so nothing is missing.
 /// `:admin` and `:master` variants include the plain scope.
@@ -48,6 +58,13 @@ mod tests {
             assert!(missing(Some(sufficient)).is_empty(), "{sufficient}");
         }
         assert!(missing(None).is_empty());
+    }
+
+    #[test]
+    fn trash_needs_a_scope_of_its_own() {
+        assert!(allows_trash(None) && allows_trash(Some("user:read recording:write:admin")));
+        assert!(allows_trash(Some("cloud_recording:delete:meeting_recording")));
+        assert!(!allows_trash(Some("recording:read user:read")));
     }
 
     #[test]

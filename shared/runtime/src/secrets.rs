@@ -107,7 +107,8 @@ impl Secret {
                 };
                 (current, previous)
             } else {
-                tokio::try_join!(current, read_stage(&client, &id, "AWSPREVIOUS"))?
+                // One after the other: a rotation in between must not hide the previous version.
+                (current.await?, read_stage(&client, &id, "AWSPREVIOUS").await?)
             };
             let current = current.ok_or_else(|| {
                 AwsError::unexpected_response("GetSecretValue", "no version is AWSCURRENT")

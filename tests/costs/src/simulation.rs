@@ -328,7 +328,8 @@ mod tests {
 
     #[test]
     fn thousand_recordings_never_wait() {
-        let (page, settings) = (Page::of_repository().unwrap(), Settings::of_repository().unwrap());
+        let page = Page::of_repository().unwrap();
+        let settings = Settings::of_repository().unwrap().with_concurrency(20, 20, 10);
         let month = run(&page, &settings, 1_000.0, 7).unwrap();
         let recordings = month.recordings;
         assert!((850..1_150).contains(&recordings), "{recordings}");

@@ -293,6 +293,6 @@ async fn large_file_calls_grow_only_with_parts() {
             calls.get(&(Service::DynamoDb, "UpdateItem".to_owned())).copied().unwrap_or(0);
         others.push(written);
     }
-    // Lease, upload, checksum, completion and four notifications; a slow machine adds progress writes.
-    assert!(others.iter().all(|writes| *writes <= 14), "{others:?}");
+    // Lease, upload, checksum, completion, four notifications and the link's last event; a slow machine adds progress writes.
+    assert!(others.iter().all(|writes| *writes <= 15), "{others:?}");
 }

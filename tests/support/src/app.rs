@@ -163,10 +163,12 @@ impl App {
         self.post("/v1/links/confirm", user, body).await
     }
 
-    /// A user's links.
+    /// A user's links as every response but this list shows them: without the e-mail address.
     pub async fn links(&self, user: &str) -> Vec<Value> {
-        let body = self.get("/v1/links", user).await.json();
-        body["links"].as_array().unwrap().clone()
+        let mut body = self.get("/v1/links", user).await.json();
+        let links = body["links"].as_array_mut().unwrap();
+        links.iter_mut().for_each(|link| link["zoom"]["email"] = Value::Null);
+        std::mem::take(links)
     }
 
     /// Disconnects all links of a user.

@@ -1,18 +1,19 @@
 //! Deletion of a recording.
 
 use http::StatusCode;
-use reelay_domain::erasure::is_only_copy;
 use reelay_domain::ids::{AppUserId, RecordingId};
 use reelay_domain::message::{DeletedRecording, JobMessage};
 use reelay_domain::time::utc_date;
 use reelay_runtime::http::query::Query;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
+use reelay_store::recordings::RecordingWithFiles;
 
 use crate::{ApiError, AppApi};
 
 impl AppApi {
-    /// Deletes a recording for ever: a marker replaces it at once, and jobs remove its bytes.
+    /// Deletes a recording for ever: a marker replaces it at once, and jobs remove its bytes. A Zoom user who moved accounts
+    /// may have it under two keys.
     pub(crate) async fn delete_recording(
         &self,
         user: &AppUserId,
@@ -24,17 +25,24 @@ impl AppApi {
             Ok(Some("true")) => true,
             _ => return Err(Problem::RequestInvalid("only_copy can only be true.").into()),
         };
-        let (_, loaded) = self.find(user, id).await?;
-        let (zoom_user, observed) = (&loaded.zoom_user, &loaded.item.observed);
-        let links = self.links.covering_links(zoom_user).await?;
-        if links.iter().any(|link| link.status.is_visible() && link.app_user != *user) {
-            return Err(Problem::RecordingShared.into());
+        let copies = self.find_all(user, id).await?;
+        for copy in &copies {
+            let links = self.links.covering_links(&copy.zoom_user).await?;
+            if links.iter().any(|link| link.status.is_visible() && link.app_user != *user) {
+                return Err(Problem::RecordingShared.into());
+            }
+            if copy.item.trashed_by_reelay && !is_only_copy_meant {
+                return Err(Problem::OnlyCopy.into());
+            }
         }
-        let zoom_state = observed.zoom_state.unwrap_or_default();
-        if is_only_copy(loaded.item.trashed_by_reelay, zoom_state) && !is_only_copy_meant {
-            return Err(Problem::OnlyCopy.into());
+        for copy in &copies {
+            self.delete_copy(copy).await?;
         }
+        Ok(response::empty(StatusCode::NO_CONTENT))
+    }
 
+    async fn delete_copy(&self, copy: &RecordingWithFiles) -> Result<(), ApiError> {
+        let (zoom_user, observed) = (&copy.zoom_user, &copy.item.observed);
         let deleted = DeletedRecording {
             id: RecordingId::from_uuid(&observed.metadata.meeting_uuid),
             date: utc_date(observed.key_start()),
@@ -46,7 +54,6 @@ impl AppApi {
             self.jobs.send_delayed(message, tenant, *delay_seconds).await?;
         }
         self.recordings.mark_erased(zoom_user, &deleted.id).await?;
-        self.jobs.send(&at_once.0, tenant).await?;
-        Ok(response::empty(StatusCode::NO_CONTENT))
+        Ok(self.jobs.send(&at_once.0, tenant).await?)
     }
 }

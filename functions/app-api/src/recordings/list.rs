@@ -14,6 +14,7 @@ use serde::de::value::{Error as UnknownStatus, StrDeserializer};
 use serde::{Deserialize as _, Serialize};
 
 use super::Covered;
+use crate::links::parse_date;
 use crate::{ApiError, AppApi};
 
 /// Page size without `limit`.
@@ -55,9 +56,8 @@ impl<'a> Filter<'a> {
             })
         });
         let date = |name| {
-            let invalid =
-                |_| Problem::RequestInvalid("from and to must be dates that exist, as 2026-01-31.");
-            single(name)?.map(|text| text.parse::<Date>().map_err(invalid)).transpose()
+            let invalid = "from and to must be dates that exist, as 2026-01-31.";
+            single(name)?.map(|text| parse_date(text, invalid)).transpose()
         };
         let (from, to) = (date("from")?, date("to")?);
         if from.zip(to).is_some_and(|(from, to)| from > to) {

@@ -65,6 +65,23 @@ impl AppApi {
         Err(Problem::RecordingNotFound.into())
     }
 
+    /// Finds a recording under every key that the user's links cover.
+    async fn find_all(
+        &self,
+        user: &AppUserId,
+        id: &Option<RecordingId>,
+    ) -> Result<Vec<RecordingWithFiles>, ApiError> {
+        let id = id.as_ref().ok_or(Problem::RecordingNotFound)?;
+        let mut found = Vec::new();
+        for covered in self.covered(user).await? {
+            found.extend(self.load(&covered, id).await?);
+        }
+        match found.is_empty() {
+            true => Err(Problem::RecordingNotFound.into()),
+            false => Ok(found),
+        }
+    }
+
     /// The keys under which the user's links cover recordings.
     async fn covered(&self, user: &AppUserId) -> Result<Vec<Covered>, ApiError> {
         let mut keys: Vec<Covered> = Vec::new();

@@ -116,6 +116,7 @@ fn recording(
         bytes_stored: if is_stored { 1_000 } else { 0 },
         // No object exists, and none is needed: the app reads recordings through the API.
         stored_at: is_stored.then_some(now),
+        declared_when_stored: None,
         key: is_stored.then(|| "recordings/reelay-test/reelay-test-file.mp4".to_owned()),
         crc64nvme: is_stored.then(|| "AAAAAAAAAAA=".to_owned()),
         attempts: 1,

@@ -317,6 +317,7 @@ mod tests {
                     reason: None,
                     bytes_stored: 1,
                     stored_at: Some(now()),
+                    declared_when_stored: None,
                     key: Some("k".into()),
                     crc64nvme: Some("c".into()),
                     attempts: 1,

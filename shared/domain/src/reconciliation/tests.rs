@@ -44,6 +44,7 @@ fn known(meeting: &Value) -> Recording {
         status: FileStatus::Stored,
         reason: None,
         stored_at: None,
+        declared_when_stored: None,
         key: None,
         crc64nvme: None,
         attempts: 1,

@@ -5,8 +5,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{File, Recording};
 use crate::ids::FileId;
 
-/// Maximum number of characters of the topic in a name, so that names fit every file system (255 bytes).
-const MAX_TOPIC_CHARS: usize = 60;
+/// Maximum bytes of topic and participant in a name, so that names fit every file system (255 bytes).
+const MAX_TEXT_BYTES: usize = 80;
 
 /// All characters but `attr-char` (RFC 8187, section 3.2.1).
 const EXTENDED_VALUE: &AsciiSet = &NON_ALPHANUMERIC
@@ -36,24 +36,33 @@ impl Recording {
 
     fn file_name(&self, file: &File) -> String {
         let metadata = &file.metadata;
-        let topic = plain(self.metadata.topic.as_deref().unwrap_or_default());
-        let topic: String = topic.chars().take(MAX_TOPIC_CHARS).collect();
+        let topic = short(&plain(self.metadata.topic.as_deref().unwrap_or_default()));
         let start = metadata.recording_start.unwrap_or(self.metadata.start_time);
         let kind = metadata.recording_type.as_deref().unwrap_or(metadata.file_type());
         let parts = [
             topic.trim_matches([' ', '.']).to_owned(),
             start.strftime("%Y-%m-%d %H.%M UTC").to_string(),
             plain(&kind.replace('_', " ").to_lowercase()),
-            plain(metadata.participant.as_deref().unwrap_or_default()),
+            short(&plain(metadata.participant.as_deref().unwrap_or_default())),
         ];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         format!("{}.{}", parts.join(" - "), plain(metadata.extension()))
     }
 }
 
+/// The text up to a whole character within [`MAX_TEXT_BYTES`].
+fn short(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_TEXT_BYTES)].trim_end().to_owned()
+}
+
 /// The text without characters that file systems or headers give a meaning.
 fn plain(text: &str) -> String {
-    let is_special = |c: char| c.is_control() || "/\\:*?\"<>|%".contains(c);
+    // Bidirectional controls can make one name look like another.
+    let is_special = |c: char| {
+        c.is_control()
+            || "/\\:*?\"<>|%".contains(c)
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let text: String = text.chars().map(|c| if is_special(c) { ' ' } else { c }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -110,6 +110,8 @@ pub struct File {
     pub bytes_stored: u64,
     /// When it was stored, if it is.
     pub stored_at: Option<Timestamp>,
+    /// The size that Zoom declared when it was stored, if that is not the stored size.
+    pub declared_when_stored: Option<u64>,
     /// Object key; present once stored.
     pub key: Option<String>,
     /// Base64 CRC-64/NVME of the full object, verified by S3; present once stored.
@@ -218,6 +220,7 @@ pub(super) mod tests {
             reason: None,
             bytes_stored: if status == FileStatus::Stored { 12 } else { 0 },
             stored_at: None,
+            declared_when_stored: None,
             key: None,
             crc64nvme: None,
             attempts: 0,

@@ -29,23 +29,26 @@ impl Recording {
     }
 }
 
-/// The declared size is that of the stored bytes, or the one that Zoom declared when other bytes were accepted.
+/// The declared size is that of the stored bytes, or the one that was declared when they were stored. What was observed since
+/// does not count: another size means other bytes.
 fn is_same_size(stored: &File, shown: &FileObservation) -> bool {
     let declared = shown.metadata.size;
-    declared.is_none_or(|size| size == stored.bytes_stored || stored.metadata.size == Some(size))
+    declared
+        .is_none_or(|size| size == stored.bytes_stored || stored.declared_when_stored == Some(size))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::FileMetadata;
     use super::super::tests::{at, file, recording};
     use super::*;
     use crate::observation::{ObservationSource, ObservedAt, RecordingDetails};
 
     fn details(recording: &Recording) -> Observation {
-        let files = recording
-            .files
-            .iter()
-            .map(|file| FileObservation { metadata: file.metadata.clone(), source: None });
+        let files = recording.files.iter().map(|file| FileObservation {
+            metadata: FileMetadata { size: Some(12), ..file.metadata.clone() },
+            source: None,
+        });
         Observation {
             host: recording.zoom_user.clone(),
             meeting_uuid: recording.metadata.meeting_uuid.clone(),
@@ -95,6 +98,17 @@ mod tests {
         assert_eq!(change(new), Some("file_not_stored"));
         assert_eq!(change(|it| it.files.truncate(1)), Some("stored_file_not_in_details"));
         assert_eq!(change(|it| it.files[1].metadata.size = Some(11)), Some("size_differs"));
+        // Zoom declares 10 bytes and serves 12.
+        assert_eq!(change(|it| it.files[1].metadata.size = Some(10)), Some("size_differs"));
+        let mut accepted = stored();
+        accepted.files[1].declared_when_stored = Some(10);
+        let mut declared = details(&whole);
+        declared.files[1].metadata.size = Some(10);
+        assert_eq!(accepted.reason_to_keep(&declared), None);
+        // Zoom has new bytes, of which an event told.
+        accepted.files[1].metadata.size = Some(20);
+        declared.files[1].metadata.size = Some(20);
+        assert_eq!(accepted.reason_to_keep(&declared), Some("size_differs"));
         assert_eq!(change(|it| it.files[1].metadata.size = None), None);
         let processing = |it: &mut Observation| it.files[1].metadata.is_processing = Some(true);
         assert_eq!(change(processing), Some("still_processing"));

@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
-use reelay_domain::erasure::is_only_copy;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
-use reelay_domain::recording::ZoomState;
 use reelay_runtime::AwsError;
 use serde::Deserialize;
 
@@ -41,7 +39,7 @@ pub(crate) struct StoredRow {
     pub(crate) recording: Option<RecordingId>,
     /// Whether it is a marker.
     pub(crate) is_erased: bool,
-    /// Whether Reelay trashed Zoom's copy of the recording.
+    /// Whether Reelay has moved Zoom's copy to the trash, or is about to, so that the stored one may be the only copy.
     pub(crate) is_only_copy: bool,
     bytes: u64,
     lease_until: Option<i64>,
@@ -56,8 +54,6 @@ struct Attributes {
     erased: bool,
     #[serde(default)]
     trashed_by_reelay: bool,
-    #[serde(default)]
-    zoom_state: ZoomState,
     #[serde(default)]
     bytes_stored: u64,
     #[serde(default)]
@@ -77,7 +73,7 @@ impl StoredRow {
             kind,
             recording,
             is_erased: row.erased,
-            is_only_copy: is_only_copy(row.trashed_by_reelay, row.zoom_state),
+            is_only_copy: row.trashed_by_reelay,
             bytes: row.bytes_stored,
             lease_until: row.lease_until,
             key: key(row.zoom_user, row.entry),
@@ -98,7 +94,7 @@ fn marker(zoom_user: &ZoomUser, id: &RecordingId) -> Item {
 /// Reads the rows of a query, as far as an erasure needs them.
 async fn read_stored(query: QueryFluentBuilder) -> Result<Vec<StoredRow>, AwsError> {
     let query = query.projection_expression(
-        "zoom_user, entry, erased, trashed_by_reelay, zoom_state, bytes_stored, lease_until",
+        "zoom_user, entry, erased, trashed_by_reelay, bytes_stored, lease_until",
     );
     let mut pages = query.into_paginator().items().send();
     let mut rows = Vec::new();

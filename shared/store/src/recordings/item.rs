@@ -118,6 +118,9 @@ pub struct FileItem {
     /// Time of storing, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_at: Option<i64>,
+    /// The size that Zoom declared when the file was stored, if that is not the stored size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_when_stored: Option<u64>,
     /// When S3 deletes the object, epoch milliseconds, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_expires_at: Option<i64>,
@@ -200,6 +203,7 @@ impl FileItem {
             key: None,
             crc64nvme: None,
             stored_at: None,
+            declared_when_stored: None,
             object_expires_at: None,
             source_saved_at: observed.source.as_ref().map(|_| now.as_millisecond()),
             next_check: is_wanted.then(|| waits_until.map_or(NextCheck::first(now), NextCheck::at)),
@@ -243,6 +247,7 @@ impl From<FileItem> for File {
             reason: item.reason,
             bytes_stored: item.bytes_stored,
             stored_at: item.stored_at.and_then(time),
+            declared_when_stored: item.declared_when_stored,
             key: item.key,
             crc64nvme: item.crc64nvme,
             attempts: item.attempt,

@@ -42,6 +42,7 @@ impl From<SummaryFile> for FileItem {
             key: None,
             crc64nvme: None,
             stored_at: None,
+            declared_when_stored: None,
             object_expires_at: None,
             source_saved_at: None,
             next_check: None,

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::maintenance::expiry_check;
 use reelay_domain::recording::FileStatus;
 use reelay_domain::retry::Failures;
 use reelay_domain::upload::UploadState;
@@ -29,6 +30,8 @@ pub struct StoredObject<'a> {
     pub recognised: Option<bool>,
     /// Length that Zoom declares, if it was requested again.
     pub declared: Option<u64>,
+    /// Length that Zoom declares, if it is another.
+    pub declared_otherwise: Option<u64>,
     /// Time of storing.
     pub stored_at: Timestamp,
     /// When S3 deletes the object, if it does.
@@ -215,6 +218,7 @@ impl RecordingTable {
             bytes,
             recognised,
             declared,
+            declared_otherwise,
             stored_at,
             expires_at,
         } = *object;
@@ -228,12 +232,17 @@ impl RecordingTable {
                 .expression_attribute_names("#size", "size")
                 .expression_attribute_values(":declared", number(declared));
         }
+        if let Some(size) = declared_otherwise {
+            expression.push_str(", declared_when_stored = :otherwise");
+            update = update.expression_attribute_values(":otherwise", number(size));
+        }
         let last_check = match expires_at {
             Some(at) => {
                 expression.push_str(
-                    ", object_expires_at = :at, next_check_shard = :shard, next_check_at = :at",
+                    ", object_expires_at = :expiry, next_check_shard = :shard, next_check_at = :at",
                 );
-                update = with_next_check(update, &NextCheck::at(at));
+                update = with_next_check(update, &NextCheck::at(expiry_check(at, stored_at)))
+                    .expression_attribute_values(":expiry", number(at.as_millisecond()));
                 ""
             }
             None => ", next_check_shard, next_check_at",

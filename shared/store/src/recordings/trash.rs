@@ -1,14 +1,17 @@
 //! Recordings whose copy at Zoom is moved to the trash (`TrashAtZoomAfterDays`).
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::AwsError;
 
 use super::checks::{NextCheck, with_next_check};
 use super::{FileKey, RecordingTable, conditional, recording_entry, status};
-use crate::item::text;
+use crate::item::{number, text};
+
+/// Age that a list may have when it is compared with what is stored.
+const STALE_LIST: SignedDuration = SignedDuration::from_mins(10);
 
 impl RecordingTable {
     /// Schedules when Zoom's copy is moved to the trash, unless Reelay has done so before: who restored it wants to keep
@@ -40,10 +43,12 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
+        now: Timestamp,
     ) -> Result<bool, AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("SET trashed_by_reelay = :yes")
+            .update_expression("SET trashed_by_reelay = :yes, trashed_at = :now")
+            .expression_attribute_values(":now", number(now.as_millisecond()))
             .condition_expression(
                 "attribute_exists(start_order) AND (attribute_not_exists(zoom_state) OR zoom_state = :present) \
                  AND (attribute_not_exists(trashed_by_reelay) OR trashed_by_reelay = :yes)",
@@ -69,7 +74,25 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again.
+    /// Takes the mark back: Zoom has refused to move its copy.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn unmark_trashed(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+    ) -> Result<(), AwsError> {
+        let update = self
+            .update(zoom_user, &recording_entry(id))
+            .update_expression("REMOVE trashed_by_reelay, trashed_at")
+            .condition_expression("trashed_by_reelay = :yes")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true));
+        conditional(update.send().await).map(|_| ())
+    }
+
+    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again. A restoration right after
+    /// the trashing is a list that Zoom made before it, and does not count.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -77,12 +100,16 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
+        restored_at: Timestamp,
     ) -> Result<(), AwsError> {
+        let until = restored_at.checked_sub(STALE_LIST).unwrap_or(Timestamp::MIN);
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("SET trashed_by_reelay = :no")
-            .condition_expression("attribute_exists(trashed_by_reelay)")
-            .expression_attribute_values(":no", AttributeValue::Bool(false));
+            .update_expression("SET trashed_by_reelay = :no REMOVE trashed_at")
+            .condition_expression("trashed_by_reelay = :yes AND trashed_at < :until")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .expression_attribute_values(":until", number(until.as_millisecond()));
         conditional(update.send().await).map(|_| ())
     }
 
