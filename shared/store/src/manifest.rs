@@ -43,6 +43,10 @@ fn render(recording: &RecordingWithFiles, bucket: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut view = json!(recording.recording().view(bucket));
+    // Notifications follow the manifest and change it.
+    if let Some(view) = view.as_object_mut() {
+        view.remove("updated_at");
+    }
     let recognised = |id: &Value| {
         let mut files = recording.files.iter();
         files.find(|file| id == file.observed.metadata.id.as_str())?.recognised

@@ -96,7 +96,7 @@ async fn stack_is_found_by_name() {
         }
         checks += 1;
     }
-    assert_eq!(checks, 27, "{output:?}");
+    assert_eq!(checks, 29, "{output:?}");
 
     for (arguments, problem) in [
         ("", "name one app user"),

@@ -87,6 +87,9 @@ async fn manifest_lists_stored_files() {
             // Every file begins with its type's signature.
             fields.insert("type_recognised".into(), json!(true));
         }
+        for of_the_reader in ["link_ids", "updated_at"] {
+            seen.as_object_mut().unwrap().remove(of_the_reader);
+        }
         assert_eq!(manifest["recording"], seen);
     }
 }

@@ -41,7 +41,7 @@ const PATTERNS: [(&str, &str); 20] = [
     (r"(127\.0\.0\.1|localhost)(:|%3A)\d+", "<host>"),
     (r"msg_[A-Za-z0-9_-]{43}", "msg_<id>"),
     (r"v1,[A-Za-z0-9+/]{43}=", "v1,<signature>"),
-    (r"(X-Amz-[A-Za-z0-9-]+)=[^&\x22]*", "$1=<value>"),
+    (r"((?:X-Amz|response)-[A-Za-z0-9-]+)=[^&\x22]*", "$1=<value>"),
     (r"zoom_link=[A-Za-z0-9_-]{43}", "zoom_link=<claim>"),
     (r"state=[A-Za-z0-9_-]{76}", "state=<state>"),
     (r"code_challenge=[A-Za-z0-9_-]{43}", "code_challenge=<challenge>"),
