@@ -37,6 +37,9 @@ REASONS = {
     ("EventProcessorRole", "sqs:ChangeMessageVisibility", "EventsQueue"): OUTAGE,
     ("ReconcilerRole", "sqs:ChangeMessageVisibility", "JobsQueue"): OUTAGE,
     ("RecordingDownloaderRole", "sqs:ChangeMessageVisibility", "DownloadsQueue"): OUTAGE,
+    ("AppApiRole", "dynamodb:PutItem", "RecordingsTable"): (
+        "the app deletes a recording (deleted_recording_never_comes_back)"
+    ),
     # Part of the calls that store an object with a tag.
     ("RecordingDownloaderRole", "s3:PutObjectTagging", "RecordingsBucket/recordings/*"): (
         "RetentionDays is set (recordings_expire_after_retention)"

@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn first_checks_of_expired_objects_are_spread() {
-        for (stored_hours, expected) in [(0, 3), (1, 4), (4, 2)] {
+        for (stored_hours, expected) in [(0, 4), (1, 5), (4, 3)] {
             let check = expiry_check(at(12), at(stored_hours));
             assert_eq!(check, at(12 + expected), "{stored_hours}");
         }
