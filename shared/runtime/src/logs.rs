@@ -1,5 +1,5 @@
 //! Log lines of a Lambda function: JSON with the keys of Powertools for AWS Lambda, so that its queries and
-//! dashboards work, and [metrics](crate::metrics).
+//! dashboards work, and the lines of [`crate::metrics`].
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
