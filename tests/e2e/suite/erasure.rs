@@ -71,25 +71,10 @@ async fn removed_link(system: &System, bus: &str) -> Value {
     links.next_back().unwrap()
 }
 
-/// Everything in the tables, the bucket and the queues that contains one of these texts. Markers, which have no
-/// attribute but their key, `link.removed`, and what has expired in a table are left out.
+/// Everything in the tables ([`System::lasting_items`]), the bucket and the queues that contains one of these texts.
 pub(crate) async fn traces(system: &System, texts: &[&str]) -> Vec<String> {
-    let (tables, queues) = (system.tables(), system.queues());
-    let mut found = Vec::new();
-    for table in [&tables.links, &tables.sessions, &tables.recordings, &tables.notifications] {
-        let scan = system.sdk().dynamodb().scan().table_name(table).send().await;
-        for item in scan.unwrap().items.unwrap_or_default() {
-            let is_marker = item.len() == 3 && item.contains_key("erased");
-            let expires_at = item.get("expires_at").and_then(|at| at.as_n().ok());
-            let is_expired = expires_at
-                .is_some_and(|at| at.parse::<i64>().unwrap() < system.app.now().as_second());
-            let is_end = item.contains_key("is_link_removed")
-                || item.get("type").is_some_and(|kind| kind.as_s().unwrap() == "link.removed");
-            if !is_marker && !is_expired && !is_end {
-                found.push(format!("{table}: {item:?}"));
-            }
-        }
-    }
+    let queues = system.queues();
+    let mut found = system.lasting_items().await;
     for (key, bytes) in system.objects("").await {
         found.push(format!("bucket: {key} {}", String::from_utf8_lossy(&bytes)));
     }

@@ -75,6 +75,29 @@ impl System {
         found
     }
 
+    /// The items of all tables in `Debug` form, each after its table's name. Markers, which have no attribute but their key,
+    /// `link.removed`, and what has expired are left out.
+    pub async fn lasting_items(&self) -> Vec<String> {
+        let (tables, now) = (self.tables(), self.app.now().as_second());
+        let mut found = Vec::new();
+        for table in [&tables.links, &tables.sessions, &tables.recordings, &tables.notifications] {
+            let scan = self.sdk().dynamodb().scan().table_name(table);
+            let mut items = scan.into_paginator().items().send();
+            while let Some(item) = items.next().await {
+                let item = item.unwrap();
+                let is_marker = item.len() == 3 && item.contains_key("erased");
+                let expires_at = item.get("expires_at").and_then(|at| at.as_n().ok());
+                let is_expired = expires_at.is_some_and(|at| at.parse::<i64>().unwrap() < now);
+                let is_end = item.contains_key("is_link_removed")
+                    || item.get("type").is_some_and(|kind| kind.as_s().unwrap() == "link.removed");
+                if !is_marker && !is_expired && !is_end {
+                    found.push(format!("{table}: {item:?}"));
+                }
+            }
+        }
+        found
+    }
+
     /// Number of messages in a queue: visible, in flight and delayed.
     pub async fn queue_depth(&self, queue_url: &str) -> usize {
         let request = self.sdk().sqs().get_queue_attributes().queue_url(queue_url);

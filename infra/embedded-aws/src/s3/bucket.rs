@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use s3s::{S3Error, S3Result, dto::PublicAccessBlockConfiguration, s3_error};
 
@@ -29,6 +30,12 @@ impl Bucket {
     /// Locks the contents. No bytes are read or written under this lock.
     pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock()
+    }
+
+    /// Deletes the objects that have expired by the bucket's rules.
+    pub(super) fn expire(&self, now: Timestamp) {
+        let contents = &mut *self.contents();
+        contents.lifecycle.expire(&mut contents.objects, now);
     }
 
     pub(super) fn object(&self, key: &str) -> S3Result<Arc<Object>> {

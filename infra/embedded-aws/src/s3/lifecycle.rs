@@ -1,13 +1,11 @@
 //! Expiration of objects by the rules of a bucket, at midnight UTC after their days.
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    bucket::Bucket,
-    object::{Object, whole_seconds},
-    store::Store,
-};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use s3s::{S3Error, S3Result, dto::*, s3_error};
+
+use super::object::{Object, whole_seconds};
 
 /// The rules of a bucket.
 #[derive(Default)]
@@ -52,32 +50,24 @@ impl Rule {
     }
 }
 
-impl Bucket {
+impl Lifecycle {
     /// Deletes the objects that have expired. S3 does so once a day.
-    pub(super) fn expire(&self, now: Timestamp) {
+    pub(super) fn expire(&mut self, objects: &mut BTreeMap<String, Arc<Object>>, now: Timestamp) {
         let today = now.to_zoned_datetime(TimeZone::UTC).date();
-        let mut contents = self.contents();
-        let lifecycle = &mut contents.lifecycle;
-        if lifecycle.rules.is_empty() || lifecycle.expired_on >= Some(today) {
+        if self.rules.is_empty() || self.expired_on >= Some(today) {
             return;
         }
-        lifecycle.expired_on = Some(today);
-        let rules = std::mem::take(&mut lifecycle.rules);
-        contents.objects.retain(|_, object| !rules.iter().any(|rule| rule.expires(object, today)));
-        contents.lifecycle.rules = rules;
+        self.expired_on = Some(today);
+        objects.retain(|_, object| !self.rules.iter().any(|rule| rule.expires(object, today)));
     }
 }
 
-impl Store {
-    pub(super) fn put_lifecycle(
-        &self,
-        request: S3Request<PutBucketLifecycleConfigurationInput>,
-    ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-        let bucket = self.bucket(&request.input.bucket)?;
-        let rules = request.input.lifecycle_configuration.unwrap_or_default().rules;
-        let rules = rules.into_iter().map(Rule::new).collect::<S3Result<Vec<_>>>()?;
-        bucket.contents().lifecycle =
-            Lifecycle { rules: rules.into_iter().flatten().collect(), expired_on: None };
-        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
+impl TryFrom<BucketLifecycleConfiguration> for Lifecycle {
+    type Error = S3Error;
+
+    fn try_from(configuration: BucketLifecycleConfiguration) -> S3Result<Self> {
+        let rules = configuration.rules.into_iter().map(Rule::new);
+        let rules = rules.collect::<S3Result<Vec<_>>>()?;
+        Ok(Self { rules: rules.into_iter().flatten().collect(), expired_on: None })
     }
 }

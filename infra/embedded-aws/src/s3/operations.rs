@@ -84,7 +84,10 @@ impl S3 for Store {
         &self,
         request: S3Request<PutBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-        self.put_lifecycle(request)
+        let bucket = self.bucket(&request.input.bucket)?;
+        let configuration = request.input.lifecycle_configuration.unwrap_or_default();
+        bucket.contents().lifecycle = configuration.try_into()?;
+        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
     }
 
     async fn list_objects_v2(

@@ -231,25 +231,11 @@ async fn zoom_user_is_erased_with_links_of_all_app_users() {
     assert_eq!(again.out.trim(), format!("Reelay stores nothing of {zoom}."), "{again:?}");
 }
 
-/// Items of all tables that contain a text, but for markers, `link.removed`, and what has expired.
+/// The items that contain a text.
 async fn items_of(system: &System, text: &str) -> Vec<String> {
-    let tables = &system.config().tables;
-    let mut found = Vec::new();
-    for table in [&tables.links, &tables.sessions, &tables.recordings, &tables.notifications] {
-        let scan = system.sdk().dynamodb().scan().table_name(table).send().await;
-        for item in scan.unwrap().items.unwrap_or_default() {
-            let is_marker = item.len() == 3 && item.contains_key("erased");
-            let expires_at = item.get("expires_at").and_then(|at| at.as_n().ok());
-            let is_expired = expires_at
-                .is_some_and(|at| at.parse::<i64>().unwrap() < system.app.now().as_second());
-            let item = format!("{table}: {item:?}");
-            let is_end = item.contains("is_link_removed") || item.contains("S(\"link.removed\")");
-            if item.contains(text) && !is_marker && !is_expired && !is_end {
-                found.push(item);
-            }
-        }
-    }
-    found
+    let mut items = system.lasting_items().await;
+    items.retain(|item| item.contains(text));
+    items
 }
 
 #[tokio::test]

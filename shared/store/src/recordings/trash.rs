@@ -67,11 +67,8 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<(), AwsError> {
-        let update = self
-            .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE trash_at, next_check_shard, next_check_at")
-            .condition_expression("attribute_exists(trash_at)");
-        conditional(update.send().await).map(|_| ())
+        let attributes = "trash_at, next_check_shard, next_check_at";
+        self.remove(zoom_user, id, attributes, "attribute_exists(trash_at)").await
     }
 
     /// Takes the mark back: Zoom has refused to move its copy.
@@ -83,11 +80,21 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
     ) -> Result<(), AwsError> {
+        let attributes = "trashed_by_reelay, trashed_at";
+        self.remove(zoom_user, id, attributes, "attribute_exists(trashed_at)").await
+    }
+
+    async fn remove(
+        &self,
+        zoom_user: &ZoomUser,
+        id: &RecordingId,
+        attributes: &str,
+        condition: &str,
+    ) -> Result<(), AwsError> {
         let update = self
             .update(zoom_user, &recording_entry(id))
-            .update_expression("REMOVE trashed_by_reelay, trashed_at")
-            .condition_expression("trashed_by_reelay = :yes")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true));
+            .update_expression(format!("REMOVE {attributes}"))
+            .condition_expression(condition);
         conditional(update.send().await).map(|_| ())
     }
 
