@@ -63,6 +63,10 @@ async fn complete_copy_is_moved_to_the_trash() {
     system.maintain_after(DAY * 10).await;
     assert_eq!(trash_requests(&system), 1);
     assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
+    // It is no longer the only copy.
+    let path = support::recordings::recording_path(&recording);
+    let deleted = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
 }
 
 #[tokio::test]
