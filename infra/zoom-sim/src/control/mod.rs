@@ -282,6 +282,14 @@ impl Control {
         self.change_user(user_id, |user| account_id.clone_into(&mut user.account_id))
     }
 
+    /// Changes the user's e-mail address. `users/me` and the events of later recordings name the new one.
+    ///
+    /// # Errors
+    /// If the user does not exist.
+    pub fn change_email(&self, user_id: &str, email: &str) -> Result<(), ControlError> {
+        self.change_user(user_id, |user| email.clone_into(&mut user.email))
+    }
+
     fn send_event(&self, body: String) -> u64 {
         sender::send(&self.sim, Target::Webhook, body, None)
     }
