@@ -115,6 +115,13 @@ pub(crate) enum Command {
     },
     /// List an app user's recordings, newest first.
     Recordings(RecordingsArguments),
+    /// Dry run of TrashAtZoomAfterDays: count the recordings that are complete and old enough for Zoom's trash, and the
+    /// others by reason. Changes nothing.
+    TrashPreview {
+        /// Value of TrashAtZoomAfterDays to assume.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(7..))]
+        after_days: u16,
+    },
     /// List Zoom's events that could not be parsed. They stay in the bucket for 15 days, or 7 if they name no user.
     Unparsed,
     /// Erase an app user: all links, also those that ended, and the recordings that no other app user's link covers.
@@ -310,6 +317,7 @@ mod tests {
             "reelay send-test --stack s --to bus",
             "reelay deliveries --stack s --user a --since 2026-01-01T10:00:00Z",
             "reelay listen --stack s --user a --forward-to http://localhost:3000/hook",
+            "reelay trash-preview --stack s --after-days 7",
             "reelay completions fish",
         ] {
             Arguments::try_parse_from(valid.split(' ')).unwrap_or_else(|e| panic!("{valid}: {e}"));
@@ -328,6 +336,7 @@ mod tests {
             "reelay --stack s reconcile",
             "reelay --stack s reconcile --all --user a",
             "reelay --stack s resend --dry-run",
+            "reelay --stack s trash-preview --after-days 6",
             "reelay --stack s recordings --user a --limit 0",
         ] {
             let error = Arguments::try_parse_from(invalid.split(' ')).unwrap_err();

@@ -28,6 +28,7 @@ mod retry;
 mod revive;
 mod send_test;
 mod token;
+mod trash;
 mod unparsed;
 
 use std::process::ExitCode;
@@ -89,6 +90,7 @@ async fn execute(arguments: &Arguments, output: &Output) -> anyhow::Result<Outco
         }
         Command::Links { user } => links::run(&deployment, user, output).await,
         Command::Recordings(arguments) => recordings::run(&deployment, arguments, output).await,
+        Command::TrashPreview { after_days } => trash::run(&deployment, *after_days, output).await,
         Command::Unparsed => unparsed::run(&deployment, output).await,
         Command::EraseUser { user, yes } => {
             erase::run(&deployment, &Subject::AppUser(user.clone()), *yes, output).await

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub disturbed_calls: usize,
     /// Token pairs that Zoom issued to an operation that was killed before it could save them.
     pub unavoidable_losses: usize,
+    /// Requests to Zoom, counted by the scenarios over weeks.
+    pub zoom_requests: usize,
     /// Violated invariants.
     pub violations: Vec<String>,
 }

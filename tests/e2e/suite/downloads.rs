@@ -114,9 +114,7 @@ async fn permanent_mid_file_failure_leaves_no_upload() {
         let armed = NewFault::always(Point::Content, fault).skip_first(1);
         let armed = system.zoom().arm(armed).unwrap();
         let recording = system.record(one("MP4", 9 * MIB)).await;
-        system
-            .maintain_for(SignedDuration::from_hours(7 * 24), SignedDuration::from_hours(24))
-            .await;
+        system.maintain_for(SignedDuration::from_hours(24), SignedDuration::from_hours(6)).await;
         let seen = system.view("alice", &recording).await;
         assert_eq!(
             (&seen["files"][0]["status"], &seen["files"][0]["reason"]),

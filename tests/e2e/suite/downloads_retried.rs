@@ -20,7 +20,7 @@ fn without_url() -> NewRecording {
 
 /// Lets the retries end.
 async fn retry_until_failed(system: &System) {
-    system.maintain_for(SignedDuration::from_hours(7 * 24), SignedDuration::from_hours(24)).await;
+    system.maintain_for(SignedDuration::from_hours(24), SignedDuration::from_hours(6)).await;
 }
 
 /// Lets an hour pass, in which several attempts are due.

@@ -15,11 +15,12 @@ use crate::run;
 const POLICY: &str = "operator-policy.json";
 
 /// Every command but `doctor`, `manifest` and those that call the stack's API, whose own calls would be seen.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "unparsed",
     "links --user alice",
     "recordings --user alice",
     "report",
+    "trash-preview --after-days 7",
     "retry --yes",
     "reconcile --all",
     "resend --user alice",

@@ -1,4 +1,4 @@
-//! `reconcile`, `report` and `retry`.
+//! `reconcile`, `report`, `retry` and `trash-preview`.
 
 use jiff::SignedDuration;
 use reelay_zoom_sim::{Fault, NewRecording, Point};
@@ -79,4 +79,24 @@ async fn failed_files_without_link_are_left_out() {
     system.process_queues().await;
     let counted = run::on(&system, "retry --yes --json").await.json();
     assert_eq!((&counted["files"], &counted["not_covered"]), (&json!(0), &json!(1)), "{counted}");
+}
+
+#[tokio::test]
+async fn trash_preview_counts_by_outcome() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    system.record(video(100)).await;
+    let fault = system.fail(Point::Download, Fault::Status { status: 410 });
+    system.record(video(200)).await;
+    system.zoom().clear_faults(Some(fault));
+    let preview = async || run::on(&system, "trash-preview --after-days 7 --json").await.json();
+    let kept = json!({"recordings": 1, "stored_bytes": 0});
+    let stored = json!({"recordings": 1, "stored_bytes": 100});
+    let expected = json!({"too_recent": stored, "not_all_stored": kept});
+    assert_eq!(preview().await, json!({"after_days": 7, "outcomes": expected}));
+    system.advance(SignedDuration::from_hours(24 * 7));
+    assert_eq!(preview().await["outcomes"], json!({"eligible": stored, "not_all_stored": kept}));
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    assert_eq!(preview().await["outcomes"], json!({}));
 }

@@ -4,15 +4,20 @@ use super::{File, FileStatus, Recording, ZoomState};
 use crate::observation::{FileObservation, Observation};
 
 impl Recording {
-    /// Why Zoom's copy is kept, given the details that Zoom shows now. `None` if it may be moved to the trash. Whether the
-    /// objects exist is for the caller to check.
-    pub fn reason_to_keep(&self, details: &Observation) -> Option<&'static str> {
+    /// Why Zoom's copy is kept, whatever Zoom shows now. `None` if that decides.
+    pub fn reason_not_to_trash(&self) -> Option<&'static str> {
         if self.zoom_state != ZoomState::Present {
             return Some("not_present_at_zoom");
         }
-        if self.files.is_empty() || self.files.iter().any(|file| file.status != FileStatus::Stored)
-        {
-            return Some("not_all_stored");
+        let is_stored = |file: &File| file.status == FileStatus::Stored;
+        (self.files.is_empty() || !self.files.iter().all(is_stored)).then_some("not_all_stored")
+    }
+
+    /// Why Zoom's copy is kept, given the details that Zoom shows now. `None` if it may be moved to the trash. Whether the
+    /// objects exist is for the caller to check.
+    pub fn reason_to_keep(&self, details: &Observation) -> Option<&'static str> {
+        if let Some(reason) = self.reason_not_to_trash() {
+            return Some(reason);
         }
         let shown = |file: &File| details.files.iter().any(|it| it.metadata.id == file.metadata.id);
         if !self.files.iter().all(shown) {

@@ -37,6 +37,8 @@ pub enum Scenario {
     Walk,
     /// Weeks of lost events, outages and kills, on a stack and a clock of its own.
     Weeks,
+    /// One lasting outage of Zoom, AWS or the app, by the seed's number; nothing may be left to do by hand.
+    Outages,
 }
 
 impl Scenario {
@@ -51,6 +53,7 @@ impl Scenario {
             Self::Downloads => "downloads",
             Self::Walk => "walk",
             Self::Weeks => "weeks",
+            Self::Outages => "outages",
         }
     }
 
@@ -66,6 +69,7 @@ impl Scenario {
             Self::Downloads => Box::pin(downloads::run(world, rng)).await,
             Self::Walk => Box::pin(walk::run(world, rng)).await,
             Self::Weeks => weeks::run(rng).await,
+            Self::Outages => weeks::run_outage(seed, rng).await,
         };
         result.unwrap_or_else(|error| Outcome {
             violations: vec![format!("simulation failed: {error:#}")],

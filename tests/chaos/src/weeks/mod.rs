@@ -27,12 +27,21 @@ const SETTLE_DAYS: i64 = 9;
 /// Days of a short run, which fits into a test.
 const SHORT_DAYS: i64 = 1;
 
+/// Steps of a lasting outage; in each, every linked Zoom user makes a recording.
+const RECORDINGS_IN_OUTAGE: i32 = 10;
+
 const MIB: usize = 1024 * 1024;
 
 /// Runs one seed on a stack of its own.
 pub(crate) async fn run(mut rng: SeededRng) -> anyhow::Result<Outcome> {
     let days = 3 + rng.below(12) as i64;
     run_for(days, SETTLE_DAYS, rng).await
+}
+
+/// Runs one outage that lasts, with recordings before, during and after it. Consecutive seeds begin each kind.
+pub(crate) async fn run_outage(seed: u64, rng: SeededRng) -> anyhow::Result<Outcome> {
+    let outage = async move { Weeks::start(rng).await.run_outage(seed).await };
+    Ok(tokio::spawn(outage).await?)
 }
 
 /// Runs a single day of trouble of a seed, in which no file is given up.
@@ -117,10 +126,43 @@ impl Weeks {
             tracing::debug!(now = %self.now(), "step");
             self.outcome.steps += 1;
         }
+        self.finish(settle).await
+    }
+
+    async fn run_outage(mut self, seed: u64) -> Outcome {
+        for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
+            self.link(app_user, zoom_user).await;
+        }
+        let (outage, hours) = outages::lasting(seed);
+        let step = SignedDuration::from_hours(hours) / RECORDINGS_IN_OUTAGE;
+        self.complete_recordings(step).await;
+        let ends_at = self.now() + SignedDuration::from_hours(hours);
+        self.outages.begin_until(outage, ends_at, &self.system, &self.app_webhook);
+        while self.now() < ends_at {
+            self.complete_recordings(step).await;
+            self.outcome.steps += 1;
+        }
+        self.finish(SETTLE_DAYS).await
+    }
+
+    /// Completes a recording of each linked Zoom user, with its event, and lets time pass.
+    async fn complete_recordings(&mut self, time: SignedDuration) {
+        for zoom_user in [ADA, BEN] {
+            let files = vec![NewFile::new("MP4", 60_000), NewFile::new("CHAT", 500)];
+            let new = NewRecording::of(zoom_user).with_files(files);
+            let created = self.system.zoom().create_recording(new).expect("the user exists");
+            self.ledger.record(created.recording, Some(self.now()));
+        }
+        self.system.pass(time).await;
+    }
+
+    /// Ends all trouble, lets time pass, and compares.
+    async fn finish(mut self, settle: i64) -> Outcome {
         self.outages.end_all(&self.system, &self.app_webhook);
         self.send_late_events(Timestamp::MAX);
         self.system.pass(days(settle)).await;
         self.outcome.kills = self.outages.kills();
+        self.outcome.zoom_requests = self.system.zoom().requests().len();
         self.outcome.violations = self.disagreements().await;
         self.system.stack.shutdown().await;
         self.outcome

@@ -18,7 +18,7 @@ const MAX_POLLS: usize = 60;
 
 /// Something that does not work for a time.
 #[derive(Debug, Clone, PartialEq)]
-enum Outage {
+pub(super) enum Outage {
     /// A part of Zoom.
     Zoom(Point, Fault),
     Aws(Service),
@@ -43,6 +43,21 @@ struct Kills {
     rng: SeededRng,
     is_active: bool,
     count: usize,
+}
+
+/// Returns an outage that lasts and its hours, by the number of a seed.
+pub(super) fn lasting(seed: u64) -> (Outage, i64) {
+    let unavailable = Fault::Status { status: 503 };
+    match seed % 8 {
+        0 => (Outage::Zoom(Point::Download, unavailable), 6 * 24),
+        1 => (Outage::Zoom(Point::TokenRefresh, unavailable), 24),
+        2 => (Outage::Zoom(Point::ListRecordings, unavailable), 24),
+        3 => (Outage::Aws(Service::S3), 24),
+        4 => (Outage::Aws(Service::DynamoDb), 2),
+        5 => (Outage::Aws(Service::Kms), 2),
+        6 => (Outage::App, 2 * 24),
+        _ => (Outage::Events, 7 * 24),
+    }
 }
 
 /// All outages of a run.
@@ -102,6 +117,16 @@ impl Outages {
             return;
         }
         let ends_at = now + SignedDuration::from_mins(*self.rng.pick(minutes));
+        self.begin_until(outage, ends_at, system, app_webhook);
+    }
+
+    pub(super) fn begin_until(
+        &mut self,
+        outage: Outage,
+        ends_at: Timestamp,
+        system: &System,
+        app_webhook: &AppWebhook,
+    ) {
         let fault = match &outage {
             Outage::Zoom(point, fault) => {
                 let armed = system.zoom().arm(NewFault::always(*point, fault.clone()));
