@@ -24,8 +24,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether a page that ended here has shown the recording. All Zoom users share one order; `start_order` contains
-    /// the recording id, so an equal value at another user is the same meeting instance.
+    /// Whether this page or an earlier one has shown the recording. All Zoom users share one order; `start_order`
+    /// contains the recording id, so an equal value at another user is the same meeting instance.
     pub fn has_shown(&self, zoom_user: &ZoomUser, start_order: &str) -> bool {
         (start_order, zoom_user.key().as_str()) >= (&*self.start_order, &*self.zoom_user)
     }
@@ -46,7 +46,7 @@ impl FeedPosition {
         Self { after: rfc3339(time) }
     }
 
-    /// The time of the position; `None` if it has none.
+    /// The time of the position; `None` if the cursor names no valid time.
     pub fn time(&self) -> Option<Timestamp> {
         self.after.split('#').next()?.parse().ok()
     }

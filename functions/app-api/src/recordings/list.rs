@@ -23,7 +23,8 @@ const DEFAULT_LIMIT: usize = 25;
 /// Recordings that are read at once if a filter may exclude some of them.
 const FILTERED_BATCH: usize = 50;
 
-/// Maximum batches of a request. A page may be shorter than its limit, and its cursor continues.
+/// Maximum number of batches that one request reads. A page may therefore be shorter than `limit`; its cursor
+/// continues.
 const MAX_BATCHES: usize = 10;
 
 #[derive(Serialize)]
@@ -101,7 +102,8 @@ impl AppApi {
         Ok(response::json(StatusCode::OK, &Page { recordings, next_cursor }))
     }
 
-    /// Reads batches until the page is full. Returns the position after which more may follow.
+    /// Reads batches until the page is full. Also returns the position after which the next page starts; `None` at
+    /// the end.
     async fn matching(
         &self,
         user: &AppUserId,
@@ -115,7 +117,7 @@ impl AppApi {
         let mut recordings = Vec::new();
         for _ in 0..MAX_BATCHES {
             let bounds = ListBounds { after: after.as_ref(), from: filter.from, to: filter.to };
-            // One more item than the batch shows whether there is a next one.
+            // One item more than the batch shows whether another batch follows.
             let pages = covered.iter().map(|it| self.newest(it, &bounds, batch + 1));
             let mut found: Vec<_> = try_join_all(pages).await?.into_iter().flatten().collect();
             found.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));

@@ -121,7 +121,7 @@ impl Run<'_> {
     async fn execute(&self, mut upload: Option<UploadState>) -> Result<Outcome, TransferError> {
         self.source.require().await?;
         if upload.is_none() && self.object.spec.is_retry {
-            // Left by an invocation that ended before it saved the upload's id.
+            // An earlier invocation may have created an upload without saving its id.
             self.object.bucket.abort_uploads_of(&self.object.spec.key).await?;
         }
         for _ in 0..MAX_STARTS {

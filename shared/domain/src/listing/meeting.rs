@@ -12,7 +12,7 @@ use crate::webhook::value::integer;
 /// not say when a recording completed, only when it ended.
 pub(super) const MAX_PROCESSING_TIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a listing reads of a meeting in Zoom's list, leniently.
+/// The fields of a meeting in Zoom's list that a listing needs, parsed leniently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedMeeting {
     pub(super) uuid: Option<String>,

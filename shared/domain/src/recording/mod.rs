@@ -1,4 +1,4 @@
-//! Recordings and their files: transfer states, and what follows from them.
+//! Recordings and their files: their transfer states, and the values derived from these.
 
 mod file_name;
 mod filter;
