@@ -81,7 +81,7 @@ pub enum Attempt {
 }
 
 impl Delivery {
-    /// Whether an attempt is still to be made.
+    /// Whether the destination has neither accepted it nor been given up.
     pub fn is_pending(&self) -> bool {
         self.delivered_at.is_none() && self.gave_up_at.is_none()
     }

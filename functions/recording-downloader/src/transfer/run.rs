@@ -417,7 +417,7 @@ impl Run<'_> {
 
     async fn stored_outcome(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
         let declared_size = match self.object.spec.declared_size {
-            // Zoom may have corrected the declared size since.
+            // Zoom may have corrected the declared size.
             Some(declared) if declared != bytes => self.source.declared_size().await,
             _ => None,
         };
