@@ -41,7 +41,7 @@ impl Case<'_> {
         let now = self.world.stack().clock().now();
         for exchange in self.world.sessions.open_exchanges(&self.world.links, now).await? {
             self.violation(format!("an exchange remains: {:?}", exchange.item.stage));
-            // Keep it from failing the next seed.
+            // Delete it, so that it does not fail the next seed.
             self.world.sessions.delete_exchange(&self.world.links, &exchange.key).await?;
         }
         self.check_listed_links(&links).await?;
@@ -176,7 +176,7 @@ impl Case<'_> {
         let own = |notification: &Notification| {
             self.app_users.iter().any(|user| user == notification.app_user_id.as_str())
         };
-        // Maintenance enqueues what earlier seeds left undelivered.
+        // Maintenance also enqueues undelivered notifications of earlier seeds.
         let notifications = self.world.journal.notifications();
         for notification in notifications.into_iter().filter(own).collect::<Vec<_>>() {
             let first =

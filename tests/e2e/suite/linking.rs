@@ -11,7 +11,7 @@ use support::System;
 use support::zoom_users::{ADA, BEN, CEM};
 use url::Url;
 
-/// Authorization codes that Zoom was asked to exchange.
+/// Number of code exchanges that were requested from Zoom.
 pub(crate) fn exchanges(system: &System) -> usize {
     let requests = system.zoom().requests();
     requests.iter().filter(|request| request.detail.as_deref() == Some("exchange")).count()

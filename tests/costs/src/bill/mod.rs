@@ -20,7 +20,7 @@ const TIERS: [(f64, &str); 3] = [
     (f64::INFINITY, "S3 Standard, GB-month, over 500 TB"),
 ];
 
-// Quantities beside those of the counted table.
+// Quantities that are not in the counted table.
 const INVOCATIONS: &str = "Lambda invocations";
 const GB_SECONDS: &str = "Lambda GB-seconds";
 const REQUESTS: &str = "HTTP API requests";

@@ -12,7 +12,7 @@ use super::{ACCESS_TOKEN_ENDS, Scene, small};
 
 const NEW: &str = "SIMnewClientSecret00000000000000";
 
-/// Zoom ends the old secret at once, so every call fails until ours is rotated too.
+/// Zoom ends the old secret at once, so every call fails until Secrets Manager has the new one.
 #[tokio::test]
 async fn grants_survive_client_secret_rotation() {
     let scene = Scene::linked(&["alice"]).await;

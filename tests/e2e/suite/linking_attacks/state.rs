@@ -182,7 +182,7 @@ async fn callback_from_another_browser_keeps_session() {
         stranger.cookie = cookie.clone();
         let visit = stranger.visit(&callback).await;
         assert_eq!(visit.error_page(), "wrong_browser", "{cookie:?}");
-        // On plain http a client may have kept the cookie back.
+        // On plain http a client may not have sent the cookie.
         let says_why = visit.body.contains("the attribute Secure");
         assert_eq!(says_why, cookie.is_none(), "{cookie:?}");
     }

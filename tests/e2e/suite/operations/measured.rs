@@ -133,7 +133,7 @@ async fn on_demand_and_backfill_record_no_latency() {
     assert_eq!(measured.of("FilesStored").len(), 2);
 
     let system = System::start().await;
-    // Nobody is linked yet, so only the initial backfill finds the recording.
+    // No user is linked yet, so only the initial backfill finds the recording.
     system.complete_recording(two_files()).await;
     system.process_queues().await;
     system.link("alice", ADA).await;

@@ -102,7 +102,7 @@ async fn case_12_change_has_the_time_of_its_payload() {
         post(&system, change).await;
         assert_eq!(seen().await["zoom_state"], state);
     }
-    // Its time is older than that of what follows.
+    // Its time is older than that of the next event.
     let mut older = changes[0].clone();
     older["payload"]["time_stamp"] = json!(1_791_192_750_000_i64);
     older["payload"]["object"]["topic"] = json!("Older title");

@@ -134,7 +134,7 @@ async fn recordings_expire_after_retention() {
     }
     assert_eq!(system.objects("recordings/").await.len(), 0);
 
-    // Reconciliations ran meanwhile; only the app's request fetches it again.
+    // Reconciliations have run since; only the app's request fetches it again.
     system.request_download(&recording).await;
     system.process_queues().await;
     system.assert_stored(&recording, "requested").await;

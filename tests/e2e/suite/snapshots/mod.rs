@@ -21,7 +21,7 @@ use support::recordings::recording_id;
 use support::zoom_users::ADA;
 use support::{System, Visit};
 
-/// Headers that every response carries; a snapshot lists only those that are added, changed or absent.
+/// Headers that every response carries; a snapshot lists only added, changed or absent headers.
 const COMMON: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
     (

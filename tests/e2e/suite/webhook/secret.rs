@@ -118,7 +118,7 @@ async fn wrong_signature_gets_401_only_under_recently_read_secret() {
     for _ in 0..20 {
         assert_eq!(forged().await, 503);
     }
-    // A read is two calls, of which a failed one makes the first alone. Failed reads count against the limit.
+    // A read is two calls; a failed read makes only the first. Failed reads count against the limit.
     assert_eq!(faults.calls(service, call), 2);
     faults.clear_all();
     assert_eq!(forged().await, 503);
