@@ -121,7 +121,7 @@ impl AppApi {
             let pages = covered.iter().map(|it| self.newest(it, &bounds, batch + 1));
             let mut found: Vec<_> = try_join_all(pages).await?.into_iter().flatten().collect();
             found.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
-            let is_more = found.len() > batch;
+            let has_more = found.len() > batch;
             found.truncate(batch);
             let views = found.into_iter().map(async |(position, item, covered)| {
                 let view = match filter.admits(&item) {
@@ -139,7 +139,7 @@ impl AppApi {
                 }
                 after = Some(position);
             }
-            if !is_more {
+            if !has_more {
                 return Ok((recordings, None));
             }
             if recordings.len() == limit {

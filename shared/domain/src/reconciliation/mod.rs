@@ -235,8 +235,8 @@ impl Totals {
         self.stored += stored;
         self.found_missing += comparison.missing;
         self.differences_total += comparison.differences.len() as u64;
-        let room = MAX_DIFFERENCES.saturating_sub(self.differences.len());
-        self.differences.extend(comparison.differences.iter().take(room).cloned());
+        let remaining = MAX_DIFFERENCES.saturating_sub(self.differences.len());
+        self.differences.extend(comparison.differences.iter().take(remaining).cloned());
     }
 }
 
@@ -246,8 +246,8 @@ impl std::ops::AddAssign<&Self> for Totals {
         self.stored += more.stored;
         self.found_missing += more.found_missing;
         self.differences_total += more.differences_total;
-        let room = MAX_DIFFERENCES.saturating_sub(self.differences.len());
-        self.differences.extend(more.differences.iter().take(room).cloned());
+        let remaining = MAX_DIFFERENCES.saturating_sub(self.differences.len());
+        self.differences.extend(more.differences.iter().take(remaining).cloned());
     }
 }
 

@@ -61,7 +61,7 @@ impl LinkTable {
         duration: SignedDuration,
     ) -> Result<Lease, LeaseError> {
         let owner = random::hex_id();
-        let answer = self
+        let response = self
             .grant_item(zoom_user)
             .update_expression("SET lease_owner = :owner, lease_until = :until")
             // If a response is lost, the SDK repeats the call and finds its own lease.
@@ -76,7 +76,7 @@ impl LinkTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match answer {
+        match response {
             Ok(updated) => Ok(Lease {
                 owner,
                 grant: from_item(TABLE, updated.attributes.unwrap_or_default())?,
