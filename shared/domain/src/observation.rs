@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_source_replaces_and_redelivered_one_does_not() {
+    fn only_newer_source_replaces() {
         let source = |text: &str| -> Option<EncryptedSource> {
             Some(serde_json::from_value(text.into()).unwrap())
         };

@@ -161,7 +161,7 @@ mod tests {
         }
 
         #[test]
-        fn round_trip(nonce in any::<[u8; 16]>()) {
+        fn signed_state_round_trips(nonce in any::<[u8; 16]>()) {
             let nonce = Nonce::from_random(nonce);
             let state = sign(&keys(), &nonce, now());
             prop_assert_eq!(verify(&keys(), &state, now()).unwrap().nonce, nonce);

@@ -145,7 +145,7 @@ async fn ending_job_keeps_what_was_stored_before() {
 }
 
 #[tokio::test]
-async fn ending_job_keeps_what_a_new_link_fetched() {
+async fn ending_job_keeps_files_of_a_new_link() {
     let system = on_demand().await;
     system.app.disconnect_all("alice").await;
     system.process_queues().await;
@@ -160,7 +160,7 @@ async fn ending_job_keeps_what_a_new_link_fetched() {
 }
 
 #[tokio::test]
-async fn new_link_fetches_what_the_end_interrupted() {
+async fn new_link_fetches_interrupted_files() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     let failing = system.fail(Point::Content, Fault::Status { status: 418 });

@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn details_name_what_the_list_leaves_out() {
+    fn uncounted_files_need_details() {
         let file = |kind: &str| json!({"file_type": kind, "status": "completed", "file_size": 10});
         let processing = json!({"file_type": "MP4", "status": "processing"});
         for (count, files, needs_details, number) in [

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn activation_wants_what_may_have_completed_since() {
+    fn activation_window_includes_late_completions() {
         let now: Timestamp = "2026-10-05T12:00:00Z".parse().unwrap();
         let zoom_user = backfill("2026-10-01", "2026-10-01").zoom_user;
         let backfill = Backfill::since(zoom_user, now - MIN_ACTIVATION_WINDOW, now);

@@ -273,7 +273,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn unknown_duration_is_what_the_files_cover() {
+    fn unknown_duration_is_derived_from_files() {
         let file = |start: &str, end: &str| {
             let mut file = file("a", FileStatus::Queued);
             file.metadata.recording_start = Some(at(start));

@@ -7,7 +7,7 @@ use reelay_zoom_sim::Recording;
 const ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
 
 /// Maximum age of a recording that a new link may fetch: the window, the longest meeting and the longest processing.
-const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(48 + 54);
+const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(48 + 54);
 
 /// Time between the consent and its confirmation, and rounding.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
@@ -33,8 +33,7 @@ impl Period {
     /// Whether a recording that completed at a time may be fetched.
     fn may_cover(&self, completed_at: Timestamp) -> bool {
         let until = self.until.filter(|_| !self.is_ended_at_zoom);
-        completed_at >= self.from - LONGEST_WINDOW
-            && until.is_none_or(|until| completed_at <= until)
+        completed_at >= self.from - MAX_WINDOW && until.is_none_or(|until| completed_at <= until)
     }
 
     /// Whether a recording that completed at a time must be fetched.

@@ -45,8 +45,8 @@ async fn grants_survive_client_secret_rotation() {
     instance.access_token(&user).await.unwrap();
     let id = URL_SAFE_NO_PAD.encode(&recording.uuid);
     let path = format!("/v1/recordings/{id}/download");
-    let asked = system.app.call(Method::POST, &path, "alice").await;
-    assert_eq!(asked.status, 202);
+    let response = system.app.call(Method::POST, &path, "alice").await;
+    assert_eq!(response.status, 202);
     system.process_queues().await;
     assert_eq!(system.stored_files().await.len(), 1);
     assert_eq!(scene.snapshot(ADA).await.grant.unwrap().status, GrantStatus::Live);

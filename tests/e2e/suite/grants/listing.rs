@@ -101,7 +101,7 @@ async fn case_02_free_plan_becomes_link_issue() {
         let fault = scene.fail(Point::ListRecordings, error(status, code, form));
         scene.zoom().clear_requests();
         backfill(&scene, "alice", 200).await;
-        assert_eq!(scene.requests(LIST), 1, "{case}: the fact ends the job");
+        assert_eq!(scene.requests(LIST), 1, "{case}: the error ends the job");
         backfill(&scene, "alice", 1).await;
         for user in ["alice", "bob"] {
             assert_eq!(scene.issue(user).await, issue, "{case}");
@@ -234,7 +234,7 @@ async fn case_13_error_code_form_is_read_like_code() {
 }
 
 #[tokio::test]
-async fn case_25_unknown_user_is_asked_about_and_keeps_all() {
+async fn case_25_unknown_user_is_verified_and_keeps_all() {
     let scene = Scene::linked(&["alice"]).await;
     let stored = scene.record(small(ADA)).await;
     let files = scene.stored_files().await.len();
@@ -419,7 +419,7 @@ async fn activation_backfill_survives_crash_after_confirmation() {
 }
 
 #[tokio::test]
-async fn revived_link_fetches_what_it_missed() {
+async fn revived_link_fetches_missed_recordings() {
     // Without reconciliation, which would also fetch the missed recordings.
     let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
     scene.link("alice", ADA).await;

@@ -81,8 +81,8 @@ async fn consent_in_progress_delays_marking_revoked() {
     save.reached.notified().await;
 
     let grants = scene.grants();
-    let (asking, for_user) = (stale.clone(), user.clone());
-    let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &asking).await });
+    let (rejected, for_user) = (stale.clone(), user.clone());
+    let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &rejected).await });
     // The request waits for the consent, after Zoom rejected its token.
     while scene.refreshes() == 0 {
         tokio::task::yield_now().await;

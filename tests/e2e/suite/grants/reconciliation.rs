@@ -245,7 +245,7 @@ async fn granted_attempt_stores_the_file() {
 }
 
 #[tokio::test]
-async fn fact_about_the_user_becomes_an_issue() {
+async fn error_about_one_user_becomes_an_issue() {
     let scene = Scene::linked(&["alice"]).await;
     let fault = scene.fail(
         Point::ListRecordings,
@@ -382,7 +382,7 @@ async fn erasure_removes_the_report() {
 }
 
 #[tokio::test]
-async fn forgotten_batch_event_is_made_good() {
+async fn lost_batch_change_is_reconciled() {
     let scene = Scene::linked(&["alice"]).await;
     let recording = unannounced(&scene, hours(1));
     let silently = Selection { silent: true, ..Selection::default() };

@@ -27,8 +27,8 @@ async fn deleted_recording_never_comes_back() {
     system.link("alice", ADA).await;
     let kept = system.record(two_files()).await;
     let deleted = system.record(two_files()).await;
-    let answer = delete(&system, "alice", &deleted).await;
-    assert_eq!((answer.status, &*answer.body), (204, ""));
+    let response = delete(&system, "alice", &deleted).await;
+    assert_eq!((response.status, &*response.body), (204, ""));
 
     let assert_gone = async || {
         let path = recording_path(&deleted);

@@ -108,8 +108,8 @@ async fn missing_scope_or_failed_request_keeps_the_copy_until_it_works() {
     system.maintain_after(DAY * 4).await;
     assert_eq!(system.view("alice", &recording).await["zoom_state"], "trashed");
     let path = support::recordings::recording_path(&recording);
-    let answer = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
-    answer.assert_problem(409, "only_copy", "trashed by Reelay");
+    let response = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
+    response.assert_problem(409, "only_copy", "trashed by Reelay");
     let links = json!(system.app.links("alice").await);
     assert_eq!(links[0]["issue"], json!(null));
 }

@@ -122,8 +122,8 @@ impl Transcript {
         }
     }
 
-    fn answer(&mut self, title: &str, answer: &ApiResponse) {
-        self.response(title, answer.status, &answer.headers, &answer.body);
+    fn api_response(&mut self, title: &str, response: &ApiResponse) {
+        self.response(title, response.status, &response.headers, &response.body);
     }
 
     fn visit(&mut self, title: &str, visit: &Visit) {

@@ -20,10 +20,10 @@ async fn both_webhook_secrets_verify_during_rotation() {
     let body = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
     for secret in [new, &old, new] {
         assert_eq!(system.post_event(ROUTES[0], &event(), secret).await, 200);
-        let answer =
+        let response =
             system.post_signed(ROUTES[0], body, secret).await.json::<Value>().await.unwrap();
         assert_eq!(
-            answer["encryptedToken"],
+            response["encryptedToken"],
             reelay_zoom_sim::hmac_hex(secret, &[b"plain"]),
             "{secret}"
         );
@@ -60,7 +60,7 @@ async fn forgeries_reread_secret_once_per_minute() {
 }
 
 #[tokio::test]
-async fn missing_previous_version_is_asked_for_once() {
+async fn missing_previous_version_is_read_once() {
     let system = System::start().await;
     assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     let calls = count_calls(&system);
