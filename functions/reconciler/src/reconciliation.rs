@@ -86,11 +86,11 @@ impl Reconciler {
         }
         let now = self.clock.now();
         let Some(run) = Run::new(&zoom_user, &snapshot, now) else {
-            return self.postpone(&zoom_user, number, "no_active_link").await;
+            return self.end_early(&zoom_user, number, "no_active_link").await;
         };
         let progress = progress.or_else(|| Progress::new(&run.coverage, item.read_back_to, now));
         let Some(mut progress) = progress else {
-            return self.postpone(&zoom_user, number, "nothing_covered").await;
+            return self.end_early(&zoom_user, number, "nothing_covered").await;
         };
         let mut unread = Reconciliation {
             zoom_user: zoom_user.clone(),
@@ -130,7 +130,7 @@ impl Reconciler {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&zoom_user, &token, issue).await?;
-                return self.postpone(&zoom_user, number, "link_issue").await;
+                return self.end_early(&zoom_user, number, "link_issue").await;
             }
             Err(error) => return Err(error),
         }
@@ -155,7 +155,12 @@ impl Reconciler {
     }
 
     /// Ends a run that cannot read anything now, and schedules the next one.
-    async fn postpone(&self, zoom_user: &ZoomUser, run: u64, reason: &str) -> Result<(), JobError> {
+    async fn end_early(
+        &self,
+        zoom_user: &ZoomUser,
+        run: u64,
+        reason: &str,
+    ) -> Result<(), JobError> {
         metrics::count(Metric::ReconciliationsIgnored, reason);
         let interval = reconciliation::interval(self.reconcile_every_hours);
         let next_at = self.clock.now().saturating_add(interval.unwrap_or(UNSCHEDULED_INTERVAL));
@@ -172,7 +177,7 @@ impl Reconciler {
     ) -> Result<(), JobError> {
         match error {
             GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
-                self.postpone(zoom_user, run, "no_grant").await
+                self.end_early(zoom_user, run, "no_grant").await
             }
             error => Err(error.into()),
         }

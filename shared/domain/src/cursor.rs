@@ -59,7 +59,7 @@ pub struct InvalidCursor;
 
 /// Encodes a position as a cursor that is valid for one app user.
 pub fn encode(keys: &SecretVersions, user: &AppUserId, position: &Position) -> String {
-    seal(keys, Purpose::Cursor, user, position)
+    issue(keys, Purpose::Cursor, user, position)
 }
 
 /// Decodes a cursor.
@@ -71,12 +71,12 @@ pub fn decode(
     user: &AppUserId,
     cursor: &str,
 ) -> Result<Position, InvalidCursor> {
-    open(keys, Purpose::Cursor, user, cursor)
+    verify(keys, Purpose::Cursor, user, cursor)
 }
 
 /// Encodes a position of the feed as a cursor that is valid for one app user.
 pub fn encode_feed(keys: &SecretVersions, user: &AppUserId, position: &FeedPosition) -> String {
-    seal(keys, Purpose::FeedCursor, user, position)
+    issue(keys, Purpose::FeedCursor, user, position)
 }
 
 /// Decodes a cursor of the feed.
@@ -88,10 +88,10 @@ pub fn decode_feed(
     user: &AppUserId,
     cursor: &str,
 ) -> Result<FeedPosition, InvalidCursor> {
-    open(keys, Purpose::FeedCursor, user, cursor)
+    verify(keys, Purpose::FeedCursor, user, cursor)
 }
 
-fn seal(
+fn issue(
     keys: &SecretVersions,
     purpose: Purpose,
     user: &AppUserId,
@@ -105,7 +105,7 @@ fn seal(
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn open<P: DeserializeOwned>(
+fn verify<P: DeserializeOwned>(
     keys: &SecretVersions,
     purpose: Purpose,
     user: &AppUserId,

@@ -100,7 +100,7 @@ impl MaintainedFile {
         let next_deletion = source_expires_at.filter(|_| !delete_source);
         let expires_at = self.expires_at.filter(|_| self.status == FileStatus::Stored);
         let check_object = expires_at.is_some_and(|at| at <= now);
-        let next_look = expires_at.map(|at| match check_object {
+        let next_object_check = expires_at.map(|at| match check_object {
             true if now.duration_since(at) < LATE_EXPIRY => {
                 saturating_add(now, EXPIRY_CHECK_INTERVAL)
             }
@@ -111,7 +111,10 @@ impl MaintainedFile {
             enqueue: is_pending && !has_live_lease && waits_until.is_none(),
             delete_source,
             check_object,
-            next_check_at: [next_requeue, next_deletion, next_look].into_iter().flatten().min(),
+            next_check_at: [next_requeue, next_deletion, next_object_check]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 }

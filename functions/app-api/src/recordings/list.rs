@@ -89,7 +89,7 @@ impl AppApi {
         let filter = Filter::parse(query)?;
         let cursor = query.single("cursor").map_err(|_| Problem::CursorInvalid)?;
         let after = match cursor {
-            Some(cursor) => Some(self.open_cursor(user, cursor).await?),
+            Some(cursor) => Some(self.decode_cursor(user, cursor).await?),
             None => None,
         };
         let (recordings, next) = self.matching(user, &filter, after, limit).await?;
@@ -176,7 +176,7 @@ impl AppApi {
         Ok(loaded.map(|loaded| self.view_recording(&loaded, covered)))
     }
 
-    async fn open_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
+    async fn decode_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
         let decoded = self
             .state_key
             .verify_with_reread(|keys| cursor::decode(keys, user, text), |_| true)

@@ -187,14 +187,14 @@ impl LinkTable {
         erasure: &Erasure,
         until: Timestamp,
     ) -> Result<(), AwsError> {
-        let postponed = Erasure {
+        let deferred = Erasure {
             due_at: until.as_millisecond(),
             next_check_day: utc_date(until),
             ..erasure.clone()
         };
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(entry_item(zoom_user, ERASURE, &postponed)?))
+            .set_item(Some(entry_item(zoom_user, ERASURE, &deferred)?))
             .condition_expression("stamp = :stamp")
             .expression_attribute_values(":stamp", text(&erasure.stamp));
         let put = TransactWriteItem::builder().put(built(put.build())?).build();

@@ -235,13 +235,13 @@ impl LinkTable {
         next_at: Timestamp,
     ) -> Result<(), AwsError> {
         #[derive(Serialize)]
-        struct Postponed {
+        struct Deferred {
             reconcile_shard: i64,
             reconcile_at: i64,
         }
         let reconcile_at = next_at.as_millisecond();
-        let postponed = Postponed { reconcile_shard: shard(reconcile_at), reconcile_at };
-        self.end_run(zoom_user, run, &postponed).await
+        let deferred = Deferred { reconcile_shard: shard(reconcile_at), reconcile_at };
+        self.end_run(zoom_user, run, &deferred).await
     }
 
     async fn end_run(
