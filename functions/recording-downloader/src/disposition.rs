@@ -45,7 +45,7 @@ use reelay_zoom::{ApiError, DownloadError, RateLimit};
 
 use crate::transfer::TransferError;
 
-/// What happens with the file after a failure.
+/// Consequence of a failure for the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
     /// A later attempt may succeed, not before `after`.

@@ -276,12 +276,12 @@ impl NotificationMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageAttempts {
-    /// Several within ten minutes: a new notification.
+    /// Several attempts within ten minutes, for a new notification.
     #[default]
     Several,
-    /// One at the destinations that are due: maintenance repeats it.
+    /// One attempt at each due destination, enqueued by maintenance.
     One,
-    /// One, although the destination counts as down: a success shows that it is up.
+    /// One attempt at a destination that counts as down, to find out whether it is up.
     Probe,
 }
 

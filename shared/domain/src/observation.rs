@@ -60,7 +60,7 @@ pub struct ObservedAt {
     pub source: ObservationSource,
 }
 
-/// What was observed of a recording. Absent values say nothing.
+/// Observation of a recording. An absent value changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// Host of the meeting.
@@ -96,7 +96,7 @@ pub struct RecordingDetails {
     pub duration_minutes: Option<u64>,
 }
 
-/// What was observed of a file.
+/// Observation of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileObservation {
     /// Its metadata.

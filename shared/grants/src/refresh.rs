@@ -33,7 +33,7 @@ enum RefreshOutcome {
     Replaced,
 }
 
-/// What a rejected refresh means for a grant that is not being revoked.
+/// Consequence of a rejected refresh for a grant that is not being revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfRejected {
     /// The grant is marked, unless a mistake may explain the rejection.

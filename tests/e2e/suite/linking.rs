@@ -281,7 +281,7 @@ async fn jti_is_consumed_at_activation() {
 async fn owner_may_repeat_claim_until_expiry() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
-    // Also when both requests are concurrent.
+    // The same holds for two concurrent requests.
     let (first, second) =
         tokio::join!(system.app.confirm("alice", &claim), system.app.confirm("alice", &claim));
     assert_eq!((first.status, &first.body), (200, &second.body));
@@ -321,7 +321,7 @@ async fn marketplace_install_restarts_without_code_exchange() {
             "{authorize}?response_type=code&client_id={client_id}&redirect_uri={redirect_uri}"
         );
         let callback = system.allow(&mut browser, &query, ADA).await;
-        // Also in a browser with a flow in progress.
+        // The same holds in a browser with a flow in progress.
         system.authorize(&mut browser, &system.app.connect_token("alice")).await;
         for visit in [system.browser().visit(&callback).await, browser.visit(&callback).await] {
             if std::ptr::eq(system, &raw const with) {

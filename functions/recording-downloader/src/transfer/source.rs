@@ -26,7 +26,7 @@ pub struct Candidate {
     pub kind: SourceKind,
 }
 
-/// What Zoom's API returns for a file.
+/// The file in a response of Zoom's API.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Candidates in the order in which they are tried.

@@ -144,7 +144,7 @@ async fn disconnected_user_no_longer_sees_recordings() {
 async fn own_revocation_event_keeps_new_link() {
     let scene = Scene::linked(&["alice"]).await;
     scene.disconnect_first("alice").await;
-    // Also when the grant is checked before the revocation is done.
+    // The same holds if the grant is checked before the revocation is done.
     let user = scene.zoom_user(ADA);
     let check = json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user});
     scene.send_job(check.clone()).await;
