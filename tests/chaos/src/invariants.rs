@@ -120,7 +120,7 @@ impl Case<'_> {
         Ok(None)
     }
 
-    /// Compares the stored refresh tokens of a Zoom user, over all accounts, with the one that Zoom honours.
+    /// Compares a Zoom user's stored refresh tokens, over all accounts, with the token that Zoom accepts.
     /// Returns whether a token pair was lost unavoidably.
     async fn check_tokens(&mut self, user_id: &str, stored: &[String]) -> anyhow::Result<bool> {
         let honoured = self.world.zoom()?.live_grant(user_id);
