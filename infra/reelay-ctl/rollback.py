@@ -7,7 +7,7 @@ minutes longer, in which the alarms are watched. boto3 comes with aws-sam-cli.
 
 import argparse
 
-# What a broken deployment sets off within 15 minutes. CloudFormation takes at most five.
+# Alarms that a broken deployment sets off within 15 minutes. CloudFormation accepts at most five.
 ALARMS = ["RequestsFailedAlarm", "FunctionErrorsAlarm"]
 
 

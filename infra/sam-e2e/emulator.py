@@ -100,28 +100,28 @@ def check_whole_objects():
     put, complete, composite = s3._put_object, s3._complete_multipart_upload, s3._composite_checksum
     whole = contextvars.ContextVar("whole", default=None)
 
-    def answered(bucket, key, body, headers):
-        status, answer, content = put(bucket, key, body, headers)
+    def put_object(bucket, key, body, headers):
+        status, response, content = put(bucket, key, body, headers)
         if status == 200:
             # Checksums that do not match the body were rejected.
             verified = {name: value for name, value in headers.items() if name in CHECKSUMS and value}
-            answer = answer | verified
-        return status, answer, content
+            response = response | verified
+        return status, response, content
 
     def completed(bucket, key, body, query, headers=None):
         upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
         parts = sorted(upload["parts"].items()) if upload else []
         whole.set(b"".join(part["body"] for _, part in parts))
-        answer = complete(bucket, key, body, query, headers)
+        response = complete(bucket, key, body, query, headers)
         whole.set(None)
-        return answer
+        return response
 
     def combined(algorithm, parts):
         if algorithm == "CRC64NVME" and all(parts):
             return s3._compute_s3_checksum(algorithm, whole.get())
         return composite(algorithm, parts)
 
-    s3._put_object, s3._complete_multipart_upload, s3._composite_checksum = answered, completed, combined
+    s3._put_object, s3._complete_multipart_upload, s3._composite_checksum = put_object, completed, combined
     s3._crc64nvme = checksums.crc64nvme
 
 
@@ -176,9 +176,9 @@ def detect_loops():
     send, work = sqs._act_send_message, lambda_svc._run_sqs_batch
 
     def sent(data, queue_url):
-        answer = send(data, queue_url)
-        rounds_of_message[answer["MessageId"]] = rounds_now.get(_caller.get(), {})
-        return answer
+        response = send(data, queue_url)
+        rounds_of_message[response["MessageId"]] = rounds_now.get(_caller.get(), {})
+        return response
 
     def worked(mapping, function, event, batch, queue_url, queue_name):
         name = mapping["FunctionName"]

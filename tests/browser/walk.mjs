@@ -1,4 +1,4 @@
-// The main job by hand: sign in, connect Zoom, complete a recording in the simulator, watch its transfer, and play it.
+// The main job in a browser: sign in, connect Zoom, complete a recording in the simulator, watch its transfer, and play it.
 import assert from "node:assert/strict";
 import { withSystem } from "./system.mjs";
 

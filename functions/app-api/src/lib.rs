@@ -34,7 +34,7 @@ use serde_json::json;
 
 use crate::route::{NoRoute, Route};
 
-/// The function.
+/// The `app-api` function.
 #[derive(Debug)]
 pub struct AppApi {
     app_tokens: AppTokens,

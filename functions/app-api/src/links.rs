@@ -156,7 +156,7 @@ impl AppApi {
                 days: DayRange { from, to },
             };
             match self.links.change(&link.zoom_user, &change, self.clock.now()).await {
-                // The job finds that the link is not active any more.
+                // The link is no longer active; its job finds that and ends.
                 Ok(_) | Err(LinkError::Rejected(_)) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::recordings::limit;
 use crate::{ApiError, AppApi};
 
-/// Rows that one request reads at once. Hidden rows are read too.
+/// Number of rows per read. Hidden rows are read too.
 const ROWS_PER_READ: usize = 100;
 
-/// Maximum reads of a request. A page may be shorter than its limit, and its cursor continues.
+/// Maximum number of reads of one request. A page may therefore be shorter than `limit`; its cursor continues.
 const MAX_READS: usize = 10;
 
 /// Bytes of notifications after which a page ends. Lambda's responses have at most 6 MB.
@@ -31,7 +31,7 @@ struct Page {
 }
 
 impl AppApi {
-    /// Lists one page, oldest first. Its cursor is valid also at the end, so that the app polls with it.
+    /// Lists one page, oldest first. The last page has a cursor too, so that the app can poll with it.
     pub(crate) async fn list_notifications(
         &self,
         user: &AppUserId,
@@ -72,7 +72,7 @@ impl AppApi {
                 }
             }
             if is_end {
-                // Everything before `until` is read, also if there is nothing.
+                // All rows before `until` have been read, even if there are none.
                 position = position.max(FeedPosition::at(until));
                 break;
             }

@@ -1,4 +1,4 @@
-//! Reports of reconciliations: what Zoom lists, what of it is stored, and what differs.
+//! Reports of reconciliations: the recordings that Zoom lists, those of them that are stored, and the differences.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -58,7 +58,7 @@ impl AppApi {
     }
 }
 
-/// The report, if it was made since the link became active: an earlier one is about other consents.
+/// The report, if it was made since the link became active: an earlier report covers other consents.
 fn report_for(link: &Link, item: Option<ReconciliationItem>) -> Option<Report> {
     let report = item?.report?;
     let is_about_link = |at: Timestamp| link.activated_at.is_none_or(|active| active <= at);

@@ -63,7 +63,7 @@ impl Route {
         }
     }
 
-    /// The query parameters of the route, and what to say of others.
+    /// The query parameters of the route, and the problem's detail for others.
     pub(crate) fn parameters(&self) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Recordings => (

@@ -1,6 +1,6 @@
 //! Changes of recordings at Zoom: renamed, trashed, recovered, deleted. The app is notified; stored files stay.
 //!
-//! A change may arrive before the recording: it is then observed like any other event, without a notification.
+//! A change may arrive before the recording's own event. It is then observed without a notification.
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{EventProcessor, ProcessError};
 
-/// How long an event that names no host waits until its meeting is known: the event that makes it known may come
+/// Time for which an event without a host is retried until its meeting is known: the meeting's own event may come
 /// later, and the index lags.
 const UNKNOWN_MEETING_TTL: SignedDuration = SignedDuration::from_mins(10);
 
@@ -32,7 +32,8 @@ impl EventProcessor {
         for _ in 0..changed.ignored_meetings {
             metrics::count(Metric::EventsIgnored, "not_a_meeting");
         }
-        // What the event says about the meeting besides: its files, with new URLs and a token, if it was recovered.
+        // The event's other data about the meeting. After a recovery these include the files with new URLs and a
+        // token.
         let parsed = meeting::parse_event(event, time).ok();
         let mut is_unknown = false;
         for meeting in &changed.meetings {
@@ -84,7 +85,7 @@ impl EventProcessor {
             metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return Ok(());
         }
-        // What was made before the first link is none of the app's business.
+        // An unknown recording from before the activation window is not covered by the link.
         let start = parsed.and_then(|parsed| parsed.observation.details.start_time);
         if start.is_some_and(|start| start < earliest_start(&snapshot))
             && self.recordings.item(&host, &id).await?.is_none()
@@ -119,7 +120,7 @@ impl EventProcessor {
             .await?
         {
             ObserveOutcome::New(item) => (false, item),
-            // The app has not heard of a recording of which only changes are known.
+            // The app was not notified of a recording of which only changes are known.
             ObserveOutcome::Known { before, after } => (!before.observed.is_only_changed(), after),
             ObserveOutcome::Erased => {
                 metrics::count(Metric::EventsIgnored, "erased_recording");
@@ -134,7 +135,7 @@ impl EventProcessor {
         if !is_current {
             metrics::count(Metric::EventsIgnored, "older_change");
         } else if is_known {
-            // Also if an earlier delivery observed it, because its notification may be missing.
+            // Publish again on a redelivery: the earlier delivery may have ended before it published.
             let change = match &changed.change {
                 RecordingChange::Trashed if after.trashed_by_reelay => {
                     RecordingChange::TrashedByReelay

@@ -66,13 +66,13 @@ enum ProcessError {
     UnknownMeeting,
 }
 
-/// What an observation of a file asks for.
+/// Result of observing a file: whether it needs a download message.
 enum FileEvent {
     /// The file is queued; its message may have been sent.
     Queued(FileKey),
     /// The file is queued again and needs a new message.
     QueuedAgain(FileKey),
-    /// The file is finished, in transfer, or waits.
+    /// The file is finished, in transfer, or waits for its next attempt.
     Nothing,
 }
 
@@ -167,7 +167,7 @@ impl EventProcessor {
         match EventKind::from_name(name) {
             EventKind::FilesCompleted => {
                 let mut parsed = meeting::parse_event(event, time)?;
-                // Zoom lists what exists. An event may be late.
+                // Zoom lists only recordings that are present. An event may be late and says nothing about that.
                 let is_listed = time.source != ObservationSource::Event;
                 parsed.observation.zoom_state = is_listed.then_some(ZoomState::Present);
                 self.observe(parsed, received_at, name == event::TRANSCRIPT_COMPLETED).await
@@ -190,8 +190,8 @@ impl EventProcessor {
         Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 
-    /// Merges an observation of a recording with files, and enqueues the downloads that follow from it. A transcript
-    /// may be the first that is heard of a recording: then the other files are read from Zoom.
+    /// Merges an observation of a recording with files, and enqueues the downloads that follow from it. If a
+    /// transcript is the first event of a recording, the other files are read from Zoom.
     async fn observe(
         &self,
         ParsedMeeting { observation, ignored_files }: ParsedMeeting,
@@ -227,7 +227,7 @@ impl EventProcessor {
                 .await?;
         }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
-        // What was erased under an earlier account of the Zoom user stays so.
+        // A recording that was erased under an earlier account of the Zoom user stays erased.
         let earlier: BTreeSet<_> =
             links.iter().flat_map(|link| &link.previous_zoom_users).collect();
         for key in earlier {
@@ -252,7 +252,7 @@ impl EventProcessor {
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
-        // An erasure reads the files after it has marked the recording, so one of the two deletes them.
+        // An erasure marks the recording before it reads the files, so either the erasure or this check deletes them.
         if self.recordings.item(host, &recording_id).await?.is_none() {
             return self.ignore(host, &recording_id, files()).await;
         }
@@ -313,7 +313,7 @@ impl EventProcessor {
             recording: observation.recording_id(),
             file: file.metadata.id.clone(),
         };
-        // What was observed later may say that a file is ready or exists again.
+        // A later observation may mean that the file is ready or exists again.
         let requeues = |known: &FileItem| known.observed.seen.is_before(time);
         let observed =
             self.recordings.observe_file(&key, new, (&file, time), requeues, now).await?;
@@ -347,7 +347,7 @@ impl EventProcessor {
         Ok(())
     }
 
-    /// Deletes what this event, perhaps in an earlier delivery, has written of an erased recording.
+    /// Deletes the files that this event, perhaps in an earlier delivery, has written for an erased recording.
     async fn ignore<'a>(
         &self,
         host: &ZoomUser,

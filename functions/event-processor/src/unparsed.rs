@@ -1,5 +1,5 @@
-//! Events that could not be parsed. Those about a linked user are filed under that user, where an erasure finds them,
-//! and an operator can read them (`reelay unparsed`). The bucket's lifecycle rules delete them.
+//! Events that could not be parsed. Those about a linked user are moved under the user's prefix, where an erasure
+//! finds them. `reelay unparsed` lists them. The bucket's lifecycle rules delete them.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::webhook::event::EventError;
@@ -40,7 +40,7 @@ impl EventProcessor {
         let user = find_zoom_user(&body);
         let is_kept = self.is_kept(user.as_ref()).await?;
         match &user {
-            // It stays where it is.
+            // An event that names no user stays under `events/unparsed/`.
             None => tracing::error!(key, "event could not be parsed"),
             Some(user) if is_kept => {
                 let filed = object_key::encrypted_event(Some(user), &bytes);

@@ -1,5 +1,5 @@
 //! The breaker of the app's webhook. An instance reads the shared state before an attempt, every five seconds at most,
-//! and writes it only if the attempt changes it: a success changes it for the first app users of a half day alone.
+//! and writes it only if the attempt changes it. A success of an app user changes it at most once in twelve hours.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

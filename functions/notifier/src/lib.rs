@@ -37,7 +37,7 @@ const MAX_MESSAGE_DELAY: SignedDuration = SignedDuration::from_mins(10);
 /// Delay until a message is retried whose earlier delivery was interrupted during an attempt.
 const INTERRUPTED_DELAY: Duration = Duration::from_secs(60);
 
-/// The function.
+/// The `notifier` function.
 #[derive(Debug)]
 pub struct Notifier {
     consumer: Consumer,
@@ -100,7 +100,7 @@ impl Notifier {
         let now = self.clock.now();
         let mut guard = match self.table.acquire_lease(&key, now).await.map_err(Retry::new)? {
             LeaseOutcome::Acquired(guard) => *guard,
-            // Another message, or an earlier delivery of this one that was interrupted.
+            // Another message has the lease, or an interrupted delivery of this one.
             LeaseOutcome::Leased if receive_count > 1 => {
                 let reason = "another delivery of the notification has the lease".to_owned();
                 return Err(Retry { reason, after: Some(INTERRUPTED_DELAY) });
@@ -176,7 +176,7 @@ impl Notifier {
             .filter(|_| guard.webhook.is_due(now) || is_probe && guard.webhook.is_pending())
         {
             if is_probe {
-                // A success has to close the breaker, whatever this instance knows.
+                // Reads the breaker again, so that a success closes it even if this instance's copy is stale.
                 self.breaker.forget();
             }
             let attempt = if !is_probe && self.breaker.is_open(&self.table, now).await? {
@@ -214,7 +214,7 @@ impl Notifier {
             true => self.breaker.record_success(&self.table, app_user, now).await,
             false => self.breaker.record_failure(&self.table, app_user, now).await,
         };
-        // The result of the attempt matters more: a notification that was accepted is not sent again.
+        // A failure here must not hide the attempt's result: an accepted notification is not sent again.
         if let Err(error) = recorded {
             tracing::warn!(%error, "state of the app's webhook not recorded");
         }

@@ -35,7 +35,7 @@ const COOKIE_LOST: &str = "No cookie arrived. Reelay’s cookie has the attribut
     Python’s httpx) do not return such a cookie over plain http, not even to this machine. Use Chrome or Firefox, or \
     send the cookie `__Host-reelay-connect` from the response of /zoom/connect yourself.";
 
-/// The function.
+/// The `oauth-callback` function.
 #[derive(Debug)]
 pub struct OauthCallback {
     state_key: Secret,

@@ -23,7 +23,7 @@ use reelay_store::sessions::{Session, SessionTable, SingleUseJti};
 use reelay_zoom::Endpoints;
 use secrecy::ExposeSecret as _;
 
-/// The function.
+/// The `oauth-start` function.
 #[derive(Debug)]
 pub struct OauthStart {
     app_tokens: AppTokens,
@@ -68,7 +68,8 @@ impl ConnectError {
         }
     }
 
-    /// The reason as a sentence for the app's developer, if the app signed the token: a forger learns nothing.
+    /// The reason as a sentence for the app's developer. `None` if the app did not sign the token, so that a forger
+    /// learns nothing; a devstack always gives the reason.
     fn reason(&self, is_devstack: bool) -> Option<String> {
         match self {
             Self::Token(error) if is_devstack || error.is_signature_valid() => {
@@ -155,7 +156,7 @@ impl OauthStart {
         }
         let (state_keys, credentials) = (state_keys?, credentials?);
 
-        // A browser keeps an existing cookie, so that two tabs do not break each other.
+        // An existing cookie is reused, so that two tabs do not break each other.
         let cookies =
             request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let browser = BrowserSecret::from_cookies(cookies)

@@ -1,5 +1,5 @@
-//! Notifications for an app user whose link became active: every recording in the activation window is announced to
-//! them as if it were new, also if it is stored for others already.
+//! Notifications for an app user whose link became active: every recording in the activation window is published to
+//! them as if it were new, even if it is already stored for other app users.
 
 use jiff::Timestamp;
 use reelay_domain::cursor::Position;
@@ -15,7 +15,7 @@ use reelay_store::recordings::{ListBounds, RecordingItem, RecordingWithFiles};
 
 use crate::Reconciler;
 
-/// Delay of the repetition.
+/// Delay of the second run in seconds.
 const REPETITION_SECONDS: i32 = 900;
 
 /// Recordings per read of the index.
@@ -68,8 +68,8 @@ impl Reconciler {
         if activation.is_repeated {
             return Ok(());
         }
-        // Once more when the index by start shows what it did not show yet, and every notification that was on its way
-        // at the activation has been published.
+        // Run once more, when the index `by-start` has caught up and every notification that was in progress at the
+        // activation has been published.
         let repeated = Activation { is_repeated: true, ..activation };
         self.send_activation(zoom_user, &repeated, None, REPETITION_SECONDS).await
     }
@@ -101,7 +101,7 @@ impl Reconciler {
         activation: &Activation,
     ) -> Result<(), AwsError> {
         let Activation { activated_at, is_repeated, .. } = *activation;
-        // An event that is being processed notifies the new link as well.
+        // The event is still being processed, and its notification reaches the new link as well.
         let is_in_progress = item.requested && item.sent.is_empty();
         if is_in_progress && !is_repeated {
             return Ok(());
@@ -114,7 +114,8 @@ impl Reconciler {
             outbox.publish(table, zoom_user, &id, &notification, links).await
         };
         if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
-            // What is in progress may still publish the ordinary notification, which has this id.
+            // An event that is still in progress publishes the ordinary notification. Using its id avoids a second
+            // one.
             publish(match is_in_progress {
                 true => RecordingNotification::Detected,
                 false => RecordingNotification::DetectedAtActivation { activated_at },
@@ -126,7 +127,7 @@ impl Reconciler {
         };
         let is_stored = loaded.recording().status() == RecordingStatus::Stored;
         let mut stored = loaded.files.iter().filter(|file| file.status == FileStatus::Stored);
-        // The downloader notifies the new link of what it stores after the activation, or has just missed it.
+        // Files that were stored after the activation: the downloader has notified the new link, or just missed it.
         let is_earlier = stored
             .clone()
             .all(|file| file.stored_at.is_some_and(|at| at < activated_at.as_millisecond()));

@@ -1,4 +1,4 @@
-//! One delivery of a job: how long it may run, and how often a job is deferred.
+//! One delivery of a job: its time limit and its deferral.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,15 @@ use reelay_domain::time::saturating_add;
 
 use crate::{JobError, Reconciler};
 
-/// Time before the deadline at which a job requests no further page, for what follows from the last one. At most a
+/// Time before the deadline that is reserved for processing the last page; no page is requested within it. At most a
 /// quarter of the invocation.
 const RESERVE: Duration = Duration::from_secs(30);
 
-/// Minimum wait of a deferred job, whatever time Zoom names.
+/// Minimum wait of a deferred job, even if Zoom names an earlier time.
 const MIN_DEFERRAL: Duration = Duration::from_secs(10);
 
-/// Age beyond `RetryDays` of a message that a person has redriven: its time begins anew.
+/// A job that has been deferred for longer than `RetryDays` and this time was redriven by an operator: its time
+/// restarts.
 const REDRIVEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// A delivery of a job.
@@ -25,7 +26,7 @@ pub(crate) struct Attempt {
     pub(crate) receive_count: u32,
     /// When the job was deferred for the first time since it made progress.
     pub(crate) deferred_since: Option<Timestamp>,
-    /// When the job ends at the next page.
+    /// Time after which the job requests no further page.
     cutoff: Instant,
 }
 
@@ -41,7 +42,7 @@ impl Attempt {
         Self { receive_count, deferred_since, cutoff }
     }
 
-    /// Whether there is time for work that takes so long.
+    /// Whether work of this duration ends in time.
     pub(crate) fn has_time_for(&self, duration: Duration) -> bool {
         Instant::now() + duration < self.cutoff
     }

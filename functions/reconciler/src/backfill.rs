@@ -1,8 +1,8 @@
 //! Backfill: reads recordings from Zoom's list and queues them like events.
 //!
 //! A message reads one window and continues in a new message, so that a year fits Lambda's limits and a retry
-//! repeats one window. A window that is incomplete is read again after the others, with SQS's backoff for some hours;
-//! then it counts as read, incompletely.
+//! repeats one window. An incomplete window is read again after the others, and then with SQS's backoff for about
+//! three hours. After that the backfill ends as incomplete.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,10 @@ use crate::listing::Pages;
 use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
-/// Maximum readings of a window in one job.
+/// Maximum number of times that one delivery reads a window.
 const MAX_READINGS: usize = 3;
 
-/// Number of deliveries of an incomplete window, over about three hours.
+/// Number of deliveries, over about three hours, after which an incomplete window is not read again.
 pub(crate) const MAX_INCOMPLETE_RECEIVES: u32 = 12;
 
 /// Result of reading a window.
@@ -54,7 +54,8 @@ impl Reconciler {
         if !is_consented(&backfill, &snapshot) {
             return self.ignore(&backfill, &progress, "no_active_link").await;
         }
-        // A backfill without a request follows every activation, and is never lost.
+        // Every activation enqueues a backfill without a request and never loses it, so it also schedules
+        // reconciliations.
         if backfill.request.is_none() {
             let zoom_user = &backfill.zoom_user;
             let every_hours = self.reconcile_every_hours;
@@ -138,7 +139,7 @@ impl Reconciler {
         self.finish(backfill, &unread).await
     }
 
-    /// Ends a backfill whose grant has ended meanwhile. Other errors are retried.
+    /// Ends a backfill whose grant has ended. Other errors are retried.
     async fn end_without_grant(
         &self,
         backfill: &Backfill,
@@ -153,7 +154,8 @@ impl Reconciler {
         }
     }
 
-    /// Records that a Zoom user has been read for the app's request, and publishes its result after the last one.
+    /// Records that the recordings of one Zoom user have been read for the app's request. Publishes the result after
+    /// the last one.
     async fn finish(&self, backfill: &Backfill, progress: &Progress) -> Result<(), JobError> {
         let Some(request) = &backfill.request else {
             return Ok(());
@@ -162,7 +164,8 @@ impl Reconciler {
         let (found, is_complete) = (progress.found, progress.is_complete);
         let finished = links.finish_backfill(request, found, is_complete, self.clock.now()).await?;
         if let Some(completed) = finished {
-            // The erasure of any Zoom user that the app user has a pointer to finds the notification.
+            // The notification is filed under a Zoom user to whom the app user has a pointer, so that an erasure
+            // finds it.
             let Some(pointer) = links.pointers(&completed.app_user).await?.into_iter().next()
             else {
                 return Ok(links.delete_backfills(&completed.app_user).await?);
@@ -184,7 +187,7 @@ impl Reconciler {
         token: &mut AccessToken,
         attempt: Attempt,
     ) -> Result<WindowRead, JobError> {
-        // The same for repeated readings, so that they grant a failed file one attempt.
+        // Repeated readings share this time, so that a failed file gets one attempt and not three.
         let requested_at = self.clock.now();
         let mut readings = 1;
         loop {
@@ -248,7 +251,8 @@ impl Reconciler {
     }
 }
 
-/// Whether an active link wants the backfill: that of the app user who requested it, or any.
+/// Whether a link permits the backfill: the active link of the app user who requested it, or, without a request, any
+/// active link.
 fn is_consented(backfill: &Backfill, snapshot: &GrantSnapshot) -> bool {
     let mut active = snapshot.links.iter().filter(|link| link.status == LinkStatus::Active);
     match &backfill.request {

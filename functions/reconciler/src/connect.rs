@@ -4,7 +4,7 @@ use crate::{JobError, Reconciler};
 
 impl Reconciler {
     pub(crate) async fn finish_connect(&self, exchange: &str) -> Result<(), JobError> {
-        // No exchange: Zoom rejected the code, or another job completed it.
+        // There is no exchange: Zoom rejected the code, or another job completed it.
         let Some(item) = self.sessions.exchange(exchange).await? else {
             return Ok(());
         };
@@ -17,7 +17,7 @@ impl Reconciler {
                 return Ok(());
             }
             self.enqueue_pending_jobs(&zoom_user).await?;
-            // The consent may have cut off the last links that received.
+            // The consent may have cut off the last receiving link.
             self.end_transfers(&zoom_user).await?;
         }
         Ok(self.sessions.delete_exchange(self.grants.links(), exchange).await?)

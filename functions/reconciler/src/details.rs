@@ -1,4 +1,4 @@
-//! The details of a meeting's recording: they name files that neither an event nor the list has named.
+//! Reads the details of a meeting's recording: they name files that are neither in an event nor in the list.
 
 use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
 use reelay_domain::link::LinkStatus;
@@ -15,13 +15,13 @@ use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
 /// Number of deliveries, over about a day, after which a recording that Zoom does not find counts as deleted. Zoom
-/// responds alike about one that is still being processed.
+/// sends the same response for one that is still being processed.
 const MAX_NOT_FOUND_RECEIVES: u32 = 43;
 
 /// Requested lifetime of the response's download token, in seconds. It is not used.
 const UNUSED_TOKEN_TTL: u32 = 0;
 
-/// A meeting whose details are to be read.
+/// A meeting, to read its details.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
     pub(crate) meeting_uuid: MeetingUuid,

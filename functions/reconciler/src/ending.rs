@@ -1,7 +1,7 @@
-//! Removal of what transfers left when the last link of a Zoom user ended.
+//! Removes the leftovers of transfers when the last link of a Zoom user ended.
 //!
-//! A running transfer stops by itself within 10 s. This job removes what neither it nor a killed invocation can:
-//! S3 may complete an object after the end, because its requests cannot be conditioned on a table.
+//! A running transfer stops by itself within 10 s. This job removes the rest: the uploads of killed invocations, and
+//! objects that S3 completed after the end, because its requests cannot be conditioned on a table.
 
 use std::collections::BTreeSet;
 
@@ -63,8 +63,8 @@ impl Reconciler {
         notifications.delete_of_zoom_user(zoom_user, is_unread).await.map(|_| ())
     }
 
-    /// Removes what a transfer left of one file, under the file's lease. Returns the key, or `None` if a transfer
-    /// has started meanwhile, which then belongs to a new link.
+    /// Removes one file's leftovers under its lease. Returns the key, or `None` if a transfer has started, which then
+    /// belongs to a new link.
     async fn remove(&self, key: FileKey, item: FileItem) -> Result<Option<FileKey>, AwsError> {
         let owner = format!("ending#{}", random::hex_id());
         let now = self.clock.now();
@@ -81,7 +81,7 @@ impl Reconciler {
             );
             self.bucket.abort_uploads_of(&object).await?;
             self.bucket.delete(&object).await?;
-            // The key that was computed when the file was stored.
+            // The extension, and so the key, may have changed since the file was stored.
             if let Some(stored) = item.key.as_ref().filter(|key| **key != object) {
                 self.bucket.delete(stored).await?;
             }
@@ -96,7 +96,7 @@ impl Reconciler {
     }
 }
 
-/// Whether a file has, or may have in the bucket, more than what was stored before the link ended.
+/// Whether a transfer that outlived the link may have left an item, an upload or an object of the file.
 fn is_left_by_transfer(item: &FileItem, ended_at: Timestamp) -> bool {
     match item.status {
         FileStatus::Queued | FileStatus::Transferring => true,

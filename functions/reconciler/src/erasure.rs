@@ -1,4 +1,4 @@
-//! Scheduled erasure of recordings whose Zoom user has no link any more.
+//! Scheduled erasure of the recordings of Zoom users without a link.
 
 use reelay_domain::erasure::ErasureTotals;
 use reelay_domain::ids::ZoomUser;
@@ -22,7 +22,7 @@ impl Reconciler {
         self.jobs.send(&message, zoom_user.account_id.as_str()).await
     }
 
-    /// Runs one pass, and enqueues what has to follow it.
+    /// Runs one pass, and enqueues the next pass or the removal of leftovers.
     pub(crate) async fn erase_recordings(
         &self,
         zoom_user: ZoomUser,

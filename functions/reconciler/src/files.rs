@@ -22,7 +22,7 @@ const MAX_BACKLOG: u64 = 2_000;
 
 impl Reconciler {
     /// Checks due files and recordings. A failure does not stop the others; the first one is returned. While the
-    /// downloads queue has a backlog, no download is enqueued; what is due stays due.
+    /// downloads queue has a backlog, no download is enqueued, and due files stay due.
     pub(crate) async fn check_files(&self, now: Timestamp) -> Result<(), AwsError> {
         let due = self.recordings.due_checks(now).await?;
         if due.is_empty() {
@@ -58,7 +58,7 @@ impl Reconciler {
         let Some(item) = self.recordings.file(&key).await? else {
             return Ok(());
         };
-        if !item.next_check.is_some_and(|look| look.is_due(now)) {
+        if !item.next_check.is_some_and(|check| check.is_due(now)) {
             return Ok(());
         }
         let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
@@ -116,7 +116,7 @@ impl Reconciler {
         };
         let mut maintenance = file.check(now);
         if maintenance.enqueue && !may_enqueue {
-            // The source is deleted all the same.
+            // The encrypted source is deleted in any case.
             maintenance.enqueue = false;
             maintenance.next_check_at = Some(now);
         }

@@ -41,10 +41,11 @@ use crate::activation::Activation;
 use crate::attempt::Attempt;
 use crate::details::Details;
 
-/// Delay between the deliveries of a job that has failed for good, which SQS still counts to their maximum.
+/// Delay before a job that was deferred for too long is redelivered: short, so that SQS soon moves it to the
+/// dead-letter queue.
 const FAILED_DELAY: Duration = Duration::from_secs(1);
 
-/// The function.
+/// The `reconciler` function.
 #[derive(Debug)]
 pub struct Reconciler {
     consumer: Consumer,
@@ -54,7 +55,7 @@ pub struct Reconciler {
     events: Queue<EventMessage>,
     jobs: Queue<JobMessage>,
     downloads: Queue<DownloadMessage>,
-    /// For the messages of notifications that are due.
+    /// The notifications queue, for notifications that are due.
     notification_queue: Queue<NotificationMessage>,
     /// Names and dead-letter queues of all queues.
     dead_letters: [(&'static str, Queue<()>); 4],
@@ -132,7 +133,7 @@ impl Reconciler {
                 let is_scheduled = message.is_scheduled
                     || matches!(message.job, Job::RunMaintenance | Job::RunRetries);
                 match self.run_job(message.job, attempt).await {
-                    // Retries would pile up beside the next run.
+                    // The next scheduled run does the same work, so a retry would only add load.
                     Err(error) if is_scheduled => {
                         metrics::count(Metric::ScheduledJobsFailed, "error");
                         tracing::error!(error = %Chain(&error), "scheduled job failed");
@@ -229,7 +230,7 @@ impl Reconciler {
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
     ) -> Result<(), JobError> {
-        // Enqueued first: when the job is repeated after a crash, the ended links no longer lead to their keys.
+        // Enqueue first: after a crash the repeated job could not find the keys that the ended links covered.
         self.enqueue_end_of_transfers(zoom_user).await?;
         let outcome = self.grants.verify_deauthorization(zoom_user, client_id).await?;
         match outcome {

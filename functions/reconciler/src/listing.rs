@@ -1,4 +1,4 @@
-//! Reading of Zoom's lists, page by page, and what a failed reading says about the Zoom user.
+//! Reads Zoom's lists page by page, and derives the link's issue from a failed request.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::LinkIssue;
@@ -95,8 +95,8 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The issue that a failed listing shows, if it concerns this Zoom user alone. Zoom responds alike about a user
-    /// who is gone and about one of another account, so `users/me` decides.
+    /// The issue that follows from a failed listing, if it concerns this Zoom user alone. Zoom sends the same
+    /// response for a deleted user and for one who changed accounts, so `users/me` decides.
     pub(crate) async fn issue_of(
         &self,
         zoom_user: &ZoomUser,

@@ -1,4 +1,4 @@
-//! Notifications whose time has come: maintenance enqueues them again.
+//! Maintenance of notifications: enqueues those whose next attempt is due.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -13,8 +13,8 @@ use crate::Reconciler;
 /// run.
 const MAX_ENQUEUED: usize = 1_000;
 
-/// Number of notifications by which a run finds out whether the app's webhook is up: one of each shard, so that one that
-/// the app cannot process does not keep the others waiting.
+/// Number of notifications by which a run finds out whether the app's webhook is up: one of each shard, so that a
+/// notification that the app cannot process does not keep the breaker open.
 const PROBES: usize = 4;
 
 /// Number of notifications that are read concurrently.
@@ -31,7 +31,8 @@ impl Reconciler {
             return Ok(());
         }
         if table.breaker(None).await?.is_open() {
-            // Notifications that the event bus has not received, either, are due.
+            // Without a held notification, due ones probe: a notification that the event bus has not accepted either
+            // is due, not held.
             if probes.is_empty() {
                 probes = due.split_off(due.len().saturating_sub(PROBES));
             }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{JobError, Reconciler};
 
-/// What Zoom shows of a meeting, in the words of the event that would have said it.
+/// A difference at Zoom, to be queued in the form of the event that would have reported it.
 pub(crate) enum ListedChange {
     /// The meeting with its files.
     Files(Value),
@@ -35,7 +35,7 @@ impl ListedChange {
 }
 
 impl Reconciler {
-    /// Queues what Zoom's API shows as events that were observed when it was requested.
+    /// Queues differences as events, with the time of the request as the time of observation.
     pub(crate) async fn queue(
         &self,
         zoom_user: &ZoomUser,
@@ -50,7 +50,7 @@ impl Reconciler {
         let mut messages = Vec::with_capacity(changes.len());
         for change in changes {
             let (name, mut meeting) = change.into_event();
-            // The API shows the user's own meetings, but they may omit the host.
+            // The meetings are the user's own, but the API may omit the host.
             meeting["host_id"] = json!(zoom_user.user_id);
             let event = json!({
                 "event": name,

@@ -1,7 +1,7 @@
-//! Reconciliation: compares Zoom's lists with what is stored, and queues what differs like events.
+//! Reconciliation: compares Zoom's lists with the stored recordings, and queues the differences like events.
 //!
-//! A message reads one list and continues in a new one. A run has a number; a later run supersedes it, so that a lost
-//! message delays a run and a repeated one changes nothing.
+//! A message reads one list and continues in a new one. Runs are numbered, and a later run supersedes an earlier one:
+//! a lost message delays a run, and a redelivered one changes nothing.
 
 use std::time::Duration;
 
@@ -34,31 +34,31 @@ use crate::{JobError, Reconciler};
 /// Interval between requests to the list.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time that a run takes. Runs of one Zoom account begin so far apart.
+/// Delay between the runs of one Zoom account, in seconds: about the duration of a run.
 const RUN_SECONDS: i32 = 5;
 
-/// Delay until which a maintenance run begins runs, a bit less than its own interval.
+/// Maximum delay of a run in seconds, a little less than the five minutes until the next retry run.
 const MAX_DELAY_SECONDS: i32 = 290;
 
-/// Time after which a run is tried again that had nothing to read, if runs are not scheduled.
+/// Interval until the next run if runs are not scheduled (`ReconcileEveryHours` is 0).
 const UNSCHEDULED_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Number of recordings that are read concurrently.
 const CONCURRENCY: usize = 16;
 
-/// What a run needs besides its progress.
+/// The part of a run that does not change between its pages.
 struct Run<'a> {
     zoom_user: &'a ZoomUser,
     /// Keys of the Zoom user in earlier accounts.
     previous: Vec<ZoomUser>,
     coverage: Coverage,
-    /// Since when events arrive.
+    /// Time from which Zoom is expected to send events about the user.
     events_since: Timestamp,
-    /// The time before the list is requested.
+    /// Time just before the list is requested: the time of its observations.
     requested_at: Timestamp,
 }
 
-/// What follows from a page.
+/// The differences that a page shows, to be queued.
 #[derive(Default)]
 struct Repairs {
     changes: Vec<ListedChange>,
@@ -86,11 +86,11 @@ impl Reconciler {
         }
         let now = self.clock.now();
         let Some(run) = Run::new(&zoom_user, &snapshot, now) else {
-            return self.postpone(&zoom_user, number, "no_active_link").await;
+            return self.end_early(&zoom_user, number, "no_active_link").await;
         };
         let progress = progress.or_else(|| Progress::new(&run.coverage, item.read_back_to, now));
         let Some(mut progress) = progress else {
-            return self.postpone(&zoom_user, number, "nothing_covered").await;
+            return self.end_early(&zoom_user, number, "nothing_covered").await;
         };
         let mut unread = Reconciliation {
             zoom_user: zoom_user.clone(),
@@ -130,7 +130,7 @@ impl Reconciler {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&zoom_user, &token, issue).await?;
-                return self.postpone(&zoom_user, number, "link_issue").await;
+                return self.end_early(&zoom_user, number, "link_issue").await;
             }
             Err(error) => return Err(error),
         }
@@ -154,8 +154,13 @@ impl Reconciler {
         Ok(self.jobs.send_after(&message, tenant.as_str(), wait).await?)
     }
 
-    /// Ends a run that has nothing to read now.
-    async fn postpone(&self, zoom_user: &ZoomUser, run: u64, reason: &str) -> Result<(), JobError> {
+    /// Ends a run that cannot read anything now, and schedules the next one.
+    async fn end_early(
+        &self,
+        zoom_user: &ZoomUser,
+        run: u64,
+        reason: &str,
+    ) -> Result<(), JobError> {
         metrics::count(Metric::ReconciliationsIgnored, reason);
         let interval = reconciliation::interval(self.reconcile_every_hours);
         let next_at = self.clock.now().saturating_add(interval.unwrap_or(UNSCHEDULED_INTERVAL));
@@ -163,7 +168,7 @@ impl Reconciler {
         Ok(self.grants.links().postpone_reconciliation(zoom_user, run, next_at).await?)
     }
 
-    /// Ends a run whose grant has ended meanwhile. Other errors are retried.
+    /// Ends a run whose grant has ended. Other errors are retried.
     async fn end_without_token(
         &self,
         zoom_user: &ZoomUser,
@@ -172,13 +177,13 @@ impl Reconciler {
     ) -> Result<(), JobError> {
         match error {
             GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
-                self.postpone(zoom_user, run, "no_grant").await
+                self.end_early(zoom_user, run, "no_grant").await
             }
             error => Err(error.into()),
         }
     }
 
-    /// Saves the report of a run that has read all, and whether events arrive.
+    /// Ends a run that has read all lists: saves its report, and sets or clears the issue of missing events.
     async fn end_run(
         &self,
         run: &Run<'_>,
@@ -203,7 +208,7 @@ impl Reconciler {
         let interval = progress.interval(self.reconcile_every_hours, &run.coverage, now);
         let interval = interval.unwrap_or(UNSCHEDULED_INTERVAL);
         let latest = now.saturating_add(interval).unwrap_or(Timestamp::MAX);
-        // The runs of all users stay spread.
+        // Keeping the phase keeps the runs of all users spread over the interval.
         let in_phase = item.next_at.saturating_add(interval).unwrap_or(latest);
         let next_at = if in_phase > now { in_phase.min(latest) } else { latest };
         let read_back_to = progress.read_back_to;
@@ -216,7 +221,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Reads the next list and repairs what differs. Returns why the list may lack something.
+    /// Reads the next list and queues the differences. Returns why the list may be incomplete, or `None`.
     async fn compare_next(
         &self,
         run: &Run<'_>,
@@ -293,7 +298,7 @@ impl Reconciler {
             progress.note(&listed, is_announced, run.events_since, now);
             let zoom = Amount { recordings: 1, files: listed.files(), bytes: listed.size() };
             let stored = recording.as_ref().map(reconciliation::stored).unwrap_or_default();
-            // What is stored under the key of an earlier account stays as it is.
+            // A recording that is stored under the key of an earlier account is left unchanged.
             if loaded.is_some_and(|loaded| loaded.zoom_user != *run.zoom_user) {
                 progress.totals.add(zoom, stored, &Comparison::default());
                 continue;
@@ -339,7 +344,7 @@ impl Reconciler {
         Ok(repairs)
     }
 
-    /// Reads what is known of recordings, also under the keys of earlier accounts.
+    /// Reads the stored state of recordings, also under the keys of earlier accounts.
     async fn known(
         &self,
         run: &Run<'_>,
@@ -357,7 +362,7 @@ impl Reconciler {
         stream::iter(ids).map(read).buffered(CONCURRENCY).try_collect().await
     }
 
-    /// Queues failed files again that are due for another attempt.
+    /// Queues the failed files again that are due for another attempt.
     async fn grant_attempts(
         &self,
         loaded: &RecordingWithFiles,
@@ -384,8 +389,8 @@ impl Reconciler {
         Ok(messages)
     }
 
-    /// Begins the runs that are due. Those of one Zoom account begin one after the other, so that its list is
-    /// requested once a second; what does not fit follows in the next maintenance run.
+    /// Begins the runs that are due. Runs of one Zoom account begin one after the other, so that its list is
+    /// requested once a second; those that do not fit begin in the next retry run.
     pub(crate) async fn enqueue_due_reconciliations(&self, now: Timestamp) -> Result<(), AwsError> {
         let Some(interval) = reconciliation::interval(self.reconcile_every_hours) else {
             return Ok(());
@@ -438,7 +443,7 @@ impl<'a> Run<'a> {
         let active = || snapshot.links.iter().filter(|link| link.status == LinkStatus::Active);
         let activated_at = active().filter_map(|link| link.activated_at).min();
         let obtained_at = snapshot.grant.as_ref().map(|grant| grant.obtained_at);
-        // Zoom may send events only about what ends after the consent.
+        // Events are expected only about meetings that end after the consent.
         let obtained_at = obtained_at.and_then(|at| Timestamp::from_millisecond(at).ok());
         let previous = active().flat_map(|link| link.previous_zoom_users.iter().cloned());
         Some(Self {
@@ -451,7 +456,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is to be observed of a listed meeting.
+/// Returns the changes to queue for a listed meeting.
 fn changes(mut meeting: Value, comparison: &Comparison) -> Vec<ListedChange> {
     if comparison.is_unknown {
         return vec![ListedChange::Files(meeting)];
@@ -466,7 +471,7 @@ fn changes(mut meeting: Value, comparison: &Comparison) -> Vec<ListedChange> {
     if comparison.is_recovered {
         changes.push(ListedChange::Recovered(meeting));
     } else if !comparison.files.is_empty() {
-        // The others do not differ, and a failed one is not to be queued again.
+        // The other files do not differ, and an observation would queue a failed file again.
         meeting::retain_files(&mut meeting, |id| comparison.files.contains(id));
         changes.push(ListedChange::Files(meeting));
     }

@@ -1,5 +1,5 @@
-//! Moves Zoom's copy of stored recordings to the trash (`TrashAtZoomAfterDays`): only what is stored and verified, and
-//! equals what Zoom shows at that moment. Never deletes.
+//! Moves Zoom's copy of stored recordings to the trash (`TrashAtZoomAfterDays`): only recordings whose stored and
+//! verified files equal those that Zoom shows at that moment. Never deletes.
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{MeetingUuid, RecordingId, ZoomUser};
@@ -23,7 +23,7 @@ use crate::{JobError, Reconciler};
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 const MAX_INTERVAL: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// Time before its expiry from which on an object is not relied on: S3 may have queued it for removal.
+/// Minimum time until the expiry of an object that counts as stored: S3 may already have queued it for removal.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Reasons that end the attempts: nothing is left to move, the user has restored it, or the operator wants none.
@@ -46,12 +46,12 @@ impl Reconciler {
         let tenant = loaded.zoom_user.account_id.as_str();
         let job = Job::TrashAtZoom { zoom_user, meeting_uuid };
         self.jobs.send(&JobMessage::scheduled(job), tenant).await?;
-        // What keeps it may be for ever, such as a file that the operator's filter skips.
+        // The reason to keep it may last, such as a file that the operator's filter skips.
         let interval = now.duration_since(due).clamp(MIN_INTERVAL, MAX_INTERVAL);
         Ok(Some(saturating_add(now, interval)))
     }
 
-    /// When Zoom's copy is moved, by the time that was planned and by today's `TrashAtZoomAfterDays`. `None`: never.
+    /// When Zoom's copy is moved: at the saved time, or later if `TrashAtZoomAfterDays` was raised. `None`: never.
     fn trash_at(&self, loaded: &RecordingWithFiles) -> Option<Timestamp> {
         let planned = Timestamp::from_millisecond(loaded.item.trash_at?).ok()?;
         let days = SignedDuration::from_hours(24 * i64::from(self.trash_after_days));
@@ -60,7 +60,7 @@ impl Reconciler {
         (self.trash_after_days > 0).then_some(planned.max(by_days))
     }
 
-    /// Moves Zoom's copy to the trash, unless something speaks for keeping it. Safe to repeat.
+    /// Moves Zoom's copy to the trash, unless there is a reason to keep it. Safe to repeat.
     pub(crate) async fn trash_at_zoom(
         &self,
         zoom_user: &ZoomUser,
@@ -85,7 +85,7 @@ impl Reconciler {
                 let until = limit.limited_until(self.clock.now());
                 Ok(self.recordings.set_not_before(&zoom_user.account_id, until).await?)
             }
-            // Facts about the user or the recording. A later check tries again.
+            // These errors concern one user or recording. A later check tries again.
             Err(
                 error @ (JobError::Zoom(
                     ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::MissingScope,
@@ -137,7 +137,7 @@ impl Reconciler {
         let Some(details) = details.filter(|details| details.ignored_files == 0) else {
             return Ok(Err("details_not_understood"));
         };
-        // After the request: what was observed meanwhile counts.
+        // Read again after the request, so that a concurrent observation counts.
         let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
             return Ok(Err(NOT_PRESENT));
         };
@@ -147,7 +147,7 @@ impl Reconciler {
         if !self.keep_objects(id, &loaded, now).await? {
             return Ok(Err("object_differs"));
         }
-        // State first: from now on nothing erases the stored copy unasked.
+        // State first: from now on no scheduled erasure deletes the stored copy.
         if !self.recordings.mark_trashed(zoom_user, id, now).await? {
             return Ok(Err(NOT_PRESENT));
         }
@@ -189,7 +189,8 @@ impl Reconciler {
         }
     }
 
-    /// Checks that S3 has each object with the size and checksum that were verified, then makes them last for ever.
+    /// Removes the expiry tags of intact objects, then checks again that each has the verified size and checksum.
+    /// `false` if an object is missing, differs or expires soon.
     async fn keep_objects(
         &self,
         id: &RecordingId,
@@ -215,7 +216,7 @@ impl Reconciler {
                 self.recordings.keep_for_ever(&key).await?;
             }
         }
-        // None was deleted before its tag was removed.
+        // No object was deleted before its tag was removed.
         self.are_objects_intact(loaded).await
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn resolver(
 ) -> Result<SourceResolver, TransferError> {
     let is_processing = item.observed.metadata.is_processing == Some(true);
     let event = match &item.observed.source {
-        // Zoom may serve a part of a file that it still processes.
+        // While Zoom processes a file, it may serve only a part of it.
         Some(source) if !is_processing => decrypt(context, meeting, source).await?,
         _ => None,
     };
@@ -46,7 +46,7 @@ async fn decrypt(
 ) -> Result<Option<Candidate>, TransferError> {
     let keys = context.queue_key.versions().await?;
     let mut decrypted = source_cipher::decrypt(&keys, meeting, encrypted);
-    // The source may be encrypted with a newer key than the cached one.
+    // The source may be encrypted with a newer key than the cached one, so the key is read again.
     if decrypted.is_err()
         && let Some(keys) = context.queue_key.reread().await?
     {

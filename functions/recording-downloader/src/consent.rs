@@ -18,8 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(4);
 /// Time limit of one read.
 const READ_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Failed reads in a row that end the transfer, to be retried. Merely not polling it would not stop it: an upload in
-/// progress reads from Zoom in a task of its own.
+/// Number of failed reads in a row after which the transfer is ended and retried. It cannot just be paused: an upload
+/// in progress reads from Zoom in a task of its own.
 const MAX_FAILED_READS: u32 = 2;
 
 /// Returns whether a link may have the recordings of a Zoom user, by a consistent read.
@@ -112,7 +112,7 @@ mod tests {
             (&[Ok(false)][..], Some(TransferError::LinkEnded)),
             (&[Ok(true), Ok(true), Ok(false)], Some(TransferError::LinkEnded)),
             (&[Ok(true), Err(()), Ok(false)], Some(TransferError::LinkEnded)),
-            // Failed reads in a row end it, single ones do not.
+            // Failed reads in a row end the transfer; a single one does not.
             (&[Err(())], unknown()),
             (&[Ok(true), Err(()), Err(())], unknown()),
             (&[Ok(true), Err(()), Ok(true), Err(()), Ok(true)], None),

@@ -1,4 +1,4 @@
-//! Attempts that are too early: the account is rate limited, or the last attempt failed.
+//! Deferral of attempts: the account is rate limited, or the last attempt failed.
 //!
 //! A short wait is a delayed message. During a long one the item alone knows when the next attempt is due, and the
 //! maintenance run enqueues it: SQS delays a message by 15 minutes at most, and limits hidden messages.
@@ -21,7 +21,7 @@ const MAX_MESSAGE_DELAY: Duration = Duration::from_secs(600);
 /// Time after which maintenance enqueues an attempt whose delayed message is lost.
 const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(30);
 
-/// How the next attempt of a file begins.
+/// How the next attempt of a file is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// Delay of the message that begins it; `None` if maintenance does.
@@ -97,7 +97,7 @@ pub(crate) async fn defer(
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     let at = until.checked_add(jitter(wait, byte)).unwrap_or(until);
     let schedule = Schedule::new(at, now);
-    // Nothing else remembers an attempt that no message begins.
+    // No message carries this attempt, so the item must.
     if schedule.message_delay.is_none() {
         context.recordings.postpone(key, schedule.check_at, now).await?;
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_waits_are_messages_and_long_ones_are_not() {
+    fn only_short_waits_are_messages() {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         for (wait_ms, seconds, check) in [
             (-1, Some(0), 1_799),

@@ -1,4 +1,4 @@
-//! What each failure of a transfer means, and what follows.
+//! Failures of a transfer and their consequences.
 //!
 //! | failure | meaning | consequence | public reason |
 //! |---|---|---|---|
@@ -45,7 +45,7 @@ use reelay_zoom::{ApiError, DownloadError, RateLimit};
 
 use crate::transfer::TransferError;
 
-/// What happens with the file after a failure.
+/// Consequence of a failure for the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
     /// A later attempt may succeed, not before `after`.
@@ -54,7 +54,8 @@ pub(crate) enum Disposition {
     Fail { reason: &'static str },
     /// Consent ended. What the transfer left is removed, and nothing is published.
     Remove,
-    /// Another invocation holds the lease. Nothing is changed; the redelivery finds what it did.
+    /// Another invocation holds the lease. Nothing is changed; the redelivery continues from the state that it
+    /// leaves.
     Yield,
 }
 

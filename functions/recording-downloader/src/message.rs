@@ -37,7 +37,7 @@ pub(crate) async fn process(
     if let Some(until) = deferral::not_before(context, &key).await.map_err(Retry::new)? {
         return deferral::defer(context, message, &key, until).await.map_err(Retry::new);
     }
-    // The message id lets a delivery distinguish its own earlier delivery from another message.
+    // The owner begins with the message id, so that a redelivery recognises the lease of its own earlier delivery.
     let message_prefix = format!("{}#", delivery.message_id);
     let owner = format!("{message_prefix}{}", random::hex_id());
     let now = context.clock.now();
@@ -60,7 +60,7 @@ pub(crate) async fn process(
                 after: Some(Duration::from_secs(wait)),
             })
         }
-        // A transfer whose lease the ending job took over. A new link's backfill queues the file again.
+        // The job that ends transfers took over the lease. The backfill of a new link queues the file again.
         LeaseOutcome::AlreadyFinished(item) if item.reason.as_deref() == Some(LINK_ENDED) => Ok(()),
         // The invocation that finished the file may have ended before it published the notification.
         LeaseOutcome::AlreadyFinished(item) => {

@@ -9,10 +9,11 @@ use reelay_store::recordings::{FileItem, FileKey, RecordingItem, ServedSize};
 use crate::context::Context;
 use crate::transfer::ObjectSpec;
 
-/// Time between two responses that have to agree on a size that Zoom does not declare.
+/// Minimum time between two responses that must agree on a size before it is accepted in place of the declared one.
 const SERVED_SIZE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
-/// Tag of objects that the bucket's lifecycle rule deletes after `RetentionDays`. S3 bills tags, so others have none.
+/// Tag of objects that the bucket's lifecycle rule deletes after `RetentionDays`. S3 bills tags, so other objects
+/// have none.
 const EXPIRES: &str = "expires=true";
 
 /// Describes the object that a file is stored as.

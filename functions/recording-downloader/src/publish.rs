@@ -10,8 +10,8 @@ use reelay_store::recordings::{FileItem, FileKey};
 
 use crate::context::Context;
 
-/// Publishes how the file ended. If it was the last wanted file, writes the manifest and publishes that the
-/// recording is stored. Can be repeated.
+/// Publishes `recording.file_stored` or `recording.failed`. After the last wanted file, writes the manifest and
+/// publishes `recording.stored`. Safe to repeat.
 pub(crate) async fn publish(
     context: &Context,
     key: &FileKey,
@@ -44,7 +44,7 @@ pub(crate) async fn publish(
                 send(RecordingNotification::Stored).await?;
             }
         }
-        // The app knows it from an earlier attempt.
+        // The app was notified of this reason by an earlier attempt.
         FileStatus::Failed
             if item.reported_reason.is_some() && item.reported_reason == item.reason => {}
         FileStatus::Failed => {

@@ -48,7 +48,7 @@ pub(crate) async fn settle(
     match disposition::of(&error, zoom_state, context.clock.now()) {
         Disposition::Yield => Err(Retry::new(error)),
         Disposition::Remove => remove(context, lease, object).await.map_err(Retry::new),
-        // A reconciliation grants one attempt.
+        // A reconciliation granted only this attempt.
         Disposition::Retry { reason, after: None, .. } if lease.item.granted_attempts > 0 => {
             fail(context, lease, object, reason, &error).await
         }
@@ -109,7 +109,7 @@ async fn retry(
     Ok(schedule.enqueue(context, message).await?)
 }
 
-/// The size that Zoom served, with the time since when.
+/// The size that Zoom served, and when it was first served.
 fn served_size(lease: &Lease<'_>, bytes: u64, now: Timestamp) -> ServedSize {
     let known = lease.item.served_size.filter(|served| served.bytes == bytes);
     known.unwrap_or(ServedSize { bytes, since: now.as_millisecond() })
@@ -183,7 +183,7 @@ async fn save_rate_limit(
     }
 }
 
-/// Ends the file as failed: aborts its upload, marks it, and publishes that.
+/// Fails the file: aborts its upload, marks it as failed, and publishes the failure.
 async fn fail(
     context: &Context,
     lease: &Lease<'_>,
@@ -202,8 +202,8 @@ async fn fail(
     end_as_failed(context, lease, object, reason).await.map_err(Retry::new)
 }
 
-/// Removes what the transfer left after its last link ended. The ending job removes an object that S3 completes
-/// meanwhile.
+/// Removes what the transfer left after its last link ended. The job that ends transfers removes an object that S3
+/// completes later.
 async fn remove(
     context: &Context,
     lease: &Lease<'_>,
@@ -214,7 +214,7 @@ async fn remove(
     lease.verify_lease().await?;
     context.bucket.abort_uploads_of(&object.key).await?;
     lease.mark_link_ended().await?;
-    // A link that was confirmed in between.
+    // A new link may have been confirmed before the file was marked.
     if consent::is_covered(context, &lease.key.zoom_user).await? {
         context.recordings.requeue(&lease.key, &context.downloads, context.clock.now()).await?;
     }

@@ -30,7 +30,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Message group of events that name no account.
 const UNKNOWN_TENANT: &str = "unknown";
 
-/// The function.
+/// The `webhook` function.
 #[derive(Debug)]
 pub struct Webhook {
     zoom_secret: ZoomSecret,
@@ -113,7 +113,7 @@ impl Webhook {
     }
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, WebhookError> {
-        // The bytes that Zoom signed; `lambda_http` has decoded base64.
+        // These are the bytes that Zoom signed: `lambda_http` has decoded base64.
         let body: &[u8] = request.body().as_ref();
         let headers = SignatureHeaders {
             timestamp: single(request, "x-zm-request-timestamp")?,
@@ -128,7 +128,7 @@ impl Webhook {
             )
             .await??;
 
-        // Zoom signed it and never repeats it, so it is kept.
+        // Zoom signed this body and would not send it again, so it is stored.
         let Ok((name, event)) = event::parse_envelope(body) else {
             self.store_unparsed(body).await?;
             metrics::count(Metric::EventsAccepted, "not_an_event");
@@ -171,7 +171,7 @@ impl Webhook {
         self.send(self.bucket.event_body(event).await?, &tenant).await
     }
 
-    /// Stores a body that is no event, encrypted, because its credentials are not known.
+    /// Stores a body that is no event. It is encrypted as a whole, because it may contain credentials anywhere.
     async fn store_unparsed(&self, body: &[u8]) -> Result<(), AwsError> {
         let keys = self.queue_key.versions().await?;
         let encrypted = source_cipher::encrypt_body(&keys, body, random::bytes());

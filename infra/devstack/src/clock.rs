@@ -1,4 +1,4 @@
-//! Moves the clock of a running stack in steps, and runs what is due at each.
+//! Moves the clock of a running stack in steps, and runs the work that is due at each step.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub(crate) const MAX_ADVANCE_SECONDS: u32 = 30 * 24 * 3600;
 /// Interval at which expired items are deleted. AWS does it within days.
 const EXPIRY_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
-/// Maximum interval of the schedules while they find nothing to do, so that a week of them takes seconds. What becomes
-/// due meanwhile is at most this late, and never later than the end of the call.
+/// Maximum interval of the schedules while they find nothing to do, so that a week of them takes seconds. Work that
+/// becomes due in between is at most this late, and never later than the end of the call.
 const MAX_IDLE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// First interval that is longer than the schedules' own.
 const FIRST_IDLE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
@@ -70,7 +70,7 @@ impl ClockDriver {
         self.clock.now()
     }
 
-    /// Runs what is due until nothing is left. Returns whether the schedules' messages were all that there was.
+    /// Runs due work until nothing is left. Returns whether there was no work but the schedules' messages.
     async fn settle(&self) -> bool {
         let (before, mut fired) = (self.poller.received(), 0);
         loop {
@@ -83,7 +83,7 @@ impl ClockDriver {
             if let Some(simulator) = &self.simulator {
                 simulator.wait_until_idle().await;
             }
-            // A request or a delivery may have sent messages since, and a function may have caused deliveries.
+            // A request or a delivery may have sent messages, and a function may have caused deliveries.
             let is_zoom_idle = self.simulator.as_ref().is_none_or(Control::is_idle);
             if is_zoom_idle && self.poller.is_idle() {
                 return fired > 0 && self.poller.received() - before <= fired;

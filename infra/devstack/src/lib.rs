@@ -2,7 +2,7 @@
 //!
 //! [`Stack::start`] reads `template.yaml`, creates its resources in embedded engines, serves the functions behind an
 //! HTTP API and polls their queues as Lambda does. A Zoom simulator and a demo app run beside them. The functions are
-//! those that are deployed, and their events have the format of AWS. A process can run several stacks.
+//! the deployed ones, and their events have the format of AWS. A process can run several stacks.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), reelay_devstack::StartError> {

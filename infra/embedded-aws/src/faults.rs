@@ -1,7 +1,7 @@
 //! Fault injection and call counts, for every service and operation.
 //!
-//! The HTTP services ask [`Faults`] before each call. To a client an injected fault looks like a real one:
-//! an HTTP status with the service's error format, a closed connection, or no response at all.
+//! The HTTP services consult [`Faults`] before each call. To a client an injected fault looks like a real one: an
+//! HTTP status with the service's error format, a closed connection, or no response at all.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 

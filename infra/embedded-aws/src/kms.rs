@@ -99,7 +99,7 @@ impl KmsError {
         }
     }
 
-    /// KMS does not tell why a ciphertext is invalid.
+    /// KMS does not reveal why a ciphertext is invalid.
     fn invalid_ciphertext() -> Self {
         Self::new("InvalidCiphertextException", "failed to decrypt the ciphertext")
     }

@@ -1,4 +1,4 @@
-//! `deliveries`: lists attempts at delivering notifications, and what the destinations answered.
+//! `deliveries`: lists attempts at delivering notifications, and the destinations' last responses.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let has_webhook = !deployment.parameter("AppWebhookUrl").is_empty();
     let (mut objects, mut rows) = (Vec::new(), Vec::new());
     for ((key, guard), event_type) in found.iter().zip(types) {
-        // Without a row it was erased meanwhile.
+        // A guard without a row: the notification was erased.
         let Some(event_type) = event_type else { continue };
         let webhook = has_webhook.then_some(&guard.webhook);
         objects.push(json!({

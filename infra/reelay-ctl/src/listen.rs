@@ -1,6 +1,6 @@
 //! `listen`: prints notifications as they are written, and forwards them to an app on this machine.
 //!
-//! It reads the rows of the feed and changes nothing: the stack delivers every notification as ever.
+//! It reads the rows of the feed and changes nothing: the stack delivers every notification all the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;

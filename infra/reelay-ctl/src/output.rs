@@ -1,4 +1,4 @@
-//! Prints results: text for people, JSON for programs.
+//! Prints results as text or as JSON.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! `reconcile`: compares Zoom's lists with what is stored now, in place of the schedule's next run.
+//! `reconcile`: compares Zoom's lists with the stored recordings now, in place of the schedule's next run.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(
             left_out += 1;
             continue;
         }
-        // Without an item, another process has deleted it: the grant is gone.
+        // If the item is gone, another process deleted it with the grant.
         let Some(item) = links.reconciliation(&zoom_user).await? else { continue };
         if let Some(run) = links.begin_reconciliation(&zoom_user, &item, now).await? {
             let tenant = zoom_user.account_id.clone();

@@ -1,4 +1,4 @@
-//! `report`: prints what Zoom lists and what of it is stored, per link and in all.
+//! `report`: prints how much Zoom lists and how much of it is stored, per link and in all.
 
 use std::collections::BTreeSet;
 

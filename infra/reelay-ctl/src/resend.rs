@@ -24,13 +24,13 @@ struct Resending<'a> {
     now: Timestamp,
 }
 
-/// What happened to one notification.
+/// Outcome of resending one notification.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resent {
     Yes,
     /// No link of the app user covers the recording.
     NotCovered,
-    /// It was erased meanwhile.
+    /// It has been erased.
     Gone,
 }
 

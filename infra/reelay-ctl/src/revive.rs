@@ -47,7 +47,7 @@ pub(crate) async fn run(
 
 type Revived = anyhow::Result<RevivalOutcome>;
 
-/// Revives a grant and enqueues a backfill of what its links have missed.
+/// Revives a grant and enqueues a backfill of the recordings that its links have missed.
 async fn revive(grants: &Grants, jobs: &Queue<JobMessage>, zoom_user: &ZoomUser) -> Revived {
     let outcome = grants.revive(zoom_user).await?;
     let links = grants.links();

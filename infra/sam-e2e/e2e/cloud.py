@@ -32,8 +32,8 @@ class Cloud:
 
     def template(self):
         """Returns template.yaml after the SAM transform."""
-        answer = self.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")
-        body = answer["TemplateBody"]
+        response = self.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")
+        body = response["TemplateBody"]
         return json.loads(body) if isinstance(body, str) else body
 
     def create_routes(self, resources, template):

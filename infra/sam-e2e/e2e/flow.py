@@ -26,8 +26,8 @@ class Flow:
             self.refusals()
         with step("Zoom validates both endpoints"):
             for target in ("webhook", "deauthorize"):
-                answer = self.zoom.control("validate", {"target": target})
-                assert answer["ok"], answer
+                response = self.zoom.control("validate", {"target": target})
+                assert response["ok"], response
         with step("reelay doctor finds no problem"):
             self.doctor()
         with step("a claim of another user is invalidated"):
@@ -69,12 +69,12 @@ class Flow:
     def refusals(self):
         call("GET", f"{self.door.url}/healthz").expect(200)
         call("POST", f"{self.door.url}/zoom/webhook", {"event": "recording.completed"}).expect(401)
-        answer = call("GET", f"{self.door.url}/v1/links").expect(401)
-        assert answer.json()["code"] == "token_missing", answer.body
+        response = call("GET", f"{self.door.url}/v1/links").expect(401)
+        assert response.json()["code"] == "token_missing", response.body
         file = call("GET", f"{self.door.url}/zoomverify/verifyzoom.html").expect(200)
         assert file.body.decode() == VERIFICATION_CODE, file.body
-        answer = self.app.v1(USER, "GET", "/nothing/here").expect(404)
-        assert answer.json()["code"] == "route_not_found", answer.body
+        response = self.app.v1(USER, "GET", "/nothing/here").expect(404)
+        assert response.json()["code"] == "route_not_found", response.body
 
     def consent(self, connect_url, zoom_user=ADA):
         """Visits connect link, consent page and callback like a browser. Returns the claim."""
@@ -95,8 +95,8 @@ class Flow:
     def invalidated_claim(self):
         # Another Zoom user, because the unused grant is revoked at Zoom.
         claim = self.consent(self.app.connect_url("other-user"), CEM)
-        answer = self.app.confirm(USER, claim).expect(403)
-        assert answer.json()["code"] == "claim_belongs_to_another_user", answer.body
+        response = self.app.confirm(USER, claim).expect(403)
+        assert response.json()["code"] == "claim_belongs_to_another_user", response.body
         self.app.confirm("other-user", claim).expect(410)
         assert self.app.links(USER) == self.app.links("other-user") == []
 
@@ -174,7 +174,7 @@ class Flow:
         event = lambda name, account, thing: {
             "event": name, "event_ts": 1_767_260_000_123, "payload": {"account_id": account, "object": thing}
         }
-        # A known user in an unknown account: Reelay asks Zoom, which denies the move.
+        # A known user in an unknown account: Reelay calls Zoom, whose response shows no move.
         self.raw(event("recording.completed", "AccountElsewhere00001", {"host_id": ADA, "uuid": "moved==", "id": 1}))
         # 300 KiB exceed the SQS limit and go through the bucket.
         big = {"host_id": "UserUnknown0000000001", "uuid": "big==", "id": 2, "topic": "x" * (300 << 10)}

@@ -36,13 +36,13 @@ def _forwarding(upstream, host):
             connection = http.client.HTTPConnection(upstream, timeout=60)
             headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
             connection.request(self.command, self.path, body, headers | {"Host": host})
-            answer = connection.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
+            response = connection.getresponse()
+            content = response.read()
+            self.send_response(response.status)
+            for name, value in response.getheaders():
                 if name.lower() not in ("transfer-encoding", "content-length", "connection"):
                     self.send_header(name, value)
-            if answer.status != 204:
+            if response.status != 204:
                 self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

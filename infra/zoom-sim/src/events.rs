@@ -14,7 +14,7 @@ use crate::users::User;
 pub enum RecordingChange {
     /// Into the trash: `recording.trashed`.
     Trash,
-    /// For good: `recording.deleted`.
+    /// Permanently: `recording.deleted`.
     Delete,
     /// Out of the trash: `recording.recovered`.
     Recover,

@@ -34,7 +34,7 @@ pub enum Point {
     Content,
 }
 
-/// What happens to a request or its response.
+/// Fault of a request or of its response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
@@ -170,9 +170,9 @@ impl Fault {
 /// A fault to activate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFault {
-    /// Where it happens.
+    /// The place where the request fails.
     pub at: Point,
-    /// What happens.
+    /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
     /// Number of requests that fail; `None` means all until it is cleared.

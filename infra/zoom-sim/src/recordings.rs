@@ -17,7 +17,7 @@ pub enum Presence {
     Present,
     /// In the trash since then.
     Trashed(Timestamp),
-    /// Deleted for good.
+    /// Permanently deleted.
     Deleted,
 }
 

@@ -39,7 +39,8 @@ const MAX_PORT_ATTEMPTS: usize = 8;
 /// Reason why a simulator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is not a loopback one. The simulator authenticates nobody, so no network may reach it.
+    /// The address is not a loopback one. The simulator does not authenticate its callers, so no network may reach
+    /// it.
     #[error("{0} is not a loopback address")]
     NotLoopback(SocketAddr),
     /// The address is in use, or does not belong to this machine.

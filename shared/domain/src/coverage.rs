@@ -1,5 +1,5 @@
-//! Which recordings a link covers: what completed since its first activation window, and the days that the app asked a
-//! backfill for. What was made before, or between a disconnect and a new link, is not covered.
+//! Which recordings a link covers: those that completed since its first activation window, and those of the days that
+//! the app requested a backfill for. Older ones, and those between a disconnect and a new link, are not covered.
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
@@ -26,13 +26,13 @@ pub struct Coverage {
     /// Start of the earliest activation window; `None` before the first activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Timestamp>,
-    /// Days of the start of what backfills covered, ordered and disjoint.
+    /// Start days of the recordings that backfills covered, ordered and disjoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfilled: Vec<DayRange>,
 }
 
 impl Coverage {
-    /// What completed since a time.
+    /// Covers the recordings that completed since a time.
     pub fn since(since: Timestamp) -> Self {
         Self { since: Some(since), backfilled: Vec::new() }
     }
@@ -58,7 +58,7 @@ impl Coverage {
         self.backfilled.drain(..excess);
     }
 
-    /// Whether a listed meeting is covered. One whose times cannot be read is.
+    /// Whether a listed meeting is covered. A meeting whose times cannot be read counts as covered.
     pub fn includes(&self, meeting: &ListedMeeting) -> bool {
         let is_recent = self.since.is_some_and(|since| meeting.may_have_completed_since(since));
         let is_backfilled = || {

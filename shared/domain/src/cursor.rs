@@ -24,8 +24,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether a page that ended here has shown the recording. All Zoom users share one order; `start_order` contains
-    /// the recording id, so an equal value at another user is the same meeting instance.
+    /// Whether this page or an earlier one has shown the recording. All Zoom users share one order; `start_order`
+    /// contains the recording id, so an equal value at another user is the same meeting instance.
     pub fn has_shown(&self, zoom_user: &ZoomUser, start_order: &str) -> bool {
         (start_order, zoom_user.key().as_str()) >= (&*self.start_order, &*self.zoom_user)
     }
@@ -46,7 +46,7 @@ impl FeedPosition {
         Self { after: rfc3339(time) }
     }
 
-    /// The time of the position; `None` if it has none.
+    /// The time of the position; `None` if the cursor names no valid time.
     pub fn time(&self) -> Option<Timestamp> {
         self.after.split('#').next()?.parse().ok()
     }
@@ -59,7 +59,7 @@ pub struct InvalidCursor;
 
 /// Encodes a position as a cursor that is valid for one app user.
 pub fn encode(keys: &SecretVersions, user: &AppUserId, position: &Position) -> String {
-    seal(keys, Purpose::Cursor, user, position)
+    issue(keys, Purpose::Cursor, user, position)
 }
 
 /// Decodes a cursor.
@@ -71,12 +71,12 @@ pub fn decode(
     user: &AppUserId,
     cursor: &str,
 ) -> Result<Position, InvalidCursor> {
-    open(keys, Purpose::Cursor, user, cursor)
+    verify(keys, Purpose::Cursor, user, cursor)
 }
 
 /// Encodes a position of the feed as a cursor that is valid for one app user.
 pub fn encode_feed(keys: &SecretVersions, user: &AppUserId, position: &FeedPosition) -> String {
-    seal(keys, Purpose::FeedCursor, user, position)
+    issue(keys, Purpose::FeedCursor, user, position)
 }
 
 /// Decodes a cursor of the feed.
@@ -88,10 +88,10 @@ pub fn decode_feed(
     user: &AppUserId,
     cursor: &str,
 ) -> Result<FeedPosition, InvalidCursor> {
-    open(keys, Purpose::FeedCursor, user, cursor)
+    verify(keys, Purpose::FeedCursor, user, cursor)
 }
 
-fn seal(
+fn issue(
     keys: &SecretVersions,
     purpose: Purpose,
     user: &AppUserId,
@@ -105,7 +105,7 @@ fn seal(
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn open<P: DeserializeOwned>(
+fn verify<P: DeserializeOwned>(
     keys: &SecretVersions,
     purpose: Purpose,
     user: &AppUserId,

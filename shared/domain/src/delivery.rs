@@ -51,7 +51,7 @@ pub struct Delivery {
     pub gave_up_at: Option<Timestamp>,
     /// Number of attempts.
     pub attempts: u32,
-    /// What the last attempt led to: a status or a kind of failure.
+    /// Result of the last attempt: a status or a kind of failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<String>,
     /// Earliest time of the next attempt.
@@ -62,12 +62,12 @@ pub struct Delivery {
     pub is_held: bool,
 }
 
-/// What an attempt led to.
+/// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
     /// The destination accepted the notification.
     Delivered(String),
-    /// It did not, and may later.
+    /// The destination did not accept it; a later attempt may succeed.
     Failed {
         /// A status or a kind of failure.
         answer: String,
@@ -81,7 +81,7 @@ pub enum Attempt {
 }
 
 impl Delivery {
-    /// Whether an attempt is still to be made.
+    /// Whether the destination has neither accepted it nor been given up.
     pub fn is_pending(&self) -> bool {
         self.delivered_at.is_none() && self.gave_up_at.is_none()
     }
@@ -121,7 +121,7 @@ impl Delivery {
         }
     }
 
-    /// Ends the delivery without an attempt. `reason` takes the place of an answer.
+    /// Ends the delivery without an attempt. `reason` takes the place of a response.
     pub fn end(&mut self, reason: &str, now: Timestamp) {
         if self.is_pending() {
             self.last_answer = Some(reason.to_owned());
@@ -143,14 +143,14 @@ impl Delivery {
         let age = now.duration_since(pending_since);
         let interval = (age / 2).clamp(MIN_INTERVAL, MAX_INTERVAL);
         let at = now.checked_add(interval).unwrap_or(Timestamp::MAX);
-        // The message's own retries need no entry; a `Retry-After` binds them as well.
+        // The message retries by itself, so the guard needs a time only for `Retry-After`.
         let at = match retry_after {
             None if is_message_retried => None,
             None => Some(at),
             Some(retry_after) if is_message_retried => Some(retry_after),
             Some(retry_after) => Some(retry_after.max(at)),
         };
-        // The last attempt is at the end.
+        // The last attempt is made when the time ends, not before.
         self.next_attempt_at = at.map(|at| at.min(give_up_at));
     }
 
@@ -168,7 +168,7 @@ pub const MAX_BREAKER_AGE: SignedDuration = SignedDuration::from_secs(5);
 /// that is successful may not know of the failure.
 const BREAKER_WINDOW: SignedDuration = SignedDuration::from_secs(60 + MAX_BREAKER_AGE.as_secs());
 
-/// Number of app users whose notifications must fail, unless there are fewer.
+/// Minimum number of app users whose notifications must fail; all of them, if there are fewer.
 const MIN_APP_USERS: usize = 5;
 
 /// Maximum app users in the state of a breaker. More make no difference.
@@ -177,12 +177,12 @@ const MAX_APP_USERS: usize = 8;
 /// Time after which an app user who is notified again is recorded again.
 const KNOWN_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
 
-/// Time without a notification after which an app user no longer counts as one who is notified.
+/// Time without a notification after which an app user no longer counts as notified.
 const KNOWN_TTL: SignedDuration = SignedDuration::from_hours(24);
 
-/// The state of a destination's breaker, shared by all instances. It opens when timeouts, refused connections or 5xx
-/// responses are all that the destination has had for several app users for a minute. While it is open, notifications
-/// wait, and it names no app user.
+/// The state of a destination's breaker, shared by all instances. It opens when, for a minute, the notifications of
+/// several app users had nothing but timeouts, refused connections or 5xx responses. While it is open, notifications
+/// wait. It stores hashes in place of app users.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breaker {

@@ -1,4 +1,4 @@
-//! Erasure of what is stored of a Zoom user whose last link is gone: when, and what is never erased unasked.
+//! Erasure of a Zoom user's recordings after the last link is gone: when it is due, and how much was deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub enum RemovalReason {
     Erased,
 }
 
-/// How a link ended, as `link.removed` says it.
+/// How a link ended, as `link.removed` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removal {
     /// Why; `None` if another link of the same app user took its place.
@@ -35,7 +35,7 @@ pub struct KeepAfterRemoval {
 }
 
 impl KeepAfterRemoval {
-    /// Returns when the recordings are to be erased after a removal at `now`.
+    /// Returns when the erasure of the recordings is due after a removal at `now`.
     pub fn erase_at(&self, reason: RemovalReason, now: Timestamp) -> Option<Timestamp> {
         let kept = match reason {
             RemovalReason::Deauthorized => self.deauthorization?,
@@ -46,10 +46,10 @@ impl KeepAfterRemoval {
     }
 }
 
-/// Counts of what an erasure deleted, without ids.
+/// Counts of the deletions of an erasure, without ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasureTotals {
-    /// Recordings, of which a marker remains.
+    /// Recordings, each replaced by a marker.
     pub recordings: u64,
     /// File items.
     pub files: u64,

@@ -168,8 +168,8 @@ impl LinkId {
         Self(format!("lnk_{}{}", app_user_part(app_user), &pair[..22]))
     }
 
-    /// Returns whether the id is, or was, one of this app user's links. The API needs this to tell a
-    /// removed link, which has no item, from another user's link.
+    /// Returns whether the id is, or was, one of this app user's links. The API needs this to
+    /// distinguish a removed link, which has no item, from another user's link.
     pub fn belongs_to(&self, app_user: &AppUserId) -> bool {
         self.0.len() == 37
             && self

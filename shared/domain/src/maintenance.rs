@@ -39,7 +39,7 @@ pub const ORPHANED_UPLOAD_AGE: SignedDuration = SignedDuration::from_hours(24);
 pub struct MaintainedFile {
     /// The file's transfer status.
     pub status: FileStatus,
-    /// Whether the file is to be downloaded: always in automatic mode, else once the app requested it.
+    /// Whether the file is wanted: always in automatic mode, else once the app requested it.
     pub requested: bool,
     /// Expiry of the transfer's lease.
     pub lease_until: Option<Timestamp>,
@@ -58,7 +58,7 @@ pub struct FileMaintenance {
     pub enqueue: bool,
     /// Whether to delete the encrypted source.
     pub delete_source: bool,
-    /// Whether to look if the object has been deleted. If not, the next check looks again.
+    /// Whether to check that S3 has deleted the object. If it has not, the next check does so again.
     pub check_object: bool,
     /// Time of the next check; `None` if the file needs no more checks.
     pub next_check_at: Option<Timestamp>,
@@ -100,7 +100,7 @@ impl MaintainedFile {
         let next_deletion = source_expires_at.filter(|_| !delete_source);
         let expires_at = self.expires_at.filter(|_| self.status == FileStatus::Stored);
         let check_object = expires_at.is_some_and(|at| at <= now);
-        let next_look = expires_at.map(|at| match check_object {
+        let next_object_check = expires_at.map(|at| match check_object {
             true if now.duration_since(at) < LATE_EXPIRY => {
                 saturating_add(now, EXPIRY_CHECK_INTERVAL)
             }
@@ -111,7 +111,10 @@ impl MaintainedFile {
             enqueue: is_pending && !has_live_lease && waits_until.is_none(),
             delete_source,
             check_object,
-            next_check_at: [next_requeue, next_deletion, next_look].into_iter().flatten().min(),
+            next_check_at: [next_requeue, next_deletion, next_object_check]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 }
@@ -134,7 +137,7 @@ mod tests {
             (Queued, true, None, None, Some(-2), true, false, Some(6)),
             (Queued, true, None, None, Some(-20), true, false, Some(3)),
             (Queued, true, None, None, Some(-23), true, true, Some(6)),
-            // It waits for its next attempt, or that is due.
+            // Waits for its next attempt, or the attempt is due.
             (Queued, true, None, Some(3), Some(-2), false, false, Some(3)),
             (Queued, true, None, Some(0), None, true, false, Some(6)),
             // On-demand mode, not requested.

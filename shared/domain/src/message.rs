@@ -118,17 +118,17 @@ impl JobMessage {
         Self { is_scheduled: true, ..Self::new(job) }
     }
 
-    /// Creates the messages after the end of a link, each with its delay in seconds. The first removes what is
-    /// there. The second follows when every running transfer has stopped by itself, the third when every
-    /// invocation has ended (Lambda's maximum is 15 minutes) and with it every request to S3.
+    /// Creates the messages after the end of a link, each with its delay in seconds. The first runs at once, the
+    /// second after every running transfer has stopped by itself, the third after every invocation, and with it every
+    /// request to S3, has ended (Lambda's maximum is 15 minutes).
     pub fn end_transfers(zoom_user: &ZoomUser) -> [(Self, i32); 3] {
         [0, 30, 900].map(|delay_seconds| {
             (Self::new(Job::EndTransfers { zoom_user: zoom_user.clone() }), delay_seconds)
         })
     }
 
-    /// The jobs that remove what is stored of a recording that the app deleted, each with its delay in seconds: at once,
-    /// after what a running transfer completes meanwhile, and after a killed invocation's last requests.
+    /// The jobs that remove the files of a recording that the app deleted, each with its delay in seconds: at once,
+    /// after a running transfer has stopped, and after the last requests of a killed invocation.
     pub fn sweep_recording(zoom_user: &ZoomUser, recording: &DeletedRecording) -> [(Self, i32); 3] {
         [0, 30, 900].map(|delay_seconds| {
             let (zoom_user, recording) = (zoom_user.clone(), Some(recording.clone()));
@@ -155,7 +155,8 @@ pub enum Job {
         /// Owner of the grant.
         zoom_user: ZoomUser,
     },
-    /// Removes what transfers left when the last link of a Zoom user ended. Does nothing while a link receives.
+    /// Removes the leftovers of transfers when the last link of a Zoom user ended. Does nothing while a link
+    /// receives.
     EndTransfers {
         /// The Zoom user, under a current or former key.
         zoom_user: ZoomUser,
@@ -177,18 +178,18 @@ pub enum Job {
     /// Runs due maintenance for a grant: pending notifications, expired links, revocation, token refresh,
     /// account moves.
     MaintainGrant {
-        /// Whom.
+        /// Owner of the grant.
         zoom_user: ZoomUser,
     },
     /// Runs one pass of a due erasure of everything that is stored under a Zoom user's key.
     EraseRecordings {
         /// The key.
         zoom_user: ZoomUser,
-        /// What earlier passes have erased.
+        /// Counts of the earlier passes.
         #[serde(default)]
         erased: ErasureTotals,
     },
-    /// Removes what is stored of erased recordings: of all of a Zoom user, or of one that the app deleted.
+    /// Removes the leftovers of erased recordings: of all of a Zoom user, or of one that the app deleted.
     SweepErased {
         /// The key.
         zoom_user: ZoomUser,
@@ -204,11 +205,12 @@ pub enum Job {
         app_user: AppUserId,
         /// When the link became active. Part of the notifications' version.
         activated_at: Timestamp,
-        /// Recordings that may have completed since are announced.
+        /// The app user is notified of recordings that may have completed since.
         completed_since: Timestamp,
-        /// Whether every notification that was on its way at the activation has been published meanwhile.
+        /// Whether this is the second run, 15 minutes after the activation: by then every notification that was in
+        /// progress has been published.
         is_repeated: bool,
-        /// The last recording that an earlier invocation announced.
+        /// Position of the last recording that an earlier invocation processed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Position>,
     },
@@ -236,9 +238,9 @@ pub enum Job {
         /// UUID of the meeting instance.
         meeting_uuid: MeetingUuid,
     },
-    /// Compares one of Zoom's lists with what is stored, and continues in a new message.
+    /// Compares one of Zoom's lists with the stored recordings, and continues in a new message.
     Reconcile(Reconciliation),
-    /// Clears the issue that no events arrive: one has arrived.
+    /// Clears the issue `events_not_arriving`, because an event has arrived.
     EventArrived {
         /// The host that the event named.
         zoom_user: ZoomUser,
@@ -274,12 +276,12 @@ impl NotificationMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageAttempts {
-    /// Several within ten minutes: a new notification.
+    /// Several attempts within ten minutes, for a new notification.
     #[default]
     Several,
-    /// One at the destinations that are due: maintenance repeats it.
+    /// One attempt at each due destination, enqueued by maintenance.
     One,
-    /// One, although the destination counts as down: a success shows that it is up.
+    /// One attempt at a destination that counts as down, to find out whether it is up.
     Probe,
 }
 

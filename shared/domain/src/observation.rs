@@ -1,4 +1,5 @@
-//! Observations of recordings: what an event, a list entry, or a meeting's details say at a time.
+//! Observations of recordings: the state of a recording at one time, as an event, a list entry, or a meeting's
+//! details describe it.
 //!
 //! Observations arrive late, twice, and in any order. Each field keeps the value with the greatest stamp (time,
 //! then source, then the value itself), so what is stored depends only on the set of observations. The one
@@ -53,13 +54,13 @@ impl Stamp {
 pub struct ObservedAt {
     /// The event's time, or the time of the request.
     pub at: Timestamp,
-    /// Whether `at` is a time of the observation itself. An event without one has the time of its receipt.
+    /// Whether the observation names its own time. An event that names none has the time of its receipt.
     pub is_own: bool,
     /// Where it comes from.
     pub source: ObservationSource,
 }
 
-/// What was observed of a recording. Absent values say nothing.
+/// Observation of a recording. An absent value changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// Host of the meeting.
@@ -95,7 +96,7 @@ pub struct RecordingDetails {
     pub duration_minutes: Option<u64>,
 }
 
-/// What was observed of a file.
+/// Observation of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileObservation {
     /// Its metadata.
@@ -115,7 +116,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Returns whether an observation at this time is later than all before.
+    /// Returns whether all observations so far are older than this time.
     pub fn is_before(&self, time: ObservedAt) -> bool {
         self.latest < Stamp::new(time)
     }
@@ -141,10 +142,10 @@ pub struct ObservedRecording {
     /// Zoom's metadata.
     #[serde(flatten)]
     pub metadata: RecordingMetadata,
-    /// Whether the start time is only the time of an event that has none. The first real one replaces it.
+    /// Whether the start time is the time of an event that names no start. The first real start replaces it.
     pub is_start_provisional: bool,
-    /// The provisional start when the first file was observed: object keys contain its date, also after a real start
-    /// has replaced it.
+    /// The start at which the first file was observed, if it was provisional: object keys contain its date, also
+    /// after a real start has replaced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_start: Option<Timestamp>,
     /// State of Zoom's copy; absent until an observation is about it.
@@ -331,7 +332,7 @@ mod tests {
             ObservationSource::List,
             ObservationSource::Details,
         ]);
-        // Few times, so that equal ones occur.
+        // Few distinct times, so that equal stamps occur.
         (0..4i64, any::<bool>(), source).prop_map(|(second, is_own, source)| ObservedAt {
             at: at(second),
             is_own,
@@ -483,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_source_replaces_and_redelivered_one_does_not() {
+    fn only_newer_source_replaces() {
         let source = |text: &str| -> Option<EncryptedSource> {
             Some(serde_json::from_value(text.into()).unwrap())
         };

@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn http_is_for_loopback_hosts_only() {
-        for good in [
+        for valid in [
             "https://app.example/x",
             "http://127.0.0.1:1/x",
             "http://[::1]:1/",
             "http://localhost/",
         ] {
-            assert!(parse(good).is_ok(), "{good}");
+            assert!(parse(valid).is_ok(), "{valid}");
         }
         for bad in [
             "http://app.example/",

@@ -1,4 +1,4 @@
-//! When a rejected token refresh marks its grant, and when an operator's or Zoom's mistake is more likely.
+//! Decides whether a rejected token refresh marks its grant, or a mistake of the operator or of Zoom is more likely.
 //!
 //! A mistake (another client, an incident at Zoom) makes Zoom reject the refresh tokens of many accounts at
 //! once. Then marking waits, for [`MAX_MARKING_DELAY`] at most.
@@ -75,11 +75,11 @@ fn account_bucket(account: &AccountId) -> u16 {
     u16::from_be_bytes([a, b]) % ACCOUNT_BUCKETS
 }
 
-/// Why a refresh did not succeed, although Zoom answered.
+/// Why Zoom rejected a refresh, or why none was possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// `invalid_grant` that the breaker may explain.
+    /// `invalid_grant`, which a mistake may explain.
     InvalidGrant,
     /// Codes 4735 and 4741, which concern this grant alone: its user was deleted, or authorized the app again.
     GrantEnded,

@@ -13,13 +13,14 @@ const MAX_DELAY: SignedDuration = SignedDuration::from_hours(6);
 /// How long a file may be unknown to Zoom. Until then it may still be processed, or a recovery may take effect.
 const NOT_FOUND_TTL: SignedDuration = SignedDuration::from_hours(24);
 
-/// Minimum number of answers that a file is unknown before Reelay gives up.
+/// Minimum number of responses that a file is unknown before Reelay gives up.
 const MIN_NOT_FOUND: u32 = 4;
 
 /// Maximum of [`jitter`].
 const MAX_JITTER: Duration = Duration::from_secs(60);
 
-/// A random addition to a wait: up to an eighth of it, and a minute. It spreads what waited for the same moment.
+/// A random addition to a wait: up to an eighth of it, and a minute. It spreads attempts that waited for the same
+/// moment.
 pub fn jitter(wait: Duration, random: u8) -> Duration {
     (wait / 8).min(MAX_JITTER).mul_f64(f64::from(random) / 255.0)
 }
@@ -38,7 +39,7 @@ pub struct RetryPolicy {
 pub struct Failures {
     /// Number of failures.
     pub count: u32,
-    /// Number of answers that the file is unknown.
+    /// Number of responses that the file is unknown.
     #[serde(default)]
     pub not_found_count: u32,
     /// Time of the first of those, epoch milliseconds.
@@ -91,7 +92,7 @@ impl RetryPolicy {
             return None;
         }
         let after = saturating_add(now, self.delay(failures.count, random));
-        // The last attempt is at the end, not before it.
+        // The last attempt is made when the time ends, not before.
         Some(NextAttempt { failures, at: after.max(retry_after.unwrap_or(after)).min(end) })
     }
 

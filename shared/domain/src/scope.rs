@@ -8,8 +8,8 @@ const REQUIRED: [(&str, &str); 3] = [
     ("cloud_recording:read:list_recording_files", "recording:read"),
 ];
 
-/// Returns the granular scopes to register a Zoom app with: the required ones, and the one that lets Zoom
-/// send recording events, which tokens do not need.
+/// Returns the granular scopes to register a Zoom app with: the required ones, and the scope of Zoom's
+/// recording events, which tokens do not need.
 pub fn registration_scopes() -> impl Iterator<Item = &'static str> {
     REQUIRED.into_iter().map(|(granular, _)| granular).chain(["cloud_recording:read:recording"])
 }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::keys::{self, Purpose, SecretVersions};
 
-/// Time from the app's button to Zoom's redirect back, after which a state expires.
+/// Lifetime of a state: from the app's button to Zoom's redirect back.
 pub const TTL: SignedDuration = SignedDuration::from_mins(10);
 
 const VERSION: u8 = 1;
@@ -161,7 +161,7 @@ mod tests {
         }
 
         #[test]
-        fn round_trip(nonce in any::<[u8; 16]>()) {
+        fn signed_state_round_trips(nonce in any::<[u8; 16]>()) {
             let nonce = Nonce::from_random(nonce);
             let state = sign(&keys(), &nonce, now());
             prop_assert_eq!(verify(&keys(), &state, now()).unwrap().nonce, nonce);

@@ -129,7 +129,7 @@ impl Grants {
 
     /// Processes Zoom's event that the user deauthorized the app with this client id. The event may be late and
     /// concern an earlier grant, so the stored tokens are verified with Zoom first. A user who moved accounts
-    /// may have a grant under another account than the event's; Zoom is asked about that one too.
+    /// may have a grant under another account than the event's; that grant is verified too.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
@@ -207,7 +207,7 @@ impl Grants {
         }
         match self.refresh(zoom_user, &lease, IfRejected::Deauthorize).await? {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
-            // Deauthorized by that change, or replaced by a consent.
+            // The refresh deauthorized the grant, or a consent replaced its tokens.
             None => match self.links().snapshot(zoom_user).await?.grant {
                 Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
                 None => {

@@ -152,7 +152,7 @@ impl Grants {
                         Ok(true) => return Ok(true),
                         Ok(false) => {}
                         Err(error) if is_fresh && is_transient(&error) => return Err(error),
-                        // It must not keep other grants from being marked; its finish job is retried.
+                        // An old exchange must not keep other grants from being marked; its finish job is retried.
                         Err(error) => tracing::warn!(%error, "exchange of an unknown user ignored"),
                     }
                 }
@@ -172,7 +172,7 @@ impl Grants {
     /// Adopts an exchange if its tokens belong to this Zoom user. Returns whether they do.
     async fn adopt_if_owned_by(&self, zoom_user: &ZoomUser, key: &str) -> Result<bool, GrantError> {
         if !self.sessions.acquire_exchange_lease(key, self.clock.now(), LEASE_TTL).await? {
-            // Another invocation works on it, or a grant has its tokens by now.
+            // Another invocation holds the lease, or a grant already has the tokens.
             return match self.sessions.exchange(key).await? {
                 Some(ExchangeItem {
                     stage: ExchangeStage::Linked { zoom_user: owner }, ..

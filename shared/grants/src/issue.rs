@@ -1,4 +1,4 @@
-//! Issues of links: what keeps Reelay from listing one Zoom user's recordings.
+//! Issues of links: why Reelay cannot list one Zoom user's recordings.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, LinkIssue};
@@ -7,8 +7,8 @@ use reelay_zoom::CurrentUser;
 use crate::{AccessToken, GrantError, Grants};
 
 impl Grants {
-    /// Sets the issue of a Zoom user's links, and publishes the change. `token` is the one that Zoom rejected the
-    /// listing with.
+    /// Sets the issue of a Zoom user's links, and publishes the change. `token` is the access token of the failed
+    /// listing.
     ///
     /// # Errors
     /// [`GrantError::Busy`] if the token has been replaced since; other variants of [`GrantError`]. Idempotent.

@@ -2,8 +2,8 @@
 //!
 //! Refresh tokens are single-use, and losing a refresh response loses the grant. Therefore one invocation at
 //! a time refreshes a grant, under a lease in DynamoDB, and saves the new pair before using it. Other
-//! invocations wait for the saved pair. A grant requires reauthorization only if Zoom rejects the tokens
-//! that are stored at that time, and neither the operator's nor Zoom's mistake explains that.
+//! invocations wait for the saved pair. A grant requires reauthorization only if Zoom rejects the currently stored
+//! tokens, and no mistake of the operator or of Zoom explains the rejection.
 
 mod client;
 mod ending;

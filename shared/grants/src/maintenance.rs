@@ -54,8 +54,7 @@ impl Grants {
         }
     }
 
-    /// Revives a grant that is marked only because no credentials of its client were left, as soon as there are
-    /// some again.
+    /// Revives a grant that was marked because its client's credentials were missing, once they are configured again.
     async fn maintain_marked(
         &self,
         zoom_user: &ZoomUser,
@@ -111,7 +110,7 @@ impl Grants {
         // refresh.
         let (token, me) = match self.token_and_owner(zoom_user).await {
             Ok(token_and_owner) => token_and_owner,
-            // The app is notified; there is no live grant to maintain.
+            // Zoom revoked the grant: the refresh has notified the app, and no live grant is left to maintain.
             Err(GrantError::ReauthorizationRequired | GrantError::NotFound) => {
                 return Ok(MaintenanceOutcome::Done);
             }

@@ -27,13 +27,13 @@ const MAX_POLL_DELAY_MILLISECONDS: u64 = 300;
 enum RefreshOutcome {
     /// New token pair, and the key that was prepared for it.
     Pair(TokenPair, PreparedKey),
-    /// Zoom rejected the refresh token, or no request was possible.
+    /// Zoom rejected the refresh token, or no credentials of its client are configured.
     Rejected(Rejection),
-    /// Zoom rejected the refresh token, because a newer pair had been issued, which was adopted.
+    /// Zoom rejected the refresh token because a newer pair had been issued. That pair was adopted.
     Replaced,
 }
 
-/// What a rejected refresh means for a grant that is not being revoked.
+/// Consequence of a rejected refresh for a grant that is not being revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfRejected {
     /// The grant is marked, unless a mistake may explain the rejection.
@@ -130,8 +130,8 @@ impl Grants {
             }
             Err(error) => {
                 metrics::count(Metric::RefreshesFailed, error.reason());
-                // Neither an outage nor wrong credentials invalidate the grant. If Zoom processed this
-                // refresh, it responds invalid_grant to the next attempt.
+                // An outage or wrong credentials do not end the grant. If Zoom did process this refresh, it responds
+                // `invalid_grant` to the next one.
                 self.release(zoom_user, lease).await;
                 Err(error)
             }
@@ -199,7 +199,7 @@ impl Grants {
         }
     }
 
-    /// The pair of a refresh. Its consent and its client are the grant's.
+    /// Encrypts the pair of a refresh. Consent and client stay those of the grant.
     pub(crate) fn new_tokens(
         &self,
         pair: &TokenPair,

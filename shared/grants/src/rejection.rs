@@ -1,4 +1,4 @@
-//! What follows when Zoom rejects a grant's tokens.
+//! Rejected refreshes: marks the grant as revoked by Zoom, or keeps it if a mistake may explain the rejection.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ const SHARING_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 pub(crate) struct UnsharedSuccesses(Mutex<Option<(Timestamp, RefreshCounts)>>);
 
 impl UnsharedSuccesses {
-    /// Adds a success. Returns what is to be shared now.
+    /// Adds a success. Returns the counts once they are due to be shared.
     fn add(&self, account: &AccountId, now: Timestamp) -> Option<RefreshCounts> {
         let mut unshared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, mut counts) = unshared
@@ -55,7 +55,8 @@ impl Grants {
         }
     }
 
-    /// Marks the grant, or records that its tokens are rejected if a mistake may explain that.
+    /// Marks the grant as revoked by Zoom. If a mistake of the operator or of Zoom may explain the rejection, keeps
+    /// the grant and records the time.
     ///
     /// # Errors
     /// [`GrantError::ManyRejected`] or [`GrantError::ClientReplaced`] if the grant is kept.
@@ -90,7 +91,7 @@ impl Grants {
             return Err(kept);
         }
         if lease.grant.status == GrantStatus::Revoking {
-            // Nobody can revoke it any more.
+            // Zoom rejects the tokens, so no request can revoke the grant.
             return self.complete_revocation(zoom_user, lease).await;
         }
         let change = match (if_rejected, rejection) {
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(successes.add(&account, at(61)), None);
         assert_eq!(successes.take(at(62)).succeeded, 1);
         assert_eq!(successes.take(at(62)).succeeded, 0);
-        // What is older than the window does not count.
+        // Counts that are older than the window are dropped.
         assert_eq!(successes.add(&account, at(100)), None);
         assert_eq!(successes.add(&account, at(700)), None);
         assert_eq!(successes.take(at(701)).succeeded, 1);

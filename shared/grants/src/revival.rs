@@ -1,4 +1,4 @@
-//! Revival of marked grants, after a mistake of the operator or of Zoom.
+//! Revival of grants that were marked as revoked by mistake, the operator's or Zoom's.
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
@@ -17,7 +17,7 @@ pub enum RevivalOutcome {
     Revived {
         /// Number of these links.
         links: usize,
-        /// When they had stopped being active.
+        /// Time of the marking, at which they stopped being active.
         marked_at: Timestamp,
     },
     /// Zoom rejects the pair: the grant has ended.
@@ -89,8 +89,8 @@ impl Grants {
         Ok(RevivalOutcome::Revived { links: links.len(), marked_at })
     }
 
-    /// Saves the pair of a marked grant, restores its links and publishes the change. Returns `false` if the
-    /// grant was ended or replaced meanwhile.
+    /// Saves the pair of a marked grant, restores its links and publishes the change. Returns `false` if the grant
+    /// was ended or replaced first.
     pub(crate) async fn save_revived(
         &self,
         zoom_user: &ZoomUser,

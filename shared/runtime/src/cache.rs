@@ -1,4 +1,4 @@
-//! A cached remote value that verifies what others send: a secret, or the app's key set.
+//! A cached remote value: a secret, or the app's key set.
 //!
 //! Reads run in tasks of their own, so that a request need not wait for one. Lambda freezes an instance
 //! between invocations: such a task continues in the next one, and is replaced after [`READ_LIMIT`].
@@ -30,8 +30,8 @@ const REFRESH_WAIT: Duration = Duration::from_secs(1);
 /// Time after a failed refresh during which the cached value is used without another read.
 pub(crate) const FAILURE_HOLD: SignedDuration = SignedDuration::from_secs(15);
 
-/// Minimum interval between reads that failed verifications cause, whether or not they succeed. Forgeries cost
-/// their sender nothing, so they must cost us next to nothing.
+/// Minimum interval between reads that failed verifications cause, successful or not. It bounds the cost of
+/// forgeries.
 const REREAD_COOLDOWN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Age from which an unfinished read counts as lost. The clients' own timeouts are shorter.
@@ -55,7 +55,7 @@ struct State<T, E> {
     failure: Option<(E, Timestamp)>,
     /// The latest read, and when it began.
     read: Option<(SharedRead<T, E>, Timestamp)>,
-    /// When the latest read began that a failed verification caused.
+    /// Start of the latest read that a failed verification caused.
     reread_at: Option<Timestamp>,
 }
 
@@ -75,7 +75,7 @@ impl<T: Clone, E: Clone + Display> State<T, E> {
     }
 
     fn finish_read(&mut self, result: &Result<T, E>, began_at: Timestamp, now: Timestamp) {
-        // A lost read may end after the one that replaced it.
+        // A read that counted as lost may end after its replacement.
         if self.value.as_ref().is_some_and(|(_, read_at)| *read_at > began_at) {
             return;
         }

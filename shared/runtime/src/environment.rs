@@ -197,7 +197,7 @@ impl Environment {
         let endpoint = self.endpoint("S3");
         let mut config =
             aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(endpoint.is_some());
-        // Set explicitly: with `WhenRequired` a streamed part would announce a checksum and carry none.
+        // Set explicitly: with `WhenRequired` a streamed part would declare a checksum and carry none.
         config.set_request_checksum_calculation(Some(
             aws_sdk_s3::config::RequestChecksumCalculation::WhenSupported,
         ));
@@ -208,7 +208,8 @@ impl Environment {
 }
 
 /// Time limits of a service's calls. The SDK has none of its own beside the connection's. An attempt ends early
-/// enough for another one on a new connection: the old one may have died while Lambda froze the instance.
+/// enough for another one on a new connection: the old connection may have been closed while Lambda froze the
+/// instance.
 #[derive(Debug, Clone, Copy)]
 struct CallLimits {
     attempt: Duration,

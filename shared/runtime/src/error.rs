@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-// Each SDK client re-exports the same error type; any one of them names it.
+// All SDK clients re-export the same error type; this is one of its names.
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 /// A failed AWS call, reduced to its name and an error code.

@@ -55,7 +55,7 @@ struct Lines {
     has_been_invoked: AtomicBool,
 }
 
-/// What the lines of an invocation have in common.
+/// Fields that all lines of an invocation have in common.
 #[derive(Debug, Clone, Default)]
 struct Invocation {
     is_cold_start: bool,

@@ -104,11 +104,11 @@ metrics! {
     ScheduledJobsFailed in Count by LogOnly,
     /// Events that could not be parsed and were filed.
     EventsUnparsed in Count by LogOnly,
-    /// Reconciliations that found recordings in a row without an event.
+    /// Reconciliations that found several recordings in a row without an event.
     EventsNotArriving in Count by Stack,
     /// Authorizations completed after their callback was interrupted.
     ExchangesFinished in Count by LogOnly,
-    /// Files whose download failed for good.
+    /// Files whose download failed and is not retried.
     FilesFailed in Count by StackAndReason,
     /// Download messages for unknown files.
     FilesIgnored in Count by LogOnly,
@@ -130,13 +130,15 @@ metrics! {
     LinksReauthorizationRequired in Count by Stack,
     /// Maintenance runs that succeeded. The schedule starts one every five minutes.
     MaintenanceRuns in Count by Stack,
-    /// Receipts of messages that were sent more than [`crate::sqs::LATE_AGE`] ago: of a backlog, or after failures.
+    /// Messages that were received more than [`crate::sqs::LATE_AGE`] after they were sent: because of a backlog, or
+    /// of failures.
     MessagesLate in Count by StackAndReason,
     /// Readings of Zoom's list that may have missed recordings.
     ListingsIncomplete in Count by LogOnly,
     /// Notifications that the app accepted.
     NotificationsDelivered in Count by Stack,
-    /// Notifications that no message carries any more: their next attempt is later, or when the app's webhook is up.
+    /// Notifications whose message ended without a delivery: maintenance enqueues them later, or once the app's
+    /// webhook is up.
     NotificationsDeferred in Count by Stack,
     /// Notifications about recordings that no link of the app user covers any more.
     NotificationsDropped in Count by LogOnly,

@@ -30,7 +30,7 @@ pub struct Secret {
     client: Client,
     id: String,
     cache: Cache<SecretVersions, AwsError>,
-    /// Id of the current version, if there was no previous one beside it. As long as it is current there is none.
+    /// Id of the current version, if there was no previous version. While it stays current, there is none.
     unrotated: Arc<Mutex<Option<String>>>,
 }
 
@@ -43,8 +43,8 @@ impl Secret {
         Ok(Self {
             client: environment.secretsmanager(),
             id: environment.variables.required(variable)?.to_owned(),
-            // A delivery that fails because of the first read is retried; its next read must not fail for
-            // the same reason.
+            // Errors are not held: a delivery that fails because of the first read is retried, and its next read must
+            // not return the same error.
             cache: Cache::new("secret", environment.clock.clone(), SignedDuration::ZERO),
             unrotated: Arc::default(),
         })
@@ -75,8 +75,8 @@ impl Secret {
         self.cache.fresh(|| self.read()).await
     }
 
-    /// Verifies something with the live versions. An error that a rotation explains is final only under
-    /// versions that were read within the last 60 s.
+    /// Verifies something with the live versions. An error that a rotation explains is final only if the versions
+    /// were read within the last 60 s.
     ///
     /// # Errors
     /// The outer error is a failed read, the inner one the verification's.
@@ -107,7 +107,7 @@ impl Secret {
                 };
                 (current, previous)
             } else {
-                // One after the other: a rotation in between must not hide the previous version.
+                // Read one after the other: a rotation in between must not hide the previous version.
                 (current.await?, read_stage(&client, &id, "AWSPREVIOUS").await?)
             };
             let current = current.ok_or_else(|| {
@@ -232,8 +232,8 @@ impl ZoomSecret {
         webhook_secrets(&self.0.versions().await?)
     }
 
-    /// Verifies something with the live webhook secrets. An error that a rotation explains is final only under
-    /// secrets that were read within the last 60 s.
+    /// Verifies something with the live webhook secrets. An error that a rotation explains is final only if the
+    /// secrets were read within the last 60 s.
     ///
     /// # Errors
     /// The outer error is a failed read, the inner one the verification's.

@@ -1,8 +1,8 @@
 //! SQS functions, which process a queue message by message.
 //!
 //! A processed message succeeds or is retried after a delay. After the maximum number of receives SQS
-//! moves it to the dead-letter queue; the reason stands in the log and in the table item that the message
-//! is about. A failed message does not affect the others of its batch.
+//! moves it to the dead-letter queue; the reason is in the log, and in the table item that the message names. A
+//! failed message does not affect the others of its batch.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::metrics::{self, Metric};
 use crate::random;
 
 /// Maximum delay of a retry: SQS's maximum visibility timeout of 12 hours, which counts from the receipt (SQS Developer
-/// Guide, "Amazon SQS visibility timeout"), minus the longest invocation and some.
+/// Guide, "Amazon SQS visibility timeout"), minus the longest invocation and a margin.
 const MAX_RETRY_DELAY: Duration = Duration::from_mins(12 * 60 - 10);
 
 /// Age above which a received message is counted as late. SQS's own metric, `ApproximateAgeOfOldestMessage`, omits
 /// messages that were received three times (SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS").
 pub const LATE_AGE: SignedDuration = SignedDuration::from_mins(30);
 
-/// Maximum delay that backoff chooses. `template.yaml` counts with it.
+/// Maximum delay of the backoff. `template.yaml` derives the maximum number of receives from it.
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 
 /// A message that was not processed, to be retried.

@@ -26,7 +26,7 @@ pub(crate) async fn delete(client: &Client, table: &str, keys: &[Item]) -> Resul
                 Ok(WriteRequest::builder().delete_request(delete).build())
             })
             .collect::<Result<Vec<_>, AwsError>>()?;
-        // Throttled deletes come back as unprocessed with a success, so the SDK does not back off.
+        // DynamoDB returns throttled deletes as unprocessed items of a successful call, so the SDK does not back off.
         loop {
             let response = client.batch_write_item().request_items(table, requests).send().await;
             let response = response.map_err(|error| AwsError::from_sdk(call, &error))?;

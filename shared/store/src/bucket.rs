@@ -113,7 +113,7 @@ impl Bucket {
     /// If an S3 call fails.
     pub async fn abort_uploads_of(&self, key: &str) -> Result<(), AwsError> {
         for upload in self.open_uploads(key, Timestamp::MAX).await? {
-            // The listing is by prefix.
+            // The list is by prefix, so it may include other keys.
             if upload.key == key {
                 self.abort_upload(&upload).await?;
             }
@@ -283,7 +283,7 @@ impl Bucket {
         let list = self.client.list_objects_v2().bucket(&self.name).prefix(key).max_keys(1);
         let page =
             list.send().await.map_err(|error| AwsError::from_sdk("ListObjectsV2", &error))?;
-        // Of the keys with this prefix the shortest comes first.
+        // Keys are sorted, so the key itself precedes longer ones with this prefix.
         Ok(page.contents().first().and_then(|object| object.key()) == Some(key))
     }
 
@@ -324,7 +324,7 @@ impl Bucket {
     }
 }
 
-/// The host that an event names, if it does.
+/// The host that an event names, if any.
 fn event_host(event: &Value) -> Option<ZoomUser> {
     let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
     Some(ZoomUser {

@@ -1,4 +1,4 @@
-//! DynamoDB items and attribute values, to and from our types.
+//! Conversion between DynamoDB items or attribute values and Rust types.
 
 use std::collections::HashMap;
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::bucket::Bucket;
 use crate::recordings::{RecordingTable, RecordingWithFiles};
 
-/// Writes the manifest of a recording, or deletes it if no file is stored. Repeats until the recording no longer
-/// changes meanwhile, so that the last version written is the current one.
+/// Writes the manifest of a recording, or deletes it if no file is stored. Repeats until the recording does not
+/// change during the write, so that the last version written is the current one.
 ///
 /// # Errors
 /// If an AWS call fails.

@@ -1,10 +1,10 @@
 //! Publishing of notifications: first a row per app user, then a message that delivers it.
 //!
-//! A repetition after a crash or a redelivery finds the row and its final body. It enqueues a message only if the first
-//! one was not sent; maintenance does so for what no repetition finds.
+//! A repetition after a crash or a redelivery finds the row and its final body. It enqueues a message only if the
+//! first one was not sent. Without a repetition, maintenance enqueues one.
 //!
-//! The sequence number of a recording's notification is drawn before the recording is read, so the notification with
-//! the highest number shows the latest state.
+//! The sequence number of a recording's notification is assigned before the recording is read, so the notification
+//! with the highest number shows the latest state.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::{SignedDuration, Timestamp};
@@ -81,7 +81,7 @@ impl NotificationPublisher {
         self.send(message.as_slice(), tenant).await
     }
 
-    /// Writes a notification; returns its message, if one is to be sent.
+    /// Writes a notification. Returns its message, if one must be sent.
     async fn write(
         &self,
         create: impl Fn(Timestamp) -> Notification,
@@ -139,8 +139,8 @@ impl NotificationOutbox {
         })
     }
 
-    /// Publishes a notification to the app users of the given links. Safe to repeat. Returns the overview that was read for
-    /// it, or `None` if the recording has been erased.
+    /// Publishes a notification to the app users of the given links. Safe to repeat. Returns the recording's overview
+    /// that the notification shows, or `None` if the recording has been erased.
     ///
     /// # Errors
     /// If an AWS call fails.

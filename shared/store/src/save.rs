@@ -13,11 +13,11 @@ use crate::sessions::{ExchangeItem, SessionTable};
 /// Maximum delay between two rounds. The SDK's own retries come on top.
 const MAX_DELAY_MILLISECONDS: u64 = 1_000;
 
-/// Number of attempts at the own table before the other one is tried as well.
+/// Number of attempts at the pair's own table before the other table is tried as well.
 const OWN_ATTEMPTS: u32 = 2;
 
-/// Saves a pair in its own table or, if that keeps failing, in the other one (`None`), from which a job moves
-/// it. Retries both until `deadline`: throttling, transaction conflicts and outages pass.
+/// Saves a pair in its own table or, if that keeps failing, in the other table (returns `None`), from which a job
+/// moves it. Retries both until `deadline`, because throttling, transaction conflicts and outages are temporary.
 ///
 /// # Errors
 /// The last error of the own table, at once if it `is_final`.

@@ -145,7 +145,7 @@ impl Vault {
         })
     }
 
-    /// Obtains a data key. Call it before Zoom is asked for tokens: those must not be lost to a failed call.
+    /// Obtains a data key. Call it before tokens are requested from Zoom, so that a failed call cannot lose them.
     ///
     /// # Errors
     /// [`VaultError::Kms`].
@@ -172,7 +172,7 @@ impl Vault {
         Ok(PreparedKey { aad: aad(kind, &id), plain, encrypted })
     }
 
-    /// Encrypts a pair that is stored elsewhere already.
+    /// Encrypts a pair that is already stored elsewhere.
     ///
     /// # Errors
     /// [`VaultError`].

@@ -16,7 +16,7 @@ pub(crate) fn parse_code(response: &Value) -> Option<i64> {
     })
 }
 
-/// Whether a body is an error in the form with `errorCode`, whatever its HTTP status and its code.
+/// Whether a body is an error in the form with `errorCode`, regardless of HTTP status and code.
 pub(crate) fn is_refusal(response: &Value) -> bool {
     response.get("status") == Some(&Value::Bool(false))
 }

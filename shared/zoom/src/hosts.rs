@@ -231,7 +231,7 @@ mod tests {
             ("https://a.b.zoomgov.com/", "a.b.zoomgov.com"),
             ("https://us06web.zoom.us:443/", "us06web.zoom.us"),
             ("HTTPS://US06WEB.Zoom.US/x", "us06web.zoom.us"),
-            // Not equal as text, but the request goes to this host.
+            // These differ as text, but the request goes to Zoom's host.
             ("https://zoom%2Eus/", "zoom.us"),
             ("https://zoom。us/", "zoom.us"),
             ("https://zoom.us/@evil.test/", "zoom.us"),

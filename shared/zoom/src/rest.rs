@@ -60,7 +60,7 @@ pub enum ApiError {
     /// Code 300 for a request with a page token: the token expired after 15 minutes. Restart the list.
     #[error("page token expired")]
     InvalidPageToken,
-    /// The call failed without a verdict on the token or the resource.
+    /// The call failed for a reason that concerns neither the token nor the resource.
     #[error(transparent)]
     Transient(TransientError),
     /// Any other error response.
@@ -102,7 +102,7 @@ pub struct RecordingsPage {
     pub meetings: Vec<Value>,
     /// Token for the next page, valid for 15 minutes; `None` on the last page.
     pub next_page_token: Option<String>,
-    /// Number of meetings on all pages, if Zoom says it. The pages may give fewer.
+    /// Number of meetings on all pages, if Zoom sends it. The pages may contain fewer.
     pub total_records: Option<u64>,
 }
 
@@ -177,7 +177,7 @@ impl ZoomClient {
     }
 
     /// Returns one page of the recordings in the user's trash (`GET /users/me/recordings?trash=true`), in which Zoom
-    /// keeps them for 30 days. Recordings of which only single files are in the trash are not listed.
+    /// keeps them for 30 days. A recording with only some files in the trash is not listed.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -200,8 +200,8 @@ impl ZoomClient {
         url.query_pairs_mut()
             .extend_pairs(selection)
             .append_pair("page_size", PAGE_SIZE)
-            // Since September 2026 the list has recordings of My Notes too. A Zoom that does not know the parameter
-            // is assumed to ignore it.
+            // Since September 2026 the list has recordings of My Notes too. A Zoom API that does not know the
+            // parameter is assumed to ignore it.
             .append_pair("recording_source_type", "cloud_recording_only")
             .extend_pairs(next_page_token.map(|token| ("next_page_token", token)));
         let has_page_token = next_page_token.is_some();

@@ -30,7 +30,7 @@ pub struct Args {
     /// Scenario to run; repeatable. Default: all but `weeks` and `outages`, whose seeds take minutes.
     #[arg(long)]
     scenario: Vec<Scenario>,
-    /// Condition of AWS; repeatable. Default: those that every scenario must withstand.
+    /// Condition of AWS; repeatable. Default: the conditions that every scenario must withstand.
     #[arg(long, value_delimiter = ',')]
     aws: Option<Vec<AwsCondition>>,
     /// Print one JSON object per seed.

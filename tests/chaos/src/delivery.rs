@@ -1,4 +1,4 @@
-//! What AWS and Zoom trigger: message deliveries with retries, schedules, webhooks; and uses of a grant.
+//! Work that AWS and Zoom trigger (message deliveries with retries, schedules, webhooks), and uses of a grant.
 
 use std::time::{Duration, Instant};
 

@@ -41,7 +41,7 @@ impl Case<'_> {
         let now = self.world.stack().clock().now();
         for exchange in self.world.sessions.open_exchanges(&self.world.links, now).await? {
             self.violation(format!("an exchange remains: {:?}", exchange.item.stage));
-            // Keep it from failing the next seed.
+            // Delete it, so that it does not fail the next seed.
             self.world.sessions.delete_exchange(&self.world.links, &exchange.key).await?;
         }
         self.check_listed_links(&links).await?;
@@ -120,7 +120,7 @@ impl Case<'_> {
         Ok(None)
     }
 
-    /// Compares the stored refresh tokens of a Zoom user, over all accounts, with the one that Zoom honours.
+    /// Compares a Zoom user's stored refresh tokens, over all accounts, with the token that Zoom accepts.
     /// Returns whether a token pair was lost unavoidably.
     async fn check_tokens(&mut self, user_id: &str, stored: &[String]) -> anyhow::Result<bool> {
         let honoured = self.world.zoom()?.live_grant(user_id);
@@ -176,7 +176,7 @@ impl Case<'_> {
         let own = |notification: &Notification| {
             self.app_users.iter().any(|user| user == notification.app_user_id.as_str())
         };
-        // Maintenance enqueues what earlier seeds left undelivered.
+        // Maintenance also enqueues undelivered notifications of earlier seeds.
         let notifications = self.world.journal.notifications();
         for notification in notifications.into_iter().filter(own).collect::<Vec<_>>() {
             let first =

@@ -139,8 +139,8 @@ impl World {
         std::mem::take(&mut faults.faulted_calls)
     }
 
-    /// Interleaves operations; leases expire when all of them only wait. Writes conflict and calls hang
-    /// meanwhile, under these conditions. Returns also the number of such calls.
+    /// Interleaves operations; leases expire when all of them only wait. Under the conditions, writes conflict and
+    /// calls hang. Also returns the number of such calls.
     pub(crate) async fn run<T>(
         &self,
         ops: Vec<Op<'_, T>>,

@@ -1,4 +1,4 @@
-//! What the end of the last link ends: queued, running and continued transfers, and what they left.
+//! The end of the last link: it ends queued, running and continued transfers, and removes their leftovers.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
@@ -70,7 +70,7 @@ async fn interrupted_transfer_ends_with_the_link() {
         assert_eq!(system.open_uploads().await, 1, "{case}");
         system.app.disconnect_all("alice").await;
         system.zoom().clear_requests();
-        // The function removes what it left; for a killed one the ending job does.
+        // A running function removes its own leftovers; for a killed one the ending job does.
         if is_delivered {
             assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done, "{case}");
             assert_eq!(system.open_uploads().await, 0, "{case}");
@@ -120,7 +120,7 @@ async fn object_completed_after_the_end_is_removed_by_delayed_job() {
 async fn ending_job_keeps_what_was_stored_before() {
     let (system, downloader, recording) = with_queued_file(MIB).await;
     system.link("bob", ADA).await;
-    // The jobs of Alice's end run after Bob's, and what was stored for Bob in between is his.
+    // The jobs of Alice's end run after Bob has linked, and must keep the files that were stored for him.
     system.app.disconnect_all("alice").await;
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.advance(SignedDuration::from_mins(5));
@@ -129,7 +129,7 @@ async fn ending_job_keeps_what_was_stored_before() {
     end_transfers(&system, &recording).await;
     system.assert_stored(&recording, "stored before the end").await;
 
-    // As a transfer leaves it that ends before it reads the links again.
+    // The state that a transfer leaves if it ends before it reads the links again.
     let update = system.sdk().dynamodb().update_item().table_name(&system.tables().recordings);
     let zoom_user = format!("{}#{}", recording.account_id, recording.host_id);
     let entry = format!("rec#{}#file#{}", recording_id(&recording), recording.files[0].id);
@@ -145,7 +145,7 @@ async fn ending_job_keeps_what_was_stored_before() {
 }
 
 #[tokio::test]
-async fn ending_job_keeps_what_a_new_link_fetched() {
+async fn ending_job_keeps_files_of_a_new_link() {
     let system = on_demand().await;
     system.app.disconnect_all("alice").await;
     system.process_queues().await;
@@ -160,7 +160,7 @@ async fn ending_job_keeps_what_a_new_link_fetched() {
 }
 
 #[tokio::test]
-async fn new_link_fetches_what_the_end_interrupted() {
+async fn new_link_fetches_interrupted_files() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     let failing = system.fail(Point::Content, Fault::Status { status: 418 });

@@ -57,7 +57,7 @@ async fn mid_file_failures_are_retried_at_documented_level() {
     let status = |status| Fault::Status { status };
     use Recovery::{Attempt, Transfer};
     for (fault, recovery) in [
-        // The signed URL may have expired, so Zoom is asked for a new one.
+        // The signed URL may have expired, so a new one is requested from Zoom.
         (status(401), Transfer),
         (status(403), Transfer),
         (status(404), Transfer),

@@ -10,7 +10,7 @@ use support::zoom_users::ADA;
 use support::{MIB, System};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "moves and compares 5 GiB, which takes some minutes and room on the disk"]
+#[ignore = "moves and compares 5 GiB, which takes some minutes and disk space"]
 async fn five_gib_file_continues_across_invocations() {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
@@ -38,7 +38,7 @@ async fn five_gib_file_continues_across_invocations() {
     }
     assert!(rounds > 2, "not continued in a new invocation");
 
-    let asked: Vec<u64> = system
+    let requested: Vec<u64> = system
         .zoom()
         .requests()
         .into_iter()
@@ -46,9 +46,9 @@ async fn five_gib_file_continues_across_invocations() {
         .filter_map(|request| request.range)
         .map(|range| length(&range))
         .collect();
-    let fetched: u64 = asked.iter().sum();
+    let fetched: u64 = requested.iter().sum();
     let over = (fetched - size) as f64 * 100.0 / size as f64;
-    println!("{rounds} invocations, {} ranges, {over:.2} % fetched twice", asked.len());
+    println!("{rounds} invocations, {} ranges, {over:.2} % fetched twice", requested.len());
     assert!(over <= 5.0, "{over} %");
 
     assert_eq!(system.open_uploads().await, 0);

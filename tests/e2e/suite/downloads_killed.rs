@@ -33,7 +33,7 @@ async fn kill_at_each_poll(size: u64, first: usize, step: usize) -> usize {
             assert_eq!(system.queue_depth(queue).await, 0, "{case}");
         }
         let expected = ["detected", "file_stored", "stored"];
-        let expected = expected.map(|fact| (format!("recording.{fact}"), 1));
+        let expected = expected.map(|kind| (format!("recording.{kind}"), 1));
         assert_eq!(app_webhook.counts(&recording), expected.into(), "{case}");
         if ended == Outcome::Done {
             return kills;

@@ -97,9 +97,9 @@ async fn resumed_transfer_fetches_only_missing_parts() {
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
     assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
     system.assert_stored(&recording, "").await;
-    let asked = ranges(&system);
-    let distinct: BTreeSet<_> = asked.iter().collect();
-    assert_eq!((asked.len(), distinct.len()), (3, 3), "{asked:?}");
+    let requested = ranges(&system);
+    let distinct: BTreeSet<_> = requested.iter().collect();
+    assert_eq!((requested.len(), distinct.len()), (3, 3), "{requested:?}");
 }
 
 #[tokio::test]
@@ -225,10 +225,10 @@ async fn long_transfer_continues_across_invocations() {
     assert!(rounds > 1, "not continued in a new invocation");
     system.process_queues().await;
     system.assert_stored(&recording, "").await;
-    let asked = ranges(&system);
-    let distinct: BTreeSet<_> = asked.iter().collect();
+    let requested = ranges(&system);
+    let distinct: BTreeSet<_> = requested.iter().collect();
     assert_eq!(distinct.len(), 13);
-    assert!(asked.len() <= distinct.len() + distinct.len() / 20 + 1, "{asked:?}");
+    assert!(requested.len() <= distinct.len() + distinct.len() / 20 + 1, "{requested:?}");
 }
 
 #[tokio::test]

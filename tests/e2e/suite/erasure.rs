@@ -136,7 +136,7 @@ async fn deauthorized_recordings_are_erased_when_due() {
     let receipts = system.table_items(&system.tables().links).await;
     let receipt = receipts.iter().find(|it| it.contains("recordings_after_deauthorization"));
     assert!(receipt.unwrap().contains("\"recordings\": N(\"1\")"), "{receipts:?}");
-    // Nothing is due any more.
+    // No erasure is due any more.
     run_maintenance(&system).await;
 }
 
@@ -330,7 +330,7 @@ async fn link_during_erasure_leaves_no_half_erased_recording() {
 async fn only_copy_is_kept_by_the_schedule() {
     let (system, _bus, only_copy) = linked(&[("EraseAfterUnlinkDays", "0")]).await;
     let other = system.record(two_files(ADA)).await;
-    // As Reelay's own trashing will leave it.
+    // The state after Reelay has trashed Zoom's copy.
     let update = system.sdk().dynamodb().update_item().table_name(&system.tables().recordings);
     let zoom_user = format!("{}#{}", only_copy.account_id, only_copy.host_id);
     let entry = format!("rec#{}", recording_id(&only_copy));
@@ -348,7 +348,7 @@ async fn only_copy_is_kept_by_the_schedule() {
         assert_eq!(system.objects(&folder(&only_copy)).await.len(), 3);
         system.advance(DAY);
     }
-    // It is there for whoever links again.
+    // An app user who links again sees the recording.
     system.link("alice", ADA).await;
     assert_eq!(system.view("alice", &only_copy).await["status"], "stored");
 }

@@ -13,12 +13,12 @@ const FORGERIES: usize = 100;
 const COOKIE: &str = "__Host-reelay-connect";
 
 /// A forgery that an HTTP header can carry: printable ASCII, different from the genuine values after trimming.
-fn sendable(random: &mut Random, good: &str, other: &str) -> String {
+fn sendable(random: &mut Random, valid: &str, other: &str) -> String {
     loop {
-        let forged = mutate(random, good, other);
+        let forged = mutate(random, valid, other);
         let trimmed = forged.trim();
         let plain = forged.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if plain && trimmed != good && trimmed != other {
+        if plain && trimmed != valid && trimmed != other {
             return forged;
         }
     }
@@ -37,9 +37,9 @@ async fn forged_state_completes_no_link() {
     let system = System::start().await;
     let mut random = Random::from_environment();
     let [(mut alice, callback), (_, hers)] = two_flows(&system).await;
-    let (good, other) = (parameter(&callback, "state"), parameter(&hers, "state"));
+    let (valid, other) = (parameter(&callback, "state"), parameter(&hers, "state"));
     for _ in 0..FORGERIES {
-        let forged = mutate(&mut random, &good, &other);
+        let forged = mutate(&mut random, &valid, &other);
         let visit = alice.visit(&with_parameter(&callback, "state", &forged)).await;
         // A code without a state comes from the Marketplace.
         let expected = if forged.is_empty() { "install_restart" } else { "state_invalid" };
@@ -59,11 +59,11 @@ async fn forged_cookie_completes_no_link() {
         let cookie = browser.cookie.clone().unwrap();
         cookie.split_once('=').unwrap().1.to_owned()
     };
-    let (good, other) = (value(&alice), value(&forger));
+    let (valid, other) = (value(&alice), value(&forger));
     for _ in 0..FORGERIES {
-        let cookie = format!("{COOKIE}={}", sendable(&mut random, &good, &other));
+        let cookie = format!("{COOKIE}={}", sendable(&mut random, &valid, &other));
         // Skip cookies that still contain the genuine pair.
-        let pair = format!("{COOKIE}={good}");
+        let pair = format!("{COOKIE}={valid}");
         if cookie.split(';').any(|part| part.trim() == pair) {
             continue;
         }
@@ -80,15 +80,19 @@ async fn forged_claim_activates_no_link() {
     let system = System::start().await;
     let mut random = Random::from_environment();
     let [(mut alice, callback), (mut mallory, hers)] = two_flows(&system).await;
-    let good = alice.visit(&callback).await.claim();
+    let valid = alice.visit(&callback).await.claim();
     let other = mallory.visit(&hers).await.claim();
     for _ in 0..FORGERIES {
-        let forged = mutate(&mut random, &good, &other);
-        let answer = system.app.confirm("alice", &forged).await;
-        assert_eq!((answer.status, answer.code().as_str()), (410, "claim_expired"), "{forged:?}");
+        let forged = mutate(&mut random, &valid, &other);
+        let response = system.app.confirm("alice", &forged).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (410, "claim_expired"),
+            "{forged:?}"
+        );
     }
     assert!(system.app.links("alice").await.is_empty());
-    assert_eq!(system.app.confirm("alice", &good).await.status, 200);
+    assert_eq!(system.app.confirm("alice", &valid).await.status, 200);
     assert_eq!(system.app.confirm("mallory", &other).await.status, 200);
 }
 
@@ -109,8 +113,12 @@ async fn forged_tokens_are_rejected() {
 
         let forged = sendable(&mut random, &api, others[1]);
         let path = "/v1/links";
-        let answer = app.get_with(path, &forged).await;
-        assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"), "{forged:?}");
+        let response = app.get_with(path, &forged).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (401, "token_invalid"),
+            "{forged:?}"
+        );
     }
     assert_eq!(browser.visit(&app.connect_url(&connect)).await.status, 302);
     assert!(app.links("alice").await.is_empty());
@@ -125,7 +133,7 @@ async fn forged_webhook_is_not_queued() {
         ["AcctA", "AcctB"].map(|account| String::from_utf8(event(account)).unwrap());
     let (secret, now) = (system.webhook_secret(), system.app.now().as_second());
     let (time, later) = (now.to_string(), (now + 60).to_string());
-    let good = reelay_zoom_sim::sign(&secret, &time, body.as_bytes());
+    let valid = reelay_zoom_sim::sign(&secret, &time, body.as_bytes());
     let other = reelay_zoom_sim::sign(&secret, &later, other_body.as_bytes());
     let post = async |time: &str, signature: &str, body: &str| {
         let headers = Some((time, signature));
@@ -136,15 +144,15 @@ async fn forged_webhook_is_not_queued() {
     };
     for n in 0..FORGERIES {
         let (time, signature, body) = match n % 4 {
-            0 => (sendable(&mut random, &time, &later), good.clone(), body.clone()),
-            1 => (time.clone(), good.clone(), mutate(&mut random, &body, &other_body)),
-            _ => (time.clone(), sendable(&mut random, &good, &other), body.clone()),
+            0 => (sendable(&mut random, &time, &later), valid.clone(), body.clone()),
+            1 => (time.clone(), valid.clone(), mutate(&mut random, &body, &other_body)),
+            _ => (time.clone(), sendable(&mut random, &valid, &other), body.clone()),
         };
         let status = post(&time, &signature, &body).await;
         assert_eq!(status, 401, "{time:?} {signature:?} {body:?}");
     }
     let events = &system.queues().events;
     assert_eq!(system.queue_depth(events).await, 0);
-    assert_eq!(post(&time, &good, &body).await, 200);
+    assert_eq!(post(&time, &valid, &body).await, 200);
     assert_eq!(system.queue_depth(events).await, 1);
 }

@@ -11,7 +11,7 @@ use support::System;
 use support::zoom_users::{ADA, BEN, CEM};
 use url::Url;
 
-/// Authorization codes that Zoom was asked to exchange.
+/// Number of code exchanges that were requested from Zoom.
 pub(crate) fn exchanges(system: &System) -> usize {
     let requests = system.zoom().requests();
     requests.iter().filter(|request| request.detail.as_deref() == Some("exchange")).count()
@@ -130,25 +130,25 @@ async fn two_tabs_share_one_cookie() {
 async fn malformed_cookie_is_replaced() {
     let system = System::start().await;
     let url = system.app.connect_url(&system.app.connect_token("alice"));
-    let good = URL_SAFE_NO_PAD.encode([7; 32]);
+    let valid = URL_SAFE_NO_PAD.encode([7; 32]);
     let name = "__Host-reelay-connect";
     let mut browser = system.browser();
     for odd in [
         format!("{name}="),
-        format!("{name}={}", &good[1..]),
-        format!("{name}={good}A"),
-        format!("{name}={good}="),
+        format!("{name}={}", &valid[1..]),
+        format!("{name}={valid}A"),
+        format!("{name}={valid}="),
         format!("{name}=<script>"),
-        format!("reelay-connect={good}"),
+        format!("reelay-connect={valid}"),
         // Two cookies of the same name are ambiguous.
-        format!("{name}={good}; {name}={}", URL_SAFE_NO_PAD.encode([8; 32])),
+        format!("{name}={valid}; {name}={}", URL_SAFE_NO_PAD.encode([8; 32])),
     ] {
         browser.cookie = Some(odd.clone());
         let set = browser.visit(&url).await.set_cookie.unwrap();
-        assert!(!set.contains(&good[1..]), "{odd} was kept: {set}");
+        assert!(!set.contains(&valid[1..]), "{odd} was kept: {set}");
     }
-    browser.cookie = Some(format!("{name}={good}"));
-    assert!(browser.visit(&url).await.set_cookie.unwrap().contains(&good));
+    browser.cookie = Some(format!("{name}={valid}"));
+    assert!(browser.visit(&url).await.set_cookie.unwrap().contains(&valid));
 }
 
 #[tokio::test]
@@ -205,11 +205,11 @@ async fn return_to_query_is_preserved() {
     let listed = "https://app.example.test/back";
     let system = System::with(&[("ReturnUrls", listed)]).await;
     let query = "flag&name=a%20b&path=/x/y&list=1,2&bytes=%FF&plus=a+b";
-    for (asked, kept) in [
+    for (requested, kept) in [
         (format!("{listed}?{query}"), format!("{listed}?{query}&")),
         (format!("{listed}?zoom_link=forged&{query}&zoom_error"), format!("{listed}?{query}&")),
     ] {
-        let token = system.app.connect_token_with("alice", json!({"return_to": asked}));
+        let token = system.app.connect_token_with("alice", json!({"return_to": requested}));
         let mut browser = system.browser();
         let authorize = system.authorize(&mut browser, &token).await;
         let callback = system.deny(&mut browser, &authorize).await;
@@ -281,7 +281,7 @@ async fn jti_is_consumed_at_activation() {
 async fn owner_may_repeat_claim_until_expiry() {
     let system = System::start().await;
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
-    // Also when both requests are concurrent.
+    // The same holds for two concurrent requests.
     let (first, second) =
         tokio::join!(system.app.confirm("alice", &claim), system.app.confirm("alice", &claim));
     assert_eq!((first.status, &first.body), (200, &second.body));
@@ -321,7 +321,7 @@ async fn marketplace_install_restarts_without_code_exchange() {
             "{authorize}?response_type=code&client_id={client_id}&redirect_uri={redirect_uri}"
         );
         let callback = system.allow(&mut browser, &query, ADA).await;
-        // Also in a browser with a flow in progress.
+        // The same holds in a browser with a flow in progress.
         system.authorize(&mut browser, &system.app.connect_token("alice")).await;
         for visit in [system.browser().visit(&callback).await, browser.visit(&callback).await] {
             if std::ptr::eq(system, &raw const with) {

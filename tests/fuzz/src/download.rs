@@ -11,7 +11,7 @@ use crate::fake_zoom::{
 use crate::loopback::{self, Reply};
 use crate::oracle::{fields, text};
 
-/// Response headers that the client evaluates. The server sets those that frame the body.
+/// Response headers that the client evaluates. The server sets the headers that frame the body.
 const HEADERS: [&str; 8] = [
     "content-type",
     "content-encoding",

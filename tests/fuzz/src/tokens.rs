@@ -56,7 +56,7 @@ pub fn app_token(input: &[u8]) {
             if let Ok(checked) = jwt::verify(&keys, token, audience, oracle::now()) {
                 assert_valid(token, name, &checked);
             }
-            // A key set must not accept an HMAC, whatever the header says.
+            // A key set must not accept an HMAC, even if the header names one.
             assert!(jwt::verify(&key_set, token, audience, oracle::now()).is_err());
         }
     }

@@ -181,7 +181,8 @@ pub fn redaction(input: &[u8]) {
     assert_sources(&before, &after, &keys);
 }
 
-/// What was parsed before redaction is parsed after it. A field of the wrong kind is removed, so more may be.
+/// Values that parse before redaction also parse after it. Redaction removes fields of the wrong kind, so more values
+/// may parse.
 fn assert_kept<T: PartialEq + Debug, E: PartialEq + Debug>(
     before: Result<T, E>,
     after: Result<T, E>,

@@ -28,7 +28,7 @@ pub fn zoom_token(input: &[u8]) {
         return;
     };
     let credentials = credentials();
-    // The OAuth client ignores what follows the object.
+    // The OAuth client ignores text after the object.
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
     let json = values.next().and_then(Result::ok);
     let reply = loopback::reply(code, body);

@@ -60,7 +60,7 @@ impl System {
         self.view("alice", recording).await["files"][0].clone()
     }
 
-    /// Asks for a download as Alice's app.
+    /// Requests a download as Alice's app.
     pub async fn request_download(&self, recording: &Recording) {
         let path = format!("{}/download", recording_path(recording));
         let response = self.app.call(Method::POST, &path, "alice").await;

@@ -76,7 +76,7 @@ impl System {
     }
 
     /// The items of all tables in `Debug` form, each after its table's name. Markers, which have no attribute but their key,
-    /// `link.removed`, and what has expired are left out.
+    /// `link.removed`, and expired items are left out.
     pub async fn lasting_items(&self) -> Vec<String> {
         let (tables, now) = (self.tables(), self.app.now().as_second());
         let mut found = Vec::new();

@@ -22,7 +22,7 @@ const FEW_RECEIVES: (&str, &str) = ("RetryDays", "1");
 /// A running system that processes its queues only when the test says so.
 #[derive(Debug)]
 pub struct System {
-    /// Everything that is deployed.
+    /// The stack.
     pub stack: Stack,
     /// The app's server.
     pub app: App,
@@ -61,7 +61,10 @@ impl System {
 
     /// Starts a system with a function whose settings differ from the template.
     pub async fn with_function(change: FunctionChange) -> Self {
-        Self::with_options(Options { functions: vec![change], ..Options::default() }).await
+        let (name, value) = FEW_RECEIVES;
+        let parameters = vec![(name.to_owned(), value.to_owned())];
+        Self::with_options(Options { parameters, functions: vec![change], ..Options::default() })
+            .await
     }
 
     /// Starts a system with these options. It does not poll its queues.
@@ -155,7 +158,7 @@ impl System {
         }
     }
 
-    /// Advances the clock as the devstack does for developers: everything that becomes due meanwhile runs in order.
+    /// Advances the clock as the devstack does for developers: all work that becomes due runs in order.
     pub async fn pass(&self, duration: SignedDuration) {
         let url = format!("{}/_dev/clock", self.stack.url());
         let body = serde_json::json!({"advance_seconds": duration.as_secs()}).to_string();
@@ -163,7 +166,7 @@ impl System {
         assert_eq!(response.status(), 200);
     }
 
-    /// Runs maintenance now, and what follows.
+    /// Runs maintenance now, and processes the jobs that follow.
     pub async fn run_maintenance(&self) {
         let job = serde_json::json!({"v": 1, "job": "run_maintenance"});
         self.send_message(&self.queues().jobs, &job.to_string()).await;

@@ -30,14 +30,14 @@ impl System {
         assert_eq!(delivery.state, DeliveryState::Delivered, "{attempts:?}");
     }
 
-    /// Completes a recording and processes what follows.
+    /// Completes a recording and processes the queues.
     pub async fn record(&self, new: NewRecording) -> Recording {
         let recording = self.complete_recording(new).await;
         self.process_queues().await;
         recording
     }
 
-    /// Adds a transcript to a recording and processes what follows.
+    /// Adds a transcript to a recording and processes the queues.
     pub async fn add_transcript(&self, recording: &Recording) -> Created {
         let created = self.zoom().add_transcript(&recording.key, None).unwrap();
         self.await_deliveries(&created).await;

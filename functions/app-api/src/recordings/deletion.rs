@@ -49,7 +49,8 @@ impl AppApi {
         };
         let tenant = zoom_user.account_id.as_str();
         let [at_once, later @ ..] = JobMessage::sweep_recording(zoom_user, &deleted);
-        // First, so that a crash in between leaves no bytes behind. Without a marker the job does nothing.
+        // Enqueue the delayed jobs first, so that a crash in between leaves no bytes behind. Without a marker they do
+        // nothing.
         for (message, delay_seconds) in &later {
             self.jobs.send_delayed(message, tenant, *delay_seconds).await?;
         }

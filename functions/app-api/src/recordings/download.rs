@@ -41,7 +41,8 @@ impl DownloadRequest {
 }
 
 impl AppApi {
-    /// Enqueues downloads of the files of a recording that are not stored: of all, or of those that the request names.
+    /// Enqueues downloads of a recording's files that are not stored: of all such files, or of those that the request
+    /// names.
     pub(crate) async fn download(
         &self,
         user: &AppUserId,
@@ -58,7 +59,7 @@ impl AppApi {
                 return Err(Problem::RequestInvalid(detail).into());
             }
         }
-        // All that a link can read after it was cut off is stored.
+        // A link that was cut off reads only files that are stored.
         if covered.reads_until.is_some() {
             return Ok(accepted());
         }
@@ -76,14 +77,14 @@ impl AppApi {
             };
             let wanted = match file.status {
                 FileStatus::Queued if request.files.is_none() => true,
-                // The request overrides the operator's filter, and fetches again what expired.
+                // The request overrides the operator's filter, and fetches expired files again.
                 FileStatus::Queued
                 | FileStatus::Failed
                 | FileStatus::Skipped
                 | FileStatus::Expired => {
                     self.recordings.queue_again(&key, file.status, now).await?
                 }
-                // With an expired lease its message may be lost.
+                // If the lease has expired, the message may be lost.
                 FileStatus::Transferring => {
                     file.lease_until.is_none_or(|until| until < now.as_millisecond())
                 }

@@ -23,7 +23,8 @@ const DEFAULT_LIMIT: usize = 25;
 /// Recordings that are read at once if a filter may exclude some of them.
 const FILTERED_BATCH: usize = 50;
 
-/// Maximum batches of a request. A page may be shorter than its limit, and its cursor continues.
+/// Maximum number of batches that one request reads. A page may therefore be shorter than `limit`; its cursor
+/// continues.
 const MAX_BATCHES: usize = 10;
 
 #[derive(Serialize)]
@@ -88,7 +89,7 @@ impl AppApi {
         let filter = Filter::parse(query)?;
         let cursor = query.single("cursor").map_err(|_| Problem::CursorInvalid)?;
         let after = match cursor {
-            Some(cursor) => Some(self.open_cursor(user, cursor).await?),
+            Some(cursor) => Some(self.decode_cursor(user, cursor).await?),
             None => None,
         };
         let (recordings, next) = self.matching(user, &filter, after, limit).await?;
@@ -101,7 +102,8 @@ impl AppApi {
         Ok(response::json(StatusCode::OK, &Page { recordings, next_cursor }))
     }
 
-    /// Reads batches until the page is full. Returns the position after which more may follow.
+    /// Reads batches until the page is full. Also returns the position after which the next page starts; `None` at
+    /// the end.
     async fn matching(
         &self,
         user: &AppUserId,
@@ -115,11 +117,11 @@ impl AppApi {
         let mut recordings = Vec::new();
         for _ in 0..MAX_BATCHES {
             let bounds = ListBounds { after: after.as_ref(), from: filter.from, to: filter.to };
-            // One more item than the batch shows whether there is a next one.
+            // One item more than the batch shows whether another batch follows.
             let pages = covered.iter().map(|it| self.newest(it, &bounds, batch + 1));
             let mut found: Vec<_> = try_join_all(pages).await?.into_iter().flatten().collect();
             found.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
-            let is_more = found.len() > batch;
+            let has_more = found.len() > batch;
             found.truncate(batch);
             let views = found.into_iter().map(async |(position, item, covered)| {
                 let view = match filter.admits(&item) {
@@ -137,7 +139,7 @@ impl AppApi {
                 }
                 after = Some(position);
             }
-            if !is_more {
+            if !has_more {
                 return Ok((recordings, None));
             }
             if recordings.len() == limit {
@@ -174,7 +176,7 @@ impl AppApi {
         Ok(loaded.map(|loaded| self.view_recording(&loaded, covered)))
     }
 
-    async fn open_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
+    async fn decode_cursor(&self, user: &AppUserId, text: &str) -> Result<Position, ApiError> {
         let decoded = self
             .state_key
             .verify_with_reread(|keys| cursor::decode(keys, user, text), |_| true)

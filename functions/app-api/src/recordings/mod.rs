@@ -23,7 +23,7 @@ use crate::{ApiError, AppApi};
 struct Covered {
     zoom_user: ZoomUser,
     link_ids: Vec<LinkId>,
-    /// If all these links were cut off: only files that were stored before.
+    /// If all these links were cut off: the time before which a file must have been stored.
     reads_until: Option<Timestamp>,
 }
 
@@ -114,7 +114,7 @@ impl AppApi {
         view
     }
 
-    /// Loads what the link may read of a recording: all of it, or, after the link was cut off, the files that were
+    /// Loads the files of a recording that the link may read: all, or, after the link was cut off, those that were
     /// stored before.
     async fn load(
         &self,
@@ -124,7 +124,7 @@ impl AppApi {
         let Some(mut loaded) = self.recordings.load(&covered.zoom_user, id).await? else {
             return Ok(None);
         };
-        // Zoom has only told of a change so far.
+        // So far Zoom has only reported a change of the recording.
         if loaded.item.observed.is_start_provisional && loaded.files.is_empty() {
             return Ok(None);
         }

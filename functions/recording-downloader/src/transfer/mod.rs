@@ -2,7 +2,7 @@
 //!
 //! The engine knows a [`SourceResolver`], a bucket and a [`Journal`], but no queue and no table.
 //!
-//! - The first request asks for the first part. Its response contains the file's length and validator, and its
+//! - The first request is for the first part. Its response contains the file's length and validator, and its
 //!   body is the first part.
 //! - If the host supports ranges, several connections download parts concurrently, each response body being
 //!   the body of its `UploadPart` request. Otherwise one stream is divided into parts, one of them in memory.

@@ -121,7 +121,7 @@ impl Run<'_> {
     async fn execute(&self, mut upload: Option<UploadState>) -> Result<Outcome, TransferError> {
         self.source.require().await?;
         if upload.is_none() && self.object.spec.is_retry {
-            // Left by an invocation that ended before it saved the upload's id.
+            // An earlier invocation may have created an upload without saving its id.
             self.object.bucket.abort_uploads_of(&self.object.spec.key).await?;
         }
         for _ in 0..MAX_STARTS {
@@ -417,7 +417,7 @@ impl Run<'_> {
 
     async fn stored_outcome(&self, bytes: u64, crc: u64, recognised: Option<bool>) -> Outcome {
         let declared_size = match self.object.spec.declared_size {
-            // Zoom may have corrected the declared size since.
+            // Zoom may have corrected the declared size.
             Some(declared) if declared != bytes => self.source.declared_size().await,
             _ => None,
         };

@@ -26,7 +26,7 @@ pub struct Settings {
     pub max_part_attempts: u32,
     /// Delay after a part's first failure; it doubles with each attempt.
     pub part_retry_delay: Duration,
-    /// Time before the deadline that is reserved for handing the file to the next invocation.
+    /// Time before the deadline that is reserved for continuing the file in a new invocation.
     pub reserve: Duration,
     /// How often progress is saved.
     pub progress: ProgressInterval,

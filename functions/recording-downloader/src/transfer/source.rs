@@ -26,7 +26,7 @@ pub struct Candidate {
     pub kind: SourceKind,
 }
 
-/// What Zoom's API returns for a file.
+/// The file in a response of Zoom's API.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Candidates in the order in which they are tried.
@@ -129,7 +129,7 @@ impl SourceResolver {
             }
             match self.candidate(position.index + 1).await {
                 Ok(Some(_)) => self.advance(position.index),
-                // An expired URL says nothing about the file.
+                // An expired URL does not show whether the file exists.
                 Err(lookup) if lookup.is_not_found() && is_expiry(&error) => return Err(lookup),
                 Err(lookup) if !lookup.is_final_lookup() => return Err(lookup),
                 Ok(None) | Err(_) => return Err(TransferError::Download(error)),

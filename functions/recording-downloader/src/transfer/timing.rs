@@ -13,8 +13,7 @@ pub struct StallLimit {
 
 /// Measures the throughput of one response body.
 ///
-/// Only the time spent waiting for the source counts. While S3 is slow, the source is not read from and must
-/// not be blamed.
+/// Only the time spent waiting for the source counts: while S3 is slow, the source is not read.
 #[derive(Debug, Clone)]
 pub(crate) struct StallDetector {
     limit: StallLimit,
@@ -79,7 +78,7 @@ impl TimeBudget {
         self.slowest_part = self.slowest_part.max(duration);
     }
 
-    /// Whether a part that takes half as long again as the slowest one would end before the cutoff.
+    /// Whether a part that takes 1.5 times as long as the slowest part so far would end before the cutoff.
     pub(crate) fn can_start_part(&self, now: Instant) -> bool {
         let estimate = self.slowest_part + self.slowest_part / 2;
         self.cutoff.is_none_or(|cutoff| now + estimate < cutoff)

@@ -107,7 +107,7 @@ struct SingleRead {
     digest: Digest,
 }
 
-/// Tells the SDK that the body failed. The SDK does not return the cause; [`UploadBody::take_result`] does.
+/// Reports to the SDK that the body failed. The SDK does not return the cause; [`UploadBody::take_result`] does.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("source of the upload failed")]
 struct SourceFailed;

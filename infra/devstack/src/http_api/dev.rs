@@ -33,7 +33,7 @@ struct AdvanceClock {
     advance_seconds: u32,
 }
 
-/// What `/_dev` shows and controls.
+/// The parts of the stack that `/_dev` shows and controls.
 pub(crate) struct DevApi {
     pub(crate) config: Arc<DevConfig>,
     pub(crate) clock_driver: Arc<ClockDriver>,
@@ -67,7 +67,7 @@ pub(super) async fn respond(api: &DevApi, request: Request) -> Response {
     }
 }
 
-/// Advances the clock, also if the client disconnects meanwhile.
+/// Advances the clock, even if the client disconnects.
 async fn advance_clock(api: &DevApi, body: Body) -> Response {
     let body = axum::body::to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let Some(by) = parse(&body) else {

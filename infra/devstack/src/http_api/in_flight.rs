@@ -32,7 +32,8 @@ impl InFlight {
         Call { calls: self.clone(), number }
     }
 
-    /// Waits until the calls end that are in flight now. Those of a busy client never end all at once.
+    /// Waits until the calls end that are in flight now. Later calls are ignored, because a busy client always has
+    /// one.
     pub(crate) async fn wait(&self) {
         let next = self.0.borrow().next;
         let have_ended = |calls: &Calls| calls.numbers.first().is_none_or(|number| *number >= next);

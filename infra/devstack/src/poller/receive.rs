@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::functions::QueueHandler;
 
-/// Maximum number of concurrent calls per queue on a developer's machine, whatever the template says.
+/// Maximum number of concurrent calls per queue on a developer's machine, even if the template allows more.
 const MAX_CONCURRENCY: u32 = 10;
 /// SQS's maximum number of messages in a response.
 const MAX_MESSAGES: u32 = 10;

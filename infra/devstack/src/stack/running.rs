@@ -59,7 +59,7 @@ impl Stack {
     }
 
     /// Advances the clock at once; indexes that lag catch up. Messages keep their delays and visibility timeouts, so
-    /// that a test decides when they are delivered. `POST /_dev/clock` runs what is due meanwhile.
+    /// that a test decides when they are delivered. `POST /_dev/clock` also runs the work that becomes due.
     pub fn advance(&self, by: SignedDuration) {
         self.engines.queues().postpone(by);
         self.clock.advance(by);
@@ -102,8 +102,8 @@ impl Stack {
         self.poller.drain(Retries::AtOnce).await
     }
 
-    /// Kills calls of the queues' functions as Lambda does when their process dies. `decide` is asked at each call, with
-    /// the name of the function's binary, after how many polls it is killed.
+    /// Kills calls of the queues' functions as Lambda does when their process dies. At each call, `decide` gets the
+    /// name of the function's binary and returns the number of polls after which the call is killed.
     pub fn kill_calls_with(&self, decide: impl FnMut(&str) -> Option<usize> + Send + 'static) {
         let mut current = self.poller.decide_kill.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Box::new(decide));

@@ -129,8 +129,8 @@ impl DynamoDb {
         }
     }
 
-    /// Answers a query without the second connection: maintenance runs send hundreds. Errors are left to the engine's
-    /// server.
+    /// Responds to a query without the second connection: maintenance runs send hundreds. Errors are left to the
+    /// engine's server.
     fn query(&self, operation: &str, body: &[u8]) -> Option<String> {
         let request = (operation == "Query").then(|| serde_json::from_slice(body))?.ok()?;
         serde_json::to_string(&self.database.query(request).ok()?).ok()

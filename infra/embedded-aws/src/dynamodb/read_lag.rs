@@ -26,9 +26,9 @@ use crate::error::ReadLagError;
 /// Reads that lag behind the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaggingReads {
-    /// Those of global secondary indexes.
+    /// Reads of global secondary indexes.
     Indexes,
-    /// Those of indexes, and `GetItem`, `Query` and `Scan` without `ConsistentRead`.
+    /// Reads of indexes, and `GetItem`, `Query` and `Scan` without `ConsistentRead`.
     All,
 }
 
@@ -52,8 +52,8 @@ impl ReadLag {
         Self { tables, follower: Arc::default() }
     }
 
-    /// Starts the lag, or starts it anew: each write becomes visible to `reads` after 0 to `max_calls` further
-    /// calls to DynamoDB, a number drawn from `seed`.
+    /// Starts or restarts the lag: each write becomes visible to `reads` after 0 to `max_calls` further calls to
+    /// DynamoDB, a number drawn from `seed`.
     ///
     /// # Errors
     /// [`ReadLagError`] if the database fails.
@@ -235,7 +235,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Makes visible what is due before the end of a call.
+    /// Makes the changes visible that are due by the end of a call.
     fn apply_until(&mut self, call: u64) {
         let later = match call.checked_add(1) {
             Some(next) => self.pending.split_off(&next),

@@ -1,8 +1,8 @@
 //! S3: protocol by s3s, store by this crate.
 //!
 //! s3s parses requests, verifies signatures (headers, presigned URLs, chunks) and writes responses. The
-//! store follows S3's rules for [uploads](upload), [checksums](body) and [conditions](conditions) so closely
-//! that a client that is wrong here is wrong at AWS.
+//! store follows S3's rules for [uploads](upload), [checksums](body) and [conditions](conditions) so closely that a
+//! client's error here is an error at AWS.
 //!
 //! The operations in [operations] are emulated; s3s returns `NotImplemented` for all others. Encryption and
 //! storage class headers are ignored. Parameters that would change a result but are not emulated return

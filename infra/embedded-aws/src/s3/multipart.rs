@@ -77,7 +77,7 @@ impl Store {
             ));
         }
         let bucket = self.bucket(&input.bucket)?;
-        // Looked up before and after the transfer: the upload may end meanwhile.
+        // Looked up again after the transfer, because the upload may have ended.
         let algorithm = bucket.contents().upload(&input.upload_id, &input.key)?.algorithm;
         let expected = Expected {
             checksums: checksums_of!(input),

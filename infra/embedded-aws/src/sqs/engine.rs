@@ -32,7 +32,7 @@ pub(super) struct Engine {
     pub(super) clock: Clock,
     /// By name.
     queues: Mutex<BTreeMap<String, Queue>>,
-    /// Wakes those that wait for messages.
+    /// Wakes the calls that wait for messages.
     changed: watch::Sender<()>,
 }
 
@@ -265,7 +265,7 @@ impl Engine {
         ended
     }
 
-    /// Postpones all delays, visibility timeouts and expiries.
+    /// Defers all delays, visibility timeouts and expiries.
     pub(super) fn postpone(&self, by: SignedDuration) {
         self.queues.lock().values_mut().for_each(|queue| queue.postpone(by));
     }
@@ -399,7 +399,7 @@ impl Engine {
         }
     }
 
-    /// Receives visible messages, and moves those that were received too often to the dead-letter queue.
+    /// Receives visible messages, and moves messages that were received too often to the dead-letter queue.
     fn take(&self, call: &Receive, limit: usize) -> Result<Vec<Value>, SqsError> {
         let now = self.clock.now();
         let name = self.name(&call.queue_url)?;

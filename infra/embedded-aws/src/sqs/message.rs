@@ -1,4 +1,4 @@
-//! A message: validation, digests, and what a receiver sees of it.
+//! A message: validation, digests, and its form in a receiver's response.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub(super) struct Receipt {
     message_id: String,
 }
 
-/// The attributes that a receiver asks for.
+/// The attributes that a receiver requests.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Selection {
@@ -129,7 +129,7 @@ impl Message {
         self.receipt = Some(Receipt { number, receive: self.receive_count, message_id });
     }
 
-    /// What the receiver sees.
+    /// The message in the receiver's response.
     pub(super) fn shown(&self, selection: &Selection) -> Value {
         let milliseconds = |at: Timestamp| at.as_millisecond().to_string();
         let system = [

@@ -71,7 +71,7 @@ impl Queues {
         self.sqs.engine.end_delays(queue_url)
     }
 
-    /// Postpones all delays, visibility timeouts and expiries of messages, for a test that advances the clock without
+    /// Defers all delays, visibility timeouts and expiries of messages, for a test that advances the clock without
     /// them.
     pub fn postpone(&self, by: SignedDuration) {
         self.sqs.engine.postpone(by);

@@ -1,8 +1,8 @@
 //! `StartMessageMoveTask`, `ListMessageMoveTasks` and `CancelMessageMoveTask`: dead-letter queue redrive.
 //!
 //! Each task runs in the background: it receives messages from the dead-letter queue, sends them to the
-//! destination and deletes them. AWS does not document the error codes of invalid calls; the codes here are
-//! those that AWS returns in practice.
+//! destination and deletes them. AWS does not document the error codes of invalid calls; these are the codes that AWS
+//! returns in practice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -198,8 +198,8 @@ impl MoveTasks {
         });
     }
 
-    /// Moves the messages that were visible at the start. A message that returns to the dead-letter queue
-    /// meanwhile is not moved a second time, so the task ends.
+    /// Moves the messages that were visible at the start. A message that returns to the dead-letter queue during the
+    /// task is not moved again, so the task ends.
     async fn move_all(&self, task: &Task, source_url: &str) -> Result<(), String> {
         let rate = task.max_number_of_messages_per_second;
         for _ in 0..task.approximate_number_of_messages_to_move {

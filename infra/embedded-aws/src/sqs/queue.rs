@@ -104,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// Ends the delays of messages that nobody received. Returns their number.
+    /// Ends the delays of messages that were never received. Returns their number.
     pub(super) fn end_delays(&mut self, now: Timestamp) -> usize {
         let messages = self.messages.values_mut();
         let delayed = messages.filter(|it| it.receive_count == 0 && it.visible_at > now);

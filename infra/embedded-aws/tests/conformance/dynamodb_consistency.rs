@@ -101,7 +101,7 @@ async fn changes_of_one_item_keep_their_order() {
 }
 
 #[tokio::test]
-async fn read_without_consistency_lags_if_asked_for() {
+async fn inconsistent_read_lags_if_requested() {
     let cloud = Cloud::embedded(1).await;
     let table = lagging(&cloud, LaggingReads::All, 1).await;
     let mut stale = 0;

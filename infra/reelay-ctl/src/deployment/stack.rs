@@ -118,7 +118,7 @@ impl Deployment {
         self.description.parameters.get(name).map_or("", String::as_str)
     }
 
-    /// Returns the environment with the URLs of Zoom, for what calls Zoom with the tokens of grants.
+    /// Returns the environment with Zoom's URLs, for code that calls Zoom with the tokens of grants.
     pub(crate) fn grants_environment(&self) -> Environment {
         let mut environment = self.environment.clone();
         let mut variables = environment.variables.all().clone();

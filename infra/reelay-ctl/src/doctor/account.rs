@@ -20,7 +20,7 @@ const PARAMETERS: [&str; 4] = [
     "MaxConcurrentJobs",
 ];
 
-/// Executions that HTTP requests need at least: a webhook beside a user who connects.
+/// Minimum number of executions for HTTP requests: one webhook and one user who connects.
 const MIN_LEFT: u32 = 2;
 
 /// Executions left for HTTP requests below which the quota should be raised before users arrive.

@@ -1,8 +1,8 @@
 //! `erase-user` and `erase-zoom-user`: end links and erase recordings.
 //!
-//! What is to be erased is found by the app user's pointers, which outlive links, and the erasure itself is the
-//! reconciler's (`reelay_store::erasure`). An interrupted run can be repeated; what it has begun, the reconciler
-//! finishes within the hour.
+//! The app user's pointers, which outlive links, lead to the recordings. The erasure itself is the reconciler's
+//! (`reelay_store::erasure`). An interrupted run can be repeated; the reconciler finishes begun erasures within the
+//! hour.
 
 mod plan;
 mod report;
@@ -117,7 +117,8 @@ impl Erasing<'_> {
             }
         }
         if let Subject::AppUser(user) = subject {
-            // First, so that no `backfill.completed` follows. `link.removed` stays until the app has heard of it.
+            // Delete backfills first, so that no `backfill.completed` follows. `link.removed` is kept, so that the
+            // app is notified.
             self.links.delete_backfills(user).await?;
             let notifications = self.notifications.table();
             receipt.erased.notifications +=
@@ -165,7 +166,7 @@ impl Erasing<'_> {
                         self.jobs.send_delayed(&sweep, tenant, SWEEP_DELAY_SECONDS).await?;
                     }
                 }
-                // Cancelled by a link, or completed by the reconciler.
+                // A link cancelled the erasure, or the reconciler completed it.
                 ErasurePass::Cancelled => {
                     bar.finish_and_clear();
                     return Ok(self.links.covering_links(zoom_user).await?.is_empty());

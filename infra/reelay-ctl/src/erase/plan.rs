@@ -1,4 +1,4 @@
-//! Finds what to erase of an app user or a Zoom user, and what other app users' links also cover.
+//! Finds the data to erase of an app user or a Zoom user, and the recordings that other app users' links also cover.
 
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
@@ -8,7 +8,7 @@ use reelay_store::recordings::{RecordingTable, StoredInventory};
 
 use super::Subject;
 
-/// What to erase and what to keep.
+/// The data to erase, and the data to keep.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) links: Vec<Link>,

@@ -57,7 +57,7 @@ pub(super) struct Receipt {
     subject: Subject,
     links: usize,
     pub(super) grants: Grants,
-    /// What was deleted. Objects include manifests and large events.
+    /// Counts of the deletions. Objects include manifests and large events.
     #[serde(flatten)]
     pub(super) erased: ErasureTotals,
     /// Recordings kept for other app users.

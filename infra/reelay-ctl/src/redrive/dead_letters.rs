@@ -25,7 +25,7 @@ struct DeadLetter {
     message_id: String,
     /// Time of the first send.
     sent_at: Option<Timestamp>,
-    /// What the message refers to, without its content.
+    /// Subject of the message, without its content.
     subject: String,
     /// Why processing failed, if the recordings table has the reason.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::http::{AppEndpoint, describe, is_accepted};
 use crate::output::{Outcome, Output, UsageError, table};
 
-/// Answer of the event bus to an event that it took.
+/// Result for an event that the bus accepted.
 const ACCEPTED: &str = "accepted";
 
 pub(crate) async fn run(
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     Ok(Outcome::from_success(is_everything_accepted))
 }
 
-/// Puts a notification on the event bus, as the notifier does. Returns the answer.
+/// Puts a notification on the event bus, as the notifier does. Returns the result.
 async fn put(deployment: &Deployment, notification: &Notification) -> anyhow::Result<String> {
     let entry = PutEventsRequestEntry::builder()
         .event_bus_name(deployment.output("EventBusName")?)

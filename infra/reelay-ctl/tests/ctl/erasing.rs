@@ -277,15 +277,15 @@ async fn erased_user_is_named_by_no_item() {
         for identifier in ["alice", BEN] {
             assert_eq!(items_of(&system, identifier).await, [""; 0], "{subject}: {identifier}");
         }
-        let told = system.app.get("/v1/notifications", "alice").await.json();
-        let told = told["notifications"].as_array().unwrap();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert_eq!(told[0]["data"]["link"]["removed_reason"], "erased");
+        let notifications = system.app.get("/v1/notifications", "alice").await.json();
+        let notifications = notifications["notifications"].as_array().unwrap();
+        assert_eq!(notifications.len(), 1, "{notifications:?}");
+        assert_eq!(notifications[0]["data"]["link"]["removed_reason"], "erased");
     }
 }
 
 #[tokio::test]
-async fn app_is_told_that_the_link_was_erased() {
+async fn link_erasure_is_notified() {
     let system = System::start().await;
     let bus = system.subscribe_to_bus().await;
     for (user, is_last) in [("alice", false), ("bob", true)] {

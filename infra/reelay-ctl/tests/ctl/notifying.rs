@@ -97,7 +97,7 @@ async fn rejected_test_is_a_problem() {
 }
 
 #[tokio::test]
-async fn deliveries_show_attempts_and_answers() {
+async fn deliveries_show_attempts_and_responses() {
     let (system, app_webhook) = start().await;
     system.link("alice", ADA).await;
     let between = system.app.now();

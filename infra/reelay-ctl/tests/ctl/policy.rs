@@ -1,4 +1,4 @@
-//! `operator-policy.json` allows what the commands call, and nothing else.
+//! `operator-policy.json` allows exactly the AWS calls of the commands.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,8 @@ use crate::run;
 /// Relative to the crate, where cargo runs its tests.
 const POLICY: &str = "operator-policy.json";
 
-/// Every command but `doctor`, `manifest` and those that call the stack's API, whose own calls would be seen.
+/// Every command but `doctor`, `manifest` and the commands that call the stack's API: the functions' AWS calls would
+/// count as theirs.
 const COMMANDS: [&str; 13] = [
     "unparsed",
     "links --user alice",

@@ -9,7 +9,7 @@ use support::zoom_users::ADA;
 
 use crate::run;
 
-/// Lets a minute pass, and what is due in it.
+/// Advances the clock by a minute, and runs the work that becomes due.
 async fn pass_a_minute(system: &System) {
     let url = format!("{}/_dev/clock", system.stack.url());
     let request = reqwest::Client::new().post(url).json(&json!({"advance_seconds": 60}));

@@ -97,7 +97,7 @@ async fn failed_redrive_loses_no_message() {
     assert_eq!(system.queue_depth(&queues.jobs_dlq).await, 3);
 }
 
-/// Starts a fake devstack whose SQS answers `StartMessageMoveTask` with `start` and lists `tasks` one after
+/// Starts a fake devstack whose SQS responds to `StartMessageMoveTask` with `start` and lists `tasks` one after
 /// another.
 async fn fake_sqs(start: (u16, Value), tasks: Vec<Value>) -> Fake {
     let listed = Arc::new(AtomicUsize::new(0));

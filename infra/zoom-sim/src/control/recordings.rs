@@ -16,7 +16,7 @@ impl Selection {
     }
 }
 
-/// The recording `name`, and what its events are made from.
+/// The recording `name`, with the state that its events are made from.
 fn find<'a>(
     world: &'a mut World,
     name: &str,

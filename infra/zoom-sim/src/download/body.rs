@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::faults::Fault;
 use crate::files::{CHUNK, FileSpec};
 
-/// What happens after the last byte.
+/// End of the connection after the last byte.
 #[derive(Clone, Copy)]
 enum End {
     Complete,

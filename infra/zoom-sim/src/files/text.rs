@@ -19,7 +19,7 @@ impl Text {
         Self { kind, seed }
     }
 
-    /// What stands before and after the lines in a file of `size` bytes.
+    /// The text before and after the lines in a file of `size` bytes.
     pub(super) fn head_and_tail(self, size: u64) -> (Vec<u8>, Vec<u8>) {
         let (head, foot) = match self.kind {
             ContentKind::Vtt => ("WEBVTT\n\n", ""),
@@ -75,7 +75,7 @@ impl Text {
     }
 }
 
-/// `HH:MM:SS`; begins again after 100 hours, for all lines must have the same length.
+/// `HH:MM:SS`; starts again after 100 hours, for all lines must have the same length.
 fn clock(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600 % 100, seconds / 60 % 60, seconds % 60)
 }

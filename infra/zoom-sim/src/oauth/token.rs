@@ -22,16 +22,16 @@ pub(crate) async fn token(call: Call) -> Response {
         _ => (Point::TokenExchange, "exchange"),
     };
     let user = user_id(&call);
-    call.respond(point, &[&user], detail, |_| answer(&call, issue)).await
+    call.respond(point, &[&user], detail, |_| respond(&call, issue)).await
 }
 
 /// Revokes the grant of a token. Zoom then uninstalls the app and sends `app_deauthorized`.
 pub(crate) async fn revoke(call: Call) -> Response {
     let user = user_id(&call);
-    call.respond(Point::Revoke, &[&user], "", |_| answer(&call, end_grant)).await
+    call.respond(Point::Revoke, &[&user], "", |_| respond(&call, end_grant)).await
 }
 
-fn answer(
+fn respond(
     call: &Call,
     handler: fn(&Call, &Config, &str) -> Result<Response, TokenError>,
 ) -> Response {

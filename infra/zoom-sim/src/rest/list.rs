@@ -25,7 +25,7 @@ const SCOPES: [&str; 2] = ["cloud_recording:read:list_user_recordings", "recordi
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Present,
-    /// Recordings of which all files are in the trash.
+    /// Recordings whose files are all in the trash.
     Trash,
     /// Trashed files of recordings that have other files.
     TrashedFiles,

@@ -88,7 +88,7 @@ pub enum TokenError {
     Claim {
         /// Name of the claim.
         name: &'static str,
-        /// What is wrong with it.
+        /// The fault, as the end of the sentence.
         problem: &'static str,
     },
     /// The signature is valid, and the payload is no JSON object.
@@ -97,7 +97,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether the app signed the token, so that the reason may be shown to whoever holds it.
+    /// Whether the app signed the token, so that its holder may see the reason.
     pub fn is_signature_valid(self) -> bool {
         matches!(self, Self::Expired | Self::Claim { .. } | Self::Payload)
     }

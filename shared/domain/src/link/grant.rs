@@ -29,7 +29,7 @@ pub enum GrantStatus {
     Revoked,
 }
 
-/// What a rejection by Zoom changed, so that it can be undone.
+/// The links that a rejection by Zoom changed, so that the change can be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marking {
     /// App users whose links were active.
@@ -97,7 +97,7 @@ pub enum GrantChange {
     Deauthorize,
     /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
     CompleteRevocation,
-    /// The app requested a backfill for its active link: what it covers is missing if Reelay does not store it.
+    /// The app requested a backfill for its active link. Reconciliations then compare these days as well.
     RequestBackfill {
         /// The app user.
         app_user: AppUserId,
@@ -112,8 +112,8 @@ pub enum GrantChange {
 }
 
 impl GrantChange {
-    /// Returns the reason of the links that the change removes. Reelay revokes a grant only after its last link is
-    /// deleted, so a deauthorization that follows from it removes none.
+    /// Returns the removal reason of the links that the change removes. Reelay revokes a grant only after its last
+    /// link is deleted, so a deauthorization that follows from it removes none.
     pub fn removal_reason(&self) -> Option<RemovalReason> {
         match self {
             Self::Disconnect { .. } => Some(RemovalReason::Disconnected),
@@ -164,7 +164,7 @@ impl GrantState {
         match change {
             GrantChange::Consent { link, superseded, obtained_at } => {
                 if self.grant == Some(GrantStatus::Revoking) {
-                    // Tokens without a link are accepted, so that the revocation uses the valid ones.
+                    // Tokens without a link are stored, because only the newest tokens can revoke the grant.
                     return if link.is_none() { Ok(next) } else { Err(ChangeError::GrantRevoking) };
                 }
                 if !superseded {

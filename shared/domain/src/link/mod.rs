@@ -28,8 +28,8 @@ pub enum LinkStatus {
     Pending,
     /// Confirmed by the app.
     Active,
-    /// Confirmed, but the grant ended; the user must connect again. Also if the grant is live again through a
-    /// consent that another app user confirmed.
+    /// Confirmed, but the grant ended; the user must connect again. The status lasts if another app user's consent
+    /// makes the grant live again.
     ReauthorizationRequired,
 }
 
@@ -40,7 +40,7 @@ impl LinkStatus {
     }
 }
 
-/// What is wrong about one Zoom user: why Zoom does not let Reelay list the recordings, or that it sends no events.
+/// Issue of one Zoom user: why Zoom does not let Reelay list the recordings, or that Zoom sends no events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkIssue {
@@ -57,7 +57,7 @@ pub enum LinkIssue {
 }
 
 impl LinkIssue {
-    /// Whether a successful listing of the recordings shows that it is over.
+    /// Whether a successful listing of the recordings ends the issue.
     pub fn ends_with_listing(self) -> bool {
         self != Self::EventsNotArriving
     }
@@ -88,7 +88,7 @@ pub struct Link {
     pub cut_off_at: Option<Timestamp>,
     /// Time at which the link last stopped being active without being removed.
     pub inactive_since: Option<Timestamp>,
-    /// What is wrong about the Zoom user; `None` if the last listing succeeded and events arrive.
+    /// Issue of the Zoom user; `None` if the last listing succeeded and events arrive.
     pub issue: Option<LinkIssue>,
     /// When an event of the Zoom user last arrived, to the hour.
     pub last_event_at: Option<Timestamp>,
@@ -135,7 +135,7 @@ impl Link {
     }
 }
 
-/// Returns what the active ones of these links cover together; `None` if none is active.
+/// Returns the union of the active links' coverage; `None` if no link is active.
 pub fn active_coverage(links: &[Link]) -> Option<Coverage> {
     let mut active = links.iter().filter(|link| link.status == LinkStatus::Active);
     let mut coverage = active.next()?.coverage.clone();

@@ -94,7 +94,7 @@ fn consent_revives_only_the_confirmed_link() {
     assert_eq!(first.created_at, now());
     assert!(matches!(revived.notifications(&confirmed)[..], [LinkNotification::Activated(_)]));
 
-    // Without a confirmation the new tokens serve nobody.
+    // Without a confirmation no active link uses the new tokens.
     let expired = revived.apply(&expire(1, later + CLAIM_TTL), later + CLAIM_TTL).unwrap();
     assert_eq!(expired.grant, Some(GrantStatus::Revoking));
     assert_eq!(expired.apply(&confirm(1), later), Err(ChangeError::GrantRevoking));
@@ -319,14 +319,14 @@ fn coverage_lasts_as_long_as_the_link() {
     let from_first = Coverage::since(now() - window);
     assert_eq!(coverage(&active), Some(from_first.clone()));
 
-    // It ends and begins again: what was recorded meanwhile is fetched, too.
+    // The grant ends and becomes live again: recordings from the time between are fetched, too.
     let reason = Rejection::GrantEnded;
     let ended = step(&active, &GrantChange::RequireReauthorization { reason }, 5);
     assert_eq!(coverage(&ended), None);
     let again = step(&step(&ended, &consent(1, 9), 9), &confirm(1), 9);
     assert_eq!(coverage(&again), Some(from_first));
 
-    // A link that was removed and made anew covers nothing from before.
+    // A link that was removed and created again covers nothing from before.
     let shared = step(&step(&again, &consent(2, 10), 10), &confirm(2), 10);
     let removed = step(&shared, &GrantChange::Disconnect { app_user: user(1) }, 11);
     assert_eq!(coverage(&removed), Some(Coverage::since(later(10) - window)));

@@ -12,7 +12,7 @@ use crate::webhook::value::integer;
 /// not say when a recording completed, only when it ended.
 pub(super) const MAX_PROCESSING_TIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a listing reads of a meeting in Zoom's list, leniently.
+/// The fields of a meeting in Zoom's list that a listing needs, parsed leniently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedMeeting {
     pub(super) uuid: Option<String>,
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn details_name_what_the_list_leaves_out() {
+    fn uncounted_files_need_details() {
         let file = |kind: &str| json!({"file_type": kind, "status": "completed", "file_size": 10});
         let processing = json!({"file_type": "MP4", "status": "processing"});
         for (count, files, needs_details, number) in [

@@ -1,9 +1,10 @@
-//! Listing of a Zoom user's recordings: the windows that are read, what of a list is wanted, and whether a list is
+//! Listing of a Zoom user's recordings: which windows are read, which meetings are wanted, and whether a list is
 //! complete.
 //!
 //! Zoom's list names a recording by the day of its start (UTC), spans at most one month a request, and is said to
-//! both include and exclude `to`. Its `total_records` can exceed what its pages give, and a page token may repeat.
-//! Therefore windows share their border day, the newest one ends a day late, and every reading is counted.
+//! both include and exclude `to`. Its `total_records` can exceed the number of meetings on its pages, and a page
+//! token may repeat. Therefore windows share their border day, the newest one ends a day late, and every reading is
+//! counted.
 
 mod meeting;
 
@@ -32,7 +33,7 @@ pub const MIN_ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48)
 /// Maximum duration of a meeting (Zoom, "Meeting time limits").
 const MAX_MEETING_DURATION: SignedDuration = SignedDuration::from_hours(30);
 
-/// A backfill of one Zoom user, and what is left of it.
+/// A backfill of one Zoom user, with its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backfill {
     /// Owner of the grant.
@@ -47,7 +48,7 @@ pub struct Backfill {
     /// The app's request that this backfill is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<BackfillRequest>,
-    /// What earlier invocations read; `None` before the first one.
+    /// Progress of earlier invocations; `None` before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
@@ -71,7 +72,7 @@ pub fn earliest_start(completed_since: Timestamp) -> Timestamp {
 }
 
 impl Backfill {
-    /// Creates the backfill of what completed since a time.
+    /// Creates the backfill of the recordings that completed since a time.
     pub fn since(zoom_user: ZoomUser, completed_since: Timestamp, now: Timestamp) -> Self {
         Self {
             zoom_user,
@@ -83,12 +84,12 @@ impl Backfill {
         }
     }
 
-    /// Returns what is left: all windows before the first invocation.
+    /// Takes the progress; before the first invocation, all windows are left.
     pub fn take_progress(&mut self) -> Progress {
         self.progress.take().unwrap_or_else(|| Progress::new(self.from, self.to))
     }
 
-    /// Whether a listed meeting is to be fetched. A meeting whose times cannot be read is.
+    /// Whether to fetch a listed meeting. A meeting whose times cannot be read is fetched.
     pub fn wants(&self, meeting: &ListedMeeting) -> bool {
         match self.completed_since {
             Some(since) => meeting.may_have_completed_since(since),
@@ -103,7 +104,7 @@ impl Backfill {
     }
 }
 
-/// What one reading lists.
+/// A list that one message reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum List {
@@ -179,10 +180,10 @@ impl std::ops::AddAssign for Found {
     }
 }
 
-/// What is left of a listing, and what was found so far.
+/// Progress of a listing: the windows that are left, and the counts so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Windows that are still to be read, in this order.
+    /// Windows that have not been read, in the order of reading.
     pub left: Vec<Window>,
     /// Sum over the windows that have been read.
     #[serde(flatten)]
@@ -252,7 +253,7 @@ impl Incomplete {
     }
 }
 
-/// What follows after a page.
+/// Next step after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextPage {
     /// The page with this token is next.
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn activation_wants_what_may_have_completed_since() {
+    fn activation_window_includes_late_completions() {
         let now: Timestamp = "2026-10-05T12:00:00Z".parse().unwrap();
         let zoom_user = backfill("2026-10-01", "2026-10-01").zoom_user;
         let backfill = Backfill::since(zoom_user, now - MIN_ACTIVATION_WINDOW, now);

@@ -244,7 +244,7 @@ pub struct BackfillCompleted {
     pub from: Date,
     /// Last requested day (UTC).
     pub to: Date,
-    /// What Zoom listed, known recordings included.
+    /// Number of listed recordings, including known ones.
     pub found: Found,
     /// Whether all of it was listed, as far as Zoom says.
     pub is_complete: bool,

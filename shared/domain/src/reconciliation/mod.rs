@@ -1,7 +1,7 @@
-//! Reconciliation: compares what Zoom lists of a user with what is stored, and reports the differences.
+//! Reconciliation: compares Zoom's lists of a user with the stored recordings, and reports the differences.
 //!
-//! Only what a link consented to counts: what completed since the activation window of a currently active link, and
-//! the days that the app asked a backfill for.
+//! It counts only what an active link covers: recordings that completed since its activation window, and the days
+//! that the app requested a backfill for.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ const QUIET_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum differences in a report.
 const MAX_DIFFERENCES: usize = 100;
 
-/// Time that an event has, from the end of the recording.
+/// Time from the end of a recording within which an event about it must arrive.
 const EVENT_DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Number of recordings in a row without an event after which events count as not arriving.
@@ -60,14 +60,14 @@ pub fn is_attempt_due(failed_at: Timestamp, granted: u32, now: Timestamp) -> boo
     now >= saturating_add(failed_at, SignedDuration::from_hours(24 * days))
 }
 
-/// A run for one Zoom user, and what is left of it.
+/// A run for one Zoom user, with its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconciliation {
     /// Owner of the grant.
     pub zoom_user: ZoomUser,
     /// Number of the run. A later one supersedes it.
     pub run: u64,
-    /// What earlier invocations read; `None` before the first one.
+    /// Progress of earlier invocations; `None` before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
@@ -83,10 +83,10 @@ impl Reconciliation {
     }
 }
 
-/// What is left of a run, and what was found so far.
+/// Progress of a run: the lists that are left, and the totals so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Lists that are still to be read, in this order.
+    /// Lists that have not been read, in the order of reading.
     pub left: Vec<List>,
     /// First day that the run reads.
     from: Date,
@@ -94,7 +94,7 @@ pub struct Progress {
     to: Date,
     /// First day that this run and earlier ones have read without a gap.
     pub read_back_to: Date,
-    /// What was found.
+    /// Totals so far.
     #[serde(flatten)]
     pub totals: Totals,
     /// End of the newest recording.
@@ -113,8 +113,8 @@ struct DueEvent {
 }
 
 impl Progress {
-    /// Creates a run: the recent days, the trash, and one older month until all that is covered has been read.
-    /// `read_back_to` is what the last run saved. `None` if nothing is covered.
+    /// Creates a run: the recent days, the trash, and one older month until everything covered has been read.
+    /// `read_back_to` is the value that the last run saved. `None` if nothing is covered.
     pub fn new(coverage: &Coverage, read_back_to: Option<Date>, now: Timestamp) -> Option<Self> {
         let first_day = coverage.first_day()?;
         let to = utc_date(now);
@@ -180,7 +180,7 @@ impl Progress {
         Some(if is_quiet { interval.max(QUIET_INTERVAL) } else { interval })
     }
 
-    /// Returns the report of a run that has read all.
+    /// Returns the report of a run that has read all lists.
     pub fn into_report(self, now: Timestamp) -> Report {
         Report { reconciled_at: now, from: self.from, to: self.to, totals: self.totals }
     }
@@ -208,11 +208,11 @@ impl std::ops::AddAssign for Amount {
 /// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
-    /// What Zoom lists.
+    /// Listed by Zoom.
     pub zoom: Amount,
-    /// What of it is stored.
+    /// Of these, stored.
     pub stored: Amount,
-    /// What was not known before.
+    /// Unknown before this run.
     pub found_missing: Found,
     /// The first differences.
     pub differences: Vec<Difference>,
@@ -221,7 +221,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds a recording that is in Zoom's trash, and was not known to be.
+    /// Adds a recording that is in Zoom's trash and was not known to be there.
     pub fn add_trashed(&mut self, recording_id: RecordingId) {
         let reason = "state".to_owned();
         let differences = vec![Difference { recording_id, file_id: None, reason }];
@@ -235,8 +235,8 @@ impl Totals {
         self.stored += stored;
         self.found_missing += comparison.missing;
         self.differences_total += comparison.differences.len() as u64;
-        let room = MAX_DIFFERENCES.saturating_sub(self.differences.len());
-        self.differences.extend(comparison.differences.iter().take(room).cloned());
+        let remaining = MAX_DIFFERENCES.saturating_sub(self.differences.len());
+        self.differences.extend(comparison.differences.iter().take(remaining).cloned());
     }
 }
 
@@ -246,12 +246,12 @@ impl std::ops::AddAssign<&Self> for Totals {
         self.stored += more.stored;
         self.found_missing += more.found_missing;
         self.differences_total += more.differences_total;
-        let room = MAX_DIFFERENCES.saturating_sub(self.differences.len());
-        self.differences.extend(more.differences.iter().take(room).cloned());
+        let remaining = MAX_DIFFERENCES.saturating_sub(self.differences.len());
+        self.differences.extend(more.differences.iter().take(remaining).cloned());
     }
 }
 
-/// A difference between Zoom and what is stored.
+/// A difference between Zoom's list and the stored recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The recording.
@@ -271,19 +271,19 @@ pub struct Report {
     pub from: Date,
     /// Last day (UTC).
     pub to: Date,
-    /// What it found.
+    /// Its totals.
     #[serde(flatten)]
     pub totals: Totals,
 }
 
-/// How a listed meeting differs from what is stored.
+/// How a listed meeting differs from the stored recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
     /// The differences.
     pub differences: Vec<Difference>,
-    /// What is not known.
+    /// Unknown recordings and files.
     pub missing: Found,
-    /// Whether the meeting is to be observed with all files.
+    /// Whether the recording is unknown, so that the meeting is observed with all files.
     pub is_unknown: bool,
     /// Whether only the meeting's details name all files.
     pub needs_details: bool,
@@ -386,7 +386,7 @@ pub fn compare(
     result
 }
 
-/// Returns what is stored of a known recording.
+/// Returns the stored amount of a known recording.
 pub fn stored(known: &Recording) -> Amount {
     let stored = known.files.iter().filter(|file| file.status == FileStatus::Stored);
     Amount {

@@ -117,7 +117,7 @@ fn uncounted_files_need_details_until_they_are_known() {
     assert_eq!((reasons(&found), found.missing.files), (vec![(None, "file_missing")], 1));
     let mut both = known(&listing(2, vec![file("a", 1), file("audio", 2)]));
     assert_eq!(compared(&meeting, Some(&both)), Comparison::default());
-    // It is not listed, but counted.
+    // Zoom counts the file but does not list it.
     both.files[1].status = FileStatus::Failed;
     assert_eq!(compared(&meeting, Some(&both)).failed.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Names of downloaded files that a person knows.
+//! Readable names for downloaded files.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

@@ -16,7 +16,7 @@ pub struct RecordingMetadata {
     /// Meeting title; free text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// What was recorded.
+    /// Kind of recording.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<RecordingKind>,
     /// Start of the meeting: the first one observed.
@@ -29,7 +29,7 @@ pub struct RecordingMetadata {
     pub duration_minutes: Option<u64>,
 }
 
-/// What was recorded, by Zoom's `type`.
+/// Kind of recording, by Zoom's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingKind {

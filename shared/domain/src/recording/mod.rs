@@ -1,4 +1,4 @@
-//! Recordings and their files: transfer states, and what follows from them.
+//! Recordings and their files: their transfer states, and the values derived from these.
 
 mod file_name;
 mod filter;
@@ -273,7 +273,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn unknown_duration_is_what_the_files_cover() {
+    fn unknown_duration_is_derived_from_files() {
         let file = |start: &str, end: &str| {
             let mut file = file("a", FileStatus::Queued);
             file.metadata.recording_start = Some(at(start));

@@ -1,10 +1,10 @@
-//! When a recording may be moved to Zoom's trash: everything at Zoom is stored, and nothing else.
+//! When a recording may be moved to Zoom's trash: the stored files equal those at Zoom.
 
 use super::{File, FileStatus, Recording, ZoomState};
 use crate::observation::{FileObservation, Observation};
 
 impl Recording {
-    /// Why Zoom's copy is kept, whatever Zoom shows now. `None` if that decides.
+    /// Why Zoom's copy is kept, whatever Zoom shows now. `None` if Zoom's details decide.
     pub fn reason_not_to_trash(&self) -> Option<&'static str> {
         if self.zoom_state != ZoomState::Present {
             return Some("not_present_at_zoom");
@@ -13,8 +13,8 @@ impl Recording {
         (self.files.is_empty() || !self.files.iter().all(is_stored)).then_some("not_all_stored")
     }
 
-    /// Why Zoom's copy is kept, given the details that Zoom shows now. `None` if it may be moved to the trash. Whether the
-    /// objects exist is for the caller to check.
+    /// Why Zoom's copy is kept, given the details that Zoom shows now. `None` if it may be moved to the trash. The
+    /// caller must check that the objects exist.
     pub fn reason_to_keep(&self, details: &Observation) -> Option<&'static str> {
         if let Some(reason) = self.reason_not_to_trash() {
             return Some(reason);
@@ -34,8 +34,8 @@ impl Recording {
     }
 }
 
-/// The declared size is that of the stored bytes, or the one that was declared when they were stored. What was observed since
-/// does not count: another size means other bytes.
+/// Whether the declared size is that of the stored bytes, or was declared when they were stored. A size that Zoom
+/// declared later means other bytes.
 fn is_same_size(stored: &File, shown: &FileObservation) -> bool {
     let declared = shown.metadata.size;
     declared
@@ -110,7 +110,7 @@ mod tests {
         let mut declared = details(&whole);
         declared.files[1].metadata.size = Some(10);
         assert_eq!(accepted.reason_to_keep(&declared), None);
-        // Zoom has new bytes, of which an event told.
+        // An event announced new bytes.
         accepted.files[1].metadata.size = Some(20);
         declared.files[1].metadata.size = Some(20);
         assert_eq!(accepted.reason_to_keep(&declared), Some("size_differs"));

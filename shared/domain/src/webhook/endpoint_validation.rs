@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::keys;
 
-/// Prefix of the plain tokens that `reelay doctor` sends. Its requests are answered like Zoom's but not
-/// counted, because the metric shows whether Zoom validates the endpoint.
+/// Prefix of the plain tokens that `reelay doctor` sends. They get the same response as Zoom's but are not counted,
+/// because the metric shows whether Zoom validates the endpoint.
 pub const DOCTOR_TOKEN_PREFIX: &str = "reelay-doctor-";
 
 /// Body of the response.

@@ -1,5 +1,5 @@
-//! The fields of Zoom's events that may rest in a queue, a bucket or a table: what [`super::event`] and
-//! [`super::change`] parse, and what later features need. Redaction removes everything else.
+//! The fields of Zoom's events that may rest in a queue, a bucket or a table: those that [`super::event`] and
+//! [`super::change`] parse, and those reserved for later features. Redaction removes all others.
 
 /// Value that a known field may have. Another kind of value is removed.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ const MEETING: &[(&str, Shape)] = &[
 const BATCH_MEETING: &[(&str, Shape)] =
     &[("meeting_uuid", Scalar), ("recording_file_ids", List(&Scalar))];
 
-/// A file. `file_name` tells participants' tracks apart.
+/// A file. `file_name` distinguishes participants' tracks.
 const FILE: &[(&str, Shape)] = &[
     ("deleted_time", Scalar),
     ("file_extension", Scalar),

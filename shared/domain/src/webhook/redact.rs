@@ -1,6 +1,6 @@
 //! Redaction of events before they rest anywhere. An event is rebuilt from its known fields; each file's
-//! download URL is encrypted together with the event's download token. So passcodes, play and share URLs,
-//! e-mail addresses, and whatever Zoom adds in future are not stored.
+//! download URL is encrypted together with the event's download token. Passcodes, play and share URLs, e-mail
+//! addresses and unknown fields are therefore not stored.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -158,7 +158,7 @@ mod tests {
             },
         });
         assert_eq!(redacted(event.clone()), expected);
-        // An event without a meeting keeps nothing that claims to be encrypted.
+        // An event without a meeting keeps no field that claims to be an encrypted source.
         event["payload"]["object"] =
             json!({"recording_files": [{"encrypted_source": "SECRET", "download_url": "SECRET"}]});
         assert_eq!(redacted(event)["payload"]["object"], json!({"recording_files": [{}]}));

@@ -99,7 +99,7 @@ fn key_set(read: Result<JwkSet, &'static str>) -> Result<AppKeys, AppTokenError>
     }
 }
 
-/// Rejects an empty secret, with which anybody could sign.
+/// Rejects an empty secret, with which any sender could sign.
 fn require_nonempty(versions: SecretVersions) -> Result<AppKeys, AppTokenError> {
     if versions.iter().any(|secret| secret.expose_secret().is_empty()) {
         return Err(AppTokenError::Unavailable("the app secret is empty".to_owned()));

@@ -1,4 +1,4 @@
-//! Pages for people, in place of a redirect: one template, branded by the operator.
+//! HTML pages that browsers get in place of a redirect: one template, branded by the operator.
 
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -21,7 +21,7 @@ pub struct Pages {
     app_name: Option<String>,
     app_url: String,
     support_email: Option<String>,
-    /// Whether the stack runs on a developer's machine, where a page may say more.
+    /// Whether the stack is a devstack, whose pages show more details.
     pub is_devstack: bool,
 }
 
@@ -48,7 +48,7 @@ impl Pages {
     }
 
     /// A page that explains an error: 400, or 503 for [`ErrorPage::Unavailable`]. It repeats nothing of the request.
-    /// `reason` tells the app's developer more.
+    /// `reason` gives details to the app's developer.
     pub fn error(&self, page: ErrorPage, reason: Option<&str>) -> Response<Body> {
         let status = match page {
             ErrorPage::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

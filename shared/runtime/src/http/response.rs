@@ -70,7 +70,8 @@ pub enum Problem {
     TokenMissing,
     TokenInvalid(TokenError),
     RequestInvalid(&'static str),
-    /// An unknown field of the body, and what the body must be. The code is that of [`Self::RequestInvalid`].
+    /// An unknown field of the body, and the form that the body must have. The code is that of
+    /// [`Self::RequestInvalid`].
     UnknownField(String, &'static str),
     CursorInvalid,
     LinkNotFound,

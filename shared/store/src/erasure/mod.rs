@@ -1,9 +1,9 @@
 //! Erasure of everything that is stored under a Zoom user's key, for the reconciler and the operator's tool.
 //!
 //! An item `erasure` in the Links table allows it ([`Erasure`]); a new link of the Zoom user deletes that
-//! item. Each recording is replaced by a marker in one transaction that checks it. A marker stays for ever, so
-//! whatever belongs to a marked recording can be deleted at any time: files, uploads and objects, also those
-//! that a running transfer stores later.
+//! item. Each recording is replaced by a marker in one transaction that checks it. A marker stays for ever, so the
+//! files, uploads and objects of a marked recording can be deleted at any time, including those that a running
+//! transfer stores later.
 
 mod objects;
 
@@ -23,11 +23,11 @@ use crate::links::{Erasure, LinkTable};
 use crate::notifications::{NotificationTable, WrittenNotification};
 use crate::recordings::{RecordingTable, RowKind, StoredRow};
 
-/// Delay in seconds after which what interrupted invocations have stored since is removed: Lambda's maximum
-/// duration, and SQS's maximum delay.
+/// Delay in seconds until the leftovers of interrupted invocations are removed: Lambda's maximum duration, and SQS's
+/// maximum delay.
 pub const SWEEP_DELAY_SECONDS: i32 = 900;
 
-/// Recordings that one pass marks at most, so that it ends well within a function's timeout.
+/// Maximum number of recordings that one pass marks, so that it ends well within a function's timeout.
 const MAX_RECORDINGS_PER_PASS: usize = 1000;
 
 /// Recordings that are marked in one transaction, which has at most 100 items (DynamoDB).
@@ -36,13 +36,13 @@ const BATCH: usize = 50;
 /// Outcome of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErasurePass {
-    /// Nothing is left, and nothing leads to it any more.
+    /// All data is erased, with the pointers that led to it.
     Complete,
     /// Something was erased; another pass is needed.
     Continue,
-    /// It has to wait: it is not due, a link is pending, or other keys of the Zoom user come first.
+    /// The erasure waits: it is not due, a link is pending, or other keys of the Zoom user come first.
     Waiting,
-    /// So many recordings are kept, because only Reelay has a copy. The erasure is tried again a day later.
+    /// Number of recordings that are kept, because only Reelay has a copy. The erasure is tried again a day later.
     OnlyCopies(usize),
     /// There is no such erasure: a link covers the recordings.
     Cancelled,
@@ -95,7 +95,7 @@ impl Eraser {
         let ended = self.erase(zoom_user, &erasure, now, &mut pass).await;
         *totals += pass;
         match ended? {
-            // What a running transfer stores later needs another pass, also beside only copies.
+            // A running transfer may store more, so another pass is needed, even if the rest are only copies.
             ErasurePass::Complete | ErasurePass::OnlyCopies(_)
                 if pass != ErasureTotals::default() =>
             {
@@ -108,7 +108,7 @@ impl Eraser {
                     Ok(ErasurePass::Complete)
                 }
                 Some(0) | None => Ok(ErasurePass::Waiting),
-                // What was published for them since this pass began needs another one.
+                // Notifications that were published for them since this pass began need another pass.
                 Some(_) => Ok(ErasurePass::Continue),
             },
             ErasurePass::OnlyCopies(kept) => {
@@ -155,11 +155,11 @@ impl Eraser {
         if !self.links.is_erasing(zoom_user, erasure).await? {
             return Ok(ErasurePass::Cancelled);
         }
-        // What arrived before this pass precedes any new link.
+        // Events that arrived before this pass precede any new link.
         let events = objects::list(&self.bucket, &object_key::event_prefix(zoom_user)).await?;
         let events: Vec<_> = events.iter().filter(|event| event.modified < now).collect();
         objects::delete(&self.bucket, &events, totals).await?;
-        // `link.removed` contains ids alone and stays, so that the app hears of the end.
+        // `link.removed` contains ids alone and is kept, so that the app is notified of the end.
         let is_of_ended_links = |it: WrittenNotification<'_>| {
             it.recording.is_none() && !it.is_link_removed && it.stamp < now
         };
@@ -172,7 +172,7 @@ impl Eraser {
         }
     }
 
-    /// Removes what is stored of marked recordings of a Zoom user, or of one of them if it is marked. Safe at any time.
+    /// Removes the leftovers of a Zoom user's marked recordings, or of one of them if it is marked. Safe at any time.
     ///
     /// # Errors
     /// If an AWS call fails.
@@ -218,7 +218,7 @@ impl Eraser {
         self.links.transact(items).await
     }
 
-    /// Deletes what belongs to marked recordings.
+    /// Deletes the items and objects of marked recordings.
     async fn delete(
         &self,
         zoom_user: &ZoomUser,

@@ -16,13 +16,13 @@ use reelay_runtime::AwsError;
 
 const BY_USER_ID: &str = "by-user-id";
 
-/// Time before the move whose recordings are fetched: Zoom's events named an unknown user then. The first of them
+/// Time before the move from which recordings are fetched: their events named an unknown user. The first of them
 /// triggers the maintenance job that finds the move.
 const MISSED_BEFORE_MOVE: SignedDuration = SignedDuration::from_hours(48);
 
 impl LinkTable {
-    /// Grants in other accounts with the same user id. The id alone proves nothing; the caller must ask Zoom
-    /// with the grant's tokens.
+    /// Grants in other accounts with the same user id. The id alone proves nothing; the caller must call Zoom with
+    /// the grant's tokens.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -48,8 +48,8 @@ impl LinkTable {
     }
 
     /// Moves a live grant and its links to the Zoom user's new account, in one transaction, which leaves the new
-    /// key in place of the old items. `tokens` are encrypted for the new account; a later pair that it has
-    /// already is kept. `None` if the grant's tokens have been replaced meanwhile.
+    /// key in place of the old items. `tokens` are encrypted for the new account, which keeps a later pair that it
+    /// already has. `None` if the grant's tokens have been replaced first.
     ///
     /// # Errors
     /// [`LinkError`]. Nothing was written.
@@ -89,7 +89,7 @@ impl LinkTable {
             let missed_since = now.checked_sub(MISSED_BEFORE_MOVE).unwrap_or(now);
             let job = PendingJobs::new(to, missed_since, Vec::new(), generation, now);
             if let Some(erasure) = &new.erasure {
-                // Its end would remove the pointers.
+                // Completing an erasure of the new key would remove the pointers.
                 self.cancel_erasure(to, erasure).await?;
             }
             self.point(old.app_users(), to).await?;

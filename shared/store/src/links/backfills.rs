@@ -54,7 +54,7 @@ fn partition(app_user: &AppUserId) -> String {
 }
 
 impl LinkTable {
-    /// Saves a backfill of these links, of which there must be one at least. Call it before the jobs are sent.
+    /// Saves a backfill of at least one link. Call it before the jobs are sent.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -78,8 +78,8 @@ impl LinkTable {
         put.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk("PutItem Links", &error))
     }
 
-    /// Records that the Zoom user of one link has been read. Returns the result once no link is left, each time,
-    /// until the item is deleted.
+    /// Records that the Zoom user of one link has been read. Once no link is left, returns the result, and again on
+    /// each repetition until the item is deleted.
     ///
     /// # Errors
     /// If a DynamoDB call fails. Safe to repeat.
@@ -113,7 +113,7 @@ impl LinkTable {
             .await;
         let item = match updated {
             Ok(updated) => updated.attributes,
-            // It was counted before. The invocation may have ended before it published the result.
+            // An earlier delivery counted it, and may have ended before it published the result.
             Err(error)
                 if error
                     .as_service_error()
@@ -168,7 +168,7 @@ impl LinkTable {
         ])
     }
 
-    /// Deletes an app user's backfills. What their jobs still read is not published.
+    /// Deletes an app user's backfills. Their running jobs then publish nothing.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

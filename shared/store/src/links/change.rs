@@ -41,8 +41,7 @@ impl LinkTable {
         Err(LinkError::Contended)
     }
 
-    /// Commits a change that concerns the tokens of one version. `None` if the tokens have been replaced
-    /// meanwhile.
+    /// Commits a change that concerns the tokens of one version. `None` if the tokens have been replaced since.
     ///
     /// # Errors
     /// Returns [`LinkError`]; nothing was written.
@@ -68,7 +67,7 @@ impl LinkTable {
     }
 
     /// Commits a change that follows from Zoom's response to the holder of a lease, perhaps with a new pair.
-    /// `None` if the lease is another's by now, or the tokens have been replaced.
+    /// `None` if another instance holds the lease, or the tokens have been replaced.
     ///
     /// # Errors
     /// [`LinkError`]. Nothing was written.

@@ -1,9 +1,9 @@
 //! Maintenance checks: which items are due, and when.
 //!
-//! Jobs handle everything in time. These checks are for refresh tokens that nothing uses, and for work
-//! whose job was lost. `next_check_day` is a day, and the index over it has one partition a day, so a
-//! maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
-//! sees that the grant is in use, and schedules the next one.
+//! Ordinary work has jobs of its own. These checks are for unused refresh tokens, and for work whose job was lost.
+//! `next_check_day` is a day, and the index over it has one partition a day, so a maintenance run reads only due
+//! items. A refresh does not write `next_check_day`: the check on that day sees that the grant is in use, and
+//! schedules the next one.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
@@ -61,7 +61,7 @@ pub(super) fn next_check_day(after: &GrantState, new_tokens: bool, now: Timestam
 }
 
 impl LinkTable {
-    /// Schedules the next check of a grant that is in use, unless the grant has changed meanwhile.
+    /// Schedules the next check of a grant that is in use, unless the grant has changed since it was read.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -86,7 +86,7 @@ impl LinkTable {
         ignore_failed_condition(deferred)
     }
 
-    /// Ends the checks of a grant that has ended, unless the grant has changed meanwhile.
+    /// Ends the checks of a grant that has ended, unless the grant has changed since it was read.
     ///
     /// # Errors
     /// If the DynamoDB call fails.

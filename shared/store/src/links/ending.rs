@@ -14,8 +14,8 @@ use crate::queue::Queue;
 const REVOKE_DELAY_SECONDS: i32 = 60;
 
 impl LinkTable {
-    /// Removes a link by the given change, publishes that, and enqueues the jobs that follow: an unused grant is
-    /// revoked, and transfers end. Delayed jobs are enqueued first, so that a crash in between leaves nothing behind.
+    /// Removes a link by the given change, publishes the removal, and enqueues the jobs that revoke an unused grant
+    /// and end transfers. Delayed jobs are enqueued first, so that a crash in between leaves nothing behind.
     ///
     /// # Errors
     /// [`LinkError`]. Safe to repeat.

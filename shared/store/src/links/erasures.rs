@@ -1,4 +1,4 @@
-//! Scheduled erasures: an item `erasure` under the key of each Zoom user whose recordings are to be erased.
+//! Scheduled erasures: an item `erasure` under the key of each Zoom user whose recordings will be erased.
 //!
 //! The transaction that removes the last visible link writes it, and the transaction that makes a link visible
 //! again deletes it. Each recording is erased in a transaction that checks its stamp, so an erasure ends the
@@ -54,7 +54,7 @@ impl Erasure {
         self.due_at <= now.as_millisecond()
     }
 
-    /// Whether an operator asked for it.
+    /// Whether an operator requested it.
     pub fn is_requested(&self) -> bool {
         self.reason == RemovalReason::Erased
     }
@@ -89,8 +89,8 @@ impl LinkTable {
         Removal { reason, erase_at }
     }
 
-    /// The writes of erasures in a transition: scheduled with the last visible link, cancelled by a link that
-    /// becomes visible, also if the snapshot did not show them.
+    /// The writes of a transition that schedule an erasure with the last visible link, or cancel it for a link that
+    /// becomes visible, even if the snapshot showed no erasure.
     pub(super) fn erasure_items(
         &self,
         before: &GrantState,
@@ -165,7 +165,7 @@ impl LinkTable {
         item.map(|item| from_item(TABLE, item)).transpose()
     }
 
-    /// Returns whether the erasure still stands: no link has become visible since.
+    /// Returns whether the erasure is still scheduled: no link has become visible since.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -177,7 +177,7 @@ impl LinkTable {
         Ok(self.erasure(zoom_user).await?.is_some_and(|known| known.stamp == erasure.stamp))
     }
 
-    /// Postpones an erasure, unless it was cancelled.
+    /// Defers an erasure, unless it was cancelled.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -187,21 +187,21 @@ impl LinkTable {
         erasure: &Erasure,
         until: Timestamp,
     ) -> Result<(), AwsError> {
-        let postponed = Erasure {
+        let deferred = Erasure {
             due_at: until.as_millisecond(),
             next_check_day: utc_date(until),
             ..erasure.clone()
         };
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(entry_item(zoom_user, ERASURE, &postponed)?))
+            .set_item(Some(entry_item(zoom_user, ERASURE, &deferred)?))
             .condition_expression("stamp = :stamp")
             .expression_attribute_values(":stamp", text(&erasure.stamp));
         let put = TransactWriteItem::builder().put(built(put.build())?).build();
         self.transact(vec![put]).await.map(|_| ())
     }
 
-    /// The condition that an erasure still stands, for the transaction of a recording.
+    /// The condition that an erasure is still scheduled, for the transaction that erases a recording.
     pub(crate) fn erasure_check(
         &self,
         zoom_user: &ZoomUser,
@@ -236,8 +236,8 @@ impl LinkTable {
         Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
     }
 
-    /// Removes what leads to recordings that are erased: pointers and removed links, and the backfills of app users
-    /// without any pointer. Returns the number of removed links; `None` if the erasure has to wait for a pending link
+    /// Removes the items that lead to erased recordings: pointers and removed links, and the backfills of app users
+    /// without a pointer. Returns the number of removed links; `None` if the erasure has to wait for a pending link
     /// or for the same Zoom user's other keys, or was cancelled.
     ///
     /// # Errors
@@ -279,8 +279,8 @@ impl LinkTable {
         Ok(Some(snapshot.removed.len()))
     }
 
-    /// Ends an erasure to whose recordings nothing leads any more: removes the key after a change of accounts, and the
-    /// erasure itself, with a receipt. `false` if a link is pending or the erasure was cancelled.
+    /// Completes an erasure whose pointers are removed: deletes the reconciliation's report, the item `moved` and the
+    /// erasure itself, and writes a receipt. `false` if a link is pending or the erasure was cancelled.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -310,7 +310,8 @@ impl LinkTable {
         self.transact(items).await
     }
 
-    /// Removes an app user's pointer to a Zoom user, unless there is a link or the pointer was written meanwhile.
+    /// Removes an app user's pointer to a Zoom user, unless a link exists or the pointer was written since it was
+    /// read.
     async fn remove_pointer(
         &self,
         app_user: &AppUserId,
@@ -333,8 +334,8 @@ impl LinkTable {
         self.transact(checks).await
     }
 
-    /// Removes what leads from an app user to recordings that other links cover: the pointer and the removed link.
-    /// `false` if the app user is linked again.
+    /// Removes the items that lead from an app user to recordings that other links cover: the pointer and the removed
+    /// link. `false` if the app user is linked again.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

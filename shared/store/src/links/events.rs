@@ -1,4 +1,4 @@
-//! When events last arrived.
+//! The time of the last event of a Zoom user.
 
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};

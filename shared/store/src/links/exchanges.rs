@@ -1,8 +1,8 @@
 //! Announced exchanges: keys of code exchanges whose tokens no grant has yet.
 //!
-//! An exchange is announced before Zoom is asked, and the transaction that gives its tokens to a grant withdraws it.
-//! So a consistent query finds every exchange that can be why Zoom rejects older tokens; the Sessions table has no
-//! sort key and could offer only an index. An announcement decides nothing: the exchange's item does.
+//! An exchange is announced before the request to Zoom, and withdrawn in the transaction that gives its tokens to a
+//! grant. A consistent query therefore finds every exchange that may have invalidated older tokens. The Sessions
+//! table has no sort key and could offer only an index. An announcement decides nothing: the exchange's item does.
 
 use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use reelay_runtime::AwsError;
@@ -29,7 +29,7 @@ impl LinkTable {
     /// Announces an exchange until `expires_at`, epoch seconds.
     ///
     /// # Errors
-    /// If the DynamoDB call fails. Then Zoom must not be asked.
+    /// If the DynamoDB call fails. Then no request to Zoom must follow.
     pub async fn announce_exchange(&self, key: &str, expires_at: i64) -> Result<(), AwsError> {
         self.client
             .put_item()

@@ -61,10 +61,10 @@ impl LinkTable {
         duration: SignedDuration,
     ) -> Result<Lease, LeaseError> {
         let owner = random::hex_id();
-        let answer = self
+        let response = self
             .grant_item(zoom_user)
             .update_expression("SET lease_owner = :owner, lease_until = :until")
-            // After a lost response the SDK repeats the call and meets its own lease.
+            // If a response is lost, the SDK repeats the call and finds its own lease.
             .condition_expression(
                 "version = :version AND (attribute_not_exists(lease_until) OR lease_until < :now \
                  OR lease_owner = :owner)",
@@ -76,7 +76,7 @@ impl LinkTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match answer {
+        match response {
             Ok(updated) => Ok(Lease {
                 owner,
                 grant: from_item(TABLE, updated.attributes.unwrap_or_default())?,
@@ -89,7 +89,7 @@ impl LinkTable {
     /// stays: a successful refresh precedes any consent that would invalidate its pair at Zoom.
     ///
     /// # Errors
-    /// [`LeaseError::Taken`] if a consent has replaced the tokens meanwhile. Then use those.
+    /// [`LeaseError::Taken`] if a consent has replaced the tokens. Then use the new ones.
     pub async fn save_refreshed(
         &self,
         zoom_user: &ZoomUser,

@@ -227,12 +227,12 @@ impl GrantSnapshot {
         self.links.iter().filter(|link| link.is_receiving())
     }
 
-    /// The app users who may see this Zoom user's recordings, at least those of the past.
+    /// The app users who may see this Zoom user's recordings, or at least the earlier ones.
     pub fn app_users(&self) -> impl Iterator<Item = &AppUserId> {
         self.links.iter().filter(|link| link.status.is_visible()).map(|link| &link.app_user)
     }
 
-    /// Whether items remain that lead from or to app users, or an erasure.
+    /// Whether the key has links, removed links or an erasure.
     pub fn leads_to_app_users(&self) -> bool {
         !self.links.is_empty() || !self.removed.is_empty() || self.erasure.is_some()
     }
@@ -299,7 +299,7 @@ pub struct LinkTable {
     client: Client,
     table: String,
     keep: KeepAfterRemoval,
-    /// Time before its confirmation whose recordings a link fetches.
+    /// Time before its confirmation from which a link fetches recordings.
     activation_window: SignedDuration,
 }
 

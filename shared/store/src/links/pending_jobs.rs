@@ -1,5 +1,5 @@
-//! Jobs that follow from a change of links. The change's transaction writes them, and they are deleted when they
-//! have been enqueued, so that a crash in between loses none: the maintenance of the grant enqueues what is left.
+//! Jobs that follow from a change of links. The change's transaction writes them, and they are deleted once they are
+//! enqueued. After a crash in between, the grant's maintenance enqueues them.
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};

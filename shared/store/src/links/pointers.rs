@@ -2,8 +2,8 @@
 //!
 //! A pointer is an item under the app user's own key that names a Zoom user. It is written before the
 //! transaction that makes a link visible or moves it, so a consistent query of the pointers finds every visible
-//! link, without an index. A pointer decides nothing: the link's item does. A pointer without a link leads an
-//! erasure to what may still be stored.
+//! link, without an index. A pointer decides nothing: the link's item does. A pointer without a link leads an erasure
+//! to recordings that may still be stored.
 
 use futures_util::future::try_join_all;
 use reelay_domain::ids::{AppUserId, ZoomUser};
@@ -94,7 +94,7 @@ impl LinkTable {
             let reads = rest.iter().map(|pointer| self.visible_link(app_user, &pointer.zoom_user));
             let found: Vec<Link> = try_join_all(reads).await?.into_iter().flatten().collect();
             let is_complete = found.len() == rest.len() || pointers == known;
-            // A link that was read before and after its move stands under its new key.
+            // A link that was read both before and after its move has its new key.
             links.retain(|link| found.iter().all(|newer| newer.id != link.id));
             links.extend(found);
             if is_complete {
@@ -141,7 +141,7 @@ impl LinkTable {
     }
 
     /// Reads the visible links that cover the recordings stored under a Zoom user's key, consistently: the
-    /// links at that key, and, if the Zoom user has changed accounts, those that moved on from it.
+    /// links at that key, and, if the Zoom user has changed accounts, those that moved from it to another key.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -171,7 +171,7 @@ impl LinkTable {
         Ok(links.into_iter().find(|link| link.app_user == *app_user))
     }
 
-    /// Reads the snapshot of a key, and those of the keys to which the Zoom user has moved on from it.
+    /// Reads the snapshot of a key, and those of the keys to which the Zoom user moved from it.
     pub(super) async fn snapshots_along_moves(
         &self,
         zoom_user: &ZoomUser,

@@ -25,7 +25,7 @@ const SHARDS: i64 = 4;
 /// Maximum number of due items that one maintenance run reads.
 const MAX_DUE: i64 = 1_000;
 
-/// Time after which a run that did not end is begun again: its message may be lost.
+/// Time after which an unfinished run is superseded by a new one: its message may be lost.
 const RUN_TTL: SignedDuration = SignedDuration::from_hours(6);
 
 /// The reconciliations of one grant.
@@ -70,13 +70,13 @@ impl ReconciliationItem {
         }
     }
 
-    /// Whether a run is to be begun.
+    /// Whether the next run is due.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.reconcile_at <= now.as_millisecond()
     }
 }
 
-/// Milliseconds are as good as random.
+/// The milliseconds distribute the items evenly.
 fn shard(reconcile_at: i64) -> i64 {
     reconcile_at.rem_euclid(SHARDS)
 }
@@ -235,13 +235,13 @@ impl LinkTable {
         next_at: Timestamp,
     ) -> Result<(), AwsError> {
         #[derive(Serialize)]
-        struct Postponed {
+        struct Deferred {
             reconcile_shard: i64,
             reconcile_at: i64,
         }
         let reconcile_at = next_at.as_millisecond();
-        let postponed = Postponed { reconcile_shard: shard(reconcile_at), reconcile_at };
-        self.end_run(zoom_user, run, &postponed).await
+        let deferred = Deferred { reconcile_shard: shard(reconcile_at), reconcile_at };
+        self.end_run(zoom_user, run, &deferred).await
     }
 
     async fn end_run(

@@ -1,5 +1,5 @@
-//! Removed links: what is left of a link until the recordings that it covered are erased. They keep id and
-//! creation time of a link that is reconnected, and lead an erasure to its pointers.
+//! Removed links: the remains of a link until the recordings that it covered are erased. A reconnected link gets its
+//! id and creation time from them, and an erasure finds its pointers by them.
 //!
 //! They stand beside the links, not in their place: an unconfirmed consent must not replace one.
 

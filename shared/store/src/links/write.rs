@@ -18,7 +18,7 @@ use super::{
 use crate::item::{Item, number, text, to_attribute};
 use crate::sessions::claim_key;
 
-/// Pause after a conflict, for the other write to end.
+/// Pause after a conflict, in which the other write ends.
 const CONFLICT_DELAY: Duration = Duration::from_millis(10);
 
 /// Condition of every change.
@@ -40,7 +40,7 @@ pub(super) struct Extras<'a> {
 
 impl LinkTable {
     /// The write of the grant's item, conditioned on its generation and, for what follows from Zoom's response,
-    /// on the lease. New tokens end a lease: they replace the tokens that the lease is about.
+    /// on the lease. New tokens end the lease, because they replace the tokens that it protects.
     pub(super) fn grant_item_after(
         &self,
         zoom_user: &ZoomUser,

@@ -39,7 +39,8 @@ impl NotificationTable {
         Ok(self.current(&item, host).unwrap_or_default())
     }
 
-    /// Changes the breaker of the app's webhook, if the change makes a difference; returns the result.
+    /// Applies a change to the breaker of the app's webhook, and writes it only if it makes a difference. Returns the
+    /// new state.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

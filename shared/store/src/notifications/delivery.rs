@@ -1,4 +1,4 @@
-//! Delivery of notifications: the lease of an attempt, its result, and what is due.
+//! Delivery of notifications: the lease of an attempt, its result, and the due ones.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -43,8 +43,8 @@ impl GuardKey {
     }
 }
 
-/// The index's partition of a notification: one of those that are due at their time, or, if it is `held`, of those
-/// that wait for the breaker of the app's webhook.
+/// The notification's partition of the index. Held notifications, which wait for the breaker of the app's webhook,
+/// have partitions of their own.
 pub(super) fn shard(id: &str, is_held: bool) -> String {
     let [first, ..]: [u8; 32] = Sha256::digest(id).into();
     shard_name(first % SHARDS, is_held)
@@ -57,9 +57,9 @@ fn shard_name(shard: u8, is_held: bool) -> String {
 /// Outcome of acquiring the lease of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseOutcome {
-    /// The caller makes the attempt.
+    /// The caller may make the attempt.
     Acquired(Box<Guard>),
-    /// Another invocation makes one.
+    /// Another invocation is making an attempt.
     Leased,
     /// Every destination is settled.
     Settled,
@@ -164,8 +164,8 @@ impl NotificationTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Takes a due notification: it is due again when the message that the caller sends must have been processed.
-    /// `false` if another invocation took it, or it has changed.
+    /// Takes a due notification: it is due again once the caller's message should have been processed. `false` if
+    /// another invocation took it, or it has changed.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -210,8 +210,8 @@ impl NotificationTable {
         conditional(with_deliveries(update, key, &reset, Some(now), false)?.send().await)
     }
 
-    /// Up to `limit` guards whose time has come, oldest first within a shard. The index is eventually consistent, so
-    /// the caller must read the guards.
+    /// Up to `limit` due guards, oldest first within a shard. The index is eventually consistent, so the caller must
+    /// read the guards.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

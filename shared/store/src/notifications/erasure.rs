@@ -1,4 +1,4 @@
-//! What an erasure removes, and what an operator sends again.
+//! Deletion of notifications by an erasure, and the scan for those that an operator resends.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ struct RowKeys {
     timestamp: Timestamp,
 }
 
-/// A notification as an erasure finds it.
+/// The attributes of a notification that decide whether an erasure deletes it.
 #[derive(Debug, Clone, Copy)]
 pub struct WrittenNotification<'a> {
     /// The app user who is notified.
@@ -62,7 +62,7 @@ impl NotificationTable {
             };
             if is_deleted(written) {
                 let (owner, entry) = row_key(&guard.app_user_id, guard.stamp, &id);
-                // The row first: without its guard no erasure of the Zoom user would find it.
+                // Delete the row first: without the guard, an erasure of the Zoom user would not find it.
                 keys.push([key(owner, entry), key(guards_of(zoom_user), id)]);
             }
         }
@@ -90,7 +90,7 @@ impl NotificationTable {
             let row: RowKeys = from_item(TABLE, item)?;
             if row.timestamp < before && row.event_type != LINK_REMOVED {
                 let guard = key(guards_of(&row.zoom_user), row.id);
-                // The guard first: without its row no erasure of the app user would find it.
+                // Delete the guard first: without the row, an erasure of the app user would not find it.
                 keys.push([guard, key(row.owner, row.entry)]);
             }
         }

@@ -52,7 +52,7 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// Timeout of one attempt at the write.
 const WRITE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum attempts of a write that meets other transactions.
+/// Maximum attempts of a write that conflicts with other transactions.
 const MAX_ATTEMPTS: usize = 8;
 
 /// Pause after such an attempt.
@@ -66,7 +66,7 @@ pub struct Guard {
     /// The recording; absent if the notification is about a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_id: Option<RecordingId>,
-    /// Whether it says that a link ended. Then erasures keep it until the app has heard of that.
+    /// Whether it says that a link ended. Erasures of the Zoom user keep it, so that the app is notified.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_link_removed: bool,
     /// When the row was written: the order of the feed.
@@ -109,7 +109,7 @@ impl Guard {
         }
     }
 
-    /// Whether an attempt is still to be made.
+    /// Whether a destination is not settled yet.
     pub fn is_pending(&self) -> bool {
         self.due_shard.is_some()
     }
@@ -119,7 +119,7 @@ impl Guard {
         self.is_pending() && self.next_attempt_at.is_some_and(|at| at <= now.as_millisecond())
     }
 
-    /// Whether no attempt was made for so long that the first message may be lost, or was not sent.
+    /// Whether no attempt was made for this time, so that the first message may be lost or was not sent.
     pub fn is_message_lost(&self, after: SignedDuration, now: Timestamp) -> bool {
         let is_unattempted = self.webhook.attempts == 0 && self.bus.attempts == 0;
         let is_leased = self.lease_until.is_some_and(|until| until > now.as_millisecond());
@@ -193,7 +193,7 @@ impl NotificationTable {
                 Written::Conflict => tokio::time::sleep(CONFLICT_DELAY).await,
                 Written::Exists => {
                     let key = GuardKey::of(&notification);
-                    // Without a guard it was erased, or its time ended, meanwhile.
+                    // If the guard is gone, the notification was erased or has expired.
                     if let Some(guard) = self.guard(&key).await? {
                         return Ok(Added::Known(Box::new(guard)));
                     }
@@ -278,7 +278,7 @@ fn guards_of(zoom_user: &ZoomUser) -> String {
     format!("zoom#{}", zoom_user.key())
 }
 
-/// A time as the rows' keys hold it.
+/// A time with the precision of the rows' keys.
 fn whole_milliseconds(time: Timestamp) -> Timestamp {
     rfc3339(time).parse().unwrap_or(time)
 }

@@ -24,7 +24,7 @@ fn key(account: &AccountId) -> String {
 }
 
 impl RecordingTable {
-    /// The time before which Zoom must not be asked for files of this account; `None` without a limit.
+    /// The time before which no request to Zoom may be sent for this account; `None` without a limit.
     ///
     /// # Errors
     /// If the DynamoDB call fails.

@@ -1,5 +1,4 @@
-//! Maintenance checks of files: which are due, and when. `reelay_domain::maintenance` decides what a check
-//! does.
+//! Maintenance checks of files: their schedule. `reelay_domain::maintenance` decides what a check does.
 //!
 //! An item with a check has its time and a shard; the index over them has one partition per shard, sorted by
 //! time. They are written with the item and removed with the write that stores the file, so they cost no call of
@@ -26,7 +25,7 @@ const SHARDS: i64 = 16;
 /// Maximum number of due items that one maintenance run reads, so that it stays within the function's timeout.
 const MAX_DUE_CHECKS: i64 = 2_000;
 
-/// Time after which a message that a queued file needs counts as lost.
+/// Time after which the download message of a queued file counts as lost.
 const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(15);
 
 /// Shard and time of the next check of an item.
@@ -39,7 +38,7 @@ pub struct NextCheck {
 }
 
 impl NextCheck {
-    /// A check at the given time. Its milliseconds are as good as random.
+    /// A check at the given time. Its milliseconds select the shard.
     pub fn at(time: Timestamp) -> Self {
         let next_check_at = time.as_millisecond();
         Self { next_check_shard: next_check_at.rem_euclid(SHARDS), next_check_at }
@@ -122,7 +121,7 @@ impl RecordingTable {
         let due = items.filter_map(|item| {
             let due = DueCheck::from_item(&item);
             if due.is_none() {
-                // It must not stop the others.
+                // A malformed key must not stop the other checks.
                 tracing::error!("an item with a due check has an invalid key");
             }
             due
@@ -212,7 +211,7 @@ impl RecordingTable {
             None => update.update_expression("REMOVE next_check_shard, next_check_at"),
         };
         let update = update
-            // Unless the app has requested it again meanwhile.
+            // Keep the check if the app has requested the recording again.
             .condition_expression("next_check_at <= :now")
             .expression_attribute_values(":now", number(now.as_millisecond()));
         conditional(update.send().await).map(|_| ())

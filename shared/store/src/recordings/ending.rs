@@ -1,4 +1,4 @@
-//! Files whose last link ended: nothing more of them is fetched, and what a transfer left is removed.
+//! Files whose last link ended: they are not fetched any more, and the leftovers of transfers are removed.
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
@@ -35,8 +35,8 @@ impl RecordingTable {
         self.update_as_owner(update, owner).await
     }
 
-    /// Queues a file again that failed because its last link ended: a new link may have been confirmed meanwhile,
-    /// whose backfill came before the file was marked as failed.
+    /// Queues a file again that failed because its last link ended: the backfill of a new link may have run before
+    /// the file was marked as failed.
     ///
     /// # Errors
     /// If an AWS call fails.

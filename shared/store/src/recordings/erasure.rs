@@ -1,7 +1,7 @@
-//! What an erasure reads and writes: all rows of a Zoom user, and the markers that replace recordings.
+//! Reads and writes of an erasure: all rows of a Zoom user, and the markers that replace recordings.
 //!
 //! A marker has the key of a recording and no other id, and stands in no index. Every write of a recording is
-//! conditioned on an attribute that a marker lacks, so what was erased never comes back.
+//! conditioned on an attribute that a marker lacks, so an erased recording never comes back.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub(crate) enum RowKind {
     Other,
 }
 
-/// A row, as far as an erasure needs it.
+/// The attributes of a row that an erasure needs.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredRow {
     key: Item,
@@ -39,7 +39,7 @@ pub(crate) struct StoredRow {
     pub(crate) recording: Option<RecordingId>,
     /// Whether it is a marker.
     pub(crate) is_erased: bool,
-    /// Whether Reelay has moved Zoom's copy to the trash, or is about to, so that the stored one may be the only copy.
+    /// Whether Reelay has moved Zoom's copy to the trash, or is doing so: the stored copy may be the only one.
     pub(crate) is_only_copy: bool,
     bytes: u64,
     lease_until: Option<i64>,

@@ -25,7 +25,7 @@ pub struct RecordingItem {
     pub start_order: String,
     /// `account#uuid`: the key of the index `by-meeting`, for events without a host.
     pub account_meeting: String,
-    /// What Zoom said about it.
+    /// The merged observations.
     #[serde(flatten)]
     pub observed: ObservedRecording,
     /// Sequence number of the last notification.
@@ -95,7 +95,7 @@ fn string_set<S: serde::Serializer>(
 /// The item of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileItem {
-    /// What Zoom said about it. The source is deleted once the file is stored.
+    /// The merged observations. The source is deleted once the file is stored.
     #[serde(flatten)]
     pub observed: ObservedFile,
     /// Status.
@@ -154,10 +154,10 @@ pub struct FileItem {
     /// Number of attempts that reconciliations have granted since the file failed first.
     #[serde(default)]
     pub granted_attempts: u32,
-    /// The reason that the app knows of the failure before the granted attempt.
+    /// The reason of the failure before the granted attempt, of which the app was notified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_reason: Option<String>,
-    /// When the file is tried again, if it waits for that, epoch milliseconds.
+    /// Time of the next attempt, if the file waits for one, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<i64>,
     /// The size that Zoom served, if it declared another.
@@ -281,14 +281,14 @@ impl RecordingWithFiles {
     }
 }
 
-/// What is known of a recording.
+/// The stored state of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownRecording {
-    /// Nothing.
+    /// The recording is not in the table.
     Unknown,
     /// It was erased and stays so.
     Erased,
-    /// It is stored, or on the way.
+    /// The recording is in the table, with its files.
     Known(Box<RecordingWithFiles>),
 }
 

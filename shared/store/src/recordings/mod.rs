@@ -41,10 +41,10 @@ pub use self::transfer::{ScheduledRetry, StoredObject};
 use crate::conflicts;
 use crate::item::{from_item, text, to_item};
 
-/// Condition that a recording exists. Its marker lacks the attribute.
+/// Condition that a recording exists. The marker of an erased recording lacks the attribute.
 const RECORDING_EXISTS: &str = "attribute_exists(start_order)";
 
-/// End of an update that queues a file again.
+/// End of the update that queues a file again: removes the traces of earlier failures.
 const FORGET_FAILURES: &str = " REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size, failed_at, \
      granted_attempts, reported_reason";
 

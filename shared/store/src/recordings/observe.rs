@@ -67,7 +67,7 @@ impl RecordingTable {
             if conditional(update.send().await)?.is_some() {
                 return Ok(ObserveOutcome::Known { before, after });
             }
-            // Another observation was merged meanwhile.
+            // A concurrent observation was merged first.
             match self.item(zoom_user, &id).await? {
                 Some(item) => before = item,
                 None => return Ok(ObserveOutcome::Erased),
@@ -75,8 +75,8 @@ impl RecordingTable {
         }
     }
 
-    /// Merges an observation into a file. `new` is the file if it is not known yet. A failed or waiting file is
-    /// queued again if `requeues` says so, a skipped one if `new` is not skipped.
+    /// Merges an observation into a file. `new` is added if the file is unknown. A failed or waiting file is queued
+    /// again if `requeues` returns true, a skipped file if `new` is not skipped.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

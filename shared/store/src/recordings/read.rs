@@ -93,7 +93,7 @@ impl RecordingTable {
         split_rows(zoom_user, self.all_rows(zoom_user, id).await?)
     }
 
-    /// As [`Self::load`], and tells an erased recording from an unknown one.
+    /// As [`Self::load`], but distinguishes an erased recording from an unknown one.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -169,7 +169,7 @@ impl RecordingTable {
             .query()
             .table_name(&self.table)
             .consistent_read(true)
-            // Ids vary in length, so a prefix would match other recordings.
+            // Ids vary in length, so a query by prefix would match other recordings.
             .key_condition_expression("zoom_user = :user AND entry BETWEEN :first AND :last")
             .expression_attribute_values(":user", text(zoom_user.key()))
             .expression_attribute_values(":first", text(recording_entry(id)))
@@ -265,8 +265,8 @@ pub struct ListBounds<'a> {
 }
 
 impl ListBounds<'_> {
-    /// The first and the last `start_order`, both inclusive. It begins with the time of the start, so no value equals
-    /// the bounds of dates.
+    /// The first and the last `start_order`, both inclusive. Bounds of dates are shorter than any value, so no value
+    /// equals them.
     fn keys(&self) -> (String, String) {
         let day = |date: Date| date.to_string();
         let first = self.from.map_or_else(|| "!".to_owned(), day);

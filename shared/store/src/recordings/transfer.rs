@@ -30,7 +30,7 @@ pub struct StoredObject<'a> {
     pub recognised: Option<bool>,
     /// Length that Zoom declares, if it was requested again.
     pub declared: Option<u64>,
-    /// Length that Zoom declares, if it is another.
+    /// Length that Zoom declares, if it differs from the stored length.
     pub declared_otherwise: Option<u64>,
     /// Time of storing.
     pub stored_at: Timestamp,

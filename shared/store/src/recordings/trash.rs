@@ -10,12 +10,12 @@ use super::checks::{NextCheck, with_next_check};
 use super::{FileKey, RecordingTable, conditional, recording_entry, status};
 use crate::item::{number, text};
 
-/// Age that a list may have when it is compared with what is stored.
+/// Maximum age of a list when it is compared with the stored recordings.
 const STALE_LIST: SignedDuration = SignedDuration::from_mins(10);
 
 impl RecordingTable {
-    /// Schedules when Zoom's copy is moved to the trash, unless Reelay has done so before: who restored it wants to keep
-    /// it.
+    /// Schedules when Zoom's copy is moved to the trash, unless Reelay has moved it before: a user who restored it
+    /// wants to keep it.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -71,7 +71,7 @@ impl RecordingTable {
         self.remove(zoom_user, id, attributes, "attribute_exists(trash_at)").await
     }
 
-    /// Takes the mark back: Zoom has refused to move its copy.
+    /// Removes the mark, because Zoom refused to move its copy.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -98,8 +98,8 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again. A restoration right after
-    /// the trashing is a list that Zoom made before it, and does not count.
+    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again. A restoration
+    /// reported right after the move does not count: Zoom may have made the list before it.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -120,7 +120,7 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Records that a stored file no longer expires: it is about to be the only copy.
+    /// Records that a stored file no longer expires, because it becomes the only copy.
     ///
     /// # Errors
     /// If the DynamoDB call fails.

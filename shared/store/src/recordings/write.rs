@@ -15,8 +15,8 @@ use super::{
 use crate::item::{number, text};
 
 impl RecordingTable {
-    /// Draws the sequence number of a recording's next notification, which says that the recording changed now. `None` if
-    /// the recording does not exist.
+    /// Assigns the sequence number of a recording's next notification, and sets `updated_at` to now. `None` if the
+    /// recording does not exist.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -55,8 +55,8 @@ impl RecordingTable {
         }
     }
 
-    /// Queues a failed file for one attempt that a reconciliation grants, unless it has changed since it was read. The
-    /// reason of its failure is kept, so that the app does not hear of the same one again.
+    /// Queues a failed file for one attempt that a reconciliation grants, unless it has changed since it was read.
+    /// The reason of its failure is kept, so that the app is notified again only for another reason.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -86,7 +86,7 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Queues a file that was requested, if it still has the given status. Its latency is no longer measured.
+    /// Queues a file that the app requested, if it still has the given status. Its latency is no longer measured.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -110,7 +110,7 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Schedules the next attempt of a file that no transfer works on, unless that has changed meanwhile.
+    /// Defers a file to the given time, unless a transfer holds its lease or has finished it.
     ///
     /// # Errors
     /// If the DynamoDB call fails.

@@ -17,7 +17,8 @@ impl SessionTable {
         self.get_item(key.to_owned()).await?.map(|item| from_item(TABLE, item)).transpose()
     }
 
-    /// Reads the unexpired exchanges whose tokens no grant has yet, consistently: current and interrupted ones.
+    /// Reads consistently the unexpired exchanges whose tokens no grant has yet: those in progress and interrupted
+    /// ones.
     ///
     /// # Errors
     /// If a DynamoDB call fails.

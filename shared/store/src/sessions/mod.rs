@@ -52,7 +52,7 @@ pub struct Session {
 pub struct SingleUseJti {
     /// Key of the item that marks it as consumed.
     pub key: String,
-    /// Time after which no flow that began with the token can be confirmed, epoch seconds.
+    /// Time after which no authorization that started with the token can be confirmed, epoch seconds.
     pub expires_at: i64,
 }
 
@@ -104,7 +104,7 @@ pub struct ExchangeItem {
     pub stage: ExchangeStage,
     /// Time of the last stage change, epoch milliseconds.
     pub begun_at: i64,
-    /// Expiry, epoch seconds; a maintenance run completes it before.
+    /// Expiry, epoch seconds. A maintenance run completes the exchange before that.
     pub expires_at: i64,
 }
 
@@ -112,7 +112,7 @@ pub struct ExchangeItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeStage {
-    /// The request to Zoom is in flight. An item that stays here has lost its response.
+    /// The request to Zoom is in flight. If the item stays in this stage, the response was lost.
     Begun {},
     /// The tokens are saved; their Zoom user is not known yet.
     Tokens {
@@ -339,7 +339,8 @@ mod tests {
     fn consumed_jti_outlives_every_flow_of_its_token() {
         let token_expires_at = Timestamp::from_second(1_767_225_600).unwrap();
         let jti = SingleUseJti::new(&"alice".parse().unwrap(), "one", token_expires_at);
-        // The token is used and the session consumed at the last moment; the callback takes its whole time.
+        // Worst case: the token is used and the session consumed at the last moment, and the callback takes its full
+        // timeout.
         let last_use = token_expires_at + jwt::LEEWAY;
         let claimed = last_use + signed_state::TTL + SignedDuration::from_secs(29);
         assert!(jti.expires_at > (claimed + claim::TTL).as_second());

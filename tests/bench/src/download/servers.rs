@@ -33,7 +33,7 @@ const BLOCK_SIZE: usize = 256 * 1024;
 /// Content of the file, repeated.
 static BLOCK: [u8; BLOCK_SIZE] = pseudorandom_block();
 
-/// Length of the end of a body in which S3 looks for a trailer.
+/// Length of the end of a body in which S3 expects a trailer.
 const MAX_TRAILER_SIZE: usize = 512;
 
 /// URLs of the servers.

@@ -59,7 +59,7 @@ impl Backend {
                 ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
                 ("AWS_LAMBDA_LOG_GROUP_NAME", "/bench"),
                 ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
-                // The SDK for JavaScript would spend time on a warning about old versions of Node.
+                // Otherwise the SDK for JavaScript computes a warning about old versions of Node.
                 ("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true"),
                 ("LANG", "en_US.UTF-8"),
                 ("TZ", ":UTC"),

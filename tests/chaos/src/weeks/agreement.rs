@@ -23,7 +23,7 @@ impl Accepted {
 }
 
 impl Weeks {
-    /// Returns what does not agree with Zoom.
+    /// Returns the differences from Zoom.
     pub(super) async fn disagreements(&self) -> Vec<String> {
         let mut found = Vec::new();
         let accepted = self.accepted();
@@ -84,7 +84,7 @@ impl Weeks {
     async fn compare_view(&self, app_user: &str, zoom: &Recording, found: &mut Vec<String>) {
         let is =
             |presence: fn(&Presence) -> bool| zoom.all_files().all(|it| presence(&it.presence));
-        // What was never present while it could be fetched may be unknown.
+        // A recording that was never present while it could be fetched may be unknown.
         if !is(|presence| *presence == Presence::Present) {
             return;
         }

@@ -1,13 +1,13 @@
-//! What happened at Zoom and in the app, and what must follow from it.
+//! Record of the events at Zoom and in the app, and the stored files and notifications that must follow.
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_zoom_sim::Recording;
 
-/// The shortest activation window: what completed in it before a link must be fetched.
+/// The shortest activation window: recordings that completed in it must be fetched.
 const ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
 
-/// Time before a link after which nothing may be fetched: the window, the longest meeting and the longest processing.
-const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(48 + 54);
+/// Maximum age of a recording that a new link may fetch: the window, the longest meeting and the longest processing.
+const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(48 + 54);
 
 /// Time between the consent and its confirmation, and rounding.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
@@ -30,14 +30,13 @@ impl Period {
             && until.is_none_or(|until| at <= until + SignedDuration::from_secs(2))
     }
 
-    /// Whether what completed at a time may be fetched.
+    /// Whether a recording that completed at a time may be fetched.
     fn may_cover(&self, completed_at: Timestamp) -> bool {
         let until = self.until.filter(|_| !self.is_ended_at_zoom);
-        completed_at >= self.from - LONGEST_WINDOW
-            && until.is_none_or(|until| completed_at <= until)
+        completed_at >= self.from - MAX_WINDOW && until.is_none_or(|until| completed_at <= until)
     }
 
-    /// Whether what completed at a time must be fetched.
+    /// Whether a recording that completed at a time must be fetched.
     fn covers(&self, completed_at: Timestamp) -> bool {
         self.until.is_none() && completed_at >= self.from - ACTIVATION_WINDOW + TOLERANCE
     }
@@ -98,7 +97,7 @@ impl Ledger {
 
     pub(super) fn disconnect(&mut self, app_user: &str, now: Timestamp) {
         for period in self.periods.iter_mut().filter(|period| period.app_user == app_user) {
-            // Reelay knows of the end from now on.
+            // From now on Reelay knows that the link has ended.
             let until = *period.until.get_or_insert(now);
             if period.is_ended_at_zoom && until < now {
                 (period.is_ended_at_zoom, period.until) = (false, Some(now));

@@ -1,7 +1,7 @@
 //! Weeks of trouble on one clock: lost, late and repeated events, outages, kills, and users who come and go. Then the
 //! trouble ends, and the table, the bucket and the app must agree with Zoom.
 //!
-//! A seed determines what happens and when. The order of calls within a moment depends on timing.
+//! A seed determines the events and their times. The order of calls within a moment depends on timing.
 
 mod agreement;
 mod ledger;
@@ -103,7 +103,7 @@ impl Weeks {
 
     async fn run(mut self, trouble: i64, settle: i64) -> Outcome {
         let end = self.now() + days(trouble);
-        // Consent does not cover them.
+        // No consent covers these recordings.
         for zoom_user in ZOOM_USERS {
             let start_time = Some(self.now() - days(12));
             let old = NewRecording { start_time, silent: true, ..NewRecording::of(zoom_user) };
@@ -294,7 +294,7 @@ impl Weeks {
             0..3 => zoom.rename(&key, &format!("Topic {}", self.rng.below(1_000)), &selection),
             3..6 if is_present => zoom.add_transcript(&key, None),
             6 if is_present => {
-                // Zoom's lists do not say that a recording was deleted for good.
+                // Zoom's lists do not say that a recording was permanently deleted.
                 let change = RecordingChange::Delete;
                 zoom.change_recording(&key, change, &Selection::default())
             }

@@ -228,7 +228,7 @@ fn draw_zoom_outage(rng: &mut SeededRng) -> Outage {
     Outage::Zoom(*rng.pick(&points), fault)
 }
 
-/// The operations that fail in an outage. Messages are received in any case: nothing else would happen meanwhile.
+/// The operations that fail in an outage. Receiving messages never fails, or the outage would affect no other call.
 fn operations(service: Service) -> &'static [&'static str] {
     match service {
         Service::Sqs => &["SendMessage", "SendMessageBatch", "GetQueueAttributes"],

@@ -20,7 +20,7 @@ const TIERS: [(f64, &str); 3] = [
     (f64::INFINITY, "S3 Standard, GB-month, over 500 TB"),
 ];
 
-// Quantities beside those of the counted table.
+// Quantities that are not in the counted table.
 const INVOCATIONS: &str = "Lambda invocations";
 const GB_SECONDS: &str = "Lambda GB-seconds";
 const REQUESTS: &str = "HTTP API requests";
@@ -258,7 +258,7 @@ impl<'a> CostModel<'a> {
         ]))
     }
 
-    /// What an idle stack uses in a month: row, service of the bill, quantity, its free tier, and price.
+    /// Monthly usage of an idle stack: row, service of the bill, quantity, its free tier, and price.
     fn idle(&self) -> Result<[Idle; 8], PageError> {
         let row = |name, service, quantity: f64, free: &str, price: f64| {
             let free = if free.is_empty() { 0.0 } else { self.page.price(free)? };

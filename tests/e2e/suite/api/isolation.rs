@@ -81,7 +81,7 @@ async fn another_users_recording_is_not_found() {
     }
     assert_eq!(system.queue_depth(&system.queues().downloads).await, 0);
     for id in ["x", "-", &"a".repeat(172), &"a".repeat(173), "manifest.json", &format!("{id}=")] {
-        let answer = system.app.get(&format!("/v1/recordings/{id}"), "alice").await;
-        assert_problem(&answer, 404, "recording_not_found", id);
+        let response = system.app.get(&format!("/v1/recordings/{id}"), "alice").await;
+        assert_problem(&response, 404, "recording_not_found", id);
     }
 }

@@ -15,9 +15,9 @@ use support::app::ApiResponse;
 
 /// Asserts a problem with this status and code and every field of the contract.
 #[track_caller]
-fn assert_problem(answer: &ApiResponse, status: u16, code: &str, case: &str) {
-    assert_eq!((answer.status, answer.code().as_str()), (status, code), "{case}: {answer:?}");
-    let body = answer.json();
+fn assert_problem(response: &ApiResponse, status: u16, code: &str, case: &str) {
+    assert_eq!((response.status, response.code().as_str()), (status, code), "{case}: {response:?}");
+    let body = response.json();
     let keys: BTreeSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(["code", "detail", "status", "title", "type"]), "{case}");
     assert_eq!(body["type"], format!("urn:reelay:problem:{code}"), "{case}");

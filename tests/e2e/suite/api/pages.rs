@@ -14,9 +14,9 @@ use support::zoom_users::{ADA, CEM};
 use super::{assert_problem, create_meeting, process_arrived};
 
 async fn page(system: &System, user: &str, query: &str) -> (Vec<Value>, Option<String>) {
-    let answer = system.app.get(&format!("/v1/recordings?{query}"), user).await;
-    assert_eq!(answer.status, 200, "{query}: {answer:?}");
-    let body = answer.json();
+    let response = system.app.get(&format!("/v1/recordings?{query}"), user).await;
+    assert_eq!(response.status, 200, "{query}: {response:?}");
+    let body = response.json();
     let cursor = &body["next_cursor"];
     assert!(cursor.is_null() || cursor.is_string(), "{body}");
     (body["recordings"].as_array().unwrap().clone(), cursor.as_str().map(str::to_owned))
@@ -59,8 +59,8 @@ async fn limit_must_be_between_1_and_100() {
         "99999999999999999999999",
         "1&limit=2",
     ] {
-        let answer = system.app.get(&format!("/v1/recordings?limit={limit}"), "alice").await;
-        assert_problem(&answer, 400, "request_invalid", limit);
+        let response = system.app.get(&format!("/v1/recordings?limit={limit}"), "alice").await;
+        assert_problem(&response, 400, "request_invalid", limit);
     }
     for limit in ["1", "2", "99", "100"] {
         assert_eq!(
@@ -151,8 +151,9 @@ async fn forged_or_foreign_cursor_is_rejected() {
     process_arrived(&system).await;
     let cursor = page(&system, "alice", "limit=1").await.1.unwrap();
     let assert_rejected = async |user: &str, cursor: &str| {
-        let answer = system.app.get(&format!("/v1/recordings?limit=1&cursor={cursor}"), user).await;
-        assert_problem(&answer, 400, "cursor_invalid", cursor);
+        let response =
+            system.app.get(&format!("/v1/recordings?limit=1&cursor={cursor}"), user).await;
+        assert_problem(&response, 400, "cursor_invalid", cursor);
     };
     assert_rejected("mallory", &cursor).await;
     for at in 0..cursor.len() {
@@ -197,10 +198,10 @@ async fn cursor_survives_only_one_key_rotation() {
         system.rotate_function_secret("oauth-start", "STATE_KEY", &value.repeat(44)).await;
         // The function rereads its key after five minutes.
         system.advance(SignedDuration::from_mins(5));
-        let answer = system.app.get(&format!("/v1/recordings?{query}"), "alice").await;
+        let response = system.app.get(&format!("/v1/recordings?{query}"), "alice").await;
         match value {
-            "n" => assert_eq!(answer.status, 200, "{answer:?}"),
-            _ => assert_problem(&answer, 400, "cursor_invalid", "two rotations"),
+            "n" => assert_eq!(response.status, 200, "{response:?}"),
+            _ => assert_problem(&response, 400, "cursor_invalid", "two rotations"),
         }
     }
 }
@@ -250,8 +251,8 @@ async fn filters_select_recordings() {
         "from=2026-01-02&to=2026-01-01",
         "from=2026-01-01&from=2026-01-01",
     ] {
-        let answer = system.app.get(&format!("/v1/recordings?{query}"), "alice").await;
-        assert_problem(&answer, 400, "request_invalid", query);
+        let response = system.app.get(&format!("/v1/recordings?{query}"), "alice").await;
+        assert_problem(&response, 400, "request_invalid", query);
     }
 }
 

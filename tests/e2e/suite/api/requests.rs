@@ -23,9 +23,9 @@ async fn only_health_check_needs_no_token() {
         (Method::GET, "/v1/recordings/abc"),
         (Method::POST, "/v1/recordings/abc/download"),
     ] {
-        let answer = system.app.call_with(method, path, None, None).await;
-        assert_problem(&answer, 401, "token_missing", path);
-        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{path}");
+        let response = system.app.call_with(method, path, None, None).await;
+        assert_problem(&response, 401, "token_missing", path);
+        assert_eq!(response.headers["www-authenticate"], "Bearer", "{path}");
     }
     let nothing = system.app.call_with(Method::GET, "/v1/links", Some(""), None).await;
     assert_problem(&nothing, 401, "token_missing", "empty Bearer");
@@ -37,13 +37,13 @@ async fn only_health_check_needs_no_token() {
 async fn verification_file_needs_configured_code() {
     let file = "/zoomverify/verifyzoom.html";
     let system = System::with(&[("ZoomVerificationCode", "0123-abc_DEF")]).await;
-    let answer = system.app.call_with(Method::GET, file, None, None).await;
-    assert_eq!((answer.status, &*answer.body), (200, "0123-abc_DEF"));
-    assert!(answer.content_type.starts_with("text/html"), "{answer:?}");
+    let response = system.app.call_with(Method::GET, file, None, None).await;
+    assert_eq!((response.status, &*response.body), (200, "0123-abc_DEF"));
+    assert!(response.content_type.starts_with("text/html"), "{response:?}");
 
     let system = System::start().await;
-    let answer = system.app.call_with(Method::GET, file, None, None).await;
-    assert_problem(&answer, 404, "route_not_found", "no code");
+    let response = system.app.call_with(Method::GET, file, None, None).await;
+    assert_problem(&response, 404, "route_not_found", "no code");
 }
 
 #[tokio::test]
@@ -88,8 +88,8 @@ async fn token_audiences_are_not_interchangeable() {
     let system = System::start().await;
     let app = &system.app;
     let connect = app.connect_token("alice");
-    let answer = app.get_with("/v1/links", &connect).await;
-    assert_problem(&answer, 401, "token_invalid", "a connect token");
+    let response = app.get_with("/v1/links", &connect).await;
+    assert_problem(&response, 401, "token_invalid", "a connect token");
     let visit = system.browser().visit(&app.connect_url(&app.api_token("alice"))).await;
     assert_eq!(visit.error_page(), "connect_token_invalid");
 }
@@ -112,8 +112,8 @@ async fn unknown_route_is_not_found() {
         "/v1/zoom/callback",
     ] {
         for token in [None, Some(token.as_str())] {
-            let answer = system.app.call_with(Method::GET, path, token, None).await;
-            assert_problem(&answer, 404, "route_not_found", path);
+            let response = system.app.call_with(Method::GET, path, token, None).await;
+            assert_problem(&response, 404, "route_not_found", path);
         }
     }
 }
@@ -133,8 +133,8 @@ async fn unknown_query_parameters_are_rejected() {
         (Method::GET, "/v1/notifications"),
         (Method::POST, "/v1/backfill"),
     ] {
-        let answer = system.app.call(method, &format!("{path}?limits=1"), "alice").await;
-        assert_problem(&answer, 400, "request_invalid", path);
+        let response = system.app.call(method, &format!("{path}?limits=1"), "alice").await;
+        assert_problem(&response, 400, "request_invalid", path);
     }
 }
 
@@ -206,9 +206,9 @@ async fn invalid_confirmation_is_rejected() {
     // The app user comes from the token alone.
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     for field in ["user", "sub", "app_user", "app_user_id"] {
-        let answer = confirm(Some(json!({"claim": claim, field: "bob"}).to_string())).await;
-        assert_problem(&answer, 400, "request_invalid", field);
-        assert!(answer.body.contains(&format!("`{field}`")), "{answer:?}");
+        let response = confirm(Some(json!({"claim": claim, field: "bob"}).to_string())).await;
+        assert_problem(&response, 400, "request_invalid", field);
+        assert!(response.body.contains(&format!("`{field}`")), "{response:?}");
     }
     assert_eq!(system.app.confirm("alice", &claim).await.status, 200);
     assert!(system.app.links("bob").await.is_empty());
@@ -223,12 +223,12 @@ async fn raw_status(system: &System, target: &str, token: &str) -> u16 {
     let exchange = move || {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&response).into_owned())
     };
-    let answer = tokio::task::spawn_blocking(exchange).await.unwrap().unwrap();
-    let status = answer.split(' ').nth(1).unwrap_or_else(|| panic!("{target}: no answer"));
+    let response = tokio::task::spawn_blocking(exchange).await.unwrap().unwrap();
+    let status = response.split(' ').nth(1).unwrap_or_else(|| panic!("{target}: no response"));
     status.parse().unwrap()
 }
 

@@ -128,9 +128,9 @@ async fn invalid_backfill_is_rejected() {
         ("{\"from\":\"2026-01-01\",\"to\":\"2026-13-01\"}", "`to` is not a date that exists"),
         ("{\"from\":\"2026-01-01\",\"until\":\"2026-01-02\"}", "The field `until` is unknown."),
     ] {
-        let answer = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "request_invalid"), "{body}");
-        assert!(answer.body.contains(named), "{answer:?}");
+        let response = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
+        assert_eq!((response.status, response.code().as_str()), (400, "request_invalid"), "{body}");
+        assert!(response.body.contains(named), "{response:?}");
     }
     for body in [
         "",
@@ -151,8 +151,8 @@ async fn invalid_backfill_is_rejected() {
         r#"{"from":"2026-01-01","to":"2026-01-02","until":"2026-01-03"}"#,
         r#"{"from":"2026-01-01","from":"2026-01-01","to":"2026-01-02"}"#,
     ] {
-        let answer = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "request_invalid"), "{body}");
+        let response = scene.app.post("/v1/backfill", "alice", body.to_owned()).await;
+        assert_eq!((response.status, response.code().as_str()), (400, "request_invalid"), "{body}");
     }
     scene.process_queues().await;
     assert!(scene.zoom().requests().is_empty());

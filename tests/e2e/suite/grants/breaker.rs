@@ -67,7 +67,7 @@ async fn few_rejections_mark_at_once() {
         count(&scene, rejected, succeeded).await;
         scene.assert_refresh_finds_revocation().await;
     }
-    // What happened more than ten minutes ago does not count.
+    // Refreshes from more than ten minutes ago do not count.
     let scene = Scene::linked(&["alice"]).await;
     scene.remove_silently(ADA).await;
     count(&scene, 25, 0).await;

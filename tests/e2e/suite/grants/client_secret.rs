@@ -12,7 +12,7 @@ use super::{ACCESS_TOKEN_ENDS, Scene, small};
 
 const NEW: &str = "SIMnewClientSecret00000000000000";
 
-/// Zoom ends the old secret at once, so every call fails until ours is rotated too.
+/// Zoom ends the old secret at once, so every call fails until Secrets Manager has the new one.
 #[tokio::test]
 async fn grants_survive_client_secret_rotation() {
     let scene = Scene::linked(&["alice"]).await;
@@ -45,8 +45,8 @@ async fn grants_survive_client_secret_rotation() {
     instance.access_token(&user).await.unwrap();
     let id = URL_SAFE_NO_PAD.encode(&recording.uuid);
     let path = format!("/v1/recordings/{id}/download");
-    let asked = system.app.call(Method::POST, &path, "alice").await;
-    assert_eq!(asked.status, 202);
+    let response = system.app.call(Method::POST, &path, "alice").await;
+    assert_eq!(response.status, 202);
     system.process_queues().await;
     assert_eq!(system.stored_files().await.len(), 1);
     assert_eq!(scene.snapshot(ADA).await.grant.unwrap().status, GrantStatus::Live);

@@ -79,7 +79,7 @@ async fn every_deauthorization_format_works_on_both_routes() {
 async fn deauthorization_of_another_app_is_ignored() {
     let scene = Scene::linked(&["alice"]).await;
     let link = scene.app.links("alice").await;
-    // Although Zoom would confirm it.
+    // Zoom would confirm it, but the event names another app.
     scene.remove_silently(ADA).await;
     for (form, body) in forms(&scene, "AnotherAppsClientId000") {
         let id = scene.zoom().send_raw(RawEvent { body, ..RawEvent::default() });
@@ -103,7 +103,7 @@ async fn stale_deauthorization_keeps_live_grant() {
         scene.assert_served(ADA).await;
     };
     late().await;
-    // Nor when Zoom rejects the access token once, or when it has expired.
+    // The grant also stays if Zoom rejects the access token once, or if it has expired.
     scene.fail_next(Point::UsersMe, Fault::Status { status: 401 }, 1);
     late().await;
     scene.advance(ACCESS_TOKEN_ENDS);

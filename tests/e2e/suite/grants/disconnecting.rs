@@ -13,8 +13,8 @@ async fn last_disconnect_revokes_and_erases_grant() {
     let scene = Scene::linked(&["alice"]).await;
     let cem = scene.link("bob", CEM).await;
     let id = scene.link_id("alice").await;
-    let answer = scene.disconnect("alice", &id).await;
-    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    let response = scene.disconnect("alice", &id).await;
+    assert_eq!((response.status, response.body.as_str()), (204, ""));
     scene.assert_status("alice", &[]).await;
     scene.settle().await;
 
@@ -47,8 +47,12 @@ async fn another_users_link_is_not_found() {
         ("alice", json!(made_up)),
         ("alice", json!("x")),
     ] {
-        let answer = scene.disconnect(user, &id).await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "link_not_found"), "{user} {id}");
+        let response = scene.disconnect(user, &id).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (404, "link_not_found"),
+            "{user} {id}"
+        );
     }
     scene.settle().await;
     assert_eq!(scene.app.links("alice").await, link);
@@ -90,13 +94,13 @@ async fn concurrent_disconnects_revoke_grant_once() {
     for user in ["alice", "bob", "carol"] {
         ids.push(scene.link_id(user).await);
     }
-    let answers = tokio::join!(
+    let responses = tokio::join!(
         scene.disconnect("alice", &ids[0]),
         scene.disconnect("alice", &ids[0]),
         scene.disconnect("bob", &ids[1]),
         scene.disconnect("carol", &ids[2]),
     );
-    let statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+    let statuses = [responses.0.status, responses.1.status, responses.2.status, responses.3.status];
     assert_eq!(statuses, [204; 4]);
     scene.settle().await;
     scene.assert_gone(ADA).await;
@@ -120,8 +124,8 @@ async fn disconnected_user_no_longer_sees_recordings() {
     assert!(scene.app.recordings("alice").await.is_empty());
     assert_eq!(scene.app.get(&path, "alice").await.code(), "recording_not_found");
     let download = format!("{path}/download");
-    let asked = scene.app.call(Method::POST, &download, "alice").await;
-    assert_eq!(asked.code(), "recording_not_found");
+    let response = scene.app.call(Method::POST, &download, "alice").await;
+    assert_eq!(response.code(), "recording_not_found");
     assert_eq!(scene.app.recordings("bob").await.len(), 1);
 
     // Later recordings belong to Bob alone.
@@ -140,7 +144,7 @@ async fn disconnected_user_no_longer_sees_recordings() {
 async fn own_revocation_event_keeps_new_link() {
     let scene = Scene::linked(&["alice"]).await;
     scene.disconnect_first("alice").await;
-    // Also when the grant is checked before the revocation is done.
+    // The same holds if the grant is checked before the revocation is done.
     let user = scene.zoom_user(ADA);
     let check = json!({"v": 1, "job": "verify_deauthorization", "zoom_user": user});
     scene.send_job(check.clone()).await;

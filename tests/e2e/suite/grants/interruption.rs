@@ -138,7 +138,7 @@ async fn kms_outage_consumes_no_code() {
     scene.faults().fail_until_cleared(Service::Kms, "GenerateDataKey", down);
     assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
     scene.faults().clear_all();
-    // Zoom was not asked, so Alice's tokens are valid.
+    // No request reached Zoom, so Alice's tokens are valid.
     scene.assert_served(ADA).await;
 }
 

@@ -1,4 +1,4 @@
-//! Zoom's list of recordings: what it may leave out, and what it says about one user.
+//! Zoom's list of recordings: incomplete lists, and errors that concern one user.
 
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ async fn case_02_free_plan_becomes_link_issue() {
         let fault = scene.fail(Point::ListRecordings, error(status, code, form));
         scene.zoom().clear_requests();
         backfill(&scene, "alice", 200).await;
-        assert_eq!(scene.requests(LIST), 1, "{case}: the fact ends the job");
+        assert_eq!(scene.requests(LIST), 1, "{case}: the error ends the job");
         backfill(&scene, "alice", 1).await;
         for user in ["alice", "bob"] {
             assert_eq!(scene.issue(user).await, issue, "{case}");
@@ -143,7 +143,7 @@ async fn case_03_persistently_short_list_is_reported() {
     let short = NewFault::always(Point::ListRecordings, Fault::OmitMeetings { count: 1 });
     scene.zoom().arm(short).unwrap();
     backfill(&scene, "alice", 50).await;
-    // One is left out of each window, and the others of an older window are found nevertheless.
+    // Each list omits one recording, and all others are found.
     assert_eq!(scene.seen("alice").await, uuids([&recordings[1]]));
     assert_eq!(scene.completed("alice").await, (1, 1, false));
     assert_eq!(scene.dead_jobs().await, [""; 0]);
@@ -187,7 +187,7 @@ async fn case_05_last_day_is_read_if_to_is_exclusive() {
     let scene = Scene::with(&[("DownloadMode", "on-demand")]).await;
     scene.link("alice", ADA).await;
     scene.fail(Point::ListRecordings, Fault::ExclusiveTo);
-    // One on each day, also on those that two windows share.
+    // One recording on each day, also on the days that two windows share.
     let recordings: Vec<_> = (0..80).map(|age| unannounced(&scene, days(age))).collect();
     let day = |age: i64| (scene.app.now() - days(age)).strftime("%Y-%m-%d").to_string();
     let request = async |from: i64, to: i64| {
@@ -234,12 +234,12 @@ async fn case_13_error_code_form_is_read_like_code() {
 }
 
 #[tokio::test]
-async fn case_25_unknown_user_is_asked_about_and_keeps_all() {
+async fn case_25_unknown_user_is_verified_and_keeps_all() {
     let scene = Scene::linked(&["alice"]).await;
     let stored = scene.record(small(ADA)).await;
     let files = scene.stored_files().await.len();
     let missing = unannounced(&scene, days(1));
-    // Only the list does not know the user: it is asked again later.
+    // `users/me` knows the user, so the list is requested again later.
     scene.fail_next(Point::ListRecordings, error(404, 1001, ErrorForm::Api), 1);
     backfill(&scene, "alice", 2).await;
     assert_eq!(scene.seen("alice").await, uuids([&stored, &missing]));
@@ -296,7 +296,7 @@ async fn interrupted_backfill_repeats_one_window() {
     scene.zoom().clear_requests();
     let failing = NewFault::times(Point::ListRecordings, Fault::Status { status: 500 }, 1);
     scene.zoom().arm(failing.skip_first(5)).unwrap();
-    // The message that continues is lost once, after its window was read.
+    // The continuation message is lost once, after its window was read.
     let lost = reelay_embedded_aws::Fault::error(500, "InternalError");
     let body = json!({"from": recordings[10].start_time.strftime("%Y-%m-%d").to_string(),
         "to": scene.app.now().strftime("%Y-%m-%d").to_string()});
@@ -335,7 +335,7 @@ async fn backfill_completes_after_last_zoom_user() {
     for later in delayed.deliver(&scene).await {
         assert!(later.seconds >= 60);
     }
-    // The invocation that ends the backfill fails before it has published that.
+    // The invocation that ends the backfill fails before it publishes `backfill.completed`.
     let down = reelay_embedded_aws::Fault::error(500, "InternalError");
     scene.faults().fail_next(Service::Sqs, "SendMessage", SDK_ATTEMPTS, down);
     scene.process_queues().await;
@@ -378,7 +378,7 @@ async fn backfill_ends_with_its_link() {
     scene.disconnect_first("alice").await;
     scene.zoom().clear_requests();
     scene.settle().await;
-    // Bob's link keeps the grant, but he did not ask.
+    // Bob's link keeps the grant, but he requested no backfill.
     assert_eq!(scene.requests(LIST), 0);
     assert_eq!(scene.completed("alice").await, (0, 0, false));
     assert!(scene.seen("bob").await.is_empty());
@@ -411,7 +411,7 @@ async fn activation_backfill_survives_crash_after_confirmation() {
     scene.assert_status("alice", &["active"]).await;
     scene.process_queues().await;
     assert!(scene.seen("alice").await.is_empty());
-    // The app does not confirm again: the maintenance run finds what is left.
+    // The app does not confirm again: the maintenance run enqueues the pending job.
     scene.send_job(json!({"v": 1, "job": "run_maintenance"})).await;
     scene.settle().await;
     assert_eq!(scene.seen("alice").await, uuids([&missed]));
@@ -419,8 +419,8 @@ async fn activation_backfill_survives_crash_after_confirmation() {
 }
 
 #[tokio::test]
-async fn revived_link_fetches_what_it_missed() {
-    // A reconciliation would also fetch what was missed before.
+async fn revived_link_fetches_missed_recordings() {
+    // Without reconciliation, which would also fetch the missed recordings.
     let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
     scene.link("alice", ADA).await;
     scene.advance(days(10));

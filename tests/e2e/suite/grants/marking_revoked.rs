@@ -81,9 +81,9 @@ async fn consent_in_progress_delays_marking_revoked() {
     save.reached.notified().await;
 
     let grants = scene.grants();
-    let (asking, for_user) = (stale.clone(), user.clone());
-    let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &asking).await });
-    // Rejected by Zoom, and waiting for the consent.
+    let (rejected, for_user) = (stale.clone(), user.clone());
+    let use_it = tokio::spawn(async move { grants.replace_token(&for_user, &rejected).await });
+    // The request waits for the consent, after Zoom rejected its token.
     while scene.refreshes() == 0 {
         tokio::task::yield_now().await;
     }
@@ -142,7 +142,7 @@ async fn disabled_app_keeps_grants() {
     }
 }
 
-/// `users/me` fails for good in one exchange: that must not matter to any other grant.
+/// `users/me` fails permanently for one exchange, which must not affect any other grant.
 #[tokio::test]
 async fn broken_exchange_delays_no_other_grant() {
     let odd = |status: u16, body: &str| Fault::Respond {

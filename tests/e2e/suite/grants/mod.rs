@@ -54,7 +54,7 @@ impl Deref for Scene {
     }
 }
 
-/// Whether nothing is left under a key but what leads to its recordings.
+/// Whether only the items that lead to the recordings are left under a key.
 fn is_empty(stored: &GrantSnapshot) -> bool {
     let is_gone = stored.grant_state() == GrantState::default() && stored.outbox.is_empty();
     is_gone && stored.erasure.is_none()

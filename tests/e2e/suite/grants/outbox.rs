@@ -1,4 +1,4 @@
-//! Link notifications are published whatever fails after the change.
+//! Link notifications are published even if a later step fails.
 
 use reelay_embedded_aws::Service;
 use support::zoom_users::ADA;

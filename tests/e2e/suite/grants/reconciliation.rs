@@ -1,4 +1,4 @@
-//! Reconciliation: what no event announced is fetched, and reported.
+//! Reconciliation: recordings without an event are fetched and reported.
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::Service;
@@ -85,7 +85,7 @@ async fn missed_recording_is_fetched_and_reported() {
     let link = &scene.app.links("alice").await[0];
     assert!(link["last_reconciled_at"].is_string(), "{link}");
 
-    // The next run finds all, and queues nothing.
+    // The next run finds no difference, and queues nothing.
     let fetched = (scene.queued(&announced), scene.queued(&missed));
     scene.reconcile_after(hours(25)).await;
     let report = scene.report("alice").await;
@@ -106,7 +106,7 @@ async fn known_recordings_cost_no_event() {
     let sent = scene.faults().calls(Service::Sqs, "SendMessageBatch");
     scene.reconcile_after(hours(25)).await;
     assert_eq!(scene.faults().calls(Service::Sqs, "SendMessageBatch"), sent);
-    // One window, as the link is young, and the trash.
+    // Two lists: one window, because the link is new, and the trash.
     assert_eq!(scene.requests(LIST), 2);
     assert_eq!(scene.requests("/v2/meetings/"), 0);
 }
@@ -120,7 +120,7 @@ async fn recordings_without_consent_are_not_fetched() {
     scene.disconnect_first("alice").await;
     scene.settle().await;
     scene.advance(hours(24));
-    // Between a disconnect and a new link.
+    // A recording between a disconnect and a new link.
     unannounced(&scene, hours(1));
     scene.advance(hours(24 * 10));
     scene.link("alice", ADA).await;
@@ -217,7 +217,7 @@ async fn failed_file_gets_one_attempt_after_growing_pauses() {
         run().await;
     }
     assert_eq!(scene.notified_recordings("recording.failed").await.len(), 1);
-    // Another reason is news.
+    // The app is notified of another reason.
     scene.zoom().clear_faults(Some(gone));
     scene.fail(Point::Download, Fault::Status { status: 401 });
     for _ in 0..4 {
@@ -245,7 +245,7 @@ async fn granted_attempt_stores_the_file() {
 }
 
 #[tokio::test]
-async fn fact_about_the_user_becomes_an_issue() {
+async fn error_about_one_user_becomes_an_issue() {
     let scene = Scene::linked(&["alice"]).await;
     let fault = scene.fail(
         Point::ListRecordings,
@@ -382,7 +382,7 @@ async fn erasure_removes_the_report() {
 }
 
 #[tokio::test]
-async fn forgotten_batch_event_is_made_good() {
+async fn lost_batch_change_is_reconciled() {
     let scene = Scene::linked(&["alice"]).await;
     let recording = unannounced(&scene, hours(1));
     let silently = Selection { silent: true, ..Selection::default() };

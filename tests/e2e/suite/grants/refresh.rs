@@ -62,7 +62,7 @@ async fn concurrent_refreshes_call_zoom_once() {
     assert_eq!(scene.refreshes(), 1);
     instances[0].zoom().get_current_user(&tokens[0].token).await.unwrap();
 
-    // Also when Zoom rejects a token that has not expired.
+    // The same holds if Zoom rejects a token that has not expired.
     let uses: Vec<_> = (0..200)
         .map(|n| {
             let (grants, user) = (Arc::clone(&instances[n % instances.len()]), user.clone());

@@ -116,7 +116,7 @@ async fn cut_off_link_receives_nothing_new() {
     };
     assert!(of_later("alice") > 0);
     assert_eq!(of_later("bob"), 0);
-    // Bob reads what was stored before.
+    // Bob still reads the earlier recordings.
     let seen = scene.app.recordings("bob").await;
     assert_eq!((seen.len(), scene.app.recordings("alice").await.len()), (1, 2));
     assert_ne!(seen[0]["meeting_uuid"], later.uuid.as_str());
@@ -129,7 +129,7 @@ async fn cut_off_link_receives_nothing_new() {
         let seen = scene.view(user, &earlier).await;
         assert_eq!(seen["files"].as_array().unwrap().len(), files, "{user}: {seen}");
     }
-    // Until Bob's own app confirms.
+    // This changes once the app confirms Bob's own claim.
     scene.link("bob", ADA).await;
     scene.assert_status("bob", &["active"]).await;
     scene.assert_notified("bob", [("activated", 2), ("reauthorization_required", 1)]).await;
@@ -148,7 +148,7 @@ async fn unconfirmed_consent_of_ended_grant_is_revoked() {
     scene.finish(&(&scene.exchanges().await - &before)).await;
     assert!(scene.zoom().live_grant(ADA).is_none(), "unused grant not revoked");
     assert_eq!(scene.snapshot(ADA).await.grant.unwrap().tokens, None);
-    // Zoom's event about this revocation concerns nobody's link.
+    // Zoom's event about this revocation concerns no link.
     scene.assert_status("alice", &["reauthorization_required"]).await;
     scene.link("alice", ADA).await;
     scene.assert_status("alice", &["active"]).await;

@@ -30,7 +30,7 @@ async fn claim_of_another_user_is_invalidated() {
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     let link = system.app.confirm("alice", &claim).await;
     assert_eq!(link.status, 200);
-    // After that the claim is as useless to Mallory, and its invalidation keeps Alice's link.
+    // After the confirmation the claim is still useless to Mallory, and its invalidation keeps Alice's link.
     assert_eq!(system.app.confirm("mallory", &claim).await.code(), "claim_belongs_to_another_user");
     assert_eq!(system.app.confirm("alice", &claim).await.code(), "claim_expired");
     assert_eq!(system.app.links("alice").await, [link.json()]);

@@ -165,24 +165,24 @@ async fn callback_from_another_browser_keeps_session() {
     let mut browser = system.browser();
     let callback = system.callback(&mut browser, "alice", ADA).await;
     let name = "__Host-reelay-connect";
-    let (good, other) = (browser.cookie.clone().unwrap(), URL_SAFE_NO_PAD.encode([7; 32]));
+    let (valid, other) = (browser.cookie.clone().unwrap(), URL_SAFE_NO_PAD.encode([7; 32]));
     let mut stranger = system.browser();
     for cookie in [
         None,
         Some(format!("{name}=")),
         Some(format!("{name}=-")),
         Some(format!("{name}={other}")),
-        Some(format!("{name}=\"{}\"", good.split_once('=').unwrap().1)),
-        Some(good.to_lowercase()),
-        Some(good.replace("__Host-", "")),
+        Some(format!("{name}=\"{}\"", valid.split_once('=').unwrap().1)),
+        Some(valid.to_lowercase()),
+        Some(valid.replace("__Host-", "")),
         // The right cookie beside a planted one.
-        Some(format!("{good}; {name}={other}")),
-        Some(format!("{name}={other}; {good}")),
+        Some(format!("{valid}; {name}={other}")),
+        Some(format!("{name}={other}; {valid}")),
     ] {
         stranger.cookie = cookie.clone();
         let visit = stranger.visit(&callback).await;
         assert_eq!(visit.error_page(), "wrong_browser", "{cookie:?}");
-        // On plain http a client may have kept the cookie back.
+        // On plain http a client may not have sent the cookie.
         let says_why = visit.body.contains("the attribute Secure");
         assert_eq!(says_why, cookie.is_none(), "{cookie:?}");
     }

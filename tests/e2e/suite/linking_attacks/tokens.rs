@@ -66,7 +66,7 @@ async fn expired_connect_token_is_rejected() {
     system.advance(SignedDuration::from_secs(10));
     let expired = system.browser().visit(&url).await;
     assert_eq!(expired.error_page(), "connect_token_expired");
-    // The page does not tell a forger that the token would be expired.
+    // The page does not reveal to a forger that the token has expired.
     let mut claims = app.claims("reelay:connect", "alice");
     let now = app.now().as_second();
     claims["iat"] = json!(now - 300);

@@ -97,7 +97,7 @@ async fn failed_exchange_redirects_and_keeps_links() {
     assert_eq!(interrupted_exchanges(&system).await, 0);
     record(&system, ADA).await;
     assert_eq!(system.app.recordings("alice").await.len(), 1);
-    // Earlier failures block nobody.
+    // Earlier failures block no later flow.
     system.link("bob", ADA).await;
 }
 

@@ -1,4 +1,4 @@
-//! An app user whose link becomes active is notified of what is known already.
+//! An app user whose link becomes active is notified of the known recordings.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ async fn second_app_user_is_notified_of_stored_recordings() {
     let bobs = link(&system, &app_webhook, "bob").await;
     assert_eq!(types(&bobs), ["recording.detected", "recording.stored"]);
     assert_eq!(notified(&app_webhook, "alice", before), []);
-    // From now on both are notified alike.
+    // From now on both app users get the same notifications.
     system.record(one_file()).await;
     for user in ["alice", "bob"] {
         let later = notified(&app_webhook, user, before);

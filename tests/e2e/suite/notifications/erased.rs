@@ -44,8 +44,8 @@ async fn link_removed_is_delivered_after_the_erasure() {
     system.run_maintenance().await;
     assert_eq!(system.list_objects().await, [], "erased");
 
-    let told = feed(&system, "alice").await;
-    let [removed] = &told[..] else { panic!("{told:?}") };
+    let notifications = feed(&system, "alice").await;
+    let [removed] = &notifications[..] else { panic!("{notifications:?}") };
     let ended = &removed["data"]["link"];
     assert_eq!((&ended["id"], &ended["status"]), (&link["id"], &json!("removed")));
     assert_eq!(ended["removed_reason"], "disconnected");
@@ -63,5 +63,5 @@ async fn link_removed_is_delivered_after_the_erasure() {
     system.run_maintenance().await;
     let last = app_webhook.received().pop().unwrap();
     assert_eq!((last.status, last.json()["type"].as_str()), (204, Some("link.removed")));
-    assert_eq!(feed(&system, "alice").await, told);
+    assert_eq!(feed(&system, "alice").await, notifications);
 }

@@ -52,7 +52,7 @@ async fn cursor_continues_without_gap_or_repetition() {
         cursor = next_cursor;
     }
     assert_eq!(seen, all);
-    // The last cursor finds what comes later.
+    // The last cursor finds later notifications.
     system.record(one_file()).await;
     assert_eq!(next(&cursor).await.0, [Value::Null; 0]);
     system.advance(FEED_DELAY);
@@ -117,7 +117,7 @@ async fn recordings_are_hidden_without_a_link() {
     system.advance(FEED_DELAY);
     assert_eq!((shown("alice").await, shown("bob").await), (0, 3));
     assert_eq!(types(&feed(&system, "alice").await).last(), Some(&"link.removed"));
-    // Those of before, and those of the new activation.
+    // The earlier notifications, and those of the new activation.
     system.link("alice", ADA).await;
     system.advance(FEED_DELAY);
     assert_eq!((shown("alice").await, shown("bob").await), (5, 3));

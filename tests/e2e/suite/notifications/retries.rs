@@ -43,7 +43,7 @@ async fn every_notification_is_enqueued_and_sent_once() {
     assert_eq!(received.len(), 7, "{:?}", app_webhook.types());
     assert_eq!(deliveries(&received).len(), 7);
     assert_eq!(*enqueued.lock().unwrap(), 7);
-    // Whatever is repeated, nothing is sent again.
+    // No repetition of a message or event sends anything again.
     let again = system.zoom().deliveries().into_iter().next_back().unwrap();
     let repeated = system.zoom().duplicate(again.id, true).unwrap();
     system.await_delivery(repeated).await;
@@ -119,7 +119,7 @@ async fn unsent_message_is_sent_by_maintenance() {
     let (system, app_webhook) = linked(&[]).await;
     system.complete_recording(one_file()).await;
     let before = app_webhook.received().len();
-    // As if SQS had lost it, or the function had been killed before it sent it.
+    // Simulates a message that SQS lost, or that a killed function did not send.
     let events = system.take_messages(&system.queues().events).await;
     for event in events {
         system.send_message(&system.queues().events, &event).await;
@@ -198,7 +198,7 @@ async fn notifications_wait_while_the_webhook_is_down() {
     system.run_maintenance().await;
     assert!(app_webhook.received().len() <= recovered + 4, "probes come first");
     system.run_maintenance().await;
-    // Those that failed before the breaker opened follow in their own time.
+    // Notifications that failed before the breaker opened are retried on their own schedule.
     system.advance(SignedDuration::from_mins(30));
     system.run_maintenance().await;
     let accepted = deliveries(&app_webhook.received().split_off(recovered));

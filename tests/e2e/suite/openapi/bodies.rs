@@ -121,7 +121,7 @@ async fn responses_are_as_documented() {
     let recording = recording_id(&recording);
     scene.send("GET /v1/links", "", "", None).await;
 
-    // Everything that there is to read and to do.
+    // Every read and every action.
     scene.send("GET /v1/links/{link_id}/reconciliation", &link, "", None).await;
     scene.system.maintain_after(SignedDuration::from_hours(25)).await;
     scene.system.pass(SignedDuration::from_mins(1)).await;
@@ -137,7 +137,7 @@ async fn responses_are_as_documented() {
     let days = json!({"from": "2026-01-01", "to": "2026-01-02"});
     scene.send("POST /v1/backfill", "", "", Some(days.clone())).await;
 
-    // What the caller does wrong.
+    // Errors of the caller.
     for (method, path) in scene.document.operations() {
         if path.starts_with("/v1") {
             let route = format!("{method} {path}");
@@ -158,7 +158,7 @@ async fn responses_are_as_documented() {
     let claim = scene.system.consent(&mut browser, "bob", ADA).await;
     scene.send(confirm, "", "", Some(json!({"claim": claim}))).await;
 
-    // What fails here.
+    // Failures of Reelay's own dependencies.
     let callback = scene.system.callback(&mut browser, "alice", ADA).await;
     scene.break_aws(Service::DynamoDb);
     for (method, path) in scene.document.operations() {
@@ -200,7 +200,7 @@ async fn responses_are_as_documented() {
     let absent = without_code.app.call_with(Method::GET, file, None, None).await;
     scene.note("GET", file, &absent);
 
-    // What ends.
+    // Links that end.
     scene.send("DELETE /v1/recordings/{recording_id}", &recording, "", None).await;
     scene.send("DELETE /v1/links/{link_id}", &link, "", None).await;
     scene.send("POST /v1/backfill", "", "", Some(days)).await;

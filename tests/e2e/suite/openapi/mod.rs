@@ -1,4 +1,4 @@
-//! `docs/openapi.yaml` describes what the system does: routes, codes, responses and notifications. The snippet beside it
+//! `docs/openapi.yaml` agrees with the system: routes, codes, responses and notifications. The snippet beside it
 //! runs; the other languages' run in `tests/api`.
 
 mod bodies;

@@ -1,6 +1,6 @@
-//! Validation by the part of JSON Schema that the document uses. A library would compile a dozen crates anew.
+//! Validation by the part of JSON Schema that the document uses. A library would add a dozen crates to the build.
 //!
-//! Stricter than the document: an object has no fields beyond those that are listed.
+//! Stricter than the document: an object has no unlisted fields.
 
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
@@ -82,7 +82,7 @@ fn validate_fields(
             Some(schema) => {
                 validate(document, schema, value).map_err(|error| format!("{name}: {error}"))?;
             }
-            // What is beside a reference only narrows it.
+            // Keywords beside a reference only narrow it.
             None if keywords.contains_key("$ref") => {}
             None => return Err(format!("{name} is not documented")),
         }

@@ -133,7 +133,7 @@ async fn on_demand_and_backfill_record_no_latency() {
     assert_eq!(measured.of("FilesStored").len(), 2);
 
     let system = System::start().await;
-    // Nobody is linked yet, so only the initial backfill finds the recording.
+    // No user is linked yet, so only the initial backfill finds the recording.
     system.complete_recording(two_files()).await;
     system.process_queues().await;
     system.link("alice", ADA).await;
@@ -172,10 +172,10 @@ async fn only_zooms_url_validations_are_counted() {
         "event": "endpoint.url_validation", "event_ts": 1,
         "payload": {"plainToken": format!("{}1", reelay_domain::webhook::endpoint_validation::DOCTOR_TOKEN_PREFIX)},
     });
-    let answer = system
+    let response = system
         .post_signed("/zoom/webhook", own.to_string().as_bytes(), &system.webhook_secret())
         .await;
-    assert_eq!(answer.status(), 200);
+    assert_eq!(response.status(), 200);
     assert_eq!(measured.of("UrlValidations"), [("ok".to_owned(), 1.0)]);
 }
 
@@ -192,8 +192,9 @@ async fn failed_refresh_is_counted_with_lost_links() {
     let today = system.app.now().strftime("%Y-%m-%d").to_string();
     let body = json!({"from": today, "to": today}).to_string();
     let token = system.app.api_token("alice");
-    let answer = system.app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body)).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
+    let response =
+        system.app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body)).await;
+    assert_eq!(response.status, 202, "{response:?}");
     assert_eq!(measured.of("RefreshesFailed"), []);
     system.process_queues().await;
     let failed = measured.of("RefreshesFailed");

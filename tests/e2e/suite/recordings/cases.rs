@@ -102,7 +102,7 @@ async fn case_12_change_has_the_time_of_its_payload() {
         post(&system, change).await;
         assert_eq!(seen().await["zoom_state"], state);
     }
-    // Its time is older than that of what follows.
+    // Its time is older than that of the next event.
     let mut older = changes[0].clone();
     older["payload"]["time_stamp"] = json!(1_791_192_750_000_i64);
     older["payload"]["object"]["topic"] = json!("Older title");
@@ -146,7 +146,7 @@ async fn case_21_size_that_never_matches_is_stored_with_both_sizes() {
 }
 
 #[tokio::test]
-async fn case_28_recovered_recording_that_is_not_there_yet_is_stored() {
+async fn case_28_recovered_recording_is_stored_once_available() {
     let system = linked().await;
     let recording = at_zoom(&system, mp4());
     let not_found = Fault::ErrorCode { status: 404, code: 3301, form: ErrorForm::Api };
@@ -170,7 +170,7 @@ async fn case_28_recovered_recording_that_is_not_there_yet_is_stored() {
 }
 
 #[tokio::test]
-async fn case_29_event_without_time_is_taken() {
+async fn case_29_event_without_time_is_processed() {
     let system = linked().await;
     let recording = at_zoom(&system, mp4());
     post(&system, fixture!("29_no_event_time", &recording)).await;
@@ -220,7 +220,7 @@ async fn case_outage_of_the_event_url_falls_back_to_the_api() {
 }
 
 #[tokio::test]
-async fn case_backfill_fetches_what_was_gone() {
+async fn case_backfill_fetches_files_that_were_gone() {
     let system = linked().await;
     let recording = at_zoom(&system, mp4());
     let gone = system.fail(Point::Download, Fault::Status { status: 410 });
@@ -237,7 +237,7 @@ async fn case_backfill_fetches_what_was_gone() {
 }
 
 #[tokio::test]
-async fn case_batch_recovery_fetches_what_failed_as_trashed() {
+async fn case_batch_recovery_fetches_trashed_files() {
     let system = linked().await;
     let recording = at_zoom(&system, mp4());
     let silently = Selection { silent: true, ..Selection::default() };

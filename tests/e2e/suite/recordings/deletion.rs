@@ -27,8 +27,8 @@ async fn deleted_recording_never_comes_back() {
     system.link("alice", ADA).await;
     let kept = system.record(two_files()).await;
     let deleted = system.record(two_files()).await;
-    let answer = delete(&system, "alice", &deleted).await;
-    assert_eq!((answer.status, &*answer.body), (204, ""));
+    let response = delete(&system, "alice", &deleted).await;
+    assert_eq!((response.status, &*response.body), (204, ""));
 
     let assert_gone = async || {
         let path = recording_path(&deleted);
@@ -134,7 +134,7 @@ async fn recordings_expire_after_retention() {
     }
     assert_eq!(system.objects("recordings/").await.len(), 0);
 
-    // Reconciliations ran meanwhile; only the app's request fetches it again.
+    // Reconciliations have run since; only the app's request fetches it again.
     system.request_download(&recording).await;
     system.process_queues().await;
     system.assert_stored(&recording, "requested").await;

@@ -241,7 +241,7 @@ async fn size_that_never_matches_is_stored_after_an_hour() {
 }
 
 #[tokio::test]
-async fn file_that_is_not_there_yet_is_stored_later() {
+async fn unavailable_file_is_stored_later() {
     let system = linked().await;
     for status in [404, 503] {
         for point in [Point::Download, Point::MeetingRecordings] {

@@ -31,9 +31,9 @@ async fn stored_bytes_match_and_app_sees_them() {
             (&json!(system.config().bucket), &json!(object_key(&recording, file)))
         );
         // The presigned URL alone suffices.
-        let answer = reqwest::get(seen["url"].as_str().unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.bytes().await.unwrap(), bytes(file));
+        let response = reqwest::get(seen["url"].as_str().unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.bytes().await.unwrap(), bytes(file));
     }
 }
 

@@ -23,7 +23,7 @@ async fn stored(system: &System) -> Recording {
     system.record(NewRecording::of(ADA).with_files(files)).await
 }
 
-/// The changes of which the app was notified.
+/// The changes in the app's notifications.
 async fn changes(system: &System) -> Vec<String> {
     system.advance(SignedDuration::from_mins(1));
     let feed = system.app.get("/v1/notifications?limit=100", "alice").await.json();
@@ -54,7 +54,7 @@ async fn complete_copy_is_moved_to_the_trash() {
     system.assert_bucket_holds(&[&recording]).await;
     assert_eq!(system.view("alice", &recording).await["status"], "stored");
 
-    // Whoever restores Zoom's copy wants to keep it.
+    // A user who restores Zoom's copy wants to keep it.
     let selection = Selection::default();
     let recovered =
         system.zoom().change_recording(&recording.key, RecordingChange::Recover, &selection);
@@ -79,7 +79,7 @@ async fn incomplete_copy_is_kept_at_zoom() {
     let key = object_key(&with_missing_object, &with_missing_object.files[0]);
     let s3 = system.sdk().s3();
     s3.delete_object().bucket(&system.config().bucket).key(key).send().await.unwrap();
-    // Zoom has a file of which no event came.
+    // Zoom has a file without an event.
     let with_more_files = stored(&system).await;
     system.zoom().set_webhook_url("http://127.0.0.1:9/");
     system.zoom().add_transcript(&with_more_files.key, None).unwrap();
@@ -108,8 +108,8 @@ async fn missing_scope_or_failed_request_keeps_the_copy_until_it_works() {
     system.maintain_after(DAY * 4).await;
     assert_eq!(system.view("alice", &recording).await["zoom_state"], "trashed");
     let path = support::recordings::recording_path(&recording);
-    let answer = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
-    answer.assert_problem(409, "only_copy", "trashed by Reelay");
+    let response = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
+    response.assert_problem(409, "only_copy", "trashed by Reelay");
     let links = json!(system.app.links("alice").await);
     assert_eq!(links[0]["issue"], json!(null));
 }

@@ -69,7 +69,7 @@ async fn no_secret_is_written_anywhere() {
         "EventBridge PutEvents",
         "a notification",
         "a page's error",
-        "the answer to a recording",
+        "the response to a recording",
     ] {
         assert!(written.has(place), "no text at {place}");
     }
@@ -225,9 +225,9 @@ async fn recording(run: &mut Run) {
         assert_eq!(sent.await.status(), 401);
     }
     let validation = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
-    let answer = run.system.post_signed("/zoom/webhook", validation, &secret).await;
-    let text = answer.text().await.unwrap();
-    run.written.push(("the answer to a validation".to_owned(), text.into_bytes()));
+    let response = run.system.post_signed("/zoom/webhook", validation, &secret).await;
+    let text = response.text().await.unwrap();
+    run.written.push(("the response to a validation".to_owned(), text.into_bytes()));
 
     // The app reads everything.
     let listed = run.call(Method::GET, "/v1/recordings", "alice", None).await;
@@ -243,7 +243,7 @@ async fn recording(run: &mut Run) {
         rest = rest.replace(&signature, "");
         run.search.add("a presigned URL's signature", &signature);
     }
-    run.written.push(("the answer to a recording".to_owned(), rest.into_bytes()));
+    run.written.push(("the response to a recording".to_owned(), rest.into_bytes()));
 }
 
 /// Tokens that are rejected, expired and refreshed.

@@ -34,7 +34,7 @@ async fn logs_name_no_person() {
     search.add("the topic", &recording.topic);
     search.add("the e-mail address", &recording.host_email);
     let lines = log.lines();
-    // What a function logs at its default level.
+    // The lines that a function logs at its default level.
     let logged = lines.iter().filter(|line| {
         let line: Value = serde_json::from_slice(line).unwrap();
         !matches!(line["level"].as_str().unwrap(), "TRACE" | "DEBUG")

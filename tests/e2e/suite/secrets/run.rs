@@ -250,10 +250,10 @@ impl Run {
         let token = self.system.app.api_token(user);
         self.search.add("an API token", &token);
         let body = body.map(|body| body.to_string());
-        let answer = self.system.app.call_with(method, path, Some(&token), body).await;
-        let text = format!("{:?}\n{}", answer.headers, answer.body);
-        self.written.push((format!("the answer to {path}"), text.into_bytes()));
-        answer
+        let response = self.system.app.call_with(method, path, Some(&token), body).await;
+        let text = format!("{:?}\n{}", response.headers, response.body);
+        self.written.push((format!("the response to {path}"), text.into_bytes()));
+        response
     }
 
     pub(super) async fn confirm(&mut self, user: &str, claim: &str) -> ApiResponse {
@@ -263,10 +263,10 @@ impl Run {
 
     pub(super) async fn link(&mut self, app_user: &str, zoom_user: &str) -> String {
         let claim = self.consent(app_user, zoom_user).await;
-        let answer = self.confirm(app_user, &claim).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        let response = self.confirm(app_user, &claim).await;
+        assert_eq!(response.status, 200, "{}", response.body);
         self.process().await;
-        answer.json()["id"].as_str().unwrap().to_owned()
+        response.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Processes the queues. Records the bucket before and after, because large events are stored there

@@ -25,7 +25,7 @@ pub(super) struct SecretSearch {
 impl SecretSearch {
     /// Adds a secret under the first name that it gets.
     pub(super) fn add(&mut self, what: &str, secret: &str) {
-        assert!(secret.len() >= SHORTEST, "{what} is too short to look for");
+        assert!(secret.len() >= SHORTEST, "{what} is too short to search for");
         if self.values.contains_key(secret) {
             return;
         }
@@ -38,7 +38,7 @@ impl SecretSearch {
 
     /// Adds binary secrets.
     pub(super) fn add_bytes(&mut self, what: &str, secret: &[u8]) {
-        assert!(secret.len() >= SHORTEST, "{what} is too short to look for");
+        assert!(secret.len() >= SHORTEST, "{what} is too short to search for");
         for (form, text) in forms(secret) {
             self.add_form(what, form, text.into_bytes());
         }
@@ -54,7 +54,7 @@ impl SecretSearch {
         let mut found = Vec::new();
         for (at, pair) in text.windows(2).enumerate() {
             if !self.pairs.is_empty() && self.pairs[pair_index(pair)] {
-                self.look(&text[at..], &mut found);
+                self.search(&text[at..], &mut found);
             }
         }
         found.sort_unstable();
@@ -62,7 +62,7 @@ impl SecretSearch {
         found
     }
 
-    fn look(&self, rest: &[u8], found: &mut Vec<String>) {
+    fn search(&self, rest: &[u8], found: &mut Vec<String>) {
         let candidates = rest.first_chunk().and_then(|start| self.by_start.get(start));
         for &index in candidates.into_iter().flatten() {
             if rest.starts_with(&self.forms[index]) {
@@ -74,7 +74,7 @@ impl SecretSearch {
 
     fn add_form(&mut self, what: &str, form: &'static str, text: Vec<u8>) {
         let Some(start) = text.first_chunk::<SHORTEST>() else {
-            panic!("{what}, {form}, is too short to look for");
+            panic!("{what}, {form}, is too short to search for");
         };
         if self.pairs.is_empty() {
             self.pairs = vec![false; 1 << 16];

@@ -32,8 +32,8 @@ async fn api_errors() {
         ("token that lives too long", Some(&*long_lived)),
         ("token without a subject", Some(&*no_subject)),
     ] {
-        let answer = app.call_with(Method::GET, "/v1/links", token, None).await;
-        seen.answer(title, &answer);
+        let response = app.call_with(Method::GET, "/v1/links", token, None).await;
+        seen.api_response(title, &response);
     }
     for (method, path, body) in [
         (Method::GET, "/v1/nowhere", None),
@@ -54,18 +54,18 @@ async fn api_errors() {
     ] {
         let title = format!("{method} {path} {}", body.unwrap_or_default());
         let body = body.map(str::to_owned);
-        let answer = app.call_with(method, path, Some(&token), body).await;
-        seen.answer(title.trim(), &answer);
+        let response = app.call_with(method, path, Some(&token), body).await;
+        seen.api_response(title.trim(), &response);
     }
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
-    seen.answer("claim of another user", &app.confirm("bob", &claim).await);
-    seen.answer("invalidated claim", &app.confirm("alice", &claim).await);
+    seen.api_response("claim of another user", &app.confirm("bob", &claim).await);
+    seen.api_response("invalidated claim", &app.confirm("alice", &claim).await);
     break_aws(&system, Service::DynamoDb, "Query");
-    seen.answer("DynamoDB fails", &app.get("/v1/links", "alice").await);
+    seen.api_response("DynamoDB fails", &app.get("/v1/links", "alice").await);
     repair_aws(&system);
     system.advance(SignedDuration::from_mins(7));
-    let answer = app.get_with("/v1/links", &expired);
-    seen.answer("expired token", &answer.await);
+    let response = app.get_with("/v1/links", &expired);
+    seen.api_response("expired token", &response.await);
     seen.assert("api_errors");
 }
 
@@ -76,14 +76,14 @@ async fn api_responses_and_stored_files() {
     let app = &system.app;
     let mut seen = Transcript::default();
     for path in ["/healthz", "/zoomverify/verifyzoom.html"] {
-        let answer = app.call_with(Method::GET, path, None, None).await;
-        seen.answer(&format!("GET {path}"), &answer);
+        let response = app.call_with(Method::GET, path, None, None).await;
+        seen.api_response(&format!("GET {path}"), &response);
     }
     let claim = system.consent(&mut system.browser(), "alice", ADA).await;
     let link = app.confirm("alice", &claim).await;
     system.process_queues().await;
-    seen.answer("POST /v1/links/confirm", &link);
-    seen.answer("GET /v1/links", &app.get("/v1/links", "alice").await);
+    seen.api_response("POST /v1/links/confirm", &link);
+    seen.api_response("GET /v1/links", &app.get("/v1/links", "alice").await);
 
     let mut new = one_file();
     let audio = NewFile { id: Some("AudioThatIsGone".into()), ..NewFile::new("M4A", 500) };
@@ -94,11 +94,11 @@ async fn api_responses_and_stored_files() {
     seen.hide_recording(&recording);
     let path = format!("/v1/recordings/{}", recording_id(&recording));
     let list = app.get("/v1/recordings", "alice").await;
-    seen.answer("GET /v1/recordings", &list);
-    seen.answer("GET /v1/recordings/{id}", &app.get(&path, "alice").await);
+    seen.api_response("GET /v1/recordings", &list);
+    seen.api_response("GET /v1/recordings/{id}", &app.get(&path, "alice").await);
     let download = format!("{path}/download");
-    let answer = app.call(Method::POST, &download, "alice").await;
-    seen.answer("POST /v1/recordings/{id}/download", &answer);
+    let response = app.call(Method::POST, &download, "alice").await;
+    seen.api_response("POST /v1/recordings/{id}/download", &response);
     system.zoom().clear_faults(None);
     system.process_queues().await;
 
@@ -117,14 +117,14 @@ async fn api_responses_and_stored_files() {
     }
     let body = json!({"from": "2026-01-01", "to": "2026-01-02"}).to_string();
     let token = app.api_token("alice");
-    let answer = app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body));
-    seen.answer("POST /v1/backfill", &answer.await);
+    let response = app.call_with(Method::POST, "/v1/backfill", Some(&token), Some(body));
+    seen.api_response("POST /v1/backfill", &response.await);
     let id = &link.json();
     for title in ["DELETE /v1/links/{id}", "DELETE /v1/links/{id} again"] {
-        seen.answer(title, &disconnect(&system, "alice", id).await);
+        seen.api_response(title, &disconnect(&system, "alice", id).await);
     }
     let end = app.get("/v1/recordings", "alice").await;
-    seen.answer("GET /v1/recordings without a link", &end);
+    seen.api_response("GET /v1/recordings without a link", &end);
     seen.assert("api");
 }
 

@@ -21,7 +21,7 @@ use support::recordings::recording_id;
 use support::zoom_users::ADA;
 use support::{System, Visit};
 
-/// Headers that every response carries; a snapshot lists only those that are added, changed or absent.
+/// Headers that every response carries; a snapshot lists only added, changed or absent headers.
 const COMMON: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
     (
@@ -122,8 +122,8 @@ impl Transcript {
         }
     }
 
-    fn answer(&mut self, title: &str, answer: &ApiResponse) {
-        self.response(title, answer.status, &answer.headers, &answer.body);
+    fn api_response(&mut self, title: &str, response: &ApiResponse) {
+        self.response(title, response.status, &response.headers, &response.body);
     }
 
     fn visit(&mut self, title: &str, visit: &Visit) {

@@ -44,7 +44,7 @@ async fn connect_responses() {
     seen.assert("connect");
 }
 
-/// A consent that Zoom answers, not yet visited.
+/// The callback URL after a consent, not yet visited.
 async fn callback_url(system: &System, browser: &mut Browser) -> String {
     system.callback(browser, "alice", ADA).await
 }

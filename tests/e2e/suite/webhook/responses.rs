@@ -63,14 +63,14 @@ async fn unknown_events_are_acknowledged_and_dropped() {
 }
 
 #[tokio::test]
-async fn malformed_signed_events_are_never_answered_5xx() {
+async fn malformed_signed_events_never_get_5xx() {
     let system = System::start().await;
     system.link("alice", ADA).await;
     let account = &system.zoom().users()[0].account_id.clone();
-    let good: Value =
+    let valid: Value =
         serde_json::from_slice(&completed_event(account, ADA, "uuid==", &[])).unwrap();
     let bend = |pointer: &str, value: Value| {
-        let mut event = good.clone();
+        let mut event = valid.clone();
         *event.pointer_mut(pointer).unwrap() = value;
         event
     };
@@ -115,18 +115,18 @@ async fn url_validation_matches_zooms_documented_vector() {
     system.rotate_secret("ZoomSecretName", &zoom_secret("test-secret-token-000")).await;
     let body = br#"{"payload":{"plainToken":"synthPlainToken0000001"},"event_ts":1767225600123,"event":"endpoint.url_validation"}"#;
     for path in ROUTES {
-        let answer = system.post_signed(path, body, "test-secret-token-000").await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "application/json");
+        let response = system.post_signed(path, body, "test-secret-token-000").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(
-            answer.json::<Value>().await.unwrap(),
+            response.json::<Value>().await.unwrap(),
             json!({
                 "plainToken": "synthPlainToken0000001",
                 "encryptedToken": "a2dd0d59791cec43a9f4f3d0af9f0e18aaac9f8d4179afbe2547e0e44c2245a8"
             })
         );
         let forged = system.post_signed(path, body, "wrong").await;
-        assert_eq!(forged.status(), 401, "a forged validation was answered");
+        assert_eq!(forged.status(), 401, "a forged validation got a response");
     }
     assert_eq!(queued(&system).await, 0);
 }

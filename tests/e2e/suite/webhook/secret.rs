@@ -20,10 +20,10 @@ async fn both_webhook_secrets_verify_during_rotation() {
     let body = br#"{"payload":{"plainToken":"plain"},"event":"endpoint.url_validation"}"#;
     for secret in [new, &old, new] {
         assert_eq!(system.post_event(ROUTES[0], &event(), secret).await, 200);
-        let answer =
+        let response =
             system.post_signed(ROUTES[0], body, secret).await.json::<Value>().await.unwrap();
         assert_eq!(
-            answer["encryptedToken"],
+            response["encryptedToken"],
             reelay_zoom_sim::hmac_hex(secret, &[b"plain"]),
             "{secret}"
         );
@@ -60,7 +60,7 @@ async fn forgeries_reread_secret_once_per_minute() {
 }
 
 #[tokio::test]
-async fn missing_previous_version_is_asked_for_once() {
+async fn missing_previous_version_is_read_once() {
     let system = System::start().await;
     assert_eq!(system.post_event(ROUTES[0], &event(), &system.webhook_secret()).await, 200);
     let calls = count_calls(&system);
@@ -118,7 +118,7 @@ async fn wrong_signature_gets_401_only_under_recently_read_secret() {
     for _ in 0..20 {
         assert_eq!(forged().await, 503);
     }
-    // A read is two calls, of which a failed one makes the first alone. Failed reads count against the limit.
+    // A read is two calls; a failed read makes only the first. Failed reads count against the limit.
     assert_eq!(faults.calls(service, call), 2);
     faults.clear_all();
     assert_eq!(forged().await, 503);

@@ -1,4 +1,4 @@
-//! Storage of events, and what is not stored.
+//! Storage of events, and the parts that are not stored.
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault, Service};

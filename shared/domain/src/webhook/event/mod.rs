@@ -18,7 +18,7 @@ pub const RECORDING_COMPLETED: &str = "recording.completed";
 /// Name of the event that announces a transcript.
 pub const TRANSCRIPT_COMPLETED: &str = "recording.transcript_completed";
 
-/// Recording events to subscribe the Zoom app to. `endpoint.url_validation` needs no subscription, and
+/// Recording events that the Zoom app must subscribe to. `endpoint.url_validation` needs no subscription, and
 /// `app_deauthorized` has its own endpoint.
 pub const SUBSCRIBED_EVENTS: [&str; 9] = [
     RECORDING_COMPLETED,
@@ -120,7 +120,7 @@ pub enum EventError {
     Field(&'static str),
 }
 
-/// How far an event's time may be after its receipt. A later one is not believed: it would outrank every observation
+/// How far an event's time may be after its receipt. A later time is ignored: it would outrank every observation
 /// until then.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
 

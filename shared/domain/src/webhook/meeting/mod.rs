@@ -24,7 +24,7 @@ const FILE_LISTS: [(&str, Option<&str>); 2] =
 /// A parsed meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedMeeting {
-    /// What it says.
+    /// The observation of the recording.
     pub observation: Observation,
     /// Number of list entries that are no files, to be counted.
     pub ignored_files: usize,
@@ -122,8 +122,8 @@ fn listed_files<'a>(
     (files, ignored)
 }
 
-/// Removes the files of a meeting of the REST API that are not to be kept. Files without a valid id stay, because the
-/// derived ids depend on the others.
+/// Removes the files of a meeting of the REST API for which `is_kept` is false. Files without a valid id stay,
+/// because the derived ids depend on the others.
 pub fn retain_files(meeting: &mut Value, is_kept: impl Fn(&FileId) -> bool) {
     for (list, _) in FILE_LISTS {
         if let Some(files) = meeting.get_mut(list).and_then(Value::as_array_mut) {
@@ -146,7 +146,7 @@ fn parse_file(uuid: &MeetingUuid, file: &Value, default_type: Option<&str>) -> F
         recording_start: value("recording_start").and_then(timestamp),
         recording_end: value("recording_end").and_then(timestamp),
         size: value("file_size").and_then(positive),
-        // Old events have no status. Only this one says that a download would come too early.
+        // Old events have no status. Only `processing` means that a download would come too early.
         is_processing: Some(status.is_some_and(|it| it.eq_ignore_ascii_case("processing"))),
     }
 }
