@@ -11,7 +11,7 @@ async function call(userId, method, path, body) {
   const headers = { authorization: `Bearer ${token(userId, "reelay:api")}`, "content-type": "application/json" };
   const response = await fetch(env.REELAY_API_URL + path, { method, headers, body: body && JSON.stringify(body) });
   if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  return response.json();
+  return response.status === 204 ? null : response.json(); // DELETE has no content
 }
 
 // The target of the button "Connect Zoom".

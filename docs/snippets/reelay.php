@@ -7,7 +7,7 @@ function token(string $userId, string $audience): string {
     return JWT::encode($claims, getenv('REELAY_APP_SECRET'), 'HS256');
 }
 
-function call(string $userId, string $method, string $path, ?array $body = null): array {
+function call(string $userId, string $method, string $path, ?array $body = null): ?array { // null: DELETE has no content
     $headers = ['Authorization: Bearer ' . token($userId, 'reelay:api'), 'Content-Type: application/json'];
     $http = ['method' => $method, 'header' => $headers, 'content' => $body ? json_encode($body) : '', 'timeout' => 30];
     $text = file_get_contents(getenv('REELAY_API_URL') . $path, false, stream_context_create(['http' => $http]));

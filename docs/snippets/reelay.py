@@ -15,7 +15,7 @@ def call(user_id, method, path, **options):
     headers = {"Authorization": f"Bearer {token(user_id, 'reelay:api')}"}
     response = requests.request(method, os.environ["REELAY_API_URL"] + path, headers=headers, timeout=30, **options)
     response.raise_for_status()
-    return response.json()
+    return response.json() if response.content else None  # DELETE has no content
 
 def connect_url(user_id):  # the target of the button "Connect Zoom"
     return f"{os.environ['REELAY_CONNECT_URL']}?token={token(user_id, 'reelay:connect')}"

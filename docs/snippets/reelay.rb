@@ -12,7 +12,7 @@ end
 def call(user_id, request)
   request["authorization"] = "Bearer #{token(user_id, "reelay:api")}"
   response = Net::HTTP.start(request.uri.host, request.uri.port, use_ssl: request.uri.scheme == "https") { _1.request(request) }
-  response.is_a?(Net::HTTPSuccess) ? JSON.parse(response.body) : raise("#{response.code} #{response.body}")
+  response.is_a?(Net::HTTPSuccess) ? JSON.parse(response.body || "null") : raise("#{response.code} #{response.body}")
 end
 
 def api(path) = URI(ENV.fetch("REELAY_API_URL") + path)
