@@ -16,6 +16,7 @@ import tempfile
 import awscli.argparser
 import awscli.clidriver
 import jmespath
+from botocore.response import StreamingBody
 
 # An abbreviated option stops working when AWS adds one that begins alike.
 awscli.argparser.CLIArgParser._get_option_tuples = lambda *_: []
@@ -56,9 +57,7 @@ def sample(shape, seen=()):
 
 def body(shape):
     """The streamed body of an output, as the CLI reads it."""
-    from botocore.response import StreamingBody
-
-    return {shape.serialization["payload"]: StreamingBody(io.BytesIO(b"x"), 1)} if shape.serialization.get("payload") else {}
+    return {shape.serialization["payload"]: StreamingBody(io.BytesIO(b"x"), 1)}
 
 
 def complaint(text, arguments):
@@ -119,6 +118,7 @@ class Parser:
 
 def main():
     commands = json.load(sys.stdin)
+    del os.environ["AWS_ENDPOINT_URL"]
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -128,7 +128,8 @@ def main():
         "AWS_CLI_UPGRADE_DEBUG_MODE": "true",
         "AWS_PAGER": "",
     }
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
         parser = Parser()
         json.dump([parser.problem(arguments) for arguments in commands], sys.stdout)
 

@@ -11,6 +11,7 @@ SHELL = {"", "sh", "bash", "shell", "console"}
 # Tables whose first column leaves the command's beginning out, by the header of that column.
 SYNOPSES = {"command": "reelay --stack <stack> ", "option of cargo run": "cargo run -- "}
 
+# What stands for the names in those columns.
 VALUES = {"N": "2", "S": "failed", "T": "2026-01-01T10:00:00Z", "TIME": "2026-01-01T10:00:00Z", "URL": "http://127.0.0.1:3000"}
 
 
@@ -36,17 +37,14 @@ def commands(document, markdown, starts):
             case "fence" if token.info.strip() in SHELL:
                 defined |= set(re.findall(r"^(\w+)\(\) *\{", token.content, re.MULTILINE))
                 found.append(Command(document, line + 1, token.content, True))
-            case "table_open":
-                header = ""
-            case "tr_open":
+            case "tr_open" | "table_close":
                 cell = 0
             case "th_open" | "td_open":
                 cell += 1
-            case "table_close":
-                cell = 0
+                is_header = token.type == "th_open"
             case "inline":
                 spans = [child.content for child in token.children if child.type == "code_inline"]
-                if cell == 1 and not header:
+                if cell == 1 and is_header:
                     header = "".join(child.content for child in token.children)
                 prefix = SYNOPSES.get(header) if cell == 1 else None
                 found += [Command(document, line, text, False) for text in inline(spans, prefix, starts, defined)]

@@ -14,6 +14,8 @@ ROOT = HERE.parent.parent
 # Port 1 refuses connections: a program that parsed its arguments fails there, at the first request.
 NOWHERE = "http://127.0.0.1:1"
 OFFLINE = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+    "LC_ALL": "C.UTF-8",
     "AWS_ENDPOINT_URL": NOWHERE,
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -29,11 +31,11 @@ HELP = {"cargo": "-h", "git": "-h", "pip": "--help", "rustup": "--help"}
 PROGRAMS = ["aws", "sam", "reelay", "cargo", "curl", "git", "pip", "python", "python3", "rustup"]
 
 
-def run(arguments, **environment):
+def run(arguments):
     return subprocess.run(
         [str(argument) for argument in arguments],
         cwd=ROOT,
-        env={**os.environ, **OFFLINE, **environment},
+        env=OFFLINE,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -60,7 +62,7 @@ def batch(script, calls):
     done = subprocess.run(
         [sys.executable, HERE / script],
         cwd=ROOT,
-        env={**os.environ, "SAM_CLI_TELEMETRY": "0"},
+        env=OFFLINE,
         input=listed,
         capture_output=True,
         text=True,
