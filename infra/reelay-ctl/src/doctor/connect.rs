@@ -140,7 +140,7 @@ fn check_redirect(
         return fail(
             format!("a connect link does not redirect to {base}/oauth/authorize"),
             "users are sent to a server that is not Zoom.",
-            "correct the parameter:\nsam deploy --parameter-overrides ZoomOAuthUrl=https://zoom.us"
+            "set ZoomOAuthUrl=https://zoom.us in parameter_overrides of samconfig.toml, then `sam build && sam deploy`."
                 .to_owned(),
         );
     };
@@ -156,8 +156,8 @@ fn check_redirect(
                 registration.redirect_url
             ),
             "Zoom rejects a redirect URI that is not registered exactly: users cannot connect.",
-            "the stack does not know the public URL of its API. Deploy with it:\nsam deploy \
-             --parameter-overrides PublicUrl=https://<your domain>"
+            "the stack does not know the public URL of its API. Set PublicUrl=https://<your domain> in parameter_overrides \
+             of samconfig.toml, then `sam build && sam deploy`."
                 .to_owned(),
         );
     }

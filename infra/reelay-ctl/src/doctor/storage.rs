@@ -56,7 +56,7 @@ async fn table(deployment: &Deployment, check: &str, name: &str) -> Finding {
                     .to_owned()
             } else {
                 format!(
-                    "restore it, possible within 35 days of its deletion:\n{}",
+                    "restore it, possible within 35 days of its deletion (docs/runbook.md, \"Restore a deleted table\"):\n{}",
                     restore_commands(deployment, name)
                 )
             };
@@ -79,11 +79,15 @@ fn protection(deployment: &Deployment) -> Finding {
 }
 
 /// The commands that restore a deleted table. DynamoDB keeps a system backup of a table that had point-in-time recovery
-/// (DynamoDB Developer Guide, "Point-in-time recovery"); a restored table has neither that nor a time to live.
+/// (DynamoDB Developer Guide, "Delete a table with PITR enabled"); a restored table has neither that nor a time to live
+/// (API reference, "RestoreTableFromBackup").
 fn restore_commands(deployment: &Deployment, name: &str) -> String {
     [
         format!("list-backups --table-name {name} --backup-type SYSTEM"),
-        format!("restore-table-from-backup --target-table-name {name} --backup-arn <BackupArn>"),
+        format!(
+            "restore-table-from-backup --target-table-name {name} --backup-arn <BackupArn> \
+             --sse-specification-override Enabled=true,SSEType=KMS"
+        ),
         format!("wait table-exists --table-name {name}"),
         format!(
             "update-time-to-live --table-name {name} \
@@ -93,6 +97,7 @@ fn restore_commands(deployment: &Deployment, name: &str) -> String {
             "update-continuous-backups --table-name {name} \
              --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
         ),
+        format!("update-table --table-name {name} --deletion-protection-enabled"),
     ]
     .map(|arguments| deployment.aws_command("dynamodb", &arguments))
     .join("\n")
