@@ -88,7 +88,7 @@ class Cloud:
         return sum(int(found[name]) for name in names)
 
 
-def until(description, condition, seconds=60):
+def until(description, condition, seconds=60, every=0.2):
     """Polls until the condition returns a true value, and returns that."""
     end = time.monotonic() + seconds
     while True:
@@ -97,4 +97,4 @@ def until(description, condition, seconds=60):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"{description}: not within {seconds} s")
-        time.sleep(0.2)
+        time.sleep(every)

@@ -16,9 +16,14 @@ CONTINUATIONS = 20
 
 
 class Flow:
+    # The tables of a test are not protected from deletion.
+    expected_warnings = {"tables.protected"}
+
     def __init__(self, run, zoom, door, app, inbox, cloud, resources):
         self.run, self.zoom, self.door, self.app, self.inbox = run, zoom, door, app, inbox
         self.cloud, self.resources = cloud, resources
+        # Notifications with an invalid signature that the doctor sent to the app.
+        self.forged = 0
 
     def perform(self):
         step = self.run.step
@@ -60,9 +65,11 @@ class Flow:
 
     def doctor(self, *arguments):
         *findings, last = self.run.reelay("doctor", *arguments)
-        problems = [finding for finding in findings if finding["status"] != "ok"]
+        is_expected = lambda finding: finding["status"] == "warn" and finding["check"] in self.expected_warnings
+        problems = [finding for finding in findings if finding["status"] != "ok" and not is_expected(finding)]
         assert findings and not problems, problems
         assert last["registration"]["redirect_url"].startswith(f"https://{self.door.host}/"), last
+        self.forged += sum(finding["check"] == "app.forged" for finding in findings)
 
     # --- linking ---------------------------------------------------------------------------------------
 
@@ -252,4 +259,5 @@ class Flow:
         # The jobs queue holds finish jobs that are delivered after 15 minutes.
         for name in ("Events", "Downloads", "Notifications"):
             until(f"{name} queue is empty", lambda: self.cloud.waiting(self.resources[f"{name}Queue"]) == 0)
-        assert self.inbox.rejected == 0, f"{self.inbox.rejected} notifications had an invalid signature"
+        rejected = self.inbox.rejected - self.forged
+        assert rejected == 0, f"{rejected} notifications had an invalid signature"
