@@ -15,9 +15,6 @@ STORED_SECONDS = 300
 
 
 class Job(Flow):
-    # The default quota of a new account is ten (README, "Raise the concurrency").
-    expected_warnings = Flow.expected_warnings | {"account.concurrency"}
-
     def perform(self):
         step = self.run.step
         with step("Lambda polls the queues, and the first maintenance run ends the heartbeat's alarm"):

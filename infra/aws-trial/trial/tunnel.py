@@ -91,7 +91,10 @@ class ZoomSide(_Server):
                 public = rewriter.bytes(body)
                 if public != body:
                     headers["x-zm-signature"] = signature(webhook_secret, headers["x-zm-request-timestamp"], public)
-                answer = call(self.command, api_url + self.path, public, headers)
+                try:
+                    answer = call(self.command, api_url + self.path, public, headers)
+                except OSError:
+                    return self.reply(502, {}, b"")
                 self.reply(answer.status, _end_to_end(answer.headers), answer.body)
 
         super().__init__(Handler)
@@ -106,8 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = self.read_body()
         except ValueError:
+            # What is left of the body is no request.
             self.close_connection = True
-            return self.reply(400, {}, b"")
+            return self.reply(400, {"connection": "close"}, b"")
         self.respond(body)
 
     do_GET = do_HEAD = do_POST = do_DELETE = serve
@@ -134,8 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
     def forward(self, authority, body, rewriter):
         connection = http.client.HTTPConnection(authority, timeout=60)
         try:
-            connection.request(self.command, self.path, body or None, _end_to_end(self.headers))
-            answer = connection.getresponse()
+            try:
+                connection.request(self.command, self.path, body or None, _end_to_end(self.headers))
+                answer = connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                return self.reply(502, {}, b"")
             headers = _end_to_end(answer.headers)
             if "location" in headers:
                 headers["location"] = rewriter.text(headers["location"])
