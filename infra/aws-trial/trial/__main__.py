@@ -160,6 +160,9 @@ class Trial(Driver):
             # Names for a later --remove, when CloudFormation no longer knows the stack.
             saved.write_text(json.dumps(inventory), encoding="utf-8")
             self.sam("delete", "--config-file", str(CONFIG), "--no-prompts", "--stack-name", self.cloud.stack)
+            # SAM's exit code is 0 too if it finds no stack to delete.
+            if status := self.cloud.status():
+                raise RuntimeError(f"the stack is {status} after sam delete")
         elif saved.exists():
             inventory = json.loads(saved.read_text(encoding="utf-8"))
         else:
@@ -244,8 +247,9 @@ def remove(trial):
         stays = [f"probably the stack {stack} and everything in it: {failure!r}"]
     if stays:
         print("\nTHIS STAYS, and may cost money:", *(f"  - {one}" for one in stays), sep="\n", file=sys.stderr)
-        command = f"infra/aws-trial/run --account {trial.given.account} --region {region} --remove {stack} --yes"
-        print(f"Delete it: {command}", file=sys.stderr)
+        profile = f" --profile {trial.given.profile}" if trial.given.profile else ""
+        options = f"--account {trial.given.account} --region {region}{profile} --remove {stack} --yes"
+        print(f"Delete it: infra/aws-trial/run {options}", file=sys.stderr)
         return False
     print(LEFT)
     return True

@@ -29,8 +29,9 @@ class Account(Cloud):
         try:
             return self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]["StackStatus"]
         except ClientError as error:
-            # DescribeStacks: "If the stack doesn't exist, a ValidationError is returned."
-            if error.response["Error"]["Code"] == "ValidationError":
+            # CloudFormation API Reference, DescribeStacks: "If the stack doesn't exist, a ValidationError is returned."
+            known = error.response["Error"]
+            if known["Code"] == "ValidationError" and "does not exist" in known["Message"]:
                 return None
             raise
 

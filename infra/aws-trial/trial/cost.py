@@ -95,4 +95,4 @@ def bill(quantities, prices):
 
 def table(rows, total):
     lines = [f"{name:<42} {quantity:>14.6f} x {price:<12g} = {dollars:9.5f}" for name, quantity, price, dollars in rows]
-    return "\n".join([*lines, f"{'total, US dollars':<42} {'':>31}{total:9.5f}"])
+    return "\n".join([*lines, f"{'total, US dollars':<42} {'':>32}{total:9.5f}"])
