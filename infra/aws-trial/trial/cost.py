@@ -11,9 +11,9 @@ CUSTOM_METRICS = 20
 
 NOT_COUNTED = """\
 Not counted, because no free metric shows it: requests to S3, KMS and Secrets Manager, events on the bus, traces, the
-initialization of functions, and what this run read from CloudWatch. docs/costs.md counts these calls: all together
-cost less than a cent here. SQS counts each message of a batch as a request, so that row is an upper bound. Free tiers
-are not subtracted, and prices are those of us-east-1. CloudWatch may lack the last minutes.
+initialization of functions, storage and transfer of some 15 MB, and what this run read from CloudWatch. By the counts
+and prices of docs/costs.md all that is less than a cent. The row of SQS is an upper bound: it takes each message of a
+batch for a request. Free tiers are not subtracted; prices are those of us-east-1. CloudWatch may lack the last minutes.
 The bill itself appears in Cost Explorer within a day, for the whole account: by stack only if the cost allocation tag
 aws:cloudformation:stack-name was activated before this run. Its API costs $0.01 a request, and is not called here."""
 
