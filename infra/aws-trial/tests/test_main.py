@@ -4,6 +4,7 @@ import contextlib
 import io
 import signal
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +78,7 @@ class Fake(main.Driver):
         super().__init__(main.FOLDER / "reelay-trial-0a1b2c3d")
         self.done, self._failures, self._stays = [], failures, list(stays)
         self.given, self.template = SimpleNamespace(account="123456789012", profile="me"), None
-        self.cloud = SimpleNamespace(stack="reelay-trial-0a1b2c3d", region="eu-central-1", failures=lambda: ["Table: why"])
+        self.cloud = SimpleNamespace(stack="reelay-trial-0a1b2c3d", region="eu-central-1")
 
     def __getattr__(self, name):
         if name not in ("build", "serve", "deploy", "configure", "job", "tear_down", "stop"):
@@ -93,6 +94,10 @@ class Fake(main.Driver):
 
     def stop(self):
         self.done.append("stop")
+
+    def explain_failure(self):
+        self.done.append("explain_failure")
+        return ["Table: why"]
 
 
 class Perform(unittest.TestCase):
@@ -117,7 +122,8 @@ class Perform(unittest.TestCase):
                 trial = Fake(**{step: failure})
                 passed, errors = self.perform(trial)
                 self.assertFalse(passed)
-                self.assertEqual(trial.done[-2:], ["stop", "tear_down"], step)
+                # The logs are saved before they are deleted.
+                self.assertEqual(trial.done[-3:], ["explain_failure", "stop", "tear_down"], step)
                 self.assertIn("Table: why", errors)
 
     def test_nothing_is_deleted_before_the_deployment(self):
@@ -133,6 +139,47 @@ class Perform(unittest.TestCase):
             self.assertIn("THIS STAYS", errors)
             command = "--account 123456789012 --region eu-central-1 --profile me --remove reelay-trial-0a1b2c3d --yes"
             self.assertIn(command, errors)
+
+
+class TearDown(unittest.TestCase):
+    """`statuses`: the stack's status before and after `sam delete`."""
+
+    INVENTORY = [("Table", "AWS::DynamoDB::Table", "t")]
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with mock.patch.object(main, "Account"):
+            self.trial = main.Trial(SimpleNamespace(profile=None, region="eu-central-1"), "reelay-trial-0a1b2c3d")
+        self.trial.work, self.trial.sam = Path(folder.name), mock.Mock()
+        self.trial.cloud.stack = "reelay-trial-0a1b2c3d"
+        self.trial.cloud.inventory.return_value = self.INVENTORY
+
+    def tear_down(self, before, after):
+        self.trial.cloud.settled.return_value, self.trial.cloud.status.return_value = before, after
+        with mock.patch.object(main.cleanup, "remove", return_value=(["Table"], ["x stays"])) as removed:
+            with contextlib.redirect_stdout(io.StringIO()):
+                stays = self.trial.tear_down()
+        return stays, [[tuple(one) for one in call.args[1]] for call in removed.call_args_list]
+
+    def test_stack_goes_before_what_it_retains(self):
+        self.assertEqual(self.tear_down("ROLLBACK_COMPLETE", None), (["x stays"], [self.INVENTORY]))
+        [sam] = self.trial.sam.call_args_list
+        self.assertEqual((sam.args[0], sam.args[-2:]), ("delete", ("--stack-name", "reelay-trial-0a1b2c3d")))
+
+    def test_stack_that_stays_keeps_its_data(self):
+        with self.assertRaisesRegex(RuntimeError, "DELETE_FAILED"):
+            self.tear_down("CREATE_COMPLETE", "DELETE_FAILED")
+
+    def test_data_of_a_deleted_stack_is_known(self):
+        with self.assertRaises(RuntimeError):
+            self.tear_down("CREATE_COMPLETE", "DELETE_FAILED")
+        self.trial.sam.reset_mock()
+        self.assertEqual(self.tear_down(None, None), (["x stays"], [self.INVENTORY]))
+        self.trial.sam.assert_not_called()
+
+    def test_nothing_deployed_is_nothing_to_delete(self):
+        self.assertEqual(self.tear_down(None, None), ([], []))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,19 @@ class Trial(Driver):
     def job(self):
         return Job(self, self.zoom, self.door, self.app, self.inbox, self.cloud, self.resources)
 
+    def explain_failure(self):
+        """Returns what CloudFormation could not do. Saves the functions' logs, which are deleted with the stack."""
+        found = []
+        try:
+            found += self.cloud.failures()
+            for logical, kind, group in self.cloud.inventory():
+                if kind == "AWS::Logs::LogGroup":
+                    text = "\n".join(self.cloud.log_lines(group))
+                    (self.work / f"{logical}.log").write_text(text, encoding="utf-8")
+        except (BotoCoreError, ClientError) as error:
+            found.append(f"the logs of the functions are not complete: {error}")
+        return found
+
     # --- the end ---------------------------------------------------------------------------------------
 
     def tear_down(self):
@@ -218,7 +231,8 @@ def perform(trial):
         passed = True
     except (Exception, KeyboardInterrupt, SystemExit) as failure:
         print(f"\nFAILED: {failure!r}\nLogs are in {trial.work.relative_to(ROOT)}/", file=sys.stderr)
-        print(*(f"  {reason}" for reason in reasons(trial) if has_begun), sep="\n", file=sys.stderr)
+        if has_begun:
+            print_list(trial.explain_failure())
     finally:
         ignore_signals()
         try:
@@ -243,10 +257,11 @@ def remove(trial):
         with trial.step("sam delete, and the deletion of what it retains"):
             stays = trial.tear_down()
     except Exception as failure:
-        print(*(f"  {reason}" for reason in reasons(trial)), sep="\n", file=sys.stderr)
+        print_list(trial.explain_failure())
         stays = [f"probably the stack {stack} and everything in it: {failure!r}"]
     if stays:
-        print("\nTHIS STAYS, and may cost money:", *(f"  - {one}" for one in stays), sep="\n", file=sys.stderr)
+        print("\nTHIS STAYS, and may cost money:", file=sys.stderr)
+        print_list(stays)
         profile = f" --profile {trial.given.profile}" if trial.given.profile else ""
         options = f"--account {trial.given.account} --region {region}{profile} --remove {stack} --yes"
         print(f"Delete it: infra/aws-trial/run {options}", file=sys.stderr)
@@ -255,11 +270,9 @@ def remove(trial):
     return True
 
 
-def reasons(trial):
-    try:
-        return trial.cloud.failures()
-    except (BotoCoreError, ClientError):
-        return []
+def print_list(sentences):
+    for sentence in sentences:
+        print(f"  - {sentence}", file=sys.stderr)
 
 
 def ignore_signals():

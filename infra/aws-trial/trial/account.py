@@ -60,6 +60,11 @@ class Account(Cloud):
         failed = [event for page in pages for event in page["StackEvents"] if event["ResourceStatus"].endswith("_FAILED")]
         return [f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason', 'no reason')}" for one in reversed(failed)]
 
+    def log_lines(self, group):
+        """Returns the lines of a log group, oldest first."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        return [event["message"].rstrip() for page in pages for event in page["events"]]
+
     def function_updated(self, name):
         # Until LastUpdateStatus is Successful, invocations run with the previous configuration
         # (Lambda Developer Guide, "Lambda function states").
