@@ -26,7 +26,12 @@ def prices(page):
 
 
 def metrics(template, resources):
-    """Returns each metric to sum, with the name of its row and the factor that makes it the row's unit."""
+    """Returns each metric to sum, with the name of its row and the factor that makes it the row's unit.
+
+    Sources: Lambda Developer Guide, "Types of metrics for Lambda functions"; API Gateway Developer Guide, "Monitor
+    CloudWatch metrics for HTTP APIs"; SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"; DynamoDB
+    Developer Guide, "DynamoDB metrics and dimensions"; CloudWatch Logs User Guide, "Monitoring with CloudWatch metrics".
+    """
     found = []
 
     def add(row, factor, namespace, name, **dimensions):
