@@ -1,7 +1,6 @@
 """Arguments of the trial, and the checks that need no AWS."""
 
 import argparse
-import ipaddress
 import re
 import secrets
 from urllib.parse import urlsplit
@@ -50,21 +49,13 @@ def new_stack_name():
 
 
 def zoom_url(text):
-    """Accepts what the template's parameters and Reelay's download hosts accept: https, a public name, no port."""
+    """Accepts what the template's parameters and Reelay's download hosts accept: https, a name, no port, no address."""
     parts = urlsplit(text)
     host = parts.hostname or ""
     if parts.scheme != "https" or parts.netloc != host or not re.fullmatch(r"([a-z0-9-]+\.)+[a-z][a-z0-9-]*", host):
         raise argparse.ArgumentTypeError("not an https URL with a host name in lower case and no port")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise argparse.ArgumentTypeError("only scheme and host: the tunnel must lead to the root")
-    if _is_address(host) or host.endswith((".localhost", ".local", ".internal")):
+    if host.endswith((".localhost", ".local", ".internal")):
         raise argparse.ArgumentTypeError("AWS cannot reach this host")
     return f"https://{host}"
-
-
-def _is_address(host):
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
