@@ -8,40 +8,28 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.error import URLError
 
 from . import exceptions
 from .app import RETURN_URL, App, Inbox
 from .cloud import REGION, STACK, Cloud, until
+from .driver import ROOT, TOOLS, Driver
 from .flow import Flow
 from .front import FrontDoor
 from .grants import called, differences, granted
 from .web import call
-from .zoom import CLIENT, VERIFICATION_CODE, WEBHOOK_SECRET, Zoom
+from .zoom import CLIENT, VERIFICATION_CODE, WEBHOOK_SECRET
 
-ROOT = Path(__file__).parents[3]
 WORK = ROOT / "target/sam-e2e"
-TOOLS = ROOT / ".tools"
-ZOOM = ROOT / "target/debug/zoom-sim"
-REELAY = ROOT / "target/debug/reelay"
 
 
-class Run:
+class Run(Driver):
     def __init__(self):
+        super().__init__(WORK)
         shutil.rmtree(WORK, ignore_errors=True)
         (WORK / "tmp").mkdir(parents=True)
         self.journal = WORK / "journal.jsonl"
         self.journal.touch()
-        self.started_at = time.monotonic()
-        self._processes = []
-
-    @contextmanager
-    def step(self, title):
-        started_at = time.monotonic()
-        yield
-        print(f"{time.monotonic() - started_at:7.1f} s  {title}", flush=True)
 
     # --- processes -----------------------------------------------------------------------------------
 
@@ -72,12 +60,7 @@ class Run:
         until("the emulator", lambda: _is_healthy(f"{endpoint}/_ministack/health"))
         self.cloud = Cloud(endpoint)
 
-    def start_zoom(self):
-        zoom = Zoom(ZOOM, WORK / "zoom.log")
-        self._processes.append(zoom.process)
-        self.zoom = zoom.use_url(until("the simulator", zoom.address))
-
-    def _operator_environment(self):
+    def environment(self):
         return _without_aws() | {
             "AWS_ENDPOINT_URL": self.cloud.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -86,26 +69,8 @@ class Run:
             "SAM_CLI_TELEMETRY": "0",
         }
 
-    def sam(self, *arguments):
-        with open(WORK / f"sam-{arguments[0]}.log", "w", encoding="utf-8") as log:
-            command = [TOOLS / "sam/bin/sam", *arguments, "--region", REGION]
-            subprocess.run(command, cwd=ROOT, env=self._operator_environment(), stdout=log, stderr=log, check=True)
-
-    def reelay(self, *arguments):
-        """Runs the operator's tool and returns its JSON output lines."""
-        command = [REELAY, "--stack", STACK, "--api-url", self.door.url, "--json", *arguments]
-        with open(WORK / "reelay.log", "a", encoding="utf-8") as log:
-            done = subprocess.run(command, env=self._operator_environment(), stdout=subprocess.PIPE, stderr=log, text=True)
-            log.write(done.stdout)
-        lines = [json.loads(line) for line in done.stdout.splitlines()]
-        assert done.returncode == 0, f"reelay {arguments[0]}: {done.returncode}, {lines}"
-        return lines
-
-    def stop(self):
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(20)
+    def reelay_options(self):
+        return ["--api-url", self.door.url]
 
     # --- the stack -------------------------------------------------------------------------------------
 
@@ -140,22 +105,6 @@ class Run:
             access_token_seconds=30,
         )
 
-    @contextmanager
-    def reconfigured(self, function, timeout=None, **variables):
-        """Temporarily changes the timeout, in seconds, and the environment variables of a function."""
-        configuration = self.cloud.client("lambda")
-        name = self.resources[function]
-        before = configuration.get_function_configuration(FunctionName=name)
-
-        def update(seconds, values):
-            configuration.update_function_configuration(
-                FunctionName=name, Timeout=seconds, Environment={"Variables": values}
-            )
-
-        update(timeout or before["Timeout"], before["Environment"]["Variables"] | variables)
-        yield
-        update(before["Timeout"], before["Environment"]["Variables"])
-
     # --- journal of AWS calls --------------------------------------------------------------------------
 
     def lines(self):
@@ -176,11 +125,7 @@ class Run:
 
     def remove(self):
         self.sam("delete", "--no-prompts", "--stack-name", STACK)
-        retained = [
-            name
-            for name, resource in self.template["Resources"].items()
-            if resource.get("DeletionPolicy") == "RetainExceptOnCreate"
-        ]
+        retained = self.retained()
         remaining = {name: self.exists(name) for name in self.resources}
         for name, exists in remaining.items():
             if exists is not None:

@@ -12,6 +12,8 @@ STACK = "reelay"
 
 
 class Cloud:
+    region, stack = REGION, STACK
+
     def __init__(self, endpoint):
         self.endpoint = endpoint
         self._session = boto3.Session("test", "test", region_name=REGION)
@@ -22,17 +24,17 @@ class Cloud:
         return self._session.client(service, endpoint_url=self.endpoint, config=config)
 
     def outputs(self):
-        stack = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+        stack = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     def resources(self):
         """Returns physical ids by logical id."""
-        found = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        found = self.client("cloudformation").describe_stack_resources(StackName=self.stack)["StackResources"]
         return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
     def template(self):
         """Returns template.yaml after the SAM transform."""
-        response = self.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")
+        response = self.client("cloudformation").get_template(StackName=self.stack, TemplateStage="Processed")
         body = response["TemplateBody"]
         return json.loads(body) if isinstance(body, str) else body
 
@@ -67,6 +69,9 @@ class Cloud:
             if loop:
                 self.client("lambda").put_function_recursion_config(FunctionName=resources[name], RecursiveLoop=loop)
 
+    def function_updated(self, name):
+        """Waits until a change of a function is in effect. The emulator makes it at once."""
+
     def function_arn(self, name):
         return self.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
 
@@ -83,7 +88,7 @@ class Cloud:
         return sum(int(found[name]) for name in names)
 
 
-def until(description, condition, seconds=60):
+def until(description, condition, seconds=60, every=0.2):
     """Polls until the condition returns a true value, and returns that."""
     end = time.monotonic() + seconds
     while True:
@@ -92,4 +97,4 @@ def until(description, condition, seconds=60):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"{description}: not within {seconds} s")
-        time.sleep(0.2)
+        time.sleep(every)

@@ -16,9 +16,15 @@ CONTINUATIONS = 20
 
 
 class Flow:
+    # The tables of a test are not protected from deletion. The quota of concurrent executions is ten in new accounts;
+    # the emulator's depends on its memory.
+    expected_warnings = {"tables.protected", "account.concurrency"}
+
     def __init__(self, run, zoom, door, app, inbox, cloud, resources):
         self.run, self.zoom, self.door, self.app, self.inbox = run, zoom, door, app, inbox
         self.cloud, self.resources = cloud, resources
+        # Notifications with an invalid signature that the doctor sent to the app.
+        self.forged = 0
 
     def perform(self):
         step = self.run.step
@@ -60,9 +66,11 @@ class Flow:
 
     def doctor(self, *arguments):
         *findings, last = self.run.reelay("doctor", *arguments)
-        problems = [finding for finding in findings if finding["status"] != "ok"]
+        is_expected = lambda finding: finding["status"] == "warn" and finding["check"] in self.expected_warnings
+        problems = [finding for finding in findings if finding["status"] != "ok" and not is_expected(finding)]
         assert findings and not problems, problems
         assert last["registration"]["redirect_url"].startswith(f"https://{self.door.host}/"), last
+        self.forged += sum(finding["check"] == "app.forged" for finding in findings)
 
     # --- linking ---------------------------------------------------------------------------------------
 
@@ -107,7 +115,9 @@ class Flow:
         assert first["status"] == "active" and first["zoom"]["user_id"] == ADA, first
         assert self.app.confirm(USER, claim).expect(200).json() == first, "a repeat differs"
         [listed] = self.app.links(USER)
-        assert listed == first
+        # The address is in the list alone.
+        assert listed["zoom"].pop("email") and first["zoom"].pop("email") is None, (listed, first)
+        assert listed == first, (listed, first)
         until("link.activated", lambda: len(self.inbox.received("link.activated")) > already)
         return first["id"]
 
@@ -133,9 +143,9 @@ class Flow:
             assert hashlib.sha256(bytes_there).hexdigest() == self.zoom.sha256(file["id"]), f"{file['id']} differs"
         folder = whole["files"][0]["key"].rsplit("/", 1)[0]
         until("manifest.json", lambda: self.manifest(f"{folder}/manifest.json") == {f["id"] for f in whole["files"]})
-        until("recording.stored", lambda: self.inbox.received("recording.stored", made["uuid"]))
+        until("recording.stored", lambda: self.inbox.received("recording.stored", made["uuid"]), seconds)
         notified = lambda: {one["data"]["file"]["id"] for one in self.inbox.received("recording.file_stored", made["uuid"])}
-        until("recording.file_stored", lambda: notified() == {file["id"] for file in whole["files"]})
+        until("recording.file_stored", lambda: notified() == {file["id"] for file in whole["files"]}, seconds)
         assert self.inbox.received("recording.detected", made["uuid"])
         return whole
 
@@ -152,8 +162,9 @@ class Flow:
         # After two failures the notification waits; after one only the other destination has it.
         self.inbox.reject_each(times=2)
         self.zoom.control(f"recordings/{made['key']}/transcript", {"file_type": "TRANSCRIPT", "size": 64_000})
-        self.stored(made, 4)
-        until("recording.stored again", lambda: len(self.inbox.received("recording.stored", made["uuid"])) == 2)
+        # A notification is repeated after 10 and 40 seconds.
+        self.stored(made, 4, seconds=180)
+        until("recording.stored again", lambda: len(self.inbox.received("recording.stored", made["uuid"])) == 2, 180)
         self.inbox.reject_each(times=0)
 
     def rejected_token(self):
@@ -252,4 +263,5 @@ class Flow:
         # The jobs queue holds finish jobs that are delivered after 15 minutes.
         for name in ("Events", "Downloads", "Notifications"):
             until(f"{name} queue is empty", lambda: self.cloud.waiting(self.resources[f"{name}Queue"]) == 0)
-        assert self.inbox.rejected == 0, f"{self.inbox.rejected} notifications had an invalid signature"
+        rejected = self.inbox.rejected - self.forged
+        assert rejected == 0, f"{rejected} notifications had an invalid signature"

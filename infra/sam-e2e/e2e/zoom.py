@@ -15,10 +15,10 @@ ADA, CEM = "UserAdaBerg00000000001", "-UserCemDiaz0000000003"
 
 
 class Zoom:
-    def __init__(self, binary, log):
+    def __init__(self, binary, log, client=CLIENT, webhook_secret=WEBHOOK_SECRET):
         self._log = open(log, "w+", encoding="utf-8")
-        arguments = ["--port", "0", "--webhook-secret", WEBHOOK_SECRET]
-        arguments += ["--client-id", CLIENT["client_id"], "--client-secret", CLIENT["client_secret"]]
+        arguments = ["--port", "0", "--webhook-secret", webhook_secret]
+        arguments += ["--client-id", client["client_id"], "--client-secret", client["client_secret"]]
         environment = os.environ | {"NO_COLOR": "1"}
         self.process = subprocess.Popen([binary, *arguments], stderr=self._log, env=environment)
 

@@ -1,0 +1,1 @@
+"""Trial of Reelay in a real AWS account."""
