@@ -1,7 +1,6 @@
 //! Reports of reconciliations: the recordings that Zoom lists, those of them that are stored, and the differences.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::ids::{AppUserId, LinkId};
 use reelay_domain::link::{Link, LinkView};
@@ -37,7 +36,8 @@ impl AppApi {
         let links = self.links.visible_links(user).await?;
         let link = links.into_iter().find(|link| link.id == id).ok_or(Problem::LinkNotFound)?;
         let item = self.links.reconciliation(&link.zoom_user).await?;
-        let next_at = item.as_ref().map(|item| item.next_at).filter(|_| self.is_reconciling);
+        let is_compared = self.is_reconciling && link.reads_until().is_none();
+        let next_at = item.as_ref().map(|item| item.next_at).filter(|_| is_compared);
         let report = report_for(&link, item);
         let (reconciled_at, from, to, totals) = match report {
             Some(Report { reconciled_at, from, to, totals }) => {
@@ -58,9 +58,11 @@ impl AppApi {
     }
 }
 
-/// The report, if it was made since the link became active: an earlier report covers other consents.
+/// The report, if it was made while the link received: other reports cover other consents.
 fn report_for(link: &Link, item: Option<ReconciliationItem>) -> Option<Report> {
     let report = item?.report?;
-    let is_about_link = |at: Timestamp| link.activated_at.is_none_or(|active| active <= at);
-    is_about_link(report.reconciled_at).then_some(report)
+    let at = report.reconciled_at;
+    let is_about_link = link.activated_at.is_none_or(|active| active <= at)
+        && link.reads_until().is_none_or(|until| at < until);
+    is_about_link.then_some(report)
 }

@@ -87,9 +87,7 @@ impl EventProcessor {
         }
         // An unknown recording from before the activation window is not covered by the link.
         let start = parsed.and_then(|parsed| parsed.observation.details.start_time);
-        if start.is_some_and(|start| start < earliest_start(&snapshot))
-            && self.recordings.item(&host, &id).await?.is_none()
-        {
+        if is_before_window(start, &snapshot) && self.recordings.item(&host, &id).await?.is_none() {
             metrics::count(Metric::EventsIgnored, "before_activation");
             return Ok(());
         }
@@ -185,9 +183,14 @@ impl EventProcessor {
 }
 
 /// The earliest start of a recording that may have completed in the activation window of a receiving link.
-fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
+pub(crate) fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
     let links = snapshot.links.iter().filter(|link| link.is_receiving());
     let activated_at = links.filter_map(|link| link.activated_at).min();
     let window = activated_at.and_then(|at| at.checked_sub(MIN_ACTIVATION_WINDOW).ok());
     window.map_or(Timestamp::MIN, listing::earliest_start)
+}
+
+/// Whether a start is known and lies before the activation window of every receiving link.
+pub(crate) fn is_before_window(start: Option<Timestamp>, snapshot: &GrantSnapshot) -> bool {
+    start.is_some_and(|start| start < earliest_start(snapshot))
 }

@@ -185,8 +185,8 @@ impl EventProcessor {
     /// grant.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
-        let job =
-            Job::VerifyDeauthorization { zoom_user: event.zoom_user, client_id: event.client_id };
+        let Deauthorized { zoom_user, client_id } = event;
+        let job = Job::VerifyDeauthorization { zoom_user, client_id, is_repeated: false };
         Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 
@@ -213,6 +213,16 @@ impl EventProcessor {
 
         let recording_id = observation.recording_id();
         let is_event = observation.time.source == ObservationSource::Event;
+        // Consent does not cover a meeting from before the activation window. Its transcript may be late.
+        let is_late = is_transcript || observation.time.at < changes::earliest_start(&snapshot);
+        if is_event
+            && is_late
+            && changes::is_before_window(observation.details.start_time, &snapshot)
+            && self.recordings.item(host, &recording_id).await?.is_none()
+        {
+            metrics::count(Metric::EventsIgnored, "before_activation");
+            return Ok(());
+        }
         if is_event {
             self.links.save_event_time(&links, self.clock.now()).await?;
         }

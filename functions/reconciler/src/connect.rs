@@ -1,5 +1,7 @@
 //! Completion of an interrupted authorization: 11 minutes after its start, or right after its failure.
 
+use reelay_domain::message::{Job, JobMessage};
+
 use crate::{JobError, Reconciler};
 
 impl Reconciler {
@@ -17,6 +19,12 @@ impl Reconciler {
                 return Ok(());
             }
             self.enqueue_pending_jobs(&zoom_user).await?;
+            // The user may have changed accounts since an earlier consent, whose tokens this one has replaced.
+            for other in self.grants.links().with_same_user_id(&zoom_user).await? {
+                let tenant = other.account_id.clone();
+                let job = JobMessage::new(Job::MaintainGrant { zoom_user: other });
+                self.jobs.send(&job, tenant.as_str()).await?;
+            }
             // The consent may have cut off the last receiving link.
             self.end_transfers(&zoom_user).await?;
         }

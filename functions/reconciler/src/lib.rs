@@ -45,6 +45,9 @@ use crate::details::Details;
 /// dead-letter queue.
 const FAILED_DELAY: Duration = Duration::from_secs(1);
 
+/// Time after which a deauthorization is verified again whose grant Zoom still accepted.
+const REPEAT_DELAY_SECONDS: i32 = 15 * 60;
+
 /// The `reconciler` function.
 #[derive(Debug)]
 pub struct Reconciler {
@@ -152,8 +155,18 @@ impl Reconciler {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::EndTransfers { zoom_user } => Ok(self.end_transfers(&zoom_user).await?),
-            Job::VerifyDeauthorization { zoom_user, client_id } => {
-                self.verify_deauthorization(&zoom_user, client_id.as_deref()).await
+            Job::VerifyDeauthorization { zoom_user, client_id, is_repeated } => {
+                let client = client_id.as_deref();
+                let outcome = self.verify_deauthorization(&zoom_user, client, is_repeated).await?;
+                if outcome == DeauthorizationOutcome::StillAuthorized && !is_repeated {
+                    // The event may have overtaken the end of the tokens at Zoom.
+                    let tenant = zoom_user.account_id.clone();
+                    let job =
+                        Job::VerifyDeauthorization { zoom_user, client_id, is_repeated: true };
+                    let job = JobMessage::new(job);
+                    self.jobs.send_delayed(&job, tenant.as_str(), REPEAT_DELAY_SECONDS).await?;
+                }
+                Ok(())
             }
             Job::FinishConnect { exchange } => self.finish_connect(&exchange).await,
             Job::MaintainGrant { zoom_user } => self.maintain_grant(&zoom_user).await,
@@ -229,10 +242,11 @@ impl Reconciler {
         &self,
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
-    ) -> Result<(), JobError> {
+        is_repeated: bool,
+    ) -> Result<DeauthorizationOutcome, JobError> {
         // Enqueue first: after a crash the repeated job could not find the keys that the ended links covered.
         self.enqueue_end_of_transfers(zoom_user).await?;
-        let outcome = self.grants.verify_deauthorization(zoom_user, client_id).await?;
+        let outcome = self.grants.verify_deauthorization(zoom_user, client_id, is_repeated).await?;
         match outcome {
             DeauthorizationOutcome::Deauthorized => {
                 metrics::count(Metric::GrantsEnded, "deauthorized")
@@ -251,6 +265,6 @@ impl Reconciler {
                 metrics::count(Metric::DeauthorizationsIgnored, "no_grant")
             }
         }
-        Ok(())
+        Ok(outcome)
     }
 }

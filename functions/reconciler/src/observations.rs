@@ -50,8 +50,12 @@ impl Reconciler {
         let mut messages = Vec::with_capacity(changes.len());
         for change in changes {
             let (name, mut meeting) = change.into_event();
+            let Some(fields) = meeting.as_object_mut() else {
+                metrics::count(Metric::FilesIgnored, "not_an_object");
+                continue;
+            };
             // The meetings are the user's own, but the API may omit the host.
-            meeting["host_id"] = json!(zoom_user.user_id);
+            fields.insert("host_id".to_owned(), json!(zoom_user.user_id));
             let event = json!({
                 "event": name,
                 "payload": {"account_id": zoom_user.account_id, "object": meeting},

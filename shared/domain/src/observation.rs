@@ -178,6 +178,18 @@ impl ObservedRecording {
         recording
     }
 
+    /// Forgets a topic and a state of Zoom's copy that were observed at or after a time, for a reader who may not know
+    /// them. Their earlier values are not kept.
+    pub fn forget_since(&mut self, until: Timestamp) {
+        let until = Stamp(until.as_millisecond() * 4);
+        if self.seen.stamp("topic") >= until {
+            self.metadata.topic = None;
+        }
+        if self.seen.stamp("zoom_state") >= until {
+            self.zoom_state = None;
+        }
+    }
+
     /// Merges an observation.
     pub fn merge(&mut self, observation: &Observation) {
         if let Some(start) = observed_start(observation).filter(|_| self.is_start_provisional) {

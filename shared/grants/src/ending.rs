@@ -129,7 +129,8 @@ impl Grants {
 
     /// Processes Zoom's event that the user deauthorized the app with this client id. The event may be late and
     /// concern an earlier grant, so the stored tokens are verified with Zoom first. A user who moved accounts
-    /// may have a grant under another account than the event's; that grant is verified too.
+    /// may have a grant under another account than the event's; that grant is verified too. With `by_refresh`, a
+    /// valid access token proves nothing: it may outlive the consent for a moment.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
@@ -137,8 +138,9 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
+        by_refresh: bool,
     ) -> Result<DeauthorizationOutcome, GrantError> {
-        let mut outcome = self.verify_grant_ended(zoom_user, client_id).await?;
+        let mut outcome = self.verify_grant_ended(zoom_user, client_id, by_refresh).await?;
         if matches!(
             outcome,
             DeauthorizationOutcome::StillAuthorized | DeauthorizationOutcome::Revived
@@ -146,7 +148,7 @@ impl Grants {
             return Ok(outcome);
         }
         for candidate in self.links().with_same_user_id(zoom_user).await? {
-            let of_candidate = self.verify_grant_ended(&candidate, client_id).await?;
+            let of_candidate = self.verify_grant_ended(&candidate, client_id, by_refresh).await?;
             if outcome != DeauthorizationOutcome::Deauthorized {
                 outcome = of_candidate;
             }
@@ -158,6 +160,7 @@ impl Grants {
         &self,
         zoom_user: &ZoomUser,
         client_id: Option<&str>,
+        by_refresh: bool,
     ) -> Result<DeauthorizationOutcome, GrantError> {
         let snapshot = self.links().snapshot(zoom_user).await?;
         self.publish_pending(zoom_user, &snapshot.outbox).await?;
@@ -194,7 +197,7 @@ impl Grants {
             Err(LeaseError::Taken) => return Err(GrantError::Busy),
             Err(LeaseError::Table(failure)) => return Err(failure.into()),
         };
-        if self.is_fresh(&grant) {
+        if self.is_fresh(&grant) && !by_refresh {
             match self.read_owner(zoom_user, &grant).await {
                 Ok(Some(_)) => return self.release_authorized(zoom_user, &lease).await,
                 // Only a refresh shows whether the grant or just this access token is invalid.
@@ -207,10 +210,12 @@ impl Grants {
         }
         match self.refresh(zoom_user, &lease, IfRejected::Deauthorize).await? {
             Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
-            // The refresh deauthorized the grant, or a consent replaced its tokens.
-            None => match self.links().snapshot(zoom_user).await?.grant {
-                Some(_) => Ok(DeauthorizationOutcome::StillAuthorized),
-                None => {
+            // The refresh deauthorized the grant, or a consent replaced its tokens, perhaps in another account.
+            None => match self.links().snapshot(zoom_user).await? {
+                snapshot if snapshot.grant.is_some() || snapshot.moved_to.is_some() => {
+                    Ok(DeauthorizationOutcome::StillAuthorized)
+                }
+                _ => {
                     self.sessions.delete_spare_pair(zoom_user).await?;
                     Ok(DeauthorizationOutcome::Deauthorized)
                 }

@@ -111,8 +111,10 @@ impl Grants {
         let (token, me) = match self.token_and_owner(zoom_user).await {
             Ok(token_and_owner) => token_and_owner,
             // Zoom revoked the grant: the refresh has notified the app, and no live grant is left to maintain.
-            Err(GrantError::ReauthorizationRequired | GrantError::NotFound) => {
-                return Ok(MaintenanceOutcome::Done);
+            Err(GrantError::ReauthorizationRequired) => return Ok(MaintenanceOutcome::Done),
+            Err(GrantError::NotFound) => {
+                let moved_to = self.links().snapshot(zoom_user).await?.moved_to;
+                return Ok(moved_to.map_or(MaintenanceOutcome::Done, MaintenanceOutcome::MovedTo));
             }
             Err(error) => return Err(error),
         };
@@ -159,8 +161,37 @@ impl Grants {
         if me.user == *zoom_user || me.user.user_id != zoom_user.user_id {
             return Ok(None);
         }
+        self.move_grant(zoom_user, grant, &me.user).await?;
+        Ok(Some(me.user.clone()))
+    }
+
+    /// Moves links and grant to another account, if the same Zoom user has consented there since: that consent
+    /// has replaced the grant's tokens.
+    pub(crate) async fn follow_later_consent(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+    ) -> Result<bool, GrantError> {
+        for other in self.links().with_same_user_id(zoom_user).await? {
+            let is_later = |later: &Grant| {
+                later.status == GrantStatus::Live && later.obtained_at > grant.obtained_at
+            };
+            if self.links().snapshot(&other).await?.grant.as_ref().is_some_and(is_later) {
+                self.move_grant(zoom_user, grant, &other).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn move_grant(
+        &self,
+        zoom_user: &ZoomUser,
+        grant: &Grant,
+        to: &ZoomUser,
+    ) -> Result<(), GrantError> {
         let tokens = self.decrypt_tokens(zoom_user, grant).await?;
-        let owner = TokenOwner::Grant(me.user.clone());
+        let owner = TokenOwner::Grant(to.clone());
         let new = NewTokens {
             tokens: self.vault().encrypt(&owner, &tokens).await?,
             obtained_at: grant.obtained_at,
@@ -171,11 +202,10 @@ impl Grants {
         };
         let moved = self
             .links()
-            .move_to_account(zoom_user, grant.version, &me.user, &new, self.clock.now())
+            .move_to_account(zoom_user, grant.version, to, &new, self.clock.now())
             .await?
             .ok_or(GrantError::Busy)?;
         metrics::count(Metric::GrantsMoved, "account_changed");
-        self.publish(&me.user, &moved).await?;
-        Ok(Some(me.user.clone()))
+        Ok(self.publish(to, &moved).await?)
     }
 }

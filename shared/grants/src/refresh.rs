@@ -166,7 +166,8 @@ impl Grants {
         };
         let is_replaced = rejection != Rejection::ClientReplaced
             && (self.adopt_spare_pair(zoom_user, lease).await?
-                || self.adopt_saved_exchange(zoom_user).await?);
+                || self.adopt_saved_exchange(zoom_user).await?
+                || self.follow_later_consent(zoom_user, &lease.grant).await?);
         Ok(if is_replaced { RefreshOutcome::Replaced } else { RefreshOutcome::Rejected(rejection) })
     }
 

@@ -27,6 +27,10 @@ const FILTERED_BATCH: usize = 50;
 /// continues.
 const MAX_BATCHES: usize = 10;
 
+/// Number of files after which a page ends: about 600 bytes each, and Lambda's responses have at most 6 MB.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_PAGE_FILES: usize = 5_000;
+
 #[derive(Serialize)]
 struct Page {
     recordings: Vec<RecordingView>,
@@ -114,7 +118,7 @@ impl AppApi {
         let covered = self.covered(user).await?;
         let is_filtered = filter.status.is_some() || filter.meeting_id.is_some();
         let batch = if is_filtered { FILTERED_BATCH } else { limit };
-        let mut recordings = Vec::new();
+        let (mut recordings, mut files) = (Vec::new(), 0);
         for _ in 0..MAX_BATCHES {
             let bounds = ListBounds { after: after.as_ref(), from: filter.from, to: filter.to };
             // One item more than the batch shows whether another batch follows.
@@ -132,9 +136,10 @@ impl AppApi {
             });
             for (position, view) in try_join_all(views).await? {
                 if let Some(view) = view.filter(|view| filter.matches(view)) {
-                    if recordings.len() == limit {
+                    if recordings.len() == limit || files >= MAX_PAGE_FILES {
                         return Ok((recordings, after));
                     }
+                    files += view.files.len();
                     recordings.push(view);
                 }
                 after = Some(position);
@@ -142,7 +147,7 @@ impl AppApi {
             if !has_more {
                 return Ok((recordings, None));
             }
-            if recordings.len() == limit {
+            if recordings.len() == limit || files >= MAX_PAGE_FILES {
                 break;
             }
         }

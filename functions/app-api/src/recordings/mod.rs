@@ -115,7 +115,7 @@ impl AppApi {
     }
 
     /// Loads the files of a recording that the link may read: all, or, after the link was cut off, those that were
-    /// stored before.
+    /// stored before, without what was observed since.
     async fn load(
         &self,
         covered: &Covered,
@@ -132,6 +132,8 @@ impl AppApi {
             return Ok(Some(loaded));
         };
         loaded.files.retain(|file| file.stored_at.is_some_and(|at| at < until.as_millisecond()));
+        loaded.item.observed.forget_since(until);
+        loaded.item.updated_at = loaded.item.updated_at.min(until.as_millisecond());
         Ok((!loaded.files.is_empty()).then_some(loaded))
     }
 }
