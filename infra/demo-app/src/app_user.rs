@@ -38,18 +38,3 @@ impl fmt::Display for AppUser {
         f.write_str(&self.0)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::AppUser;
-
-    #[test]
-    fn only_ids_that_reelay_accepts_are_valid() {
-        for id in ["alice", "auth0|12345", "a.b_c~d@e:f+g=h-i", &"x".repeat(128)] {
-            assert!(id.parse::<AppUser>().is_ok(), "{id}");
-        }
-        for id in ["", "a b", "a/b", "<b>", "é", "a\n", &"x".repeat(129)] {
-            assert!(id.parse::<AppUser>().is_err(), "{id:?}");
-        }
-    }
-}

@@ -1,7 +1,6 @@
 //! Sessions: the browser holds a signed random id, and the server holds the data.
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use tower_sessions::session::Error;
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer};
 
 use crate::app_user::AppUser;
+use crate::pages::error::PageError;
 
 const USER: &str = "user";
 const FLASH: &str = "flash";
@@ -40,17 +40,11 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let session = Session::from_request_parts(parts, state)
-            .await
-            .map_err(|error| error.into_response())?;
-        match user(&session).await {
-            Ok(Some(user)) => Ok(Self { user, session }),
-            Ok(None) => Err(Redirect::to("/").into_response()),
-            Err(error) => {
-                tracing::error!(%error, "session not read");
-                Err(StatusCode::INTERNAL_SERVER_ERROR.into_response())
-            }
-        }
+        let session = Session::from_request_parts(parts, state).await;
+        let session = session.map_err(|error| error.into_response())?;
+        let user = user(&session).await.map_err(|error| PageError::from(error).into_response())?;
+        let user = user.ok_or_else(|| Redirect::to("/").into_response())?;
+        Ok(Self { user, session })
     }
 }
 
