@@ -64,15 +64,12 @@ pub struct Error(#[from] anyhow::Error);
 /// State that all request handlers share.
 pub(crate) struct App {
     pub(crate) reelay: Reelay,
-    /// Verifies the signatures of notifications.
     pub(crate) webhook: Webhook,
     pub(crate) clock: Clock,
     pub(crate) inbox: Inbox,
-    /// Origin under which browsers reach the app.
     pub(crate) public_url: Url,
     /// Page to which Reelay sends users back from Zoom.
     pub(crate) return_url: Url,
-    /// The Zoom simulator, if the app runs beside one.
     pub(crate) simulator_url: Option<Url>,
 }
 
@@ -151,11 +148,6 @@ impl DemoApp {
     /// Origin under which browsers reach the app.
     pub fn url(&self) -> &Url {
         &self.app.public_url
-    }
-
-    /// Page to which Reelay sends users back from Zoom.
-    pub fn return_url(&self) -> &Url {
-        &self.app.return_url
     }
 
     /// The verified notifications, oldest first, without repeated deliveries. At most 1,000 are kept.

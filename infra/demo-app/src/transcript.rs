@@ -63,17 +63,13 @@ mod tests {
             1\r\n00:00:16.480 --> 00:00:18.870 align:start\r\nAda Berg: Good\r\nmorning &lt;all&gt;.\r\n\r\n\
             01:02.5 --> 100:00:00.0\n<v Ben Cole>A <i>short</i> one</v>\n\n\
             00:05.000 --> 00:04.000\nends before it starts\n\nNaN --> inf\nno time\n\n00:06.000 --> 00:07.000\n";
-        let cue = |start, end, speaker: &str, text: &str| Cue {
-            start,
-            end,
-            speaker: Some(speaker.into()),
-            text: text.into(),
-        };
+        let cues = parse(vtt);
+        let cues = cues.iter().map(|cue| (cue.start, cue.end, cue.speaker.as_deref(), &*cue.text));
         let expected = [
-            cue(16.48, 18.87, "Ada Berg", "Good morning <all>."),
-            cue(62.5, 360_000.0, "Ben Cole", "A short one"),
+            (16.48, 18.87, Some("Ada Berg"), "Good morning <all>."),
+            (62.5, 360_000.0, Some("Ben Cole"), "A short one"),
         ];
-        assert_eq!(parse(vtt), expected);
+        assert_eq!(cues.collect::<Vec<_>>(), expected);
         assert_eq!(parse("WEBVTT\n\n00:01.000 --> 00:02.000\nNo speaker")[0].speaker, None);
         assert_eq!(parse("not a transcript"), []);
     }

@@ -10,7 +10,7 @@ use crate::reelay::{File, Link, LinkStatus, Recording, Status};
 /// Size in kilobytes or megabytes.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
@@ -35,13 +35,10 @@ pub(super) fn topic(recording: &Recording) -> &str {
     }
 }
 
-/// Name of a file, such as `MP4 (shared screen with speaker view)`.
+/// What a file shows, or whose voice: `shared screen with speaker view`.
 pub(super) fn file_name(file: &File) -> String {
-    let kind = file.file_type.as_deref().unwrap_or("File");
-    match file.participant.as_ref().or(file.recording_type.as_ref()) {
-        Some(detail) => format!("{kind} ({})", detail.replace('_', " ")),
-        None => kind.to_owned(),
-    }
+    let name = file.participant.as_ref().or(file.recording_type.as_ref());
+    name.or(file.file_type.as_ref()).map_or("file".to_owned(), |name| name.replace('_', " "))
 }
 
 /// Status, start, length and size of a recording, under its heading, and the progress of all files.
@@ -77,7 +74,10 @@ pub(super) fn file_row(file: &File) -> Markup {
                         "Waits: " (reason)
                         @if let Some(at) = file.next_attempt_at { ". Next attempt " (time(at)) }
                     },
-                    _ => p.muted { (file.size.map_or("Size not known yet".to_owned(), size)) },
+                    _ => p.muted.facts {
+                        @if let Some(kind) = &file.file_type { span { (kind) } }
+                        @if let Some(bytes) = file.size { span { (size(bytes)) } }
+                    },
                 }
             }
             @if let Some(url) = url {
@@ -111,8 +111,7 @@ fn progress(label: &str, stored: u64, total: Option<u64>) -> Markup {
 pub(super) fn version(recordings: &[Recording]) -> String {
     let mut hasher = DefaultHasher::new();
     for recording in recordings {
-        (&recording.id, &recording.topic, recording.size).hash(&mut hasher);
-        recording.status.hash(&mut hasher);
+        (&recording.id, &recording.topic, recording.size, recording.status).hash(&mut hasher);
         for file in &recording.files {
             (&file.id, file.status, file.size, &file.reason).hash(&mut hasher);
         }

@@ -21,6 +21,12 @@ use crate::session::{Flash, SignedIn};
 pub(crate) const PATH: &str = "/settings/integrations";
 pub(crate) const CONNECT_PATH: &str = "/settings/integrations/zoom/connect";
 
+const STEPS: [(&str, &str); 3] = [
+    ("Connect", "Zoom asks for your consent and returns you to this page."),
+    ("Record", "Record meetings to the cloud, as always."),
+    ("Watch", "Each recording is stored here, with its transcript."),
+];
+
 /// The user's links, with buttons to connect, reconnect and disconnect.
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
@@ -42,23 +48,15 @@ pub(crate) async fn show(
                     a.button href=(CONNECT_PATH) { "Connect another Zoom account" }
                 }
             }
-            @if links.is_empty() { (steps()) }
-            @else { ul.rows { @for link in &links { (link_row(link)) } } }
+            @if links.is_empty() {
+                ol.steps { @for (title, text) in STEPS { li { h3 { (title) } p.muted { (text) } } } }
+            } @else { ul.rows { @for link in &links { (link_row(link)) } } }
         }
-        @if !links.is_empty() { (record_hint(app.simulator_url.as_ref())) }
+        @if links.iter().any(|link| link.status == LinkStatus::Active) {
+            (record_hint(app.simulator_url.as_ref()))
+        }
     };
     Ok(page("Integrations", Some((&user, PATH)), flash, &body))
-}
-
-fn steps() -> Markup {
-    let steps = [
-        ("Connect", "Zoom asks for your consent and returns you to this page."),
-        ("Record", "Record meetings to the cloud, as always."),
-        ("Watch", "Each recording is stored here, with its transcript."),
-    ];
-    html! {
-        ol.steps { @for (title, text) in steps { li { h3 { (title) } p.muted { (text) } } } }
-    }
 }
 
 fn link_row(link: &Link) -> Markup {
@@ -86,8 +84,8 @@ fn link_row(link: &Link) -> Markup {
                 summary.button.danger aria-label={ "Disconnect " (name) } { "Disconnect" }
                 form method="post" action={ (PATH) "/zoom/" (segment(&link.id)) "/disconnect" } {
                     p {
-                        "No new recordings arrive, and the recordings of " (name) " are no longer shown to you. If you \
-                         connect again, they are."
+                        "New recordings of " (name) " no longer arrive, and those that are stored are hidden. They come \
+                         back when you connect again."
                     }
                     button.danger type="submit" { "Disconnect " (name) }
                 }
@@ -134,7 +132,7 @@ pub(crate) async fn return_from_zoom(
                 return Ok(Redirect::to(PATH));
             }
             Err(error) => {
-                tracing::warn!(?error, %user, "claim not confirmed");
+                tracing::warn!(?error, user = user.as_str(), "claim not confirmed");
                 messages::claim_error(&error)
             }
         },
@@ -152,9 +150,7 @@ pub(crate) async fn disconnect(
     Path(link_id): Path<String>,
 ) -> Result<Redirect, PageError> {
     app.reelay.remove_link(&user, &link_id).await?;
-    let flash = Flash::Info(
-        "Zoom is disconnected. No new recordings will arrive from this account.".into(),
-    );
+    let flash = Flash::Info("Zoom is disconnected. You can connect it again at any time.".into());
     flash.store(&session).await?;
     Ok(Redirect::to(PATH))
 }

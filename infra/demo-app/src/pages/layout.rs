@@ -51,7 +51,7 @@ pub(super) fn page(
                             }
                             form.who method="post" action="/sign-out" {
                                 (avatar(user.as_str()))
-                                span { span.muted { "Signed in as " } strong { (user) } }
+                                span { span.muted { "Signed in as " } strong { (user.as_str()) } }
                                 button.quiet type="submit" { "Sign out" }
                             }
                         }

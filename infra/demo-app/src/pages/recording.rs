@@ -119,15 +119,10 @@ fn player(Chapter { media, .. }: &Chapter<'_>, from: u32) -> Markup {
     let source = url.map(|url| if from > 0 { format!("{url}#t={from}") } else { url.to_string() });
     let is_video = media.file_type.as_deref() == Some("MP4");
     html! {
-        @match source {
-            Some(source) if is_video => {
-                video controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {}
-            },
-            Some(source) => {
-                audio controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {}
-            },
-            None => p.pending { "It can be played here as soon as it is stored." },
-        }
+        @if let Some(source) = source {
+            @if is_video { video controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {} }
+            @else { audio controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {} }
+        } @else { p.pending { "It can be played here as soon as it is stored." } }
     }
 }
 
