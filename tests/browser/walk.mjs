@@ -119,7 +119,7 @@ await withSystem("walk", async ({ reelay, demo, zoom, openProfile, signIn, scree
   await alice.goto(settings);
   await pressByKeyboard(alice, /^Disconnect Ada Berg$/);
   await screenshot(alice, "9-disconnect");
-  await alice.getByText(/no longer shown to you/).waitFor();
+  await alice.getByText(/those that are stored are hidden/).waitFor();
   await pressByKeyboard(alice, /^Disconnect Ada Berg$/);
   await alice.getByText(/Zoom is disconnected/).waitFor();
   assert.equal(await alice.getByText("Ada Berg").count(), 0);

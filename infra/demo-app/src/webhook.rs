@@ -60,11 +60,9 @@ pub(crate) async fn receive(
 fn verify<'a>(app: &App, headers: &'a HeaderMap, body: &[u8]) -> Option<(&'a str, i64, &'a str)> {
     let header = |name| headers.get(name)?.to_str().ok();
     let (id, sent) = (header(HEADER_WEBHOOK_ID)?, header(HEADER_WEBHOOK_TIMESTAMP)?.parse().ok()?);
-    let is_expected = |expected: &str, signature: &str| {
-        verify_slices_are_equal(signature.as_bytes(), expected.as_bytes()).is_ok()
-    };
     let age = app.clock.now().as_second().abs_diff(sent);
     let expected = app.webhook.sign(id, sent, body).ok().filter(|_| age <= MAX_AGE_SECONDS)?;
-    let mut signatures = header(HEADER_WEBHOOK_SIGNATURE)?.split(' ');
-    Some((id, sent, signatures.find(|signature| is_expected(&expected, signature))?))
+    let is_expected =
+        |found: &&str| verify_slices_are_equal(found.as_bytes(), expected.as_bytes()).is_ok();
+    Some((id, sent, header(HEADER_WEBHOOK_SIGNATURE)?.split(' ').find(is_expected)?))
 }

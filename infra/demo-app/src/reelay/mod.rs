@@ -30,7 +30,7 @@ use crate::clock::Clock;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Length at which the content of a text file is cut.
+/// Length in bytes at which the content of a text file is cut.
 const MAX_TEXT: usize = 4 << 20;
 
 /// Reelay's HTTP API.
@@ -113,7 +113,7 @@ impl Reelay {
         Ok(())
     }
 
-    /// The first [`MAX_TEXT`] bytes of a stored text file, through its presigned URL.
+    /// The first 4 MiB of a stored text file, through its presigned URL.
     pub async fn text(&self, presigned_url: &Url) -> Result<String, ReelayError> {
         // No `Authorization`: the URL's signature is the only credential that S3 accepts.
         let mut response = send(self.http.get(presigned_url.clone())).await?;
