@@ -116,7 +116,7 @@ await withSystem("pages", async ({ reelay, demo, zoom, openProfile, signIn, scre
   }
 
   // Recordings: in transfer, complete, failed.
-  await fault({ at: "content", kind: "slow", bytes_per_second: 1_000_000 });
+  await fault({ at: "content", kind: "slow", bytes_per_second: 500_000 });
   const media = [file("MP4", 24_000_000), file("M4A", 400_000), file("TRANSCRIPT", 9_000), file("CHAT", 1_200)];
   await record({ topic: "Design review", segments: 2, participant_audio: 1, duration_minutes: 75, files: media });
   await alice.goto(`${demo}/recordings`);
@@ -131,7 +131,7 @@ await withSystem("pages", async ({ reelay, demo, zoom, openProfile, signIn, scre
   await look(alice, "recording-stored");
   await record({ topic: "Podcast", files: [file("M4A", 400_000)] });
   await alice.goto(`${demo}/recordings`);
-  await alice.locator("article", { hasText: "Podcast" }).getByText("Stored", { exact: true }).waitFor({ timeout: 60_000 });
+  await alice.locator("article", { hasText: "Podcast" }).locator(".head .badge", { hasText: "Stored" }).waitFor({ timeout: 60_000 });
   await alice.getByRole("link", { name: "Podcast" }).click();
   await look(alice, "recording-audio");
   await fault({ at: "download", kind: "status", status: 410 });
