@@ -49,22 +49,20 @@ pub(super) fn summary(heading: Markup, recording: &Recording) -> Markup {
             @if let Some(minutes) = recording.duration_minutes { span { (minutes) " min" } }
             @if let Some(bytes) = recording.size { span { (size(bytes)) } }
         } } (status(recording.status)) }
-        @if matches!(recording.status, Status::Transferring | Status::Failed) {
+        @if recording.status == Status::Transferring {
             (progress("Stored so far", recording.bytes_stored, recording.size))
         }
     }
 }
 
-/// A file with its status and, on the page of its recording, its links.
-pub(super) fn file_row(file: &File) -> Markup {
+/// A file with its status and, on the page of its recording, its links. `played` is the id of the file in the player.
+pub(super) fn file_row(file: &File, played: Option<&str>) -> Markup {
     let name = file_name(file);
     let reason = file.reason.as_deref().map(|reason| reason.replace('_', " "));
-    // Reelay includes URLs in the response for one recording, not in the list.
-    let url = file.url.as_ref().filter(|_| file.status == Status::Stored);
     html! {
         li {
             .grow {
-                p.name { (name) " " (status(file.status)) }
+                p.name { span { (name) } (status(file.status)) }
                 @match (file.status, &reason) {
                     (Status::Transferring, _) => {
                         (progress(&format!("{name}: stored so far"), file.bytes_stored, file.size))
@@ -80,8 +78,9 @@ pub(super) fn file_row(file: &File) -> Markup {
                     },
                 }
             }
-            @if let Some(url) = url {
-                @if file.file_type.as_deref() == Some("M4A") {
+            // Reelay includes URLs in the response for one recording, not in the list.
+            @if let Some(url) = &file.url {
+                @if file.file_type.as_deref() == Some("M4A") && played != Some(&*file.id) {
                     audio controls preload="none" src=(url) aria-label={ "Listen to " (name) } {}
                 }
                 a.button href=(url) target="_blank" rel="noopener noreferrer" download

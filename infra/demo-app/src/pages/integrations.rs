@@ -71,7 +71,7 @@ fn link_row(link: &Link) -> Markup {
             (avatar(name))
             .grow {
                 p.name { strong { (name) } " " (link_status(link)) }
-                p.muted { (link.zoom.email.as_deref().unwrap_or(&link.zoom.user_id)) }
+                p.muted { @if let Some(email) = &link.zoom.email { (email) " · " } "Zoom user " code { (link.zoom.user_id) } }
                 p.muted {
                     "Connected " (time(link.activated_at.unwrap_or(link.created_at)))
                     @if let Some(at) = link.last_event_at { " · Last news from Zoom " (time(at)) }

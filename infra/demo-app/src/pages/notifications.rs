@@ -29,8 +29,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, SignedIn { user, .. }: Sig
             @if notifications.is_empty() { p.empty { "No notifications. This page updates by itself." } }
         }
     };
-    let signed_in = Some((&user, "/notifications"));
-    page("Notifications", signed_in, None, &body)
+    page("Notifications", Some((&user, "/notifications")), None, &body)
 }
 
 fn card(notification: &Notification) -> Markup {

@@ -38,9 +38,9 @@ pub(crate) async fn show(
     // Reelay sorts files by segment.
     let parts = recording.files.chunk_by(|one, other| one.recording_start == other.recording_start);
     let parts: Vec<_> = parts.collect();
-    let chapters: Vec<_> = parts.iter().filter_map(|part| chapter(part)).collect();
-    let selected = query.part.unwrap_or(1).clamp(1, chapters.len().max(1));
-    let current = chapters.get(selected - 1);
+    let chapters: Vec<_> = (1..).zip(&parts).filter_map(|(n, part)| chapter(n, part)).collect();
+    let selected = chapters.iter().find(|chapter| Some(chapter.number) == query.part);
+    let current = selected.or(chapters.first());
     let vtt = match current.and_then(|chapter| chapter.transcript) {
         Some(url) => app.reelay.text(url).await,
         None => Ok(String::new()),
@@ -50,7 +50,6 @@ pub(crate) async fn show(
     let topic = topic(&recording);
     // A stored recording hardly changes, and a poll reads the transcript again.
     let is_final = recording.status == Status::Stored;
-    let can_download = matches!(recording.status, Status::Detected | Status::Failed);
     let body = html! {
         p.back { a href=(PATH) { "← Recordings" } }
         div data-live=[(!is_final).then(|| format!("Recording updated: {topic}"))]
@@ -60,19 +59,19 @@ pub(crate) async fn show(
                 .watch {
                     .stage {
                         (player(current, query.t.unwrap_or(0)))
-                        @if chapters.len() > 1 { (chapter_links(&chapters, selected)) }
+                        @if chapters.len() > 1 { (chapter_links(&chapters, current.number)) }
                     }
                     section.transcript aria-labelledby="transcript" {
                         h2 id="transcript" { "Transcript" }
                         @if cues.is_empty() { p.muted { "There is none, or it is not ready." } }
-                        @else { (cue_links(&cues, selected)) }
+                        @else { (cue_links(&cues, current.number)) }
                     }
                 }
             }
             section.card aria-labelledby="files" {
                 .head {
                     h2 id="files" { "Files" }
-                    @if can_download {
+                    @if matches!(recording.status, Status::Detected | Status::Failed) {
                         form method="post" action={ (PATH) "/" (segment(&recording.id)) "/download" } {
                             button.primary type="submit" { "Download from Zoom" }
                         }
@@ -80,7 +79,7 @@ pub(crate) async fn show(
                 }
                 @for (index, part) in parts.iter().enumerate() {
                     @if parts.len() > 1 { h3 { "Part " (index + 1) } }
-                    ul.rows { @for file in *part { (file_row(file)) } }
+                    ul.rows { @for file in *part { (file_row(file, current.map(|chapter| &*chapter.media.id))) } }
                 }
                 @if let Some(expiry) = recording.files.iter().filter_map(|file| file.url_expires_at).min() {
                     p.muted { "The links expire at " (time(expiry)) ". Reload the page for new links." }
@@ -93,46 +92,47 @@ pub(crate) async fn show(
 
 /// A segment that can be played, now or when its file is stored.
 struct Chapter<'a> {
+    number: usize,
     media: &'a File,
     transcript: Option<&'a Url>,
 }
 
 /// Prefers video to audio, everyone to one participant, and the transcript to live captions.
-fn chapter(part: &[File]) -> Option<Chapter<'_>> {
+fn chapter(number: usize, part: &[File]) -> Option<Chapter<'_>> {
     let of_type = |kind: &str| {
         let files = part.iter().filter(move |file| file.file_type.as_deref() == Some(kind));
         files.min_by_key(|file| (file.participant.is_some(), file.status != Status::Stored))
     };
-    let text = of_type("TRANSCRIPT").or_else(|| of_type("CC"));
-    Some(Chapter {
-        media: of_type("MP4").or_else(|| of_type("M4A"))?,
-        transcript: text
-            .filter(|file| file.status == Status::Stored)
-            .and_then(|file| file.url.as_ref()),
-    })
+    let media = of_type("MP4").or_else(|| of_type("M4A"))?;
+    // Only stored files have a URL.
+    let transcript = ["TRANSCRIPT", "CC"].into_iter().find_map(|kind| of_type(kind)?.url.as_ref());
+    Some(Chapter { number, media, transcript })
 }
 
 fn player(Chapter { media, .. }: &Chapter<'_>, from: u32) -> Markup {
     let name = file_name(media);
-    let url = media.url.as_ref().filter(|_| media.status == Status::Stored);
     // A media fragment starts the player there, without a script too.
-    let source = url.map(|url| if from > 0 { format!("{url}#t={from}") } else { url.to_string() });
+    let source = media
+        .url
+        .as_ref()
+        .map(|url| if from > 0 { format!("{url}#t={from}") } else { url.to_string() });
     let is_video = media.file_type.as_deref() == Some("MP4");
     html! {
         @if let Some(source) = source {
             @if is_video { video controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {} }
             @else { audio controls preload="metadata" src=(source) data-player=(media.id) aria-label=(name) {} }
-        } @else { p.pending { "It can be played here as soon as it is stored." } }
+        } @else if media.status == Status::Failed { p.pending { "It could not be fetched from Zoom." } }
+        @else { p.pending { "It can be played here as soon as it is stored." } }
     }
 }
 
-fn chapter_links(chapters: &[Chapter<'_>], selected: usize) -> Markup {
+fn chapter_links(chapters: &[Chapter<'_>], current: usize) -> Markup {
     html! {
         nav aria-label="Chapters" {
             ol.chapters {
-                @for (number, Chapter { media, .. }) in (1..).zip(chapters) {
+                @for Chapter { number, media, .. } in chapters {
                     li {
-                        a href={ "?part=" (number) } aria-current=[(number == selected).then_some("true")] {
+                        a href={ "?part=" (number) } aria-current=[(*number == current).then_some("true")] {
                             strong { "Part " (number) }
                             @if let (Some(start), Some(end)) = (media.recording_start, media.recording_end) {
                                 span.muted { (time(start)) " · " (clock(end.duration_since(start).as_secs_f64())) }

@@ -56,7 +56,7 @@ fn card(recording: &Recording) -> Markup {
             (summary(html! { h2 { a href=(path) { (topic(recording)) } } }, recording))
             details id={ "files-" (recording.id) } {
                 summary { (recording.files.len()) @if recording.files.len() == 1 { " file" } @else { " files" } }
-                ul.rows { @for file in &recording.files { (file_row(file)) } }
+                ul.rows { @for file in &recording.files { (file_row(file, None)) } }
             }
         }
     }
