@@ -74,7 +74,6 @@ pub(crate) struct App {
 }
 
 /// A bound port whose requests wait until [`Bound::serve`].
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,

@@ -30,7 +30,6 @@ pub(crate) fn layer(port: u16, https: bool) -> SessionManagerLayer<MemoryStore, 
 }
 
 /// The signed-in user. As a handler argument it redirects signed-out visitors to the sign-in page.
-#[derive(Debug)]
 pub(crate) struct SignedIn {
     pub(crate) user: AppUser,
     pub(crate) session: Session,

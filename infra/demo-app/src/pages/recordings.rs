@@ -36,14 +36,18 @@ pub(crate) async fn list(
         h1 { "Recordings" }
         div data-live=(announcement) data-version=(version(recordings)) {
             @for recording in recordings { (card(recording)) }
-            @if recordings.is_empty() { p.empty { "No recordings. This page updates by itself." } }
-            nav.pages aria-label="Pages" {
-                @if cursor.is_some() { a href=(PATH) rel="first" { "← Newest" } }
-                @if let Some(next) = &list.next_cursor {
-                    a href={ (PATH) "?cursor=" (segment(next)) } rel="next" { "Older →" }
+            @if recordings.is_empty() {
+                p.empty { "No recordings yet. Connect Zoom under " a href="/settings/integrations" { "Integrations" } "." }
+                (record_hint(app.simulator_url.as_ref()))
+            }
+            @if cursor.is_some() || list.next_cursor.is_some() {
+                nav.pages aria-label="Pages" {
+                    @if cursor.is_some() { a href=(PATH) rel="first" { "← Newest" } }
+                    @if let Some(next) = &list.next_cursor {
+                        a href={ (PATH) "?cursor=" (segment(next)) } rel="next" { "Older →" }
+                    }
                 }
             }
-            @if recordings.is_empty() { (record_hint(app.simulator_url.as_ref())) }
         }
     };
     Ok(page("Recordings", Some((&user, PATH)), flash, &body))
