@@ -52,6 +52,11 @@ await withSystem("pages", async ({ reelay, demo, zoom, openProfile, signIn, scre
   await alice.goto(`${demo}/nowhere`);
   await look(alice, "not-found");
 
+  // The simulator's control page.
+  await alice.goto(zoom);
+  await alice.locator("#users").getByText("Ada Berg").waitFor();
+  await look(alice, "simulator");
+
   // Each error of connecting.
   await alice.goto(`${settings}/zoom/connect`);
   await look(alice, "simulator-consent");
