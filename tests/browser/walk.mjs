@@ -3,8 +3,6 @@
 import assert from "node:assert/strict";
 import { withSystem } from "./system.mjs";
 
-const MEGABYTE = 1_000_000;
-
 await withSystem("walk", async ({ demo, zoom, openProfile, signIn, screenshot, simulate, call }) => {
   const settings = `${demo}/settings/integrations`;
   // Moves the focus forward until it is on the element of this name, and presses Enter.
@@ -43,11 +41,10 @@ await withSystem("walk", async ({ demo, zoom, openProfile, signIn, screenshot, s
   const simulator = await openProfile();
   await simulator.goto(zoom);
   await screenshot(simulator, "4-simulator");
-  await simulate("faults", { at: "content", kind: "slow", bytes_per_second: MEGABYTE });
-  const file = (file_type, size) => ({ file_type, size });
-  const files = [file("MP4", 24 * MEGABYTE), file("M4A", 400_000), file("TRANSCRIPT", 9_000), file("TIMELINE", 4_000)];
-  const host_id = "UserAdaBerg00000000001";
-  await simulate("recordings", { host_id, topic: "Design review", segments: 2, duration_minutes: 40, files });
+  await simulate("faults", { at: "content", kind: "slow", bytes_per_second: 1_000_000 });
+  const form = { Topic: "Design review", Minutes: "40", Segments: "2", Video: "24", Audio: "0.4", Transcript: "0.009" };
+  for (const [label, value] of Object.entries(form)) await simulator.getByLabel(label, { exact: true }).fill(value);
+  await simulator.getByRole("button", { name: /complete a recording/i }).click();
   await alice.goto(`${demo}/recordings`);
   await alice.getByText(/transferring/i).first().waitFor({ timeout: 60_000 });
   await alice.locator('main a[href^="/recordings/"]').first().click();
