@@ -82,8 +82,7 @@ await withSystem("walk", async ({ demo, zoom, openProfile, signIn, screenshot, s
   await alice.waitForFunction(() => document.querySelector("video").currentTime >= 3.9);
   await cues.first().focus();
   await alice.keyboard.press("Enter");
-  await alice.locator('.cues a[aria-current="true"]').first().waitFor();
-  assert.equal(await cues.first().getAttribute("aria-current"), "true");
+  await alice.locator('.cues li:first-child a[aria-current="true"]').waitFor();
   const caption = await video.evaluate((element) => element.textTracks[0].cues[0].text);
   assert.equal(caption.trim().replace(/\s+/g, " "), text.replace(/\s+/g, " "));
   await screenshot(alice, "7-recording", { fullPage: true });
