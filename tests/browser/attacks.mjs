@@ -1,8 +1,8 @@
 // Attacks on linking. Mallory sends a victim the URL of a consent page, then a connect link. Attacker and victim have
 // separate browser profiles. No link is created for either, and Mallory learns nothing.
 import assert from "node:assert/strict";
-import { createHmac, randomBytes } from "node:crypto";
-import { withSystem } from "./system.mjs";
+import { randomBytes } from "node:crypto";
+import { apiToken, withSystem } from "./system.mjs";
 
 const BEN = "UserBenCole_0000000002";
 const CEM = "-UserCemDiaz0000000003";
@@ -37,7 +37,7 @@ await withSystem("attacks", async ({ reelay, demo, zoom, signIn, openProfile, sc
   const stranger = await openProfile();
   await stranger.goto(await captureUrl(mallory, /oauth\/authorize/));
   await consent(stranger, CEM);
-  await screenshot(stranger, "8-consent-in-another-browser");
+  await screenshot(stranger, "attack-1-consent-in-another-browser");
   assert.match(await stranger.locator("body").innerText(), /another browser/i);
   await assertNoLink(mallory, "Mallory");
 
@@ -48,10 +48,10 @@ await withSystem("attacks", async ({ reelay, demo, zoom, signIn, openProfile, sc
     claim ??= new URL(request.url()).searchParams.get("zoom_link");
   });
   await victim.goto(await captureUrl(mallory, /zoom\/connect\?token=/));
-  await screenshot(victim, "9-connect-link-consent");
+  await screenshot(victim, "attack-2-connect-link-consent");
   await consent(victim, BEN);
   await victim.waitForURL(settings);
-  await screenshot(victim, "10-connect-link-rejected");
+  await screenshot(victim, "attack-3-connect-link-rejected");
   const message = await text(victim);
   for (const pattern of [/different user of this app started/i, /nothing was connected/i, /no one received access/i]) {
     assert.match(message, pattern, "the message does not explain what happened");
@@ -95,14 +95,14 @@ await withSystem("attacks", async ({ reelay, demo, zoom, signIn, openProfile, sc
     }
   }
   await mallory.goto(`${demo}/recordings`);
-  await screenshot(mallory, "11-attackers-recordings");
+  await screenshot(mallory, "attack-4-attackers-recordings");
   await assertNoLink(mallory, "Mallory");
 
   // The claim is invalid, even with the app's own secret.
   assert.match(claim, /^[A-Za-z0-9_-]{43}$/);
   await mallory.goto(`${settings}/zoom/return?zoom_link=${claim}`);
   await mallory.waitForURL(settings);
-  await screenshot(mallory, "12-replayed-claim");
+  await screenshot(mallory, "attack-5-replayed-claim");
   await assertNoLink(mallory, "Mallory");
   const { secrets } = await (await fetch(`${reelay}/_dev/config`)).json();
   const confirm = async (user, claim) => {
@@ -120,10 +120,3 @@ await withSystem("attacks", async ({ reelay, demo, zoom, signIn, openProfile, sc
     }
   }
 });
-
-function apiToken(secret, user) {
-  const now = Math.floor(Date.now() / 1000);
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const signed = `${part({ typ: "JWT", alg: "HS256" })}.${part({ aud: "reelay:api", sub: user, iat: now, exp: now + 300 })}`;
-  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
-}

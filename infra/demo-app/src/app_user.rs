@@ -1,6 +1,5 @@
 //! The app's user ids.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -30,26 +29,5 @@ impl FromStr for AppUser {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@:+=|-".contains(&byte);
         let is_valid = (1..=128).contains(&text.len()) && text.bytes().all(is_allowed);
         is_valid.then(|| Self(text.to_owned())).ok_or(InvalidAppUser)
-    }
-}
-
-impl fmt::Display for AppUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::AppUser;
-
-    #[test]
-    fn only_ids_that_reelay_accepts_are_valid() {
-        for id in ["alice", "auth0|12345", "a.b_c~d@e:f+g=h-i", &"x".repeat(128)] {
-            assert!(id.parse::<AppUser>().is_ok(), "{id}");
-        }
-        for id in ["", "a b", "a/b", "<b>", "é", "a\n", &"x".repeat(129)] {
-            assert!(id.parse::<AppUser>().is_err(), "{id:?}");
-        }
     }
 }

@@ -6,28 +6,8 @@
 //! * `pages::integrations`: the Connect button, the return from Zoom, and disconnecting.
 //! * `webhook`: verifying and storing notifications.
 //!
-//! Reelay needs the app's URLs and the app needs Reelay's, so binding and serving are separate steps:
-//!
-//! ```no_run
-//! # async fn example() -> Result<(), reelay_demo_app::Error> {
-//! let bound = reelay_demo_app::Bound::bind(([127, 0, 0, 1], 0).into()).await?;
-//! let (return_url, webhook_url) = (bound.return_url(), bound.webhook_url());
-//! // Start Reelay with these two URLs, then:
-//! let app = bound.serve(reelay_demo_app::Config {
-//!     public_url: None,
-//!     reelay_url: "http://127.0.0.1:4000".parse().expect("a valid URL"),
-//!     app_secret: "the app secret".into(),
-//!     notification_secret: "the notification secret".into(),
-//!     simulator_url: None,
-//!     media_sources: vec!["http://127.0.0.1:*".into()],
-//!     clock: reelay_demo_app::Clock::default(),
-//! }).await?;
-//! # app.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
+//! Reelay needs the app's URLs and the app needs Reelay's, so [`Bound::bind`] and [`Bound::serve`] are separate steps.
 
-mod app;
 mod app_user;
 mod clock;
 mod inbox;
@@ -36,6 +16,7 @@ pub mod reelay;
 mod security;
 mod server;
 mod session;
+mod transcript;
 mod webhook;
 
 pub use self::app_user::{AppUser, InvalidAppUser};

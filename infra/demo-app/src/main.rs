@@ -1,7 +1,7 @@
 //! The demo app as a program of its own, for a Reelay that runs elsewhere.
 
 use anyhow::Context as _;
-use reelay_demo_app::{Bound, Clock, Config};
+use reelay_demo_app::{Bound, Clock, Config, RETURN_PATH, WEBHOOK_PATH};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -19,6 +19,6 @@ async fn main() -> anyhow::Result<()> {
     };
     let bound = Bound::bind(([127, 0, 0, 1], 3000).into()).await?;
     let app = bound.serve(config).await?;
-    tracing::info!(url = %app.url(), return_url = %app.return_url(), "demo app ready");
+    tracing::info!(url = %app.url(), RETURN_PATH, WEBHOOK_PATH, "demo app ready");
     std::future::pending().await
 }

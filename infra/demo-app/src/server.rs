@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, InvalidHeaderValue, REFERRER_POLICY};
+use axum::http::header::{CONTENT_TYPE, REFERRER_POLICY};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,12 +18,11 @@ use tokio::task::JoinHandle;
 use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
 
-use crate::app::App;
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Notification};
 use crate::pages::error::PageError;
-use crate::pages::{home, integrations, notifications, recordings};
-use crate::reelay::{Reelay, ReelayError};
+use crate::pages::{home, integrations, notifications, recording, recordings};
+use crate::reelay::Reelay;
 use crate::{security, session, webhook};
 
 /// Path to which Reelay sends users back from Zoom. Reelay's `ReturnUrls` must list its URL.
@@ -35,7 +35,7 @@ pub const WEBHOOK_PATH: &str = "/webhooks/reelay";
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of the app.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Origin under which browsers reach the app; `None` means `http://localhost:<port>`.
     ///
@@ -56,30 +56,24 @@ pub struct Config {
     pub clock: Clock,
 }
 
-/// Failure to start the app.
+/// Failure to start the app: the address is unavailable, or a setting is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The address is in use or does not belong to this machine.
-    #[error("failed to listen on {address}")]
-    Bind {
-        /// The requested address.
-        address: SocketAddr,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// `reelay_url` is not a base URL, or the HTTP client failed to start.
-    #[error("failed to create the Reelay client")]
-    Reelay(#[from] ReelayError),
-    /// The notification secret is not valid base64.
-    #[error("failed to decode the notification secret")]
-    NotificationSecret(#[source] standardwebhooks::WebhookError),
-    /// An entry of `media_sources` is not valid in an HTTP header.
-    #[error("failed to build the Content-Security-Policy")]
-    MediaSource(#[from] InvalidHeaderValue),
+#[error(transparent)]
+pub struct Error(#[from] anyhow::Error);
+
+/// State that all request handlers share.
+pub(crate) struct App {
+    pub(crate) reelay: Reelay,
+    pub(crate) webhook: Webhook,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Inbox,
+    pub(crate) public_url: Url,
+    /// Page to which Reelay sends users back from Zoom.
+    pub(crate) return_url: Url,
+    pub(crate) simulator_url: Option<Url>,
 }
 
 /// A bound port whose requests wait until [`Bound::serve`].
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
@@ -89,23 +83,22 @@ impl Bound {
     /// Binds an address; port 0 selects a free port.
     ///
     /// # Errors
-    /// [`Error::Bind`] if the address is unavailable.
+    /// If the address is unavailable.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
-        let failed = |source| Error::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let failed = || format!("failed to listen on {address}");
+        let listener = TcpListener::bind(address).await.with_context(failed)?;
+        let address = listener.local_addr().with_context(failed)?;
         Ok(Self { listener, address })
     }
 
     /// URL for Reelay's `ReturnUrls`, unless `Config::public_url` names another origin.
     pub fn return_url(&self) -> Url {
-        with_path(&localhost(self.address), RETURN_PATH)
+        url(&format!("http://localhost:{}{RETURN_PATH}", self.address.port()))
     }
 
     /// URL for Reelay's `AppWebhookUrl`.
     pub fn webhook_url(&self) -> Url {
-        let url = format!("http://{}{WEBHOOK_PATH}", self.address);
-        url.parse().expect("a URL with a socket address is valid")
+        url(&format!("http://{}{WEBHOOK_PATH}", self.address))
     }
 
     /// Serves the app until [`DemoApp::shutdown`] or until the returned value is dropped.
@@ -113,18 +106,22 @@ impl Bound {
     /// # Errors
     /// If a setting in `config` is invalid.
     pub async fn serve(self, config: Config) -> Result<DemoApp, Error> {
-        let public_url = config.public_url.unwrap_or_else(|| localhost(self.address));
+        let localhost = || url(&format!("http://localhost:{}/", self.address.port()));
+        let public_url = config.public_url.unwrap_or_else(localhost);
         let app = Arc::new(App {
-            reelay: Reelay::new(config.reelay_url, &config.app_secret, config.clock.clone())?,
+            reelay: Reelay::new(config.reelay_url, &config.app_secret, config.clock.clone())
+                .context("failed to create the Reelay client")?,
             webhook: Webhook::new(config.notification_secret.expose_secret())
-                .map_err(Error::NotificationSecret)?,
+                .context("failed to decode the notification secret")?,
             clock: config.clock,
             inbox: Inbox::default(),
-            return_url: with_path(&public_url, RETURN_PATH),
+            return_url: public_url.join(RETURN_PATH).context("invalid public URL")?,
             public_url,
             simulator_url: config.simulator_url,
         });
-        let router = router(&app, self.address.port(), &config.media_sources)?;
+        let router = router(&app, self.address.port());
+        let router = security::add_headers(router, &config.media_sources)
+            .context("failed to build the Content-Security-Policy")?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(async {
             // Sending and dropping `stop` both end the server.
@@ -152,11 +149,6 @@ impl DemoApp {
         &self.app.public_url
     }
 
-    /// Page to which Reelay sends users back from Zoom.
-    pub fn return_url(&self) -> &Url {
-        &self.app.return_url
-    }
-
     /// The verified notifications, oldest first, without repeated deliveries. At most 1,000 are kept.
     pub fn received(&self) -> Vec<Notification> {
         self.app.inbox.all()
@@ -169,7 +161,7 @@ impl DemoApp {
     }
 }
 
-fn router(app: &Arc<App>, port: u16, media_sources: &[String]) -> Result<Router, Error> {
+fn router(app: &Arc<App>, port: u16) -> Router {
     let https = app.public_url.scheme() == "https";
     // The claim in this page's URL must not reach another page through `Referer`.
     let no_referrer = HeaderValue::from_static("no-referrer");
@@ -184,32 +176,22 @@ fn router(app: &Arc<App>, port: u16, media_sources: &[String]) -> Result<Router,
         .route(RETURN_PATH, return_from_zoom)
         .route("/settings/integrations/zoom/{link_id}/disconnect", post(integrations::disconnect))
         .route("/recordings", get(recordings::list))
-        .route("/recordings/{recording_id}", get(recordings::show))
-        .route("/recordings/{recording_id}/download", post(recordings::download))
+        .route("/recordings/{recording_id}", get(recording::show))
+        .route("/recordings/{recording_id}/download", post(recording::download))
         .route("/notifications", get(notifications::show))
         .fallback(async || PageError::NotFound)
         .layer(session::layer(port, https))
         .layer(from_fn_with_state(Arc::clone(app), security::restrict_origin));
-    let router = pages
-        .route("/assets/style.css", get(([(CONTENT_TYPE, "text/css")], STYLE)))
-        .route("/assets/live.js", get(([(CONTENT_TYPE, "text/javascript")], SCRIPT)))
+    let style = include_str!("../assets/style.css");
+    let script = include_str!("../assets/live.js");
+    pages
+        .route("/assets/style.css", get(([(CONTENT_TYPE, "text/css")], style)))
+        .route("/assets/live.js", get(([(CONTENT_TYPE, "text/javascript")], script)))
         // Reelay calls this route, so it has neither a session nor an Origin check.
         .route(WEBHOOK_PATH, post(webhook::receive))
-        .with_state(Arc::clone(app));
-    Ok(security::add_headers(router, media_sources)?)
+        .with_state(Arc::clone(app))
 }
 
-const STYLE: &str = include_str!("../assets/style.css");
-const SCRIPT: &str = include_str!("../assets/live.js");
-
-fn localhost(address: SocketAddr) -> Url {
-    let url = format!("http://localhost:{}/", address.port());
-    url.parse().expect("a constant URL with a port is valid")
-}
-
-fn with_path(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    url.set_path(path);
-    url.set_query(None);
-    url
+fn url(text: &str) -> Url {
+    text.parse().expect("a URL of a socket address and a constant path is valid")
 }

@@ -1,7 +1,6 @@
 //! Sessions: the browser holds a signed random id, and the server holds the data.
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use tower_sessions::session::Error;
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer};
 
 use crate::app_user::AppUser;
+use crate::pages::error::PageError;
 
 const USER: &str = "user";
 const FLASH: &str = "flash";
@@ -30,7 +30,6 @@ pub(crate) fn layer(port: u16, https: bool) -> SessionManagerLayer<MemoryStore, 
 }
 
 /// The signed-in user. As a handler argument it redirects signed-out visitors to the sign-in page.
-#[derive(Debug)]
 pub(crate) struct SignedIn {
     pub(crate) user: AppUser,
     pub(crate) session: Session,
@@ -40,17 +39,11 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let session = Session::from_request_parts(parts, state)
-            .await
-            .map_err(|error| error.into_response())?;
-        match user(&session).await {
-            Ok(Some(user)) => Ok(Self { user, session }),
-            Ok(None) => Err(Redirect::to("/").into_response()),
-            Err(error) => {
-                tracing::error!(%error, "session not read");
-                Err(StatusCode::INTERNAL_SERVER_ERROR.into_response())
-            }
-        }
+        let session = Session::from_request_parts(parts, state).await;
+        let session = session.map_err(|error| error.into_response())?;
+        let user = user(&session).await.map_err(|error| PageError::from(error).into_response())?;
+        let user = user.ok_or_else(|| Redirect::to("/").into_response())?;
+        Ok(Self { user, session })
     }
 }
 

@@ -6,14 +6,12 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
-use standardwebhooks::{
-    HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError,
-};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
-use crate::app::App;
 use crate::inbox::Notification;
+use crate::server::App;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -22,8 +20,8 @@ struct Envelope {
     timestamp: Timestamp,
 }
 
-/// Age of a signature, in either direction, from which it is rejected.
-const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
+/// Age of a signature, in either direction, beyond which it is rejected.
+const MAX_AGE_SECONDS: u64 = 5 * 60;
 
 /// Verifies the raw body before parsing it. 401 for an invalid signature, 400 for an invalid body.
 ///
@@ -33,12 +31,9 @@ pub(crate) async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let id = match verify(&app, &headers, &body) {
-        Ok(id) => id,
-        Err(error) => {
-            tracing::warn!(%error, "notification rejected: invalid signature");
-            return StatusCode::UNAUTHORIZED;
-        }
+    let Some((id, signed_at, signature)) = verify(&app, &headers, &body) else {
+        tracing::warn!("notification rejected: invalid signature");
+        return StatusCode::UNAUTHORIZED;
     };
     let (Ok(Envelope { kind, timestamp }), Ok(value)) =
         (serde_json::from_slice(&body), serde_json::from_slice(&body))
@@ -52,33 +47,22 @@ pub(crate) async fn receive(
         kind: kind.clone(),
         timestamp,
         received_at: app.clock.now(),
+        signed_at,
+        signature: signature.to_owned(),
         body: value,
     });
     tracing::debug!(id, kind, is_new, "notification received");
     StatusCode::NO_CONTENT
 }
 
-/// Returns the notification's id if a signature is valid. An app whose clock is the system's calls `Webhook::verify`,
+/// Returns id, time in seconds and the matching signature. An app whose clock is the system's calls `Webhook::verify`,
 /// which reads that clock.
-fn verify<'a>(app: &App, headers: &'a HeaderMap, body: &[u8]) -> Result<&'a str, WebhookError> {
-    let header = |name| {
-        let value = headers.get(name).ok_or(WebhookError::MissingHeader(name))?;
-        value.to_str().map_err(|_| WebhookError::InvalidHeader(name))
-    };
-    let id = header(HEADER_WEBHOOK_ID)?;
-    let sent: i64 =
-        header(HEADER_WEBHOOK_TIMESTAMP)?.parse().map_err(|_| WebhookError::InvalidTimestamp)?;
-    let age = app.clock.now().as_second().saturating_sub(sent);
-    if age > MAX_AGE.as_secs() {
-        return Err(WebhookError::TimestampTooOldError);
-    }
-    if age < -MAX_AGE.as_secs() {
-        return Err(WebhookError::FutureTimestampError);
-    }
-    let expected = app.webhook.sign(id, sent, body)?;
-    let is_expected = |signature: &str| {
-        verify_slices_are_equal(signature.as_bytes(), expected.as_bytes()).is_ok()
-    };
-    let mut signatures = header(HEADER_WEBHOOK_SIGNATURE)?.split(' ');
-    signatures.any(is_expected).then_some(id).ok_or(WebhookError::InvalidSignature)
+fn verify<'a>(app: &App, headers: &'a HeaderMap, body: &[u8]) -> Option<(&'a str, i64, &'a str)> {
+    let header = |name| headers.get(name)?.to_str().ok();
+    let (id, sent) = (header(HEADER_WEBHOOK_ID)?, header(HEADER_WEBHOOK_TIMESTAMP)?.parse().ok()?);
+    let age = app.clock.now().as_second().abs_diff(sent);
+    let expected = app.webhook.sign(id, sent, body).ok().filter(|_| age <= MAX_AGE_SECONDS)?;
+    let is_expected =
+        |found: &&str| verify_slices_are_equal(found.as_bytes(), expected.as_bytes()).is_ok();
+    Some((id, sent, header(HEADER_WEBHOOK_SIGNATURE)?.split(' ').find(is_expected)?))
 }

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_demo_app::Clock;
-use reelay_demo_app::reelay::{RecordingStatus, Reelay};
+use reelay_demo_app::reelay::{Reelay, Status};
 use reelay_devstack::{Browser, Options, Stack};
 use reelay_embedded_aws::Service;
 use reelay_zoom_sim::{DeliveryState, NewFile, NewRecording};
@@ -64,7 +64,7 @@ async fn stored_url(stack: &Stack, uuid: &str) -> String {
     let page = reelay.recordings(&user, 100, None).await.unwrap();
     let listed = page.recordings.iter().find(|recording| recording.meeting_uuid == uuid);
     let recording = reelay.recording(&user, &listed.unwrap().id).await.unwrap();
-    assert_eq!(recording.status, RecordingStatus::Stored);
+    assert_eq!(recording.status, Status::Stored);
     recording.files[0].url.clone().unwrap().to_string()
 }
 

@@ -1,11 +1,17 @@
 //! The demo app inside a complete stack: real functions, the Zoom simulator and signed notifications.
 #![allow(clippy::unwrap_used, reason = "test support: a panic reports the failure")]
 
+use std::future::IntoFuture as _;
+
+use axum::routing::get;
+use axum::{Json, Router};
 use reelay_demo_app::{Bound, Clock, Config, DemoApp, RETURN_PATH, WEBHOOK_PATH};
 use reelay_devstack::{Browser, Options, Page, Stack};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point};
 use reqwest::header::HeaderMap;
+use serde_json::json;
 use standardwebhooks::Webhook;
+use tokio::net::TcpListener;
 use url::Url;
 
 const ZOOM_USER: &str = "UserAdaBerg00000000001";
@@ -248,7 +254,10 @@ async fn users_see_only_their_own_data() {
         assert!(!bob.get(path).await.body.contains(data), "{path}");
     }
     let path = recording_path(&alice.get("/recordings").await.body);
-    assert_eq!(bob.get(&path).await.status, 404);
+    // An id cannot add a query to Reelay's path.
+    for path in [&*path, "/recordings/a%3Flimit=1%23b"] {
+        assert_eq!(bob.get(path).await.status, 404, "{path}");
+    }
 
     let cookies = alice.browser.clone();
     alice.post("/sign-out", &[]).await;
@@ -261,12 +270,18 @@ async fn users_see_only_their_own_data() {
 #[tokio::test]
 async fn sign_in_renews_the_cookie_and_rejects_invalid_ids() {
     let stack = start().await;
-    let mut user = User::sign_in(stack.demo_app().unwrap().url(), "no spaces, please").await;
-    assert!(user.get("/").await.body.contains("1 to 128"));
+    let mut user = User::signed_out(stack.demo_app().unwrap().url());
+    for id in ["", "no spaces", "a/b", "<b>", "é", "a\nb", &"x".repeat(129)] {
+        user.post("/sign-in", &[("user", id)]).await;
+        assert!(user.get("/").await.body.contains("1 to 128"), "{id:?}");
+    }
     let before = user.browser.cookies("localhost").clone();
-    let page = user.post("/sign-in", &[("user", "auth0|a+b")]).await;
-    let cookie = page.headers["set-cookie"].to_str().unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    for id in ["auth0|a+b", "a.b_c~d@e:f+g=h-i", &"x".repeat(128)] {
+        let page = user.post("/sign-in", &[("user", id)]).await;
+        let cookie = page.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+        assert!(user.get(SETTINGS).await.body.contains(id), "{id}");
+    }
     assert_ne!(user.browser.cookies("localhost"), &before);
 }
 
@@ -289,30 +304,73 @@ async fn pages_have_security_headers_and_reject_foreign_requests() {
             assert_eq!(headers[name], value, "{path}");
         }
     }
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = reqwest::Client::builder().no_proxy();
+    let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let sign_in = alice.app.join("/sign-in").unwrap();
-    for (name, value, status) in
-        [("origin", "http://localhost:1", 403), ("host", "evil.example", 421)]
-    {
+    let own = alice.app.as_str().trim_end_matches('/');
+    for (name, value, status) in [
+        ("origin", own, 303),
+        ("origin", "http://localhost:1", 403),
+        ("origin", "null", 403),
+        ("sec-fetch-site", "same-origin", 303),
+        ("sec-fetch-site", "none", 303),
+        // Another port of the same host.
+        ("sec-fetch-site", "same-site", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("host", "evil.example", 421),
+    ] {
         let response =
             http.post(sign_in.clone()).header(name, value).form(&[("user", "bob")]).send();
-        assert_eq!(response.await.unwrap().status(), status, "{name}");
+        assert_eq!(response.await.unwrap().status(), status, "{name}: {value}");
     }
 }
 
-#[tokio::test]
-async fn outage_is_explained() {
+/// The app with a Reelay at this URL.
+async fn serve_with(reelay_url: &str) -> DemoApp {
     let app = Bound::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let app = app.serve(Config {
         public_url: None,
-        reelay_url: "http://127.0.0.1:1".parse().unwrap(),
+        reelay_url: reelay_url.parse().unwrap(),
         app_secret: "secret".into(),
         notification_secret: "c2VjcmV0".into(),
         simulator_url: None,
         media_sources: Vec::new(),
         clock: Clock::default(),
     });
-    let app = app.await.unwrap();
+    app.await.unwrap()
+}
+
+#[tokio::test]
+async fn each_issue_has_an_explanation() {
+    for (issue, explanation, is_reconnect) in [
+        (None, ">Connected<", false),
+        (Some("plan_without_cloud_recording"), "plan has no cloud recording", false),
+        (Some("scope_missing"), "less access than recordings need", true),
+        (Some("access_denied"), "Ask your Zoom administrator", false),
+        (Some("zoom_user_not_found"), "does not know this user", false),
+        (Some("events_not_arriving"), "up to a day late", false),
+        (Some("new_in_a_later_version"), "contact the support", false),
+    ] {
+        let link = json!({
+            "id": "lnk_1", "status": "active", "created_at": "2026-01-01T10:00:00.000Z", "issue": issue,
+            "zoom": {"account_id": "a", "user_id": "u", "display_name": "Ada", "email": null},
+        });
+        let links = Json(json!({"links": [link]}));
+        let reelay = Router::new().route("/v1/links", get(async move || links));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(axum::serve(listener, reelay).into_future());
+        let app = serve_with(&url).await;
+        let page = User::sign_in(app.url(), "alice").await.get(SETTINGS).await.body;
+        assert!(page.contains(explanation), "{issue:?}: {page}");
+        assert_eq!(page.contains(">Reconnect<"), is_reconnect, "{issue:?}");
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn outage_is_explained() {
+    let app = serve_with("http://127.0.0.1:1").await;
     let page = User::sign_in(app.url(), "alice").await.get("/recordings").await;
     assert_eq!(page.status, 502);
     assert!(page.body.contains("Please try again shortly"), "{}", page.body);
@@ -375,5 +433,8 @@ async fn only_notifications_with_a_valid_signature_are_accepted() {
     assert_eq!((&*received[0].id, &*received[0].kind), ("msg_1", "recording.stored"));
     assert_eq!(received[0].timestamp.to_string(), "2026-01-01T10:02:03Z");
     let page = alice(&stack).await.get("/notifications").await.body;
-    assert!(page.contains("msg_1") && page.contains("&lt;i&gt;Weekly"), "{page}");
+    let signature = valid["webhook-signature"].to_str().unwrap();
+    for text in ["msg_1", signature, "&lt;i&gt;Weekly", "Signature verified"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }

@@ -5,12 +5,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::reelay::{File, FileStatus, LinkStatus, Recording, RecordingStatus};
+use crate::reelay::{File, Link, LinkStatus, Recording, Status};
 
 /// Size in kilobytes or megabytes.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
@@ -35,62 +35,54 @@ pub(super) fn topic(recording: &Recording) -> &str {
     }
 }
 
-/// Name of a file, such as `MP4 (shared screen with speaker view)`.
+/// What a file shows, or whose voice: `shared screen with speaker view`.
 pub(super) fn file_name(file: &File) -> String {
-    let kind = file.file_type.as_deref().unwrap_or("File");
-    match file.recording_type.as_deref() {
-        Some(view) => format!("{kind} ({})", view.replace('_', " ")),
-        None => kind.to_owned(),
-    }
+    let name = file.participant.as_ref().or(file.recording_type.as_ref());
+    name.or(file.file_type.as_ref()).map_or("file".to_owned(), |name| name.replace('_', " "))
 }
 
-/// Start, length and size of a recording.
-pub(super) fn facts(recording: &Recording) -> Markup {
+/// Status, start, length and size of a recording, under its heading, and the progress of all files.
+pub(super) fn summary(heading: Markup, recording: &Recording) -> Markup {
     html! {
-        p.muted.facts {
+        .head { div { (heading) p.muted.facts {
             @if let Some(start) = recording.start_time { span { (time(start)) } }
             @if let Some(minutes) = recording.duration_minutes { span { (minutes) " min" } }
             @if let Some(bytes) = recording.size { span { (size(bytes)) } }
-        }
-    }
-}
-
-/// Progress of all files, until all are stored.
-pub(super) fn recording_progress(recording: &Recording) -> Markup {
-    html! {
-        @if matches!(recording.status, RecordingStatus::Transferring | RecordingStatus::Failed) {
+        } } (status(recording.status)) }
+        @if recording.status == Status::Transferring {
             (progress("Stored so far", recording.bytes_stored, recording.size))
         }
     }
 }
 
-/// A file with its status and, on the page of its recording, its links.
-pub(super) fn file_row(file: &File) -> Markup {
+/// A file with its status and, on the page of its recording, its links. `played` is the id of the file in the player.
+pub(super) fn file_row(file: &File, played: Option<&str>) -> Markup {
     let name = file_name(file);
+    let reason = file.reason.as_deref().map(|reason| reason.replace('_', " "));
     html! {
         li {
             .grow {
-                p { (name) " " (file_status(file.status)) }
-                @match file.status {
-                    FileStatus::Transferring => {
+                p.name { span { (name) } (status(file.status)) }
+                @match (file.status, &reason) {
+                    (Status::Transferring, _) => {
                         (progress(&format!("{name}: stored so far"), file.bytes_stored, file.size))
                     },
-                    FileStatus::Failed | FileStatus::Skipped => {
-                        @if let Some(reason) = &file.reason { p.muted { (reason.replace('_', " ")) } }
+                    (Status::Failed | Status::Skipped, Some(reason)) => p.muted { (reason) },
+                    (Status::Queued, Some(reason)) => p.muted {
+                        "Waits: " (reason)
+                        @if let Some(at) = file.next_attempt_at { ". Next attempt " (time(at)) }
                     },
-                    FileStatus::Queued if file.reason.is_some() => {
-                        p.muted {
-                            "Waits: " (file.reason.as_deref().unwrap_or_default().replace('_', " "))
-                            @if let Some(at) = file.next_attempt_at { ". Next attempt " (time(at)) }
-                        }
-                    },
-                    _ => {
-                        @if let Some(bytes) = file.size { p.muted { (size(bytes)) } }
+                    _ => p.muted.facts {
+                        @if let Some(kind) = &file.file_type { span { (kind) } }
+                        @if let Some(bytes) = file.size { span { (size(bytes)) } }
                     },
                 }
             }
             // Reelay includes URLs in the response for one recording, not in the list.
-            @if let (FileStatus::Stored, Some(url)) = (file.status, &file.url) {
+            @if let Some(url) = &file.url {
+                @if file.file_type.as_deref() == Some("M4A") && played != Some(&*file.id) {
+                    audio controls preload="none" src=(url) aria-label={ "Listen to " (name) } {}
+                }
                 a.button href=(url) target="_blank" rel="noopener noreferrer" download
                     aria-label={ "Download " (name) } { "Download" }
             }
@@ -118,8 +110,7 @@ fn progress(label: &str, stored: u64, total: Option<u64>) -> Markup {
 pub(super) fn version(recordings: &[Recording]) -> String {
     let mut hasher = DefaultHasher::new();
     for recording in recordings {
-        (&recording.id, &recording.topic, recording.size).hash(&mut hasher);
-        recording.status.hash(&mut hasher);
+        (&recording.id, &recording.topic, recording.size, recording.status).hash(&mut hasher);
         for file in &recording.files {
             (&file.id, file.status, file.size, &file.reason).hash(&mut hasher);
         }
@@ -127,84 +118,34 @@ pub(super) fn version(recordings: &[Recording]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-pub(super) fn link_status(status: LinkStatus) -> Markup {
-    match status {
-        LinkStatus::Active => badge("good", "Connected"),
-        LinkStatus::ReauthorizationRequired => badge("warn", "Needs reconnecting"),
-        LinkStatus::Unknown => badge("plain", "Unknown"),
+pub(super) fn link_status(link: &Link) -> Markup {
+    match (link.status, &link.issue) {
+        (LinkStatus::Active, None) => badge("good", "Connected"),
+        (LinkStatus::Active, Some(_)) => badge("warn", "Connected, with a problem"),
+        (LinkStatus::ReauthorizationRequired, _) => badge("warn", "Needs reconnecting"),
+        (LinkStatus::Unknown, _) => badge("plain", "Unknown"),
     }
 }
 
-pub(super) fn recording_status(status: RecordingStatus) -> Markup {
+pub(super) fn status(status: Status) -> Markup {
     match status {
-        RecordingStatus::Detected => badge("plain", "Found at Zoom"),
-        RecordingStatus::Transferring => badge("busy", "Transferring"),
-        RecordingStatus::Stored => badge("good", "Stored"),
-        RecordingStatus::Failed => badge("bad", "Failed"),
-        RecordingStatus::Empty => badge("plain", "No files yet"),
-        RecordingStatus::Expired => badge("plain", "Expired"),
-        RecordingStatus::Unknown => badge("plain", "Unknown"),
+        Status::Detected => badge("plain", "Found at Zoom"),
+        Status::Queued => badge("plain", "Queued"),
+        Status::Transferring => badge("busy", "Transferring"),
+        Status::Stored => badge("good", "Stored"),
+        Status::Failed => badge("bad", "Failed"),
+        Status::Skipped => badge("plain", "Skipped"),
+        Status::Empty => badge("plain", "No files yet"),
+        Status::Expired => badge("plain", "Expired"),
+        Status::Unknown => badge("plain", "Unknown"),
     }
 }
 
-fn file_status(status: FileStatus) -> Markup {
-    match status {
-        FileStatus::Queued => badge("plain", "Queued"),
-        FileStatus::Transferring => badge("busy", "Transferring"),
-        FileStatus::Stored => badge("good", "Stored"),
-        FileStatus::Failed => badge("bad", "Failed"),
-        FileStatus::Skipped => badge("plain", "Skipped"),
-        FileStatus::Expired => badge("plain", "Expired"),
-        FileStatus::Unknown => badge("plain", "Unknown"),
-    }
-}
-
-fn badge(class: &str, text: &str) -> Markup {
+pub(super) fn badge(class: &str, text: &str) -> Markup {
     html! { span.badge.(class) { (text) } }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn recording(change: impl Fn(&mut Value)) -> Recording {
-        let mut recording = json!({
-            "id": "r", "zoom": {"account_id": "a", "user_id": "u"}, "meeting_uuid": "m==", "status": "transferring",
-            "size": 1_000_000, "bytes_stored": 250_000, "files": [{
-                "id": "f", "file_type": "MP4", "recording_type": "speaker_view", "status": "transferring",
-                "size": 1_000_000, "bytes_stored": 250_000,
-            }],
-        });
-        change(&mut recording);
-        serde_json::from_value(recording).expect("a recording")
-    }
-
-    #[test]
-    fn transferring_file_shows_progress() {
-        let recording = recording(|_| ());
-        let row = file_row(&recording.files[0]).into_string();
-        assert!(row.contains(r#"max="1000000" value="250000""#), "{row}");
-        assert!(row.contains("250.0 kB of 1.0 MB"), "{row}");
-        assert!(row.contains("MP4 (speaker view)"), "{row}");
-    }
-
-    #[test]
-    fn version_ignores_progress_alone() {
-        let version = |change: fn(&mut Value)| version(&[recording(change)]);
-        let original = version(|_| ());
-        let progressed = version(|recording| {
-            recording["bytes_stored"] = json!(700);
-            recording["files"][0]["bytes_stored"] = json!(700);
-        });
-        assert_eq!(progressed, original);
-        for changed in [
-            version(|recording| recording["status"] = json!("stored")),
-            version(|recording| recording["topic"] = json!("new")),
-            version(|recording| recording["files"][0]["status"] = json!("a new status")),
-        ] {
-            assert_ne!(changed, original);
-        }
-    }
+/// The first letter of a name, as decoration.
+pub(super) fn avatar(name: &str) -> Markup {
+    html! { span.avatar aria-hidden="true" { (name.chars().take(1).flat_map(char::to_uppercase).collect::<String>()) } }
 }

@@ -6,7 +6,7 @@ use maud::html;
 
 use super::layout::page;
 use super::messages;
-use crate::reelay::{ProblemCode, ReelayError};
+use crate::reelay::ReelayError;
 
 /// Reason why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -19,34 +19,28 @@ pub(crate) enum PageError {
     Session(#[from] tower_sessions::session::Error),
 }
 
-impl PageError {
-    fn status(&self) -> StatusCode {
-        use ProblemCode::{CursorInvalid, LinkNotFound, RecordingNotFound};
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            // Reelay responds alike to another user's id and to an unknown id.
-            Self::Reelay(error) => match error.code() {
-                Some(CursorInvalid | LinkNotFound | RecordingNotFound) => StatusCode::NOT_FOUND,
-                _ => StatusCode::BAD_GATEWAY,
-            },
-            Self::Session(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
-
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let code = match &self {
+            Self::NotFound => "not_found",
+            Self::Reelay(error) => error.code(),
+            Self::Session(_) => "",
+        };
+        let (status, title, text) = match (code, &self) {
+            // Reelay responds alike to another user's id and to an unknown id.
+            ("not_found" | "cursor_invalid" | "link_not_found" | "recording_not_found", _) => (
+                StatusCode::NOT_FOUND,
+                "Page not found",
+                "This page does not exist, or you do not have access to it.",
+            ),
+            (_, Self::Reelay(error)) => {
+                (StatusCode::BAD_GATEWAY, "That did not work", messages::reelay_error(error))
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "That did not work", "Please try again."),
+        };
         if status.is_server_error() {
             tracing::error!(error = ?self, "page failed");
         }
-        let (title, text) = match &self {
-            _ if status == StatusCode::NOT_FOUND => {
-                ("Page not found", "This page does not exist, or you do not have access to it.")
-            }
-            Self::Reelay(error) => ("That did not work", messages::reelay_error(error)),
-            _ => ("That did not work", "Something went wrong on our side. Please try again."),
-        };
         let body = html! {
             h1 { (title) }
             p.lead { (text) }

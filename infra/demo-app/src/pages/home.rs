@@ -6,6 +6,7 @@ use maud::html;
 use serde::Deserialize;
 use tower_sessions::Session;
 
+use super::components::avatar;
 use super::error::PageError;
 use super::integrations;
 use super::layout::page;
@@ -19,17 +20,25 @@ pub(crate) async fn show(session: Session) -> Result<Response, PageError> {
     }
     let flash = Flash::take(&session).await?;
     let body = html! {
-        h1 { "Sign in" }
-        p.lead {
-            "Users of this app connect Zoom once. From then on, their cloud recordings are stored for them. "
-            "There are no passwords: sign in as any user, for example " code { "alice" } "."
-        }
-        form.inline method="post" action="/sign-in" {
-            label for="user" { "User id" }
-            input id="user" name="user" required maxlength="128" pattern="[A-Za-z0-9._~@:+=\\|\\-]{1,128}"
-                autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="user-help";
-            button.primary type="submit" { "Sign in" }
-            small.muted id="user-help" { "Letters, digits and . _ ~ @ : + = | -" }
+        .narrow {
+            h1 { "Your Zoom recordings, kept" }
+            p.lead { "Connect Zoom once. From then on each cloud recording is stored here, with its transcript." }
+            section.card aria-labelledby="sign-in" {
+                h2 id="sign-in" { "Sign in" }
+                p.muted { "This is a demo without passwords. Two users show that each sees only their own recordings." }
+                form.people method="post" action="/sign-in" {
+                    @for (id, name) in [("alice", "Alice"), ("bob", "Bob")] {
+                        button.person type="submit" name="user" value=(id) { (avatar(name)) (name) }
+                    }
+                }
+                form.inline method="post" action="/sign-in" {
+                    label for="user" { "Or as another user" }
+                    input id="user" name="user" required maxlength="128" pattern="[A-Za-z0-9._~@:+=\\|\\-]{1,128}"
+                        autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="user-help";
+                    button type="submit" { "Sign in" }
+                    small.muted id="user-help" { "Letters, digits and . _ ~ @ : + = | -" }
+                }
+            }
         }
     };
     Ok(page("Sign in", None, flash, &body).into_response())

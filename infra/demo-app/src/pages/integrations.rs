@@ -9,17 +9,23 @@ use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::components::{link_status, segment, time};
+use super::components::{avatar, link_status, segment, time};
 use super::error::PageError;
-use super::layout::{hint, page, record_hint};
+use super::layout::{page, record_hint};
 use super::messages;
-use crate::app::App;
 use crate::reelay::{Link, LinkStatus};
 use crate::security;
+use crate::server::App;
 use crate::session::{Flash, SignedIn};
 
 pub(crate) const PATH: &str = "/settings/integrations";
 pub(crate) const CONNECT_PATH: &str = "/settings/integrations/zoom/connect";
+
+const STEPS: [(&str, &str); 3] = [
+    ("Connect", "Zoom asks for your consent and returns you to this page."),
+    ("Record", "Record meetings to the cloud, as always."),
+    ("Watch", "Each recording is stored here, with its transcript."),
+];
 
 /// The user's links, with buttons to connect, reconnect and disconnect.
 pub(crate) async fn show(
@@ -42,44 +48,49 @@ pub(crate) async fn show(
                     a.button href=(CONNECT_PATH) { "Connect another Zoom account" }
                 }
             }
-            @if !links.is_empty() {
-                ul.rows { @for link in &links { (link_row(link)) } }
-            }
+            @if links.is_empty() {
+                ol.steps { @for (title, text) in STEPS { li { h3 { (title) } p.muted { (text) } } } }
+            } @else { ul.rows { @for link in &links { (link_row(link)) } } }
         }
-        (hint(html! {
-            @if links.iter().any(needs_reconnect) {
-                "Zoom revoked this app’s access, so no new recordings arrive from that account. "
-                "Press “Reconnect” and allow access again. Stored recordings stay."
-            } @else if links.is_empty() {
-                "Press “Connect Zoom”. Zoom asks for your consent and returns you to this page."
-            } @else {
-                (record_hint(app.simulator_url.as_ref()))
-                " Then follow it under " a href="/recordings" { "Recordings" } "."
-            }
-        }))
+        @if links.iter().any(|link| link.status == LinkStatus::Active) {
+            (record_hint(app.simulator_url.as_ref()))
+        }
     };
     Ok(page("Integrations", Some((&user, PATH)), flash, &body))
 }
 
-fn needs_reconnect(link: &Link) -> bool {
-    link.status == LinkStatus::ReauthorizationRequired
-}
-
 fn link_row(link: &Link) -> Markup {
     let name = link.zoom.display_name.as_deref().unwrap_or("Zoom account");
+    let is_revoked = link.status == LinkStatus::ReauthorizationRequired;
+    let problem = match &link.issue {
+        _ if is_revoked => Some(messages::REAUTHORIZATION_REQUIRED),
+        issue => issue.as_deref().map(messages::issue),
+    };
     html! {
         li {
+            (avatar(name))
             .grow {
-                p { strong { (name) } " " (link_status(link.status)) }
+                p.name { strong { (name) } " " (link_status(link)) }
+                p.muted { @if let Some(email) = &link.zoom.email { (email) " · " } "Zoom user " code { (link.zoom.user_id) } }
                 p.muted {
                     "Connected " (time(link.activated_at.unwrap_or(link.created_at)))
-                    " · Zoom user " code { (link.zoom.user_id) }
+                    @if let Some(at) = link.last_event_at { " · Last news from Zoom " (time(at)) }
                 }
             }
-            @if needs_reconnect(link) { a.button.primary href=(CONNECT_PATH) { "Reconnect" } }
-            form method="post" action={ (PATH) "/zoom/" (segment(&link.id)) "/disconnect" } {
-                button.danger type="submit" aria-label={ "Disconnect " (name) } { "Disconnect" }
+            @if is_revoked || link.issue.as_deref() == Some("scope_missing") {
+                a.button.primary href=(CONNECT_PATH) aria-label={ "Reconnect " (name) } { "Reconnect" }
             }
+            details.confirm {
+                summary.button.danger aria-label={ "Disconnect " (name) } { "Disconnect" }
+                form method="post" action={ (PATH) "/zoom/" (segment(&link.id)) "/disconnect" } {
+                    p {
+                        "New recordings of " (name) " no longer arrive, and those that are stored are hidden. They come \
+                         back when you connect again."
+                    }
+                    button.danger type="submit" { "Disconnect " (name) }
+                }
+            }
+            @if let Some(problem) = problem { p.notice.warn { (problem) } }
         }
     }
 }
@@ -121,7 +132,7 @@ pub(crate) async fn return_from_zoom(
                 return Ok(Redirect::to(PATH));
             }
             Err(error) => {
-                tracing::warn!(?error, %user, "claim not confirmed");
+                tracing::warn!(?error, user = user.as_str(), "claim not confirmed");
                 messages::claim_error(&error)
             }
         },
@@ -139,9 +150,7 @@ pub(crate) async fn disconnect(
     Path(link_id): Path<String>,
 ) -> Result<Redirect, PageError> {
     app.reelay.remove_link(&user, &link_id).await?;
-    let flash = Flash::Info(
-        "Zoom is disconnected. No new recordings will arrive from this account.".into(),
-    );
+    let flash = Flash::Info("Zoom is disconnected. You can connect it again at any time.".into());
     flash.store(&session).await?;
     Ok(Redirect::to(PATH))
 }

@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 use url::Url;
 
+use super::components::avatar;
 use crate::app_user::AppUser;
 use crate::session::Flash;
 
@@ -32,7 +33,8 @@ pub(super) fn page(
                 title { (title) " · Demo app" }
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href="/assets/style.css";
-                script src="/assets/live.js" defer {}
+                // Blocks rendering, so that local times and captions are there in the first frame.
+                script src="/assets/live.js" defer blocking="render" {}
             }
             body {
                 a.skip href="#main" { "Skip to content" }
@@ -48,7 +50,8 @@ pub(super) fn page(
                                 }
                             }
                             form.who method="post" action="/sign-out" {
-                                span { span.muted { "Signed in as " } strong { (user) } }
+                                (avatar(user.as_str()))
+                                span { span.muted { "Signed in as " } strong { (user.as_str()) } }
                                 button.quiet type="submit" { "Sign out" }
                             }
                         }
@@ -71,24 +74,18 @@ pub(super) fn page(
     }
 }
 
-/// A box that says what the user can do next.
-pub(super) fn hint(text: Markup) -> Markup {
-    html! {
-        aside.hint aria-label="What to do next" {
-            strong { "Next" }
-            div { (text) }
-        }
-    }
-}
-
 /// Says how to make a recording: in the simulator if there is one, otherwise at Zoom.
 pub(super) fn record_hint(simulator: Option<&Url>) -> Markup {
     html! {
-        @if let Some(url) = simulator {
-            "Complete a recording in the "
-            a href=(url) target="_blank" rel="noopener noreferrer" { "Zoom simulator" } "."
-        } @else {
-            "Record a Zoom meeting to the cloud. The recording appears here when Zoom has processed it."
+        aside.hint aria-label="What to do next" {
+            strong { "Next" }
+            p {
+                @if let Some(url) = simulator {
+                    "Complete a recording in the "
+                    a href=(url) target="_blank" rel="noopener noreferrer" { "Zoom simulator" } "."
+                } @else { "Record a Zoom meeting to the cloud." }
+                " It appears under " a href="/recordings" { "Recordings" } " by itself."
+            }
         }
     }
 }

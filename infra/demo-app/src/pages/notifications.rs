@@ -6,10 +6,10 @@ use axum::extract::State;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::components::time;
+use super::components::{badge, time};
 use super::layout::page;
-use crate::app::App;
 use crate::inbox::Notification;
+use crate::server::App;
 use crate::session::SignedIn;
 
 /// Number of notifications on the page.
@@ -21,16 +21,15 @@ pub(crate) async fn show(State(app): State<Arc<App>>, SignedIn { user, .. }: Sig
     let body = html! {
         h1 { "Notifications" }
         p.lead {
-            "Reelay sent these notifications about you to this app’s webhook. The app verified each signature before "
-            "it parsed the body, and ignored repeated deliveries."
+            "Reelay sent this to the app about you. The app verified each signature before it read the body, and \
+             ignored repeated deliveries."
         }
         div data-live=(summary) data-version=(notifications.len()) {
             @for notification in notifications.iter().take(MAX_SHOWN) { (card(notification)) }
             @if notifications.is_empty() { p.empty { "No notifications. This page updates by itself." } }
         }
     };
-    let signed_in = Some((&user, "/notifications"));
-    page("Notifications", signed_in, None, &body)
+    page("Notifications", Some((&user, "/notifications")), None, &body)
 }
 
 fn card(notification: &Notification) -> Markup {
@@ -39,12 +38,40 @@ fn card(notification: &Notification) -> Markup {
     html! {
         details.card.notification id=(notification.id) {
             summary {
-                code.kind { (notification.kind) }
+                strong { (meaning(&notification.kind)) }
                 @if let Some(topic) = topic { span { (topic) } }
+                code.kind { (notification.kind) }
                 span.muted { (time(notification.timestamp)) }
+                (badge("good", "✓ Signature verified"))
             }
-            p.muted { code { (notification.id) } " · received " (time(notification.received_at)) }
-            pre.text tabindex="0" { (body) }
+            p.muted {
+                "The signature is an HMAC-SHA256 of id, timestamp and body, with a secret that only Reelay and this app "
+                "know. The app computed it anew and compared."
+            }
+            dl {
+                dt { "webhook-id" } dd { code { (notification.id) } }
+                dt { "webhook-timestamp" } dd { code { (notification.signed_at) } }
+                dt { "webhook-signature" } dd { code { (notification.signature) } }
+                dt { "Received" } dd { (time(notification.received_at)) }
+            }
+            pre.text tabindex="0" role="region" aria-label={ "Body of " (notification.id) } { (body) }
         }
+    }
+}
+
+/// What a notification of this type means to the user.
+fn meaning(kind: &str) -> &'static str {
+    match kind {
+        "link.activated" => "Zoom is connected",
+        "link.reauthorization_required" => "Zoom must be connected again",
+        "link.removed" => "Zoom is disconnected",
+        "link.issue" => "A connection’s problem began or ended",
+        "recording.detected" => "Recording found at Zoom",
+        "recording.file_stored" => "File stored",
+        "recording.stored" => "Recording complete",
+        "recording.failed" => "File not stored",
+        "recording.changed" => "Recording changed at Zoom",
+        "backfill.completed" => "Older recordings read",
+        _ => "Other notification",
     }
 }

@@ -1,36 +1,24 @@
 //! The two tokens that an app signs (JWT, RFC 7519).
 
-use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
+use serde_json::{Value, json};
 use url::Url;
+use uuid::Uuid;
 
 use super::error::ReelayError;
 use crate::app_user::AppUser;
 use crate::clock::Clock;
 
-/// Lifetime of a connect token. Reelay accepts at most 15 minutes.
-const CONNECT_TOKEN_TTL: SignedDuration = SignedDuration::from_mins(10);
+/// Lifetime of a connect token in seconds. Reelay accepts at most 15 minutes.
+const CONNECT_TOKEN_TTL: i64 = 10 * 60;
 
-/// Lifetime of an API token, which serves one request.
-const API_TOKEN_TTL: SignedDuration = SignedDuration::from_mins(1);
+/// Lifetime of an API token in seconds. It serves one request.
+const API_TOKEN_TTL: i64 = 60;
 
 pub(super) struct Signer {
     key: EncodingKey,
     clock: Clock,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    aud: &'a str,
-    sub: &'a str,
-    iat: i64,
-    exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    return_to: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jti: Option<String>,
 }
 
 impl Signer {
@@ -46,33 +34,22 @@ impl Signer {
         user: &AppUser,
         return_to: &Url,
     ) -> Result<String, ReelayError> {
-        let mut id = [0; 16];
-        getrandom::fill(&mut id)?;
-        let mut claims = self.claims("reelay:connect", user, CONNECT_TOKEN_TTL);
-        claims.return_to = Some(return_to.as_str());
-        claims.jti = Some(format!("{:032x}", u128::from_be_bytes(id)));
-        self.sign(&claims)
+        let (now, jti) = (self.clock.now().as_second(), Uuid::new_v4());
+        self.sign(&json!({
+            "aud": "reelay:connect", "sub": user, "iat": now, "exp": now + CONNECT_TOKEN_TTL,
+            "return_to": return_to, "jti": jti.to_string(),
+        }))
     }
 
     /// Token for one request below `/v1`.
     pub(super) fn api_token(&self, user: &AppUser) -> Result<String, ReelayError> {
-        self.sign(&self.claims("reelay:api", user, API_TOKEN_TTL))
-    }
-
-    fn sign(&self, claims: &Claims<'_>) -> Result<String, ReelayError> {
-        let header = Header::new(Algorithm::HS256);
-        Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
-    }
-
-    fn claims<'a>(&self, audience: &'a str, user: &'a AppUser, ttl: SignedDuration) -> Claims<'a> {
         let now = self.clock.now().as_second();
-        Claims {
-            aud: audience,
-            sub: user.as_str(),
-            iat: now,
-            exp: now + ttl.as_secs(),
-            return_to: None,
-            jti: None,
-        }
+        self.sign(
+            &json!({ "aud": "reelay:api", "sub": user, "iat": now, "exp": now + API_TOKEN_TTL }),
+        )
+    }
+
+    fn sign(&self, claims: &Value) -> Result<String, ReelayError> {
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.key)?)
     }
 }

@@ -13,6 +13,9 @@ pub struct Link {
     pub zoom: ZoomAccount,
     pub created_at: Timestamp,
     pub activated_at: Option<Timestamp>,
+    /// Why recordings may not arrive although the link is active.
+    pub issue: Option<String>,
+    pub last_event_at: Option<Timestamp>,
 }
 
 /// `ReauthorizationRequired`: Zoom revoked the grant, and the user must connect again.
@@ -25,12 +28,13 @@ pub enum LinkStatus {
     Unknown,
 }
 
-/// A Zoom user. Only links contain the display name.
+/// A Zoom user. Only links contain the display name, and only the list of links contains the e-mail address.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ZoomAccount {
     pub account_id: String,
     pub user_id: String,
     pub display_name: Option<String>,
+    pub email: Option<String>,
 }
 
 /// A page of recordings, newest first. The last page has no cursor.
@@ -49,20 +53,22 @@ pub struct Recording {
     pub topic: Option<String>,
     pub start_time: Option<Timestamp>,
     pub duration_minutes: Option<u64>,
-    pub status: RecordingStatus,
+    pub status: Status,
     pub size: Option<u64>,
     pub bytes_stored: u64,
     pub files: Vec<File>,
 }
 
-/// Progress of a recording.
+/// Progress of a recording or of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RecordingStatus {
+pub enum Status {
     Detected,
+    Queued,
     Transferring,
     Stored,
     Failed,
+    Skipped,
     Empty,
     Expired,
     #[serde(other)]
@@ -75,27 +81,16 @@ pub struct File {
     pub id: String,
     pub file_type: Option<String>,
     pub recording_type: Option<String>,
+    pub participant: Option<String>,
+    pub recording_start: Option<Timestamp>,
+    pub recording_end: Option<Timestamp>,
     pub size: Option<u64>,
     pub bytes_stored: u64,
-    pub status: FileStatus,
+    pub status: Status,
     pub reason: Option<String>,
     pub next_attempt_at: Option<Timestamp>,
     pub key: Option<String>,
     pub crc64nvme: Option<String>,
     pub url: Option<Url>,
     pub url_expires_at: Option<Timestamp>,
-}
-
-/// Progress of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileStatus {
-    Queued,
-    Transferring,
-    Stored,
-    Failed,
-    Skipped,
-    Expired,
-    #[serde(other)]
-    Unknown,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use reelay_demo_app::AppUser;
-use reelay_demo_app::reelay::{File, FileStatus, Recording, RecordingStatus, Reelay};
+use reelay_demo_app::reelay::{File, Recording, Reelay, Status};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -14,7 +14,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(super) struct Progress {
     /// Status and stored quarters of each file, as last printed.
-    printed: BTreeMap<String, (FileStatus, u64)>,
+    printed: BTreeMap<String, (Status, u64)>,
 }
 
 impl Progress {
@@ -40,12 +40,12 @@ impl Progress {
             if let Some(recording) = recordings.find(|found| found.meeting_uuid == meeting_uuid) {
                 for file in &recording.files {
                     self.show(file);
-                    if matches!(file.status, FileStatus::Failed | FileStatus::Skipped) {
+                    if matches!(file.status, Status::Failed | Status::Skipped) {
                         let reason = file.reason.as_deref().unwrap_or("no reason given");
                         bail!("{} is {:?}: {reason}", name(file), file.status);
                     }
                 }
-                let is_stored = recording.status == RecordingStatus::Stored;
+                let is_stored = recording.status == Status::Stored;
                 if is_stored && recording.files.len() == file_count {
                     return Ok(recording);
                 }

@@ -32,7 +32,8 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "\nlink        {} receives the recordings of {zoom_user}: {:?}",
-            self.user, self.link.status
+            self.user.as_str(),
+            self.link.status
         )?;
         writeln!(f, "recording   {topic}: {:?}", self.recording.status)?;
         writeln!(f, "folder      {folder}")?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use reelay_demo_app::reelay::{File, FileStatus, Recording};
+use reelay_demo_app::reelay::{File, Recording, Status};
 use reelay_demo_app::{AppUser, DemoApp, Notification};
 use reelay_devstack::Stack;
 use reelay_zoom_sim::RecordingFile;
@@ -56,7 +56,7 @@ async fn compare(
 ) -> anyhow::Result<VerifiedFile> {
     let spec = original.spec();
     ensure!(
-        file.status == FileStatus::Stored && file.bytes_stored == spec.size(),
+        file.status == Status::Stored && file.bytes_stored == spec.size(),
         "it is {:?} with {} of {} bytes",
         file.status,
         file.bytes_stored,

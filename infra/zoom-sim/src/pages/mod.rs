@@ -133,7 +133,7 @@ pub(crate) fn control() -> Markup {
         ("M4A", "Audio", "8"),
         ("CHAT", "Chat", "0.01"),
         ("TIMELINE", "Timeline", "0.02"),
-        ("TRANSCRIPT", "Transcript", "0"),
+        ("TRANSCRIPT", "Transcript", "0.01"),
         ("CC", "Captions", "0"),
         ("CSV", "Poll", "0"),
     ];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_embedded_aws::Service;
-use reelay_grants::MaintenanceOutcome;
+use reelay_grants::{GrantError, MaintenanceOutcome};
 use reelay_store::links::{GrantSnapshot, LinkTable, NewTokens};
 use reelay_zoom_sim::{RawEvent, Target};
 use reqwest::Method;
@@ -205,6 +205,26 @@ async fn account_change_keeps_the_later_pair() {
     let kept = scene.under(&new).await;
     assert_eq!(kept.grant.unwrap().tokens, later.tokens);
     assert_eq!(kept.links.len(), 2);
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn consent_in_another_account_keeps_earlier_links() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.link("bob", ADA).await;
+    // That consent has ended the older pair.
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let error = scene.grants().access_token(&old).await.unwrap_err();
+    assert!(matches!(error, GrantError::NotFound), "{error}");
+    scene.settle().await;
+    scene.assert_status("alice", &["active"]).await;
+    assert_eq!(scene.snapshot(ADA).await.links.len(), 2);
+    // The end of Bob's link leaves Alice's.
+    scene.app.disconnect_all("bob").await;
+    scene.settle().await;
+    scene.assert_status("alice", &["active"]).await;
     scene.assert_served(ADA).await;
 }
 

@@ -120,6 +120,16 @@ async fn interrupted_backfill_is_completed() {
 }
 
 #[tokio::test]
+async fn list_entry_that_is_no_object_is_ignored() {
+    let scene = Scene::linked(&["alice"]).await;
+    let body = json!({"total_records": 1, "next_page_token": "", "meetings": ["odd"]}).to_string();
+    let content_type = "application/json".to_owned();
+    scene.fail(Point::ListRecordings, Fault::Respond { status: 200, content_type, body });
+    backfill(&scene, "alice", 2).await;
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn invalid_backfill_is_rejected() {
     let scene = Scene::linked(&["alice"]).await;
     scene.zoom().clear_requests();

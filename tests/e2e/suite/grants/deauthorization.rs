@@ -2,8 +2,10 @@
 
 use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use serde_json::Value;
+use support::DelayedMessages;
 use support::zoom_users::{ADA, BEN, CEM};
 
+use super::marking_revoked::invalid_grant;
 use super::{ACCESS_TOKEN_ENDS, Scene, is_empty};
 
 #[tokio::test]
@@ -115,6 +117,21 @@ async fn stale_deauthorization_keeps_live_grant() {
     scene.delivered(id).await;
     assert!(scene.zoom().requests().is_empty());
     assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn deauthorization_that_overtakes_zoom_is_verified_again() {
+    let scene = Scene::linked(&["alice"]).await;
+    let delayed = DelayedMessages::of(&scene, &scene.queues().jobs);
+    let id = scene.zoom().send_deauthorized_event(ADA).unwrap();
+    scene.delivered(id).await;
+    scene.assert_status("alice", &["active"]).await;
+    // Zoom still accepts the access token, but no longer refreshes it.
+    scene.fail(Point::TokenRefresh, invalid_grant());
+    delayed.deliver(&scene).await;
+    scene.settle().await;
+    scene.assert_gone(ADA).await;
+    assert_eq!(scene.removals("alice").await, 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Marked grants are revived, unless a consent, disconnect or deauthorization came since.
 
 use reelay_grants::{GrantError, RevivalOutcome};
-use reelay_zoom_sim::{NewRecording, Point};
+use reelay_zoom_sim::{NewRecording, Point, Selection};
+use serde_json::Value;
 use support::zoom_users::ADA;
 
 use super::marking_revoked::invalid_grant;
@@ -128,6 +129,23 @@ async fn cut_off_link_receives_nothing_new() {
     for (user, files) in [("alice", 2), ("bob", 1)] {
         let seen = scene.view(user, &earlier).await;
         assert_eq!(seen["files"].as_array().unwrap().len(), files, "{user}: {seen}");
+    }
+    // So are a new name and what a reconciliation counts.
+    scene.advance(jiff::SignedDuration::from_mins(1));
+    let renamed = scene.zoom().rename(&earlier.key, "Renamed", &Selection::default()).unwrap();
+    scene.await_deliveries(&renamed).await;
+    scene.settle().await;
+    assert_eq!(scene.view("alice", &earlier).await["topic"], "Renamed");
+    assert_eq!(scene.view("bob", &earlier).await["topic"], Value::Null);
+    scene.maintain_after(jiff::SignedDuration::from_hours(25)).await;
+    scene.finish_runs().await;
+    for (user, is_compared) in [("alice", true), ("bob", false)] {
+        let link = &scene.app.links(user).await[0];
+        let path = format!("/v1/links/{}/reconciliation", link["id"].as_str().unwrap());
+        let report = scene.app.get(&path, user).await.json();
+        for time in [&report["reconciled_at"], &report["next_at"], &link["last_reconciled_at"]] {
+            assert_eq!(time.is_string(), is_compared, "{user}: {report}");
+        }
     }
     // This changes once the app confirms Bob's own claim.
     scene.link("bob", ADA).await;

@@ -1,5 +1,6 @@
 //! Sets of files: late, many, in segments, without ids, of unknown types.
 
+use jiff::SignedDuration;
 use reelay_zoom_sim::{NewFile, NewRecording, RawEvent};
 use serde_json::json;
 use support::recordings::{bytes, folder, object_key};
@@ -45,6 +46,19 @@ async fn transcript_alone_fetches_the_video() {
     let requests = system.requests("/v2/meetings/");
     system.add_transcript(&recording).await;
     assert_eq!(system.requests("/v2/meetings/"), requests);
+}
+
+#[tokio::test]
+async fn late_transcript_of_a_meeting_before_consent_is_ignored() {
+    let system = linked().await;
+    for days in [3, 40] {
+        let start_time = Some(system.app.now() - SignedDuration::from_hours(24 * days));
+        let new = NewRecording { silent: true, start_time, ..of_ada(three()) };
+        let recording = system.zoom().create_recording(new).unwrap().recording;
+        system.add_transcript(&recording).await;
+        let stored = system.objects(&folder(&recording)).await.len();
+        assert_eq!(stored, if days == 3 { 5 } else { 0 }, "{days} days");
+    }
 }
 
 #[tokio::test]
