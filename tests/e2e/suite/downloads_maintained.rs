@@ -139,7 +139,8 @@ async fn begin_upload(system: &System, key: &str) {
 
 #[tokio::test]
 async fn only_orphaned_uploads_are_aborted_after_a_day() {
-    let (system, app_webhook) = System::linked("on-demand").await;
+    let parameters = [("DownloadMode", "on-demand"), ("RetryDays", "7")];
+    let (system, app_webhook) = System::linked_with(&parameters).await;
     // An upload that will be resumed: two of five parts are stored.
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(33 * MIB)).await;

@@ -130,7 +130,7 @@ async fn deauthorization_that_overtakes_zoom_is_verified_again() {
     scene.fail(Point::TokenRefresh, invalid_grant());
     delayed.deliver(&scene).await;
     scene.settle().await;
-    scene.assert_gone(ADA).await;
+    scene.assert_status("alice", &[]).await;
     assert_eq!(scene.removals("alice").await, 1);
 }
 
