@@ -183,7 +183,7 @@ impl EventProcessor {
 }
 
 /// The earliest start of a recording that may have completed in the activation window of a receiving link.
-pub(crate) fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
+fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
     let links = snapshot.links.iter().filter(|link| link.is_receiving());
     let activated_at = links.filter_map(|link| link.activated_at).min();
     let window = activated_at.and_then(|at| at.checked_sub(MIN_ACTIVATION_WINDOW).ok());

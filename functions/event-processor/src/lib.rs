@@ -213,16 +213,6 @@ impl EventProcessor {
 
         let recording_id = observation.recording_id();
         let is_event = observation.time.source == ObservationSource::Event;
-        // Consent does not cover a meeting from before the activation window. Its transcript may be late.
-        let is_late = is_transcript || observation.time.at < changes::earliest_start(&snapshot);
-        if is_event
-            && is_late
-            && changes::is_before_window(observation.details.start_time, &snapshot)
-            && self.recordings.item(host, &recording_id).await?.is_none()
-        {
-            metrics::count(Metric::EventsIgnored, "before_activation");
-            return Ok(());
-        }
         if is_event {
             self.links.save_event_time(&links, self.clock.now()).await?;
         }
@@ -231,7 +221,9 @@ impl EventProcessor {
         {
             self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
         }
-        if is_transcript && !self.knows_other_files(&observation).await? {
+        // Consent covers no other file of a meeting from before the activation window.
+        let is_covered = !changes::is_before_window(observation.details.start_time, &snapshot);
+        if is_transcript && is_covered && !self.knows_other_files(&observation).await? {
             let (zoom_user, meeting_uuid) = (host.clone(), observation.meeting_uuid.clone());
             self.send_job(Job::ReadDetails { zoom_user, meeting_uuid, omitted: Vec::new() }, host)
                 .await?;

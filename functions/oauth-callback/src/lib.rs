@@ -32,8 +32,9 @@ use crate::linking::LinkingError;
 
 /// Explains a missing cookie on a devstack, which serves plain http.
 const COOKIE_LOST: &str = "No cookie arrived. Reelay’s cookie has the attribute Secure, and some clients (Safari, \
-    Python’s httpx) do not return such a cookie over plain http, not even to this machine. Use Chrome or Firefox, or \
-    send the cookie `__Host-reelay-connect` from the response of /zoom/connect yourself.";
+    Python’s httpx and requests) do not return such a cookie over plain http, not even to this machine. Use Chrome or \
+    Firefox, and begin with the connect URL as it is (localhost and 127.0.0.1 are different hosts). Or send the cookie \
+    `__Host-reelay-connect` from the response of /zoom/connect yourself.";
 
 /// The `oauth-callback` function.
 #[derive(Debug)]

@@ -23,7 +23,9 @@ impl AppApi {
         let is_only_copy_meant = match query.single("only_copy") {
             Ok(None) => false,
             Ok(Some("true")) => true,
-            _ => return Err(Problem::RequestInvalid("only_copy can only be true.").into()),
+            _ => {
+                return Err(Problem::RequestInvalid("`only_copy` must be `true` or absent.").into());
+            }
         };
         let copies = self.find_all(user, id).await?;
         for copy in &copies {

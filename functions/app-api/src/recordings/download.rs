@@ -33,7 +33,7 @@ impl DownloadRequest {
         })?;
         match &request.files {
             Some(files) if files.is_empty() => {
-                Err(Problem::RequestInvalid("files must name at least one file."))
+                Err(Problem::RequestInvalid("`files` must name at least one file."))
             }
             _ => Ok(request),
         }
@@ -55,7 +55,7 @@ impl AppApi {
         if let Some(wanted) = &request.files {
             loaded.files.retain(|file| wanted.contains(&file.observed.metadata.id));
             if loaded.files.len() != wanted.len() {
-                let detail = "files names a file that this recording does not have.";
+                let detail = "`files` names a file that this recording does not have.";
                 return Err(Problem::RequestInvalid(detail).into());
             }
         }

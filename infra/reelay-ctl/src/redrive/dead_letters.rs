@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::listing::Backfill;
@@ -16,8 +17,15 @@ use crate::deployment::{Deployment, Queue};
 use crate::output::{Outcome, Output, plural, table};
 
 /// Hides received messages until the listing has read the whole queue.
-const VISIBILITY_TIMEOUT_SECONDS: i32 = 30;
+const VISIBILITY_TIMEOUT_SECONDS: i32 = 120;
 const MAX_LISTED: usize = 1000;
+
+/// A receive that waits asks all of SQS's servers; one that does not may miss messages of a short queue.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
+const WAIT_SECONDS: i32 = 1;
+
+/// Empty receives in a row after which a queue counts as read.
+const EMPTY_RECEIVES: u32 = 2;
 
 #[derive(Debug, Serialize)]
 struct DeadLetter {
@@ -51,8 +59,9 @@ pub(super) async fn list(
     let client = deployment.environment.sqs();
     let recordings = RecordingTable::new(&deployment.environment)?;
     let mut letters = Vec::new();
-    for queue in queues {
-        for message in peek(&client, &queue.dlq_url).await? {
+    let peeked = try_join_all(queues.iter().map(|queue| peek(&client, &queue.dlq_url))).await?;
+    for (queue, messages) in queues.iter().zip(peeked) {
+        for message in messages {
             let letter = describe(deployment, &recordings, queue, &message).await?;
             output.json(&letter);
             letters.push(letter);
@@ -89,20 +98,21 @@ pub(super) async fn list(
 /// Receives up to [`MAX_LISTED`] messages and makes them visible again.
 async fn peek(client: &Client, url: &str) -> Result<Vec<Message>, AwsError> {
     let mut messages: Vec<Message> = Vec::new();
-    while messages.len() < MAX_LISTED {
+    let mut empty = 0;
+    while messages.len() < MAX_LISTED && empty < EMPTY_RECEIVES {
         let response = client
             .receive_message()
             .queue_url(url)
             .max_number_of_messages(10)
             .visibility_timeout(VISIBILITY_TIMEOUT_SECONDS)
+            .wait_time_seconds(WAIT_SECONDS)
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("ReceiveMessage", &error))?;
-        match response.messages.filter(|batch| !batch.is_empty()) {
-            Some(batch) => messages.extend(batch),
-            None => break,
-        }
+        let batch = response.messages.unwrap_or_default();
+        empty = if batch.is_empty() { empty + 1 } else { 0 };
+        messages.extend(batch);
     }
     for message in &messages {
         // If this fails the message becomes visible after its timeout.

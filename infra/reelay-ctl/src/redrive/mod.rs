@@ -50,7 +50,7 @@ pub(crate) async fn run(
             .with_context(|| format!("failed to redrive the {} queue", queue.name))?;
         let moved = plural(redrive.moved, "dead letter");
         output.line(&match &redrive.problem {
-            None if redrive.found == 0 => format!("{:<14} no dead letters", queue.name),
+            None if redrive.found == 0 && redrive.moved == 0 => format!("{:<14} no dead letters", queue.name),
             None => format!("{:<14} {moved} moved back", queue.name),
             Some(problem) => format!(
                 "{:<14} {moved} moved back, the rest not: {problem}. No message was lost; run the command again.",
@@ -64,18 +64,11 @@ pub(crate) async fn run(
 }
 
 async fn redrive(client: &Client, queue: &Queue, output: &Output) -> anyhow::Result<Redrive> {
-    let mut redrive = Redrive {
-        queue: queue.name,
-        found: QueueDepth::load(client, &queue.dlq_url).await?.total(),
-        moved: 0,
-        problem: None,
-    };
-    if redrive.found > 0 {
-        let bar = output.progress_bar(redrive.found, queue.name);
-        let result = move_task::run(client, &queue.dlq_url, &bar).await?;
-        bar.finish_and_clear();
-        redrive.moved = result.moved;
-        redrive.problem = result.problem;
-    }
-    Ok(redrive)
+    // Also if it is 0: the number is approximate.
+    let found = QueueDepth::load(client, &queue.dlq_url).await?.total();
+    let bar = output.progress_bar(found, queue.name);
+    let move_task::TaskResult { moved, problem } =
+        move_task::run(client, &queue.dlq_url, &bar).await?;
+    bar.finish_and_clear();
+    Ok(Redrive { queue: queue.name, found, moved, problem })
 }

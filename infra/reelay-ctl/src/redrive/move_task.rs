@@ -10,6 +10,9 @@ use reelay_runtime::AwsError;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Polls after which the newest listed task counts as the started one, though it began when an earlier one did.
+const MAX_POLLS_FOR_LATE_LIST: u32 = 5;
+
 /// Error codes of `StartMessageMoveTask` when a task is already running: AWS's, and the embedded engine's.
 const ALREADY_RUNNING: [&str; 2] =
     ["AWS.SimpleQueueService.UnsupportedOperation", "InvalidParameterValue"];
@@ -32,6 +35,7 @@ pub(super) async fn run(
     bar: &ProgressBar,
 ) -> anyhow::Result<TaskResult> {
     let arn = queue_arn(client, dlq_url).await?;
+    let earlier = latest_task(client, &arn).await?.map(|task| task.started_timestamp());
     // Without a destination SQS moves each message to its source queue.
     let started = client.start_message_move_task().source_arn(&arn).send().await;
     if let Err(error) = started {
@@ -44,6 +48,7 @@ pub(super) async fn run(
             return Err(error.into());
         }
     }
+    let mut polls_of_earlier = 0;
     loop {
         let Some(task) = latest_task(client, &arn).await? else {
             bail!("SQS does not list the message move task that it started");
@@ -52,6 +57,14 @@ pub(super) async fn run(
         bar.set_position(moved);
         let problem = match task.status() {
             Some("RUNNING" | "CANCELLING") => {
+                tokio::time::sleep(POLL_INTERVAL).await;
+                continue;
+            }
+            // The list may be late: this is the end of an earlier task.
+            _ if Some(task.started_timestamp()) == earlier
+                && polls_of_earlier < MAX_POLLS_FOR_LATE_LIST =>
+            {
+                polls_of_earlier += 1;
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }

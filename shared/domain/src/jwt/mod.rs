@@ -75,7 +75,7 @@ pub struct AppToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The token is otherwise valid.
-    #[error("the claim `exp` has passed")]
+    #[error("the claim `exp` has passed: create a token for each request")]
     Expired,
     /// No key of the key set matches; a newer key set may contain one.
     #[error("the token is signed by a key that is not in the key set")]

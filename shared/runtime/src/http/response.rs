@@ -119,19 +119,19 @@ impl Problem {
                 StatusCode::NOT_FOUND,
                 "link_not_found",
                 "There is no such link",
-                "This user has no link with this id.",
+                "This user has no link with this id. `GET /v1/links` lists them.",
             ),
             Self::RecordingNotFound => (
                 StatusCode::NOT_FOUND,
                 "recording_not_found",
                 "There is no such recording",
-                "No Zoom user linked to this user has a recording with this id.",
+                "No Zoom user linked to this user has a recording with this id. `GET /v1/recordings` lists them.",
             ),
             Self::RouteNotFound => (
                 StatusCode::NOT_FOUND,
                 "route_not_found",
                 "There is no such route",
-                "Check the path against the API documentation.",
+                "Paths begin with `/v1` and have no slash at their end. `docs/openapi.yaml` lists them.",
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -143,13 +143,13 @@ impl Problem {
                 StatusCode::FORBIDDEN,
                 "claim_belongs_to_another_user",
                 "The claim belongs to another user",
-                "Another user started this connection. The claim is no longer valid.",
+                "Another user started this connection, and the claim is no longer valid. Let the user of this session connect.",
             ),
             Self::ClaimExpired => (
                 StatusCode::GONE,
                 "claim_expired",
                 "The claim has expired",
-                "A claim is valid for ten minutes and one link. Let the user connect again.",
+                "The claim is unknown, older than ten minutes, or was used up. Send the value of `zoom_link`, or let the user connect again.",
             ),
             Self::NoActiveLink => (
                 StatusCode::CONFLICT,
@@ -167,7 +167,7 @@ impl Problem {
                 StatusCode::CONFLICT,
                 "only_copy",
                 "This is the only copy",
-                "Zoom's copy is in the trash or deleted. To delete this one as well, repeat the request with \
+                "Reelay has moved Zoom's copy to the trash. To delete this one as well, repeat the request with \
                  `?only_copy=true`.",
             ),
             Self::CursorExpired => (
