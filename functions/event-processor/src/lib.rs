@@ -185,8 +185,8 @@ impl EventProcessor {
     /// grant.
     async fn deauthorized(&self, event: Deauthorized) -> Result<(), ProcessError> {
         let tenant = event.zoom_user.account_id.clone();
-        let Deauthorized { zoom_user, client_id } = event;
-        let job = Job::VerifyDeauthorization { zoom_user, client_id, is_repeated: false };
+        let Deauthorized { zoom_user, client_id, at } = event;
+        let job = Job::VerifyDeauthorization { zoom_user, client_id, at, is_repeated: false };
         Ok(self.jobs.send(&JobMessage::new(job), tenant.as_str()).await?)
     }
 

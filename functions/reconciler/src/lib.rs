@@ -23,7 +23,9 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::{DownloadMessage, EventMessage, Job, JobMessage, NotificationMessage};
-use reelay_grants::{DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome};
+use reelay_grants::{
+    Deauthorization, DeauthorizationOutcome, GrantError, Grants, MaintenanceOutcome,
+};
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
@@ -155,14 +157,14 @@ impl Reconciler {
         match job {
             Job::RevokeGrant { zoom_user } => Ok(self.grants.revoke(&zoom_user).await?),
             Job::EndTransfers { zoom_user } => Ok(self.end_transfers(&zoom_user).await?),
-            Job::VerifyDeauthorization { zoom_user, client_id, is_repeated } => {
-                let client = client_id.as_deref();
-                let outcome = self.verify_deauthorization(&zoom_user, client, is_repeated).await?;
+            Job::VerifyDeauthorization { zoom_user, client_id, at, is_repeated } => {
+                let event = Deauthorization { client_id: client_id.as_deref(), at, is_repeated };
+                let outcome = self.verify_deauthorization(&zoom_user, event).await?;
                 if outcome == DeauthorizationOutcome::StillAuthorized && !is_repeated {
                     // The event may have overtaken the end of the tokens at Zoom.
                     let tenant = zoom_user.account_id.clone();
                     let job =
-                        Job::VerifyDeauthorization { zoom_user, client_id, is_repeated: true };
+                        Job::VerifyDeauthorization { zoom_user, client_id, at, is_repeated: true };
                     let job = JobMessage::new(job);
                     self.jobs.send_delayed(&job, tenant.as_str(), REPEAT_DELAY_SECONDS).await?;
                 }
@@ -241,12 +243,11 @@ impl Reconciler {
     async fn verify_deauthorization(
         &self,
         zoom_user: &ZoomUser,
-        client_id: Option<&str>,
-        is_repeated: bool,
+        event: Deauthorization<'_>,
     ) -> Result<DeauthorizationOutcome, JobError> {
         // Enqueue first: after a crash the repeated job could not find the keys that the ended links covered.
         self.enqueue_end_of_transfers(zoom_user).await?;
-        let outcome = self.grants.verify_deauthorization(zoom_user, client_id, is_repeated).await?;
+        let outcome = self.grants.verify_deauthorization(zoom_user, event).await?;
         match outcome {
             DeauthorizationOutcome::Deauthorized => {
                 metrics::count(Metric::GrantsEnded, "deauthorized")

@@ -154,14 +154,18 @@ impl Reconciler {
         match self.request_trash(zoom_user, meeting_uuid).await {
             Ok(()) => Ok(Ok(object)),
             Err(error) => {
+                // Otherwise Zoom may have moved its copy.
                 let is_refused = matches!(
                     error,
-                    JobError::Zoom(
-                        ApiError::NotFound { .. }
-                            | ApiError::Forbidden { .. }
-                            | ApiError::MissingScope
-                            | ApiError::Rejected { .. }
-                    )
+                    JobError::Grant(_)
+                        | JobError::Zoom(
+                            ApiError::NotFound { .. }
+                                | ApiError::Forbidden { .. }
+                                | ApiError::MissingScope
+                                | ApiError::Rejected { .. }
+                                | ApiError::RateLimited(_)
+                                | ApiError::Unauthorized
+                        )
                 );
                 if is_refused {
                     self.recordings.unmark_trashed(zoom_user, id).await?;

@@ -1,4 +1,5 @@
-//! Consent during a transfer. Once no link may have the file, nothing more is fetched, stored or published.
+//! Consent during a transfer. Once no link may have the file, or the app deleted its recording, nothing more is fetched,
+//! stored or published.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -6,12 +7,13 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use reelay_domain::ids::ZoomUser;
 use reelay_runtime::AwsError;
+use reelay_store::recordings::FileKey;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::context::Context;
 use crate::transfer::TransferError;
 
-/// Interval between two reads of the links. Together with [`READ_TIMEOUT`] and [`MAX_FAILED_READS`] it keeps the
+/// Interval between two reads. Together with [`READ_TIMEOUT`] and [`MAX_FAILED_READS`] it keeps the
 /// promise that no byte is fetched later than 10 s after the last link ended.
 const INTERVAL: Duration = Duration::from_secs(4);
 
@@ -27,13 +29,20 @@ pub(crate) async fn is_covered(context: &Context, zoom_user: &ZoomUser) -> Resul
     Ok(!context.grants.links().receivers(zoom_user).await?.is_empty())
 }
 
-/// Runs a transfer as long as a link may have the file. Reads the links before it starts, and then at intervals.
+/// Returns whether a link may have a file, whose recording was not erased, by consistent reads.
+pub(crate) async fn is_wanted(context: &Context, key: &FileKey) -> Result<bool, AwsError> {
+    Ok(is_covered(context, &key.zoom_user).await?
+        && context.recordings.item(&key.zoom_user, &key.recording).await?.is_some())
+}
+
+/// Runs a transfer as long as a link may have the file. Reads the links before it starts; then links and recording at
+/// intervals.
 ///
 /// # Errors
 /// The transfer's error, [`TransferError::LinkEnded`], or the error of the reads.
 pub(crate) async fn guard<T>(
     context: &Context,
-    zoom_user: &ZoomUser,
+    key: &FileKey,
     transfer: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
     let mut interval = interval(INTERVAL);
@@ -44,21 +53,25 @@ pub(crate) async fn guard<T>(
         interval.tick().await;
         Some(((), interval))
     });
-    let read = || async {
-        let read = timeout(READ_TIMEOUT, is_covered(context, zoom_user)).await;
-        read.unwrap_or_else(|_| {
-            Err(AwsError::unexpected_response("Query Links", "no response in time"))
-        })
-    };
-    while_covered(read, ticks, transfer).await
+    // The caller has just read the recording.
+    let first = in_time(is_covered(context, &key.zoom_user));
+    while_wanted(first, || in_time(is_wanted(context, key)), ticks, transfer).await
 }
 
-async fn while_covered<T, R: Future<Output = Result<bool, AwsError>>>(
+async fn in_time(read: impl Future<Output = Result<bool, AwsError>>) -> Result<bool, AwsError> {
+    let read = timeout(READ_TIMEOUT, read).await;
+    read.unwrap_or_else(|_| {
+        Err(AwsError::unexpected_response("Query Links", "no response in time"))
+    })
+}
+
+async fn while_wanted<T, R: Future<Output = Result<bool, AwsError>>>(
+    first: impl Future<Output = Result<bool, AwsError>>,
     read: impl Fn() -> R,
     ticks: impl Stream<Item = ()>,
     transfer: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
-    if !read().await? {
+    if !first.await? {
         return Err(TransferError::LinkEnded);
     }
     tokio::select! {
@@ -68,7 +81,7 @@ async fn while_covered<T, R: Future<Output = Result<bool, AwsError>>>(
     }
 }
 
-/// Reads the links at each tick until the transfer must end.
+/// Reads at each tick until the transfer must end.
 async fn watch<R: Future<Output = Result<bool, AwsError>>>(
     read: impl Fn() -> R,
     ticks: impl Stream<Item = ()>,
@@ -81,7 +94,7 @@ async fn watch<R: Future<Output = Result<bool, AwsError>>>(
             Ok(false) => return TransferError::LinkEnded,
             Err(error) => {
                 failed_reads += 1;
-                tracing::warn!(%error, failed_reads, "links not read during a transfer");
+                tracing::warn!(%error, failed_reads, "consent not read during a transfer");
                 if failed_reads == MAX_FAILED_READS {
                     return error.into();
                 }
@@ -131,7 +144,7 @@ mod tests {
                 }
                 Ok(())
             };
-            let result = while_covered(read, ticks, transfer).await;
+            let result = while_wanted(read(), read, ticks, transfer).await;
             assert_eq!(result.err(), expected, "{reads:?}");
             assert_eq!(count.get(), reads.len(), "{reads:?}");
         }

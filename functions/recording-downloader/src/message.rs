@@ -87,7 +87,7 @@ async fn transfer(
         .ok_or_else(|| Retry::new("recording of the file not found"))?;
     let object = object::spec(context, key, &lease.item, &recording);
     let run = run(context, lease, &recording, &object, deadline);
-    let result = consent::guard(context, &key.zoom_user, run).await;
+    let result = consent::guard(context, key, run).await;
     let zoom_state = recording.observed.zoom_state.unwrap_or_default();
     settle::settle(context, &delivery.message, lease, zoom_state, &object, result).await
 }

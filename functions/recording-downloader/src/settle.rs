@@ -202,20 +202,20 @@ async fn fail(
     end_as_failed(context, lease, object, reason).await.map_err(Retry::new)
 }
 
-/// Removes what the transfer left after its last link ended. The job that ends transfers removes an object that S3
-/// completes later.
+/// Removes what the transfer left after its last link ended or its recording was deleted. The jobs that follow from
+/// these remove an object that S3 completes later.
 async fn remove(
     context: &Context,
     lease: &Lease<'_>,
     object: &ObjectSpec,
 ) -> Result<(), TransferError> {
     metrics::count(Metric::FilesIgnored, LINK_ENDED);
-    tracing::info!(recording = %lease.key.recording, file = %lease.key.file, "transfer ended with the last link");
+    tracing::info!(recording = %lease.key.recording, file = %lease.key.file, "transfer ended: no link may have the file");
     lease.verify_lease().await?;
     context.bucket.abort_uploads_of(&object.key).await?;
     lease.mark_link_ended().await?;
     // A new link may have been confirmed before the file was marked.
-    if consent::is_covered(context, &lease.key.zoom_user).await? {
+    if consent::is_wanted(context, &lease.key).await? {
         context.recordings.requeue(&lease.key, &context.downloads, context.clock.now()).await?;
     }
     Ok(())

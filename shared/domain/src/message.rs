@@ -168,6 +168,9 @@ pub enum Job {
         /// Client id of the Zoom app, if the event named it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_id: Option<String>,
+        /// When the user removed the app, if the event says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
         /// Whether Zoom still accepted the tokens right after the event.
         #[serde(default)]
         is_repeated: bool,

@@ -1,5 +1,6 @@
 //! End of a grant: revocation by Reelay when no link needs it, or deauthorization by the user at Zoom.
 
+use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantChange, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
@@ -22,6 +23,18 @@ pub enum DeauthorizationOutcome {
     AnotherApp,
     /// There was no grant to verify.
     NoGrant,
+}
+
+/// Zoom's event that a user removed the app.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deauthorization<'a> {
+    /// Client id of the Zoom app, if the event names it.
+    pub client_id: Option<&'a str>,
+    /// Time of the removal, if the event names it.
+    pub at: Option<Timestamp>,
+    /// Whether the event was processed before. Then a valid access token proves nothing: it may outlive the consent
+    /// for a moment.
+    pub is_repeated: bool,
 }
 
 /// Response to a revocation request.
@@ -129,26 +142,28 @@ impl Grants {
 
     /// Processes Zoom's event that the user deauthorized the app with this client id. The event may be late and
     /// concern an earlier grant, so the stored tokens are verified with Zoom first. A user who moved accounts
-    /// may have a grant under another account than the event's; that grant is verified too. With `by_refresh`, a
-    /// valid access token proves nothing: it may outlive the consent for a moment.
+    /// may have a grant under another account than the event's; that grant is verified too.
     ///
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
     pub async fn verify_deauthorization(
         &self,
         zoom_user: &ZoomUser,
-        client_id: Option<&str>,
-        by_refresh: bool,
+        event: Deauthorization<'_>,
     ) -> Result<DeauthorizationOutcome, GrantError> {
-        let mut outcome = self.verify_grant_ended(zoom_user, client_id, by_refresh).await?;
+        let mut outcome = self.verify_grant_ended(zoom_user, event).await?;
         if matches!(
             outcome,
             DeauthorizationOutcome::StillAuthorized | DeauthorizationOutcome::Revived
         ) {
             return Ok(outcome);
         }
-        for candidate in self.links().with_same_user_id(zoom_user).await? {
-            let of_candidate = self.verify_grant_ended(&candidate, client_id, by_refresh).await?;
+        // The index may not show a recent move; the item that it left does.
+        let mut candidates = self.links().with_same_user_id(zoom_user).await?;
+        let moved_to = self.links().snapshot(zoom_user).await?.moved_to;
+        candidates.extend(moved_to.filter(|key| !candidates.contains(key)));
+        for candidate in candidates {
+            let of_candidate = self.verify_grant_ended(&candidate, event).await?;
             if outcome != DeauthorizationOutcome::Deauthorized {
                 outcome = of_candidate;
             }
@@ -159,16 +174,21 @@ impl Grants {
     async fn verify_grant_ended(
         &self,
         zoom_user: &ZoomUser,
-        client_id: Option<&str>,
-        by_refresh: bool,
+        event: Deauthorization<'_>,
     ) -> Result<DeauthorizationOutcome, GrantError> {
         let snapshot = self.links().snapshot(zoom_user).await?;
         self.publish_pending(zoom_user, &snapshot.outbox).await?;
         let Some(grant) = snapshot.grant else {
             return Ok(DeauthorizationOutcome::NoGrant);
         };
-        if client_id.is_some_and(|client_id| client_id != grant.client_id) {
+        if event.client_id.is_some_and(|client_id| client_id != grant.client_id) {
             return Ok(DeauthorizationOutcome::AnotherApp);
+        }
+        if let Some(at) = event.at.filter(|at| at.as_millisecond() < grant.obtained_at) {
+            let change = GrantChange::DeauthorizeEarlier { at };
+            let changed = self.links().change(zoom_user, &change, self.clock.now()).await?;
+            self.publish(zoom_user, &changed).await?;
+            self.revoke(zoom_user).await?;
         }
         match grant.status {
             GrantStatus::Live => {}
@@ -197,7 +217,7 @@ impl Grants {
             Err(LeaseError::Taken) => return Err(GrantError::Busy),
             Err(LeaseError::Table(failure)) => return Err(failure.into()),
         };
-        if self.is_fresh(&grant) && !by_refresh {
+        if self.is_fresh(&grant) && !event.is_repeated {
             match self.read_owner(zoom_user, &grant).await {
                 Ok(Some(_)) => return self.release_authorized(zoom_user, &lease).await,
                 // Only a refresh shows whether the grant or just this access token is invalid.

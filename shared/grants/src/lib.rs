@@ -29,7 +29,7 @@ use reelay_zoom::{
 };
 use secrecy::SecretString;
 
-pub use ending::DeauthorizationOutcome;
+pub use ending::{Deauthorization, DeauthorizationOutcome};
 pub use maintenance::MaintenanceOutcome;
 pub use revival::RevivalOutcome;
 

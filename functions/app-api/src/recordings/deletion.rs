@@ -1,7 +1,9 @@
 //! Deletion of a recording.
 
 use http::StatusCode;
+use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, RecordingId};
+use reelay_domain::link::Link;
 use reelay_domain::message::{DeletedRecording, JobMessage};
 use reelay_domain::time::utc_date;
 use reelay_runtime::http::query::Query;
@@ -30,7 +32,13 @@ impl AppApi {
         let copies = self.find_all(user, id).await?;
         for copy in &copies {
             let links = self.links.covering_links(&copy.zoom_user).await?;
-            if links.iter().any(|link| link.status.is_visible() && link.app_user != *user) {
+            let may_read = |link: &Link| {
+                let until = link.reads_until().map(Timestamp::as_millisecond);
+                let is_before = |at: i64| until.is_none_or(|until| at < until);
+                link.is_receiving()
+                    || copy.files.iter().filter_map(|it| it.stored_at).any(is_before)
+            };
+            if links.iter().any(|link| link.app_user != *user && may_read(link)) {
                 return Err(Problem::RecordingShared.into());
             }
             if copy.item.trashed_by_reelay && !is_only_copy_meant {
@@ -38,12 +46,16 @@ impl AppApi {
             }
         }
         for copy in &copies {
-            self.delete_copy(copy).await?;
+            self.delete_copy(copy, is_only_copy_meant).await?;
         }
         Ok(response::empty(StatusCode::NO_CONTENT))
     }
 
-    async fn delete_copy(&self, copy: &RecordingWithFiles) -> Result<(), ApiError> {
+    async fn delete_copy(
+        &self,
+        copy: &RecordingWithFiles,
+        is_only_copy_meant: bool,
+    ) -> Result<(), ApiError> {
         let (zoom_user, observed) = (&copy.zoom_user, &copy.item.observed);
         let deleted = DeletedRecording {
             id: RecordingId::from_uuid(&observed.metadata.meeting_uuid),
@@ -56,7 +68,10 @@ impl AppApi {
         for (message, delay_seconds) in &later {
             self.jobs.send_delayed(message, tenant, *delay_seconds).await?;
         }
-        self.recordings.mark_erased(zoom_user, &deleted.id).await?;
+        // Zoom's copy may have been trashed since the check.
+        if !self.recordings.mark_erased(zoom_user, &deleted.id, is_only_copy_meant).await? {
+            return Err(Problem::OnlyCopy.into());
+        }
         Ok(self.jobs.send(&at_once.0, tenant).await?)
     }
 }

@@ -82,6 +82,7 @@ fn link(app_user: &AppUserId, zoom_user: &ZoomUser, now: Timestamp) -> Link {
         email: None,
         status: LinkStatus::Active,
         created_at: now,
+        consented_at: None,
         activated_at: Some(now),
         pending_until: None,
         cut_off_at: None,

@@ -95,6 +95,12 @@ pub enum GrantChange {
     Revive,
     /// The Zoom user removed the app at Zoom, which ends the grant and all links.
     Deauthorize,
+    /// The Zoom user removed the app at Zoom before the consent that the grant serves. Links whose app users have not
+    /// consented since end.
+    DeauthorizeEarlier {
+        /// Time of the removal.
+        at: Timestamp,
+    },
     /// The revocation of a [`GrantStatus::Revoking`] grant succeeded.
     CompleteRevocation,
     /// The app requested a backfill for its active link. Reconciliations then compare these days as well.
@@ -118,7 +124,9 @@ impl GrantChange {
         match self {
             Self::Disconnect { .. } => Some(RemovalReason::Disconnected),
             Self::Erase { .. } => Some(RemovalReason::Erased),
-            Self::Deauthorize => Some(RemovalReason::Deauthorized),
+            Self::Deauthorize | Self::DeauthorizeEarlier { .. } => {
+                Some(RemovalReason::Deauthorized)
+            }
             _ => None,
         }
     }
@@ -177,14 +185,17 @@ impl GrantState {
                         Some(known) => {
                             known.display_name.clone_from(&link.display_name);
                             known.email.clone_from(&link.email);
+                            known.consented_at = known.consented_at.max(Some(*obtained_at));
                             if known.status != LinkStatus::Active {
                                 known.pending_until = known.pending_until.max(link.pending_until);
                             }
                         }
                         None if is_full => return Err(ChangeError::TooManyLinks),
-                        None => {
-                            next.links.push(Link { status: LinkStatus::Pending, ..link.clone() })
-                        }
+                        None => next.links.push(Link {
+                            status: LinkStatus::Pending,
+                            consented_at: Some(*obtained_at),
+                            ..link.clone()
+                        }),
                     }
                 }
                 next.revoke_if_unused(now);
@@ -248,6 +259,10 @@ impl GrantState {
                 next.revoke_if_unused(now);
             }
             GrantChange::Deauthorize => next = Self::default(),
+            GrantChange::DeauthorizeEarlier { at } => {
+                next.links.retain(|link| link.consented_at.is_none_or(|consent| consent >= *at));
+                next.revoke_if_unused(now);
+            }
             GrantChange::CompleteRevocation => {
                 if self.grant == Some(GrantStatus::Revoking) {
                     next.grant = (!self.links.is_empty()).then_some(GrantStatus::Revoked);
@@ -261,7 +276,8 @@ impl GrantState {
                 link.coverage.add(*days);
             }
             GrantChange::SetIssue { issue } => {
-                next.links.iter_mut().for_each(|link| link.issue = *issue);
+                let receiving = next.links.iter_mut().filter(|link| link.is_receiving());
+                receiving.for_each(|link| link.issue = *issue);
             }
         }
         Ok(next)
@@ -296,6 +312,7 @@ impl GrantState {
                         known.cut_off_at = link.cut_off_at;
                         known.inactive_since = link.inactive_since;
                     }
+                    known.consented_at = known.consented_at.max(link.consented_at);
                     known.coverage.extend(&link.coverage);
                     known.pending_until = known.pending_until.max(link.pending_until);
                     if known.status == LinkStatus::Active {

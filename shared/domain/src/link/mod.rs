@@ -80,6 +80,8 @@ pub struct Link {
     pub status: LinkStatus,
     /// Time of the first consent.
     pub created_at: Timestamp,
+    /// Time of the app user's latest consent. Zoom's news of a removal of the app that is older does not end the link.
+    pub consented_at: Option<Timestamp>,
     /// Time of the app's confirmation.
     pub activated_at: Option<Timestamp>,
     /// Expiry of the latest claim of a link that is not active.

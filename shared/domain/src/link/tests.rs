@@ -24,6 +24,7 @@ fn link(n: u8) -> Link {
         display_name: "Sample Host".into(),
         status: LinkStatus::Pending,
         created_at: now(),
+        consented_at: None,
         activated_at: None,
         pending_until: Some(now() + CLAIM_TTL),
         cut_off_at: None,
@@ -355,7 +356,7 @@ fn requested_backfill_extends_an_active_link() {
 }
 
 fn change() -> impl Strategy<Value = (GrantChange, i64)> {
-    let kinds = (0u8..13, 1u8..4, 0i64..400, 0i64..60);
+    let kinds = (0u8..14, 1u8..4, 0i64..400, 0i64..60);
     kinds.prop_map(|(kind, n, wait, age)| {
         let change = match kind {
             0..=2 => GrantChange::Consent {
@@ -373,6 +374,9 @@ fn change() -> impl Strategy<Value = (GrantChange, i64)> {
             11 => {
                 GrantChange::SetIssue { issue: (age % 2 == 0).then_some(LinkIssue::ScopeMissing) }
             }
+            12 => GrantChange::DeauthorizeEarlier {
+                at: Timestamp::UNIX_EPOCH - SignedDuration::from_secs(10 * age),
+            },
             _ => GrantChange::CompleteRevocation,
         };
         (change, wait)
@@ -390,6 +394,9 @@ fn at(change: GrantChange, time: Timestamp) -> GrantChange {
         GrantChange::ExpirePending { app_user, .. } => {
             GrantChange::ExpirePending { app_user, until: time }
         }
+        GrantChange::DeauthorizeEarlier { at } => {
+            GrantChange::DeauthorizeEarlier { at: time + at.duration_since(Timestamp::UNIX_EPOCH) }
+        }
         change => change,
     }
 }
@@ -401,6 +408,7 @@ struct Model {
     waiting: BTreeSet<AppUserId>,
     cut_off: BTreeSet<AppUserId>,
     claims: BTreeMap<AppUserId, Timestamp>,
+    consents: BTreeMap<AppUserId, Timestamp>,
     has_valid_tokens: bool,
     is_revoking: bool,
     marked: Option<(BTreeSet<AppUserId>, Timestamp)>,
@@ -416,6 +424,13 @@ impl Model {
         match change {
             GrantChange::Consent { link, obtained_at, .. } if !self.is_revoking => {
                 self.accept_tokens(*obtained_at);
+                if let Some(link) = link {
+                    let known = self.users();
+                    self.consents.retain(|user, _| known.contains(user));
+                    let consent = self.consents.entry(link.app_user.clone());
+                    let consent = consent.or_insert(*obtained_at);
+                    *consent = (*consent).max(*obtained_at);
+                }
                 if let Some(link) = link
                     && !self.active.contains(&link.app_user)
                 {
@@ -463,6 +478,13 @@ impl Model {
                 None => return,
             },
             GrantChange::Deauthorize => *self = Self::default(),
+            GrantChange::DeauthorizeEarlier { at } => {
+                let is_kept = |user: &AppUserId| self.consents[user] >= *at;
+                for users in [&mut self.active, &mut self.waiting, &mut self.cut_off] {
+                    users.retain(is_kept);
+                }
+                self.claims.retain(|user, _| is_kept(user));
+            }
             GrantChange::SetIssue { .. } | GrantChange::RequestBackfill { .. } => return,
             GrantChange::CompleteRevocation => {
                 if !self.is_revoking {

@@ -339,6 +339,7 @@ mod tests {
             previous_zoom_users: Vec::new(),
             status: LinkStatus::Active,
             created_at: now(),
+            consented_at: None,
             activated_at: Some(now()),
             pending_until: None,
             cut_off_at: None,

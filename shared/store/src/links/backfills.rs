@@ -3,6 +3,8 @@
 //! The item is written before the jobs are sent, and deleted in the transaction that writes `backfill.completed`, so
 //! that none is written after an erasure. Each link is counted once, by a condition on the set of links that are left.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, ReturnValue, TransactWriteItem,
 };
@@ -69,9 +71,11 @@ impl LinkTable {
             ("entry", backfill.backfill_id.clone()),
         ];
         let mut item = to_item(TABLE, key, backfill)?;
+        // A user who moved accounts twice may have a link under two keys.
+        let links: BTreeSet<String> = links.map(ToString::to_string).collect();
         let expires_at = now.saturating_add(TTL).unwrap_or(now).as_second();
         item.extend([
-            (LEFT.to_owned(), AttributeValue::Ss(links.map(ToString::to_string).collect())),
+            (LEFT.to_owned(), AttributeValue::Ss(links.into_iter().collect())),
             ("expires_at".to_owned(), number(expires_at)),
         ]);
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));

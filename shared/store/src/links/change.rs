@@ -114,6 +114,7 @@ impl LinkTable {
             display_name: consent.display_name.to_owned(),
             status: LinkStatus::Pending,
             created_at: now,
+            consented_at: None,
             activated_at: None,
             pending_until: Timestamp::from_second(pending.claim_item.expires_at).ok(),
             cut_off_at: None,

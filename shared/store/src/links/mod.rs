@@ -264,6 +264,8 @@ struct LinkItem {
     email: Option<EmailAddress>,
     status: LinkStatus,
     created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    consented_at: Option<Timestamp>,
     activated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_until: Option<Timestamp>,
@@ -416,6 +418,7 @@ fn link_item(link: &Link) -> Result<Item, AwsError> {
         email: link.email.clone(),
         status: link.status,
         created_at: link.created_at,
+        consented_at: link.consented_at,
         activated_at: link.activated_at,
         pending_until: link.pending_until,
         cut_off_at: link.cut_off_at,
@@ -440,6 +443,7 @@ fn read_link(item: Item) -> Result<Link, AwsError> {
         email: item.email,
         status: item.status,
         created_at: item.created_at,
+        consented_at: item.consented_at,
         activated_at: item.activated_at,
         pending_until: item.pending_until,
         cut_off_at: item.cut_off_at,

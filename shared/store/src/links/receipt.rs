@@ -86,7 +86,7 @@ fn reason(change: &GrantChange) -> &'static str {
         GrantChange::Erase { .. } => "erased",
         GrantChange::ExpirePending { .. } => "never_confirmed",
         GrantChange::RequireReauthorization { .. } => "refused_by_zoom",
-        GrantChange::Deauthorize => "deauthorized",
+        GrantChange::Deauthorize | GrantChange::DeauthorizeEarlier { .. } => "deauthorized",
         GrantChange::CompleteRevocation => "revoked",
     }
 }
@@ -110,6 +110,7 @@ mod tests {
             display_name: "Their Name".to_owned(),
             status: LinkStatus::Active,
             created_at: Timestamp::UNIX_EPOCH,
+            consented_at: None,
             activated_at: None,
             pending_until: None,
             cut_off_at: None,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
@@ -148,7 +149,8 @@ impl RecordingTable {
         read_stored(self.rows(zoom_user, id)).await
     }
 
-    /// Replaces a recording by a marker, so that nothing brings it back.
+    /// Replaces a recording by a marker, so that nothing brings it back. `false` if Reelay has trashed Zoom's copy,
+    /// unless `is_only_copy_meant`.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -156,10 +158,27 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-    ) -> Result<(), AwsError> {
-        let put = self.client.put_item().table_name(&self.table);
-        let put = put.set_item(Some(marker(zoom_user, id))).send().await;
-        put.map(|_| ()).map_err(|error| AwsError::from_sdk("PutItem Recordings", &error))
+        is_only_copy_meant: bool,
+    ) -> Result<bool, AwsError> {
+        let mut put = self.client.put_item().table_name(&self.table);
+        if !is_only_copy_meant {
+            put = put
+                .condition_expression(
+                    "attribute_not_exists(trashed_by_reelay) OR trashed_by_reelay = :no",
+                )
+                .expression_attribute_values(":no", AttributeValue::Bool(false));
+        }
+        match put.set_item(Some(marker(zoom_user, id))).send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(AwsError::from_sdk("PutItem Recordings", &error)),
+        }
     }
 
     /// Counts a Zoom user's items.

@@ -1,7 +1,8 @@
 //! Deauthorization events: genuine, stale, forged, or impossible to check.
 
+use jiff::SignedDuration;
 use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::DelayedMessages;
 use support::zoom_users::{ADA, BEN, CEM};
 
@@ -132,6 +133,31 @@ async fn deauthorization_that_overtakes_zoom_is_verified_again() {
     scene.settle().await;
     scene.assert_status("alice", &[]).await;
     assert_eq!(scene.removals("alice").await, 1);
+}
+
+#[tokio::test]
+async fn late_deauthorization_ends_links_that_are_older() {
+    let scene = Scene::linked(&["alice", "bob"]).await;
+    scene.remove_silently(ADA).await;
+    let removed_at = scene.app.now();
+    // Before the event arrives, Ada connects again, for Bob and Carol. Alice's link has the new grant's tokens.
+    scene.advance(SignedDuration::from_secs(1));
+    for app_user in ["bob", "carol"] {
+        scene.link(app_user, ADA).await;
+    }
+    scene.assert_status("alice", &["active"]).await;
+    let client_id = scene.config().secrets.zoom_client_id.clone();
+    let mut event: Value = serde_json::from_str(&forms(&scene, &client_id)[0].1).unwrap();
+    for (at, left) in [(removed_at - SignedDuration::from_hours(1), true), (removed_at, false)] {
+        event["payload"]["deauthorization_time"] = json!(at.to_string());
+        let id = scene.zoom().send_raw(RawEvent { body: event.to_string(), ..RawEvent::default() });
+        scene.delivered(id).await;
+        scene.assert_status("alice", if left { &["active"] } else { &[] }).await;
+        scene.assert_status("bob", &["active"]).await;
+        scene.assert_status("carol", &["active"]).await;
+    }
+    assert_eq!(scene.removals("alice").await, 1);
+    scene.assert_served(ADA).await;
 }
 
 #[tokio::test]

@@ -66,7 +66,11 @@ async fn link_removed_survives_killed_deauthorization() {
     let scene = Scene::linked(&["alice"]).await;
     fail_notifications(&scene);
     scene.remove_silently(ADA).await;
-    scene.grants().verify_deauthorization(&scene.zoom_user(ADA), None, false).await.unwrap_err();
+    scene
+        .grants()
+        .verify_deauthorization(&scene.zoom_user(ADA), Default::default())
+        .await
+        .unwrap_err();
     restore_notifications(&scene);
     // SQS retries the job until it succeeds.
     for _ in 0..2 {
@@ -83,7 +87,11 @@ async fn link_removed_survives_failed_last_step() {
     scene.advance(ACCESS_TOKEN_ENDS);
     scene.assert_refresh_finds_revocation().await;
     fail_notifications(&scene);
-    scene.grants().verify_deauthorization(&scene.zoom_user(ADA), None, false).await.unwrap_err();
+    scene
+        .grants()
+        .verify_deauthorization(&scene.zoom_user(ADA), Default::default())
+        .await
+        .unwrap_err();
     scene.assert_status("alice", &[]).await;
     restore_notifications(&scene);
     scene.run_job("verify_deauthorization").await;

@@ -2,12 +2,12 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
-use reelay_zoom_sim::{NewFile, NewRecording, Recording};
+use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
 use serde_json::json;
 use support::System;
 use support::app::ApiResponse;
-use support::downloader::Downloader;
+use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::recordings::{folder, recording_id, recording_path};
 use support::zoom_users::ADA;
 
@@ -61,6 +61,28 @@ async fn deleted_recording_never_comes_back() {
     let feed = system.app.get("/v1/notifications?limit=100", "alice").await.body;
     assert!(feed.contains(&recording_id(&kept)), "{feed}");
     assert!(!feed.contains(&recording_id(&deleted)), "{feed}");
+}
+
+#[tokio::test]
+async fn deleting_stops_a_running_transfer() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    // One part: nothing of the file is written before the whole file is there.
+    let new = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 4 * 1024 * 1024)]);
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+    system.fail(Point::Content, Fault::Stall { after: 1024 });
+    let deleting = async {
+        while system.requests("/ssrweb/") == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(delete(&system, "alice", &recording).await.status, 204);
+    };
+    let (outcome, ()) = tokio::join!(downloader.deliver("m", LONG_INVOCATION), deleting);
+    assert_eq!(outcome, Outcome::Done);
+    system.zoom().clear_faults(None);
+    system.process_queues().await;
+    assert_eq!(system.objects("recordings/").await.len(), 0);
+    assert_eq!(system.requests("/ssrweb/"), 1);
 }
 
 #[tokio::test]

@@ -66,14 +66,15 @@ impl EventKind {
     }
 }
 
-/// A parsed `app_deauthorized` event. Its time is ignored, because its position varies: Reelay verifies at
-/// Zoom whether the current grant is affected.
+/// A parsed `app_deauthorized` event. It may concern an earlier grant: Reelay verifies the current one at Zoom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deauthorized {
     /// The Zoom user who removed the app.
     pub zoom_user: ZoomUser,
     /// Client id of the removed Zoom app, if the event contains it.
     pub client_id: Option<String>,
+    /// When the user removed the app, if the event says so.
+    pub at: Option<Timestamp>,
 }
 
 impl Deauthorized {
@@ -83,6 +84,7 @@ impl Deauthorized {
     /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+        let times = ["/payload/deauthorization_time"].into_iter().chain(TIME_FIELDS);
         let account = text("/payload/account_id").ok_or(EventError::Field("payload.account_id"))?;
         let user = text("/payload/user_id").ok_or(EventError::Field("payload.user_id"))?;
         Ok(Self {
@@ -91,6 +93,7 @@ impl Deauthorized {
                 user_id: user.parse().map_err(|_| EventError::Field("payload.user_id"))?,
             },
             client_id: text("/payload/client_id").map(str::to_owned),
+            at: times.filter_map(|field| parse_time(event.pointer(field)?)).next(),
         })
     }
 }
@@ -120,6 +123,9 @@ pub enum EventError {
     Field(&'static str),
 }
 
+/// Fields with the time of an event, of which Zoom uses one or the other.
+const TIME_FIELDS: [&str; 3] = ["/event_ts", "/payload/event_ts", "/payload/time_stamp"];
+
 /// How far an event's time may be after its receipt. A later time is ignored: it would outrank every observation
 /// until then.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
@@ -127,9 +133,8 @@ const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
 /// Returns the time of a redacted event: `event_ts`, else `payload.time_stamp`, else the time of its receipt. Each may
 /// be a number or a text, in epoch milliseconds or seconds, or an RFC 3339 text.
 pub fn event_time(event: &Value, received_at: Timestamp) -> ObservedAt {
-    let fields = ["/event_ts", "/payload/event_ts", "/payload/time_stamp"];
     let latest = saturating_add(received_at, MAX_CLOCK_SKEW);
-    let own = fields
+    let own = TIME_FIELDS
         .iter()
         .find_map(|field| parse_time(event.pointer(field)?))
         .filter(|at| *at <= latest);
