@@ -276,8 +276,9 @@ impl GrantState {
                 link.coverage.add(*days);
             }
             GrantChange::SetIssue { issue } => {
-                let receiving = next.links.iter_mut().filter(|link| link.is_receiving());
-                receiving.for_each(|link| link.issue = *issue);
+                // A link that was cut off learns nothing new.
+                let links = next.links.iter_mut().filter(|link| link.cut_off_at.is_none());
+                links.for_each(|link| link.issue = *issue);
             }
         }
         Ok(next)
