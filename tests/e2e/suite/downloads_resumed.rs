@@ -205,12 +205,12 @@ async fn long_transfer_continues_across_invocations() {
     let (downloader, recording) =
         Downloader::for_recording(&system, "alice", video(100 * MIB)).await;
     system.zoom().clear_requests();
-    // Eight parts at a time take four seconds; a second round would exceed the invocation.
-    let slow = Fault::Slow { bytes_per_second: 2 * MIB };
+    // Eight parts at a time take eight seconds; a second round would exceed the invocation.
+    let slow = Fault::Slow { bytes_per_second: MIB };
     system.fail(Point::Content, slow);
     let queue = system.queues().downloads.clone();
     let mut rounds = 1;
-    assert_eq!(downloader.deliver("m0", Duration::from_secs(8)).await, Outcome::Done);
+    assert_eq!(downloader.deliver("m0", Duration::from_secs(15)).await, Outcome::Done);
     loop {
         let sent = system.take_messages(&queue).await;
         if sent.is_empty() {
@@ -218,7 +218,7 @@ async fn long_transfer_continues_across_invocations() {
         }
         assert_eq!(sent.len(), 1, "several continuations");
         let name = format!("m{rounds}");
-        assert_eq!(downloader.deliver(&name, Duration::from_secs(8)).await, Outcome::Done);
+        assert_eq!(downloader.deliver(&name, Duration::from_secs(15)).await, Outcome::Done);
         rounds += 1;
         assert!(rounds < 40, "too many rounds");
     }
