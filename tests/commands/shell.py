@@ -34,21 +34,28 @@ PLACEHOLDERS = {
     "<ReconcilerFunction>": "reelay-ReconcilerFunction",
     "<HttpApi>": "a1b2c3d4e5",
     "<TokenKey>": "11111111-2222-3333-4444-555555555555",
+    "<your account id>": "123456789012",
+    "<words>": "words",
 }
 
 VARIABLES = {
     "EDITOR": "true",
     "connect_link": "http://127.0.0.1:4000/zoom/connect?token=t",
+    "link": "http://127.0.0.1:4000/zoom/connect?token=t",
     "callback_url": "http://127.0.0.1:4000/zoom/callback?code=c",
 }
 
 # Programs whose arguments need no check.
 PLAIN = ["cat", "cut", "date", "grep", "rm", "sed", "sleep", "sort", "tail"]
 
+# Programs that a machine may lack, and whose arguments are not checked.
+STAND_INS = ["cloudflared", "jq"]
+
 RECORDER = """#!/bin/bash
 printf '%s\\0' "$#" "${0#"$SANDBOX/"}" "$@" >>"$RECORD"
 case "${0##*/} $1" in
   "git clone") ln -s "$SANDBOX/tree" "$3" ;;
+  "curl -s") echo "http://127.0.0.1:4200/"; exit ;;
   "python3 -m") mkdir -p "$3/bin" && : >"$3/bin/activate" ;;
 esac
 echo 11111111-2222-3333-4444-555555555555
@@ -76,6 +83,8 @@ class Sandbox:
         (self.folder / "bin").mkdir()
         for name in programs:
             (self.folder / "bin" / name).symlink_to(self.recorder)
+        for name in STAND_INS:
+            (self.folder / "bin" / name).symlink_to(shutil.which("true"))
         for name in PLAIN + ["mkdir", "ln"]:
             (self.folder / "bin" / name).symlink_to(shutil.which(name))
         for name, is_executable in tracked(root).items():

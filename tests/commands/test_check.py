@@ -28,7 +28,7 @@ WRONG = {
     "pip install -r nothing.txt": "does not exist",
     "python infra/reelay-ctl/rollback.py": "required: stack",
     "tests/fuzz/run 60 nothing": "no fuzz target",
-    "aws sts get-caller-identity | jq .Account": "jq: command not found",
+    "aws sts get-caller-identity | yq .Account": "yq: command not found",
     "aws sts get-caller-identity 'unclosed": "unexpected EOF",
 }
 

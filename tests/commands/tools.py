@@ -119,6 +119,8 @@ def cargo(arguments):
     binaries = workspace()[package] if package else ["devstack"]
     if len(binaries) != 1:
         return f"{package} has not one binary"
+    if not passed:
+        return None
     return reelay(passed) if binaries == ["reelay"] else parsed(run([binary(binaries[0]), *passed, "-h"]))
 
 

@@ -60,15 +60,13 @@ async fn deauthorize(system: &System, zoom_user: &str) {
     system.process_queues().await;
 }
 
-/// The link in the last `link.removed` notification.
+/// The link in the latest `link.removed` notification. A queue may deliver them in another order.
 async fn removed_link(system: &System, bus: &str) -> Value {
     let events = system.peek_messages(bus).await;
-    let mut links = events.iter().filter_map(|event| {
-        let event: Value = serde_json::from_str(event).unwrap();
-        let detail = &event["detail"];
-        (detail["type"] == "link.removed").then(|| detail["data"]["link"].clone())
-    });
-    links.next_back().unwrap()
+    let events = events.iter().map(|event| serde_json::from_str::<Value>(event).unwrap());
+    let removals = events.filter(|event| event["detail"]["type"] == "link.removed");
+    let time = |event: &Value| event["detail"]["timestamp"].as_str().unwrap().to_owned();
+    removals.max_by_key(time).unwrap()["detail"]["data"]["link"].clone()
 }
 
 /// Everything in the tables ([`System::lasting_items`]), the bucket and the queues that contains one of these texts.
