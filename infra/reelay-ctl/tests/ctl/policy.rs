@@ -33,7 +33,7 @@ const COMMANDS: [&str; 13] = [
 ];
 
 /// Actions of commands and cases that this test does not run.
-const NOT_RUN: [&str; 14] = [
+const NOT_RUN: [&str; 12] = [
     // Of `--stack` and `doctor`.
     "cloudformation:DescribeStacks",
     "cloudformation:ListStackResources",
@@ -50,8 +50,6 @@ const NOT_RUN: [&str; 14] = [
     // `redrive` of dead letters. SQS moves them with the permissions of the caller, one of which is to delete.
     "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage",
-    "sqs:ListMessageMoveTasks",
-    "sqs:StartMessageMoveTask",
 ];
 
 /// IAM's actions for an operation.
