@@ -5,9 +5,8 @@
 //! * [`reelay`]: the client; each endpoint of the contract is one method.
 //! * `pages::integrations`: the Connect button, the return from Zoom, and disconnecting.
 //! * `webhook`: verifying and storing notifications.
-//!
-//! Reelay needs the app's URLs and the app needs Reelay's, so [`Bound::bind`] and [`Bound::serve`] are separate steps.
 
+mod app;
 mod app_user;
 mod clock;
 mod inbox;

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower_http::set_header::SetResponseHeaderLayer;
 use url::{Origin, Position};
 
-use crate::server::App;
+use crate::app::App;
 
 /// Adds the security headers to every response. Pages load video and audio from `media_sources`.
 pub(crate) fn add_headers(

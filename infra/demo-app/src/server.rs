@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
 
+use crate::app::App;
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Notification};
 use crate::pages::error::PageError;
@@ -31,16 +32,11 @@ pub const RETURN_PATH: &str = "/settings/integrations/zoom/return";
 /// Path that receives notifications. Its URL is Reelay's `AppWebhookUrl`.
 pub const WEBHOOK_PATH: &str = "/webhooks/reelay";
 
-/// Time that running requests get to finish when the app stops.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Settings of the app.
 #[derive(Clone)]
 pub struct Config {
-    /// Origin under which browsers reach the app; `None` means `http://localhost:<port>`.
-    ///
-    /// Cookies ignore ports, so the app and Reelay need different host names. On a developer's machine the app
-    /// uses `localhost` and Reelay uses `127.0.0.1`.
+    /// Origin under which browsers reach the app; `None` means `http://localhost:<port>`. Its host is not Reelay's:
+    /// cookies ignore ports.
     pub public_url: Option<Url>,
     /// Base URL of Reelay; `/zoom/connect` and `/v1` are below it.
     pub reelay_url: Url,
@@ -60,18 +56,6 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] anyhow::Error);
-
-/// State that all request handlers share.
-pub(crate) struct App {
-    pub(crate) reelay: Reelay,
-    pub(crate) webhook: Webhook,
-    pub(crate) clock: Clock,
-    pub(crate) inbox: Inbox,
-    pub(crate) public_url: Url,
-    /// Page to which Reelay sends users back from Zoom.
-    pub(crate) return_url: Url,
-    pub(crate) simulator_url: Option<Url>,
-}
 
 /// A bound port whose requests wait until [`Bound::serve`].
 pub struct Bound {
@@ -154,10 +138,10 @@ impl DemoApp {
         self.app.inbox.all()
     }
 
-    /// Closes the port and lets running requests finish for a few seconds.
+    /// Closes the port and lets running requests finish for five seconds.
     pub async fn shutdown(self) {
         drop(self.stop);
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.server).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.server).await;
     }
 }
 
@@ -182,11 +166,10 @@ fn router(app: &Arc<App>, port: u16) -> Router {
         .fallback(async || PageError::NotFound)
         .layer(session::layer(port, https))
         .layer(from_fn_with_state(Arc::clone(app), security::restrict_origin));
-    let style = include_str!("../assets/style.css");
-    let script = include_str!("../assets/live.js");
+    let asset = |kind: &'static str, text: &'static str| get(([(CONTENT_TYPE, kind)], text));
     pages
-        .route("/assets/style.css", get(([(CONTENT_TYPE, "text/css")], style)))
-        .route("/assets/live.js", get(([(CONTENT_TYPE, "text/javascript")], script)))
+        .route("/assets/style.css", asset("text/css", include_str!("../assets/style.css")))
+        .route("/assets/live.js", asset("text/javascript", include_str!("../assets/live.js")))
         // Reelay calls this route, so it has neither a session nor an Origin check.
         .route(WEBHOOK_PATH, post(webhook::receive))
         .with_state(Arc::clone(app))

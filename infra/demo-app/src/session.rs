@@ -1,6 +1,7 @@
 //! Sessions: the browser holds a signed random id, and the server holds the data.
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use tower_sessions::session::Error;
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer};
 
 use crate::app_user::AppUser;
-use crate::pages::error::PageError;
 
 const USER: &str = "user";
 const FLASH: &str = "flash";
@@ -41,7 +41,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let session = Session::from_request_parts(parts, state).await;
         let session = session.map_err(|error| error.into_response())?;
-        let user = user(&session).await.map_err(|error| PageError::from(error).into_response())?;
+        let failed = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        let user = user(&session).await.map_err(failed)?;
         let user = user.ok_or_else(|| Redirect::to("/").into_response())?;
         Ok(Self { user, session })
     }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
+use crate::app::App;
 use crate::inbox::Notification;
-use crate::server::App;
 
 #[derive(Deserialize)]
 struct Envelope {

@@ -1,7 +1,6 @@
 //! Deletion of a recording.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use reelay_domain::ids::{AppUserId, RecordingId};
 use reelay_domain::link::Link;
 use reelay_domain::message::{DeletedRecording, JobMessage};
@@ -32,11 +31,12 @@ impl AppApi {
         let copies = self.find_all(user, id).await?;
         for copy in &copies {
             let links = self.links.covering_links(&copy.zoom_user).await?;
+            // A link that was cut off reads only what was stored before.
             let may_read = |link: &Link| {
-                let until = link.reads_until().map(Timestamp::as_millisecond);
-                let is_before = |at: i64| until.is_none_or(|until| at < until);
-                link.is_receiving()
-                    || copy.files.iter().filter_map(|it| it.stored_at).any(is_before)
+                link.reads_until().is_none_or(|until| {
+                    let until = until.as_millisecond();
+                    copy.files.iter().any(|file| file.stored_at.is_some_and(|at| at < until))
+                })
             };
             if links.iter().any(|link| link.app_user != *user && may_read(link)) {
                 return Err(Problem::RecordingShared.into());

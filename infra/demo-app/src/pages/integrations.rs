@@ -13,9 +13,9 @@ use super::components::{avatar, link_status, segment, time};
 use super::error::PageError;
 use super::layout::{page, record_hint};
 use super::messages;
+use crate::app::App;
 use crate::reelay::{Link, LinkStatus};
 use crate::security;
-use crate::server::App;
 use crate::session::{Flash, SignedIn};
 
 pub(crate) const PATH: &str = "/settings/integrations";

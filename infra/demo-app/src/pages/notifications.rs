@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::components::{badge, time};
 use super::layout::page;
+use crate::app::App;
 use crate::inbox::Notification;
-use crate::server::App;
 use crate::session::SignedIn;
 
 /// Number of notifications on the page.

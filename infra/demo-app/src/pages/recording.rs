@@ -13,8 +13,8 @@ use super::components::{file_name, file_row, segment, summary, time, topic, vers
 use super::error::PageError;
 use super::layout::page;
 use super::recordings::PATH;
+use crate::app::App;
 use crate::reelay::{File, Status};
-use crate::server::App;
 use crate::session::{Flash, SignedIn};
 use crate::transcript::{self, Cue};
 

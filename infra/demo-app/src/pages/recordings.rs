@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::components::{file_row, segment, summary, topic, version};
 use super::error::PageError;
 use super::layout::{page, record_hint};
+use crate::app::App;
 use crate::reelay::{Recording, Status};
-use crate::server::App;
 use crate::session::{Flash, SignedIn};
 
 pub(super) const PATH: &str = "/recordings";
@@ -21,7 +21,6 @@ pub(crate) struct ListQuery {
     cursor: Option<String>,
 }
 
-/// A page of the user's recordings.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     SignedIn { user, session }: SignedIn,

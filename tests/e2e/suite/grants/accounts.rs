@@ -229,6 +229,23 @@ async fn consent_in_another_account_keeps_earlier_links() {
 }
 
 #[tokio::test]
+async fn disconnect_ends_every_link_of_the_id() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    // Back in the first account, a consent makes a link under its key, with the id that the moved one kept.
+    scene.zoom().move_user(ADA, old.account_id.as_str()).unwrap();
+    scene.link("alice", ADA).await;
+    let links = scene.app.links("alice").await;
+    assert_eq!((links.len(), &links[0]["id"]), (2, &links[1]["id"]));
+    let path = format!("/v1/links/{}", links[0]["id"].as_str().unwrap());
+    assert_eq!(scene.app.call(Method::DELETE, &path, "alice").await.status, 204);
+    scene.assert_status("alice", &[]).await;
+}
+
+#[tokio::test]
 async fn account_change_moves_no_colleague() {
     let scene = Scene::linked(&["alice"]).await;
     scene.link("bob", BEN).await;

@@ -84,7 +84,6 @@ impl Deauthorized {
     /// [`EventError`], with the field that is missing or malformed.
     pub fn parse(event: &Value) -> Result<Self, EventError> {
         let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
-        let times = ["/payload/deauthorization_time"].into_iter().chain(TIME_FIELDS);
         let account = text("/payload/account_id").ok_or(EventError::Field("payload.account_id"))?;
         let user = text("/payload/user_id").ok_or(EventError::Field("payload.user_id"))?;
         Ok(Self {
@@ -93,7 +92,7 @@ impl Deauthorized {
                 user_id: user.parse().map_err(|_| EventError::Field("payload.user_id"))?,
             },
             client_id: text("/payload/client_id").map(str::to_owned),
-            at: times.filter_map(|field| parse_time(event.pointer(field)?)).next(),
+            at: event.pointer("/payload/deauthorization_time").and_then(parse_time),
         })
     }
 }
@@ -123,9 +122,6 @@ pub enum EventError {
     Field(&'static str),
 }
 
-/// Fields with the time of an event, of which Zoom uses one or the other.
-const TIME_FIELDS: [&str; 3] = ["/event_ts", "/payload/event_ts", "/payload/time_stamp"];
-
 /// How far an event's time may be after its receipt. A later time is ignored: it would outrank every observation
 /// until then.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
@@ -133,8 +129,9 @@ const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
 /// Returns the time of a redacted event: `event_ts`, else `payload.time_stamp`, else the time of its receipt. Each may
 /// be a number or a text, in epoch milliseconds or seconds, or an RFC 3339 text.
 pub fn event_time(event: &Value, received_at: Timestamp) -> ObservedAt {
+    let fields = ["/event_ts", "/payload/event_ts", "/payload/time_stamp"];
     let latest = saturating_add(received_at, MAX_CLOCK_SKEW);
-    let own = TIME_FIELDS
+    let own = fields
         .iter()
         .find_map(|field| parse_time(event.pointer(field)?))
         .filter(|at| *at <= latest);

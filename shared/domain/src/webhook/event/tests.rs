@@ -46,6 +46,7 @@ fn all_forms_of_deauthorization_are_parsed() {
             "{name}"
         );
         assert_eq!(parsed.client_id.as_deref(), Some("SYNTHclientID000000000"));
+        assert_eq!(parsed.at, "2026-01-01T12:00:00Z".parse().ok(), "{name}");
     }
     assert!(Deauthorized::parse(&json!({"payload": {"account_id": "A"}})).is_err());
 }
