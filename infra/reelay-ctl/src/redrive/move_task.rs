@@ -48,23 +48,25 @@ pub(super) async fn run(
             return Err(error.into());
         }
     }
-    let mut polls_of_earlier = 0;
+    let mut polls_for_late_list = 0;
     loop {
-        let Some(task) = latest_task(client, &arn).await? else {
+        let task = latest_task(client, &arn).await?;
+        // The list may be late, and show none or the end of an earlier task.
+        let is_started = task.as_ref().is_some_and(|task| {
+            task.status() == Some("RUNNING") || Some(task.started_timestamp()) != earlier
+        });
+        if !is_started && polls_for_late_list < MAX_POLLS_FOR_LATE_LIST {
+            polls_for_late_list += 1;
+            tokio::time::sleep(POLL_INTERVAL).await;
+            continue;
+        }
+        let Some(task) = task else {
             bail!("SQS does not list the message move task that it started");
         };
         let moved = u64::try_from(task.approximate_number_of_messages_moved()).unwrap_or(0);
         bar.set_position(moved);
         let problem = match task.status() {
             Some("RUNNING" | "CANCELLING") => {
-                tokio::time::sleep(POLL_INTERVAL).await;
-                continue;
-            }
-            // The list may be late: this is the end of an earlier task.
-            _ if Some(task.started_timestamp()) == earlier
-                && polls_of_earlier < MAX_POLLS_FOR_LATE_LIST =>
-            {
-                polls_of_earlier += 1;
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
