@@ -87,7 +87,7 @@ impl System {
                 let item = item.unwrap();
                 let is_marker = item.len() == 3 && item.contains_key("erased");
                 let expires_at = item.get("expires_at").and_then(|at| at.as_n().ok());
-                let is_expired = expires_at.is_some_and(|at| at.parse::<i64>().unwrap() < now);
+                let is_expired = expires_at.is_some_and(|at| at.parse::<i64>().unwrap() <= now);
                 let is_end = item.contains_key("is_link_removed")
                     || item.get("type").is_some_and(|kind| kind.as_s().unwrap() == "link.removed");
                 if !is_marker && !is_expired && !is_end {
