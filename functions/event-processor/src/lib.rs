@@ -25,6 +25,7 @@ use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
+use reelay_runtime::traces;
 use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
 use reelay_store::outbox::NotificationOutbox;
@@ -212,6 +213,7 @@ impl EventProcessor {
         }
 
         let recording_id = observation.recording_id();
+        traces::annotate(&recording_id, None);
         let is_event = observation.time.source == ObservationSource::Event;
         if is_event {
             self.links.save_event_time(&links, self.clock.now()).await?;

@@ -8,6 +8,7 @@ use reelay_domain::message::DownloadMessage;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::random;
 use reelay_runtime::sqs::{Delivery, Retry};
+use reelay_runtime::traces;
 use reelay_store::recordings::{FileKey, LINK_ENDED, LeaseOutcome, RecordingItem};
 
 use crate::context::Context;
@@ -29,6 +30,7 @@ pub(crate) async fn process(
     deadline: Instant,
 ) -> Result<(), Retry> {
     let message = &delivery.message;
+    traces::annotate(&message.recording_id, Some(&message.file_id));
     let key = FileKey {
         zoom_user: message.zoom_user.clone(),
         recording: message.recording_id.clone(),

@@ -1,5 +1,5 @@
 //! Log lines of a Lambda function: JSON with the keys of Powertools for AWS Lambda, so that its queries and
-//! dashboards work, and the lines of [`crate::metrics`].
+//! dashboards work, and the lines of [`crate::metrics`]. Events of [`crate::traces`] become annotations, not lines.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::metrics::{self, Measured};
+use crate::traces::{self, Daemon};
 
 /// Variable with the lowest level of log lines, the parameter `LogLevel`.
 const LEVEL_VARIABLE: &str = "LOG_LEVEL";
@@ -32,7 +33,7 @@ pub fn init(service: &'static str) {
     let levels = levels(service, level.unwrap_or(LevelFilter::INFO));
     let is_enabled = move |metadata: &Metadata<'_>| {
         metadata.is_span()
-            || metadata.target() == "metric"
+            || ["metric", traces::TARGET].contains(&metadata.target())
             || levels.would_enable(metadata.target(), metadata.level())
     };
     let filter = filter_fn(is_enabled).with_max_level_hint(Level::DEBUG);
@@ -53,6 +54,7 @@ struct Lines {
     service: &'static str,
     stack: String,
     has_been_invoked: AtomicBool,
+    daemon: Option<Daemon>,
 }
 
 /// Fields that all lines of an invocation have in common.
@@ -65,7 +67,12 @@ struct Invocation {
 
 impl Lines {
     fn new(service: &'static str, stack: String) -> Self {
-        Self { service, stack, has_been_invoked: AtomicBool::new(false) }
+        Self {
+            service,
+            stack,
+            has_been_invoked: AtomicBool::new(false),
+            daemon: Daemon::from_env(),
+        }
     }
 
     fn line(&self, event: &Event<'_>, invocation: Option<&Invocation>) -> Value {
@@ -106,6 +113,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut spans = context.event_scope(event).into_iter().flatten();
         let invocation = spans.find_map(|span| span.extensions().get::<Invocation>().cloned());
+        if event.metadata().target() == traces::TARGET {
+            let trace_id =
+                invocation.as_ref().and_then(|invocation| invocation.trace_id.as_deref());
+            if let Some((daemon, trace_id)) = self.daemon.as_ref().zip(trace_id) {
+                let mut annotations = Map::new();
+                event.record(&mut Fields(&mut annotations));
+                daemon.send(trace_id, annotations, jiff::Timestamp::now());
+            }
+            return;
+        }
         let line = self.line(event, invocation.as_ref());
         // A failed write to stdout cannot be reported anywhere.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
