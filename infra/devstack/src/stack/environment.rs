@@ -1,5 +1,8 @@
 //! The environment of the functions: AWS clients for the engines, and environment variables.
 
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use reelay_embedded_aws::Endpoints;
@@ -16,6 +19,8 @@ pub(super) fn base(endpoints: &Endpoints, clock: &Clock) -> Environment {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(names::REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        // The services are in this process: waiting for them to recover would only slow tests down.
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(20)))
         // Plain http. One client for all functions shares the connections.
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
