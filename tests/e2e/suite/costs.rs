@@ -181,6 +181,35 @@ fn zoom_user(system: &System, id: &str) -> ZoomUser {
     ZoomUser { account_id: user.account_id.parse().unwrap(), user_id: user.id.parse().unwrap() }
 }
 
+/// Calls for the daily reconciliation of one more user, of whom Zoom lists nothing new, and the requests to Zoom. The
+/// runs of two users are compared with the run of one.
+async fn reconciliation() -> (Row, usize) {
+    let mut runs = Vec::new();
+    for users in [&[ADA][..], &[ADA, BEN]] {
+        let system = System::start().await;
+        for (app_user, zoom_user) in ["alice", "bob"].into_iter().zip(users) {
+            system.link(app_user, zoom_user).await;
+        }
+        // Each list of a link that is older than the longest window is read.
+        for _ in 0..2 {
+            system.maintain_after(SignedDuration::from_hours(50 * 24)).await;
+            system.pass(SignedDuration::from_mins(1)).await;
+            system.process_queues().await;
+        }
+        system.advance(SignedDuration::from_hours(25));
+        system.zoom().clear_requests();
+        let counted = Counted::begin(&system);
+        system.stack.fire_schedules().await.unwrap();
+        system.process_queues().await;
+        system.pass(SignedDuration::from_mins(1)).await;
+        system.process_queues().await;
+        runs.push((counted.end(), system.requests("/")));
+    }
+    let [(one, requests_of_one), (two, requests_of_two)] = &runs[..] else { unreachable!() };
+    (combined((1.0, two), (-1.0, one)), requests_of_two - requests_of_one)
+}
+
+/// Calls for one notification.
 ///
 /// Each instance reads the state of the webhook's breaker every five seconds at most, so the first one may read it.
 async fn notification(system: &System) -> Row {
@@ -248,6 +277,7 @@ async fn counted() -> Vec<(&'static str, Row)> {
     let (notification, view) = (notification(&system).await, view(&system).await);
     // Last, because it advances the clock and the demo app rejects future timestamps.
     let refresh = refresh(&system).await;
+    let (reconciliation, _) = reconciliation().await;
     vec![
         ("link", link),
         ("event of an unlinked host", unlinked_event),
@@ -257,6 +287,7 @@ async fn counted() -> Vec<(&'static str, Row)> {
         ("part", part),
         ("notification", notification),
         ("refresh", refresh),
+        ("reconciliation", reconciliation),
         ("view", view),
     ]
 }

@@ -138,6 +138,14 @@ impl<'a> CostModel<'a> {
         Ok(self.counted("link")? + functions)
     }
 
+    /// One run for a user of whom Zoom lists nothing new. Each of its messages is one invocation.
+    fn reconciliation(&self) -> Result<Usage, PageError> {
+        let run = self.counted("reconciliation")?;
+        let messages = run.get("messages queued");
+        let jobs = [(INVOCATIONS, messages), (GB_SECONDS, messages * self.step()?)];
+        Ok(run + Usage::new(jobs))
+    }
+
     /// The app reads a recording.
     fn view(&self) -> Result<Usage, PageError> {
         let function =

@@ -44,6 +44,7 @@ fn unit_costs(model: &CostModel<'_>) -> Result<String, PageError> {
         ("file of 1 GiB", model.file(GIB)?),
         ("each further GiB of a file", gib),
         ("token refresh", model.counted("refresh")?),
+        ("reconciliation of a quiet user", model.reconciliation()?),
         ("recording read by the app", model.view()?),
     ];
     let mut text = "| | AWS calls | write units | read units | GB-seconds | USD per million | of which S3 storage for a month |\n\
