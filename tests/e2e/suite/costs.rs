@@ -190,9 +190,9 @@ async fn reconciliation() -> (Row, usize) {
         for (app_user, zoom_user) in ["alice", "bob"].into_iter().zip(users) {
             system.link(app_user, zoom_user).await;
         }
-        // Each list of a link that is older than the longest window is read.
-        for _ in 0..2 {
-            system.maintain_after(SignedDuration::from_hours(50 * 24)).await;
+        // Older links than the range of a run, so that each list of it is read.
+        for days in [50, 2] {
+            system.maintain_after(SignedDuration::from_hours(days * 24)).await;
             system.pass(SignedDuration::from_mins(1)).await;
             system.process_queues().await;
         }
