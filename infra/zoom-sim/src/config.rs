@@ -56,6 +56,8 @@ pub struct Config {
     pub access_token_seconds: i64,
     /// Lifetime of the `download_token` of an event.
     pub download_token_seconds: i64,
+    /// Maximum number of meetings on a page of a list.
+    pub max_page_size: usize,
     /// Respond with 400 to an `Authorization` header at the content host. It proves that the client drops
     /// its token when a redirect leads to another host.
     pub reject_authorization_at_content: bool,
@@ -86,6 +88,7 @@ impl Default for Config {
             scopes: scopes.map(Into::into).into(),
             access_token_seconds: 3599,
             download_token_seconds: 86_400,
+            max_page_size: 300,
             reject_authorization_at_content: true,
         }
     }

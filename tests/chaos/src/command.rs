@@ -139,7 +139,7 @@ fn run_worker(
                 let started = Instant::now();
                 let outcome = scenario.run(&world, *seed).await;
                 // Sending fails only after the printing thread has failed and reported its error.
-                let _ = lines.send(Line::new(*scenario, *seed, outcome, started.elapsed()));
+                let _ = lines.send(Line::new(*scenario, aws, *seed, outcome, started.elapsed()));
             }
             world.shutdown().await;
         }

@@ -45,7 +45,7 @@ impl Case<'_> {
             self.world.sessions.delete_exchange(&self.world.links, &exchange.key).await?;
         }
         self.check_listed_links(&links).await?;
-        self.check_link_notifications(&links);
+        self.check_link_notifications(&links)?;
         self.check_token_reuse()
     }
 
@@ -189,9 +189,8 @@ impl Case<'_> {
     }
 
     /// Checks that the notifications of each link form a consistent history.
-    fn check_link_notifications(&mut self, links: &[Link]) {
+    fn check_link_notifications(&mut self, links: &[Link]) -> anyhow::Result<()> {
         let mut histories: BTreeMap<String, BTreeMap<(Timestamp, u64), Change>> = BTreeMap::new();
-        let mut activations: BTreeMap<String, usize> = BTreeMap::new();
         for notification in self.distinct_notifications() {
             let Some((link, position, change)) = parse_change(&notification.body) else {
                 let event_type = notification.event_type;
@@ -203,16 +202,16 @@ impl Case<'_> {
                 self.violation(format!("{other:?} and {change:?} share a sequence number"));
             }
         }
+        let consents = self.consent_times()?;
+        let mut activations: BTreeMap<&str, usize> = BTreeMap::new();
         for (link, history) in &histories {
             let changes: Vec<&Change> = history.values().collect();
-            let mut before = None;
-            for change in &changes {
-                if change.is_activation() && !before.is_some_and(Change::is_activation) {
-                    *activations.entry(change.app_user.clone()).or_default() += 1;
+            for (index, change) in changes.iter().enumerate() {
+                if change.is_activation() && !is_continued(&changes[..index], &consents) {
+                    *activations.entry(&change.app_user).or_default() += 1;
                 }
-                before = Some(*change);
             }
-            if changes.windows(2).any(|pair| pair[0] == pair[1]) {
+            if changes.windows(2).any(|pair| pair[0].is_repeated_by(pair[1])) {
                 self.violation(format!("a change was notified twice: {changes:?}"));
             }
             let current = links.iter().find(|it| it.id.as_str() == link);
@@ -226,9 +225,11 @@ impl Case<'_> {
             }
         }
         for (app_user, activations) in activations {
-            let confirmed = self.world.journal.confirmed_claims(&app_user);
+            let confirmed = self.world.journal.confirmed_claims(app_user);
             if activations > confirmed {
-                self.violation(format!("{activations} activations by {confirmed} claims"));
+                self.violation(format!(
+                    "{activations} activations by {confirmed} claims: {histories:?}"
+                ));
             }
         }
         for link in links.iter().filter(|link| link.status.is_visible()) {
@@ -236,6 +237,15 @@ impl Case<'_> {
                 self.violation("a visible link has no notification");
             }
         }
+        Ok(())
+    }
+
+    /// Times at which the Zoom users consented.
+    fn consent_times(&self) -> anyhow::Result<Vec<Timestamp>> {
+        let grants = self.world.zoom()?.grants().into_iter();
+        let is_own =
+            |user_id: &str| self.zoom_users.iter().any(|it| it.user_id.as_str() == user_id);
+        Ok(grants.filter(|it| is_own(&it.user_id)).map(|grant| grant.created_at).collect())
     }
 
     /// Checks that no refresh token was sent twice without a kill or fault.
@@ -258,11 +268,28 @@ struct Change {
     kind: String,
     account: String,
     app_user: String,
+    at: Timestamp,
 }
 
 impl Change {
     fn is_activation(&self) -> bool {
         self.kind == "link.activated"
+    }
+
+    fn is_repeated_by(&self, next: &Self) -> bool {
+        *self == Self { at: self.at, ..next.clone() }
+    }
+}
+
+/// Whether an activation after these changes of its link needs no claim: the link was active, or was marked only
+/// because a consent had invalidated the older tokens. Storing that consent undoes the marking.
+fn is_continued(before: &[&Change], consents: &[Timestamp]) -> bool {
+    match before {
+        [.., last] if last.is_activation() => true,
+        [.., active, marked] if marked.kind == "link.reauthorization_required" => {
+            active.is_activation() && consents.iter().any(|at| (active.at..=marked.at).contains(at))
+        }
+        _ => false,
     }
 }
 
@@ -276,6 +303,7 @@ fn parse_change(body: &str) -> Option<(String, (Timestamp, u64), Change)> {
         kind: text("/type")?,
         account: text("/data/link/zoom/account_id")?,
         app_user: text("/data/app_user_id")?,
+        at: text("/timestamp")?.parse().ok()?,
     };
     Some((text("/data/link/id")?, (created_at, sequence), change))
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
+use crate::aws::AwsCondition;
 use crate::scenarios::Scenario;
 
 /// Counters and violations of one seed, or of all seeds of a scenario.
@@ -49,11 +51,22 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(scenario: Scenario, seed: u64, outcome: Outcome, elapsed: Duration) -> Self {
+    pub(crate) fn new(
+        scenario: Scenario,
+        aws: &[AwsCondition],
+        seed: u64,
+        outcome: Outcome,
+        elapsed: Duration,
+    ) -> Self {
         let (ok, name) = (outcome.is_ok(), scenario.name());
         let reproduce = || {
             let end = seed.saturating_add(1);
-            format!("cargo run --release -p chaos -- --seeds {seed}..{end} --scenario {name}")
+            let conditions = aws.iter().filter_map(AwsCondition::to_possible_value);
+            let conditions: String =
+                conditions.map(|condition| format!(" --aws {}", condition.get_name())).collect();
+            format!(
+                "cargo run --release -p chaos -- --seeds {seed}..{end} --scenario {name}{conditions}"
+            )
         };
         Self {
             seed,

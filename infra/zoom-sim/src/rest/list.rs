@@ -80,7 +80,8 @@ fn page(call: &Call, fault: Option<&Fault>) -> Result<Response, ApiError> {
         _ => View::Present,
     };
     let page_size = call.param("page_size").and_then(|size| size.parse().ok());
-    let page_size = page_size.unwrap_or(30_usize).clamp(1, 300);
+    let max_page_size = lock(&sim.config).max_page_size.max(1);
+    let page_size = page_size.unwrap_or(30_usize).clamp(1, max_page_size);
     let meeting = call.param("meeting_id");
 
     let mut world = lock(&sim.world);

@@ -286,7 +286,7 @@ impl GrantState {
 
     /// Returns the state after Zoom moved the user of `old`, a live grant, to the account of this state, whose
     /// key is `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with
-    /// the further advanced status; none becomes active that was not.
+    /// the further advanced status, and a pending link takes the id of the other; none becomes active that was not.
     ///
     /// # Errors
     /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
@@ -307,6 +307,11 @@ impl GrantState {
             match next.links.iter_mut().find(is_same_app_user) {
                 Some(known) => {
                     let is_pending = known.status == LinkStatus::Pending;
+                    // The app knows the moved link, and not the pending one.
+                    if is_pending && link.status.is_visible() {
+                        known.id.clone_from(&link.id);
+                        known.created_at = link.created_at;
+                    }
                     if is_pending || link.status == LinkStatus::Active {
                         known.status = link.status;
                         known.activated_at = known.activated_at.max(link.activated_at);

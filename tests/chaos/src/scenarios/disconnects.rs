@@ -20,8 +20,9 @@ use crate::world::World;
 
 const MIB: usize = 1024 * 1024;
 
-/// Bandwidth per connection, so that the largest file takes about 8 s.
-const BYTES_PER_SECOND: u64 = 1024 * 1024;
+/// Bandwidths per connection. At the first, transfers end around the disconnect. At the second, a part takes 40 s, far
+/// longer than a transfer may outlive the disconnect.
+const BYTES_PER_SECOND: [u64; 2] = [1024 * 1024, 128 * 1024];
 
 /// Latest moment of the disconnect after the start of the transfers.
 const MAX_DISCONNECT_MILLISECONDS: usize = 6_000;
@@ -46,10 +47,8 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
         NewFile::new("MP4", size as u64)
     });
     let recording = NewRecording::of(&host).with_files(files.collect());
-    world.zoom()?.arm(NewFault::always(
-        Point::Content,
-        Fault::Slow { bytes_per_second: BYTES_PER_SECOND },
-    ))?;
+    let bytes_per_second = *case.rng.pick(&BYTES_PER_SECOND);
+    world.zoom()?.arm(NewFault::always(Point::Content, Fault::Slow { bytes_per_second }))?;
     let created = world.zoom()?.create_recording(recording)?;
     for delivery in &created.deliveries {
         world.wait_for_delivery(*delivery).await?;

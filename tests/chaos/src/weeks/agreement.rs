@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_zoom_sim::{Presence, Recording};
 use serde_json::Value;
-use support::recordings::{bytes, object_key, recording_id};
+use support::recordings::{bytes, object_key, recording_id, recording_path};
 
-use super::Weeks;
 use super::ledger::Made;
+use super::{APP_USERS, Weeks};
+
+/// Time after its erasure in which the bytes of a recording are removed and its notifications end.
+const MAX_AFTER_ERASURE: SignedDuration = SignedDuration::from_mins(1);
 
 /// A notification that the app accepted.
 struct Accepted {
@@ -30,6 +33,9 @@ impl Weeks {
         self.compare_bucket(&mut found).await;
         for made in &self.ledger.made {
             let zoom = self.system.latest(&made.recording);
+            if let Some(erased_at) = made.erased_at {
+                self.compare_erased(&zoom, erased_at, &accepted, &mut found).await;
+            }
             for app_user in self.ledger.receivers(made) {
                 self.compare_view(app_user, &zoom, &mut found).await;
                 compare_notifications(app_user, &zoom, &accepted, &mut found);
@@ -44,6 +50,43 @@ impl Weeks {
             found.push(format!("{uploads} uploads are open"));
         }
         found
+    }
+
+    /// Records each file that must be stored now and is not.
+    pub(super) async fn check_stored(&mut self, moment: &str) {
+        let objects = self.system.stored_files().await;
+        for made in self.ledger.made.iter().filter(|made| !self.ledger.receivers(made).is_empty()) {
+            for file in made.recording.all_files() {
+                let key = object_key(&made.recording, file);
+                if !objects.contains_key(&key) {
+                    let name = made_name(made);
+                    self.outcome.violations.push(format!("{key} ({name}) is missing {moment}"));
+                }
+            }
+        }
+    }
+
+    /// No app user finds an erased recording, or hears of it.
+    async fn compare_erased(
+        &self,
+        zoom: &Recording,
+        erased_at: Timestamp,
+        accepted: &[Accepted],
+        found: &mut Vec<String>,
+    ) {
+        for app_user in APP_USERS {
+            let response = self.system.app.get(&recording_path(zoom), app_user).await;
+            if response.status != 404 {
+                found.push(format!("{app_user}: erased {} is {}", zoom.key, response.body));
+            }
+        }
+        let id = recording_id(zoom);
+        let is_late = |it: &&Accepted| {
+            it.text("/data/recording/id") == id && it.at > erased_at + MAX_AFTER_ERASURE
+        };
+        for notification in accepted.iter().filter(is_late) {
+            found.push(format!("notified of erased {}: {}", zoom.key, notification.body));
+        }
     }
 
     fn accepted(&self) -> Vec<Accepted> {
@@ -65,6 +108,9 @@ impl Weeks {
             for file in zoom.all_files() {
                 let key = object_key(&zoom, file);
                 match objects.remove(&key) {
+                    Some(_) if made.erased_at.is_some() => {
+                        found.push(format!("{key} is stored although it was erased"));
+                    }
                     Some(_) if !self.ledger.may_be_stored(made) => {
                         found.push(format!("{key} is stored without consent"));
                     }

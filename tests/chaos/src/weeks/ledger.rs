@@ -47,6 +47,8 @@ pub(super) struct Made {
     pub(super) recording: Recording,
     /// `None` while Zoom processes it.
     completed_at: Option<Timestamp>,
+    /// When an app user erased it.
+    pub(super) erased_at: Option<Timestamp>,
 }
 
 /// The record of one run.
@@ -58,7 +60,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
-        self.made.push(Made { recording, completed_at });
+        self.made.push(Made { recording, completed_at, erased_at: None });
     }
 
     /// Records a recording that was completed when it ended.
@@ -71,6 +73,21 @@ impl Ledger {
         if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
             made.completed_at = Some(now);
         }
+    }
+
+    pub(super) fn erase(&mut self, key: &str, now: Timestamp) {
+        if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
+            made.erased_at = Some(now);
+        }
+    }
+
+    /// The recordings that must be stored, by key, each with an app user who must have it.
+    pub(super) fn received(&self) -> Vec<(String, String)> {
+        let received = self.made.iter().flat_map(|made| {
+            let receivers = self.receivers(made).into_iter();
+            receivers.map(|app_user| (made.recording.key.clone(), app_user.to_owned()))
+        });
+        received.collect()
     }
 
     pub(super) fn completed_keys(&self) -> Vec<String> {
@@ -114,7 +131,8 @@ impl Ledger {
 
     /// The app users who must have a recording.
     pub(super) fn receivers(&self, made: &Made) -> Vec<&str> {
-        let Some(completed_at) = made.completed_at else {
+        let completed_at = made.completed_at.filter(|_| made.erased_at.is_none());
+        let Some(completed_at) = completed_at else {
             return Vec::new();
         };
         let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);

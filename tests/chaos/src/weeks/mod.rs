@@ -10,6 +10,8 @@ mod outages;
 use jiff::{SignedDuration, Timestamp};
 use reelay_devstack::Options;
 use reelay_zoom_sim::{NewFile, NewRecording, RecordingChange, Selection};
+use reqwest::Method;
+use support::recordings::recording_path;
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, System};
 
@@ -26,6 +28,13 @@ const SETTLE_DAYS: i64 = 9;
 
 /// Days of a short run, which fits into a test.
 const SHORT_DAYS: i64 = 1;
+
+/// Recordings of each linked Zoom user from before the links, and meetings on a page of Zoom's list until they are read.
+const RECORDINGS_BEFORE_LINK: usize = 5;
+const FIRST_PAGE_SIZE: usize = 2;
+
+/// Meetings on a page of Zoom's list.
+const PAGE_SIZE: usize = 300;
 
 /// Steps of a lasting outage; in each, every linked Zoom user makes a recording.
 const RECORDINGS_IN_OUTAGE: i32 = 10;
@@ -111,11 +120,8 @@ impl Weeks {
             let created = self.system.zoom().create_recording(old).expect("the user exists");
             self.ledger.record_old(created.recording);
         }
-        for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
-            self.link(app_user, zoom_user).await;
-        }
+        self.begin().await;
         // After the backfills of the links, only a reconciliation finds it.
-        self.system.pass(SignedDuration::from_hours(1)).await;
         let lost = NewRecording { silent: true, ..NewRecording::of(ADA) };
         let lost = lost.with_files(vec![NewFile::new("M4A", 9_000)]);
         let created = self.system.zoom().create_recording(lost).expect("the user exists");
@@ -130,9 +136,7 @@ impl Weeks {
     }
 
     async fn run_outage(mut self, seed: u64) -> Outcome {
-        for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
-            self.link(app_user, zoom_user).await;
-        }
+        self.begin().await;
         let (outage, hours) = outages::lasting(seed);
         let step = SignedDuration::from_hours(hours) / RECORDINGS_IN_OUTAGE;
         self.complete_recordings(step).await;
@@ -143,6 +147,30 @@ impl Weeks {
             self.outcome.steps += 1;
         }
         self.finish(SETTLE_DAYS).await
+    }
+
+    /// Links the users. Before any trouble, a backfill stores what their lists show, page by page, and an event what it
+    /// announces, each without a reconciliation's help.
+    async fn begin(&mut self) {
+        self.system.zoom().change_settings(|config| config.max_page_size = FIRST_PAGE_SIZE);
+        for zoom_user in [ADA, BEN] {
+            for _ in 0..RECORDINGS_BEFORE_LINK {
+                let new = NewRecording { silent: true, ..NewRecording::of(zoom_user) };
+                let new = new.with_files(vec![NewFile::new("M4A", 9_000)]);
+                let created = self.system.zoom().create_recording(new).expect("the user exists");
+                self.ledger.record(created.recording, Some(self.now()));
+            }
+        }
+        for (app_user, zoom_user) in [("alice", ADA), ("bob", BEN), ("carol", ADA)] {
+            self.link(app_user, zoom_user).await;
+        }
+        self.system.pass(SignedDuration::from_hours(1)).await;
+        self.check_stored("an hour after the link").await;
+        self.system.zoom().change_settings(|config| config.max_page_size = PAGE_SIZE);
+        for _ in 0..2 {
+            self.complete_recordings(SignedDuration::from_mins(5)).await;
+            self.check_stored("five minutes after its event").await;
+        }
     }
 
     /// Completes a recording of each linked Zoom user, with its event, and lets time pass.
@@ -163,7 +191,8 @@ impl Weeks {
         self.system.pass(days(settle)).await;
         self.outcome.kills = self.outages.kills();
         self.outcome.zoom_requests = self.system.zoom().requests().len();
-        self.outcome.violations = self.disagreements().await;
+        let disagreements = self.disagreements().await;
+        self.outcome.violations.extend(disagreements);
         self.system.stack.shutdown().await;
         self.outcome
     }
@@ -194,8 +223,9 @@ impl Weeks {
                 self.outages.begin(&self.system, &self.app_webhook, now);
             }
             68..76 => self.outages.fail_once(&self.system),
-            76..81 => self.repeat_event(),
-            81..86 => self.disconnect().await,
+            76..79 => self.repeat_event(),
+            79..82 => self.erase().await,
+            82..86 => self.disconnect().await,
             86..96 => {
                 let app_user = *self.rng.pick(&APP_USERS);
                 let zoom_user = *self.rng.pick(&ZOOM_USERS);
@@ -310,6 +340,24 @@ impl Weeks {
         let response = self.system.app.confirm(app_user, &claim).await;
         assert_eq!(response.status, 200, "{response:?}");
         self.ledger.link(app_user, zoom_user, self.now());
+    }
+
+    /// Erases a recording as one of the app users who have it.
+    async fn erase(&mut self) {
+        let received = self.ledger.received();
+        if received.is_empty() || !self.outages.is_calm() {
+            return;
+        }
+        let (key, app_user) = self.rng.pick(&received).clone();
+        let recording = self.system.zoom().recording(&key).expect("it was created");
+        let path = recording_path(&recording);
+        let response = self.system.app.call(Method::DELETE, &path, &app_user).await;
+        match response.status {
+            204 => self.ledger.erase(&key, self.now()),
+            // It is not known yet, or another app user has it too.
+            404 | 409 => {}
+            _ => self.outcome.violations.push(format!("the erasure returned {response:?}")),
+        }
     }
 
     async fn disconnect(&mut self) {
