@@ -1,5 +1,6 @@
 //! `cargo run --release -p bench -- <name> --json`: benchmarks of Reelay beside Python and Node, all in the same
-//! run on one machine. `--json` prints one JSON object per line instead of a table.
+//! run on one machine. `latency` has no peer: it measures a whole devstack. `--json` prints one JSON object per line
+//! instead of a table.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,6 +11,7 @@ mod cold_start;
 mod download;
 mod error;
 mod lambda;
+mod latency;
 mod peers;
 mod process;
 mod report;
@@ -38,8 +40,13 @@ enum Benchmark {
     ColdStart(cold_start::Options),
     /// Downloads from an HTTP source to S3 by Reelay, Python, Node and two baselines.
     Download(download::Options),
+    /// Time from a completed recording at Zoom to the app's notifications, on a devstack.
+    Latency(latency::Options),
     /// Zoom events sent to one warm instance of the webhook function in Rust, Node and Python.
     Webhook(webhook::Options),
+    /// Internal to `latency`: runs a devstack with these template parameters.
+    #[command(hide = true)]
+    Devstack { parameters: Vec<String> },
     /// Internal to `download`: serves the source and S3.
     #[command(hide = true)]
     Serve {
@@ -83,6 +90,8 @@ fn run(benchmark: Benchmark) -> Result<(), BenchError> {
     match benchmark {
         Benchmark::ColdStart(options) => cold_start::run(&options),
         Benchmark::Download(options) => download::run(&options),
+        Benchmark::Latency(options) => latency::run(&options),
+        Benchmark::Devstack { parameters } => latency::serve(&parameters),
         Benchmark::Webhook(options) => webhook::run(&options),
         Benchmark::Serve { certificate } => download::serve(certificate.as_deref()),
         Benchmark::Reelay { connections, no_part_checksums } => {

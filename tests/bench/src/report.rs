@@ -44,3 +44,31 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 pub(crate) fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
+
+/// Percentiles of durations, in milliseconds.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Percentiles {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Percentiles {
+    /// All zero if there are no durations.
+    pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
+        durations.sort();
+        let percentile = |percent: usize| {
+            let index = (durations.len() * percent / 100).min(durations.len().saturating_sub(1));
+            durations.get(index).map_or(0.0, |duration| round(milliseconds(*duration)))
+        };
+        Self { p50: percentile(50), p90: percentile(90), p99: percentile(99), max: percentile(100) }
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p90, p99, max } = self;
+        write!(f, "{p50:9.1} ms p50 {p90:9.1} ms p90 {p99:9.1} ms p99 {max:9.1} ms max")
+    }
+}
