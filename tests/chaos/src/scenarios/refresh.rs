@@ -30,6 +30,10 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
         None
     };
     let (refreshes_before, _) = refresh_counts(world, &user)?;
+    // The pair must survive one rejected call after its issue.
+    if case.rng.percent(40) {
+        world.reject_after_refresh(user.user_id.as_str(), refreshes_before);
+    }
     let others = case.rng.below(4);
     let fresh = world.warm.fresh();
     let point = await_point(seed, MAX_POINTS);
