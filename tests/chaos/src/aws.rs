@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use reelay_embedded_aws::{Fault, Service};
+use reelay_zoom_sim::Control;
 
 use crate::rng::SeededRng;
 
@@ -38,6 +39,9 @@ pub(crate) struct FaultInjector {
     /// Present while `conditions` hold.
     pub(crate) disturbance: Option<SeededRng>,
     pub(crate) conditions: Vec<AwsCondition>,
+    /// A Zoom user and the number of refreshes of the grant. After a further refresh, one call that may save or encrypt
+    /// its pair is rejected.
+    pub(crate) rejected_refresh: Option<(String, u32)>,
     /// Calls after which a token pair may be lost.
     pub(crate) faulted_calls: usize,
     /// Conflicts and hanging calls.
@@ -46,7 +50,12 @@ pub(crate) struct FaultInjector {
 
 impl FaultInjector {
     /// Returns the fault of the next call.
-    pub(crate) fn next_fault(&mut self, service: Service) -> Option<Fault> {
+    pub(crate) fn next_fault(
+        &mut self,
+        service: Service,
+        operation: &str,
+        zoom: &Control,
+    ) -> Option<Fault> {
         // The number of S3 calls depends on timing, so faults in them are not reproducible.
         if service == Service::S3 {
             return None;
@@ -54,6 +63,15 @@ impl FaultInjector {
         if let Some(fault) = self.faults.as_mut().and_then(draw_fault) {
             self.faulted_calls += 1;
             return Some(fault);
+        }
+        let is_refreshed = |(user_id, refreshes): &mut (String, u32)| {
+            zoom.live_grant(user_id).is_some_and(|grant| grant.refreshes > *refreshes)
+        };
+        if may_save_pair(service, operation)
+            && self.rejected_refresh.take_if(is_refreshed).is_some()
+        {
+            self.disturbed_calls += 1;
+            return Some(Fault::error(400, "AccessDeniedException"));
         }
         let fault = draw_disturbance(self.disturbance.as_mut()?, &self.conditions)?;
         self.disturbed_calls += 1;
@@ -72,6 +90,14 @@ fn draw_fault(rng: &mut SeededRng) -> Option<Fault> {
         Fault::connection_closed()
     };
     Some(if rng.percent(50) { fault.after_effect() } else { fault })
+}
+
+fn may_save_pair(service: Service, operation: &str) -> bool {
+    match service {
+        Service::Kms => true,
+        Service::DynamoDb => matches!(operation, "PutItem" | "UpdateItem" | "TransactWriteItems"),
+        _ => false,
+    }
 }
 
 fn draw_disturbance(rng: &mut SeededRng, conditions: &[AwsCondition]) -> Option<Fault> {

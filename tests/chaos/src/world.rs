@@ -74,7 +74,10 @@ impl World {
         let recorder = Arc::clone(&journal);
         hooks.observe_with(move |call| recorder.record(call));
         let injector = Arc::clone(&faults);
-        hooks.decide_with(move |service, _| injector.lock().next_fault(service));
+        let zoom = stack.simulator().context("the stack has no simulator")?.control().clone();
+        hooks.decide_with(move |service, operation| {
+            injector.lock().next_fault(service, operation, &zoom)
+        });
         let warm = Instances::new(&stack)?;
         let environment = warm.environment("reconciler")?;
         Ok(Self {
@@ -127,6 +130,11 @@ impl World {
         Ok(())
     }
 
+    /// Rejects one call that may save or encrypt the pair of the next refresh, after Zoom has issued it.
+    pub(crate) fn reject_after_refresh(&self, user_id: &str, refreshes: u32) {
+        self.faults.lock().rejected_refresh = Some((user_id.to_owned(), refreshes));
+    }
+
     /// Injects faults into AWS calls until [`World::stop_aws_faults`].
     pub(crate) fn start_aws_faults(&self, rng: SeededRng) {
         self.faults.lock().faults = Some(rng);
@@ -151,7 +159,7 @@ impl World {
         let advance_time = || self.advance(LEASE_EXPIRY);
         let completion = interleave(ops, rng.fork(), writes, advance_time).await;
         let mut faults = self.faults.lock();
-        faults.disturbance = None;
+        (faults.disturbance, faults.rejected_refresh) = (None, None);
         (completion, std::mem::take(&mut faults.disturbed_calls))
     }
 }

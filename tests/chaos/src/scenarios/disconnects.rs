@@ -27,6 +27,9 @@ const BYTES_PER_SECOND: [u64; 2] = [1024 * 1024, 128 * 1024];
 /// Latest moment of the disconnect after the start of the transfers.
 const MAX_DISCONNECT_MILLISECONDS: usize = 6_000;
 
+/// Longest time from the 204 to the first ending job, in which a transfer may store its file.
+const MAX_JOB_DELAY_MILLISECONDS: usize = 5_000;
+
 /// Time after the 204 in which a transfer must end.
 const MAX_AFTER_DISCONNECT: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,9 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
     let links = world.list_links(&app_user).await?;
     let id = links.first().and_then(|link| link["id"].as_str()).context("no link")?.to_owned();
     let at = Duration::from_millis(case.rng.below(MAX_DISCONNECT_MILLISECONDS) as u64);
+    let is_job_late = case.rng.percent(50);
+    let job_delay = case.rng.below(if is_job_late { MAX_JOB_DELAY_MILLISECONDS } else { 1 });
+    let job_delay = Duration::from_millis(job_delay as u64);
     let kills: Vec<Option<Duration>> = delivered
         .iter()
         .map(|_| {
@@ -76,18 +82,31 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
         let request = world.disconnect_request(&app_user, &id)?;
         let response = Box::pin(world.warm.app_api()?.handle(request)).await;
         anyhow::ensure!(response.status() == 204, "disconnect returned {}", response.status());
-        // The first ending job runs beside the transfers.
         let ended = (Instant::now(), world.stack().clock().now());
+        let mut requests = 0;
+        if delivered.is_empty() {
+            // The message of a waiting transfer arrives before the job.
+            world.zoom()?.clear_requests();
+            for message in waiting {
+                deliver(&world.warm, message).await?;
+            }
+            requests = content_requests(world)?;
+        }
+        // The first ending job runs beside the transfers.
+        tokio::time::sleep(job_delay).await;
         while let Some(message) = world.journal.receive() {
             if deliver(&world.warm, &message).await? != Delivery::Processed {
                 world.journal.put_back(message);
                 break;
             }
         }
-        anyhow::Ok(ended)
+        anyhow::Ok((ended, requests))
     };
     let (transfers, ended) = tokio::join!(transfers, disconnect);
-    let (ended, ended_at) = ended?;
+    let ((ended, ended_at), requests) = ended?;
+    if requests > 0 {
+        case.violation(format!("{requests} requests for content between the 204 and the job"));
+    }
     let stored_before: Vec<String> = stored_before(world, &case, ended_at).await?;
     let mut unfinished = waiting.to_vec();
     for (result, message) in transfers.into_iter().zip(delivered) {
@@ -119,13 +138,18 @@ pub(super) async fn run(world: &World, rng: SeededRng) -> anyhow::Result<Outcome
     case.process_messages().await?;
     check_objects(&mut case, &stored_before, "after the last ending job").await?;
     check_nothing_pending(&mut case).await?;
-    let content = world.zoom()?.requests();
-    let content = content.iter().filter(|request| request.path.starts_with("/ssrweb/")).count();
+    let content = content_requests(world)?;
     if content > 0 {
         case.violation(format!("{content} requests for content after the disconnect"));
     }
     case.check_nothing_remains().await?;
     Ok(case.outcome)
+}
+
+/// Number of logged requests to Zoom for a file's content.
+fn content_requests(world: &World) -> anyhow::Result<usize> {
+    let requests = world.zoom()?.requests();
+    Ok(requests.iter().filter(|request| request.path.starts_with("/ssrweb/")).count())
 }
 
 /// Processes all messages but those of downloads, which it returns.

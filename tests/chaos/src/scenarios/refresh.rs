@@ -1,6 +1,7 @@
 //! Concurrent uses of one expired grant, the first of them killed at every await point.
 
 use reelay_domain::ids::ZoomUser;
+use reelay_zoom_sim::{Fault, NewFault, Point};
 
 use super::await_point;
 use crate::case::Case;
@@ -30,6 +31,16 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
         None
     };
     let (refreshes_before, _) = refresh_counts(world, &user)?;
+    // The pair must survive one rejected call after its issue.
+    if case.rng.percent(40) {
+        world.reject_after_refresh(user.user_id.as_str(), refreshes_before);
+    }
+    // An error of Zoom's does not end the grant.
+    let has_error = case.rng.percent(25);
+    if has_error {
+        let error = Fault::Status { status: 500 };
+        world.zoom()?.arm(NewFault::times(Point::TokenRefresh, error, 1))?;
+    }
     let others = case.rng.below(4);
     let fresh = world.warm.fresh();
     let point = await_point(seed, MAX_POINTS);
@@ -55,14 +66,15 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
         match result {
             GrantUse::Succeeded => {}
             GrantUse::ReauthorizationRequired => is_reauthorization_required = true,
-            // A conflict or a hanging call; the caller retries.
-            GrantUse::Failed(_) if case.outcome.disturbed_calls > 0 => {}
+            // An error, a conflict or a hanging call; the caller retries.
+            GrantUse::Failed(_) if has_error || case.outcome.disturbed_calls > 0 => {}
             other => case.violation(format!("use of the grant ended in {other:?}")),
         }
     }
     let (refreshes, reuses) = refresh_counts(world, &user)?;
     let refreshes = refreshes - refreshes_before;
-    let is_missing = others > 0 && refreshes == 0 && case.outcome.disturbed_calls == 0;
+    let is_undisturbed = !has_error && case.outcome.disturbed_calls == 0;
+    let is_missing = others > 0 && refreshes == 0 && is_undisturbed;
     if refreshes > 1 || is_missing {
         case.violation(format!("{refreshes} refreshes instead of one"));
     }

@@ -111,7 +111,7 @@ impl Weeks {
                     Some(_) if made.erased_at.is_some() => {
                         found.push(format!("{key} is stored although it was erased"));
                     }
-                    Some(_) if !self.ledger.may_be_stored(made) => {
+                    Some(_) if !self.ledger.may_be_stored(made, file) => {
                         found.push(format!("{key} is stored without consent"));
                     }
                     Some(object) if object != bytes(file) => {

@@ -1,7 +1,9 @@
 //! Record of the events at Zoom and in the app, and the stored files and notifications that must follow.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
-use reelay_zoom_sim::Recording;
+use reelay_zoom_sim::{Recording, RecordingFile};
 
 /// The shortest activation window: recordings that completed in it must be fetched.
 const ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
@@ -47,6 +49,8 @@ pub(super) struct Made {
     pub(super) recording: Recording,
     /// `None` while Zoom processes it.
     completed_at: Option<Timestamp>,
+    /// Completion of files that completed later, by id.
+    late_files: BTreeMap<String, Timestamp>,
     /// When an app user erased it.
     pub(super) erased_at: Option<Timestamp>,
 }
@@ -60,7 +64,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
-        self.made.push(Made { recording, completed_at, erased_at: None });
+        self.made.push(Made {
+            recording,
+            completed_at,
+            late_files: BTreeMap::new(),
+            erased_at: None,
+        });
     }
 
     /// Records a recording that was completed when it ended.
@@ -72,6 +81,15 @@ impl Ledger {
     pub(super) fn complete(&mut self, key: &str, now: Timestamp) {
         if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
             made.completed_at = Some(now);
+        }
+    }
+
+    /// Records the completion of the files that a recording has now and had not before.
+    pub(super) fn complete_late(&mut self, before: &Recording, now: &Recording, at: Timestamp) {
+        let is_new = |file: &&RecordingFile| before.all_files().all(|it| it.id != file.id);
+        let late = now.all_files().filter(is_new).map(|file| (file.id.clone(), at));
+        if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == now.key) {
+            made.late_files.extend(late);
         }
     }
 
@@ -140,10 +158,11 @@ impl Ledger {
         covering.map(|period| period.app_user.as_str()).collect()
     }
 
-    /// Whether a recording may be stored.
-    pub(super) fn may_be_stored(&self, made: &Made) -> bool {
+    /// Whether a file of a recording may be stored.
+    pub(super) fn may_be_stored(&self, made: &Made, file: &RecordingFile) -> bool {
         let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);
-        let completed_at = made.completed_at.unwrap_or(Timestamp::MAX);
+        let late = made.late_files.get(&file.id).copied();
+        let completed_at = late.or(made.completed_at).unwrap_or(Timestamp::MAX);
         periods.into_iter().any(|period| period.may_cover(completed_at))
     }
 }

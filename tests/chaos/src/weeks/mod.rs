@@ -331,7 +331,8 @@ impl Weeks {
             _ if is_present => zoom.change_recording(&key, RecordingChange::Trash, &selection),
             _ => zoom.change_recording(&key, RecordingChange::Recover, &selection),
         };
-        changed.expect("the recording exists");
+        let changed = changed.expect("the recording exists");
+        self.ledger.complete_late(&recording, &changed.recording, self.now());
     }
 
     async fn link(&mut self, app_user: &str, zoom_user: &str) {
