@@ -354,7 +354,12 @@ impl Weeks {
         let path = recording_path(&recording);
         let response = self.system.app.call(Method::DELETE, &path, &app_user).await;
         match response.status {
-            204 => self.ledger.erase(&key, self.now()),
+            204 => {
+                self.ledger.erase(&key, self.now());
+                // An event about it must not bring it back.
+                let transcript = self.system.zoom().add_transcript(&key, None);
+                transcript.expect("the recording exists");
+            }
             // It is not known yet, or another app user has it too.
             404 | 409 => {}
             _ => self.outcome.violations.push(format!("the erasure returned {response:?}")),
