@@ -178,7 +178,9 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use tracing::subscriber::with_default;
 
@@ -240,6 +242,32 @@ mod tests {
         assert_eq!(lines[0]["FilesStored"], 1);
         assert_eq!(lines[0]["service"], "event-processor");
         assert_eq!(lines[0].get("level"), None);
+    }
+
+    #[test]
+    fn annotation_of_an_invocation_reaches_its_trace() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let lines = Lines {
+            daemon: Some(Daemon::at(&address).unwrap()),
+            ..Lines::new("event-processor", "prod".to_owned())
+        };
+        let header = "Root=1-2;Parent=3;Sampled=1";
+        with_default(tracing_subscriber::registry().with(lines), || {
+            let span = tracing::info_span!(
+                "Lambda runtime invoke",
+                requestId = "r-1",
+                xrayTraceId = header
+            );
+            span.in_scope(|| traces::annotate(&"cmVjb3JkaW5n".parse().unwrap(), None));
+        });
+        let mut datagram = [0; 1024];
+        let length = socket.recv(&mut datagram).unwrap();
+        let datagram = std::str::from_utf8(&datagram[..length]).unwrap();
+        let document: Value = serde_json::from_str(datagram.lines().nth(1).unwrap()).unwrap();
+        assert_eq!((&document["trace_id"], &document["parent_id"]), (&json!("1-2"), &json!("3")));
+        assert_eq!(document["annotations"], json!({"recording_id": "cmVjb3JkaW5n"}));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Daemon {
         Self::at(&std::env::var(DAEMON_VARIABLE).ok()?).ok()
     }
 
-    fn at(address: &str) -> std::io::Result<Self> {
+    pub(crate) fn at(address: &str) -> std::io::Result<Self> {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect(address)?;
         socket.set_nonblocking(true)?;
