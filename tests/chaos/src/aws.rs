@@ -39,13 +39,22 @@ pub(crate) struct FaultInjector {
     /// Present while `conditions` hold.
     pub(crate) disturbance: Option<SeededRng>,
     pub(crate) conditions: Vec<AwsCondition>,
-    /// A Zoom user and the number of refreshes of the grant. After a further refresh, one call that may save or encrypt
-    /// its pair is rejected.
-    pub(crate) rejected_refresh: Option<(String, u32)>,
+    /// Calls that are rejected after a refresh.
+    pub(crate) rejected_calls: Option<RejectedCalls>,
     /// Calls after which a token pair may be lost.
     pub(crate) faulted_calls: usize,
     /// Conflicts and hanging calls.
     pub(crate) disturbed_calls: usize,
+}
+
+/// Calls that may save or encrypt the pair of a refresh, and that are rejected once Zoom has issued it.
+#[derive(Debug)]
+pub(crate) struct RejectedCalls {
+    pub(crate) user_id: String,
+    /// Refreshes of the grant so far; the calls after a further one are rejected.
+    pub(crate) refreshes: u32,
+    /// Number of calls.
+    pub(crate) count: usize,
 }
 
 impl FaultInjector {
@@ -64,12 +73,14 @@ impl FaultInjector {
             self.faulted_calls += 1;
             return Some(fault);
         }
-        let is_refreshed = |(user_id, refreshes): &mut (String, u32)| {
-            zoom.live_grant(user_id).is_some_and(|grant| grant.refreshes > *refreshes)
+        let is_refreshed = |calls: &&mut RejectedCalls| {
+            let grant = zoom.live_grant(&calls.user_id);
+            calls.count > 0 && grant.is_some_and(|grant| grant.refreshes > calls.refreshes)
         };
         if may_save_pair(service, operation)
-            && self.rejected_refresh.take_if(is_refreshed).is_some()
+            && let Some(calls) = self.rejected_calls.as_mut().filter(is_refreshed)
         {
+            calls.count -= 1;
             self.disturbed_calls += 1;
             return Some(Fault::error(400, "AccessDeniedException"));
         }

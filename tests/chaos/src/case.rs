@@ -1,6 +1,7 @@
 //! One seed of one scenario: its fixtures, the faults injected so far, and the return to a settled state.
 
 use reelay_domain::ids::ZoomUser;
+use reelay_store::sessions::{ExchangeStage, OpenExchange};
 use reelay_zoom_sim::{NewFault, NewUser};
 
 use crate::app::Claim;
@@ -23,6 +24,10 @@ pub(crate) struct Case<'w> {
     pub(crate) is_disturbed: bool,
     /// Whether a Zoom user has moved to another account.
     pub(crate) has_moved: bool,
+    /// Whether a refreshed pair may be in the other table. The next refresh sends the older token before it looks there.
+    pub(crate) may_be_diverted: bool,
+    /// Revivals of a grant, each of which activates its links again.
+    pub(crate) revivals: usize,
 }
 
 impl<'w> Case<'w> {
@@ -53,6 +58,8 @@ impl<'w> Case<'w> {
             outcome: Outcome::default(),
             is_disturbed: false,
             has_moved: false,
+            may_be_diverted: false,
+            revivals: 0,
         })
     }
 
@@ -84,6 +91,17 @@ impl<'w> Case<'w> {
     pub(crate) fn inject_zoom_fault(&mut self, fault: NewFault) -> anyhow::Result<()> {
         self.world.zoom()?.arm(fault)?;
         self.is_disturbed = true;
+        Ok(())
+    }
+
+    /// Moves a Zoom user to another account.
+    pub(crate) fn move_user(&mut self, to: ZoomUser) -> anyhow::Result<()> {
+        let zoom = self.world.zoom()?;
+        zoom.move_user(to.user_id.as_str(), to.account_id.as_str())?;
+        self.has_moved = true;
+        if !self.zoom_users.contains(&to) {
+            self.zoom_users.push(to);
+        }
         Ok(())
     }
 
@@ -129,8 +147,13 @@ impl<'w> Case<'w> {
         self.world.advance_past_delays();
         self.process_messages().await?;
         self.world.advance(ACCESS_TOKEN_EXPIRY);
-        // A pending link that moved to another account has no job there.
-        if loses_delayed_jobs || self.has_moved {
+        // A pending link that moved to another account has no job there. An exchange that was interrupted before its
+        // request may have none either, because item and job are written at the same time.
+        let now = self.world.stack().clock().now();
+        let open = self.world.sessions.open_exchanges(&self.world.links, now).await?;
+        let is_begun = |open: &OpenExchange| matches!(open.item.stage, ExchangeStage::Begun {});
+        let was_interrupted = self.is_disturbed && open.iter().any(is_begun);
+        if loses_delayed_jobs || self.has_moved || was_interrupted {
             self.world.run_schedules().await?;
             self.process_messages().await?;
         }

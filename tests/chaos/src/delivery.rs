@@ -148,6 +148,12 @@ impl World {
         fired.map_err(anyhow::Error::msg)
     }
 
+    /// Enqueues the maintenance of a Zoom user's grant.
+    pub(crate) fn maintain(&self, zoom_user: &ZoomUser) {
+        let job = json!({"v": 1, "job": "maintain_grant", "zoom_user": zoom_user});
+        self.journal.enqueue(Queue::Jobs, job.to_string(), SignedDuration::ZERO);
+    }
+
     /// Advances the clock beyond SQS's maximum delay of 15 minutes.
     pub(crate) fn advance_past_delays(&self) {
         self.advance(SignedDuration::from_mins(16));

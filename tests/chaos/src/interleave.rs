@@ -18,13 +18,15 @@ use crate::rng::SeededRng;
 const READY_GRACE: Duration = Duration::from_millis(2);
 
 /// Maximum steps per running operation without a write. After them, all operations are assumed to wait for the
-/// lease of a killed one.
+/// lease of a killed one. Without a kill none is left behind: an operation holds it whose call hangs.
 const MAX_IDLE_STEPS: usize = 30;
 
 /// An operation with its start and its kill point.
 pub(crate) struct Op<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     start_step: usize,
+    /// While present and not met, the operation does not start.
+    start_condition: Option<Box<dyn Fn() -> bool + 'a>>,
     kill_after: Option<usize>,
     /// While present, await points do not count towards the kill. Removed once the condition holds.
     count_condition: Option<Box<dyn Fn() -> bool + 'a>>,
@@ -33,13 +35,26 @@ pub(crate) struct Op<'a, T> {
 impl<'a, T> Op<'a, T> {
     /// Creates an operation that starts immediately and is not killed.
     pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
-        Self { future: Box::pin(future), start_step: 0, kill_after: None, count_condition: None }
+        Self {
+            future: Box::pin(future),
+            start_step: 0,
+            start_condition: None,
+            kill_after: None,
+            count_condition: None,
+        }
     }
 
     /// Delays the start until the other operations have made `steps` steps in total or have all ended.
     #[must_use]
     pub(crate) fn start_after(mut self, steps: usize) -> Self {
         self.start_step = steps;
+        self
+    }
+
+    /// Delays the start until the condition holds or the other operations have all ended.
+    #[must_use]
+    pub(crate) fn start_once(mut self, condition: impl Fn() -> bool + 'a) -> Self {
+        self.start_condition = Some(Box::new(condition));
         self
     }
 
@@ -69,7 +84,7 @@ pub(crate) struct Completion<T> {
 }
 
 /// Runs operations until each has ended or is killed. `writes` returns the number of writes so far; when it
-/// stays constant for too many steps, `advance_time` is called so that leases expire.
+/// stays constant for too many steps after a kill, `advance_time` is called so that leases expire.
 pub(crate) async fn interleave<T>(
     ops: Vec<Op<'_, T>>,
     rng: SeededRng,
@@ -144,7 +159,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Future for Interleave<'_, T, W, A> {
         if running.is_empty() {
             // Only delayed operations are left, and no step can meet their start conditions: start them now.
             for op in this.slots.iter_mut().filter_map(|slot| slot.op.as_mut()) {
-                op.start_step = 0;
+                (op.start_step, op.start_condition) = (0, None);
             }
             running = this.running();
         }
@@ -187,7 +202,9 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
     fn running(&self) -> Vec<usize> {
         let is_running = |slot: &Slot<'_, T>| {
             let op = slot.op.as_ref();
-            op.is_some_and(|op| op.start_step <= self.steps)
+            op.is_some_and(|op| {
+                op.start_step <= self.steps && op.start_condition.as_ref().is_none_or(|met| met())
+            })
         };
         (0..self.slots.len()).filter(|index| is_running(&self.slots[*index])).collect()
     }
@@ -195,6 +212,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
     fn step(&mut self, index: usize, running_count: usize) {
         let slot = &mut self.slots[index];
         let Some(op) = &mut slot.op else { return };
+        op.start_condition = None;
         slot.signal.is_ready.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&slot.signal));
         let polled = op.future.as_mut().poll(&mut Context::from_waker(&waker));
@@ -225,7 +243,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
             self.idle_steps = 0;
         }
         self.idle_steps += 1;
-        if self.idle_steps > MAX_IDLE_STEPS * running_count {
+        if self.kills > 0 && self.idle_steps > MAX_IDLE_STEPS * running_count {
             self.idle_steps = 0;
             (self.advance_time)();
         }
@@ -291,7 +309,7 @@ mod tests {
             }
         };
         let advance_time = || advances.set(advances.get() + 1);
-        let ops = vec![Op::new(waits)];
+        let ops = vec![Op::new(waits), Op::new(std::future::pending()).kill_at(0)];
         let completion = interleave(ops, SeededRng::new(1, ""), || 0, advance_time).await;
         assert_eq!(advances.get(), 1);
         assert!(completion.steps > MAX_IDLE_STEPS);

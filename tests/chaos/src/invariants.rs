@@ -226,9 +226,10 @@ impl Case<'_> {
         }
         for (app_user, activations) in activations {
             let confirmed = self.world.journal.confirmed_claims(app_user);
-            if activations > confirmed {
+            let revivals = self.revivals;
+            if activations > confirmed + revivals {
                 self.violation(format!(
-                    "{activations} activations by {confirmed} claims: {histories:?}"
+                    "{activations} activations by {confirmed} claims and {revivals} revivals: {histories:?}"
                 ));
             }
         }
@@ -255,7 +256,7 @@ impl Case<'_> {
         let grants = self.world.zoom()?.grants();
         let own = grants.iter().filter(|grant| is_own(&grant.user_id));
         let reuses: u32 = own.map(|grant| grant.refresh_token_reuses).sum();
-        if reuses > 0 && !self.is_disturbed {
+        if reuses > u32::from(self.may_be_diverted) && !self.is_disturbed {
             self.violation(format!("{reuses} reuses of a refresh token, without a kill or fault"));
         }
         Ok(())

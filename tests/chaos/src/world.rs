@@ -13,7 +13,7 @@ use reelay_store::sessions::SessionTable;
 use reelay_store::vault::Vault;
 use reelay_zoom_sim::Control;
 
-use crate::aws::{AwsCondition, FaultInjector};
+use crate::aws::{AwsCondition, FaultInjector, RejectedCalls};
 use crate::instances::Instances;
 use crate::interleave::{Completion, Op, interleave};
 use crate::journal::Journal;
@@ -130,9 +130,9 @@ impl World {
         Ok(())
     }
 
-    /// Rejects one call that may save or encrypt the pair of the next refresh, after Zoom has issued it.
-    pub(crate) fn reject_after_refresh(&self, user_id: &str, refreshes: u32) {
-        self.faults.lock().rejected_refresh = Some((user_id.to_owned(), refreshes));
+    /// Rejects calls after a refresh, in the next run.
+    pub(crate) fn reject_after_refresh(&self, calls: RejectedCalls) {
+        self.faults.lock().rejected_calls = Some(calls);
     }
 
     /// Injects faults into AWS calls until [`World::stop_aws_faults`].
@@ -159,7 +159,7 @@ impl World {
         let advance_time = || self.advance(LEASE_EXPIRY);
         let completion = interleave(ops, rng.fork(), writes, advance_time).await;
         let mut faults = self.faults.lock();
-        (faults.disturbance, faults.rejected_refresh) = (None, None);
+        (faults.disturbance, faults.rejected_calls) = (None, None);
         (completion, std::mem::take(&mut faults.disturbed_calls))
     }
 }

@@ -5,6 +5,7 @@ mod disconnects;
 mod downloads;
 mod endings;
 mod exchange;
+mod moves;
 mod refresh;
 mod walk;
 
@@ -29,6 +30,8 @@ pub enum Scenario {
     Consents,
     /// Concurrent disconnect of the last link, deauthorization event and new callback.
     Endings,
+    /// A Zoom user moves to another account and removes the app; the event names the earlier account.
+    Moves,
     /// The last link disconnected at a random moment of transfers, some killed or waiting.
     Disconnects,
     /// Recordings whose downloader process is killed with SIGKILL.
@@ -49,6 +52,7 @@ impl Scenario {
             Self::Exchange => "exchange",
             Self::Consents => "consents",
             Self::Endings => "endings",
+            Self::Moves => "moves",
             Self::Disconnects => "disconnects",
             Self::Downloads => "downloads",
             Self::Walk => "walk",
@@ -65,6 +69,7 @@ impl Scenario {
             Self::Exchange => Box::pin(exchange::run(world, seed, rng)).await,
             Self::Consents => Box::pin(consents::run(world, rng)).await,
             Self::Endings => Box::pin(endings::run(world, rng)).await,
+            Self::Moves => Box::pin(moves::run(world, rng)).await,
             Self::Disconnects => Box::pin(disconnects::run(world, rng)).await,
             Self::Downloads => Box::pin(downloads::run(world, rng)).await,
             Self::Walk => Box::pin(walk::run(world, rng)).await,

@@ -1,15 +1,17 @@
-//! Concurrent uses of one expired grant, the first of them killed at every await point.
+//! Concurrent uses of one expired grant, the first of them killed at every await point, or rejected by Zoom's mistake.
 
 use reelay_domain::ids::ZoomUser;
+use reelay_grants::RevivalOutcome;
 use reelay_zoom_sim::{Fault, NewFault, Point};
 
 use super::await_point;
+use crate::aws::RejectedCalls;
 use crate::case::Case;
 use crate::delivery::{GrantUse, use_grant, use_replaced_token};
 use crate::interleave::Op;
 use crate::report::Outcome;
 use crate::rng::SeededRng;
-use crate::world::{ACCESS_TOKEN_EXPIRY, World};
+use crate::world::{ACCESS_TOKEN_EXPIRY, LEASE_EXPIRY, World};
 
 /// Upper bound of the await points of a use that refreshes.
 const MAX_POINTS: u64 = 24;
@@ -31,17 +33,23 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
         None
     };
     let (refreshes_before, _) = refresh_counts(world, &user)?;
-    // The pair must survive one rejected call after its issue.
+    // The pair must survive rejected calls after its issue; after some, it is saved in the other table.
     if case.rng.percent(40) {
-        world.reject_after_refresh(user.user_id.as_str(), refreshes_before);
+        let user_id = user.user_id.to_string();
+        let count = 1 + case.rng.below(4);
+        case.may_be_diverted = count > 1;
+        world.reject_after_refresh(RejectedCalls { user_id, refreshes: refreshes_before, count });
     }
-    // An error of Zoom's does not end the grant.
-    let has_error = case.rng.percent(25);
+    // An error of Zoom's does not end the grant. A rejection by mistake does, but it can be revived.
+    let zoom = world.zoom()?;
+    let is_mistaken = case.rng.percent(30);
+    let has_error = is_mistaken || case.rng.percent(25);
     if has_error {
-        let error = Fault::Status { status: 500 };
-        world.zoom()?.arm(NewFault::times(Point::TokenRefresh, error, 1))?;
+        let error = if is_mistaken { invalid_grant() } else { Fault::Status { status: 500 } };
+        zoom.arm(NewFault::times(Point::TokenRefresh, error, 1))?;
     }
-    let others = case.rng.below(4);
+    let has_erred = || !zoom.faults().iter().any(|fault| fault.fault.times > Some(0));
+    let others = usize::from(is_mistaken) + case.rng.below(4);
     let fresh = world.warm.fresh();
     let point = await_point(seed, MAX_POINTS);
     let mut ops = Vec::new();
@@ -55,11 +63,23 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
                 None => use_grant(grants, user).await,
             }
         });
-        ops.push(if index == 0 {
-            op.kill_at(point)
-        } else {
-            op.start_after(case.rng.below(point + 2))
+        ops.push(match index {
+            0 if is_mistaken => op,
+            0 => op.kill_at(point),
+            _ => op.start_after(case.rng.below(point + 2)),
         });
+    }
+    if is_mistaken {
+        // The lease of the rejected use may end before it marks the grant.
+        let steps = case.rng.below(12);
+        let expire = async move {
+            for _ in 0..steps {
+                tokio::task::yield_now().await;
+            }
+            world.advance(LEASE_EXPIRY);
+            GrantUse::Succeeded
+        };
+        ops.push(Op::new(expire).start_once(has_erred));
     }
     let mut is_reauthorization_required = false;
     for result in case.run(ops).await.results.into_iter().flatten() {
@@ -82,11 +102,30 @@ pub(super) async fn run(world: &World, seed: u64, rng: SeededRng) -> anyhow::Res
         case.violation(format!("a consumed refresh token was sent {reuses} times"));
     }
 
+    if is_mistaken {
+        world.advance(LEASE_EXPIRY);
+        match world.warm.grants()?.revive(&user).await? {
+            RevivalOutcome::Revived { .. } => case.revivals += 1,
+            RevivalOutcome::NotMarked => {}
+            RevivalOutcome::Rejected => {
+                case.violation("a marked grant whose tokens Zoom honours cannot be revived");
+            }
+        }
+    }
     case.settle(15).await?;
-    if is_reauthorization_required && case.outcome.unavoidable_losses == 0 {
+    if is_reauthorization_required && !is_mistaken && case.outcome.unavoidable_losses == 0 {
         case.violation("reauthorization was required although no token pair was lost");
     }
     case.finish().await
+}
+
+/// Zoom's response to a refresh token that has ended.
+fn invalid_grant() -> Fault {
+    Fault::Respond {
+        status: 400,
+        content_type: "application/json".to_owned(),
+        body: r#"{"reason":"Invalid Token!","error":"invalid_grant"}"#.to_owned(),
+    }
 }
 
 /// Refreshes of the live grant, and requests with a refresh token that was already consumed.

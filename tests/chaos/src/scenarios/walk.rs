@@ -4,7 +4,6 @@
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_zoom_sim::{Fault, NewFault, Point};
-use serde_json::json;
 
 use super::MAX_AWAIT_POINTS;
 use crate::app::{CallbackVisit, Claim};
@@ -12,7 +11,7 @@ use crate::case::Case;
 use crate::delivery::{Delivery, deliver, use_grant, use_replaced_token};
 use crate::instances::Instances;
 use crate::interleave::Op;
-use crate::journal::{Message, Queue};
+use crate::journal::Message;
 use crate::report::Outcome;
 use crate::rng::SeededRng;
 use crate::world::World;
@@ -93,11 +92,7 @@ async fn step(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Result<()> 
             world.send_deauthorization(&user_id).await?;
         }
         40..43 => move_user(case, &zoom_user)?,
-        43..47 => {
-            let job = json!({"v": 1, "job": "maintain_grant", "zoom_user": zoom_user});
-            let (body, delay) = (job.to_string(), SignedDuration::ZERO);
-            world.journal.enqueue(Queue::Jobs, body, delay);
-        }
+        43..47 => world.maintain(&zoom_user),
         _ => run_actions(case, pending).await?,
     }
     Ok(())
@@ -112,13 +107,7 @@ fn move_user(case: &mut Case<'_>, zoom_user: &ZoomUser) -> anyhow::Result<()> {
         format!("Account-{:04}", case.rng.below(10_000)).parse()?
     };
     let moved = ZoomUser { account_id, user_id: zoom_user.user_id.clone() };
-    let zoom = case.world.zoom()?;
-    zoom.move_user(moved.user_id.as_str(), moved.account_id.as_str())?;
-    case.has_moved = true;
-    if !case.zoom_users.contains(&moved) {
-        case.zoom_users.push(moved);
-    }
-    Ok(())
+    case.move_user(moved)
 }
 
 async fn run_actions(case: &mut Case<'_>, pending: &mut Pending) -> anyhow::Result<()> {
