@@ -65,7 +65,8 @@ impl<'w> Case<'w> {
 
     /// Runs operations concurrently and counts their steps and kills.
     pub(crate) async fn run<T>(&mut self, ops: Vec<Op<'_, T>>) -> Completion<T> {
-        let (completion, disturbed_calls) = self.world.run(ops, &mut self.rng).await;
+        let (completion, disturbed_calls) =
+            self.world.run(ops, &mut self.rng, self.outcome.kills > 0).await;
         self.outcome.disturbed_calls += disturbed_calls;
         self.outcome.steps += completion.steps;
         self.outcome.kills += completion.kills;

@@ -84,10 +84,12 @@ pub(crate) struct Completion<T> {
 }
 
 /// Runs operations until each has ended or is killed. `writes` returns the number of writes so far; when it
-/// stays constant for too many steps after a kill, `advance_time` is called so that leases expire.
+/// stays constant for too many steps after a kill, `advance_time` is called so that leases expire. `has_killed` says
+/// whether an earlier operation was killed.
 pub(crate) async fn interleave<T>(
     ops: Vec<Op<'_, T>>,
     rng: SeededRng,
+    has_killed: bool,
     writes: impl Fn() -> u64 + Unpin,
     advance_time: impl FnMut() + Unpin,
 ) -> Completion<T> {
@@ -109,6 +111,7 @@ pub(crate) async fn interleave<T>(
         advance_time,
         steps: 0,
         kills: 0,
+        has_killed,
         last_writes: 0,
         idle_steps: 0,
         grace: None,
@@ -142,6 +145,7 @@ struct Interleave<'a, T, W, A> {
     advance_time: A,
     steps: usize,
     kills: usize,
+    has_killed: bool,
     last_writes: u64,
     idle_steps: usize,
     grace: Option<Pin<Box<Sleep>>>,
@@ -231,6 +235,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
                     Some(0) => {
                         slot.op = None;
                         self.kills += 1;
+                        self.has_killed = true;
                     }
                     Some(remaining) => *remaining -= 1,
                     None => {}
@@ -243,7 +248,7 @@ impl<T, W: Fn() -> u64, A: FnMut()> Interleave<'_, T, W, A> {
             self.idle_steps = 0;
         }
         self.idle_steps += 1;
-        if self.kills > 0 && self.idle_steps > MAX_IDLE_STEPS * running_count {
+        if self.has_killed && self.idle_steps > MAX_IDLE_STEPS * running_count {
             self.idle_steps = 0;
             (self.advance_time)();
         }
@@ -267,7 +272,7 @@ mod tests {
     async fn step_order(seed: u64) -> String {
         let log = RefCell::new(String::new());
         let ops = ['a', 'b', 'c'].map(|name| Op::new(steps(name, 3, &log)));
-        let completion = interleave(ops.into(), SeededRng::new(seed, ""), || 0, || {}).await;
+        let completion = interleave(ops.into(), SeededRng::new(seed, ""), false, || 0, || {}).await;
         assert_eq!(completion.results, [Some('a'), Some('b'), Some('c')]);
         assert_eq!((completion.steps, completion.kills), (12, 0));
         log.into_inner()
@@ -291,7 +296,7 @@ mod tests {
                 Op::new(steps('a', 4, &log)).kill_at(point),
                 Op::new(steps('b', 2, &log)).start_after(2),
             ];
-            let completion = interleave(ops, SeededRng::new(1, ""), || 0, || {}).await;
+            let completion = interleave(ops, SeededRng::new(1, ""), false, || 0, || {}).await;
             let survives = point == 4;
             assert_eq!(completion.results, [survives.then_some('a'), Some('b')]);
             assert_eq!(completion.kills, usize::from(!survives));
@@ -310,7 +315,7 @@ mod tests {
         };
         let advance_time = || advances.set(advances.get() + 1);
         let ops = vec![Op::new(waits), Op::new(std::future::pending()).kill_at(0)];
-        let completion = interleave(ops, SeededRng::new(1, ""), || 0, advance_time).await;
+        let completion = interleave(ops, SeededRng::new(1, ""), false, || 0, advance_time).await;
         assert_eq!(advances.get(), 1);
         assert!(completion.steps > MAX_IDLE_STEPS);
     }

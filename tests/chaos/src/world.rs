@@ -147,17 +147,18 @@ impl World {
         std::mem::take(&mut faults.faulted_calls)
     }
 
-    /// Interleaves operations; leases expire when all of them only wait. Under the conditions, writes conflict and
+    /// Interleaves operations; leases of killed ones expire when all only wait. Under the conditions, writes conflict and
     /// calls hang. Also returns the number of such calls.
     pub(crate) async fn run<T>(
         &self,
         ops: Vec<Op<'_, T>>,
         rng: &mut SeededRng,
+        has_killed: bool,
     ) -> (Completion<T>, usize) {
         self.faults.lock().disturbance = Some(rng.fork());
         let writes = || self.journal.writes();
         let advance_time = || self.advance(LEASE_EXPIRY);
-        let completion = interleave(ops, rng.fork(), writes, advance_time).await;
+        let completion = interleave(ops, rng.fork(), has_killed, writes, advance_time).await;
         let mut faults = self.faults.lock();
         (faults.disturbance, faults.rejected_calls) = (None, None);
         (completion, std::mem::take(&mut faults.disturbed_calls))

@@ -43,6 +43,11 @@ async fn concurrent_endings_agree_with_zoom() {
 }
 
 #[tokio::test]
+async fn removal_after_a_move_leaves_nothing_behind() {
+    run_seeds(Scenario::Moves, 0..6).await;
+}
+
+#[tokio::test]
 async fn random_walk_leaves_nothing_behind() {
     run_seeds(Scenario::Walk, 0..6).await;
 }
