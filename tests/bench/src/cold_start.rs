@@ -12,11 +12,16 @@ use crate::report::{median, milliseconds, print, progress_bar, round};
 /// Invocations of a warm instance per run. A run's value is their median.
 const WARM_INVOCATIONS: usize = 25;
 
-/// Limits of the webhook function. Those of its init time are fractions of the peers' in the same run.
+/// Limits of the webhook function. Those of its times are multiples of another client's in the same run.
 const MAX_INIT_RATIO_TO_NODE: f64 = 1.0 / 15.0;
 const MAX_INIT_RATIO_TO_PYTHON: f64 = 1.0 / 30.0;
+const MAX_INIT_RATIO_TO_BARE: f64 = 1.6;
+const MAX_FIRST_RATIO_TO_BARE: f64 = 2.5;
 const MAX_PEAK_RSS_MIB: f64 = 16.0;
-const MAX_ZIP_MIB: f64 = 4.0;
+const MAX_ZIP_MIB: f64 = 3.0;
+
+/// Limit of the other functions' init time, as a multiple of the bare function's.
+const MAX_OTHER_INIT_RATIO_TO_BARE: f64 = 2.5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -26,7 +31,7 @@ pub(crate) struct Options {
     /// Starts of each client. The results are medians.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Clients, comma-separated, such as `reelay:webhook,node`. The default is all.
+    /// Clients, comma-separated, such as `reelay:webhook,bare,node`. The default is all.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<String>,
     /// Folder of Reelay's binaries. Without it they are built.
@@ -153,6 +158,18 @@ fn print_comparison(rows: &[Row<'_>]) {
         );
         let limit = format!("init at most 1/{:.0} of {name}", 1.0 / max_ratio);
         print_limit(&limit, webhook.init_ms, peer.init_ms * max_ratio, "ms");
+    }
+    if let Some(bare) = find("bare") {
+        let is_other =
+            |row: &&Row<'_>| row.client.starts_with("reelay:") && row.client != "reelay:webhook";
+        let max = bare.init_ms * MAX_INIT_RATIO_TO_BARE;
+        print_limit("init at most 1.6 times bare", webhook.init_ms, max, "ms");
+        let max = bare.first_ms * MAX_FIRST_RATIO_TO_BARE;
+        print_limit("first response at most 2.5 times bare", webhook.first_ms, max, "ms");
+        for row in rows.iter().filter(is_other) {
+            let limit = format!("init of {} at most 2.5 times bare", row.client);
+            print_limit(&limit, row.init_ms, bare.init_ms * MAX_OTHER_INIT_RATIO_TO_BARE, "ms");
+        }
     }
     print_limit("peak memory", webhook.peak_rss_mib, MAX_PEAK_RSS_MIB, "MiB");
     print_limit("deployment package", webhook.zip_mib, MAX_ZIP_MIB, "MiB");

@@ -20,6 +20,8 @@ pub(crate) enum BenchError {
     Client { client: String, source: AnyError },
     #[error("the fixture of a Zoom event has no recording files")]
     Fixture,
+    #[error("accepted events are not in the queue")]
+    LostEvents,
     #[error("the app did not receive every notification with a valid signature")]
     MissingNotifications,
     #[error("failed to create the certificate")]

@@ -51,6 +51,7 @@ pub(crate) struct Percentiles {
     p50: f64,
     p90: f64,
     p99: f64,
+    p999: f64,
     max: f64,
 }
 
@@ -58,17 +59,26 @@ impl Percentiles {
     /// All zero if there are no durations.
     pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort();
-        let percentile = |percent: usize| {
-            let index = (durations.len() * percent / 100).min(durations.len().saturating_sub(1));
+        let per_mille = |rank: usize| {
+            let index = (durations.len() * rank / 1_000).min(durations.len().saturating_sub(1));
             durations.get(index).map_or(0.0, |duration| round(milliseconds(*duration)))
         };
-        Self { p50: percentile(50), p90: percentile(90), p99: percentile(99), max: percentile(100) }
+        Self {
+            p50: per_mille(500),
+            p90: per_mille(900),
+            p99: per_mille(990),
+            p999: per_mille(999),
+            max: per_mille(1_000),
+        }
     }
 }
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p90, p99, max } = self;
-        write!(f, "{p50:9.1} ms p50 {p90:9.1} ms p90 {p99:9.1} ms p99 {max:9.1} ms max")
+        let Self { p50, p90, p99, p999, max } = self;
+        write!(
+            f,
+            "{p50:8.2} ms p50 {p90:8.2} ms p90 {p99:8.2} ms p99 {p999:8.2} ms p99.9 {max:8.2} ms max"
+        )
     }
 }

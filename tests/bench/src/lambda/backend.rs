@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use reelay_devstack::{Options, Stack};
+use reelay_domain::message::EventMessage;
 use reelay_embedded_aws::Service;
+use reelay_store::queue::Queue;
 use secrecy::SecretString;
 
-use super::Function;
-use crate::error::BenchError;
+use super::{Function, WEBHOOK};
+use crate::error::{AnyError, BenchError};
 
 /// The AWS calls that webhook functions make.
 const CALLS: [(Service, &str); 3] = [
@@ -80,6 +82,13 @@ impl Backend {
     pub(crate) fn calls(&self) -> u64 {
         let faults = self.stack.engines().faults();
         CALLS.iter().map(|(service, call)| faults.calls(*service, call)).sum()
+    }
+
+    /// Number of messages in the events queue.
+    pub(crate) async fn queued_events(&self) -> Result<u64, AnyError> {
+        let environment = self.stack.function_environment(WEBHOOK).ok_or("no webhook function")?;
+        let queue = Queue::<EventMessage>::from_env(environment, "EVENTS_QUEUE_URL")?;
+        Ok(queue.backlog().await?)
     }
 
     pub(crate) async fn shutdown(self) {

@@ -11,8 +11,12 @@ use crate::process;
 /// Binary of the function that the peers implement too.
 pub(crate) const WEBHOOK: &str = "webhook";
 
-/// Binaries of Reelay's functions.
-pub(crate) const FUNCTIONS: [&str; 8] = [
+/// Binary of a function that does nothing.
+pub(crate) const BARE: &str = "bare";
+
+/// Binaries of Reelay's functions, and of the one that does nothing.
+pub(crate) const FUNCTIONS: [&str; 9] = [
+    BARE,
     WEBHOOK,
     "oauth-start",
     "oauth-callback",
@@ -26,7 +30,7 @@ pub(crate) const FUNCTIONS: [&str; 8] = [
 /// A function that is ready to start.
 #[derive(Debug)]
 pub(crate) struct Function {
-    /// `reelay:<binary>`, `node` or `python`.
+    /// `reelay:<binary>`, `bare`, `node` or `python`.
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
     pub(crate) working_directory: PathBuf,
@@ -57,12 +61,12 @@ impl Function {
     fn reelay(name: &'static str, binaries: &Path) -> Self {
         let binary = binaries.join(name);
         Self {
-            name: format!("reelay:{name}"),
+            name: if name == BARE { name.to_owned() } else { format!("reelay:{name}") },
             command: vec![binary.display().to_string()],
             working_directory: binaries.to_owned(),
-            template_binary: name,
+            template_binary: if name == BARE { WEBHOOK } else { name },
             payload: match name {
-                WEBHOOK => Payload::ZoomEvent(BodySize::Small),
+                BARE | WEBHOOK => Payload::ZoomEvent(BodySize::Small),
                 "app-api" => Payload::Get { path: "/healthz", status: 200 },
                 "oauth-start" => Payload::Get { path: "/zoom/connect", status: 400 },
                 "oauth-callback" => Payload::Get { path: "/zoom/callback", status: 400 },

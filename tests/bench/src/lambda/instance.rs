@@ -3,6 +3,8 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -75,6 +77,14 @@ impl Instance {
             return Err(self.failure(format!("unexpected response {response}")));
         }
         Ok(received_at - sent_at)
+    }
+
+    /// CPU time of the process so far.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, BenchError> {
+        let pid = self.process.id().ok_or_else(|| self.failure("process ended"))?;
+        let pid = Pid::from_raw(i32::try_from(pid).map_err(|error| self.failure(error))?);
+        let time = clock_getcpuclockid(pid).and_then(ClockId::now);
+        Ok(time.map_err(|error| self.failure(error))?.into())
     }
 
     /// Peak resident memory so far in MiB: Linux's `VmHWM`.

@@ -13,7 +13,7 @@ const RECORDING_COMPLETED: &str = include_str!("../../../fixtures/zoom/recording
 const LARGE_BODY_SIZE: usize = 200 * 1024;
 
 /// Size of a Zoom event's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum BodySize {
     /// The fixture.
     Small,
