@@ -166,12 +166,15 @@ impl Grants {
     }
 
     /// Moves links and grant to another account, if the same Zoom user has consented there since: that consent
-    /// has replaced the grant's tokens.
+    /// has replaced the grant's tokens. A grant that is being revoked has no links to move, and ends where it is.
     pub(crate) async fn follow_later_consent(
         &self,
         zoom_user: &ZoomUser,
         grant: &Grant,
     ) -> Result<bool, GrantError> {
+        if grant.status != GrantStatus::Live {
+            return Ok(false);
+        }
         for other in self.links().with_same_user_id(zoom_user).await? {
             let is_later = |later: &Grant| {
                 later.status == GrantStatus::Live && later.obtained_at > grant.obtained_at

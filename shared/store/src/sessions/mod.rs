@@ -164,8 +164,8 @@ pub struct SessionTable {
 /// Name of the table in errors.
 const TABLE: &str = "Sessions";
 
-/// Retention of an interrupted exchange, for maintenance runs.
-const EXCHANGE_TTL: SignedDuration = SignedDuration::from_hours(24);
+/// Time for which an interrupted exchange waits for a job that finishes it, also through an outage of days.
+const EXCHANGE_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl SessionTable {
     /// The table that `SESSIONS_TABLE` names.

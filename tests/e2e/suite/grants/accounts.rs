@@ -229,6 +229,21 @@ async fn consent_in_another_account_keeps_earlier_links() {
 }
 
 #[tokio::test]
+async fn revocation_ends_although_a_consent_in_another_account_replaced_the_tokens() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.link("bob", ADA).await;
+    scene.app.disconnect_all("alice").await;
+    scene.settle().await;
+    let ended = scene.under(&old).await;
+    assert!(is_empty(&ended), "{ended:?}");
+    scene.assert_status("bob", &["active"]).await;
+    scene.assert_served(ADA).await;
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn disconnect_ends_every_link_of_the_id() {
     let scene = Scene::linked(&["alice"]).await;
     let old = scene.zoom_user(ADA);
