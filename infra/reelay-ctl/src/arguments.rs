@@ -1,8 +1,10 @@
 //! Command-line arguments.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::str::FromStr;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{AppUserId, InvalidId, ZoomUser};
 use url::Url;
 
@@ -83,9 +85,10 @@ pub(crate) enum Command {
         /// Only notifications of this app user.
         #[arg(long, value_name = "APP_USER")]
         user: Option<AppUserId>,
-        /// Only notifications that were created at or after this time. Default: those of the last 24 hours.
+        /// Only notifications that were created at or after this time, such as 2026-01-01T10:00:00Z or 2h (ago). Default:
+        /// those of the last 24 hours.
         #[arg(long, value_name = "TIME")]
-        since: Option<Timestamp>,
+        since: Option<Since>,
     },
     /// Print notifications as they are created, and forward them to an app on this machine. JSON: one object a line.
     Listen {
@@ -182,19 +185,20 @@ pub(crate) struct ReviveArguments {
     #[arg(long, value_name = "ACCOUNT/USER", value_parser = zoom_user,
         required_unless_present = "all_marked_since", conflicts_with = "all_marked_since")]
     pub(crate) zoom: Option<ZoomUser>,
-    /// All grants that were marked at or after this time, such as 2026-01-01T10:00:00Z.
+    /// All grants that were marked at or after this time, such as 2026-01-01T10:00:00Z or 2h (ago).
     #[arg(long, value_name = "TIME")]
-    pub(crate) all_marked_since: Option<Timestamp>,
+    pub(crate) all_marked_since: Option<Since>,
     /// List the marked grants; revive none.
     #[arg(long, conflicts_with = "zoom")]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("resent").required(true).multiple(true).args(["since", "user", "undelivered"])))]
 pub(crate) struct ResendArguments {
-    /// Only notifications that were created at or after this time, such as 2026-01-01T10:00:00Z.
-    #[arg(long, value_name = "TIME", required_unless_present_any = ["user", "undelivered"])]
-    pub(crate) since: Option<Timestamp>,
+    /// Only notifications that were created at or after this time, such as 2026-01-01T10:00:00Z or 2h (ago).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
     /// Only notifications of this app user.
     #[arg(long, value_name = "APP_USER")]
     pub(crate) user: Option<AppUserId>,
@@ -225,9 +229,9 @@ pub(crate) struct RetryArguments {
     /// Only files that failed for this reason, such as not_found.
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
-    /// Only files that failed at or after this time, such as 2026-01-01T10:00:00Z.
+    /// Only files that failed at or after this time, such as 2026-01-01T10:00:00Z or 2h (ago).
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<Timestamp>,
+    pub(crate) since: Option<Since>,
     /// Queue the files again. Without it they are only counted.
     #[arg(long)]
     pub(crate) yes: bool,
@@ -271,6 +275,40 @@ pub(crate) struct RecordingsArguments {
     pub(crate) after: Option<String>,
 }
 
+/// A time, or how long ago it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    At(Timestamp),
+    Ago(SignedDuration),
+}
+
+impl Since {
+    /// The time, by the deployment's clock.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(age) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A duration of days has no fixed length to jiff; here a day has 24 hours.
+        let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+        let age = days
+            .and_then(|days: i64| days.checked_mul(24).and_then(SignedDuration::try_from_hours))
+            .or_else(|| text.parse().ok())
+            .filter(|age| !age.is_negative());
+        let at = || text.parse().map(Self::At);
+        age.map_or_else(at, |age| Ok(Self::Ago(age))).map_err(
+            |_| "expected a time such as 2026-01-01T10:00:00Z, or how long ago: 90m, 2h, 3d",
+        )
+    }
+}
+
 fn zoom_user(text: &str) -> Result<ZoomUser, InvalidId> {
     let (account, user) = text.split_once('/').ok_or(InvalidId("pair of account and user id"))?;
     Ok(ZoomUser { account_id: account.parse()?, user_id: user.parse()? })
@@ -296,6 +334,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn time_may_be_how_long_ago() {
+        let now: Timestamp = "2026-01-10T10:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00Z"),
+            ("2h", "2026-01-10T08:00:00Z"),
+            ("1h 30m", "2026-01-10T08:30:00Z"),
+            ("3d", "2026-01-07T10:00:00Z"),
+        ] {
+            let since: Since = text.parse().unwrap();
+            assert_eq!(since.at(now), expected.parse().unwrap(), "{text}");
+        }
+        for invalid in ["", "d", "-2h", "9999999999999999d", "2", "2026-01-01"] {
+            assert!(invalid.parse::<Since>().is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
     fn arguments_are_parsed() {
         Arguments::command().debug_assert();
         for valid in [
@@ -316,6 +371,7 @@ mod tests {
             "reelay retry --stack s --reason not_found --since 2026-01-01T10:00:00Z --yes",
             "reelay send-test --stack s --to bus",
             "reelay deliveries --stack s --user a --since 2026-01-01T10:00:00Z",
+            "reelay deliveries --stack s --since 90m",
             "reelay listen --stack s --user a --forward-to http://localhost:3000/hook",
             "reelay trash-preview --stack s --after-days 7",
             "reelay completions fish",
@@ -336,6 +392,7 @@ mod tests {
             "reelay --stack s reconcile",
             "reelay --stack s reconcile --all --user a",
             "reelay --stack s resend --dry-run",
+            "reelay --stack s resend --since yesterday",
             "reelay --stack s trash-preview --after-days 6",
             "reelay --stack s recordings --user a --limit 0",
         ] {

@@ -1,29 +1,30 @@
 //! `deliveries`: lists attempts at delivering notifications, and the destinations' last responses.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use reelay_domain::delivery::Delivery;
 use reelay_domain::ids::AppUserId;
 use reelay_store::notifications::NotificationTable;
 use serde_json::json;
 
+use crate::arguments::Since;
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, table};
+use crate::output::{Outcome, Output, table, time};
 
 /// Notifications that are read at the same time.
 const CONCURRENCY: usize = 16;
 
-/// Age of the oldest notifications without `--since`.
-const DEFAULT_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// Value of `--since` if it is absent.
+const DEFAULT_SINCE: Since = Since::Ago(SignedDuration::from_hours(24));
 
 pub(crate) async fn run(
     deployment: &Deployment,
     user: Option<&AppUserId>,
-    since: Option<Timestamp>,
+    since: Option<Since>,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
     let notifications = NotificationTable::new(&deployment.environment)?;
-    let since = since.unwrap_or(deployment.environment.clock.now() - DEFAULT_AGE);
+    let since = since.unwrap_or(DEFAULT_SINCE).at(deployment.environment.clock.now());
     let mut found = notifications.guards_since(since).await?;
     found.retain(|(_, guard)| user.is_none_or(|user| *user == guard.app_user_id));
     let types: Vec<Option<String>> = stream::iter(&found)
@@ -46,7 +47,7 @@ pub(crate) async fn run(
             "created_at": guard.stamp, "webhook": webhook.map(view), "bus": view(&guard.bus),
         }));
         rows.push([
-            guard.stamp.to_string(),
+            time(guard.stamp),
             guard.app_user_id.to_string(),
             event_type,
             webhook.map_or_else(|| "-".to_owned(), describe),
@@ -56,7 +57,7 @@ pub(crate) async fn run(
     }
     output.json(&json!({"deliveries": objects}));
     if rows.is_empty() {
-        output.line(&format!("No notifications since {since}."));
+        output.line(&format!("No notifications since {}.", time(since)));
     } else {
         let header = ["created", "app user", "type", "AppWebhookUrl", "event bus", "id"];
         output.line(&table(header, &rows));

@@ -8,7 +8,7 @@ use reelay_store::links::LinkTable;
 use serde_json::json;
 
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, plural, sanitize, table};
+use crate::output::{Outcome, Output, plural, sanitize, table, time};
 
 /// A link with its grant.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(crate) async fn run(
                 describe_status(link.link.status).to_owned(),
                 format!("{}/{}", zoom.account_id, zoom.user_id),
                 sanitize(&link.link.display_name, 40),
-                link.link.created_at.to_string(),
+                time(link.link.created_at),
                 describe_grant(link),
             ]
         })

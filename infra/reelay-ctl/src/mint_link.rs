@@ -1,16 +1,14 @@
 //! `mint-link`: creates the connect link of one app user.
 
-use anyhow::Context as _;
 use jiff::SignedDuration;
 use reelay_domain::jwt::Audience;
 use reelay_domain::return_url::ReturnUrls;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use url::Url;
 
 use crate::arguments::MintLinkArguments;
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, UsageError};
+use crate::output::{Outcome, Output, UsageError, time};
 use crate::token::{self, TokenRequest};
 
 pub(crate) async fn run(
@@ -35,13 +33,13 @@ pub(crate) async fn run(
         single_use: arguments.once,
     };
     let (token, expires_at) = token::mint(deployment, &arguments.user, request).await?;
-    let mut url: Url =
-        deployment.output("ConnectUrl")?.parse().context("the output ConnectUrl is not a URL")?;
+    let mut url = deployment.endpoint("ConnectUrl")?;
     url.query_pairs_mut().append_pair("token", token.expose_secret());
     output.json(&json!({"user": arguments.user, "url": url.as_str(), "expires_at": expires_at}));
     output.note(&format!(
-        "Before {expires_at}, this URL connects the Zoom account of any person who opens it to {}. The link becomes \
+        "Before {}, this URL connects the Zoom account of any person who opens it to {}. The link becomes \
          active when the app confirms it in that user's session.",
+        time(expires_at),
         arguments.user
     ));
     output.line(url.as_str());

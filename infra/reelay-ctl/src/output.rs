@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
@@ -102,6 +103,11 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
 pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
     let printable = text.chars().filter(|c| !c.is_control());
     printable.take(max_chars).collect()
+}
+
+/// Formats a time in seconds, so that columns align.
+pub(crate) fn time(time: Timestamp) -> String {
+    format!("{time:.0}")
 }
 
 /// Formats a number of bytes with a binary unit.

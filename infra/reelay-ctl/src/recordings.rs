@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::arguments::{RecordingsArguments, StatusName};
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, UsageError, sanitize, size, table};
+use crate::output::{Outcome, Output, UsageError, sanitize, size, table, time};
 
 /// Number of index items per query and Zoom user.
 const PAGE_SIZE: usize = 50;
@@ -144,7 +144,7 @@ fn row(recording: &Recording) -> [String; 6] {
     let bytes = files.iter().map(|file| file.bytes_stored).sum();
     [
         recording.id().to_string(),
-        recording.metadata.start_time.to_string(),
+        time(recording.metadata.start_time),
         status,
         format!("{stored} of {}", files.len()),
         size(bytes),

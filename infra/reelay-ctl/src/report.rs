@@ -9,7 +9,7 @@ use reelay_store::links::LinkTable;
 use serde_json::{Value, json};
 
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, size, table};
+use crate::output::{Outcome, Output, size, table, time};
 
 struct LinkReport {
     link: Link,
@@ -65,7 +65,7 @@ impl LinkReport {
     }
 
     fn row(&self) -> [String; 7] {
-        let at = self.report.as_ref().map(|report| report.reconciled_at.to_string());
+        let at = self.report.as_ref().map(|report| time(report.reconciled_at));
         row(
             self.link.id.to_string(),
             self.link.app_user.to_string(),

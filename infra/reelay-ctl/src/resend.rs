@@ -48,7 +48,7 @@ pub(crate) async fn run(
         has_webhook: !deployment.parameter("AppWebhookUrl").is_empty(),
         now: environment.clock.now(),
     };
-    let since = arguments.since.unwrap_or(Timestamp::MIN);
+    let since = arguments.since.map_or(Timestamp::MIN, |since| since.at(resending.now));
     let mut found = resending.notifications.guards_since(since).await?;
     found.retain(|(_, guard)| resending.is_selected(guard));
     let results: Vec<Resent> = stream::iter(&found)

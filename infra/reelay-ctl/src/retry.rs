@@ -27,7 +27,7 @@ pub(crate) async fn run(
     let mut by_reason = BTreeMap::<String, u64>::new();
     let (mut files, mut not_covered) = (0, 0);
     for (key, item) in recordings.failed_files().await? {
-        if !is_selected(arguments, &item) {
+        if !is_selected(arguments, &item, now) {
             continue;
         }
         let zoom_user = &key.zoom_user;
@@ -76,8 +76,8 @@ pub(crate) async fn run(
     Ok(Outcome::Success)
 }
 
-fn is_selected(arguments: &RetryArguments, item: &FileItem) -> bool {
+fn is_selected(arguments: &RetryArguments, item: &FileItem, now: Timestamp) -> bool {
     let failed_at = item.failed_at.and_then(|at| Timestamp::from_millisecond(at).ok());
     arguments.reason.as_ref().is_none_or(|reason| item.reason.as_ref() == Some(reason))
-        && arguments.since.is_none_or(|since| failed_at.is_some_and(|at| at >= since))
+        && arguments.since.is_none_or(|since| failed_at.is_some_and(|at| at >= since.at(now)))
 }

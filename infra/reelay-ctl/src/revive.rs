@@ -30,7 +30,7 @@ pub(crate) async fn run(
         Some(zoom_user) => vec![zoom_user.clone()],
         // One of the two is required.
         None => {
-            let since = arguments.all_marked_since.unwrap_or(Timestamp::MIN);
+            let since = arguments.all_marked_since.map_or(Timestamp::MIN, |since| since.at(now));
             let found = grants.links().marked_since(since, now).await?;
             found.into_iter().map(|(zoom_user, _)| zoom_user).collect()
         }

@@ -4,7 +4,7 @@ use reelay_store::bucket::Bucket;
 use serde_json::json;
 
 use crate::deployment::Deployment;
-use crate::output::{Outcome, Output, size, table};
+use crate::output::{Outcome, Output, size, table, time};
 
 pub(crate) async fn run(deployment: &Deployment, output: &Output) -> anyhow::Result<Outcome> {
     let events = Bucket::new(&deployment.environment)?.unparsed_events().await?;
@@ -19,7 +19,7 @@ pub(crate) async fn run(deployment: &Deployment, output: &Output) -> anyhow::Res
     }
     let rows: Vec<[String; 3]> = events
         .iter()
-        .map(|event| [event.key.clone(), size(event.bytes), event.filed_at.to_string()])
+        .map(|event| [event.key.clone(), size(event.bytes), time(event.filed_at)])
         .collect();
     output.line(&table(["object", "size", "filed"], &rows));
     output.line(

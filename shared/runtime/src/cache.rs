@@ -68,10 +68,10 @@ impl<T: Clone, E: Clone + Display> State<T, E> {
         (!is_lost && read.peek().is_none()).then(|| read.clone())
     }
 
-    /// A value whose read began within [`REREAD_COOLDOWN`].
-    fn fresh_value(&self, now: Timestamp) -> Option<T> {
+    /// A value whose read began within `max_age`.
+    fn fresh_value(&self, now: Timestamp, max_age: SignedDuration) -> Option<T> {
         let (value, read_at) = self.value.as_ref()?;
-        (now.duration_since(*read_at) < REREAD_COOLDOWN).then(|| value.clone())
+        (now.duration_since(*read_at) < max_age).then(|| value.clone())
     }
 
     fn finish_read(&mut self, result: &Result<T, E>, began_at: Timestamp, now: Timestamp) {
@@ -145,7 +145,8 @@ where
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.read_once_per_cooldown(read).await.map(|(value, is_new)| is_new.then_some(value))
+        let read = self.read_once_per(REREAD_COOLDOWN, read).await;
+        read.map(|(value, is_new)| is_new.then_some(value))
     }
 
     /// Returns a value whose read began within [`REREAD_COOLDOWN`]: a verification that fails under it has
@@ -154,27 +155,45 @@ where
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        match self.read_once_per_cooldown(read).await {
+        self.younger_than(REREAD_COOLDOWN, read).await
+    }
+
+    /// Returns a value whose read began within `max_age`. Reads it at most once in this time.
+    pub(crate) async fn younger_than<F>(
+        &self,
+        max_age: SignedDuration,
+        read: impl FnOnce() -> F,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        match self.read_once_per(max_age, read).await {
             Ok((value, _)) => Ok(value),
-            Err(error) => self.state.lock().await.fresh_value(self.clock.now()).ok_or(error),
+            Err(error) => {
+                self.state.lock().await.fresh_value(self.clock.now(), max_age).ok_or(error)
+            }
         }
     }
 
     /// Returns the value and whether it was read for this call.
-    async fn read_once_per_cooldown<F>(&self, read: impl FnOnce() -> F) -> Result<(T, bool), E>
+    async fn read_once_per<F>(
+        &self,
+        cooldown: SignedDuration,
+        read: impl FnOnce() -> F,
+    ) -> Result<(T, bool), E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
-        let is_cooling = state.reread_at.is_some_and(|at| now.duration_since(at) < REREAD_COOLDOWN);
+        let is_cooling = state.reread_at.is_some_and(|at| now.duration_since(at) < cooldown);
         let reading = match state.unfinished_read(now).filter(|_| is_cooling) {
             Some(reading) => reading,
             None => {
                 if is_cooling && let Some((error, _)) = &state.failure {
                     return Err(error.clone());
                 }
-                if is_cooling && let Some(value) = state.fresh_value(now) {
+                if is_cooling && let Some(value) = state.fresh_value(now, cooldown) {
                     return Ok((value, false));
                 }
                 state.reread_at = Some(now);

@@ -24,6 +24,9 @@ pub enum SecretError {
     NotConfigured(&'static str),
 }
 
+/// Age from which a secret without a usable value is read again.
+const UNFILLED_MAX_AGE: SignedDuration = SignedDuration::from_secs(5);
+
 /// One secret, cached per instance. It is refreshed in the background from an age of four minutes.
 #[derive(Debug)]
 pub struct Secret {
@@ -73,6 +76,12 @@ impl Secret {
     /// If that read fails.
     pub(crate) async fn fresh_versions(&self) -> Result<SecretVersions, AwsError> {
         self.cache.fresh(|| self.read()).await
+    }
+
+    /// Reads a secret that has no usable value again, at most once in [`UNFILLED_MAX_AGE`]: the operator may have filled
+    /// it in since.
+    async fn filled_versions(&self) -> Result<SecretVersions, AwsError> {
+        self.cache.younger_than(UNFILLED_MAX_AGE, || self.read()).await
     }
 
     /// Verifies something with the live versions. An error that a rotation explains is final only if the versions
@@ -186,7 +195,18 @@ impl ZoomSecret {
     /// # Errors
     /// [`SecretError`].
     pub async fn credentials(&self) -> Result<ZoomCredentials, SecretError> {
-        credentials(&self.0.versions().await?)
+        self.parsed(credentials).await
+    }
+
+    /// Parses the live versions; if the operator has not filled in the secret, after another read.
+    async fn parsed<T>(
+        &self,
+        parse: impl Fn(&SecretVersions) -> Result<T, SecretError>,
+    ) -> Result<T, SecretError> {
+        match parse(&self.0.versions().await?) {
+            Err(SecretError::NotConfigured(_)) => parse(&self.0.filled_versions().await?),
+            parsed => parsed,
+        }
     }
 
     /// Returns the credentials of one client: the current ones, or the previous ones if another client has
@@ -198,7 +218,7 @@ impl ZoomSecret {
         &self,
         client_id: &str,
     ) -> Result<Option<ZoomCredentials>, SecretError> {
-        credentials_of(&self.0.versions().await?, client_id)
+        self.parsed(|versions| credentials_of(versions, client_id)).await
     }
 
     /// Reads the credentials of one client again. `None` also if that happened within the last 60 s.
@@ -229,7 +249,7 @@ impl ZoomSecret {
     /// # Errors
     /// [`SecretError`].
     pub async fn webhook_secrets(&self) -> Result<SecretVersions, SecretError> {
-        webhook_secrets(&self.0.versions().await?)
+        self.parsed(webhook_secrets).await
     }
 
     /// Verifies something with the live webhook secrets. An error that a rotation explains is final only if the

@@ -117,7 +117,7 @@ async fn unsigned_event(
             check,
             "an unsigned event gets response 503",
             "the function has no webhook secret to verify signatures.",
-            "fix secret.zoom; the function reloads the secret within five minutes.",
+            "fix secret.zoom; the function reads an empty secret again after five seconds.",
         ),
         Ok(Response { status, .. }) if (200..300).contains(&status) => Finding::fail(
             check,
@@ -163,7 +163,10 @@ fn rejected(deployment: &Deployment, check: &str, request: &str, response: &Resp
             check,
             observed,
             "the function cannot read its secrets or cannot store events. Zoom retries such an event three times.",
-            read_logs(deployment),
+            format!(
+                "if you have just stored a secret, run `reelay doctor` again. Otherwise {}",
+                read_logs(deployment)
+            ),
         ),
         _ => Finding::fail(
             check,
@@ -187,7 +190,11 @@ async fn validation(deployment: &Deployment, secret: &SecretString) -> anyhow::R
         Ok(response) if response.status == 200 => {
             let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
             if body == expected {
-                Finding::ok(CHECK, "the endpoint validation request gets the correct response")
+                Finding::ok(
+                    CHECK,
+                    "the endpoint validation request, signed with the stored secret, gets the correct response. Whether \
+                     Zoom has the same secret, only *Validate* at Zoom shows",
+                )
             } else {
                 Finding::fail(
                     CHECK,

@@ -32,14 +32,18 @@ pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding
     };
     let signed = endpoint.post(notification, now).await?;
     if !is_accepted(signed) {
+        let fix = match signed {
+            Ok(401 | 403) => {
+                "let the app verify `webhook-signature` with `whsec_` + the value of the secret that the output \
+                 NotificationSecretName names"
+            }
+            _ => "make the endpoint answer 2xx to signed notifications, also of unknown app users",
+        };
         return Ok(vec![Finding::fail(
             SIGNED,
             format!("the app answers a signed test notification with {}", describe(signed)),
             "notifications are not accepted; Reelay retries them for NotificationRetryDays.",
-            format!(
-                "make the endpoint answer 2xx to signed notifications, also of unknown app users, then run `{}`.",
-                deployment.reelay_command("send-test --to webhook")
-            ),
+            format!("{fix}, then run `{}`.", deployment.reelay_command("send-test --to webhook")),
         )]);
     }
     let mut findings = vec![Finding::ok(

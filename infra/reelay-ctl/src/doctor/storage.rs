@@ -74,7 +74,7 @@ fn protection(deployment: &Deployment) -> Finding {
         CHECK,
         "ProtectTables is false",
         "anybody who may delete tables can delete all links and recordings by mistake.",
-        "set ProtectTables=\"true\" in parameter_overrides of samconfig.toml, then `sam build && sam deploy`.",
+        "write ProtectTables=\\\"true\\\" in parameter_overrides of samconfig.toml, then `sam build && sam deploy`.",
     )
 }
 

@@ -94,7 +94,7 @@ fn confirm(subject: &Subject, output: &Output) -> anyhow::Result<()> {
         )
         .into());
     }
-    output.note(&format!("\nThis cannot be undone. Type {subject} to continue:"));
+    output.note(&format!("\nThis cannot be undone. To continue, type the id: {subject}"));
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
     if line.trim() != subject.to_string() {

@@ -14,7 +14,7 @@ use reelay_store::recordings::RecordingTable;
 use serde::Serialize;
 
 use crate::deployment::{Deployment, Queue};
-use crate::output::{Outcome, Output, plural, table};
+use crate::output::{Outcome, Output, plural, table, time};
 
 /// Hides received messages until the listing has read the whole queue.
 const VISIBILITY_TIMEOUT_SECONDS: i32 = 120;
@@ -77,7 +77,7 @@ pub(super) async fn list(
             let reason = letter.reason.as_deref().unwrap_or("see logs");
             [
                 letter.queue.to_owned(),
-                letter.sent_at.map(|at| at.to_string()).unwrap_or_default(),
+                letter.sent_at.map(time).unwrap_or_default(),
                 letter.message_id.clone(),
                 letter.subject.clone(),
                 reason.to_owned(),

@@ -85,6 +85,15 @@ async fn unconfigured_secret_gets_503() {
         }
     }
     assert_eq!(queued(&system).await, 0);
+
+    // Filled in, it is read after five seconds, and forgeries before that cost no reads.
+    let reads = || system.faults().calls(Service::SecretsManager, "GetSecretValue");
+    let before = reads();
+    system.rotate_secret("ZoomSecretName", &zoom_secret("filled in")).await;
+    assert_eq!(system.post_event(ROUTES[0], &event(), "filled in").await, 503);
+    assert_eq!(reads(), before);
+    system.advance(SignedDuration::from_secs(5));
+    assert_eq!(system.post_event(ROUTES[0], &event(), "filled in").await, 200);
 }
 
 #[tokio::test]
