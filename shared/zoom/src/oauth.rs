@@ -377,16 +377,16 @@ async fn call(http: &Client, request: Request) -> Result<Vec<u8>, CallError> {
         return Err(CallError::Transient(TransientError::MalformedResponse));
     }
     let body = body.map_err(CallError::Transient)?;
-    // Zoom can send an error with HTTP 200.
+    // A page of Zoom's or of a proxy with HTTP 200 confirms nothing.
+    let json: Value = serde_json::from_slice(&body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or(CallError::Transient(TransientError::MalformedResponse))?;
+    // Zoom can send an error with HTTP 200, also one with a code that it does not document for OAuth.
     match OAuthErrorCode::parse(&body) {
-        OAuthErrorCode::Unknown if !is_refusal(&body) => Ok(body),
+        OAuthErrorCode::Unknown if !error_code::is_refusal(&json) => Ok(body),
         code => Err(CallError::Rejected { status: status.as_u16(), code }),
     }
-}
-
-/// Whether a body with HTTP 200 is an error with a code that Zoom does not document for OAuth.
-fn is_refusal(body: &[u8]) -> bool {
-    serde_json::from_slice(body).is_ok_and(|body| error_code::is_refusal(&body))
 }
 
 fn parse_token_pair(

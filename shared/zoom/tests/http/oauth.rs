@@ -269,6 +269,15 @@ async fn server_error_ignores_response_body() {
 }
 
 #[tokio::test]
+async fn success_without_json_confirms_nothing() {
+    for body in ["<!doctype html><title>Sign in</title>", "", "\"success\"", "{\"status\":"] {
+        let server = serve(response(200, &[JSON], body)).await;
+        let zoom = client(&server.uri());
+        assert_transient(&zoom, TransientError::MalformedResponse).await;
+    }
+}
+
+#[tokio::test]
 async fn network_error_tells_whether_request_was_sent() {
     use NetworkError::{Connect, ConnectionClosed, Dns, Other, Timeout, Tls};
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
