@@ -12,8 +12,7 @@ use super::{
     OutboxEntry, PendingJobs, receipt,
 };
 use crate::sessions::{
-    ClaimItem, ExchangeItem, ExchangeStage, SessionTable, claim_item, exchange_expiry,
-    exchange_item,
+    ClaimItem, ExchangeItem, ExchangeStage, SessionTable, claim_item, exchange_item, linked_expiry,
 };
 
 /// Maximum attempts of a change. Each failed attempt means that a concurrent change was committed.
@@ -143,7 +142,7 @@ impl LinkTable {
                 app_user: consent.begun_by.clone(),
                 stage: ExchangeStage::Linked { zoom_user: consent.zoom_user.clone() },
                 begun_at: now.as_millisecond(),
-                expires_at: exchange_expiry(now),
+                expires_at: linked_expiry(now),
             };
             let linked = exchange_item(&consent.tokens.exchange, &linked)?;
             let withdrawn = self.withdrawn_exchange(&consent.tokens.exchange)?;

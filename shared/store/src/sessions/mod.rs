@@ -164,6 +164,9 @@ pub struct SessionTable {
 /// Name of the table in errors.
 const TABLE: &str = "Sessions";
 
+/// Retention of an exchange whose tokens a grant has, for repeated jobs. It names the users.
+const LINKED_TTL: SignedDuration = SignedDuration::from_hours(24);
+
 /// Time for which an interrupted exchange waits for a job that finishes it, also through an outage of days.
 const EXCHANGE_TTL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -313,6 +316,11 @@ pub fn exchange_key(nonce: &Nonce) -> String {
 /// Expiry of an exchange that starts now, epoch seconds.
 pub fn exchange_expiry(now: Timestamp) -> i64 {
     (now + EXCHANGE_TTL).as_second()
+}
+
+/// Expiry of an exchange whose tokens a grant has since now, epoch seconds.
+pub(crate) fn linked_expiry(now: Timestamp) -> i64 {
+    (now + LINKED_TTL).as_second()
 }
 
 fn session_key(nonce: &Nonce) -> String {
