@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -31,10 +32,10 @@ HELP = {"cargo": "-h", "git": "-h", "pip": "--help", "rustup": "--help"}
 PROGRAMS = ["aws", "sam", "reelay", "cargo", "curl", "git", "pip", "python", "python3", "rustup"]
 
 
-def run(arguments):
+def run(arguments, folder=ROOT):
     return subprocess.run(
         [str(argument) for argument in arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=OFFLINE,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -126,7 +127,8 @@ def cargo(arguments):
 
 def curl(arguments):
     """curl exits with 5 or 7 if it cannot reach its proxy, so it has read its options and the URL."""
-    done = run(["curl", "--proxy", NOWHERE, "--noproxy", "", *arguments])
+    with tempfile.TemporaryDirectory() as folder:  # for its cookie files
+        done = run(["curl", "--proxy", NOWHERE, "--noproxy", "", *arguments], folder)
     return None if done.returncode in (5, 7) else last_lines(done.stderr) or f"exit code {done.returncode}"
 
 
