@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use reelay_domain::ids::{AppUserId, InvalidId, ZoomUser};
 use url::Url;
 
@@ -296,16 +296,16 @@ impl FromStr for Since {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A duration of days has no fixed length to jiff; here a day has 24 hours.
-        let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
-        let age = days
-            .and_then(|days: i64| days.checked_mul(24).and_then(SignedDuration::try_from_hours))
-            .or_else(|| text.parse().ok())
-            .filter(|age| !age.is_negative());
-        let at = || text.parse().map(Self::At);
-        age.map_or_else(at, |age| Ok(Self::Ago(age))).map_err(
-            |_| "expected a time such as 2026-01-01T10:00:00Z, or how long ago: 90m, 2h, 3d",
-        )
+        let age = || {
+            let span: Span = text.parse().ok()?;
+            let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            (!age.is_negative()).then_some(Self::Ago(age))
+        };
+        text.parse()
+            .ok()
+            .map(Self::At)
+            .or_else(age)
+            .ok_or("expected a time such as 2026-01-01T10:00:00Z, or how long ago: 90m, 2h, 3d")
     }
 }
 
@@ -341,11 +341,12 @@ mod tests {
             ("2h", "2026-01-10T08:00:00Z"),
             ("1h 30m", "2026-01-10T08:30:00Z"),
             ("3d", "2026-01-07T10:00:00Z"),
+            ("1d 2h", "2026-01-09T08:00:00Z"),
         ] {
             let since: Since = text.parse().unwrap();
             assert_eq!(since.at(now), expected.parse().unwrap(), "{text}");
         }
-        for invalid in ["", "d", "-2h", "9999999999999999d", "2", "2026-01-01"] {
+        for invalid in ["", "d", "-2h", "9999999999999999d", "1mo", "2", "2026-01-01"] {
             assert!(invalid.parse::<Since>().is_err(), "{invalid}");
         }
     }

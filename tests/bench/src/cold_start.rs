@@ -162,13 +162,14 @@ fn print_comparison(rows: &[Row<'_>]) {
     if let Some(bare) = find("bare") {
         let is_other =
             |row: &&Row<'_>| row.client.starts_with("reelay:") && row.client != "reelay:webhook";
-        let max = bare.init_ms * MAX_INIT_RATIO_TO_BARE;
-        print_limit("init at most 1.6 times bare", webhook.init_ms, max, "ms");
-        let max = bare.first_ms * MAX_FIRST_RATIO_TO_BARE;
-        print_limit("first response at most 2.5 times bare", webhook.first_ms, max, "ms");
+        let print = |name: &str, value: f64, ratio: f64, bare: f64| {
+            print_limit(&format!("{name} at most {ratio} times bare"), value, bare * ratio, "ms");
+        };
+        print("init", webhook.init_ms, MAX_INIT_RATIO_TO_BARE, bare.init_ms);
+        print("first response", webhook.first_ms, MAX_FIRST_RATIO_TO_BARE, bare.first_ms);
         for row in rows.iter().filter(is_other) {
-            let limit = format!("init of {} at most 2.5 times bare", row.client);
-            print_limit(&limit, row.init_ms, bare.init_ms * MAX_OTHER_INIT_RATIO_TO_BARE, "ms");
+            let name = format!("init of {}", row.client);
+            print(&name, row.init_ms, MAX_OTHER_INIT_RATIO_TO_BARE, bare.init_ms);
         }
     }
     print_limit("peak memory", webhook.peak_rss_mib, MAX_PEAK_RSS_MIB, "MiB");

@@ -306,6 +306,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn operation_starts_once_its_condition_holds() {
+        let log = RefCell::new(String::new());
+        let ops = vec![
+            Op::new(steps('b', 1, &log)).start_once(|| log.borrow().len() >= 3),
+            Op::new(steps('a', 4, &log)),
+            Op::new(steps('c', 1, &log)).start_once(|| false),
+        ];
+        interleave(ops, SeededRng::new(1, ""), false, || 0, || {}).await;
+        let log = log.into_inner();
+        assert!(log.find('b') >= Some(3), "{log}");
+        assert!(log.ends_with('c'), "{log}");
+    }
+
+    #[tokio::test]
+    async fn time_stands_still_without_a_kill() {
+        let log = RefCell::new(String::new());
+        let ops = vec![Op::new(steps('a', 2 * MAX_IDLE_STEPS, &log))];
+        let advance_time = || panic!("no lease is left behind");
+        interleave(ops, SeededRng::new(1, ""), false, || 0, advance_time).await;
+    }
+
+    #[tokio::test]
     async fn idle_operations_advance_time() {
         let advances = Cell::new(0);
         let waits = async {

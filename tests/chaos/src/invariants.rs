@@ -8,12 +8,12 @@
 //! - No refresh token is sent twice, unless a fault lost a response.
 //!
 //! Two losses are unavoidable. An operation killed between Zoom's response and the write loses the token pair; this is
-//! distinguished from other losses by a pair that Zoom honours and that no table ever held. And the pairs of two exchanges
-//! within milliseconds cannot be ordered. Then no link may still be active.
+//! distinguished from other losses by a pair that Zoom honours and that no table ever held. And two exchanges
+//! whose responses Reelay received in another order than Zoom processed them cannot be ordered. Then no link may still be active.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus, Link, LinkStatus};
 use reelay_domain::message::Notification;
@@ -22,9 +22,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::case::Case;
-
-/// Interval between two exchanges below which the times of their responses may swap.
-const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(20);
+use crate::journal::SavedPair;
 
 impl Case<'_> {
     /// Checks all invariants.
@@ -134,10 +132,11 @@ impl Case<'_> {
         let Some(honoured) = honoured.filter(|token| !stored.contains(token)) else {
             return Ok(false);
         };
-        for saved in self.world.journal.saved_pairs() {
-            let pair = self.world.vault.decrypt(&saved.owner, &saved.encrypted);
-            if pair.await?.refresh_token.expose_secret() == honoured {
-                if self.is_order_uncertain(user_id)? {
+        let saved = self.world.journal.saved_pairs();
+        for pair in &saved {
+            let tokens = self.world.vault.decrypt(&pair.owner, &pair.encrypted).await?;
+            if tokens.refresh_token.expose_secret() == honoured {
+                if self.is_order_uncertain(user_id, pair, &saved).await? {
                     return Ok(true);
                 }
                 self.violation("a saved token pair that Zoom honours is gone");
@@ -150,14 +149,29 @@ impl Case<'_> {
         Ok(self.is_disturbed)
     }
 
-    /// Whether a Zoom user's last two exchanges are too close for their order to be known: Reelay orders them by the
-    /// times of their responses. No person consents twice in so short a time.
-    fn is_order_uncertain(&self, user_id: &str) -> anyhow::Result<bool> {
+    /// Whether Reelay received the response to an earlier exchange of this Zoom user at the time of the honoured one's or
+    /// later. It orders them by these times. No person consents twice within milliseconds.
+    async fn is_order_uncertain(
+        &self,
+        user_id: &str,
+        honoured: &SavedPair,
+        saved: &[SavedPair],
+    ) -> anyhow::Result<bool> {
         let grants = self.world.zoom()?.grants().into_iter();
-        let mut times: Vec<Timestamp> =
-            grants.filter(|it| it.user_id == user_id).map(|grant| grant.created_at).collect();
-        times.sort();
-        Ok(times.windows(2).last().is_some_and(|last| last[1] - MIN_INTERVAL <= last[0]))
+        let ended: BTreeSet<String> = grants
+            .filter(|it| it.user_id == user_id && it.end_reason.is_some())
+            .map(|grant| grant.refresh_token)
+            .collect();
+        let exchanged_at = honoured.exchanged_at;
+        for pair in saved {
+            if exchanged_at.is_some() && pair.exchanged_at >= exchanged_at {
+                let tokens = self.world.vault.decrypt(&pair.owner, &pair.encrypted).await?;
+                if ended.contains(tokens.refresh_token.expose_secret()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Compares the links that the API lists with the table.

@@ -45,6 +45,8 @@ pub(crate) struct Message {
 pub(crate) struct SavedPair {
     pub(crate) owner: TokenOwner,
     pub(crate) encrypted: EncryptedTokens,
+    /// Time of the code exchange by which Reelay orders it, epoch milliseconds; only of an exchange.
+    pub(crate) exchanged_at: Option<i64>,
 }
 
 /// The record of one stack.
@@ -224,8 +226,9 @@ impl Journal {
             };
             let tokens = json!({"key": text(tokens, "/key/S"), "text": text(tokens, "/text/S")});
             if let Ok(encrypted) = serde_json::from_value(tokens) {
+                let exchanged_at = text(write, "/Item/tokens/M/obtained_at/N").parse().ok();
                 let mut records = self.records.lock();
-                records.saved_pairs.push(SavedPair { owner, encrypted });
+                records.saved_pairs.push(SavedPair { owner, encrypted, exchanged_at });
             }
         }
     }

@@ -1,12 +1,16 @@
 //! A few seeds of each scenario; the `chaos` command runs more.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use chaos::{Scenario, World};
+use chaos::{AwsCondition, Scenario, World};
 
 /// Runs seeds and returns the number of kills of each.
 async fn run_seeds(scenario: Scenario, seeds: impl Iterator<Item = u64>) -> Vec<usize> {
     let command = env!("CARGO_BIN_EXE_chaos").into();
     let world = World::start_with(command).await.unwrap();
+    if scenario == Scenario::Moves {
+        // A removal that is looked up in an index that lags.
+        world.set_conditions(&[AwsCondition::IndexLag]);
+    }
     let mut kills = Vec::new();
     for seed in seeds {
         let outcome = scenario.run(&world, seed).await;

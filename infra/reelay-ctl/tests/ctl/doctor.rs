@@ -97,6 +97,8 @@ async fn app_endpoint_is_tried() {
     assert_ne!(signed.signature, forged.signature);
     app_webhook.respond_with(500);
     assert_fails(&system, "", "app.signed", &["500", "send-test --to webhook"]).await;
+    app_webhook.respond_with(401);
+    assert_fails(&system, "", "app.signed", &["401", "NotificationSecretName"]).await;
 }
 
 #[tokio::test]

@@ -27,6 +27,11 @@ async fn minted_link_connects_its_user() {
     let output = run::on(&system, "mint-link --user alice").await;
     let start = system.browser().visit(output.out.trim()).await;
     assert!(start.location.is_some(), "{start:?}");
+
+    let emulated = "mint-link --user alice --api-url http://emulator.example/api";
+    let output = run::on(&system, emulated).await;
+    let start = "http://emulator.example/api/zoom/connect?token=";
+    assert!(output.out.starts_with(start), "{output:?}");
 }
 
 #[tokio::test]

@@ -41,6 +41,16 @@ async fn unneeded_interrupted_consent_is_revoked() {
 }
 
 #[tokio::test]
+async fn interrupted_consent_waits_for_days() {
+    let scene = Scene::open().await;
+    let exchange = scene.interrupted("bob").await;
+    scene.advance(SignedDuration::from_hours(6 * 24));
+    scene.finish(&exchange).await;
+    scene.assert_gone(ADA).await;
+    assert_eq!(scene.requests("/oauth/revoke"), 1);
+}
+
+#[tokio::test]
 async fn unneeded_consent_without_scope_is_revoked() {
     for lacking in ["cloud_recording:read:list_user_recordings", "user:read:user"] {
         let scene = Scene::open().await;
