@@ -1,9 +1,11 @@
 //! Interrupted consents and links that are never confirmed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::Service;
+use reelay_store::sessions::SessionTable;
 use reelay_zoom_sim::{Fault, Point};
 use support::zoom_users::{ADA, CEM};
 
@@ -45,6 +47,11 @@ async fn interrupted_consent_waits_for_days() {
     let scene = Scene::open().await;
     let exchange = scene.interrupted("bob").await;
     scene.advance(SignedDuration::from_hours(6 * 24));
+    // What the hourly maintenance finds.
+    let sessions = SessionTable::new(scene.environment()).unwrap();
+    let open = sessions.open_exchanges(scene.grants().links(), scene.app.now()).await.unwrap();
+    let open: BTreeSet<String> = open.into_iter().map(|open| open.key).collect();
+    assert_eq!(open, exchange);
     scene.finish(&exchange).await;
     scene.assert_gone(ADA).await;
     assert_eq!(scene.requests("/oauth/revoke"), 1);
