@@ -131,8 +131,7 @@ impl OauthCallback {
             notifications: NotificationPublisher::new(environment)?,
             jobs: Queue::from_env(environment, "JOBS_QUEUE_URL")?,
             vault: Vault::new(environment)?,
-            zoom: ZoomClient::new(endpoints, Timeouts::default())
-                .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
+            zoom: ZoomClient::new(endpoints, Timeouts::default()),
             pages: Pages::new(variables)?,
             variables: variables.clone(),
             clock: environment.clock.clone(),

@@ -188,8 +188,7 @@ impl Grants {
             links: LinkTable::new(environment)?,
             sessions: SessionTable::new(environment)?,
             vault: Vault::new(environment)?,
-            zoom: ZoomClient::new(endpoints, Timeouts::default())
-                .map_err(|error| ConfigError::invalid("ZOOM_OAUTH_URL", error))?,
+            zoom: ZoomClient::new(endpoints, Timeouts::default()),
             secret: ZoomSecret::from_env(environment, "ZOOM_SECRET")?,
             notifications: NotificationPublisher::new(environment)?,
             successes: UnsharedSuccesses::default(),

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -40,46 +41,55 @@ impl Default for Timeouts {
     }
 }
 
-/// The HTTP client could not be built, usually because no TLS root certificates are available.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to build the http client")]
-pub struct ClientBuildError(#[source] reqwest::Error);
-
 /// Client for Zoom's OAuth, REST and download endpoints.
 ///
 /// Create one per process. Clones share the connection pool and the TLS configuration.
 #[derive(Clone)]
 pub struct ZoomClient {
-    pub(crate) http: Client,
+    http: Arc<LazyClient>,
     pub(crate) endpoints: Endpoints,
     pub(crate) timeouts: Timeouts,
 }
 
+type LazyClient = LazyLock<Option<Client>, Box<dyn FnOnce() -> Option<Client> + Send>>;
+
 impl ZoomClient {
-    /// Builds the client without opening a connection.
-    ///
-    /// # Errors
-    /// [`ClientBuildError`] if the TLS backend cannot be initialized.
-    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Result<Self, ClientBuildError> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("reelay/", env!("CARGO_PKG_VERSION")))
-            // An automatic redirect could forward a token to an unchecked host.
-            .redirect(redirect::Policy::none())
-            // Refresh tokens are single-use, so a request that Zoom may have received is never resent.
-            .retry(reqwest::retry::never())
-            .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.read)
-            // HTTP/2 would multiplex parallel ranges over one connection and one congestion window.
-            .http1_only()
-            // After a freeze, Lambda resumes with pooled connections that the server has closed.
-            .pool_idle_timeout(Duration::from_secs(15));
-        if endpoints.is_loopback() {
-            // A proxy from the environment cannot reach this machine's loopback.
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(ClientBuildError)?;
-        Ok(Self { http, endpoints, timeouts })
+    /// Creates the client without opening a connection. A separate thread parses the system's TLS roots, which takes
+    /// milliseconds, while Lambda fetches the first event.
+    pub fn new(endpoints: Endpoints, timeouts: Timeouts) -> Self {
+        let is_loopback = endpoints.is_loopback();
+        let build: Box<dyn FnOnce() -> Option<Client> + Send> =
+            Box::new(move || build_client(timeouts, is_loopback));
+        let http = Arc::new(LazyLock::new(build));
+        let preloaded = Arc::clone(&http);
+        std::thread::spawn(move || LazyLock::force(&preloaded).is_some());
+        Self { http, endpoints, timeouts }
     }
+
+    /// The HTTP client. Fails with [`NetworkError::Tls`] if the system has no TLS root certificates.
+    pub(crate) fn http(&self) -> Result<&Client, NetworkError> {
+        self.http.as_ref().as_ref().ok_or(NetworkError::Tls)
+    }
+}
+
+fn build_client(timeouts: Timeouts, is_loopback: bool) -> Option<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("reelay/", env!("CARGO_PKG_VERSION")))
+        // An automatic redirect could forward a token to an unchecked host.
+        .redirect(redirect::Policy::none())
+        // Refresh tokens are single-use, so a request that Zoom may have received is never resent.
+        .retry(reqwest::retry::never())
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.read)
+        // HTTP/2 would multiplex parallel ranges over one connection and one congestion window.
+        .http1_only()
+        // After a freeze, Lambda resumes with pooled connections that the server has closed.
+        .pool_idle_timeout(Duration::from_secs(15));
+    if is_loopback {
+        // A proxy from the environment cannot reach this machine's loopback.
+        builder = builder.no_proxy();
+    }
+    builder.build().inspect_err(|error| tracing::error!(%error, "http client not built")).ok()
 }
 
 impl fmt::Debug for ZoomClient {

@@ -291,10 +291,10 @@ impl ZoomClient {
             None => None,
         };
         let origin = target.clone();
+        let http = self.http().map_err(DownloadError::Network)?;
         let mut redirects = 0;
         loop {
-            let mut request =
-                self.http.get(target.url().clone()).header(ACCEPT_ENCODING, "identity");
+            let mut request = http.get(target.url().clone()).header(ACCEPT_ENCODING, "identity");
             if let Some(authorization) = &authorization {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }

@@ -17,7 +17,7 @@ mod oauth;
 mod rate_limit;
 mod rest;
 
-pub use client::{ClientBuildError, NetworkError, Timeouts, TransientError, ZoomClient};
+pub use client::{NetworkError, Timeouts, TransientError, ZoomClient};
 pub use download::{ByteRange, ContentRange, Download, DownloadBody, DownloadError, MAX_REDIRECTS};
 pub use endpoints::{Endpoints, InvalidEndpoint};
 pub use hosts::{AllowedUrl, DisallowedUrl, DownloadHosts, HostListError};

@@ -304,15 +304,16 @@ impl ZoomClient {
     ) -> Result<(), RevokeError> {
         // Not through oauth2, which revokes over https only; the simulator has no TLS. Zoom's client ids
         // and secrets are alphanumeric, so Basic needs no percent-encoding.
-        let request = self
-            .http
+        let http =
+            self.http().map_err(|error| RevokeError::Transient(TransientError::Network(error)))?;
+        let request = http
             .post(self.endpoints.oauth("oauth/revoke"))
             .timeout(self.timeouts.oauth)
             .basic_auth(&credentials.client_id, Some(credentials.client_secret.expose_secret()))
             .form(&[("token", access_token.expose_secret())])
             .build()
             .map_err(|error| RevokeError::Transient(TransientError::from_reqwest(&error)))?;
-        match call(&self.http, request).await {
+        match call(http, request).await {
             Ok(_) => Ok(()),
             Err(CallError::Rejected { code: OAuthErrorCode::InvalidClient, .. }) => {
                 Err(RevokeError::InvalidClient)
@@ -343,14 +344,17 @@ impl ZoomClient {
     fn token_http_client(
         &self,
     ) -> impl Fn(HttpRequest) -> BoxFuture<Result<HttpResponse, CallError>> + use<> {
-        let (http, timeout) = (self.http.clone(), self.timeouts.oauth);
+        let zoom = self.clone();
         move |request| {
-            let http = http.clone();
+            let zoom = zoom.clone();
             Box::pin(async move {
+                let http = zoom
+                    .http()
+                    .map_err(|error| CallError::Transient(TransientError::Network(error)))?;
                 let mut request = Request::try_from(request)
                     .map_err(|error| CallError::Transient(TransientError::from_reqwest(&error)))?;
-                *request.timeout_mut() = Some(timeout);
-                call(&http, request).await.map(HttpResponse::new)
+                *request.timeout_mut() = Some(zoom.timeouts.oauth);
+                call(http, request).await.map(HttpResponse::new)
             })
         }
     }

@@ -256,7 +256,9 @@ impl ZoomClient {
     ) -> Result<(), ApiError> {
         let mut url = self.endpoints.api(&format!("v2/meetings/{}/recordings", uuid_segment(uuid)));
         url.query_pairs_mut().append_pair("action", "trash");
-        let request = self.http.delete(url).timeout(self.timeouts.rest);
+        let http =
+            self.http().map_err(|error| ApiError::Transient(TransientError::Network(error)))?;
+        let request = http.delete(url).timeout(self.timeouts.rest);
         self.send(request, access_token, false).await.map(|_| ())
     }
 
@@ -267,7 +269,9 @@ impl ZoomClient {
         timeout: std::time::Duration,
         has_page_token: bool,
     ) -> Result<Value, ApiError> {
-        let request = self.http.get(url).timeout(timeout);
+        let http =
+            self.http().map_err(|error| ApiError::Transient(TransientError::Network(error)))?;
+        let request = http.get(url).timeout(timeout);
         let response = self.send(request, access_token, has_page_token).await?;
         response
             .filter(Value::is_object)

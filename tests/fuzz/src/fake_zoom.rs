@@ -55,7 +55,7 @@ impl FakeZoom {
         let endpoints = Endpoints::parse(&base, &base).unwrap();
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            client: ZoomClient::new(endpoints, Timeouts::default()).unwrap(),
+            client: ZoomClient::new(endpoints, Timeouts::default()),
             port,
             state,
         }

@@ -255,7 +255,7 @@ async fn check_client_credentials(
     const CHECK: &str = "zoom.client";
     let endpoints =
         Endpoints::parse(deployment.parameter("ZoomOAuthUrl"), deployment.parameter("ZoomApiUrl"))?;
-    let client = ZoomClient::new(endpoints, Timeouts::default())?;
+    let client = ZoomClient::new(endpoints, Timeouts::default());
     let credentials = ClientCredentials {
         client_id: zoom.client_id.clone(),
         client_secret: zoom.client_secret.clone(),

@@ -49,7 +49,7 @@ fn impatient_client(base: &str) -> ZoomClient {
 }
 
 fn client_with(base: &str, timeouts: Timeouts) -> ZoomClient {
-    ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts).unwrap()
+    ZoomClient::new(Endpoints::parse(base, base).unwrap(), timeouts)
 }
 
 #[test]

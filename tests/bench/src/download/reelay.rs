@@ -32,7 +32,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
     // Downloads from loopback hosts are allowed only with loopback endpoints.
     let endpoints = Endpoints::parse("http://127.0.0.1:1", "http://127.0.0.1:1")?;
     let hosts = DownloadHosts::parse("127.0.0.1", &endpoints)?;
-    let zoom = ZoomClient::new(endpoints, Timeouts::default())?;
+    let zoom = ZoomClient::new(endpoints, Timeouts::default());
     let object = ObjectSpec {
         key: "reelay".to_owned(),
         content_type: "video/mp4".to_owned(),
