@@ -28,7 +28,7 @@
 //! | no grant to call the API with | the user left | error of the previous candidate; without one, fail | `reauthorization_required` |
 //! | S3 rejects the parts | corrupt upload | restart the upload by retry | `not_proven` |
 //! | neither upload nor object exists | the upload was aborted | restart the upload by retry | `upload_gone` |
-//! | no part uploaded before the deadline | too slow for one invocation | retry | `no_progress` |
+//! | no part uploaded before the deadline | too slow for one invocation | retry, with less in flight | `no_progress` |
 //! | stream longer than one invocation | cannot be resumed without ranges | retry: Zoom may support ranges or be faster then | `source_without_ranges_too_slow` |
 //! | AWS request failed | outage of AWS | retry | `internal` |
 //! | last link ended | consent ended | remove source and upload, publish nothing | `link_ended` |
@@ -44,6 +44,9 @@ use reelay_domain::retry::FailureKind;
 use reelay_zoom::{ApiError, DownloadError, RateLimit};
 
 use crate::transfer::TransferError;
+
+/// Public reason of [`TransferError::NoProgress`]. The next attempt treats the source as slow.
+pub(crate) const NO_PROGRESS: &str = "no_progress";
 
 /// Consequence of a failure for the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +117,7 @@ pub(crate) fn of(error: &TransferError, zoom_state: ZoomState, now: Timestamp) -
         TransferError::SourceChanged => retry("file_changed"),
         TransferError::UploadGone => retry("upload_gone"),
         TransferError::PartsRejected(_) => retry("not_proven"),
-        TransferError::NoProgress => retry("no_progress"),
+        TransferError::NoProgress => retry(NO_PROGRESS),
         TransferError::StreamTooSlow => retry("source_without_ranges_too_slow"),
     }
 }

@@ -7,6 +7,7 @@ use reelay_domain::recording::FileMetadata;
 use reelay_store::recordings::{FileItem, FileKey, RecordingItem, ServedSize};
 
 use crate::context::Context;
+use crate::disposition;
 use crate::transfer::ObjectSpec;
 
 /// Minimum time between two responses that must agree on a size before it is accepted in place of the declared one.
@@ -46,6 +47,7 @@ pub(crate) fn spec(
         is_size_exact: file.size_is_exact(),
         accepted_size: item.served_size.filter(is_old).map(|served| served.bytes),
         is_retry: item.attempt > 1,
+        is_slow: item.reason.as_deref() == Some(disposition::NO_PROGRESS),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct ObjectSpec {
     pub accepted_size: Option<u64>,
     /// Whether an earlier attempt may have created a multipart upload without saving its id.
     pub is_retry: bool,
+    /// Whether the last attempt ended before any part was uploaded, because the source is slow.
+    pub is_slow: bool,
 }
 
 /// An uploaded part.

@@ -25,6 +25,8 @@ pub(crate) struct PartUploader<'a> {
     pub(crate) upload: &'a MultipartUpload<'a>,
     pub(crate) journal: &'a dyn Journal,
     pub(crate) settings: &'a Settings,
+    /// Number of parts that are uploaded concurrently.
+    pub(crate) connections: usize,
     pub(crate) version: FileVersion,
     pub(crate) layout: PartLayout,
     pub(crate) budget: &'a Mutex<TimeBudget>,
@@ -48,7 +50,7 @@ impl PartUploader<'_> {
         let mut uploads = FuturesUnordered::new();
         let mut failure = None;
         loop {
-            while uploads.len() < self.settings.connections
+            while uploads.len() < self.connections
                 && failure.is_none()
                 && self.budget().can_start_part(Instant::now())
                 && let Some(number) = missing.next()

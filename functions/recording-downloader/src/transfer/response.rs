@@ -5,7 +5,7 @@ use reelay_zoom::{ContentRange, Download};
 
 use super::body::ResponseBody;
 use super::error::TransferError;
-use super::parts::part_size;
+use super::parts::PartLayout;
 use super::timing::StallLimit;
 
 /// A file or a range of it, whose body has not been read yet.
@@ -86,20 +86,19 @@ pub(crate) enum Layout {
 }
 
 impl ResponseHead {
-    /// Chooses the layout. `requested` is the length of the requested range, `None` for the whole file.
-    pub(crate) fn layout(&self, requested: Option<u64>, min_part_size: u64) -> Layout {
+    /// Chooses the layout. `requested` is the length of the requested range, `None` for the whole file; a file of up
+    /// to `max_length` bytes fits into one request to S3.
+    pub(crate) fn layout(&self, requested: Option<u64>, max_length: u64) -> Layout {
         match (self.content_range, self.content_length) {
             (Some(range), _) => match (range.total, requested) {
                 (Some(total), _) if range.length() == total => Layout::Whole(total),
-                (Some(total), Some(requested))
-                    if part_size(Some(total), requested) == requested =>
-                {
+                (Some(total), Some(requested)) if PartLayout::new(total, requested).is_some() => {
                     Layout::Parts(total)
                 }
                 (Some(total), _) => Layout::Repeat { length: Some(total), has_range: true },
                 (None, _) => Layout::Repeat { length: None, has_range: false },
             },
-            (None, Some(length)) if length <= min_part_size => Layout::Whole(length),
+            (None, Some(length)) if length <= max_length => Layout::Whole(length),
             // The whole file was requested because Zoom had declared a small size.
             (None, Some(length)) if requested.is_none() => {
                 Layout::Repeat { length: Some(length), has_range: true }

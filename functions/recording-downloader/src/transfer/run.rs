@@ -16,7 +16,7 @@ use super::error::TransferError;
 use super::journal::Journal;
 use super::object::{MultipartUpload, ObjectSpec, ObjectWriter, UploadedPart};
 use super::parallel::PartUploader;
-use super::parts::{MAX_PARTS, PartLayout, part_size};
+use super::parts::{MAX_PARTS, PartLayout, part_size, slow_connections, smallest_part_size};
 use super::response::{FileVersion, Layout, Response, ResponseHead};
 use super::settings::Settings;
 use super::source::SourceResolver;
@@ -137,6 +137,14 @@ impl Run<'_> {
         Err(TransferError::SourceChanged)
     }
 
+    /// Part size in bytes for a new upload.
+    fn part_size(&self, length: Option<u64>) -> u64 {
+        match self.object.spec.is_slow {
+            true => smallest_part_size(length),
+            false => part_size(length, self.settings.connections as u64),
+        }
+    }
+
     fn record_restart(&self, reason: &'static str) {
         metrics::count(Metric::UploadsRestarted, reason);
         tracing::warn!(key = self.object.spec.key, reason, "upload restarted");
@@ -154,7 +162,7 @@ impl Run<'_> {
     async fn start(&self) -> Result<Outcome, TransferError> {
         let (mut length, mut should_send_range) = (self.object.spec.declared_size, true);
         for _ in 0..MAX_FIRST_REQUESTS {
-            let part_size = part_size(length, self.settings.part_size);
+            let part_size = self.part_size(length);
             let needs_range = length.is_none_or(|length| length > part_size);
             let requested = (should_send_range && needs_range).then_some(part_size);
             let range = requested.and_then(|length| ByteRange::new(0, length.checked_sub(1)?));
@@ -197,6 +205,14 @@ impl Run<'_> {
             return self.start().await;
         };
         parts.retain(|number, part| layout.is_part(*number, part.length));
+        if self.object.spec.is_slow
+            && parts.is_empty()
+            && state.part_size > smallest_part_size(state.length)
+        {
+            self.abort(&upload).await?;
+            self.record_restart("slow_source");
+            return self.start().await;
+        }
         let Some(missing) = (1..=layout.count()).find(|number| !parts.contains_key(number)) else {
             return self.complete(&upload, &parts, layout.length(), state.recognised).await;
         };
@@ -292,6 +308,10 @@ impl Run<'_> {
             upload,
             journal: self.journal,
             settings: self.settings,
+            connections: match self.object.spec.is_slow {
+                true => slow_connections(self.settings.connections, state.part_size),
+                false => self.settings.connections,
+            },
             version: FileVersion::of_upload(state, layout.length()),
             layout,
             budget: &self.budget,
@@ -326,7 +346,7 @@ impl Run<'_> {
             self.verify_size(length).await?;
         }
         let recognised = self.matches_type(response.body.peeked());
-        let part_size = part_size(length, self.settings.part_size);
+        let part_size = smallest_part_size(length);
         let Response { head, body } = response;
         let mut reader = PartReader::new(body, part_size);
         let mut part = reader.next_part().await?;

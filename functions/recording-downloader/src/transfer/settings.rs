@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use reelay_runtime::environment::{ConfigError, Variables};
 
-use super::parts::MIN_PART_SIZE;
 use super::timing::{ProgressInterval, StallLimit};
 
 /// Settings of a transfer.
@@ -12,8 +11,6 @@ use super::timing::{ProgressInterval, StallLimit};
 pub struct Settings {
     /// Number of ranges that are downloaded concurrently, each over its own connection.
     pub connections: usize,
-    /// Minimum part size in bytes. S3 requires 5 MiB for every part but the last.
-    pub part_size: u64,
     /// Whether each streamed part carries a checksum, so that S3 rejects a corrupt part. Without it S3 compares
     /// only the checksum of the whole file. Functions always send it; benchmarks over plain HTTP do not,
     /// because there the SDK also signs the body.
@@ -36,7 +33,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connections: 8,
-            part_size: MIN_PART_SIZE,
             has_part_checksums: true,
             // Shorter than the SDK's own stall timeout towards S3 (20 s).
             stall: StallLimit { window: Duration::from_secs(10), min_bytes: 64 * 1024 },

@@ -43,6 +43,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
         is_size_exact: true,
         accepted_size: None,
         is_retry: false,
+        is_slow: false,
     };
     let candidate = Candidate {
         url: SecretString::from(environment.variables.required("BENCH_SOURCE")?),
