@@ -23,6 +23,7 @@ pub mod notification;
 pub mod object_key;
 pub mod observation;
 pub mod operator_url;
+pub mod part_size;
 pub mod pkce;
 pub mod reconciliation;
 pub mod recording;

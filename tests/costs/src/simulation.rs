@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::bill::parts;
 use crate::number::{round, to_f64};
 use crate::page::{Page, PageError};
 use crate::queue::{Counts, Limits, Queue, Received};
@@ -288,7 +289,6 @@ impl<'a> Simulation<'a> {
 
     /// Starts downloads and returns their number.
     fn download(&mut self, now: u32) -> Result<u64, PageError> {
-        let part = self.page.assumption("part size, MiB")? * 1024.0 * 1024.0;
         let zoom_requests = self.page.assumption("Zoom LIGHT requests per second and account")?;
         let limits = Limits {
             messages: u64::MAX,
@@ -300,7 +300,7 @@ impl<'a> Simulation<'a> {
             for (class, count) in files.counts.iter().enumerate() {
                 let (bytes, seconds) = (self.file_bytes[class], self.file_seconds[class]);
                 self.month.bytes_downloaded += count * bytes;
-                puts += to_f64(*count) * (to_f64(bytes) / part).ceil() / seconds.max(1.0);
+                puts += to_f64(*count) * parts(bytes) / seconds.max(1.0);
                 let end = usize::try_from(round(seconds)).unwrap_or_default();
                 let end = now as usize + end.min(SCHEDULE - 1);
                 self.finished[end % SCHEDULE][files.group] += count;

@@ -235,7 +235,7 @@ async fn long_transfer_continues_across_invocations() {
 async fn transfer_without_progress_continues_in_smaller_parts() {
     let system = on_demand().await;
     let (downloader, recording) =
-        Downloader::for_recording(&system, "alice", video(80 * MIB)).await;
+        Downloader::for_recording(&system, "alice", video(40 * MIB)).await;
     let slow = Fault::Slow { bytes_per_second: MIB };
     let armed = system.fail(Point::Content, slow);
     let queue = &system.queues().downloads;

@@ -110,8 +110,8 @@ impl ResponseHead {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parts::{MIB, MIN_PART_SIZE};
     use super::*;
+    use reelay_domain::part_size::{MIB, MIN_PART_SIZE};
 
     fn range(length: u64, total: Option<u64>) -> Option<ContentRange> {
         Some(ContentRange { first: 0, last: length - 1, total })

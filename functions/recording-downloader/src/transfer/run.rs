@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
+use reelay_domain::part_size::{MAX_PARTS, part_size, slow_connections, smallest_part_size};
 use reelay_domain::upload::UploadState;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::bucket::Bucket;
@@ -16,7 +17,7 @@ use super::error::TransferError;
 use super::journal::Journal;
 use super::object::{MultipartUpload, ObjectSpec, ObjectWriter, UploadedPart};
 use super::parallel::PartUploader;
-use super::parts::{MAX_PARTS, PartLayout, part_size, slow_connections, smallest_part_size};
+use super::parts::PartLayout;
 use super::response::{FileVersion, Layout, Response, ResponseHead};
 use super::settings::Settings;
 use super::source::SourceResolver;

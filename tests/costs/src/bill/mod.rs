@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::ops::{Add, Mul};
 
 pub(crate) use self::tables::tables;
+use reelay_domain::part_size::{MIB, part_size};
+
 use crate::number::to_f64;
 use crate::page::{Page, PageError};
 use crate::settings::{Function, Settings};
 use crate::workload::Sizes;
 
-const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const GIB: u64 = 1024 * MIB;
 const GB: f64 = 1e9;
 /// Sizes of the S3 Standard price tiers in GB.
 const TIERS: [(f64, &str); 3] = [
@@ -19,6 +21,9 @@ const TIERS: [(f64, &str); 3] = [
     (450_000.0, "S3 Standard, GB-month, next 450 TB"),
     (f64::INFINITY, "S3 Standard, GB-month, over 500 TB"),
 ];
+
+/// Connections of a download, as in `template.yaml`.
+const CONNECTIONS: u64 = 8;
 
 // Quantities that are not in the counted table.
 const INVOCATIONS: &str = "Lambda invocations";
@@ -33,6 +38,11 @@ const READ_UNITS: &str = "DynamoDB read units";
 /// Quantities by name.
 #[derive(Debug, Clone, Default)]
 struct Usage(BTreeMap<String, f64>);
+
+/// Number of parts of a file with this length.
+pub(crate) fn parts(bytes: u64) -> f64 {
+    to_f64(bytes.div_ceil(part_size(Some(bytes), CONNECTIONS)))
+}
 
 impl Usage {
     fn new<const N: usize>(quantities: [(&str, f64); N]) -> Self {
@@ -179,23 +189,18 @@ impl<'a> CostModel<'a> {
         Ok(self.counted("small file")? + download)
     }
 
-    fn file(&self, bytes: f64) -> Result<Usage, PageError> {
-        let parts = self.parts(bytes)?;
-        let file = self.small_file(bytes)?;
+    fn file(&self, bytes: u64) -> Result<Usage, PageError> {
+        let parts = parts(bytes);
+        let file = self.small_file(to_f64(bytes))?;
         if parts <= 1.0 {
             return Ok(file);
         }
         Ok(file + self.counted("multipart upload")? + self.counted("part")? * parts)
     }
 
-    fn parts(&self, bytes: f64) -> Result<f64, PageError> {
-        Ok((bytes / (self.page.assumption("part size, MiB")? * 1024.0 * 1024.0)).ceil())
-    }
-
     /// The mean of files with these bytes by size class; parts are counted per class because each is whole.
     fn mean_file(&self, bytes: &[u64]) -> Result<Usage, PageError> {
-        let parts =
-            bytes.iter().map(|bytes| self.parts(to_f64(*bytes))).collect::<Result<Vec<_>, _>>()?;
+        let parts: Vec<_> = bytes.iter().map(|bytes| parts(*bytes)).collect();
         let uploads = |class: usize| f64::from(u8::from(parts[class] > 1.0));
         let uploads_mean = self.sizes.mean(uploads);
         let parts_mean = self.sizes.mean(|class| uploads(class) * parts[class]);

@@ -35,7 +35,7 @@ fn idle_bill(model: &CostModel<'_>) -> Result<String, PageError> {
 }
 
 fn unit_costs(model: &CostModel<'_>) -> Result<String, PageError> {
-    let gib = model.file(2.0 * GIB)? + model.file(GIB)? * -1.0;
+    let gib = model.file(2 * GIB)? + model.file(GIB)? * -1.0;
     let rows = [
         ("link", model.link()?),
         ("event of an unlinked host", model.unlinked_event()?),
