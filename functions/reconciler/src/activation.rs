@@ -11,7 +11,7 @@ use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
 use reelay_runtime::AwsError;
 use reelay_store::notifications::GuardKey;
-use reelay_store::recordings::{ListBounds, RecordingItem, RecordingWithFiles};
+use reelay_store::recordings::{ListBounds, RecordingWithFiles};
 
 use crate::Reconciler;
 
@@ -48,19 +48,18 @@ impl Reconciler {
             let bounds = ListBounds { after: after.as_ref(), ..ListBounds::default() };
             let page = self.recordings.newest(key, &bounds, PAGE).await?;
             let is_full = page.len() == PAGE;
-            let last = page.last().map(|item| item.start_order.clone());
+            let last = page.last().map(|listed| listed.position(key));
             let mut is_end = false;
-            for item in page {
-                is_end = item.observed.metadata.start_time < since;
+            for listed in page {
+                is_end = listed.start_time < since;
                 if is_end {
                     break;
                 }
-                if !item.observed.is_only_changed() {
-                    self.notify_known(key, item, &link, &activation).await?;
+                if let Some(id) = listed.position(key).recording() {
+                    self.notify_known(key, &id, &link, &activation).await?;
                 }
             }
-            if let Some(start_order) = last.filter(|_| is_full && !is_end) {
-                let after = Some(Position { start_order, zoom_user: key.key() });
+            if let after @ Some(_) = last.filter(|_| is_full && !is_end) {
                 return self.send_activation(zoom_user, &activation, after, 0).await;
             }
             after = None;
@@ -96,22 +95,25 @@ impl Reconciler {
     async fn notify_known(
         &self,
         zoom_user: &ZoomUser,
-        item: RecordingItem,
+        id: &RecordingId,
         link: &Link,
         activation: &Activation,
     ) -> Result<(), AwsError> {
         let Activation { activated_at, is_repeated, .. } = *activation;
+        let item = self.recordings.item(zoom_user, id).await?;
+        let Some(item) = item.filter(|item| !item.observed.is_only_changed()) else {
+            return Ok(());
+        };
         // The event is still being processed, and its notification reaches the new link as well.
         let is_in_progress = item.requested && item.sent.is_empty();
         if is_in_progress && !is_repeated {
             return Ok(());
         }
-        let id = RecordingId::from_uuid(&item.observed.metadata.meeting_uuid);
         let known = RecordingWithFiles { zoom_user: zoom_user.clone(), item, files: Vec::new() };
         let publish = async |notification: RecordingNotification| {
             let links = std::slice::from_ref(link);
             let (table, outbox) = (&self.recordings, &self.outbox);
-            outbox.publish(table, zoom_user, &id, &notification, links).await
+            outbox.publish(table, zoom_user, id, &notification, links).await
         };
         if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
             // An event that is still in progress publishes the ordinary notification. Using its id avoids a second
@@ -122,7 +124,7 @@ impl Reconciler {
             })
             .await?;
         }
-        let Some(loaded) = self.recordings.overview(zoom_user, &id, None).await? else {
+        let Some(loaded) = self.recordings.overview(zoom_user, id, None).await? else {
             return Ok(());
         };
         let is_stored = loaded.recording().status() == RecordingStatus::Stored;

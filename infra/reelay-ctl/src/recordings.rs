@@ -58,12 +58,8 @@ async fn newest(
     let bounds = ListBounds { after, ..ListBounds::default() };
     let mut found = Vec::new();
     for zoom_user in zoom_users {
-        let items = recordings.newest(zoom_user, &bounds, PAGE_SIZE).await?;
-        found.extend(
-            items
-                .into_iter()
-                .map(|item| Position { start_order: item.start_order, zoom_user: zoom_user.key() }),
-        );
+        let listed = recordings.newest(zoom_user, &bounds, PAGE_SIZE).await?;
+        found.extend(listed.iter().map(|it| it.position(zoom_user)));
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.truncate(PAGE_SIZE);
@@ -72,10 +68,10 @@ async fn newest(
 
 async fn load(recordings: &RecordingTable, at: &Position) -> anyhow::Result<Option<Recording>> {
     let zoom_user = ZoomUser::from_key(&at.zoom_user)?;
-    let Some((_, id)) = at.start_order.split_once('#') else {
+    let Some(id) = at.recording() else {
         return Ok(None);
     };
-    let loaded = recordings.load(&zoom_user, &id.parse()?).await?;
+    let loaded = recordings.load(&zoom_user, &id).await?;
     Ok(loaded.as_ref().map(RecordingWithFiles::recording))
 }
 

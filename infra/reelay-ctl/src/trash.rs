@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::cursor::Position;
-use reelay_domain::ids::RecordingId;
 use reelay_domain::link::LinkStatus;
 use reelay_domain::recording::{FileStatus, Recording};
 use reelay_domain::scope;
@@ -49,10 +48,8 @@ pub(crate) async fn run(
             let bounds = ListBounds { after: after.as_ref(), ..ListBounds::default() };
             let page = recordings.newest(&zoom_user, &bounds, PAGE_SIZE).await?;
             let Some(last) = page.last() else { break };
-            let next =
-                Position { start_order: last.start_order.clone(), zoom_user: zoom_user.key() };
-            for item in page {
-                let id = RecordingId::from_uuid(&item.observed.metadata.meeting_uuid);
+            let next = last.position(&zoom_user);
+            for id in page.iter().filter_map(|it| it.position(&zoom_user).recording()) {
                 let loaded = recordings.load(&zoom_user, &id).await?;
                 let Some(recording) = loaded.as_ref().map(RecordingWithFiles::recording) else {
                     continue;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AppUserId, ZoomUser};
+use crate::ids::{AppUserId, RecordingId, ZoomUser};
 use crate::keys::{self, Purpose, SecretVersions};
 use crate::time::rfc3339;
 
@@ -28,6 +28,11 @@ impl Position {
     /// contains the recording id, so an equal value at another user is the same meeting instance.
     pub fn has_shown(&self, zoom_user: &ZoomUser, start_order: &str) -> bool {
         (start_order, zoom_user.key().as_str()) >= (&*self.start_order, &*self.zoom_user)
+    }
+
+    /// The recording at this position; `None` if the position names none.
+    pub fn recording(&self) -> Option<RecordingId> {
+        self.start_order.split_once('#')?.1.parse().ok()
     }
 }
 

@@ -9,7 +9,7 @@ use reelay_domain::recording::{RecordingStatus, RecordingView};
 use reelay_runtime::http::query::Query;
 use reelay_runtime::http::response::{self, Problem};
 use reelay_runtime::http::{Body, Response};
-use reelay_store::recordings::{ListBounds, RecordingItem};
+use reelay_store::recordings::{ListBounds, ListedRecording};
 use serde::de::value::{Error as UnknownStatus, StrDeserializer};
 use serde::{Deserialize as _, Serialize};
 
@@ -72,9 +72,8 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether a recording that was read from the index can match.
-    fn admits(&self, item: &RecordingItem) -> bool {
-        let meeting_id = item.observed.metadata.meeting_id.as_deref();
-        self.meeting_id.is_none_or(|wanted| meeting_id == Some(wanted))
+    fn admits(&self, listed: &ListedRecording) -> bool {
+        self.meeting_id.is_none_or(|wanted| listed.meeting_id.as_deref() == Some(wanted))
     }
 
     fn matches(&self, view: &RecordingView) -> bool {
@@ -127,8 +126,8 @@ impl AppApi {
             found.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
             let has_more = found.len() > batch;
             found.truncate(batch);
-            let views = found.into_iter().map(async |(position, item, covered)| {
-                let view = match filter.admits(&item) {
+            let views = found.into_iter().map(async |(position, listed, covered)| {
+                let view = match filter.admits(&listed) {
                     true => self.view(&position, covered).await?,
                     false => None,
                 };
@@ -160,14 +159,10 @@ impl AppApi {
         covered: &'a Covered,
         bounds: &ListBounds<'_>,
         limit: usize,
-    ) -> Result<Vec<(Position, RecordingItem, &'a Covered)>, ApiError> {
-        let items = self.recordings.newest(&covered.zoom_user, bounds, limit).await?;
-        let zoom_user = covered.zoom_user.key();
-        let positioned = items.into_iter().map(|item| {
-            let start_order = item.start_order.clone();
-            (Position { start_order, zoom_user: zoom_user.clone() }, item, covered)
-        });
-        Ok(positioned.collect())
+    ) -> Result<Vec<(Position, ListedRecording, &'a Covered)>, ApiError> {
+        let listed = self.recordings.newest(&covered.zoom_user, bounds, limit).await?;
+        let listed = listed.into_iter();
+        Ok(listed.map(|it| (it.position(&covered.zoom_user), it, covered)).collect())
     }
 
     async fn view(
@@ -175,8 +170,7 @@ impl AppApi {
         position: &Position,
         covered: &Covered,
     ) -> Result<Option<RecordingView>, ApiError> {
-        let id = position.start_order.split_once('#').and_then(|(_, id)| id.parse().ok());
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = position.recording() else { return Ok(None) };
         let loaded = self.load(covered, &id).await?;
         Ok(loaded.map(|loaded| self.view_recording(&loaded, covered)))
     }

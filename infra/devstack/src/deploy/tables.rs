@@ -37,6 +37,7 @@ pub(super) async fn create(
     for index in &table.global_secondary_indexes {
         let projection = Projection::builder()
             .projection_type(ProjectionType::from(index.projection.projection_type.as_str()))
+            .set_non_key_attributes(index.projection.non_key_attributes.clone())
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(&index.index_name)

@@ -57,8 +57,9 @@ pub(crate) struct Index {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Projection {
-    /// `ALL` or `KEYS_ONLY`.
+    /// `ALL`, `KEYS_ONLY` or `INCLUDE`.
     pub(crate) projection_type: String,
+    pub(crate) non_key_attributes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -36,7 +36,7 @@ pub use self::item::{
     FileItem, FileKey, KnownRecording, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem,
     RecordingWithFiles, ServedSize,
 };
-pub use self::read::ListBounds;
+pub use self::read::{ListBounds, ListedRecording};
 pub use self::transfer::{ScheduledRetry, StoredObject};
 use crate::conflicts;
 use crate::item::{from_item, text, to_item};

@@ -1,6 +1,7 @@
 //! Reads of recordings: complete, as an overview, or as a list.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use reelay_domain::cursor::Position;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
@@ -213,7 +214,7 @@ impl RecordingTable {
             .map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))
     }
 
-    /// Lists up to `limit` recordings of a Zoom user without files, newest first, within bounds.
+    /// Lists up to `limit` recordings of a Zoom user, newest first, within bounds.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -222,7 +223,7 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         bounds: &ListBounds<'_>,
         limit: usize,
-    ) -> Result<Vec<RecordingItem>, AwsError> {
+    ) -> Result<Vec<ListedRecording>, AwsError> {
         let (first, last) = bounds.keys();
         // DynamoDB rejects an inverted range.
         if first > last {
@@ -240,16 +241,35 @@ impl RecordingTable {
             .expression_attribute_values(":first", text(first))
             .expression_attribute_values(":last", text(last));
         let mut pages = query.into_paginator().items().send();
-        let mut found: Vec<RecordingItem> = Vec::new();
+        let mut found: Vec<ListedRecording> = Vec::new();
         while found.len() < limit {
             let Some(row) = pages.next().await else { break };
             let row = row.map_err(|error| AwsError::from_sdk("Query Recordings", &error))?;
-            let item: RecordingItem = from_item(TABLE, row)?;
+            let item: ListedRecording = from_item(TABLE, row)?;
             if !bounds.after.is_some_and(|after| after.has_shown(zoom_user, &item.start_order)) {
                 found.push(item);
             }
         }
         Ok(found)
+    }
+}
+
+/// A recording as the index `by-start` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ListedRecording {
+    /// Start time and id: the sort key.
+    pub start_order: String,
+    /// Start of the recording.
+    pub start_time: Timestamp,
+    /// Zoom's meeting id.
+    #[serde(default)]
+    pub meeting_id: Option<String>,
+}
+
+impl ListedRecording {
+    /// Its position in the list.
+    pub fn position(&self, zoom_user: &ZoomUser) -> Position {
+        Position { start_order: self.start_order.clone(), zoom_user: zoom_user.key() }
     }
 }
 
