@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::delivery::{Delivery, MESSAGE_TTL};
 use reelay_domain::ids::ZoomUser;
@@ -17,8 +18,12 @@ use crate::item::{from_item, number, text, text_of, to_attribute};
 /// The index over guards that are not delivered.
 const BY_NEXT_ATTEMPT: &str = "by-next-attempt";
 
-/// Number of the index's partitions of each kind.
-const SHARDS: u8 = 4;
+/// Number of the index's partitions of due notifications. Each takes 1,000 writes a second, and a notification needs
+/// two.
+const DUE_SHARDS: u8 = 16;
+
+/// Number of the index's partitions of held notifications.
+const HELD_SHARDS: u8 = 4;
 
 /// Lifetime of a lease. Exceeds the timeout of the function.
 const LEASE_TTL: SignedDuration = SignedDuration::from_secs(60);
@@ -47,7 +52,11 @@ impl GuardKey {
 /// have partitions of their own.
 pub(super) fn shard(id: &str, is_held: bool) -> String {
     let [first, ..]: [u8; 32] = Sha256::digest(id).into();
-    shard_name(first % SHARDS, is_held)
+    shard_name(first % shards(is_held), is_held)
+}
+
+fn shards(is_held: bool) -> u8 {
+    if is_held { HELD_SHARDS } else { DUE_SHARDS }
 }
 
 fn shard_name(shard: u8, is_held: bool) -> String {
@@ -233,10 +242,10 @@ impl NotificationTable {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<GuardKey>, AwsError> {
-        let per_shard = limit.div_ceil(usize::from(SHARDS));
-        let mut found = Vec::new();
-        for shard in 0..SHARDS {
-            let mut pages = self
+        let shards = shards(is_held);
+        let per_shard = limit.div_ceil(usize::from(shards));
+        let pages = (0..shards).map(|shard| async move {
+            let query = self
                 .client
                 .query()
                 .table_name(&self.table)
@@ -244,19 +253,18 @@ impl NotificationTable {
                 .key_condition_expression("due_shard = :shard AND next_attempt_at <= :now")
                 .expression_attribute_values(":shard", text(shard_name(shard, is_held)))
                 .expression_attribute_values(":now", number(now.as_millisecond()))
-                .limit(i32::try_from(per_shard).unwrap_or(i32::MAX))
-                .into_paginator()
-                .items()
-                .send();
-            for _ in 0..per_shard {
-                let Some(item) = pages.next().await else { break };
-                let item = item.map_err(|error| {
-                    AwsError::from_sdk("Query Notifications by-next-attempt", &error)
-                })?;
-                found.push(guard_key(text_of(&item, "owner"), text_of(&item, "entry"))?);
-            }
-        }
-        Ok(found)
+                .limit(i32::try_from(per_shard).unwrap_or(i32::MAX));
+            let page = query.send().await;
+            page.map_err(|error| AwsError::from_sdk("Query Notifications by-next-attempt", &error))
+        });
+        let pages = try_join_all(pages).await?;
+        let items = pages.into_iter().flat_map(|page| page.items.unwrap_or_default());
+        let keys = items.filter_map(|item| {
+            let key = guard_key(text_of(&item, "owner"), text_of(&item, "entry"));
+            // A malformed key must not stop the other notifications.
+            key.inspect_err(|error| tracing::error!(%error, "due notification skipped")).ok()
+        });
+        Ok(keys.collect())
     }
 }
 
