@@ -1,5 +1,6 @@
 //! The log of event deliveries.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -92,8 +93,15 @@ pub(crate) struct Outcome {
     pub(crate) latency: Duration,
 }
 
+#[derive(Default)]
+struct List {
+    by_id: BTreeMap<u64, Delivery>,
+    /// Number of deliveries ever added, forgotten ones included: the last id.
+    added: u64,
+}
+
 pub(crate) struct Deliveries {
-    list: Mutex<Vec<Delivery>>,
+    list: Mutex<List>,
     version: watch::Sender<u64>,
     pub(crate) slots: Semaphore,
 }
@@ -108,26 +116,26 @@ impl Deliveries {
     }
 
     pub(crate) fn list(&self) -> Vec<Delivery> {
-        lock(&self.list).clone()
+        lock(&self.list).by_id.values().cloned().collect()
     }
 
     /// The newest `count` deliveries, newest first.
     pub(crate) fn recent(&self, count: usize) -> Vec<Delivery> {
-        lock(&self.list).iter().rev().take(count).cloned().collect()
+        lock(&self.list).by_id.values().rev().take(count).cloned().collect()
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Delivery> {
-        lock(&self.list).get(index(id)?).cloned()
+        lock(&self.list).by_id.get(&id).cloned()
     }
 
     /// Whether `holds` is true of every delivery.
     pub(crate) fn all(&self, holds: impl Fn(&Delivery) -> bool) -> bool {
-        lock(&self.list).iter().all(holds)
+        lock(&self.list).by_id.values().all(holds)
     }
 
     /// The time of the first retry that waits.
     pub(crate) fn next_retry_at(&self) -> Option<Timestamp> {
-        lock(&self.list).iter().filter_map(Delivery::waits_until).min()
+        lock(&self.list).by_id.values().filter_map(Delivery::waits_until).min()
     }
 
     /// Waits until `is_done` holds for all deliveries.
@@ -142,18 +150,22 @@ impl Deliveries {
 
     pub(crate) fn add(&self, new: impl FnOnce(u64) -> Delivery) -> u64 {
         let mut list = lock(&self.list);
-        let id = list.len() as u64 + 1;
-        list.push(new(id));
+        list.added += 1;
+        let id = list.added;
+        list.by_id.insert(id, new(id));
         drop(list);
         self.version.send_modify(|version| *version += 1);
         id
     }
 
     pub(crate) fn change(&self, id: u64, change: impl FnOnce(&mut Delivery)) {
-        if let Some(index) = index(id) {
-            lock(&self.list).get_mut(index).map(change);
-            self.version.send_modify(|version| *version += 1);
-        }
+        lock(&self.list).by_id.get_mut(&id).map(change);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Removes the settled deliveries.
+    pub(crate) fn forget_settled(&self) {
+        lock(&self.list).by_id.retain(|_, delivery| !delivery.is_settled());
     }
 }
 
@@ -183,9 +195,4 @@ impl Delivery {
             attempt.retry_at = retry_at;
         }
     }
-}
-
-/// Ids are positions in the list, from 1.
-fn index(id: u64) -> Option<usize> {
-    usize::try_from(id.checked_sub(1)?).ok()
 }

@@ -239,6 +239,13 @@ impl Grants {
         self.by_refresh.insert(refresh, index);
     }
 
+    /// Removes expired codes, and the tokens of ended grants.
+    pub(crate) fn forget_expired(&mut self, now: Timestamp) {
+        self.codes.retain(|_, code| code.expires_at > now);
+        self.by_access.retain(|_, index| self.all[*index].is_live());
+        self.by_refresh.retain(|_, index| self.all[*index].is_live());
+    }
+
     /// The live grant of a valid access token.
     pub(crate) fn by_access(&self, token: &str, now: Timestamp) -> Option<&Grant> {
         let grant = &self.all[*self.by_access.get(token)?];

@@ -17,6 +17,7 @@ pub(crate) struct World {
     pub(crate) urls: Urls,
     pub(crate) pages: HashMap<String, Page>,
     file_keys: u64,
+    recording_numbers: u64,
 }
 
 /// The page of a list to which a `next_page_token` leads.
@@ -118,6 +119,20 @@ impl World {
         let recording = recordings.find(|recording| recording.uuid == target.uuid)?;
         let mut files = recording.all_files();
         Some((recording, files.find(|file| file.key == target.file_key)?))
+    }
+
+    /// Removes all recordings and their URLs, and what has expired: pages, authorization codes and the tokens of ended
+    /// grants.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
+        self.recordings.clear();
+        self.urls = Urls::default();
+        self.pages.retain(|_, page| page.expires_at > now);
+        self.grants.forget_expired(now);
+    }
+
+    pub(crate) fn next_recording_number(&mut self) -> u64 {
+        self.recording_numbers += 1;
+        self.recording_numbers
     }
 
     pub(crate) fn next_file_key(&mut self) -> u64 {

@@ -55,6 +55,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/_sim/overview", get(overview))
         .route("/_sim/settings", patch(change_settings))
         .route("/_sim/clock", post(move_clock))
+        .route("/_sim/history", delete(forget))
         .route("/_sim/users/{id}/deauthorize", post(deauthorize))
         .route("/_sim/users/{id}/remove", post(remove_user))
         .route("/_sim/grants", get(grants).post(authorize))
@@ -158,6 +159,11 @@ async fn move_clock(State(control): State<Control>, Json(change): Json<ClockChan
         }
     }
     reply(json!({ "now": clock.now(), "offset_seconds": clock.offset().as_secs() }))
+}
+
+async fn forget(State(control): State<Control>) -> Reply {
+    control.forget();
+    reply(json!({}))
 }
 
 async fn deauthorize(State(control): State<Control>, Path(id): Path<String>) -> Reply {

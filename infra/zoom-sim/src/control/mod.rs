@@ -380,6 +380,14 @@ impl Control {
     pub fn clear_requests(&self) {
         self.sim.requests.clear();
     }
+
+    /// Removes all recordings without an event, settled deliveries, the log of received requests, and what has expired, so
+    /// that a run of hours takes no more memory than its last part.
+    pub fn forget(&self) {
+        lock(&self.sim.world).forget(self.sim.clock.now());
+        self.sim.deliveries.forget_settled();
+        self.clear_requests();
+    }
 }
 
 fn unknown_user(user_id: &str) -> ControlError {

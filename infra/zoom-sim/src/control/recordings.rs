@@ -100,7 +100,7 @@ impl Control {
             if let Some(uuid) = taken.find(|uuid| new.uuid.as_ref() == Some(uuid)) {
                 return Err(ControlError::Exists(uuid.clone()));
             }
-            let number = world.recordings.len() as u64 + 1;
+            let number = world.next_recording_number();
             let next_key = || world.next_file_key();
             let recording = Recording::new(new, number, &host, &sim.ids, sim.clock.now(), next_key);
             world.recordings.push(recording.clone());

@@ -158,6 +158,26 @@ async fn request_log_has_no_secrets() {
 }
 
 #[tokio::test]
+async fn forgotten_history_is_gone_and_ids_go_on() {
+    let sim = sim().await;
+    let receiver = Receiver::of(&sim).await;
+    let first = post(&sim, "recordings", json!({ "host_id": ADA })).await;
+    sim.control().wait_until_settled().await;
+    let event = receiver.last().json();
+    let url =
+        event["payload"]["object"]["recording_files"][0]["download_url"].as_str().expect("url");
+    let (status, _) = call(&sim, Method::DELETE, "history", None).await;
+    assert_eq!(status, 200);
+    let control = sim.control();
+    assert!(control.recordings().is_empty() && control.deliveries().is_empty());
+    assert!(control.requests().is_empty());
+    assert_eq!(get(url, "").await.status(), StatusCode::NOT_FOUND);
+    let second = post(&sim, "recordings", json!({ "host_id": ADA })).await;
+    assert_ne!(first["recording"]["key"], second["recording"]["key"]);
+    assert_ne!(first["deliveries"], second["deliveries"]);
+}
+
+#[tokio::test]
 async fn control_needs_a_local_host() {
     let sim = sim().await;
     let page = get(&at(&sim, ""), "").await;
