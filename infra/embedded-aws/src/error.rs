@@ -21,6 +21,14 @@ pub enum StartError {
 #[error("failed to delete expired DynamoDB items: {0}")]
 pub struct DeleteExpiredError(pub(crate) String);
 
+/// Items were not read or written in bulk.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to copy items of the table {table}: {reason}")]
+pub struct BulkError {
+    pub(crate) table: String,
+    pub(crate) reason: String,
+}
+
 /// The tables were not copied for reads that lag.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to copy the DynamoDB tables: {0}")]

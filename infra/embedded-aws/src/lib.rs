@@ -24,7 +24,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::capacity::{CapacityMeter, ConsumedCapacity};
 pub use self::dynamodb::{LaggingReads, ReadLag, TimeToLive};
-pub use self::error::{DeleteExpiredError, ReadLagError, StartError};
+pub use self::error::{BulkError, DeleteExpiredError, ReadLagError, StartError};
 pub use self::faults::{CompletedCall, Fault, Faults, Service};
 pub use self::request_log::{LoggedRequest, RequestLog};
 pub use self::sqs::Queues;
@@ -201,6 +201,26 @@ impl Engines {
     #[must_use]
     pub fn time_to_live(&self) -> TimeToLive {
         self.json.dynamodb.time_to_live()
+    }
+
+    /// All items of a DynamoDB table, in DynamoDB's JSON.
+    ///
+    /// # Errors
+    /// If the table does not exist.
+    pub fn items(&self, table: &str) -> Result<Vec<serde_json::Value>, BulkError> {
+        self.json.dynamodb.items(table)
+    }
+
+    /// Writes items in DynamoDB's JSON to a table in one transaction, without the checks of a request. All reads see them.
+    ///
+    /// # Errors
+    /// If the table does not exist or an item is invalid.
+    pub fn import_items(
+        &self,
+        table: &str,
+        items: Vec<serde_json::Value>,
+    ) -> Result<(), BulkError> {
+        self.json.dynamodb.import(table, items)
     }
 
     /// Stops listening, gives running calls a second to end, and stops the engines.

@@ -8,7 +8,7 @@ mod read_lag;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynoxide::{Database, storage_backend};
+use dynoxide::{Database, ImportOptions, storage_backend};
 use http::{HeaderValue, Request, StatusCode, Uri, header, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
@@ -16,12 +16,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use reelay_clock::Clock;
+use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::read_lag::{LaggingReads, ReadLag};
 use crate::{
     capacity::CapacityMeter,
-    error::{DeleteExpiredError, StartError},
+    error::{BulkError, DeleteExpiredError, StartError},
     faults::Service,
     json_response::{self, JsonResponse},
     server,
@@ -134,6 +135,23 @@ impl DynamoDb {
     fn query(&self, operation: &str, body: &[u8]) -> Option<String> {
         let request = (operation == "Query").then(|| serde_json::from_slice(body))?.ok()?;
         serde_json::to_string(&self.database.query(request).ok()?).ok()
+    }
+
+    pub(crate) fn items(&self, table: &str) -> Result<Vec<Value>, BulkError> {
+        let failed = |error: String| BulkError { table: table.to_owned(), reason: error };
+        let items = read_lag::items_of(&self.database, table);
+        let items = items.map_err(|error| failed(error.to_string()))?;
+        let items = items.into_iter().map(serde_json::to_value).collect::<Result<_, _>>();
+        items.map_err(|error| failed(error.to_string()))
+    }
+
+    pub(crate) fn import(&self, table: &str, items: Vec<Value>) -> Result<(), BulkError> {
+        let failed = |error: String| BulkError { table: table.to_owned(), reason: error };
+        let items = items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+        let items = items.map_err(|error| failed(error.to_string()))?;
+        let imported = self.database.import_items(table, items, ImportOptions::default());
+        imported.map_err(|error| failed(error.to_string()))?;
+        self.read_lag.copy_again().map_err(failed)
     }
 
     pub(crate) fn time_to_live(&self) -> TimeToLive {

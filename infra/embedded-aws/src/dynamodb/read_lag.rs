@@ -262,20 +262,8 @@ impl Replica {
         let mut copy = Self { database: Database::memory()?, key_names: HashMap::new() };
         for table in tables.list_tables(serde_json::from_value(json!({}))?)?.table_names {
             copy.create(tables, &table)?;
-            let mut scan = ScanRequest { table_name: table.clone(), ..ScanRequest::default() };
-            loop {
-                let page = tables.scan(scan)?;
-                let items = page.items.unwrap_or_default();
-                copy.database.import_items(&table, items, ImportOptions::default())?;
-                let Some(last) = page.last_evaluated_key else {
-                    break;
-                };
-                scan = ScanRequest {
-                    table_name: table.clone(),
-                    exclusive_start_key: Some(last),
-                    ..ScanRequest::default()
-                };
-            }
+            let items = items_of(tables, &table)?;
+            copy.database.import_items(&table, items, ImportOptions::default())?;
         }
         Ok(copy)
     }
@@ -319,6 +307,23 @@ impl Replica {
             }
         }
         Ok(())
+    }
+}
+
+/// All items of a table.
+pub(super) fn items_of(database: &Database, table: &str) -> dynoxide::Result<Vec<Item>> {
+    let (mut found, mut last) = (Vec::new(), None);
+    loop {
+        let page = database.scan(ScanRequest {
+            table_name: table.to_owned(),
+            exclusive_start_key: last,
+            ..ScanRequest::default()
+        })?;
+        found.extend(page.items.unwrap_or_default());
+        last = page.last_evaluated_key;
+        if last.is_none() {
+            return Ok(found);
+        }
     }
 }
 
