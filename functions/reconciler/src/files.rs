@@ -25,11 +25,12 @@ impl Reconciler {
     /// downloads queue has a backlog, no download is enqueued, and due files stay due.
     pub(crate) async fn check_files(&self, now: Timestamp) -> Result<(), AwsError> {
         let due = self.recordings.due_checks(now).await?;
-        if due.is_empty() {
+        let Some(oldest_at) = due.oldest_at else {
             return Ok(());
-        }
+        };
+        metrics::seconds(Metric::OldestCheckSeconds, now.duration_since(oldest_at).as_secs_f64());
         let may_enqueue = self.downloads.backlog().await? <= MAX_BACKLOG;
-        let checks = stream::iter(due).map(|due| self.check_item(due, may_enqueue, now));
+        let checks = stream::iter(due.items).map(|due| self.check_item(due, may_enqueue, now));
         first_failure(checks.buffer_unordered(CONCURRENCY)).await
     }
 

@@ -148,6 +148,8 @@ metrics! {
     NotificationsGivenUp in Count by Stack,
     /// Notifications enqueued again by a maintenance run.
     NotificationsRequeued in Count by LogOnly,
+    /// Age of the oldest due check of a file or recording, if a retry run finds any.
+    OldestCheckSeconds in Seconds by LogOnly,
     /// Recordings that a due erasure keeps, because Reelay trashed Zoom's copy.
     OnlyCopiesKept in Count by Stack,
     /// Recordings erased on schedule.

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::Service;
+use reelay_store::recordings::{DueCheck, RecordingTable};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, Recording};
 use serde_json::json;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
@@ -129,6 +130,33 @@ async fn stored_files_are_never_checked() {
     advance_and_run_maintenance(&system, 3).await;
     let calls = |operation| faults.calls(Service::DynamoDb, operation);
     assert_eq!((calls("GetItem"), calls("UpdateItem"), calls("Scan")), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn backlog_serves_fresh_and_oldest_files() {
+    let system = System::start().await;
+    let now = system.app.now();
+    // All in one shard.
+    let newest = now.as_millisecond() / 16 * 16;
+    let items = (0..300).map(|age| {
+        json!({
+            "zoom_user": {"S": "account#user"}, "entry": {"S": format!("rec#cmVj#file#{age}")},
+            "next_check_shard": {"N": "0"}, "next_check_at": {"N": (newest - 16 * age).to_string()},
+        })
+    });
+    let table = &system.tables().recordings;
+    system.stack.engines().import_items(table, items.collect()).unwrap();
+    let environment = system.stack.function_environment("reconciler").unwrap();
+    let recordings = RecordingTable::new(environment).unwrap();
+    let due = recordings.due_checks(now).await.unwrap();
+    let ages = due.items.iter().map(|due| match due {
+        DueCheck::File(key) => key.file.to_string().parse().unwrap(),
+        DueCheck::Recording(..) => panic!("{due:?}"),
+    });
+    // The latest first, then the oldest.
+    let expected: Vec<i64> = (0..125).chain((284..300).rev()).collect();
+    assert_eq!(ages.collect::<Vec<i64>>(), expected);
+    assert_eq!(due.oldest_at.unwrap().as_millisecond(), newest - 16 * 299);
 }
 
 async fn begin_upload(system: &System, key: &str) {

@@ -22,8 +22,13 @@ const BY_NEXT_CHECK: &str = "by-next-check";
 /// month need, and a maintenance run reads each of them.
 const SHARDS: i64 = 16;
 
-/// Maximum number of due items that one maintenance run reads, so that it stays within the function's timeout.
-const MAX_DUE_CHECKS: i64 = 2_000;
+/// Maximum number of a shard's latest due items that one maintenance run reads, so that it stays within the function's
+/// timeout.
+const MAX_LATEST: i32 = 125;
+
+/// Maximum number of a shard's oldest due items that a run reads in addition, if more than [`MAX_LATEST`] are due: those
+/// that fail come back as the latest, and must not keep a larger backlog from its last attempt.
+const MAX_OLDEST: i32 = 16;
 
 /// Time after which the download message of a queued file counts as lost.
 const LOST_MESSAGE_TTL: SignedDuration = SignedDuration::from_mins(15);
@@ -69,6 +74,15 @@ pub enum DueCheck {
     Recording(ZoomUser, RecordingId),
 }
 
+/// Due checks of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueChecks {
+    /// The items: of each shard the latest first, then the oldest.
+    pub items: Vec<DueCheck>,
+    /// When the oldest due check became due, of all that are due.
+    pub oldest_at: Option<Timestamp>,
+}
+
 impl DueCheck {
     fn from_item(item: &Item) -> Option<Self> {
         let text = |name| text_of(item, name);
@@ -83,6 +97,10 @@ impl DueCheck {
             None => Self::Recording(zoom_user, entry.parse().ok()?),
         })
     }
+}
+
+fn due_at(item: &Item) -> Option<Timestamp> {
+    Timestamp::from_millisecond(item.get("next_check_at")?.as_n().ok()?.parse().ok()?).ok()
 }
 
 /// Adds the values of `next_check_shard = :shard, next_check_at = :at`.
@@ -101,32 +119,44 @@ impl RecordingTable {
     ///
     /// # Errors
     /// If a DynamoDB call fails.
-    pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<DueCheck>, AwsError> {
-        let shards = (0..SHARDS).map(|shard| async move {
-            let query = self
-                .client
+    pub async fn due_checks(&self, now: Timestamp) -> Result<DueChecks, AwsError> {
+        let shards = try_join_all((0..SHARDS).map(|shard| self.due_checks_of(shard, now))).await?;
+        let mut due = DueChecks::default();
+        for item in shards.into_iter().flatten() {
+            due.oldest_at = due_at(&item).into_iter().chain(due.oldest_at).min();
+            match DueCheck::from_item(&item) {
+                Some(check) => due.items.push(check),
+                // A malformed key must not stop the other checks.
+                None => tracing::error!("an item with a due check has an invalid key"),
+            }
+        }
+        Ok(due)
+    }
+
+    async fn due_checks_of(&self, shard: i64, now: Timestamp) -> Result<Vec<Item>, AwsError> {
+        let query = |until, latest_first: bool, limit| {
+            self.client
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_NEXT_CHECK)
-                .key_condition_expression("next_check_shard = :shard AND next_check_at <= :now")
+                .key_condition_expression("next_check_shard = :shard AND next_check_at <= :until")
                 .expression_attribute_values(":shard", number(shard))
-                .expression_attribute_values(":now", number(now.as_millisecond()))
-                .scan_index_forward(false)
-                .limit(i32::try_from(MAX_DUE_CHECKS / SHARDS).unwrap_or(i32::MAX));
-            let page = query.send().await;
-            page.map_err(|error| AwsError::from_sdk("Query Recordings by-next-check", &error))
-        });
-        let pages = try_join_all(shards).await?;
-        let items = pages.into_iter().flat_map(|page| page.items.unwrap_or_default());
-        let due = items.filter_map(|item| {
-            let due = DueCheck::from_item(&item);
-            if due.is_none() {
-                // A malformed key must not stop the other checks.
-                tracing::error!("an item with a due check has an invalid key");
-            }
-            due
-        });
-        Ok(due.collect())
+                .expression_attribute_values(":until", until)
+                .scan_index_forward(!latest_first)
+                .limit(limit)
+        };
+        let failed = |error| AwsError::from_sdk("Query Recordings by-next-check", &error);
+        let until = now.as_millisecond();
+        let page = query(number(until), true, MAX_LATEST).send().await.map_err(failed)?;
+        let mut items = page.items.unwrap_or_default();
+        if page.last_evaluated_key.is_some()
+            && let Some(read) = items.last().and_then(due_at)
+        {
+            let until = number(read.as_millisecond() - 1);
+            let page = query(until, false, MAX_OLDEST).send().await.map_err(failed)?;
+            items.extend(page.items.unwrap_or_default());
+        }
+        Ok(items)
     }
 
     /// Records a completed check of a file and schedules the next one, unless the item has changed since it was

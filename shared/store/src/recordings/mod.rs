@@ -27,7 +27,7 @@ use reelay_runtime::AwsError;
 use reelay_runtime::environment::{ConfigError, Environment};
 use serde::Serialize;
 
-pub use self::checks::{DueCheck, NextCheck};
+pub use self::checks::{DueCheck, DueChecks, NextCheck};
 pub use self::ending::LINK_ENDED;
 pub use self::erasure::StoredInventory;
 pub(crate) use self::erasure::{RowKind, StoredRow};

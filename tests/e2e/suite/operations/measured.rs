@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
-use reelay_zoom_sim::{NewFile, NewRecording, Target};
+use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Target};
 use reqwest::Method;
 use serde_json::json;
 use support::System;
@@ -101,6 +101,21 @@ impl Measured {
 fn two_files() -> NewRecording {
     let files = vec![NewFile::new("MP4", 300), NewFile::new("M4A", 100)];
     NewRecording::of(ADA).with_files(files)
+}
+
+#[tokio::test]
+async fn retry_run_records_age_of_oldest_check() {
+    let (measured, _guard) = Measured::begin();
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    system.fail(Point::Download, Fault::Status { status: 500 });
+    system.record(two_files()).await;
+    system.maintain_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(measured.of("OldestCheckSeconds"), []);
+    // The checks were due half an hour after the first failure.
+    system.maintain_after(SignedDuration::from_hours(3)).await;
+    let ages = measured.of("OldestCheckSeconds");
+    assert!(ages[0].1 > 2.0 * 3_600.0 && ages[0].1 < 3.0 * 3_600.0, "{ages:?}");
 }
 
 #[tokio::test]
