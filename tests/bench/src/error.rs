@@ -24,6 +24,13 @@ pub(crate) enum BenchError {
     LostEvents,
     #[error("the app did not receive every notification with a valid signature")]
     MissingNotifications,
+    /// A resource that a soak must keep flat.
+    #[error("{resource} grew: median {first} in the first half, {second} in the second")]
+    NotFlat { resource: &'static str, first: f64, second: f64 },
+    #[error(
+        "counts grow with the tables, or the maintenance run is late, out of order or without its metric"
+    )]
+    Scale,
     #[error("failed to create the certificate")]
     CreateCertificate(#[from] rcgen::Error),
     #[error("failed to read the certificate")]

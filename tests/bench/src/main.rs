@@ -15,6 +15,7 @@ mod latency;
 mod peers;
 mod process;
 mod report;
+mod scale;
 mod webhook;
 
 use std::path::PathBuf;
@@ -42,9 +43,15 @@ enum Benchmark {
     Download(download::Options),
     /// Time from a completed recording at Zoom to the app's notifications, on a devstack.
     Latency(latency::Options),
+    /// AWS calls and DynamoDB units per recording while the tables grow to a million items, and a maintenance run at a
+    /// backlog of a million files.
+    Scale(scale::Options),
+    /// Memory and open files of a devstack under steady load, which must stay flat while links, recordings and their
+    /// notifications come and go.
+    Soak(latency::soak::Options),
     /// Zoom events sent to one warm instance of the webhook function in Rust, Node and Python.
     Webhook(webhook::Options),
-    /// Internal to `latency`: runs a devstack with these template parameters.
+    /// Internal to `latency` and `soak`: runs a devstack with these template parameters.
     #[command(hide = true)]
     Devstack { parameters: Vec<String> },
     /// Internal to `download`: serves the source and S3.
@@ -91,6 +98,8 @@ fn run(benchmark: Benchmark) -> Result<(), BenchError> {
         Benchmark::ColdStart(options) => cold_start::run(&options),
         Benchmark::Download(options) => download::run(&options),
         Benchmark::Latency(options) => latency::run(&options),
+        Benchmark::Scale(options) => scale::run(&options),
+        Benchmark::Soak(options) => latency::soak::run(&options),
         Benchmark::Devstack { parameters } => latency::serve(&parameters),
         Benchmark::Webhook(options) => webhook::run(&options),
         Benchmark::Serve { certificate } => download::serve(certificate.as_deref()),

@@ -11,6 +11,7 @@
 pub mod app;
 pub mod app_webhook;
 pub mod browser;
+pub mod counted;
 pub mod delayed_messages;
 pub mod downloader;
 pub mod recordings;

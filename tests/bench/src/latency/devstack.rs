@@ -1,14 +1,14 @@
 //! A devstack in a process of its own, so that its memory, open files and CPU time can be read.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use reelay_devstack::{Browser, Options, Stack};
-use reqwest::Url;
+use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::BenchError;
+use crate::error::{AnyError, BenchError};
 
 /// Users that the simulator has from the start.
 pub(super) const ZOOM_USERS: [&str; 4] = [
@@ -93,16 +93,33 @@ impl Devstack {
         zoom_user: &str,
         bytes: u64,
     ) -> impl Future<Output = Result<String, BenchError>> + use<> {
-        let mut url = self.ready.simulator.clone();
-        url.set_path("_sim/recordings");
         let file = json!({ "file_type": "MP4", "size": bytes });
-        let request = self.http.post(url).json(&json!({ "host_id": zoom_user, "files": [file] }));
+        let new = json!({ "host_id": zoom_user, "files": [file] });
+        let created = self.control(Method::POST, "recordings", &new);
+        async move { Ok(created.await?["recording"]["uuid"].as_str().unwrap_or_default().to_owned()) }
+    }
+
+    /// Calls the simulator's control API. Its clock is the devstack's.
+    pub(super) fn control(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> impl Future<Output = Result<Value, BenchError>> + use<> {
+        let mut url = self.ready.simulator.clone();
+        url.set_path(&format!("_sim/{path}"));
+        let request = self.http.request(method, url).json(body);
         async move {
             let failed = |error| BenchError::client("the simulator", error);
             let response = request.send().await.and_then(reqwest::Response::error_for_status);
-            let created: Value = response.map_err(failed)?.json().await.map_err(failed)?;
-            Ok(created["recording"]["uuid"].as_str().unwrap_or_default().to_owned())
+            response.map_err(failed)?.json().await.map_err(failed)
         }
+    }
+
+    /// Deletes the markers of erased recordings, which the product keeps for ever, in the background.
+    pub(super) fn delete_markers(&mut self) -> Result<(), BenchError> {
+        let stdin = self.child.stdin.as_mut();
+        Ok(stdin.map_or(Ok(()), |stdin| stdin.write_all(b"\n"))?)
     }
 
     /// Reads the process's current usage from `/proc`.
@@ -131,7 +148,7 @@ impl Drop for Devstack {
     }
 }
 
-/// The child process: a devstack that processes its queues until standard input ends.
+/// The child process: a devstack that processes its queues until standard input ends. Each line of it deletes markers.
 #[tokio::main]
 pub(crate) async fn serve(parameters: &[String]) -> Result<(), BenchError> {
     let parameters = parameters.iter().filter_map(|it| it.split_once('='));
@@ -143,8 +160,26 @@ pub(crate) async fn serve(parameters: &[String]) -> Result<(), BenchError> {
         "notification_secret": stack.config().secrets.notification_secret,
     });
     println!("{ready}");
-    let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
-    end.await.map_err(std::io::Error::from)??;
+    while read_line().await? > 0 {
+        delete_markers(&stack).await.map_err(|error| BenchError::client("DynamoDB", error))?;
+    }
     stack.shutdown().await;
+    Ok(())
+}
+
+/// Reads a line of standard input and returns its length, 0 at the end.
+async fn read_line() -> Result<usize, BenchError> {
+    let read = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    Ok(read.await.map_err(std::io::Error::from)??)
+}
+
+async fn delete_markers(stack: &Stack) -> Result<(), AnyError> {
+    let (client, table) = (stack.sdk().dynamodb(), &stack.config().tables.recordings);
+    let scan = client.scan().table_name(table).filter_expression("attribute_exists(erased)");
+    let mut markers = scan.into_paginator().items().send();
+    while let Some(mut marker) = markers.try_next().await? {
+        marker.retain(|name, _| name != "erased");
+        client.delete_item().table_name(table).set_key(Some(marker)).send().await?;
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod app;
 mod devstack;
+pub(crate) mod soak;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
