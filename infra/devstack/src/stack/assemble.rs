@@ -99,7 +99,10 @@ impl Stack {
             simulator.as_ref().and_then(|simulator| simulator.url().port()),
         ];
         let poller = Poller::new(environment.sqs(), engines.queues(), names::REGION, sources);
-        let rules = host::schedules(&template, &resolver)?;
+        let mut rules = host::schedules(&template, &resolver)?;
+        for rule in &mut rules {
+            rule.every = rule.every.max(options.min_schedule_interval);
+        }
         let schedules = Schedules::new(environment.sqs(), clock.clone(), rules);
         let in_flight = InFlight::default();
         let clock_driver = Arc::new(ClockDriver {

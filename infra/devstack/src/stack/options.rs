@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use reelay_runtime::environment::Clock;
 use url::Url;
 
@@ -20,6 +21,8 @@ pub struct Options {
     pub clock: Clock,
     /// Whether queues and schedules run continuously. Otherwise call `Stack::drain` and `Stack::fire_schedules`.
     pub poll: bool,
+    /// Interval of the schedules that are more frequent in the template. EventBridge may deliver late.
+    pub min_schedule_interval: SignedDuration,
     /// Changes to functions, for tests.
     pub functions: Vec<FunctionChange>,
 }
@@ -61,6 +64,7 @@ impl Default for Options {
             demo_app: true,
             clock: Clock::default(),
             poll: true,
+            min_schedule_interval: SignedDuration::ZERO,
             functions: Vec::new(),
         }
     }
