@@ -10,8 +10,8 @@ use support::recordings::{bytes, object_key, recording_id, recording_path};
 use super::ledger::Made;
 use super::{APP_USERS, Weeks};
 
-/// Time after its erasure in which the bytes of a recording are removed and its notifications end.
-const MAX_AFTER_ERASURE: SignedDuration = SignedDuration::from_mins(1);
+/// Time after its erasure, or the storing of a file, in which the rest of the requests and notifications may come.
+const MAX_REST: SignedDuration = SignedDuration::from_mins(1);
 
 /// A notification that the app accepted.
 struct Accepted {
@@ -41,6 +41,7 @@ impl Weeks {
                 compare_notifications(app_user, &zoom, &accepted, &mut found);
             }
         }
+        self.compare_fetches(&accepted, &mut found);
         self.compare_consent(&accepted, &mut found);
         let mut dead = self.system.dead_letters().await;
         dead.extend(self.system.peek_messages(&self.system.queues().jobs_dlq).await);
@@ -81,9 +82,8 @@ impl Weeks {
             }
         }
         let id = recording_id(zoom);
-        let is_late = |it: &&Accepted| {
-            it.text("/data/recording/id") == id && it.at > erased_at + MAX_AFTER_ERASURE
-        };
+        let is_late =
+            |it: &&Accepted| it.text("/data/recording/id") == id && it.at > erased_at + MAX_REST;
         for notification in accepted.iter().filter(is_late) {
             found.push(format!("notified of erased {}: {}", zoom.key, notification.body));
         }
@@ -106,21 +106,20 @@ impl Weeks {
             let zoom = self.system.latest(&made.recording);
             let is_wanted = !self.ledger.receivers(made).is_empty();
             for file in zoom.all_files() {
-                let key = object_key(&zoom, file);
-                match objects.remove(&key) {
-                    Some(_) if made.erased_at.is_some() => {
+                let keys = self.ledger.keys(&zoom, file);
+                let stored = keys.iter().filter_map(|key| Some((key, objects.remove(key)?)));
+                let stored: Vec<_> = stored.collect();
+                if stored.is_empty() && is_wanted && file.is_present() {
+                    found.push(format!("{keys:?} ({}) is missing", made_name(made)));
+                }
+                for (key, object) in stored {
+                    if made.erased_at.is_some() {
                         found.push(format!("{key} is stored although it was erased"));
-                    }
-                    Some(_) if !self.ledger.may_be_stored(made, file) => {
+                    } else if !self.ledger.may_be_stored(made, file) {
                         found.push(format!("{key} is stored without consent"));
-                    }
-                    Some(object) if object != bytes(file) => {
+                    } else if object != bytes(file) {
                         found.push(format!("{key} has other bytes"));
                     }
-                    None if is_wanted && file.is_present() => {
-                        found.push(format!("{key} ({}) is missing", made_name(made)));
-                    }
-                    _ => {}
                 }
             }
         }
@@ -143,6 +142,31 @@ impl Weeks {
         }
         if view["topic"] != zoom.topic {
             found.push(format!("{app_user}: {} is called {}", zoom.key, view["topic"]));
+        }
+    }
+
+    /// A stored file is not fetched again while a link covers it.
+    fn compare_fetches(&self, accepted: &[Accepted], found: &mut Vec<String>) {
+        let mut stored_at: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        for stored in accepted.iter().filter(|it| it.text("/type") == "recording.file_stored") {
+            let at = stored.text("/timestamp").parse().expect("notifications have a timestamp");
+            let first = stored_at.entry(stored.text("/data/file/id")).or_insert(at);
+            *first = at.min(*first);
+        }
+        let requests = self.system.zoom().requests();
+        for made in self.ledger.made.iter().filter(|made| made.erased_at.is_none()) {
+            // Recordings of the days before a move may exist twice.
+            if self.ledger.accounts[&made.recording.host_id].len() > 1 {
+                continue;
+            }
+            for file in self.system.latest(&made.recording).all_files() {
+                let Some(at) = stored_at.get(file.id.as_str()) else { continue };
+                let mut fetches = requests.iter().filter(|it| it.detail.as_ref() == Some(&file.id));
+                let is_fetched = fetches.any(|it| it.at > *at + MAX_REST);
+                if is_fetched && self.ledger.is_covered_since(made, *at) {
+                    found.push(format!("{} of {} was fetched again", file.id, made_name(made)));
+                }
+            }
         }
     }
 

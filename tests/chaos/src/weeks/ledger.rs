@@ -1,9 +1,10 @@
 //! Record of the events at Zoom and in the app, and the stored files and notifications that must follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_zoom_sim::{Recording, RecordingFile};
+use support::recordings::object_key;
 
 /// The shortest activation window: recordings that completed in it must be fetched.
 const ACTIVATION_WINDOW: SignedDuration = SignedDuration::from_hours(48);
@@ -60,10 +61,14 @@ pub(super) struct Made {
 pub(super) struct Ledger {
     pub(super) periods: Vec<Period>,
     pub(super) made: Vec<Made>,
+    /// All accounts of each Zoom user.
+    pub(super) accounts: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Ledger {
     pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
+        let accounts = self.accounts.entry(recording.host_id.clone()).or_default();
+        accounts.insert(recording.account_id.clone());
         self.made.push(Made {
             recording,
             completed_at,
@@ -156,6 +161,23 @@ impl Ledger {
         let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);
         let covering = periods.filter(|period| period.covers(completed_at));
         covering.map(|period| period.app_user.as_str()).collect()
+    }
+
+    /// The keys under which a file may be stored. Reelay hears of a move later, and recordings of the days before it may exist
+    /// twice.
+    pub(super) fn keys(&self, recording: &Recording, file: &RecordingFile) -> Vec<String> {
+        let keys = self.accounts[&recording.host_id].iter().map(|account| {
+            let mut recording = recording.clone();
+            recording.account_id.clone_from(account);
+            object_key(&recording, file)
+        });
+        keys.collect()
+    }
+
+    /// Whether a link has covered a recording without a break since a time.
+    pub(super) fn is_covered_since(&self, made: &Made, at: Timestamp) -> bool {
+        let periods = self.periods.iter().filter(|it| it.zoom_user == made.recording.host_id);
+        periods.into_iter().any(|period| period.until.is_none() && period.from <= at)
     }
 
     /// Whether a file of a recording may be stored.

@@ -11,12 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_devstack::Options;
 use reelay_zoom_sim::{NewFile, NewRecording, RecordingChange, Selection};
 use reqwest::Method;
+use serde_json::json;
 use support::recordings::recording_path;
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, System};
 
 use self::ledger::Ledger;
-use self::outages::Outages;
+use self::outages::{Outage, Outages};
 use crate::report::Outcome;
 use crate::rng::SeededRng;
 
@@ -42,6 +43,12 @@ const FIRST_PAGE_SIZE: usize = 2;
 
 /// Meetings on a page of Zoom's list.
 const PAGE_SIZE: usize = 300;
+
+/// Recordings that are renamed and trashed at the same moment.
+const CHANGED_AT_ONCE: usize = 6;
+
+/// Accounts that Zoom users move to.
+const ACCOUNTS: [&str; 2] = ["AcctElsewhere000000001", "AcctElsewhere000000002"];
 
 /// Steps of a lasting outage; in each, every linked Zoom user makes a recording.
 const RECORDINGS_IN_OUTAGE: i32 = 10;
@@ -177,9 +184,39 @@ impl Weeks {
         self.system.pass(SignedDuration::from_hours(1)).await;
         self.check_stored("an hour after the link").await;
         self.system.zoom().change_settings(|config| config.max_page_size = PAGE_SIZE);
-        for _ in 0..2 {
-            self.complete_recordings(SignedDuration::from_mins(5)).await;
-            self.check_stored("five minutes after its event").await;
+        let time = SignedDuration::from_mins(5);
+        self.complete_recordings(time).await;
+        self.check_stored("five minutes after its event").await;
+        let until = self.now() + time;
+        self.outages.begin_until(Outage::Redelivery, until, &self.system, &self.app_webhook);
+        self.complete_recordings(time).await;
+        self.outages.end_due(&self.system, &self.app_webhook, Timestamp::MAX);
+        self.check_stored("five minutes after its repeated event").await;
+        self.change_at_once().await;
+    }
+
+    /// Renames recordings and changes their state at the same moment: neither observation is lost, without a reconciliation's
+    /// help.
+    async fn change_at_once(&mut self) {
+        let mut received = self.ledger.received();
+        received.truncate(CHANGED_AT_ONCE);
+        for (change, state) in
+            [(RecordingChange::Trash, "trashed"), (RecordingChange::Recover, "present")]
+        {
+            let (zoom, selection) = (self.system.zoom(), Selection::default());
+            for (key, _) in &received {
+                let topic = format!("Topic {state}");
+                zoom.rename(key, &topic, &selection).expect("the recording exists");
+                zoom.change_recording(key, change, &selection).expect("the recording exists");
+            }
+            self.system.pass(SignedDuration::from_mins(5)).await;
+            for (key, app_user) in &received {
+                let recording = self.system.zoom().recording(key).expect("it was created");
+                let view = self.system.view(app_user, &recording).await;
+                if view["topic"] != recording.topic || view["zoom_state"] != state {
+                    self.outcome.violations.push(format!("{key} is not {state}: {view}"));
+                }
+            }
         }
     }
 
@@ -233,17 +270,19 @@ impl Weeks {
 
     async fn act(&mut self) {
         match self.rng.below(100) {
-            0..45 => self.record(),
-            45..53 => self.change_recording(),
-            53..68 => {
+            0..42 => self.record(),
+            42..50 => self.change_recording(),
+            50..65 => {
                 let now = self.now();
                 self.outages.begin(&self.system, &self.app_webhook, now);
             }
-            68..76 => self.outages.fail_once(&self.system),
-            76..79 => self.repeat_event(),
-            79..82 => self.erase().await,
-            82..86 => self.disconnect().await,
-            86..96 => {
+            65..73 => self.outages.fail_once(&self.system),
+            73..76 => self.repeat_event(),
+            76..79 => self.erase().await,
+            79..83 => self.disconnect().await,
+            83..86 => self.rotate_secret().await,
+            86..88 => self.move_user(),
+            88..97 => {
                 let app_user = *self.rng.pick(&APP_USERS);
                 let zoom_user = *self.rng.pick(&ZOOM_USERS);
                 if !self.ledger.is_linked(app_user, zoom_user) && self.outages.is_calm() {
@@ -257,6 +296,35 @@ impl Weeks {
                 }
             }
         }
+    }
+
+    /// Rotates the queue key, the state key, or Zoom's secret, which Zoom uses from then on.
+    async fn rotate_secret(&mut self) {
+        if !self.outages.is_calm() {
+            return;
+        }
+        let value = format!("{:044}", self.rng.below(1_000_000));
+        let (function, variable) =
+            *self.rng.pick(&[("webhook", "QUEUE_KEY"), ("oauth-start", "STATE_KEY"), ("", "")]);
+        if !function.is_empty() {
+            return self.system.rotate_function_secret(function, variable, &value).await;
+        }
+        let secrets = &self.system.config().secrets;
+        let secret = json!({
+            "client_id": secrets.zoom_client_id,
+            "client_secret": secrets.zoom_client_secret,
+            "webhook_secret": value,
+        });
+        self.system.rotate_secret("ZoomSecretName", &secret.to_string()).await;
+        self.system.zoom().change_settings(|config| config.webhook_secret = value);
+    }
+
+    /// Moves a Zoom user to another account. Reelay hears of it from a later event.
+    fn move_user(&mut self) {
+        let (zoom_user, account) = (*self.rng.pick(&ZOOM_USERS), *self.rng.pick(&ACCOUNTS));
+        self.system.zoom().move_user(zoom_user, account).expect("the user exists");
+        let accounts = self.ledger.accounts.entry(zoom_user.to_owned()).or_default();
+        accounts.insert(account.to_owned());
     }
 
     fn record(&mut self) {

@@ -16,6 +16,9 @@ const KILL_PERCENT: usize = 10;
 /// Upper bound of the polls after which a call is killed.
 const MAX_POLLS: usize = 60;
 
+/// The operation by which SQS learns that messages are processed.
+const DELETION: &str = "DeleteMessageBatch";
+
 /// Something that does not work for a time.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outage {
@@ -26,6 +29,8 @@ pub(super) enum Outage {
     App,
     /// Zoom sends no events.
     Events,
+    /// SQS delivers processed messages again.
+    Redelivery,
     /// Functions die.
     Kills,
 }
@@ -102,11 +107,12 @@ impl Outages {
 
     /// Begins an outage, unless the same is in progress.
     pub(super) fn begin(&mut self, system: &System, app_webhook: &AppWebhook, now: Timestamp) {
-        let (outage, minutes): (_, &[i64]) = match self.rng.below(10) {
+        let (outage, minutes): (_, &[i64]) = match self.rng.below(11) {
             0..5 => (draw_zoom_outage(&mut self.rng), &[10, 60, 300, 1_440, 6 * 1_440]),
             5..7 => (draw_aws_outage(&mut self.rng), &[5, 20, 60]),
             7 => (Outage::App, &[60, 1_440, 2_880]),
             8 => (Outage::Events, &[60, 600, 2_880]),
+            9 => (Outage::Redelivery, &[10]),
             _ => (Outage::Kills, &[60, 600]),
         };
         let is_same = |begun: &Begun| match (&begun.outage, &outage) {
@@ -145,6 +151,12 @@ impl Outages {
             }
             Outage::Events => {
                 system.zoom().change_settings(|config| config.webhooks_enabled = false);
+                None
+            }
+            Outage::Redelivery => {
+                // The poller does not repeat a rejected deletion.
+                let fault = AwsFault::error(403, "AccessDenied");
+                system.faults().fail_until_cleared(Service::Sqs, DELETION, fault);
                 None
             }
             Outage::Kills => {
@@ -205,6 +217,7 @@ impl Outages {
             Outage::Events => {
                 system.zoom().change_settings(|config| config.webhooks_enabled = true);
             }
+            Outage::Redelivery => system.faults().clear(Service::Sqs, DELETION),
             Outage::Kills => self.kills.lock().is_active = false,
         }
     }
