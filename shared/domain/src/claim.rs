@@ -45,3 +45,19 @@ impl fmt::Debug for Claim {
         f.write_str("Claim([redacted])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_thirty_two_bytes_are_a_claim() {
+        let claim = Claim::from_random([7; 32]);
+        let parsed = Claim::parse(claim.expose()).unwrap();
+        assert_eq!(parsed.session_key(), claim.session_key());
+        for bytes in [&[][..], &[7; 31], &[7; 33]] {
+            assert!(Claim::parse(&URL_SAFE_NO_PAD.encode(bytes)).is_none(), "{}", bytes.len());
+        }
+        assert!(Claim::parse("not base64").is_none());
+    }
+}

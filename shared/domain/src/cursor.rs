@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn pages_begin_after_the_last_shown_recording() {
+        let (at, before) = (&*position().start_order, "2026-01-01T08:00:00Z#abc");
+        for (zoom_user, start_order, has_shown) in [
+            ("A#u", "2026-01-01T10:00:00Z#abc", true),
+            ("A#v", at, true),
+            ("A#u", at, true),
+            ("A#t", at, false),
+            ("A#v", before, false),
+        ] {
+            let zoom_user = ZoomUser::from_key(zoom_user).unwrap();
+            assert_eq!(position().has_shown(&zoom_user, start_order), has_shown, "{start_order}");
+        }
+    }
+
+    #[test]
     fn cursor_is_valid_for_its_user_only() {
         let alice: AppUserId = "alice".parse().unwrap();
         let cursor = encode(&keys(), &alice, &position());

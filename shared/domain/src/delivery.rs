@@ -350,6 +350,7 @@ mod tests {
         {
             let mut breaker = Breaker::default();
             (0..known).for_each(|n| breaker.record_success(&user(n), start()));
+            assert_eq!(breaker.known.len(), known.min(MAX_APP_USERS));
             (0..failing).for_each(|n| breaker.record_failure(&user(n), start()));
             assert!(!breaker.is_open(), "too early");
             let before = later - SignedDuration::from_secs(1);

@@ -91,4 +91,19 @@ mod tests {
         assert_eq!(keep.erase_at(RemovalReason::Disconnected, now), Some(now));
         assert_eq!(KeepAfterRemoval::default().erase_at(RemovalReason::Disconnected, now), None);
     }
+
+    #[test]
+    fn totals_are_sums() {
+        let totals = |n: u64| ErasureTotals {
+            recordings: n,
+            files: 2 * n,
+            objects: 3 * n,
+            bytes: 4 * n,
+            uploads: 5 * n,
+            notifications: 6 * n,
+        };
+        let mut sum = totals(1);
+        sum += totals(10);
+        assert_eq!(sum, totals(11));
+    }
 }

@@ -123,6 +123,7 @@ mod tests {
         while let Some(next) = POLICY.next_attempt(failures, kind, start(), None, now, random) {
             (failures, now) = (next.failures, next.at);
             times.push(now.duration_since(start()).as_secs());
+            assert!(times.len() < 1000, "retried without end");
         }
         (times, failures)
     }

@@ -453,6 +453,11 @@ mod tests {
             reading.add(&first);
             assert_eq!(reading.end_page(total, None), expected, "{total:?}");
         }
+
+        let mut reading = Reading::default();
+        reading.add(&first);
+        reading.add(&ListedMeeting::parse(&json!({"start_time": 7})));
+        assert_eq!(reading.end_page(Some(2), None), NextPage::Complete, "also without a UUID");
     }
 
     #[test]

@@ -131,6 +131,28 @@ fn state_with_own_time_outranks_time_of_receipt() {
 }
 
 #[test]
+fn latest_receipt_wins_without_own_times() {
+    let mut recording = ObservedRecording::new(&event(5, false, Some(ZoomState::Deleted)));
+    recording.merge(&event(9, false, Some(ZoomState::Present)));
+    recording.merge(&event(7, false, Some(ZoomState::Trashed)));
+    assert_eq!(recording.zoom_state, Some(ZoomState::Present));
+}
+
+#[test]
+fn each_field_knows_its_observation() {
+    let renaming = |second| Observation {
+        details: RecordingDetails { topic: Some("a".into()), ..Default::default() },
+        ..event(second, true, None)
+    };
+    let mut recording = ObservedRecording::new(&renaming(1));
+    recording.merge(&event(2, true, Some(ZoomState::Trashed)));
+    let [first, second] = [1, 2].map(|second| event(second, true, None).time);
+    let seen = recording.seen;
+    assert_eq!((seen.has_topic_of(first), seen.has_topic_of(second)), (true, false));
+    assert_eq!((seen.has_state_of(first), seen.has_state_of(second)), (false, true));
+}
+
+#[test]
 fn first_real_start_stays() {
     let mut recording = ObservedRecording::new(&event(5, true, None));
     assert_eq!((recording.metadata.start_time, recording.is_start_provisional), (at(5), true));

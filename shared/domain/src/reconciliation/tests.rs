@@ -231,3 +231,21 @@ fn report_is_limited() {
     assert_eq!((totals.differences.len(), totals.differences_total), (100, 150));
     assert_eq!((totals.zoom.bytes, totals.found_missing.files), (150, 150));
 }
+
+#[test]
+fn totals_of_a_run_are_sums() {
+    let (found, trashed) = (observe(&listing(1, vec![file("a", 1)])), "t==".parse().unwrap());
+    let amount = |n| Amount { recordings: n, files: n, bytes: n };
+    let mut totals = Totals::default();
+    totals.add(amount(3), amount(2), &compared(&listing(1, vec![file("a", 1)]), None));
+    let mut later = Totals::default();
+    later.add_trashed(RecordingId::from_uuid(&trashed));
+    later.add(amount(10), amount(20), &Comparison::default());
+    totals += &later;
+    assert_eq!((totals.zoom, totals.stored), (amount(13), amount(22)));
+    assert_eq!(totals.found_missing, Found { recordings: 1, files: 1 });
+    let of = totals.differences.iter().map(|it| (&it.recording_id, it.reason.as_str()));
+    let expected = [found.recording_id(), RecordingId::from_uuid(&trashed)];
+    assert!(of.eq([(&expected[0], "recording_missing"), (&expected[1], "state")]));
+    assert_eq!(totals.differences_total, 2);
+}

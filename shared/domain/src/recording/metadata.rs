@@ -136,3 +136,31 @@ pub fn minutes_covered<'a>(files: impl IntoIterator<Item = &'a FileMetadata>) ->
     let seconds = end?.as_second() - start?.as_second();
     u64::try_from(seconds).ok().map(|seconds| seconds / 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_types_have_extensions() {
+        for (file_type, expected) in [
+            ("MP4", "mp4"),
+            ("M4A", "m4a"),
+            ("CHAT", "txt"),
+            ("TRANSCRIPT", "vtt"),
+            ("CC", "vtt"),
+            ("CSV", "csv"),
+            ("TIMELINE", "json"),
+            ("SUMMARY", "json"),
+            ("CHAT_MESSAGE", "json"),
+            ("NEW", "bin"),
+        ] {
+            let file_type = Some(file_type.to_owned());
+            let mut file =
+                FileMetadata { file_type, ..FileMetadata::unknown("f".parse().unwrap()) };
+            assert_eq!(file.extension(), expected);
+            file.extension = Some("mov".to_owned());
+            assert_eq!(file.extension(), "mov", "Zoom's extension precedes");
+        }
+    }
+}

@@ -70,8 +70,7 @@ mod tests {
 
     #[test]
     fn only_complete_copies_are_trashed() {
-        let stored =
-            || recording(vec![file("a", FileStatus::Stored), file("b", FileStatus::Stored)]);
+        let stored = || recording(["a", "b", "c"].map(|id| file(id, FileStatus::Stored)).into());
         let whole = stored();
         assert_eq!(whole.reason_to_keep(&details(&whole)), None);
         assert_eq!(recording(vec![]).reason_to_keep(&details(&whole)), Some("not_all_stored"));
@@ -97,11 +96,11 @@ mod tests {
         };
         let new = |details: &mut Observation| {
             let mut file = details.files[0].clone();
-            file.metadata.id = "c".parse().unwrap();
+            file.metadata.id = "d".parse().unwrap();
             details.files.push(file);
         };
         assert_eq!(change(new), Some("file_not_stored"));
-        assert_eq!(change(|it| it.files.truncate(1)), Some("stored_file_not_in_details"));
+        assert_eq!(change(|it| it.files.truncate(2)), Some("stored_file_not_in_details"));
         assert_eq!(change(|it| it.files[1].metadata.size = Some(11)), Some("size_differs"));
         // Zoom declares 10 bytes and serves 12.
         assert_eq!(change(|it| it.files[1].metadata.size = Some(10)), Some("size_differs"));

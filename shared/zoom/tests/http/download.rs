@@ -408,7 +408,7 @@ async fn connection_failure_is_classified() {
     let cut_head = b"HTTP/1.1 200 OK\r\ncontent-le";
     let no_host = "https://no-such-host.invalid".to_owned();
     for (base, error) in [
-        (closed_port().await, Connect),
+        (closed_port(), Connect),
         (serve_raw(b"", End::Close).await, ConnectionClosed),
         (serve_raw(b"", End::Reset).await, ConnectionClosed),
         (serve_raw(b"", End::Stall).await, Timeout),

@@ -282,7 +282,7 @@ async fn network_error_tells_whether_request_was_sent() {
     use NetworkError::{Connect, ConnectionClosed, Dns, Other, Timeout, Tls};
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
     for (base, error, is_sent) in [
-        (closed_port().await, Connect, false),
+        (closed_port(), Connect, false),
         (serve_raw(b"", End::Close).await, ConnectionClosed, true),
         (serve_raw(b"", End::Reset).await, ConnectionClosed, true),
         (serve_raw(b"", End::Stall).await, Timeout, true),

@@ -300,7 +300,7 @@ async fn rate_limit_headers_are_parsed() {
 async fn network_error_is_transient() {
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{";
     for (base, error) in [
-        (closed_port().await, NetworkError::Connect),
+        (closed_port(), NetworkError::Connect),
         (serve_raw(b"", End::Close).await, NetworkError::ConnectionClosed),
         (serve_raw(half, End::Reset).await, NetworkError::ConnectionClosed),
         (serve_raw(half, End::Stall).await, NetworkError::Timeout),

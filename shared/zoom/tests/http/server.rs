@@ -2,7 +2,7 @@
 //! wiremock cannot produce.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
@@ -84,9 +84,13 @@ pub(crate) async fn serve_raw_as_https(bytes: &[u8], end: End) -> String {
 }
 
 /// Returns the base URL of a port without a listener.
-pub(crate) async fn closed_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+pub(crate) fn closed_port() -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", socket.local_addr().unwrap());
+    // Bound until the process ends, so that no other test's server gets the port.
+    std::mem::forget(socket);
+    base
 }
 
 /// A listener that fails the test if a client connects to it.

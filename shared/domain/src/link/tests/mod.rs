@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::coverage::{Coverage, DayRange};
+use crate::erasure::RemovalReason;
 use crate::refresh_breaker::Rejection;
 
 fn now() -> Timestamp {
@@ -151,6 +152,21 @@ fn removing_last_link_revokes_the_grant() {
         state.apply(&GrantChange::CompleteRevocation, now()).unwrap(),
         GrantState::default()
     );
+}
+
+#[test]
+fn only_ends_of_links_have_a_removal_reason() {
+    let app_user = user(1);
+    for (change, reason) in [
+        (GrantChange::Disconnect { app_user: app_user.clone() }, Some(RemovalReason::Disconnected)),
+        (GrantChange::Erase { app_user: app_user.clone() }, Some(RemovalReason::Erased)),
+        (GrantChange::Deauthorize, Some(RemovalReason::Deauthorized)),
+        (GrantChange::DeauthorizeEarlier { at: now() }, Some(RemovalReason::Deauthorized)),
+        (expire(1, now()), None),
+        (confirm(1), None),
+    ] {
+        assert_eq!(change.removal_reason(), reason, "{change:?}");
+    }
 }
 
 #[test]
