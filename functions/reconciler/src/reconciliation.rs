@@ -293,15 +293,14 @@ impl Reconciler {
                 KnownRecording::Known(loaded) => Some(loaded.as_ref()),
             };
             let recording = loaded.map(RecordingWithFiles::recording);
-            let comparison = reconciliation::compare(&listed, &observation, recording.as_ref());
+            let mut comparison = reconciliation::compare(&listed, &observation, recording.as_ref());
             let is_announced = loaded.is_some_and(|loaded| loaded.item.announced);
             progress.note(&listed, is_announced, run.events_since, now);
             let zoom = Amount { recordings: 1, files: listed.files(), bytes: listed.size() };
             let stored = recording.as_ref().map(reconciliation::stored).unwrap_or_default();
-            // A recording that is stored under the key of an earlier account is left unchanged.
+            // An observation would add a second recording, under the key of the present account.
             if loaded.is_some_and(|loaded| loaded.zoom_user != *run.zoom_user) {
-                progress.totals.add(zoom, stored, &Comparison::default());
-                continue;
+                comparison = Comparison { failed: comparison.failed, ..Comparison::default() };
             }
             progress.totals.add(zoom, stored, &comparison);
             if let Some(loaded) = loaded {

@@ -95,6 +95,8 @@ async fn meeting_recordings(
     let request = |token: SecretString| async move {
         grants.zoom().get_meeting_recordings(&token, meeting, DOWNLOAD_TOKEN_TTL_SECONDS).await
     };
+    // The user may have moved to another account since the file was recorded.
+    let zoom_user = &grants.links().current_key(zoom_user).await?;
     let mut access = grants.access_token(zoom_user).await?;
     let mut response = request(access.token.clone()).await;
     if matches!(response, Err(ApiError::Unauthorized)) {

@@ -171,6 +171,17 @@ impl LinkTable {
         Ok(links.into_iter().find(|link| link.app_user == *app_user))
     }
 
+    /// The key of the Zoom user's grant: the given one, or one to which the user moved. What is stored keeps the key of
+    /// its account.
+    ///
+    /// # Errors
+    /// If a DynamoDB call fails.
+    pub async fn current_key(&self, zoom_user: &ZoomUser) -> Result<ZoomUser, AwsError> {
+        let mut snapshots = self.snapshots_along_moves(zoom_user).await?.into_iter();
+        let current = snapshots.find(|(_, snapshot)| snapshot.grant.is_some());
+        Ok(current.map_or_else(|| zoom_user.clone(), |(key, _)| key))
+    }
+
     /// Reads the snapshot of a key, and those of the keys to which the Zoom user moved from it.
     pub(super) async fn snapshots_along_moves(
         &self,

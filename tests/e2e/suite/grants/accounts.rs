@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_embedded_aws::Service;
 use reelay_grants::{GrantError, MaintenanceOutcome};
 use reelay_store::links::{GrantSnapshot, LinkTable, NewTokens};
-use reelay_zoom_sim::{RawEvent, Target};
+use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use reqwest::Method;
 use support::app::ApiResponse;
 use support::zoom::completed_event;
@@ -88,6 +89,32 @@ async fn account_change_moves_links_tokens_and_recordings() {
     scene.settle().await;
     scene.assert_gone(ADA).await;
     scene.assert_notified("alice", [("activated", 3), ("removed", 1)]).await;
+}
+
+#[tokio::test]
+async fn waiting_and_failed_files_are_stored_after_account_change() {
+    let scene = Scene::linked(&["alice"]).await;
+    let mut recordings = Vec::new();
+    for (status, expected) in [(410, "failed"), (503, "queued")] {
+        scene.zoom().clear_faults(None);
+        scene.fail(Point::Download, Fault::Status { status });
+        let recording = scene.complete_recording(small(ADA)).await;
+        scene.settle().await;
+        assert_eq!(scene.view("alice", &recording).await["files"][0]["status"], expected);
+        recordings.push(recording);
+    }
+    // Older than what is read from Zoom's list after the move; the URLs of the events have expired.
+    scene.advance(SignedDuration::from_hours(3 * 24));
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    assert_eq!(scene.app.links("alice").await[0]["zoom"]["account_id"], ELSEWHERE);
+    scene.zoom().clear_faults(None);
+    scene.pass(SignedDuration::from_hours(30)).await;
+    for recording in recordings {
+        let seen = scene.view("alice", &recording).await;
+        assert_eq!(seen["status"], "stored", "{seen}");
+    }
 }
 
 #[tokio::test]
