@@ -218,10 +218,10 @@ class Flow:
         self.stored(missed["recording"], 1)
 
     def continuations(self):
-        """Downloads one 8 MiB part per invocation, too slowly for a second one."""
+        """Downloads one 16 MiB part per invocation, too slowly for a second one."""
         with self.run.reconfigured("RecordingDownloaderFunction", timeout=6, DOWNLOAD_CONNECTIONS="1"):
-            self.zoom.control("faults", {"at": "content", "kind": "slow", "bytes_per_second": 8 * MIB // 2})
-            self.recording([("MP4", (CONTINUATIONS + 1) * 8 * MIB - 1)], seconds=300)
+            self.zoom.control("faults", {"at": "content", "kind": "slow", "bytes_per_second": 8 * MIB})
+            self.recording([("MP4", (CONTINUATIONS + 1) * 16 * MIB - 1)], seconds=300)
             call("DELETE", f"{self.zoom.url}/_sim/faults").expect(200)
         sent = self.run.calls("RecordingDownloaderRole", "sqs:SendMessage", "DownloadsQueue")
         assert sent >= CONTINUATIONS, f"only {sent} continuations"
