@@ -1,8 +1,8 @@
 //! `soak`: memory and open files of a devstack under steady load.
 //!
-//! Each minute has one round: recordings complete at a fixed rate; a day later the users remove the app, so the product
-//! erases their recordings; days later the users link again. What is kept is then bounded, but for the receipts of the
-//! erasures, some hundred bytes, and the marker of each erased recording, which the soak deletes.
+//! A round takes a minute, or longer on a busy machine. Recordings complete at a fixed rate; a day later the users remove
+//! the app, so the product erases their recordings; days later the users link again. What is kept is then bounded, but for
+//! the receipts of the erasures, some hundred bytes, and the marker of each erased recording, which the soak deletes.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ use crate::report::{median, print};
 
 /// Part of each round in which recordings complete. The rest is for the days that pass.
 const LOAD_SECONDS: u32 = 40;
-/// Rounds that are not compared: caches fill, and the first notifications have not expired.
-const WARM_UP: u32 = 10;
+/// Time whose rounds are not compared: caches fill, and the first notifications have not expired.
+const WARM_UP: Duration = Duration::from_secs(600);
 /// Time from the removal of the app to the next link. Notifications are kept for 30 days, so those of five rounds.
 const PAUSE_DAYS: u32 = 6;
 /// Largest quotient of the second half's median and the first half's.
@@ -33,8 +33,8 @@ pub(crate) struct Options {
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Length, one round a minute. The first ten are not compared.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(12..))]
+    /// Length. The first ten minutes are not compared.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(20..))]
     minutes: u32,
     /// Recordings per second, each with one file of 30 KB.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -53,8 +53,8 @@ pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
     let period = Duration::from_secs(1) / options.events_per_second;
     let count = (options.events_per_second * LOAD_SECONDS) as usize;
     let (started, mut samples) = (Instant::now(), Vec::new());
-    for round in 0..options.minutes {
-        sleep_until((started + SAMPLE_INTERVAL * round).into()).await;
+    while started.elapsed() < SAMPLE_INTERVAL * options.minutes {
+        let next = Instant::now() + SAMPLE_INTERVAL;
         for (number, zoom_user) in ZOOM_USERS.iter().enumerate() {
             devstack.link(&format!("user-{number}"), zoom_user).await?;
         }
@@ -82,9 +82,10 @@ pub(crate) async fn run(options: &Options) -> Result<(), BenchError> {
         advance(PAUSE_DAYS).await?;
         devstack.control(Method::DELETE, "history", &json!({})).await?;
         devstack.delete_markers()?;
+        sleep_until(next.into()).await;
     }
-    let compared = &samples[WARM_UP as usize..];
-    let (first, second) = compared.split_at(compared.len() / 2);
+    samples.retain(|sample| sample.seconds >= WARM_UP.as_secs());
+    let (first, second) = samples.split_at(samples.len() / 2);
     for (resource, property) in [
         ("memory in MiB", (|it| it.rss_mib) as fn(&Sample) -> f64),
         ("number of open files", |it| it.open_files as f64),
