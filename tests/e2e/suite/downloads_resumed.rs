@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_sdk_s3::types::ChecksumAlgorithm;
 use jiff::SignedDuration;
+use reelay_domain::ids::ZoomUser;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
+use reelay_store::recordings::{FileKey, LeaseError, LeaseOutcome, RecordingTable};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, ReceivedRequest};
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
-use support::recordings::video;
+use support::recordings::{recording_id, video};
 use support::zoom_users::ADA;
 use support::{MIB, System};
 
@@ -100,6 +103,22 @@ async fn resumed_transfer_fetches_only_missing_parts() {
     let requested = ranges(&system);
     let distinct: BTreeSet<_> = requested.iter().collect();
     assert_eq!((requested.len(), distinct.len()), (3, 3), "{requested:?}");
+}
+
+#[tokio::test]
+async fn part_of_another_length_is_fetched_again() {
+    let system = on_demand().await;
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    let (s3, bucket) = (system.sdk().s3(), &system.config().bucket);
+    let uploads = s3.list_multipart_uploads().bucket(bucket).send().await.unwrap();
+    let upload = &uploads.uploads()[0];
+    let part = s3.upload_part().bucket(bucket).set_key(upload.key.clone()).part_number(1);
+    let part = part.set_upload_id(upload.upload_id.clone());
+    let part = part.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme);
+    part.body(vec![0; 5 << 20].into()).send().await.unwrap();
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+    assert_eq!(ranges(&system).len(), 4);
 }
 
 #[tokio::test]
@@ -197,6 +216,36 @@ async fn lease_excludes_concurrent_transfers_of_one_file() {
     system.assert_stored(&recording, "").await;
     // A late duplicate finds the file stored.
     assert_eq!(downloader.deliver("another", LONG_INVOCATION).await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn overtaken_lease_permits_no_write() {
+    let system = on_demand().await;
+    let (_, recording) = Downloader::for_recording(&system, "alice", video(MIB)).await;
+    let key = FileKey {
+        zoom_user: ZoomUser {
+            account_id: recording.account_id.parse().unwrap(),
+            user_id: recording.host_id.parse().unwrap(),
+        },
+        recording: recording_id(&recording).parse().unwrap(),
+        file: recording.files[0].id.parse().unwrap(),
+    };
+    let environment = system.stack.function_environment("recording-downloader");
+    let table = RecordingTable::new(environment.unwrap()).unwrap();
+    let mut now = system.app.now();
+    for owner in ["first", "second"] {
+        let leased = table.acquire_lease(&key, owner, now, LEASE).await.unwrap();
+        assert!(matches!(leased, LeaseOutcome::Acquired(_)), "{owner}");
+        now += LEASE + LEASE;
+    }
+    for lost in [
+        table.verify_lease(&key, "first").await,
+        table.save_progress(&key, "first", 1).await,
+        table.mark_failed(&key, "first", "gone", now).await,
+    ] {
+        assert!(matches!(lost, Err(LeaseError::Lost)), "{lost:?}");
+    }
+    table.verify_lease(&key, "second").await.unwrap();
 }
 
 #[tokio::test]

@@ -343,3 +343,17 @@ fn uploaded_part(length: u64, etag: Option<String>, crc: u64) -> Result<Uploaded
     let etag = etag.ok_or_else(|| AwsError::unexpected_response("UploadPart", "no entity tag"))?;
     Ok(UploadedPart { length, etag, crc })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_checksum_is_accepted() {
+        let verify = |stored: Option<&str>| verify_checksum("PutObject", stored, 7);
+        assert_eq!(verify(Some(&checksum::to_base64(7))), Ok(()));
+        for other in [None, Some(checksum::to_base64(8)), Some("AAAA".to_owned())] {
+            assert!(verify(other.as_deref()).is_err(), "{other:?}");
+        }
+    }
+}

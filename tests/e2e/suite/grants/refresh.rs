@@ -15,6 +15,7 @@ use serde_json::json;
 use support::zoom_users::ADA;
 use tokio::sync::Notify;
 
+use super::marking_revoked::invalid_grant;
 use super::{ACCESS_TOKEN_ENDS, Scene, backfill, unannounced};
 
 #[tokio::test]
@@ -347,6 +348,25 @@ async fn unsaved_pair_is_adopted_from_other_table() {
     assert!(!sessions.iter().any(|item| item.contains("\"spare#")), "{sessions:?}");
     scene.process_queues().await;
     scene.assert_notified("alice", [("activated", 1)]).await;
+}
+
+#[tokio::test]
+async fn unsaved_pair_does_not_replace_a_later_consents() {
+    let scene = Scene::linked(&["alice"]).await;
+    let user = scene.zoom_user(ADA);
+    scene.advance(ACCESS_TOKEN_ENDS);
+    let down = reelay_embedded_aws::Fault::error(500, "InternalServerError");
+    fail_updates(&scene, 2..=usize::MAX, down);
+    scene.grants().access_token(&user).await.unwrap_err();
+    scene.faults().clear_all();
+    scene.advance(SignedDuration::from_secs(31));
+    scene.link("alice", ADA).await;
+
+    let grants = scene.grants();
+    let token = grants.access_token(&user).await.unwrap();
+    scene.fail(Point::TokenRefresh, invalid_grant());
+    let replaced = grants.replace_token(&user, &token).await;
+    assert!(matches!(replaced, Err(GrantError::ReauthorizationRequired)), "{replaced:?}");
 }
 
 #[tokio::test]
