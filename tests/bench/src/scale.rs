@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use clap::Args;
+use jiff::SignedDuration;
 use reconciler::Reconciler;
 use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point};
 use serde::Serialize;
@@ -104,6 +105,8 @@ async fn run_recordings(options: &Options) -> Result<bool, BenchError> {
     let tables = [&tables.links, &tables.recordings, &tables.notifications];
     let template = Template::of(&system, &tables)?;
     system.link("alice", ADA).await;
+    // A quarter of an hour after the activation, its job reads all recordings since then.
+    system.pass(SignedDuration::from_mins(16)).await;
     record(&system, 20).await;
     let (mut rows, mut copies, mut filled): (Vec<Row>, _, _) = (Vec::new(), 0, 0);
     for (step, items) in options.items.iter().enumerate() {

@@ -140,7 +140,9 @@ impl Weeks {
         if view["status"] != "stored" || view["zoom_state"] != "present" || ids != expected {
             found.push(format!("{app_user}: {} is {view}", zoom.key));
         }
-        if view["topic"] != zoom.topic {
+        // A reconciliation leaves the topics of recordings of an earlier account.
+        let has_moved = self.ledger.accounts[&zoom.host_id].len() > 1;
+        if view["topic"] != zoom.topic && !has_moved {
             found.push(format!("{app_user}: {} is called {}", zoom.key, view["topic"]));
         }
     }
