@@ -265,7 +265,7 @@ async fn large_file_calls_grow_only_with_parts() {
     let system = with_short_stall().await;
     let faults = system.faults();
     let mut others = Vec::new();
-    for parts in [3u64, 7] {
+    for parts in [3u64, 5] {
         let size = parts * 8 * MIB - 5;
         let recording = system.complete_recording(one("MP4", size)).await;
         system.zoom().clear_requests();
