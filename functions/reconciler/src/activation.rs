@@ -59,8 +59,8 @@ impl Reconciler {
                     self.notify_known(key, &id, &link, &activation).await?;
                 }
             }
-            if let after @ Some(_) = last.filter(|_| is_full && !is_end) {
-                return self.send_activation(zoom_user, &activation, after, 0).await;
+            if is_full && !is_end {
+                return self.send_activation(zoom_user, &activation, last, 0).await;
             }
             after = None;
         }

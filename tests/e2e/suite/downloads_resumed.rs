@@ -299,6 +299,18 @@ async fn transfer_without_progress_continues_in_smaller_parts() {
 }
 
 #[tokio::test]
+async fn begun_upload_without_progress_continues_over_fewer_connections() {
+    let system = on_demand().await;
+    let (downloader, _) = interrupted_upload(&system, 160 * MIB, 2).await;
+    system.fail(Point::Content, Fault::Slow { bytes_per_second: MIB });
+    for connections in [8, 4] {
+        assert_eq!(downloader.deliver("m", Duration::from_secs(2)).await, Outcome::Done);
+        assert_eq!(ranges(&system).len(), connections);
+        system.zoom().clear_requests();
+    }
+}
+
+#[tokio::test]
 async fn transfer_without_progress_is_reported_as_failed() {
     let system = on_demand().await;
     let bytes_per_second = MIB;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::GrantStatus;
 use reelay_embedded_aws::Service;
 use reelay_grants::{GrantError, Grants};
@@ -328,8 +329,8 @@ async fn kms_outage_consumes_no_refresh_token() {
     scene.assert_served(ADA).await;
 }
 
-#[tokio::test]
-async fn unsaved_pair_is_adopted_from_other_table() {
+/// Links Alice to Ada, whose refreshed pair the grant's table did not take. The lease of the failed instance has expired.
+async fn with_unsaved_pair() -> (Scene, ZoomUser) {
     let scene = Scene::linked(&["alice"]).await;
     let user = scene.zoom_user(ADA);
     scene.advance(ACCESS_TOKEN_ENDS);
@@ -337,9 +338,13 @@ async fn unsaved_pair_is_adopted_from_other_table() {
     fail_updates(&scene, 2..=usize::MAX, down);
     scene.grants().access_token(&user).await.unwrap_err();
     scene.faults().clear_all();
-
-    // The lease of the failed instance expires.
     scene.advance(SignedDuration::from_secs(31));
+    (scene, user)
+}
+
+#[tokio::test]
+async fn unsaved_pair_is_adopted_from_other_table() {
+    let (scene, user) = with_unsaved_pair().await;
     scene.grants().access_token(&user).await.unwrap();
     assert_eq!(scene.refreshes(), 2);
     scene.assert_served(ADA).await;
@@ -352,14 +357,7 @@ async fn unsaved_pair_is_adopted_from_other_table() {
 
 #[tokio::test]
 async fn unsaved_pair_does_not_replace_a_later_consents() {
-    let scene = Scene::linked(&["alice"]).await;
-    let user = scene.zoom_user(ADA);
-    scene.advance(ACCESS_TOKEN_ENDS);
-    let down = reelay_embedded_aws::Fault::error(500, "InternalServerError");
-    fail_updates(&scene, 2..=usize::MAX, down);
-    scene.grants().access_token(&user).await.unwrap_err();
-    scene.faults().clear_all();
-    scene.advance(SignedDuration::from_secs(31));
+    let (scene, user) = with_unsaved_pair().await;
     scene.link("alice", ADA).await;
 
     let grants = scene.grants();
