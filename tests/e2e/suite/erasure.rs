@@ -165,6 +165,21 @@ async fn unlinked_recordings_are_erased_when_due() {
 }
 
 #[tokio::test]
+async fn erasure_due_long_ago_is_done_beside_an_odd_item() {
+    let (system, _bus, recording) = linked(&[("EraseAfterUnlinkDays", "3")]).await;
+    disconnect(&system, "alice").await;
+    let odd = json!({
+        "zoom_user": {"S": "odd"}, "entry": {"S": "odd"},
+        "next_check_shard": {"N": "0"}, "next_check_day": {"S": "2026-01-01"},
+    });
+    system.stack.engines().import_items(&system.tables().links, vec![odd]).unwrap();
+    // The schedules were paused.
+    system.advance(DAY * 400);
+    system.run_maintenance().await;
+    assert_erased(&system, &recording).await;
+}
+
+#[tokio::test]
 async fn recordings_are_kept_without_parameters() {
     let (system, bus, _recording) = linked(&[]).await;
     deauthorize(&system, ADA).await;

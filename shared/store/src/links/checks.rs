@@ -1,21 +1,24 @@
 //! Maintenance checks: which items are due, and when.
 //!
 //! Ordinary work has jobs of its own. These checks are for unused refresh tokens, and for work whose job was lost.
-//! `next_check_day` is a day, and the index over it has one partition a day, so a maintenance run reads only due
-//! items. A refresh does not write `next_check_day`: the check on that day sees that the grant is in use, and
-//! schedules the next one.
+//! An item with a check has its day and, by its key, a shard; the index over them has one partition per shard, sorted
+//! by day, so a maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
+//! sees that the grant is in use, and schedules the next one.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus};
 use reelay_domain::refresh_breaker::Rejection;
 use reelay_domain::time::utc_date;
+use sha2::{Digest as _, Sha256};
 
 use super::{Grant, LinkTable, TABLE};
-use crate::item::{number, text, zoom_user_of};
+use crate::item::{Item, number, text, text_of, zoom_user_of};
 use reelay_runtime::AwsError;
 
 const BY_NEXT_CHECK: &str = "by-next-check";
@@ -24,8 +27,8 @@ const BY_NEXT_CHECK: &str = "by-next-check";
 /// "OAuth 2.0"); the remaining month covers an outage or a paused stack.
 const MAX_IDLE_TIME: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// Days that a maintenance run looks back. An older refresh token has expired.
-const LOOKBACK_DAYS: i32 = 100;
+/// Number of partitions of the index. Each takes 1,000 writes a second.
+const SHARDS: u8 = 8;
 
 /// Day on which a grant unused since the given time counts as idle.
 fn idle_day(since: Timestamp) -> Date {
@@ -105,38 +108,52 @@ impl LinkTable {
         ignore_failed_condition(ended)
     }
 
-    /// Zoom users with a due check, oldest day first, without duplicates. The index is eventually consistent,
-    /// so the check itself must read the items.
+    /// Zoom users with a due check, oldest day first, without duplicates. One page of each shard, of at most 1 MB: a
+    /// larger backlog is left to the next run. The index is eventually consistent, so the check itself must read the
+    /// items.
     ///
     /// # Errors
-    /// If the DynamoDB call fails.
+    /// If a DynamoDB call fails.
     pub async fn due_checks(&self, now: Timestamp) -> Result<Vec<ZoomUser>, AwsError> {
-        let today = utc_date(now);
-        let mut found = Vec::new();
-        for back in (0..=LOOKBACK_DAYS).rev() {
-            let mut pages = self
-                .client
+        let today = utc_date(now).to_string();
+        let shards = (0..SHARDS).map(|shard| {
+            self.client
                 .query()
                 .table_name(&self.table)
                 .index_name(BY_NEXT_CHECK)
-                .key_condition_expression("next_check_day = :day")
-                .expression_attribute_values(
-                    ":day",
-                    text(today.saturating_sub(back.days()).to_string()),
-                )
-                .into_paginator()
-                .items()
-                .send();
-            while let Some(item) = pages.next().await {
-                let item =
-                    item.map_err(|error| AwsError::from_sdk("Query Links by-next-check", &error))?;
-                found.push(zoom_user_of(TABLE, &item)?);
-            }
-        }
+                .key_condition_expression("next_check_shard = :shard AND next_check_day <= :today")
+                .expression_attribute_values(":shard", number(shard))
+                .expression_attribute_values(":today", text(&today))
+                .send()
+        });
+        let pages = try_join_all(shards)
+            .await
+            .map_err(|error| AwsError::from_sdk("Query Links by-next-check", &error))?;
+        let mut items: Vec<Item> =
+            pages.into_iter().flat_map(|page| page.items.unwrap_or_default()).collect();
+        items.sort_by(|one, other| {
+            text_of(one, "next_check_day").cmp(&text_of(other, "next_check_day"))
+        });
+        let mut found: Vec<ZoomUser> = items
+            .iter()
+            .filter_map(|item| {
+                // A malformed key must not stop the other checks.
+                zoom_user_of(TABLE, item)
+                    .inspect_err(|error| tracing::error!(%error, "a due check is unreadable"))
+                    .ok()
+            })
+            .collect();
         let mut seen = std::collections::HashSet::new();
         found.retain(|zoom_user| seen.insert(zoom_user.key()));
         Ok(found)
     }
+}
+
+/// Partition of the index in which the items of a Zoom user have their checks. Only the written attribute decides,
+/// so another function would do no harm.
+pub(super) fn shard(zoom_user: &ZoomUser) -> AttributeValue {
+    let [first, ..]: [u8; 32] = Sha256::digest(zoom_user.key()).into();
+    number(first % SHARDS)
 }
 
 pub(super) fn ignore_failed_condition(

@@ -9,7 +9,7 @@ use reelay_domain::link::GrantStatus;
 use reelay_domain::refresh_breaker;
 use reelay_domain::time::utc_date;
 
-use super::{Grant, LinkTable, NewTokens, TABLE};
+use super::{Grant, LinkTable, NewTokens, TABLE, checks};
 use crate::item::{from_item, number, text, to_attribute};
 use reelay_runtime::{AwsError, random};
 
@@ -148,9 +148,11 @@ impl LinkTable {
         let mut set = "SET failing_since = :since".to_owned();
         let mut update = self.grant_item(zoom_user);
         if lease.grant.status == GrantStatus::Live {
-            set += ", next_check_day = :day";
+            set += ", next_check_shard = :shard, next_check_day = :day";
             let day = utc_date(since + refresh_breaker::MAX_MARKING_DELAY);
-            update = update.expression_attribute_values(":day", to_attribute(&day)?);
+            update = update
+                .expression_attribute_values(":shard", checks::shard(zoom_user))
+                .expression_attribute_values(":day", to_attribute(&day)?);
         }
         update
             .update_expression(format!("{set} REMOVE lease_owner, lease_until"))

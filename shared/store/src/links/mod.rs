@@ -6,7 +6,7 @@
 //! is one transaction, conditioned on the grant's `generation`, which it increments ([`change`]). An app
 //! user's links are found by pointers ([`pointers`]).
 //!
-//! Two sparse indexes: `by-next-check`, partitioned by day, over items with a maintenance check ([`checks`]);
+//! Two sparse indexes: `by-next-check`, in shards, over items with a maintenance check ([`checks`]);
 //! and `by-user-id` over grants, to find a Zoom user who has changed accounts.
 
 mod account_move;
@@ -401,13 +401,18 @@ fn link_entry(app_user: &AppUserId) -> String {
 /// Name of the table in errors.
 const TABLE: &str = "Links";
 
+/// An item of a Zoom user, in the index of the checks if it has the day of one.
 fn entry_item<T: Serialize>(
     zoom_user: &ZoomUser,
     entry: &str,
     value: &T,
 ) -> Result<Item, AwsError> {
     let key = [("zoom_user", zoom_user.key()), ("entry", entry.to_owned())];
-    to_item(TABLE, key, value)
+    let mut item = to_item(TABLE, key, value)?;
+    if item.contains_key("next_check_day") {
+        item.insert("next_check_shard".to_owned(), checks::shard(zoom_user));
+    }
+    Ok(item)
 }
 
 fn link_item(link: &Link) -> Result<Item, AwsError> {

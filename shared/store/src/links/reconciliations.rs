@@ -149,15 +149,16 @@ impl LinkTable {
         });
         let pages = try_join_all(shards).await?;
         let items = pages.into_iter().flat_map(|page| page.items.unwrap_or_default());
-        items
-            .map(|item| {
-                text_of(&item, "zoom_user")
-                    .and_then(|key| ZoomUser::from_key(key.strip_prefix(PREFIX)?).ok())
-                    .ok_or_else(|| {
-                        AwsError::unexpected_response(TABLE, "an item has an invalid key")
-                    })
-            })
-            .collect()
+        let zoom_users = items.filter_map(|item| {
+            let zoom_user = text_of(&item, "zoom_user")
+                .and_then(|key| ZoomUser::from_key(key.strip_prefix(PREFIX)?).ok());
+            if zoom_user.is_none() {
+                // A malformed key must not stop the other reconciliations.
+                tracing::error!("an item with a due reconciliation has an invalid key");
+            }
+            zoom_user
+        });
+        Ok(zoom_users.collect())
     }
 
     /// Begins the next run, due or not. Returns its number, or `None` if another run was begun since the item was

@@ -155,8 +155,10 @@ impl LinkTable {
             remove.extend(["lease_owner", "lease_until", "failing_since"]);
         }
         if let Some(day) = next_check {
-            set += ", next_check_day = :day";
-            update = update.expression_attribute_values(":day", to_attribute(&day)?);
+            set += ", next_check_shard = :shard, next_check_day = :day";
+            update = update
+                .expression_attribute_values(":shard", checks::shard(zoom_user))
+                .expression_attribute_values(":day", to_attribute(&day)?);
         } else if is_ending {
             remove.push("next_check_day");
         }

@@ -96,6 +96,19 @@ async fn missed_recording_is_fetched_and_reported() {
 }
 
 #[tokio::test]
+async fn odd_key_in_the_index_stops_no_reconciliation() {
+    let scene = Scene::linked(&["alice"]).await;
+    let odd = json!({
+        "zoom_user": {"S": "odd"}, "entry": {"S": "odd"},
+        "reconcile_shard": {"N": "0"}, "reconcile_at": {"N": "0"},
+    });
+    scene.stack.engines().import_items(&scene.tables().links, vec![odd]).unwrap();
+    let missed = unannounced(&scene, hours(1));
+    scene.reconcile_after(hours(25)).await;
+    scene.assert_stored(&missed, "missed").await;
+}
+
+#[tokio::test]
 async fn known_recordings_cost_no_event() {
     let scene = Scene::linked(&["alice"]).await;
     for _ in 0..3 {
