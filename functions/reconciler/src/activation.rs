@@ -1,5 +1,6 @@
 //! Notifications for an app user whose link became active: every recording in the activation window is published to
-//! them as if it were new, even if it is already stored for other app users.
+//! them as if it were new, even if it is already stored for other app users. A link that followed its user to another
+//! account, where others have links already, gets those of the two days before.
 
 use jiff::Timestamp;
 use reelay_domain::cursor::Position;
@@ -42,7 +43,8 @@ impl Reconciler {
         let since = listing::earliest_start(activation.completed_since);
         let mut after = after;
         for key in link.zoom_users() {
-            if after.as_ref().is_some_and(|after| after.zoom_user != key.key()) {
+            let is_before_last = after.as_ref().is_some_and(|after| after.zoom_user != key.key());
+            if is_before_last || (activation.is_moved && key != zoom_user) {
                 continue;
             }
             let bounds = ListBounds { after: after.as_ref(), ..ListBounds::default() };
@@ -86,6 +88,7 @@ impl Reconciler {
             activated_at: activation.activated_at,
             completed_since: activation.completed_since,
             is_repeated: activation.is_repeated,
+            is_moved: activation.is_moved,
             after,
         };
         let tenant = zoom_user.account_id.as_str();
@@ -99,7 +102,7 @@ impl Reconciler {
         link: &Link,
         activation: &Activation,
     ) -> Result<(), AwsError> {
-        let Activation { activated_at, is_repeated, .. } = *activation;
+        let Activation { activated_at, is_repeated, is_moved, .. } = *activation;
         let item = self.recordings.item(zoom_user, id).await?;
         let Some(item) = item.filter(|item| !item.observed.is_only_changed()) else {
             return Ok(());
@@ -117,8 +120,8 @@ impl Reconciler {
         };
         if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
             // An event that is still in progress publishes the ordinary notification. Using its id avoids a second
-            // one.
-            publish(match is_in_progress {
+            // one. A moved link, which was active all along, gets the ordinary ones.
+            publish(match is_in_progress || is_moved {
                 true => RecordingNotification::Detected,
                 false => RecordingNotification::DetectedAtActivation { activated_at },
             })
@@ -138,7 +141,7 @@ impl Reconciler {
             && (is_repeated || is_earlier)
             && !self.is_notified(&loaded, &RecordingNotification::Stored, activation).await?
         {
-            publish(match is_earlier {
+            publish(match is_earlier && !is_moved {
                 true => RecordingNotification::StoredAtActivation { activated_at },
                 false => RecordingNotification::Stored,
             })
@@ -147,7 +150,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Whether the app user has received the ordinary notification since the activation.
+    /// Whether the app user has received the ordinary notification since the activation; on a moved link, ever.
     async fn is_notified(
         &self,
         recording: &RecordingWithFiles,
@@ -157,7 +160,7 @@ impl Reconciler {
         let id = notification.id(&activation.app_user, &recording.recording());
         let key = GuardKey { zoom_user: recording.zoom_user.clone(), id };
         let guard = self.notifications.table().guard(&key).await?;
-        Ok(guard.is_some_and(|guard| guard.stamp >= activation.activated_at))
+        Ok(guard.is_some_and(|guard| activation.is_moved || guard.stamp >= activation.activated_at))
     }
 }
 
@@ -168,4 +171,5 @@ pub(crate) struct Activation {
     pub(crate) activated_at: Timestamp,
     pub(crate) completed_since: Timestamp,
     pub(crate) is_repeated: bool,
+    pub(crate) is_moved: bool,
 }

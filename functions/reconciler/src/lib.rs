@@ -184,10 +184,11 @@ impl Reconciler {
                 activated_at,
                 completed_since,
                 is_repeated,
+                is_moved,
                 after,
             } => {
                 let activation =
-                    Activation { app_user, activated_at, completed_since, is_repeated };
+                    Activation { app_user, activated_at, completed_since, is_repeated, is_moved };
                 Ok(self.notify_activation(&zoom_user, after, activation).await?)
             }
             Job::RunMaintenance => self.run_maintenance().await,

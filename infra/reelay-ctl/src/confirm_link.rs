@@ -1,6 +1,6 @@
 //! `confirm-link`: confirms a link as the app's server does, for the first test of a stack without an app.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
 use reelay_domain::ids::AppUserId;
 use reelay_domain::jwt::Audience;
@@ -18,6 +18,7 @@ pub(crate) async fn run(
     claim_or_url: &str,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
+    let claim = claim(claim_or_url)?;
     let request = TokenRequest::new(Audience::Api, SignedDuration::from_mins(1));
     let (token, _) = token::mint(deployment, user, request).await?;
     let api = deployment.endpoint("ApiUrl")?;
@@ -25,7 +26,7 @@ pub(crate) async fn run(
         .http
         .post(format!("{}/links/confirm", api.as_str().trim_end_matches('/')))
         .bearer_auth(token.expose_secret())
-        .json(&json!({"claim": claim(claim_or_url).expose_secret()}))
+        .json(&json!({"claim": claim.expose_secret()}))
         .send()
         .await
         .map_err(reqwest::Error::without_url)
@@ -50,14 +51,27 @@ pub(crate) async fn run(
     Ok(Outcome::ProblemsFound)
 }
 
-/// Extracts the claim from a return URL. Any other text is the claim itself.
-fn claim(claim_or_url: &str) -> SecretString {
-    let url = Url::parse(claim_or_url).ok();
-    let parameter = url.and_then(|url| {
+/// Extracts the claim from a return URL. Text that is no URL is the claim itself.
+fn claim(claim_or_url: &str) -> anyhow::Result<SecretString> {
+    let Ok(url) = Url::parse(claim_or_url) else {
+        return Ok(claim_or_url.to_owned().into());
+    };
+    let parameter = |wanted: &str| {
         let mut pairs = url.query_pairs();
-        pairs.find_map(|(name, value)| (name == "zoom_link").then(|| value.into_owned()))
-    });
-    parameter.unwrap_or_else(|| claim_or_url.to_owned()).into()
+        pairs.find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+    };
+    if let Some(claim) = parameter("zoom_link") {
+        return Ok(claim.into());
+    }
+    match parameter("zoom_error") {
+        Some(code) => bail!(
+            "nothing was linked: the URL has zoom_error={code}, which docs/app-guide.md explains. For a new link: \
+             reelay mint-link"
+        ),
+        None => {
+            bail!("the URL has no zoom_link: copy the whole address to which the browser returned")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,14 +81,18 @@ mod tests {
     #[test]
     fn claim_is_extracted_from_return_url() {
         for (input, expected) in [
-            ("abc-_1", "abc-_1"),
-            ("https://app.example/zoom?tab=1&zoom_link=abc#x", "abc"),
-            (
-                "https://app.example/?zoom_error=access_denied",
-                "https://app.example/?zoom_error=access_denied",
-            ),
+            ("abc-_1", Ok("abc-_1")),
+            ("https://app.example/zoom?tab=1&zoom_link=abc#x", Ok("abc")),
+            ("https://app.example/?zoom_error=access_denied", Err("zoom_error=access_denied")),
+            ("https://app.example/", Err("no zoom_link")),
         ] {
-            assert_eq!(claim(input).expose_secret(), expected);
+            match (claim(input), expected) {
+                (Ok(claim), Ok(expected)) => assert_eq!(claim.expose_secret(), expected),
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{error}")
+                }
+                (claim, expected) => panic!("{input}: {} {expected:?}", claim.is_ok()),
+            }
         }
     }
 }

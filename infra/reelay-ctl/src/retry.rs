@@ -1,6 +1,6 @@
 //! `retry`: queues failed files again, in bulk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use reelay_domain::message::DownloadMessage;
@@ -25,9 +25,11 @@ pub(crate) async fn run(
     let now = environment.clock.now();
     let mut covered = HashMap::new();
     let mut by_reason = BTreeMap::<String, u64>::new();
+    let mut other_reasons = BTreeSet::new();
     let (mut files, mut not_covered) = (0, 0);
     for (key, item) in recordings.failed_files().await? {
         if !is_selected(arguments, &item, now) {
+            other_reasons.extend(item.reason);
             continue;
         }
         let zoom_user = &key.zoom_user;
@@ -69,6 +71,10 @@ pub(crate) async fn run(
             "{} left out: no link receives the recordings.",
             plural(not_covered, "failed file")
         ));
+    }
+    if files + not_covered == 0 && !other_reasons.is_empty() {
+        let reasons = Vec::from_iter(other_reasons).join(", ");
+        output.note(&format!("Reasons of the failed files that were not selected: {reasons}."));
     }
     if !arguments.yes && files > 0 {
         output.note("Nothing was changed. Run the command again with --yes.");

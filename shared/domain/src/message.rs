@@ -216,6 +216,10 @@ pub enum Job {
         /// Whether this is the second run, 15 minutes after the activation: by then every notification that was in
         /// progress has been published.
         is_repeated: bool,
+        /// Whether the link came from the user's earlier account. Then only recordings of this account count that the
+        /// app user was never notified of.
+        #[serde(default)]
+        is_moved: bool,
         /// Position of the last recording that an earlier invocation processed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Position>,

@@ -61,6 +61,8 @@ async fn failed_files_are_counted_then_queued_again() {
     {
         assert_eq!(run::on(&system, none).await.json()["files"], 0, "{none}");
     }
+    let unknown = run::on(&system, "retry --reason nonsense").await;
+    assert!(unknown.err.contains("not selected: gone."), "{unknown:?}");
     system.process_queues().await;
     assert_eq!(system.first_file(&recording).await["status"], "failed");
     let output = run::on(&system, "retry --yes --reason gone").await;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::erasure::Removal;
-use reelay_domain::ids::ZoomUser;
+use reelay_domain::ids::{AppUserId, ZoomUser};
 use reelay_domain::link::{GrantStatus, LinkNotification};
 
 use super::change::MAX_ATTEMPTS;
@@ -87,7 +87,15 @@ impl LinkTable {
                 .collect();
             let entry = OutboxEntry::new(notifications, now);
             let missed_since = now.checked_sub(MISSED_BEFORE_MOVE).unwrap_or(now);
-            let job = PendingJobs::new(to, missed_since, Vec::new(), generation, now);
+            // Links of the new account may have received recordings already, which a backfill finds known.
+            let was_receiving = |app_user: &AppUserId| {
+                let mut links = before.links.iter();
+                links.any(|link| link.app_user == *app_user && link.is_receiving())
+            };
+            let joined = after.links.iter().filter(|link| link.is_receiving());
+            let joined = joined.map(|link| &link.app_user).filter(|it| !was_receiving(it));
+            let joined = joined.cloned().collect();
+            let job = PendingJobs::new(to, missed_since, joined, true, generation, now);
             if let Some(erasure) = &new.erasure {
                 // Completing an erasure of the new key would remove the pointers.
                 self.cancel_erasure(to, erasure).await?;

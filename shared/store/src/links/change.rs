@@ -258,7 +258,7 @@ impl LinkTable {
         let entry = OutboxEntry::new(notifications, now);
         let job = before
             .backfill_since(&after, self.activation_window, now)
-            .map(|since| PendingJobs::new(zoom_user, since, activated, generation, now));
+            .map(|since| PendingJobs::new(zoom_user, since, activated, false, generation, now));
         let unchanged =
             before == after && extras.tokens.is_none() && extras.extra_writes.is_empty();
         if !unchanged {

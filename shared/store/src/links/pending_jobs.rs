@@ -28,12 +28,13 @@ pub struct PendingJobs {
 
 impl PendingJobs {
     /// Jobs after links became active: the backfill of what completed since a time, and the notifications about
-    /// known recordings. `generation` is the change's, so entries never overwrite each other. A check is due at
-    /// once, in case enqueuing fails.
+    /// known recordings. `is_moved`: the links came from another account. `generation` is the change's, so entries
+    /// never overwrite each other. A check is due at once, in case enqueuing fails.
     pub(super) fn new(
         zoom_user: &ZoomUser,
         completed_since: Timestamp,
         notified: Vec<AppUserId>,
+        is_moved: bool,
         generation: u64,
         now: Timestamp,
     ) -> Self {
@@ -44,6 +45,7 @@ impl PendingJobs {
             activated_at: now,
             completed_since,
             is_repeated: false,
+            is_moved,
             after: None,
         });
         Self {

@@ -1,5 +1,6 @@
 //! Zoom users who change accounts, and Zoom users with many links.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
@@ -10,6 +11,7 @@ use reelay_grants::{GrantError, MaintenanceOutcome};
 use reelay_store::links::{GrantSnapshot, LinkTable, NewTokens};
 use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use reqwest::Method;
+use serde_json::Value;
 use support::app::ApiResponse;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
@@ -253,6 +255,37 @@ async fn consent_in_another_account_keeps_earlier_links() {
     scene.settle().await;
     scene.assert_status("alice", &["active"]).await;
     scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn moved_link_is_notified_of_what_others_received_before() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = scene.zoom_user(ADA);
+    let before = scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.link("bob", ADA).await;
+    let missed = scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    // Alice's link moves when its tokens are used.
+    scene.advance(ACCESS_TOKEN_ENDS);
+    scene.grants().access_token(&old).await.unwrap_err();
+    scene.pass(SignedDuration::from_mins(16)).await;
+
+    let events = scene.peek_messages(&scene.bus).await;
+    let events = events.iter().map(|event| serde_json::from_str::<Value>(event).unwrap());
+    let details: Vec<Value> = events.map(|event| event["detail"].clone()).collect();
+    for (app_user, recording) in [("alice", &before), ("alice", &missed), ("bob", &missed)] {
+        let about = |it: &&Value| {
+            let data = &it["data"];
+            data["app_user_id"] == app_user && data["recording"]["meeting_uuid"] == recording.uuid
+        };
+        for kind in ["recording.detected", "recording.stored"] {
+            let ids = details.iter().filter(about).filter(|it| it["type"] == kind);
+            let ids: BTreeSet<_> = ids.map(|it| it["id"].as_str().unwrap()).collect();
+            assert_eq!(ids.len(), 1, "{app_user} {kind} {}", recording.key);
+        }
+    }
 }
 
 #[tokio::test]
