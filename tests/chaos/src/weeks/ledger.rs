@@ -69,6 +69,13 @@ impl Ledger {
     pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
         let accounts = self.accounts.entry(recording.host_id.clone()).or_default();
         accounts.insert(recording.account_id.clone());
+        tracing::debug!(
+            key = recording.key,
+            host = recording.host_id,
+            account = recording.account_id,
+            ?completed_at,
+            "recorded"
+        );
         self.made.push(Made {
             recording,
             completed_at,
@@ -84,6 +91,7 @@ impl Ledger {
     }
 
     pub(super) fn complete(&mut self, key: &str, now: Timestamp) {
+        tracing::debug!(key, %now, "completed");
         if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
             made.completed_at = Some(now);
         }
@@ -100,6 +108,7 @@ impl Ledger {
 
     pub(super) fn erase(&mut self, key: &str, now: Timestamp) {
         if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
+            tracing::debug!(key, %now, "erased");
             made.erased_at = Some(now);
         }
     }
@@ -126,6 +135,7 @@ impl Ledger {
     }
 
     pub(super) fn link(&mut self, app_user: &str, zoom_user: &str, now: Timestamp) {
+        tracing::debug!(app_user, zoom_user, %now, "linked");
         self.periods.push(Period {
             app_user: app_user.to_owned(),
             zoom_user: zoom_user.to_owned(),
@@ -136,6 +146,7 @@ impl Ledger {
     }
 
     pub(super) fn disconnect(&mut self, app_user: &str, now: Timestamp) {
+        tracing::debug!(app_user, %now, "disconnected");
         for period in self.periods.iter_mut().filter(|period| period.app_user == app_user) {
             // From now on Reelay knows that the link has ended.
             let until = *period.until.get_or_insert(now);
@@ -146,6 +157,7 @@ impl Ledger {
     }
 
     pub(super) fn deauthorize(&mut self, zoom_user: &str, now: Timestamp) {
+        tracing::debug!(zoom_user, %now, "deauthorized");
         let periods = self.periods.iter_mut().filter(|period| period.until.is_none());
         for period in periods.filter(|period| period.zoom_user == zoom_user) {
             (period.until, period.is_ended_at_zoom) = (Some(now), true);

@@ -323,6 +323,7 @@ impl Weeks {
     fn move_user(&mut self) {
         let (zoom_user, account) = (*self.rng.pick(&ZOOM_USERS), *self.rng.pick(&ACCOUNTS));
         self.system.zoom().move_user(zoom_user, account).expect("the user exists");
+        tracing::debug!(zoom_user, account, now = %self.now(), "moved");
         let accounts = self.ledger.accounts.entry(zoom_user.to_owned()).or_default();
         accounts.insert(account.to_owned());
     }
