@@ -1,4 +1,4 @@
-//! `download`: the same file from the same source to the same S3 by one client after the other.
+//! `download`: the same file from the same source to the same S3 by one client after the other, in turns.
 
 mod baseline;
 mod certificate;
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Runs of each client in each case. The results are medians.
+    /// Runs of each client in each case, in turns. The results are medians.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
     /// Run only the cases whose name contains this text, such as `2GiB`, `tls` or `throttled`.
@@ -86,7 +86,7 @@ const CASES: &[Case] = &[
         rate: THROTTLED,
         clients: &["reelay-1", "reelay", "reelay-16"],
     },
-    Case { name: "100GiB-http", size: 100 * GIB, is_tls: false, rate: 0, clients: &["reelay"] },
+    Case { name: "100GiB-tls", size: 100 * GIB, is_tls: true, rate: 0, clients: &["reelay"] },
 ];
 
 /// A row of the result.
@@ -98,7 +98,26 @@ struct Row<'a> {
     wall_s: f64,
     cpu_s_per_gib: f64,
     peak_rss_mib: f64,
+    /// CPU and wall time as multiples of the copy's in the same turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of_copy: Option<OfCopy>,
     runs: usize,
+}
+
+#[derive(Serialize)]
+struct OfCopy {
+    cpu: f64,
+    wall: f64,
+}
+
+impl OfCopy {
+    fn new(usages: &[ResourceUsage], copies: &[ResourceUsage]) -> Self {
+        let turns: Vec<_> = usages.iter().zip(copies).collect();
+        Self {
+            cpu: median(&turns, |(usage, copy)| usage.cpu_s / copy.cpu_s),
+            wall: median(&turns, |(usage, copy)| usage.wall_s / copy.wall_s),
+        }
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
@@ -121,15 +140,19 @@ pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
     for (case, clients, runs) in cases {
         let servers = Servers::start(case.is_tls.then(|| folder.path()))?;
         let environment = environment(case, &servers.addresses, folder.path());
-        for client in clients {
-            let command = command(client, &peers)?;
-            let mut usages = Vec::new();
-            for _ in 0..runs {
+        let mut usages: Vec<Vec<ResourceUsage>> = clients.iter().map(|_| Vec::new()).collect();
+        for _ in 0..runs {
+            for (client, usages) in clients.iter().zip(&mut usages) {
                 bar.set_message(format!("{} {client}", case.name));
+                let command = command(client, &peers)?;
                 usages.push(process::measure_separately(&command, &environment)?);
                 bar.inc(1);
             }
-            bar.suspend(|| print_row(options.json, case, client, &usages))?;
+        }
+        let copy = clients.iter().position(|client| *client == "copy");
+        for (client, measured) in clients.iter().zip(&usages) {
+            let of_copy = copy.map(|copy| OfCopy::new(measured, &usages[copy]));
+            bar.suspend(|| print_row(options.json, case, client, measured, of_copy))?;
         }
     }
     bar.finish_and_clear();
@@ -141,6 +164,7 @@ fn print_row(
     case: &Case,
     client: &str,
     usages: &[ResourceUsage],
+    of_copy: Option<OfCopy>,
 ) -> Result<(), BenchError> {
     let row = Row {
         bench: "download",
@@ -149,14 +173,18 @@ fn print_row(
         wall_s: median(usages, |usage| usage.wall_s),
         cpu_s_per_gib: median(usages, |usage| usage.cpu_s * GIB as f64 / case.size as f64),
         peak_rss_mib: median(usages, |usage| usage.peak_rss_mib),
+        of_copy,
         runs: usages.len(),
     };
-    let Row { case, wall_s, cpu_s_per_gib, peak_rss_mib, .. } = &row;
+    let Row { case, wall_s, cpu_s_per_gib, peak_rss_mib, of_copy, .. } = &row;
+    let of_copy = of_copy.as_ref().map_or_else(String::new, |OfCopy { cpu, wall }| {
+        format!("  of the copy's: CPU {cpu:.2}, wall {wall:.2}")
+    });
     print(
         json,
         &row,
         format_args!(
-            "{case:22} {client:11} {wall_s:8.2} s {cpu_s_per_gib:8.2} CPU s/GiB {peak_rss_mib:8.1} MiB"
+            "{case:22} {client:11} {wall_s:8.2} s {cpu_s_per_gib:8.2} CPU s/GiB {peak_rss_mib:8.1} MiB{of_copy}"
         ),
     )
 }
