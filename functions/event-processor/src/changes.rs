@@ -2,6 +2,7 @@
 //!
 //! A change may arrive before the recording's own event. It is then observed without a notification.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::listing::{self, MIN_ACTIVATION_WINDOW};
@@ -15,7 +16,7 @@ use reelay_store::links::GrantSnapshot;
 use reelay_store::recordings::{FileKey, ObserveOutcome};
 use serde_json::Value;
 
-use crate::{EventProcessor, ProcessError};
+use crate::{CONCURRENCY, EventProcessor, ProcessError};
 
 /// Time for which an event without a host is retried until its meeting is known: the meeting's own event may come
 /// later, and the index lags.
@@ -35,30 +36,41 @@ impl EventProcessor {
         // The event's other data about the meeting. After a recovery these include the files with new URLs and a
         // token.
         let parsed = meeting::parse_event(event, time).ok();
-        let mut is_unknown = false;
-        for meeting in &changed.meetings {
-            let hosts = match &changed.host {
-                Some(user_id) => vec![ZoomUser {
-                    account_id: changed.account_id.clone(),
-                    user_id: user_id.clone(),
-                }],
-                // The table knows the hosts of a known meeting.
-                None => {
-                    self.recordings.hosts_of_meeting(&changed.account_id, &meeting.uuid).await?
-                }
-            };
-            is_unknown |= hosts.is_empty();
-            for host in hosts {
-                self.change(host, meeting, &changed, parsed.as_ref(), received_at).await?;
-            }
-        }
-        if is_unknown {
+        let meetings = stream::iter(changed.meetings.clone())
+            .map(|meeting| self.change_of_hosts(meeting, &changed, parsed.as_ref(), received_at));
+        let is_known = meetings
+            .buffer_unordered(CONCURRENCY)
+            .try_fold(true, |all, is_known| std::future::ready(Ok(all && is_known)))
+            .await?;
+        if !is_known {
             if self.clock.now().duration_since(received_at) < UNKNOWN_MEETING_TTL {
                 return Err(ProcessError::UnknownMeeting);
             }
             metrics::count(Metric::EventsIgnored, "unknown_recording");
         }
         Ok(())
+    }
+
+    /// Processes one meeting of the event. Returns whether its host is known.
+    async fn change_of_hosts(
+        &self,
+        meeting: ChangedMeeting,
+        changed: &RecordingsChanged,
+        parsed: Option<&ParsedMeeting>,
+        received_at: Timestamp,
+    ) -> Result<bool, ProcessError> {
+        let hosts = match &changed.host {
+            Some(user_id) => {
+                vec![ZoomUser { account_id: changed.account_id.clone(), user_id: user_id.clone() }]
+            }
+            // The table knows the hosts of a known meeting.
+            None => self.recordings.hosts_of_meeting(&changed.account_id, &meeting.uuid).await?,
+        };
+        let is_known = !hosts.is_empty();
+        for host in hosts {
+            self.change(host, &meeting, changed, parsed, received_at).await?;
+        }
+        Ok(is_known)
     }
 
     async fn change(

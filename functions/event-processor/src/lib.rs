@@ -1,7 +1,7 @@
 //! Processes the events queue: writes recordings and files from Zoom's events, and enqueues downloads.
 //!
-//! Events are routed by (account, host). State is written before messages are sent, so a redelivery finds
-//! the state and sends the missing messages. Events may arrive twice, with other URLs and tokens, and in any
+//! Events are routed by (account, host). State is written before messages are sent: a
+//! redelivery sends those that are missing for new files, and maintenance those for files that were queued again. Events may arrive twice, with other URLs and tokens, and in any
 //! order; meeting UUID and file id identify a file.
 
 mod changes;
@@ -223,7 +223,7 @@ impl EventProcessor {
         {
             self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
         }
-        // Consent covers no other file of a meeting from before the activation window.
+        // The link does not cover the other files of a meeting from before the activation window.
         let is_covered = !changes::is_before_window(observation.details.start_time, &snapshot);
         if is_transcript && is_covered && !self.knows_other_files(&observation).await? {
             let (zoom_user, meeting_uuid) = (host.clone(), observation.meeting_uuid.clone());
@@ -236,7 +236,7 @@ impl EventProcessor {
             links.iter().flat_map(|link| &link.previous_zoom_users).collect();
         for key in earlier {
             if self.recordings.known(key, &recording_id).await? == KnownRecording::Erased {
-                return self.ignore(host, &recording_id, files()).await;
+                return self.delete_files_of_erased(host, &recording_id, files()).await;
             }
         }
         let (known, recording) =
@@ -244,7 +244,9 @@ impl EventProcessor {
             {
                 ObserveOutcome::New(item) => (None, item),
                 ObserveOutcome::Known { before, after } => (Some(before), after),
-                ObserveOutcome::Erased => return self.ignore(host, &recording_id, files()).await,
+                ObserveOutcome::Erased => {
+                    return self.delete_files_of_erased(host, &recording_id, files()).await;
+                }
             };
         let duration = recording
             .observed
@@ -257,9 +259,9 @@ impl EventProcessor {
             .try_collect()
             .await?;
         // An erasure marks the recording before it reads the files, so either the erasure or this check deletes them.
-        if self.recordings.item(host, &recording_id).await?.is_none() {
-            return self.ignore(host, &recording_id, files()).await;
-        }
+        let Some(current) = self.recordings.item(host, &recording_id).await? else {
+            return self.delete_files_of_erased(host, &recording_id, files()).await;
+        };
 
         // Downloads are enqueued and recorded in `sent` only after this notification was published, so a
         // non-empty `sent` proves that it was.
@@ -268,7 +270,8 @@ impl EventProcessor {
             let table = &self.recordings;
             self.outbox.publish(table, host, &recording_id, &detected, &links).await?;
         }
-        let is_requested = self.is_automatic || known.as_ref().is_some_and(|item| item.requested);
+        // The app's request either finds these files or is found here.
+        let is_requested = self.is_automatic || current.requested;
         let sent = known.map(|item| item.sent).unwrap_or_default();
         let to_fetch: Vec<FileKey> = file_events
             .into_iter()
@@ -352,7 +355,7 @@ impl EventProcessor {
     }
 
     /// Deletes the files that this event, perhaps in an earlier delivery, has written for an erased recording.
-    async fn ignore<'a>(
+    async fn delete_files_of_erased<'a>(
         &self,
         host: &ZoomUser,
         recording: &RecordingId,

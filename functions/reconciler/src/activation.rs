@@ -1,6 +1,6 @@
 //! Notifications for an app user whose link became active: every recording in the activation window is published to
-//! them as if it were new, even if it is already stored for other app users. A link that followed its user to another
-//! account, where others have links already, gets those of the two days before.
+//! them as if it were new, even if it is already stored for other app users. The app user of a link that moved with its
+//! Zoom user to another account is notified of the recordings of the last two days that were stored there for others.
 
 use jiff::Timestamp;
 use reelay_domain::cursor::Position;
@@ -11,7 +11,7 @@ use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
 use reelay_runtime::AwsError;
-use reelay_store::notifications::GuardKey;
+use reelay_store::notifications::{Guard, GuardKey};
 use reelay_store::recordings::{ListBounds, RecordingWithFiles};
 
 use crate::Reconciler;
@@ -43,8 +43,8 @@ impl Reconciler {
         let since = listing::earliest_start(activation.completed_since);
         let mut after = after;
         for key in link.zoom_users() {
-            let is_before_last = after.as_ref().is_some_and(|after| after.zoom_user != key.key());
-            if is_before_last || (activation.is_moved && key != zoom_user) {
+            let was_read_before = after.as_ref().is_some_and(|after| after.zoom_user != key.key());
+            if was_read_before || (activation.is_moved && key != zoom_user) {
                 continue;
             }
             let bounds = ListBounds { after: after.as_ref(), ..ListBounds::default() };
@@ -107,7 +107,8 @@ impl Reconciler {
         let Some(item) = item.filter(|item| !item.observed.is_only_changed()) else {
             return Ok(());
         };
-        // The event is still being processed, and its notification reaches the new link as well.
+        // No download has been enqueued: the event may still be in progress, and its notification then reaches the new
+        // link as well.
         let is_in_progress = item.requested && item.sent.is_empty();
         if is_in_progress && !is_repeated {
             return Ok(());
@@ -118,10 +119,12 @@ impl Reconciler {
             let (table, outbox) = (&self.recordings, &self.outbox);
             outbox.publish(table, zoom_user, id, &notification, links).await
         };
-        if !self.is_notified(&known, &RecordingNotification::Detected, activation).await? {
+        let ordinary = self.guard(&known, &RecordingNotification::Detected, activation).await?;
+        let is_unused = ordinary.is_none();
+        if !activation.is_notified(ordinary) {
             // An event that is still in progress publishes the ordinary notification. Using its id avoids a second
             // one. A moved link, which was active all along, gets the ordinary ones.
-            publish(match is_in_progress || is_moved {
+            publish(match is_moved || (is_in_progress && is_unused) {
                 true => RecordingNotification::Detected,
                 false => RecordingNotification::DetectedAtActivation { activated_at },
             })
@@ -139,7 +142,8 @@ impl Reconciler {
         if is_stored
             && stored.next().is_some()
             && (is_repeated || is_earlier)
-            && !self.is_notified(&loaded, &RecordingNotification::Stored, activation).await?
+            && !activation
+                .is_notified(self.guard(&loaded, &RecordingNotification::Stored, activation).await?)
         {
             publish(match is_earlier && !is_moved {
                 true => RecordingNotification::StoredAtActivation { activated_at },
@@ -150,17 +154,16 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Whether the app user has received the ordinary notification since the activation; on a moved link, ever.
-    async fn is_notified(
+    /// The guard of the ordinary notification of the app user.
+    async fn guard(
         &self,
         recording: &RecordingWithFiles,
         notification: &RecordingNotification,
         activation: &Activation,
-    ) -> Result<bool, AwsError> {
+    ) -> Result<Option<Guard>, AwsError> {
         let id = notification.id(&activation.app_user, &recording.recording());
         let key = GuardKey { zoom_user: recording.zoom_user.clone(), id };
-        let guard = self.notifications.table().guard(&key).await?;
-        Ok(guard.is_some_and(|guard| activation.is_moved || guard.stamp >= activation.activated_at))
+        self.notifications.table().guard(&key).await
     }
 }
 
@@ -172,4 +175,11 @@ pub(crate) struct Activation {
     pub(crate) completed_since: Timestamp,
     pub(crate) is_repeated: bool,
     pub(crate) is_moved: bool,
+}
+
+impl Activation {
+    /// Whether a notification was published since the activation; on a moved link, ever.
+    fn is_notified(&self, guard: Option<Guard>) -> bool {
+        guard.is_some_and(|guard| self.is_moved || guard.stamp >= self.activated_at)
+    }
 }

@@ -10,14 +10,14 @@ use reelay_domain::time::saturating_add;
 use crate::{JobError, Reconciler};
 
 /// Time before the deadline that is reserved for processing the last page; no page is requested within it. At most a
-/// quarter of the invocation.
+/// quarter of the remaining time.
 const RESERVE: Duration = Duration::from_secs(30);
 
 /// Minimum wait of a deferred job, even if Zoom names an earlier time.
 const MIN_DEFERRAL: Duration = Duration::from_secs(10);
 
-/// A job that has been deferred for longer than `RetryDays` and this time was redriven by an operator: its time
-/// restarts.
+/// Margin after `RetryDays`: a job that is still deferred this much later was redriven from the dead-letter queue, and its
+/// `RetryDays` begin again.
 const REDRIVEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// A delivery of a job.
@@ -49,7 +49,8 @@ impl Attempt {
 }
 
 impl Reconciler {
-    /// Continues a job in a delayed message, because SQS counts every delivery of this one. A job that waits for
+    /// Continues a job in a delayed message, because each redelivery of this one would count towards the
+    /// queue's maximum. A job that waits for
     /// `RetryDays` without progress fails instead, and its message moves to the dead-letter queue.
     pub(crate) async fn defer(
         &self,

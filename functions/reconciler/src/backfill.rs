@@ -52,7 +52,7 @@ impl Reconciler {
         }
         let mut progress = backfill.take_progress();
         if !is_consented(&backfill, &snapshot) {
-            return self.ignore(&backfill, &progress, "no_active_link").await;
+            return self.end_backfill_early(&backfill, &progress, "no_active_link").await;
         }
         // Every activation enqueues a backfill without a request and never loses it, so it also schedules
         // reconciliations.
@@ -71,12 +71,14 @@ impl Reconciler {
         }
         let mut token = match self.grants.access_token(&backfill.zoom_user).await {
             Ok(token) => token,
-            Err(error) => return self.end_without_grant(&backfill, &progress, error).await,
+            Err(error) => {
+                return self.end_backfill_without_grant(&backfill, &progress, error).await;
+            }
         };
         let read = match self.read_window(&backfill, &window, &mut token, attempt).await {
             Ok(read) => read,
             Err(JobError::Grant(error)) => {
-                return self.end_without_grant(&backfill, &progress, error).await;
+                return self.end_backfill_without_grant(&backfill, &progress, error).await;
             }
             Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
                 let until = limit.limited_until(self.clock.now());
@@ -88,7 +90,7 @@ impl Reconciler {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&backfill.zoom_user, &token, issue).await?;
-                return self.ignore(&backfill, &progress, "link_issue").await;
+                return self.end_backfill_early(&backfill, &progress, "link_issue").await;
             }
             Err(error) => return Err(error),
         };
@@ -96,7 +98,7 @@ impl Reconciler {
         match read.incomplete {
             None => progress.finish_window(read.found, true),
             Some(Incomplete::OutOfTime) if progress.split_window() => {}
-            Some(_) if progress.postpone_window() => {}
+            Some(_) if progress.defer_window() => {}
             Some(_) if attempt.receive_count >= MAX_INCOMPLETE_RECEIVES => {
                 progress.finish_window(read.found, false)
             }
@@ -128,7 +130,7 @@ impl Reconciler {
     }
 
     /// Ends a backfill without reading what is left.
-    async fn ignore(
+    async fn end_backfill_early(
         &self,
         backfill: &Backfill,
         progress: &Progress,
@@ -140,7 +142,7 @@ impl Reconciler {
     }
 
     /// Ends a backfill whose grant has ended. Other errors are retried.
-    async fn end_without_grant(
+    async fn end_backfill_without_grant(
         &self,
         backfill: &Backfill,
         progress: &Progress,
@@ -148,7 +150,7 @@ impl Reconciler {
     ) -> Result<(), JobError> {
         match error {
             GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
-                self.ignore(backfill, progress, "no_grant").await
+                self.end_backfill_early(backfill, progress, "no_grant").await
             }
             error => Err(error.into()),
         }

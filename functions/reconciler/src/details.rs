@@ -83,7 +83,9 @@ impl Reconciler {
                     return self.queue(&zoom_user, change, source, requested_at).await;
                 }
                 Err(JobError::Grant(
-                    GrantError::NotFound
+                    // After a move the recordings of the last days are read under the new key.
+                    GrantError::Moved
+                    | GrantError::NotFound
                     | GrantError::Revoking
                     | GrantError::ReauthorizationRequired,
                 )) => {

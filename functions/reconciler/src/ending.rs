@@ -31,6 +31,7 @@ impl Reconciler {
         let Some(ended_at) = self.grants.links().receiving_ended_at(zoom_user).await? else {
             return Ok(());
         };
+        self.delete_notifications(zoom_user).await?;
         let files = self.recordings.files(zoom_user).await?;
         let removed: Vec<FileKey> = stream::iter(files)
             .filter(|(_, item)| std::future::ready(is_left_by_transfer(item, ended_at)))
@@ -39,11 +40,13 @@ impl Reconciler {
             .try_filter_map(|key| async move { Ok(key) })
             .try_collect()
             .await?;
-        let recordings: BTreeSet<&RecordingId> = removed.iter().map(|key| &key.recording).collect();
-        for id in recordings {
-            manifest::refresh(&self.recordings, &self.bucket, zoom_user, id).await?;
-        }
-        self.delete_notifications(zoom_user).await?;
+        let recordings: BTreeSet<RecordingId> =
+            removed.iter().map(|key| key.recording.clone()).collect();
+        stream::iter(recordings)
+            .map(async |id| manifest::refresh(&self.recordings, &self.bucket, zoom_user, &id).await)
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(|()| std::future::ready(Ok(())))
+            .await?;
         // A new link's backfill requeues failed files, but may have run before they were marked as failed.
         if !self.grants.links().receivers(zoom_user).await?.is_empty() {
             for key in &removed {

@@ -9,6 +9,7 @@ use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
+use reelay_store::bucket::OpenUpload;
 use reelay_store::manifest;
 use reelay_store::recordings::{DueCheck, FileItem, FileKey};
 
@@ -158,24 +159,28 @@ impl Reconciler {
     /// rule would do so some days later.
     pub(crate) async fn abort_orphaned_uploads(&self, now: Timestamp) -> Result<(), AwsError> {
         let before = now.checked_sub(ORPHANED_UPLOAD_AGE).unwrap_or(Timestamp::MIN);
-        for upload in self.bucket.uploads_started_before(before).await? {
-            let item = match object_key::parse_file(&upload.key) {
-                Some((zoom_user, recording, file)) => {
-                    let key = FileKey { zoom_user, recording, file };
-                    self.recordings.file(&key).await?
-                }
-                None => None,
-            };
-            let is_resumable = item.is_some_and(|item| {
-                matches!(item.status, FileStatus::Queued | FileStatus::Transferring)
-                    && item.upload.is_some_and(|kept| kept.id == upload.id)
-            });
-            if !is_resumable {
-                metrics::count(Metric::UploadsAborted, "orphaned");
-                self.bucket.abort_upload(&upload).await?;
+        let uploads = self.bucket.uploads_started_before(before).await?;
+        let checks = stream::iter(uploads).map(|upload| self.abort_if_orphaned(upload));
+        first_failure(checks.buffer_unordered(CONCURRENCY)).await
+    }
+
+    async fn abort_if_orphaned(&self, upload: OpenUpload) -> Result<(), AwsError> {
+        let item = match object_key::parse_file(&upload.key) {
+            Some((zoom_user, recording, file)) => {
+                let key = FileKey { zoom_user, recording, file };
+                self.recordings.file(&key).await?
             }
+            None => None,
+        };
+        let is_resumable = item.is_some_and(|item| {
+            matches!(item.status, FileStatus::Queued | FileStatus::Transferring)
+                && item.upload.is_some_and(|kept| kept.id == upload.id)
+        });
+        if is_resumable {
+            return Ok(());
         }
-        Ok(())
+        metrics::count(Metric::UploadsAborted, "orphaned");
+        self.bucket.abort_upload(&upload).await
     }
 }
 

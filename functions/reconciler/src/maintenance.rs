@@ -16,14 +16,16 @@ impl Reconciler {
     pub(crate) async fn run_maintenance(&self) -> Result<(), JobError> {
         let now = self.clock.now();
         // A failure of one part does not stop the others.
-        let (jobs, due, uploads, counted) = (
-            self.enqueue_due_jobs(now).await,
+        let (grants, exchanges, due, counted, uploads) = (
+            self.enqueue_due_grants(now).await,
+            self.enqueue_overdue_exchanges(now).await,
             self.run_retries().await,
-            self.abort_orphaned_uploads(now).await,
             self.count_dead_letters().await,
+            // Last, because it may take the longest.
+            self.abort_orphaned_uploads(now).await,
         );
-        jobs.and(due)?;
-        Ok(uploads.and(counted)?)
+        grants.and(exchanges).and(due)?;
+        Ok(counted.and(uploads)?)
     }
 
     /// Enqueues notifications, downloads and reconciliations that are due.
@@ -49,28 +51,27 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn enqueue_due_jobs(&self, now: Timestamp) -> Result<(), JobError> {
-        let mut jobs: Vec<Job> = Vec::new();
-        for zoom_user in self.grants.links().due_checks(now).await? {
-            jobs.push(Job::MaintainGrant { zoom_user });
-        }
+    async fn enqueue_due_grants(&self, now: Timestamp) -> Result<(), JobError> {
+        let due = self.grants.links().due_checks(now).await?.into_iter();
+        let jobs = due.map(|zoom_user| Job::MaintainGrant { zoom_user });
+        self.enqueue_scheduled("maintain_grant", jobs).await
+    }
+
+    async fn enqueue_overdue_exchanges(&self, now: Timestamp) -> Result<(), JobError> {
         let before = (now - OVERDUE_EXCHANGE_AGE).as_millisecond();
-        for open in self.sessions.open_exchanges(self.grants.links(), now).await? {
-            if open.item.begun_at < before {
-                jobs.push(Job::FinishConnect { exchange: open.key });
-            }
-        }
-        let messages: Vec<JobMessage> = jobs
-            .into_iter()
-            .map(|job| {
-                let kind = match &job {
-                    Job::MaintainGrant { .. } => "maintain_grant",
-                    _ => "finish_connect",
-                };
-                metrics::count(Metric::JobsEnqueuedByMaintenance, kind);
-                JobMessage::scheduled(job)
-            })
-            .collect();
+        let open = self.sessions.open_exchanges(self.grants.links(), now).await?.into_iter();
+        let overdue = open.filter(|open| open.item.begun_at < before);
+        let jobs = overdue.map(|open| Job::FinishConnect { exchange: open.key });
+        self.enqueue_scheduled("finish_connect", jobs).await
+    }
+
+    async fn enqueue_scheduled(
+        &self,
+        kind: &str,
+        jobs: impl Iterator<Item = Job>,
+    ) -> Result<(), JobError> {
+        let messages: Vec<_> = jobs.map(JobMessage::scheduled).collect();
+        metrics::count_many(Metric::JobsEnqueuedByMaintenance, kind, messages.len() as u64);
         Ok(self.jobs.send_all(&messages, "maintenance").await?)
     }
 }

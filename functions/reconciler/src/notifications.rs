@@ -1,6 +1,6 @@
 //! Maintenance of notifications: enqueues those whose next attempt is due.
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use reelay_domain::message::{MessageAttempts, NotificationMessage};
 use reelay_runtime::AwsError;
@@ -49,14 +49,22 @@ impl Reconciler {
         attempts: MessageAttempts,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        let messages: Vec<NotificationMessage> = stream::iter(keys)
+        let taken: Vec<_> = stream::iter(keys)
             .map(|key| self.take_notification(key, attempts, now))
             .buffer_unordered(CONCURRENCY)
-            .try_filter_map(|message| async move { Ok(message) })
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        // A failed call or an unreadable item must not keep back the others.
+        let (mut messages, mut failure) = (Vec::new(), Ok(()));
+        for result in taken {
+            match result {
+                Ok(message) => messages.extend(message),
+                Err(error) => failure = Err(error),
+            }
+        }
         metrics::count_many(Metric::NotificationsRequeued, "due", messages.len() as u64);
-        self.notification_queue.send_all(&messages, "maintenance").await
+        self.notification_queue.send_all(&messages, "maintenance").await?;
+        failure
     }
 
     /// Takes a notification that an index showed as due; the guard decides. A crash before its message is sent delays

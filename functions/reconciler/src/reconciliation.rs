@@ -1,6 +1,6 @@
 //! Reconciliation: compares Zoom's lists with the stored recordings, and queues the differences like events.
 //!
-//! A message reads one list and continues in a new one. Runs are numbered, and a later run supersedes an earlier one:
+//! Each message reads one list and enqueues a message for the next one. Runs are numbered, and a later run supersedes an earlier one:
 //! a lost message delays a run, and a redelivered one changes nothing.
 
 use std::time::Duration;
@@ -34,8 +34,8 @@ use crate::{JobError, Reconciler};
 /// Interval between requests to the list.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Delay between the runs of one Zoom account, in seconds: about the duration of a run.
-const RUN_SECONDS: i32 = 5;
+/// Seconds between the starts of two runs of one Zoom account; a run takes about as long.
+const RUN_INTERVAL_SECONDS: i32 = 5;
 
 /// Maximum delay of a run in seconds, a little less than the five minutes until the next retry run.
 const MAX_DELAY_SECONDS: i32 = 290;
@@ -82,15 +82,25 @@ impl Reconciler {
         let snapshot = links.snapshot(&zoom_user).await?;
         if snapshot.grant.is_none() {
             metrics::count(Metric::ReconciliationsIgnored, "no_grant");
-            return Ok(links.delete_reconciliation(&zoom_user).await?);
+            links.delete_reconciliation(&zoom_user).await?;
+            // The backfill of a consent that came in between found the item that was deleted.
+            if links.snapshot(&zoom_user).await?.grant.is_some() {
+                let at = reconciliation::first_run(
+                    &zoom_user,
+                    self.reconcile_every_hours,
+                    self.clock.now(),
+                );
+                links.schedule_reconciliation(&zoom_user, at).await?;
+            }
+            return Ok(());
         }
         let now = self.clock.now();
         let Some(run) = Run::new(&zoom_user, &snapshot, now) else {
-            return self.end_early(&zoom_user, number, "no_active_link").await;
+            return self.end_run_early(&zoom_user, number, "no_active_link").await;
         };
         let progress = progress.or_else(|| Progress::new(&run.coverage, item.read_back_to, now));
         let Some(mut progress) = progress else {
-            return self.end_early(&zoom_user, number, "nothing_covered").await;
+            return self.end_run_early(&zoom_user, number, "nothing_covered").await;
         };
         let mut unread = Reconciliation {
             zoom_user: zoom_user.clone(),
@@ -103,7 +113,7 @@ impl Reconciler {
         }
         let mut token = match self.grants.access_token(&zoom_user).await {
             Ok(token) => token,
-            Err(error) => return self.end_without_token(&zoom_user, number, error).await,
+            Err(error) => return self.end_run_without_grant(&zoom_user, number, error).await,
         };
         match self.compare_next(&run, &mut progress, &mut token, attempt).await {
             Ok(None) => {}
@@ -117,7 +127,7 @@ impl Reconciler {
                 return Err(JobError::IncompleteListing(reason));
             }
             Err(JobError::Grant(error)) => {
-                return self.end_without_token(&zoom_user, number, error).await;
+                return self.end_run_without_grant(&zoom_user, number, error).await;
             }
             Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
                 let until = limit.limited_until(self.clock.now());
@@ -130,7 +140,7 @@ impl Reconciler {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&zoom_user, &token, issue).await?;
-                return self.end_early(&zoom_user, number, "link_issue").await;
+                return self.end_run_early(&zoom_user, number, "link_issue").await;
             }
             Err(error) => return Err(error),
         }
@@ -155,7 +165,7 @@ impl Reconciler {
     }
 
     /// Ends a run that cannot read anything now, and schedules the next one.
-    async fn end_early(
+    async fn end_run_early(
         &self,
         zoom_user: &ZoomUser,
         run: u64,
@@ -165,11 +175,11 @@ impl Reconciler {
         let interval = reconciliation::interval(self.reconcile_every_hours);
         let next_at = self.clock.now().saturating_add(interval.unwrap_or(UNSCHEDULED_INTERVAL));
         let next_at = next_at.unwrap_or(Timestamp::MAX);
-        Ok(self.grants.links().postpone_reconciliation(zoom_user, run, next_at).await?)
+        Ok(self.grants.links().defer_reconciliation(zoom_user, run, next_at).await?)
     }
 
     /// Ends a run whose grant has ended. Other errors are retried.
-    async fn end_without_token(
+    async fn end_run_without_grant(
         &self,
         zoom_user: &ZoomUser,
         run: u64,
@@ -177,7 +187,7 @@ impl Reconciler {
     ) -> Result<(), JobError> {
         match error {
             GrantError::NotFound | GrantError::Revoking | GrantError::ReauthorizationRequired => {
-                self.end_early(zoom_user, run, "no_grant").await
+                self.end_run_early(zoom_user, run, "no_grant").await
             }
             error => Err(error.into()),
         }
@@ -195,14 +205,13 @@ impl Reconciler {
         let now = self.clock.now();
         let has_issue =
             |issue: Option<LinkIssue>| snapshot.links.iter().any(|link| link.issue == issue);
-        let is_lacking = Some(LinkIssue::EventsNotArriving);
+        let issue = LinkIssue::EventsNotArriving;
         if progress.lacks_events() {
             metrics::count(Metric::EventsNotArriving, "reconciliation");
             if has_issue(None) {
-                let issue = LinkIssue::EventsNotArriving;
                 self.grants.set_issue(run.zoom_user, token, issue).await?;
             }
-        } else if progress.has_event() && has_issue(is_lacking) {
+        } else if progress.has_event() && has_issue(Some(issue)) {
             self.grants.clear_issue(run.zoom_user).await?;
         }
         let interval = progress.interval(self.reconcile_every_hours, &run.coverage, now);
@@ -257,11 +266,12 @@ impl Reconciler {
 
     async fn repair(&self, run: &Run<'_>, repairs: Repairs) -> Result<(), JobError> {
         let (zoom_user, source) = (run.zoom_user, ObservationSource::List);
-        self.queue(zoom_user, repairs.changes, source, run.requested_at).await?;
-        self.queue_details(zoom_user, repairs.details).await?;
+        // First, because a redelivery finds these files queued.
         let downloads = &repairs.downloads;
         metrics::count_many(Metric::DownloadsRequeued, "reconciliation", downloads.len() as u64);
-        Ok(self.downloads.send_all(downloads, zoom_user.account_id.as_str()).await?)
+        self.downloads.send_all(downloads, zoom_user.account_id.as_str()).await?;
+        self.queue(zoom_user, repairs.changes, source, run.requested_at).await?;
+        Ok(self.queue_details(zoom_user, repairs.details).await?)
     }
 
     async fn compare_page(
@@ -400,7 +410,7 @@ impl Reconciler {
         for zoom_user in links.due_reconciliations(now).await? {
             let delay = delays.entry(zoom_user.account_id.clone()).or_insert(0);
             due.push((zoom_user, *delay));
-            *delay += RUN_SECONDS;
+            *delay += RUN_INTERVAL_SECONDS;
         }
         let begin = |(zoom_user, delay): (ZoomUser, i32)| async move {
             let Some(item) = links.reconciliation(&zoom_user).await?.filter(|it| it.is_due(now))

@@ -91,7 +91,8 @@ impl Reconciler {
                     ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::MissingScope,
                 )
                 | JobError::Grant(
-                    GrantError::NotFound
+                    GrantError::Moved
+                    | GrantError::NotFound
                     | GrantError::Revoking
                     | GrantError::ReauthorizationRequired,
                 )),

@@ -35,6 +35,15 @@ pub(crate) async fn is_wanted(context: &Context, key: &FileKey) -> Result<bool, 
         && context.recordings.item(&key.zoom_user, &key.recording).await?.is_some())
 }
 
+/// Queues a file again whose transfer ended with its last link: a new link may have been confirmed before the file was
+/// marked, and its backfill may have run before.
+pub(crate) async fn requeue_if_wanted(context: &Context, key: &FileKey) -> Result<(), AwsError> {
+    if is_wanted(context, key).await? {
+        context.recordings.requeue(key, &context.downloads, context.clock.now()).await?;
+    }
+    Ok(())
+}
+
 /// Runs a transfer as long as a link may have the file. Reads the links before it starts; then links and recording at
 /// intervals.
 ///

@@ -99,7 +99,7 @@ pub(crate) async fn defer(
     let schedule = Schedule::new(at, now);
     // No message carries this attempt, so the item must.
     if schedule.message_delay.is_none() {
-        context.recordings.postpone(key, schedule.check_at, now).await?;
+        context.recordings.defer_attempt(key, schedule.check_at, now).await?;
     }
     schedule.enqueue(context, message).await
 }

@@ -48,6 +48,10 @@ use crate::transfer::TransferError;
 /// Public reason of [`TransferError::NoProgress`]. The next attempt treats the source as slow.
 pub(crate) const NO_PROGRESS: &str = "no_progress";
 
+/// Public reason of responses that Zoom does not document. If an uploaded part exists, the next attempt accepts the whole
+/// file from a source that ignores ranges.
+pub(crate) const UNEXPECTED_ANSWER: &str = "unexpected_answer";
+
 /// Consequence of a failure for the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
@@ -106,14 +110,14 @@ pub(crate) fn of(error: &TransferError, zoom_state: ZoomState, now: Timestamp) -
             DownloadError::RangeNotSatisfiable { .. }
             | DownloadError::RangeMismatch
             | DownloadError::UnexpectedEncoding
-            | DownloadError::UnexpectedStatus { .. } => retry("unexpected_answer"),
+            | DownloadError::UnexpectedStatus { .. } => retry(UNEXPECTED_ANSWER),
         },
         TransferError::Network(_) => retry("network"),
         TransferError::Stalled => retry("stalled"),
         TransferError::BodyTooShort
         | TransferError::BodyTooLong
         | TransferError::SizeMismatch { .. } => retry("length_differs"),
-        TransferError::RangeIgnored => retry("unexpected_answer"),
+        TransferError::RangeIgnored => retry(UNEXPECTED_ANSWER),
         TransferError::SourceChanged => retry("file_changed"),
         TransferError::UploadGone => retry("upload_gone"),
         TransferError::PartsRejected(_) => retry("not_proven"),

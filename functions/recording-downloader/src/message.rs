@@ -62,8 +62,10 @@ pub(crate) async fn process(
                 after: Some(Duration::from_secs(wait)),
             })
         }
-        // The job that ends transfers took over the lease. The backfill of a new link queues the file again.
-        LeaseOutcome::AlreadyFinished(item) if item.reason.as_deref() == Some(LINK_ENDED) => Ok(()),
+        // An earlier delivery or the job that ends transfers ended the transfer, perhaps without what follows.
+        LeaseOutcome::AlreadyFinished(item) if item.reason.as_deref() == Some(LINK_ENDED) => {
+            consent::requeue_if_wanted(context, &key).await.map_err(Retry::new)
+        }
         // The invocation that finished the file may have ended before it published the notification.
         LeaseOutcome::AlreadyFinished(item) => {
             publish::publish(context, &key, &item).await.map_err(Retry::new)

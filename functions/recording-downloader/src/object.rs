@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::disposition;
 use crate::transfer::ObjectSpec;
 
-/// Minimum time between two responses that must agree on a size before it is accepted in place of the declared one.
+/// Minimum time between two responses with the same undeclared size before that size is accepted.
 const SERVED_SIZE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Tag of objects that the bucket's lifecycle rule deletes after `RetentionDays`. S3 bills tags, so other objects
@@ -48,6 +48,7 @@ pub(crate) fn spec(
         accepted_size: item.served_size.filter(is_old).map(|served| served.bytes),
         is_retry: item.attempt > 1,
         is_slow: item.reason.as_deref() == Some(disposition::NO_PROGRESS),
+        is_range_ignored: item.reason.as_deref() == Some(disposition::UNEXPECTED_ANSWER),
     }
 }
 

@@ -214,11 +214,7 @@ async fn remove(
     lease.verify_lease().await?;
     context.bucket.abort_uploads_of(&object.key).await?;
     lease.mark_link_ended().await?;
-    // A new link may have been confirmed before the file was marked.
-    if consent::is_wanted(context, &lease.key).await? {
-        context.recordings.requeue(&lease.key, &context.downloads, context.clock.now()).await?;
-    }
-    Ok(())
+    Ok(consent::requeue_if_wanted(context, &lease.key).await?)
 }
 
 async fn end_as_failed(

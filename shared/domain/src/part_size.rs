@@ -1,8 +1,8 @@
 //! Sizes of the parts in which a file is downloaded and uploaded.
 //!
-//! S3 charges for each part and accepts 10,000. What is in flight is lost if an invocation ends, and a part must end
-//! within an invocation
-//! ([S3](https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)).
+//! S3 charges for each part and accepts at most 10,000
+//! ([S3](https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)). A part must be uploaded within one invocation:
+//! when the invocation ends, the bytes of unfinished parts are lost.
 
 /// Bytes in a mebibyte.
 pub const MIB: u64 = 1024 * 1024;
@@ -24,14 +24,15 @@ pub const MAX_PARTS: u64 = 10_000;
 /// Part size in bytes for a file of unknown length: enough for 156 GiB.
 const UNKNOWN_LENGTH_PART_SIZE: u64 = 16 * MIB;
 
-/// A large file's length divided by what may be in flight, in all connections together.
+/// At most one part in this many of a large file is in flight, over all connections together.
 const LENGTH_PER_IN_FLIGHT: u64 = 100;
 
-/// Least number of parts of a file that needs several: they are downloaded at once.
+/// Number of parts below which larger parts are not chosen, so that connections work at once. A file of less than
+/// four times [`MIN_PART_SIZE`] has fewer.
 const MIN_PARTS: u64 = 4;
 
-/// Part size in bytes for a file of `length` bytes that is downloaded over several connections: as large as
-/// [`MIN_PARTS`], [`COMMON_PART_SIZE`] and [`LENGTH_PER_IN_FLIGHT`] allow, because S3 charges for each part.
+/// Part size in bytes for a file of `length` bytes that is downloaded over several connections: a quarter of the file up to
+/// [`COMMON_PART_SIZE`]; of large files more, up to [`MAX_PART_SIZE`], if at most a hundredth of the file is in flight.
 pub fn part_size(length: Option<u64>, connections: u64) -> u64 {
     let Some(bytes) = length else {
         return UNKNOWN_LENGTH_PART_SIZE;

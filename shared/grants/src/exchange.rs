@@ -209,7 +209,12 @@ impl Grants {
         }
         let me = me?;
         if me.user != *zoom_user {
-            return Ok(false);
+            // In another account, this consent of the same user is why Zoom rejected the tokens. Once it is linked, the
+            // grant moves there.
+            return match me.user.user_id == zoom_user.user_id {
+                true => Err(GrantError::Busy),
+                false => Ok(false),
+            };
         }
         metrics::count(Metric::ExchangesFinished, "needed_at_once");
         self.adopt(&saved, &me).await.map(|()| true)

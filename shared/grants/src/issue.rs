@@ -7,11 +7,11 @@ use reelay_zoom::CurrentUser;
 use crate::{AccessToken, GrantError, Grants};
 
 impl Grants {
-    /// Sets the issue of a Zoom user's links, and publishes the change. `token` is the access token of the failed
-    /// listing.
+    /// Sets the issue of a Zoom user's links, and publishes the change. Idempotent. `token` is the access token of the
+    /// failed listing.
     ///
     /// # Errors
-    /// [`GrantError::Busy`] if the token has been replaced since; other variants of [`GrantError`]. Idempotent.
+    /// [`GrantError::Busy`] if the token has been replaced since; other variants of [`GrantError`].
     pub async fn set_issue(
         &self,
         zoom_user: &ZoomUser,
@@ -26,10 +26,10 @@ impl Grants {
         Ok(self.publish(zoom_user, &changed).await?)
     }
 
-    /// Clears the issue of a Zoom user's links after a successful listing, and publishes the change.
+    /// Clears the issue of a Zoom user's links after a successful listing, and publishes the change. Idempotent.
     ///
     /// # Errors
-    /// [`GrantError`]. Idempotent.
+    /// [`GrantError`].
     pub async fn clear_issue(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
         let change = GrantChange::SetIssue { issue: None };
         let changed = self.links().change(zoom_user, &change, self.clock.now()).await?;

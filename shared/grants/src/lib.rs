@@ -56,6 +56,9 @@ pub enum GrantError {
     /// The Zoom user has no grant.
     #[error("no grant for this zoom user")]
     NotFound,
+    /// The grant has moved with its user to another account; retry with the key that the old one names.
+    #[error("grant has moved to another account")]
+    Moved,
     /// Zoom revoked the grant; the user has to authorize the app again.
     #[error("grant requires reauthorization")]
     ReauthorizationRequired,
@@ -110,7 +113,7 @@ impl GrantError {
             Self::NotFound => "no_grant",
             Self::ReauthorizationRequired => "invalid_grant",
             Self::Revoking => "ending",
-            Self::Busy => "busy",
+            Self::Busy | Self::Moved => "busy",
             Self::InvalidClient => "invalid_client",
             Self::ClientReplaced => "client_replaced",
             Self::ManyRejected => "many_rejected",

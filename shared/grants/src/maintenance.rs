@@ -92,6 +92,13 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
+        // A revocation ends every grant of the Zoom user, also one that has not followed them from another account yet.
+        for other in self.links().with_same_user_id(zoom_user).await? {
+            match self.maintain_live(&other).await {
+                Ok(_) | Err(GrantError::Revoking) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let now = self.clock.now();
         let change = GrantChange::ExpirePending { app_user: app_user.clone(), until: now };
         let changed = self.links().change(zoom_user, &change, now).await?;
@@ -112,7 +119,7 @@ impl Grants {
             Ok(token_and_owner) => token_and_owner,
             // Zoom revoked the grant: the refresh has notified the app, and no live grant is left to maintain.
             Err(GrantError::ReauthorizationRequired) => return Ok(MaintenanceOutcome::Done),
-            Err(GrantError::NotFound) => {
+            Err(GrantError::NotFound | GrantError::Moved) => {
                 let moved_to = self.links().snapshot(zoom_user).await?.moved_to;
                 return Ok(moved_to.map_or(MaintenanceOutcome::Done, MaintenanceOutcome::MovedTo));
             }

@@ -70,7 +70,12 @@ impl Grants {
     ) -> Result<AccessToken, GrantError> {
         for poll in 0..MAX_POLLS {
             let snapshot = self.links().snapshot(zoom_user).await?;
-            let grant = snapshot.grant.ok_or(GrantError::NotFound)?;
+            let Some(grant) = snapshot.grant else {
+                return Err(match snapshot.moved_to {
+                    Some(_) => GrantError::Moved,
+                    None => GrantError::NotFound,
+                });
+            };
             match grant.status {
                 GrantStatus::Live => {}
                 GrantStatus::ReauthorizationRequired | GrantStatus::Revoked => {

@@ -1,7 +1,8 @@
 //! Publishing of notifications: first a row per app user, then a message that delivers it.
 //!
-//! A repetition after a crash or a redelivery finds the row and its final body. It enqueues a message only if the
-//! first one was not sent. Without a repetition, maintenance enqueues one.
+//! Publishing again after a crash or a redelivery finds the row with its final body, and enqueues a second message only if
+//! no delivery was attempted (of a recording's notification: within a minute). If nothing publishes again, maintenance
+//! enqueues a message after 15 minutes.
 //!
 //! The sequence number of a recording's notification is assigned before the recording is read, so the notification
 //! with the highest number shows the latest state.
@@ -58,12 +59,12 @@ impl NotificationPublisher {
         notifications: &[Notification],
         tenant: &str,
     ) -> Result<(), AwsError> {
-        let mut messages = Vec::new();
+        let mut written = Vec::with_capacity(notifications.len());
         for notification in notifications {
             let create = |_| notification.clone();
-            messages.extend(self.write(create, SignedDuration::ZERO, &[]).await?);
+            written.push(self.write(create, SignedDuration::ZERO, &[]).await);
         }
-        self.send(&messages, tenant).await
+        self.send_written(written, tenant).await
     }
 
     /// Publishes a notification whose row is written in one transaction with other writes.
@@ -104,6 +105,24 @@ impl NotificationPublisher {
             return Ok(None);
         }
         Ok(known.map(|notification| NotificationMessage::new(notification, guard.stamp)))
+    }
+
+    /// Sends the messages of what was written, also if other writes failed.
+    async fn send_written(
+        &self,
+        written: Vec<Result<Option<NotificationMessage>, AwsError>>,
+        tenant: &str,
+    ) -> Result<(), AwsError> {
+        let mut failure = Ok(());
+        let mut messages = Vec::with_capacity(written.len());
+        for result in written {
+            match result {
+                Ok(message) => messages.extend(message),
+                Err(error) => failure = Err(error),
+            }
+        }
+        self.send(&messages, tenant).await?;
+        failure
     }
 
     async fn send(&self, messages: &[NotificationMessage], tenant: &str) -> Result<(), AwsError> {
@@ -160,12 +179,12 @@ impl NotificationOutbox {
             return Ok(None);
         };
         let recording = loaded.recording();
-        let mut messages = Vec::with_capacity(links.len());
+        let mut written = Vec::with_capacity(links.len());
         for link in links {
             let create = |now| notification.render(link, &recording, sequence, &self.bucket, now);
-            messages.extend(self.publisher.write(create, MESSAGE_LOST_AFTER, &[]).await?);
+            written.push(self.publisher.write(create, MESSAGE_LOST_AFTER, &[]).await);
         }
-        self.publisher.send(&messages, zoom_user.account_id.as_str()).await?;
+        self.publisher.send_written(written, zoom_user.account_id.as_str()).await?;
         Ok(Some(loaded))
     }
 }

@@ -51,7 +51,14 @@ impl AppApi {
     ) -> Result<Response<Body>, ApiError> {
         let request = DownloadRequest::parse(body.as_ref())?;
         let accepted = || response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"}));
-        let (covered, mut loaded) = self.find(user, id).await?;
+        let (mut covered, mut loaded) = self.find(user, id).await?;
+        let recording = RecordingId::from_uuid(&loaded.item.observed.metadata.meeting_uuid);
+        let now = self.clock.now();
+        if request.files.is_none() && covered.reads_until.is_none() {
+            self.recordings.request(&loaded.zoom_user, &recording, now).await?;
+            // Read again: an event adds a file either before this, or after it and with the request.
+            (covered, loaded) = self.find(user, id).await?;
+        }
         if let Some(wanted) = &request.files {
             loaded.files.retain(|file| wanted.contains(&file.observed.metadata.id));
             if loaded.files.len() != wanted.len() {
@@ -62,11 +69,6 @@ impl AppApi {
         // A link that was cut off reads only files that are stored.
         if covered.reads_until.is_some() {
             return Ok(accepted());
-        }
-        let recording = RecordingId::from_uuid(&loaded.item.observed.metadata.meeting_uuid);
-        let now = self.clock.now();
-        if request.files.is_none() {
-            self.recordings.request(&loaded.zoom_user, &recording, now).await?;
         }
         let mut messages = Vec::new();
         for file in &loaded.files {

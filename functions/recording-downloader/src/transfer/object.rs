@@ -42,8 +42,11 @@ pub struct ObjectSpec {
     pub accepted_size: Option<u64>,
     /// Whether an earlier attempt may have created a multipart upload without saving its id.
     pub is_retry: bool,
-    /// Whether the last attempt ended before any part was uploaded, because the source is slow.
+    /// Whether an attempt at the upload ended before any part was uploaded, because the source is slow. The rest of
+    /// the file is then transferred with less in flight.
     pub is_slow: bool,
+    /// Whether the last attempt ended with an unexpected response, such as one that ignored a range.
+    pub is_range_ignored: bool,
 }
 
 /// An uploaded part.

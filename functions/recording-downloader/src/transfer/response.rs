@@ -87,8 +87,14 @@ pub(crate) enum Layout {
 
 impl ResponseHead {
     /// Chooses the layout. `requested` is the length of the requested range, `None` for the whole file; a file of up
-    /// to `max_length` bytes fits into one request to S3.
-    pub(crate) fn layout(&self, requested: Option<u64>, max_length: u64) -> Layout {
+    /// to `max_length` bytes fits into one request to S3. `may_send_range`: no response so far has shown that ranges are
+    /// unusable.
+    pub(crate) fn layout(
+        &self,
+        requested: Option<u64>,
+        max_length: u64,
+        may_send_range: bool,
+    ) -> Layout {
         match (self.content_range, self.content_length) {
             (Some(range), _) => match (range.total, requested) {
                 (Some(total), _) if range.length() == total => Layout::Whole(total),
@@ -100,7 +106,7 @@ impl ResponseHead {
             },
             (None, Some(length)) if length <= max_length => Layout::Whole(length),
             // The whole file was requested because Zoom had declared a small size.
-            (None, Some(length)) if requested.is_none() => {
+            (None, Some(length)) if requested.is_none() && may_send_range => {
                 Layout::Repeat { length: Some(length), has_range: true }
             }
             (None, length) => Layout::Stream(length),
@@ -143,7 +149,12 @@ mod tests {
                 kind: SourceKind::Rest,
             };
             let case = format!("{requested:?} {content_range:?} {content_length:?}");
-            assert_eq!(head.layout(requested, PART), expected, "{case}");
+            assert_eq!(head.layout(requested, PART, true), expected, "{case}");
+            // Ranges that were given up are not requested again.
+            if requested.is_none() && matches!(expected, Layout::Repeat { .. }) {
+                let stream = Layout::Stream(content_length);
+                assert_eq!(head.layout(requested, PART, false), stream, "{case}");
+            }
         }
     }
 }

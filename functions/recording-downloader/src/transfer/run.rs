@@ -125,14 +125,16 @@ impl Run<'_> {
             // An earlier invocation may have created an upload without saving its id.
             self.object.bucket.abort_uploads_of(&self.object.spec.key).await?;
         }
-        for _ in 0..MAX_STARTS {
+        for start in 0..MAX_STARTS {
+            if start > 0 {
+                self.record_restart("source_changed");
+            }
             let result = match upload.take() {
                 Some(upload) => self.resume(upload).await,
                 None => self.start().await,
             };
-            match result {
-                Err(TransferError::SourceChanged) => self.record_restart("source_changed"),
-                result => return result,
+            if !matches!(result, Err(TransferError::SourceChanged)) {
+                return result;
             }
         }
         Err(TransferError::SourceChanged)
@@ -174,7 +176,7 @@ impl Run<'_> {
                 })) if requested.is_some() => return self.put_bytes(Bytes::new()).await,
                 response => response?,
             };
-            match response.head.layout(requested, part_size) {
+            match response.head.layout(requested, part_size, should_send_range) {
                 Layout::Whole(length) => return self.put(response, range, length).await,
                 Layout::Parts(length) => {
                     return self.upload_in_parts(response, length, part_size).await;
@@ -228,6 +230,10 @@ impl Run<'_> {
             Ok(()) => {
                 metrics::count(Metric::UploadsResumed, "ok");
                 self.upload_parts(&upload, &state, layout, parts, response).await
+            }
+            // Another server may have responded: the parts are discarded if it persists.
+            Err(error @ TransferError::RangeIgnored) if !self.object.spec.is_range_ignored => {
+                Err(error)
             }
             Err(TransferError::RangeIgnored) => {
                 self.abort(&upload).await?;
@@ -357,10 +363,16 @@ impl Run<'_> {
         let (upload, _) = self.create_upload(&head, length, part_size, recognised).await?;
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
         let (mut parts, mut bytes, mut number) = (BTreeMap::new(), 0u64, 0u32);
-        let max_bytes = self.exact_size().max(self.object.spec.accepted_size).unwrap_or(u64::MAX);
+        let known = length.or_else(|| self.exact_size().max(self.object.spec.accepted_size));
+        let mut max_bytes = known.unwrap_or(u64::MAX);
         while !part.is_empty() {
             number += 1;
             bytes += part.len() as u64;
+            if bytes > max_bytes && length.is_none() {
+                // Zoom may have corrected the declared size.
+                max_bytes =
+                    self.source.declared_size().await.map_or(max_bytes, |it| it.max(max_bytes));
+            }
             if u64::from(number) > MAX_PARTS || bytes > max_bytes {
                 return Err(TransferError::BodyTooLong);
             }

@@ -185,7 +185,8 @@ impl SourceResolver {
         let redirect =
             (token.is_some() && !download.is_authorized).then(|| download.final_url.clone());
         let mut response = Response::new(download, kind, self.stall);
-        if range.is_none_or(|range| range.first() == 0) {
+        // A server that ignores the range sends the whole file.
+        if response.head.content_range.is_none_or(|range| range.first == 0) {
             let head = response.body.peek().await.map_err(|error| match error {
                 TransferError::Network(error) => DownloadError::Network(error),
                 _ => DownloadError::Network(NetworkError::Timeout),

@@ -213,7 +213,7 @@ impl Progress {
 
     /// Moves the first window, which was incomplete, behind the others. `false` if it must be read again before
     /// anything else: it was moved before, or is the only one.
-    pub fn postpone_window(&mut self) -> bool {
+    pub fn defer_window(&mut self) -> bool {
         match self.left.as_mut_slice() {
             [first, _, ..] if !first.is_repeated => {
                 first.is_repeated = true;

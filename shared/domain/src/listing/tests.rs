@@ -163,17 +163,17 @@ fn pages_are_limited() {
 fn incomplete_window_is_read_again_after_the_others() {
     let mut progress = backfill("2026-01-01", "2026-02-10").take_progress();
     let (newest, oldest) = (progress.left[0], progress.left[1]);
-    assert!(progress.postpone_window());
+    assert!(progress.defer_window());
     assert_eq!(progress.left, [oldest, Window { is_repeated: true, ..newest }]);
     progress.finish_window(Found { recordings: 1, files: 2 }, true);
-    assert!(!progress.postpone_window(), "nothing else is left");
+    assert!(!progress.defer_window(), "nothing else is left");
     progress.finish_window(Found { recordings: 2, files: 3 }, false);
     assert!(progress.left.is_empty() && !progress.is_complete);
     assert_eq!(progress.found, Found { recordings: 3, files: 5 });
 
     let mut progress = backfill("2026-01-01", "2026-04-10").take_progress();
     for _ in 0..progress.left.len() {
-        assert!(progress.postpone_window());
+        assert!(progress.defer_window());
     }
-    assert!(!progress.postpone_window(), "all were read once");
+    assert!(!progress.defer_window(), "all were read once");
 }

@@ -113,7 +113,7 @@ impl Eraser {
             },
             ErasurePass::OnlyCopies(kept) => {
                 let tomorrow = now.checked_add(24.hours()).unwrap_or(Timestamp::MAX);
-                self.links.postpone_erasure(zoom_user, &erasure, tomorrow).await?;
+                self.links.defer_erasure(zoom_user, &erasure, tomorrow).await?;
                 Ok(ErasurePass::OnlyCopies(kept))
             }
             other => Ok(other),

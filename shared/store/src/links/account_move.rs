@@ -16,9 +16,12 @@ use reelay_runtime::AwsError;
 
 const BY_USER_ID: &str = "by-user-id";
 
-/// Time before the move from which recordings are fetched: their events named an unknown user. The first of them
-/// triggers the maintenance job that finds the move.
+/// How far the backfill reaches back from the time at which Reelay moves the grant. Events about these recordings named
+/// the new key, which had no link; the first of them enqueued the job that finds the move.
 const MISSED_BEFORE_MOVE: SignedDuration = SignedDuration::from_hours(48);
+
+/// Time by which an erasure of the new key is deferred.
+const ERASURE_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl LinkTable {
     /// Grants in other accounts with the same user id. The id alone proves nothing; the caller must call Zoom with
@@ -47,12 +50,13 @@ impl LinkTable {
         Ok(found)
     }
 
-    /// Moves a live grant and its links to the Zoom user's new account, in one transaction, which leaves the new
-    /// key in place of the old items. `tokens` are encrypted for the new account, which keeps a later pair that it
-    /// already has. `None` if the grant's tokens have been replaced first.
+    /// Moves a live grant and its links to the Zoom user's key in another account, in one transaction. The old key keeps
+    /// only an item that names the new one. `tokens` is the grant's pair, encrypted for the new key; it is ignored if a
+    /// later consent stored a pair there. Returns `None` if the grant is not live or its tokens have been replaced.
     ///
     /// # Errors
-    /// [`LinkError`]. Nothing was written.
+    /// [`LinkError`]. Neither grant nor links have moved; pointers to the new key may have been written, and its erasure
+    /// deferred.
     pub async fn move_to_account(
         &self,
         from: &ZoomUser,
@@ -97,8 +101,9 @@ impl LinkTable {
             let joined = joined.cloned().collect();
             let job = PendingJobs::new(to, missed_since, joined, true, generation, now);
             if let Some(erasure) = &new.erasure {
-                // Completing an erasure of the new key would remove the pointers.
-                self.cancel_erasure(to, erasure).await?;
+                // Completing an erasure of the new key would remove the pointers. The transaction deletes it; without
+                // the transaction it remains due.
+                self.defer_erasure(to, erasure, now + ERASURE_DELAY).await?;
             }
             self.point(old.app_users(), to).await?;
 

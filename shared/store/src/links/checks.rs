@@ -1,8 +1,8 @@
 //! Maintenance checks: which items are due, and when.
 //!
 //! Ordinary work has jobs of its own. These checks are for unused refresh tokens, and for work whose job was lost.
-//! An item with a check has its day and, by its key, a shard; the index over them has one partition per shard, sorted
-//! by day, so a maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
+//! An item that needs a check has the check's day and a shard, which follows from its key. The index has one partition
+//! per shard, sorted by day, so a maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
 //! sees that the grant is in use, and schedules the next one.
 
 use aws_sdk_dynamodb::error::SdkError;
@@ -149,8 +149,8 @@ impl LinkTable {
     }
 }
 
-/// Partition of the index in which the items of a Zoom user have their checks. Only the written attribute decides,
-/// so another function would do no harm.
+/// Partition of the index in which a Zoom user's checks are, as stored in the items. A run reads every partition, so only a
+/// lower number of [`SHARDS`] would lose checks.
 pub(super) fn shard(zoom_user: &ZoomUser) -> AttributeValue {
     let [first, ..]: [u8; 32] = Sha256::digest(zoom_user.key()).into();
     number(first % SHARDS)

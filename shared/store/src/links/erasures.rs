@@ -177,21 +177,17 @@ impl LinkTable {
         Ok(self.erasure(zoom_user).await?.is_some_and(|known| known.stamp == erasure.stamp))
     }
 
-    /// Defers an erasure, unless it was cancelled.
+    /// Defers an erasure, unless it was cancelled. A pass of it that is running ends, because the stamp changes.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub(crate) async fn postpone_erasure(
+    pub(crate) async fn defer_erasure(
         &self,
         zoom_user: &ZoomUser,
         erasure: &Erasure,
         until: Timestamp,
     ) -> Result<(), AwsError> {
-        let deferred = Erasure {
-            due_at: until.as_millisecond(),
-            next_check_day: utc_date(until),
-            ..erasure.clone()
-        };
+        let deferred = Erasure::new(erasure.reason, until);
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(entry_item(zoom_user, ERASURE, &deferred)?))
@@ -253,7 +249,14 @@ impl LinkTable {
         }
         for removed in &snapshot.removed {
             for key in &removed.previous_zoom_users {
-                if self.erasure(key).await?.is_some() {
+                if self.erasure(key).await?.is_none() {
+                    continue;
+                }
+                // After a move back, each of two keys is the earlier one of the other. Then one of them goes first.
+                let other = self.snapshot(key).await?;
+                let mut others = other.removed.iter();
+                let is_mutual = others.any(|it| it.previous_zoom_users.contains(zoom_user));
+                if !is_mutual || zoom_user.key() > key.key() {
                     return Ok(None);
                 }
             }

@@ -229,7 +229,7 @@ impl LinkTable {
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub async fn postpone_reconciliation(
+    pub async fn defer_reconciliation(
         &self,
         zoom_user: &ZoomUser,
         run: u64,

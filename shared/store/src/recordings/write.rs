@@ -67,7 +67,7 @@ impl RecordingTable {
         now: Timestamp,
     ) -> Result<bool, AwsError> {
         let update = self.update(&key.zoom_user, &key.entry());
-        let update = with_next_check(update, &NextCheck::first(now))
+        let update = with_next_check(update, &NextCheck::after_send(now))
             .update_expression(
                 "SET #status = :queued, next_check_shard = :shard, next_check_at = :at, \
                  granted_attempts = :granted, reported_reason = :reason \
@@ -114,7 +114,7 @@ impl RecordingTable {
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub async fn postpone(
+    pub async fn defer_attempt(
         &self,
         key: &FileKey,
         until: Timestamp,

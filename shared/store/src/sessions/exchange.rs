@@ -29,7 +29,16 @@ impl SessionTable {
     ) -> Result<Vec<OpenExchange>, AwsError> {
         let mut open = Vec::new();
         for key in links.announced_exchanges().await? {
-            match self.exchange(&key).await? {
+            let item = match self.get_item(key.clone()).await?.map(|item| from_item(TABLE, item)) {
+                None => None,
+                Some(Ok(item)) => Some(item),
+                // It must not keep the others from being finished, or grants from being marked.
+                Some(Err(error)) => {
+                    tracing::error!(%error, "an exchange is unreadable");
+                    None
+                }
+            };
+            match item {
                 None => {}
                 Some(ExchangeItem { stage: ExchangeStage::Linked { .. }, .. }) => {}
                 Some(item) if item.expires_at <= now.as_second() => {}

@@ -44,6 +44,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
         accepted_size: None,
         is_retry: false,
         is_slow: false,
+        is_range_ignored: false,
     };
     let candidate = Candidate {
         url: SecretString::from(environment.variables.required("BENCH_SOURCE")?),
