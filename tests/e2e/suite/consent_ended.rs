@@ -47,6 +47,24 @@ fn content_requests(system: &System) -> usize {
 }
 
 #[tokio::test]
+async fn ended_transfer_is_queued_again_by_its_redelivery() {
+    let (system, downloader, recording) = with_queued_file(MIB).await;
+    // A new link was confirmed during the transfer; the invocation was killed after it had marked the file.
+    let table = &system.tables().recordings;
+    let scan = system.sdk().dynamodb().scan().table_name(table).send().await.unwrap();
+    let is_file = |entry: &AttributeValue| entry.as_s().unwrap().contains("#file#");
+    let mut item = scan.items.unwrap().into_iter().find(|item| is_file(&item["entry"])).unwrap();
+    for (name, value) in [("status", "failed"), ("reason", "link_ended")] {
+        item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+    }
+    let put = system.sdk().dynamodb().put_item().table_name(table).set_item(Some(item));
+    put.send().await.unwrap();
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.process_queues().await;
+    system.assert_stored(&recording, "").await;
+}
+
+#[tokio::test]
 async fn queued_file_is_not_fetched_after_disconnect() {
     let (system, downloader, recording) = with_queued_file(17 * MIB).await;
     system.app.disconnect_all("alice").await;

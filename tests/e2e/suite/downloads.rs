@@ -145,12 +145,24 @@ async fn source_without_ranges_is_read_as_one_stream() {
     let system = with_short_stall().await;
     for (case, length_is_told) in [("with a length", true), ("without a length", false)] {
         system.zoom().clear_faults(None);
-        // A request without a known length is not made with ranges.
         let fault = if length_is_told { Fault::IgnoreRange } else { Fault::OmitLength };
         system.fail(Point::Content, fault);
         let recording = system.complete_recording(one("MP4", 25 * MIB + 7)).await;
         let drained = system.stack.drain_without_pauses().await;
         assert_eq!(drained.failed, 0, "{case}");
+        system.assert_stored(&recording, case).await;
+    }
+}
+
+#[tokio::test]
+async fn stream_has_the_size_that_zoom_declares_now() {
+    let system = with_short_stall().await;
+    for (case, fault) in [("length", Fault::IgnoreRange), ("no length", Fault::OmitLength)] {
+        system.zoom().clear_faults(None);
+        system.fail(Point::Content, fault);
+        let recording = system.complete_recording(one("MP4", 9 * MIB)).await;
+        system.zoom().replace_file(&recording.files[0].id, Some(25 * MIB)).unwrap();
+        system.stack.drain_without_pauses().await;
         system.assert_stored(&recording, case).await;
     }
 }

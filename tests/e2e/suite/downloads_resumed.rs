@@ -122,6 +122,49 @@ async fn part_of_another_length_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn ignored_range_discards_no_part() {
+    let system = on_demand().await;
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    // So that the interruption is not the last failure.
+    let page = system.fail(Point::Content, Fault::Html);
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.zoom().clear_faults(Some(page));
+    system.zoom().clear_requests();
+    system.fail_next(Point::Content, Fault::IgnoreRange, 1);
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    assert_eq!(system.open_uploads().await, 1);
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+    assert_eq!(ranges(&system).len(), 4, "three parts, one of them twice");
+}
+
+#[tokio::test]
+async fn page_in_answer_to_a_range_is_not_stored() {
+    let system = on_demand().await;
+    // HOLOGRAM has no exact declared length and no signature.
+    let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+    let rejected = NewFault::always(Point::Content, Fault::Status { status: 418 }).skip_first(2);
+    let armed = system.zoom().arm(rejected).unwrap();
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.zoom().clear_faults(Some(armed));
+    let page = Fault::Respond {
+        status: 200,
+        content_type: "video/mp4".to_owned(),
+        body: format!("<!DOCTYPE html><title>Sign in</title>{}", " ".repeat(1_000)),
+    };
+    let armed = system.fail(Point::Content, page);
+    // As one stream, if it persists.
+    for _ in 0..2 {
+        assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+        assert_eq!(system.open_uploads().await, 1);
+    }
+    system.zoom().clear_faults(Some(armed));
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+}
+
+#[tokio::test]
 async fn upload_resumes_with_new_token_after_expiry() {
     let system = on_demand().await;
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;

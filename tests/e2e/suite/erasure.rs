@@ -180,6 +180,24 @@ async fn erasure_due_long_ago_is_done_beside_an_odd_item() {
 }
 
 #[tokio::test]
+async fn erasures_of_accounts_that_name_each_other_are_completed() {
+    let (system, _bus, recording) = linked(&[("EraseAfterUnlinkDays", "3")]).await;
+    system.link("bob", ADA).await;
+    let home = recording.account_id.as_str();
+    for (app_user, account) in [("alice", "AcctElsewhere000000001"), ("bob", home)] {
+        system.zoom().move_user(ADA, account).unwrap();
+        system.record(two_files(ADA)).await;
+        disconnect(&system, app_user).await;
+    }
+    system.advance(DAY * 4);
+    for _ in 0..3 {
+        run_maintenance(&system).await;
+    }
+    assert_erased(&system, &recording).await;
+    assert_eq!(traces(&system, &["bob"]).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn recordings_are_kept_without_parameters() {
     let (system, bus, _recording) = linked(&[]).await;
     deauthorize(&system, ADA).await;

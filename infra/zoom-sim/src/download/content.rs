@@ -47,7 +47,8 @@ fn authorized(call: &Call, file: Option<&RecordingFile>, fault: Option<Fault>) -
 fn serve(call: &Call, file: &RecordingFile, fault: Option<Fault>) -> Response {
     let spec = file.spec();
     let (size, etag) = (spec.size(), spec.etag());
-    let has_ranges = !matches!(fault, Some(Fault::IgnoreRange | Fault::SlowStream { .. }));
+    let has_ranges =
+        !matches!(fault, Some(Fault::IgnoreRange | Fault::OmitLength | Fault::SlowStream { .. }));
     // After a change of the file, the client's partial copy is useless: it gets the whole file.
     let is_current = call.header(header::IF_RANGE).is_none_or(|validator| validator == etag);
     let range = call.header(header::RANGE).filter(|_| has_ranges && is_current);

@@ -246,7 +246,7 @@ async fn consent_in_another_account_keeps_earlier_links() {
     // That consent has ended the older pair.
     scene.advance(ACCESS_TOKEN_ENDS);
     let error = scene.grants().access_token(&old).await.unwrap_err();
-    assert!(matches!(error, GrantError::NotFound), "{error}");
+    assert!(matches!(error, GrantError::Moved), "{error}");
     scene.settle().await;
     scene.assert_status("alice", &["active"]).await;
     assert_eq!(scene.snapshot(ADA).await.links.len(), 2);
@@ -286,6 +286,17 @@ async fn moved_link_is_notified_of_what_others_received_before() {
             assert_eq!(ids.len(), 1, "{app_user} {kind} {}", recording.key);
         }
     }
+}
+
+#[tokio::test]
+async fn abandoned_consent_in_another_account_keeps_earlier_links() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.consent(&mut scene.browser(), "bob", ADA).await;
+    scene.pass(SignedDuration::from_mins(20)).await;
+    scene.assert_status("bob", &[]).await;
+    scene.assert_status("alice", &["active"]).await;
+    scene.assert_served(ADA).await;
 }
 
 #[tokio::test]

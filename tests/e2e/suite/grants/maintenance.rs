@@ -133,6 +133,12 @@ async fn maintenance_finishes_consent_after_lost_job() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;
     scene.purge_jobs().await;
+    // An exchange that cannot be read stops no other.
+    let announced = json!({"zoom_user": {"S": "exchanges##0"}, "entry": {"S": "odd"}});
+    let exchange = json!({"id": {"S": "odd"}, "expires_at": {"N": "99999999999"}});
+    let engines = scene.stack.engines();
+    engines.import_items(&scene.tables().links, vec![announced]).unwrap();
+    engines.import_items(&scene.tables().sessions, vec![exchange]).unwrap();
 
     // The delayed job may still arrive.
     scene.run_maintenance().await;

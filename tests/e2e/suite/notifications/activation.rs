@@ -75,6 +75,23 @@ async fn returning_app_user_is_notified_with_new_ids() {
 }
 
 #[tokio::test]
+async fn returning_app_user_is_notified_of_a_recording_without_downloads() {
+    let (system, app_webhook) = linked(&[("FileTypes", "M4A")]).await;
+    system.link("bob", ADA).await;
+    system.record(one_file()).await;
+    assert_eq!(types(&notified(&app_webhook, "bob", 0)), ["recording.detected"]);
+    system.app.disconnect_all("bob").await;
+    system.process_queues().await;
+    let before = app_webhook.received().len();
+    let delayed = DelayedMessages::of(&system, &system.queues().jobs);
+    system.link("bob", ADA).await;
+    system.advance(SignedDuration::from_mins(15));
+    delayed.deliver(&system).await;
+    system.process_queues().await;
+    assert_eq!(types(&notified(&app_webhook, "bob", before)), ["recording.detected"]);
+}
+
+#[tokio::test]
 async fn returning_last_app_user_is_notified() {
     let (system, app_webhook) = linked(&[]).await;
     system.record(one_file()).await;

@@ -115,15 +115,19 @@ async fn retry_after_is_respected() {
 }
 
 #[tokio::test]
-async fn odd_key_in_the_index_stops_no_notification() {
+async fn odd_items_in_the_index_stop_no_notification() {
     let (system, app_webhook) = started(&[]).await;
     app_webhook.retry_after_next(429, "7200");
     system.link("alice", ADA).await;
     let odd = json!({
         "owner": {"S": "odd"}, "entry": {"S": "odd"}, "due_shard": {"S": "due#0"}, "next_attempt_at": {"N": "0"},
     });
+    let unreadable = json!({
+        "owner": {"S": "zoom#Account#User"}, "entry": {"S": "msg_odd"}, "due_shard": {"S": "due#0"},
+        "next_attempt_at": {"N": "0"},
+    });
     let table = &system.tables().notifications;
-    system.stack.engines().import_items(table, vec![odd]).unwrap();
+    system.stack.engines().import_items(table, vec![odd, unreadable]).unwrap();
     system.advance(SignedDuration::from_mins(121));
     system.run_maintenance().await;
     assert_eq!(app_webhook.received().len(), 2);
