@@ -46,7 +46,7 @@ pub(crate) enum GrantUse {
 impl From<GrantError> for GrantUse {
     fn from(error: GrantError) -> Self {
         match error {
-            GrantError::NotFound => Self::NotFound,
+            GrantError::NotFound | GrantError::Moved => Self::NotFound,
             GrantError::ReauthorizationRequired => Self::ReauthorizationRequired,
             GrantError::Revoking => Self::Revoking,
             error => Self::Failed(error.to_string()),
