@@ -271,7 +271,7 @@ impl Reconciler {
         metrics::count_many(Metric::DownloadsRequeued, "reconciliation", downloads.len() as u64);
         self.downloads.send_all(downloads, zoom_user.account_id.as_str()).await?;
         self.queue(zoom_user, repairs.changes, source, run.requested_at).await?;
-        Ok(self.queue_details(zoom_user, repairs.details).await?)
+        self.queue_details(zoom_user, repairs.details).await
     }
 
     async fn compare_page(
