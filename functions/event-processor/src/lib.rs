@@ -1,8 +1,8 @@
 //! Processes the events queue: writes recordings and files from Zoom's events, and enqueues downloads.
 //!
 //! Events are routed by (account, host). State is written before messages are sent: a
-//! redelivery sends those that are missing for new files, and maintenance those for files that were queued again. Events may arrive twice, with other URLs and tokens, and in any
-//! order; meeting UUID and file id identify a file.
+//! redelivery sends those that are missing for new files, and maintenance those for files that were queued again.
+//! Events may arrive twice, with other URLs and tokens, and in any order; meeting UUID and file id identify a file.
 
 mod changes;
 mod unparsed;

@@ -1,7 +1,7 @@
 //! Reconciliation: compares Zoom's lists with the stored recordings, and queues the differences like events.
 //!
-//! Each message reads one list and enqueues a message for the next one. Runs are numbered, and a later run supersedes an earlier one:
-//! a lost message delays a run, and a redelivered one changes nothing.
+//! Each message reads one list and enqueues a message for the next one. Runs are numbered, and a later run supersedes an
+//! earlier one: a lost message delays a run, and a redelivered one changes nothing.
 
 use std::time::Duration;
 

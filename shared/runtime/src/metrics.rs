@@ -183,8 +183,11 @@ pub fn count(metric: Metric, reason: &str) {
     count_many(metric, reason, 1);
 }
 
-/// Counts several occurrences.
+/// Counts several occurrences. Zero is not written, because CloudWatch bills a metric for each hour in which it is.
 pub fn count_many(metric: Metric, reason: &str, value: u64) {
+    if value == 0 {
+        return;
+    }
     let (name, unit) = (metric.name(), metric.unit());
     tracing::info!(target: "metric", name, unit, reason, value);
 }

@@ -2,8 +2,8 @@
 //!
 //! Ordinary work has jobs of its own. These checks are for unused refresh tokens, and for work whose job was lost.
 //! An item that needs a check has the check's day and a shard, which follows from its key. The index has one partition
-//! per shard, sorted by day, so a maintenance run reads only due items. A refresh does not write `next_check_day`: the check on that day
-//! sees that the grant is in use, and schedules the next one.
+//! per shard, sorted by day, so a maintenance run reads only due items. A refresh does not write `next_check_day`: the
+//! check on that day sees that the grant is in use, and schedules the next one.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
