@@ -308,9 +308,12 @@ impl Reconciler {
             progress.note(&listed, is_announced, run.events_since, now);
             let zoom = Amount { recordings: 1, files: listed.files(), bytes: listed.size() };
             let stored = recording.as_ref().map(reconciliation::stored).unwrap_or_default();
-            // An observation would add a second recording, under the key of the present account.
+            // An observation adds a second recording, under the key of the present account: only if files are missing.
             if loaded.is_some_and(|loaded| loaded.zoom_user != *run.zoom_user) {
-                comparison = Comparison { failed: comparison.failed, ..Comparison::default() };
+                comparison = match comparison.missing.files {
+                    0 => Comparison { failed: comparison.failed, ..Comparison::default() },
+                    _ => reconciliation::compare(&listed, &observation, None),
+                };
             }
             progress.totals.add(zoom, stored, &comparison);
             if let Some(loaded) = loaded {

@@ -213,6 +213,24 @@ async fn late_file_is_fetched() {
 }
 
 #[tokio::test]
+async fn late_file_is_fetched_after_an_account_change() {
+    let scene = Scene::linked(&["alice"]).await;
+    let recording = scene.record(small(ADA)).await;
+    // Older than what the move reads from Zoom's list.
+    scene.advance(hours(5 * 24));
+    scene.zoom().move_user(ADA, "AcctElsewhere000000001").unwrap();
+    scene.record(small(ADA)).await;
+    scene.reconcile_after(hours(25)).await;
+    assert_eq!(scene.view("alice", &recording).await["files"].as_array().unwrap().len(), 1);
+    scene.zoom().change_settings(|config| config.webhooks_enabled = false);
+    scene.zoom().add_transcript(&recording.key, None).unwrap();
+    scene.reconcile_after(hours(25)).await;
+    let seen = scene.view("alice", &recording).await;
+    assert_eq!((&seen["status"], seen["files"].as_array().unwrap().len()), (&json!("stored"), 2));
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn failed_file_gets_one_attempt_after_growing_pauses() {
     let scene = Scene::with(&[("RetryDays", "1")]).await;
     scene.link("alice", ADA).await;
