@@ -8,7 +8,7 @@ use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_embedded_aws::Service;
 use reelay_grants::{GrantError, MaintenanceOutcome};
-use reelay_store::links::{GrantSnapshot, LinkTable, NewTokens};
+use reelay_store::links::{Grant, GrantSnapshot, LinkTable, NewTokens};
 use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use reqwest::Method;
 use serde_json::Value;
@@ -209,6 +209,38 @@ async fn deauthorization_after_account_change_is_matched_by_user_id() {
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
+fn pair_of(grant: &Grant) -> NewTokens {
+    NewTokens {
+        tokens: grant.tokens.clone().unwrap(),
+        obtained_at: grant.obtained_at,
+        exchange: grant.exchange.clone(),
+        access_expires_at: grant.access_expires_at,
+        scope: grant.scope.clone(),
+        client_id: grant.client_id.clone(),
+    }
+}
+
+#[tokio::test]
+async fn erasure_of_the_new_account_outlives_a_move_that_fails() {
+    let scene = Scene::linked(&["alice"]).await;
+    let (old, new, grants) = (scene.zoom_user(ADA), elsewhere(), scene.grants());
+    let before = scene.under(&old).await.grant.unwrap();
+    let (links, tokens) = (grants.links(), pair_of(&before));
+    links.begin_erasure(&new, scene.app.now()).await.unwrap().unwrap();
+    let writes = AtomicUsize::new(0);
+    scene.faults().decide_with(move |_, operation| {
+        let is_later =
+            operation == "TransactWriteItems" && writes.fetch_add(1, Ordering::Relaxed) > 0;
+        is_later.then(|| reelay_embedded_aws::Fault::error(400, "AccessDeniedException"))
+    });
+    let moves = || links.move_to_account(&old, before.version, &new, &tokens, scene.app.now());
+    moves().await.unwrap_err();
+    assert!(scene.under(&new).await.erasure.is_some());
+    scene.faults().clear_all();
+    moves().await.unwrap().unwrap();
+    assert_eq!(scene.under(&new).await.erasure, None);
+}
+
 #[tokio::test]
 async fn account_change_keeps_the_later_pair() {
     let scene = Scene::linked(&["alice"]).await;
@@ -220,14 +252,7 @@ async fn account_change_keeps_the_later_pair() {
     scene.link("bob", ADA).await;
     let new = scene.zoom_user(ADA);
     let later = scene.under(&new).await.grant.unwrap();
-    let tokens = NewTokens {
-        tokens: before.tokens.clone().unwrap(),
-        obtained_at: before.obtained_at,
-        exchange: before.exchange.clone(),
-        access_expires_at: before.access_expires_at,
-        scope: before.scope.clone(),
-        client_id: before.client_id.clone(),
-    };
+    let tokens = pair_of(&before);
     let moved =
         grants.links().move_to_account(&old, before.version, &new, &tokens, scene.app.now());
     assert!(moved.await.unwrap().is_some());
