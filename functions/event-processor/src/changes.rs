@@ -124,11 +124,7 @@ impl EventProcessor {
             files: Vec::new(),
             time: changed.time,
         };
-        let (is_known, after) = match self
-            .recordings
-            .observe(&observation, self.is_automatic, self.clock.now())
-            .await?
-        {
+        let (is_known, after) = match self.observe_recording(&observation, &links).await? {
             ObserveOutcome::New(item) => (false, item),
             // The app was not notified of a recording of which only changes are known.
             ObserveOutcome::Known { before, after } => (!before.observed.is_only_changed(), after),

@@ -30,7 +30,9 @@ use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
-use reelay_store::recordings::{FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingTable};
+use reelay_store::recordings::{
+    FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingItem, RecordingTable,
+};
 use serde_json::Value;
 
 /// Number of files of one event that are written concurrently. An event may contain a thousand files.
@@ -231,23 +233,13 @@ impl EventProcessor {
                 .await?;
         }
         let files = || observation.files.iter().map(|file| &file.metadata.id);
-        // A recording that was erased under an earlier account of the Zoom user stays erased.
-        let earlier: BTreeSet<_> =
-            links.iter().flat_map(|link| &link.previous_zoom_users).collect();
-        for key in earlier {
-            if self.recordings.known(key, &recording_id).await? == KnownRecording::Erased {
+        let (known, recording) = match self.observe_recording(&observation, &links).await? {
+            ObserveOutcome::New(item) => (None, item),
+            ObserveOutcome::Known { before, after } => (Some(before), after),
+            ObserveOutcome::Erased => {
                 return self.delete_files_of_erased(host, &recording_id, files()).await;
             }
-        }
-        let (known, recording) =
-            match self.recordings.observe(&observation, self.is_automatic, self.clock.now()).await?
-            {
-                ObserveOutcome::New(item) => (None, item),
-                ObserveOutcome::Known { before, after } => (Some(before), after),
-                ObserveOutcome::Erased => {
-                    return self.delete_files_of_erased(host, &recording_id, files()).await;
-                }
-            };
+        };
         let duration = recording
             .observed
             .metadata
@@ -282,6 +274,27 @@ impl EventProcessor {
             })
             .collect();
         self.enqueue_downloads(host, &recording_id, &to_fetch).await
+    }
+
+    /// Merges an observation into a recording. One that was erased under an earlier account of the Zoom user stays
+    /// erased, and the notifications of one that is known there go on counting.
+    async fn observe_recording(
+        &self,
+        observation: &Observation,
+        links: &[Link],
+    ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
+        let earlier: BTreeSet<_> =
+            links.iter().flat_map(|link| &link.previous_zoom_users).collect();
+        let mut sequence = 0;
+        for key in earlier {
+            match self.recordings.known(key, &observation.recording_id()).await? {
+                KnownRecording::Erased => return Ok(ObserveOutcome::Erased),
+                KnownRecording::Known(known) => sequence = sequence.max(known.item.sequence),
+                KnownRecording::Unknown => {}
+            }
+        }
+        let now = self.clock.now();
+        self.recordings.observe(observation, self.is_automatic, sequence, now).await
     }
 
     /// Whether files of the recording are known besides those of the observation.

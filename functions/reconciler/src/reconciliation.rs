@@ -308,11 +308,12 @@ impl Reconciler {
             progress.note(&listed, is_announced, run.events_since, now);
             let zoom = Amount { recordings: 1, files: listed.files(), bytes: listed.size() };
             let stored = recording.as_ref().map(reconciliation::stored).unwrap_or_default();
-            // An observation adds a second recording, under the key of the present account: only if files are missing.
+            // An observation adds a second recording, under the key of the present account: only if files are missing,
+            // or if the first one is in the trash as far as is known.
             if loaded.is_some_and(|loaded| loaded.zoom_user != *run.zoom_user) {
-                comparison = match comparison.missing.files {
-                    0 => Comparison { failed: comparison.failed, ..Comparison::default() },
-                    _ => reconciliation::compare(&listed, &observation, None),
+                comparison = match comparison.missing.files > 0 || comparison.is_recovered {
+                    true => reconciliation::compare(&listed, &observation, None),
+                    false => Comparison { failed: comparison.failed, ..Comparison::default() },
                 };
             }
             progress.totals.add(zoom, stored, &comparison);

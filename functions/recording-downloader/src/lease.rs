@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use reelay_domain::upload::UploadState;
 use reelay_store::recordings::{
-    FileItem, FileKey, LeaseError, RecordingTable, ScheduledRetry, StoredObject,
+    FileItem, FileKey, LeaseError, RecordingTable, ScheduledRetry, ServedSize, StoredObject,
 };
 
 use crate::transfer::{Journal, TransferError};
@@ -53,9 +53,11 @@ impl<'a> Lease<'a> {
     pub(crate) async fn mark_failed(
         &self,
         reason: &str,
+        served_size: Option<ServedSize>,
         now: Timestamp,
     ) -> Result<(), TransferError> {
-        let failed = self.recordings.mark_failed(&self.key, &self.owner, reason, now);
+        let recordings = self.recordings;
+        let failed = recordings.mark_failed(&self.key, &self.owner, reason, served_size, now);
         Ok(failed.await?)
     }
 

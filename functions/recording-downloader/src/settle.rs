@@ -91,10 +91,6 @@ async fn retry(
         next_attempt_at = %next.at,
         "download retried"
     );
-    let served_size = match error {
-        TransferError::SizeMismatch { received, .. } => Some(served_size(lease, *received, now)),
-        _ => None,
-    };
     let saved_at = lease.item.source_saved_at.map(Timestamp::from_millisecond);
     let source_expiry = saved_at.and_then(Result::ok).map(source_expiry);
     let retry = ScheduledRetry {
@@ -103,16 +99,17 @@ async fn retry(
         at: next.at,
         // The check also deletes the source.
         check_at: source_expiry.map_or(schedule.check_at, |expiry| expiry.min(schedule.check_at)),
-        served_size,
+        served_size: served_size(lease, error, now),
     };
     lease.release_for_retry(&retry).await?;
     Ok(schedule.enqueue(context, message).await?)
 }
 
-/// The size that Zoom served, and when it was first served.
-fn served_size(lease: &Lease<'_>, bytes: u64, now: Timestamp) -> ServedSize {
+/// The size that Zoom served instead of the declared one, and when it was first served.
+fn served_size(lease: &Lease<'_>, error: &TransferError, now: Timestamp) -> Option<ServedSize> {
+    let TransferError::SizeMismatch { received: bytes, .. } = *error else { return None };
     let known = lease.item.served_size.filter(|served| served.bytes == bytes);
-    known.unwrap_or(ServedSize { bytes, since: now.as_millisecond() })
+    Some(known.unwrap_or(ServedSize { bytes, since: now.as_millisecond() }))
 }
 
 async fn mark_stored(
@@ -199,7 +196,7 @@ async fn fail(
         %error,
         "file transfer failed"
     );
-    end_as_failed(context, lease, object, reason).await.map_err(Retry::new)
+    end_as_failed(context, lease, object, reason, error).await.map_err(Retry::new)
 }
 
 /// Removes what the transfer left after its last link ended or its recording was deleted. The jobs that follow from
@@ -222,6 +219,7 @@ async fn end_as_failed(
     lease: &Lease<'_>,
     object: &ObjectSpec,
     reason: &'static str,
+    error: &TransferError,
 ) -> Result<(), TransferError> {
     if let Some(upload) = lease.upload() {
         lease.verify_lease().await?;
@@ -229,7 +227,8 @@ async fn end_as_failed(
         context.bucket.abort_upload(&upload).await?;
         lease.clear_upload().await?;
     }
-    lease.mark_failed(reason, context.clock.now()).await?;
+    let now = context.clock.now();
+    lease.mark_failed(reason, served_size(lease, error, now), now).await?;
     let item = FileItem {
         status: FileStatus::Failed,
         reason: Some(reason.to_owned()),

@@ -284,7 +284,7 @@ async fn overtaken_lease_permits_no_write() {
     for lost in [
         table.verify_lease(&key, "first").await,
         table.save_progress(&key, "first", 1).await,
-        table.mark_failed(&key, "first", "gone", now).await,
+        table.mark_failed(&key, "first", "gone", None, now).await,
     ] {
         assert!(matches!(lost, Err(LeaseError::Lost)), "{lost:?}");
     }

@@ -1,8 +1,10 @@
 //! A whole system for one test.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::SignedDuration;
 use reelay_devstack::{DevConfig, FunctionChange, Options, Queues, Stack, Tables};
-use reelay_embedded_aws::{Faults, LaggingReads};
+use reelay_embedded_aws::{Fault as AwsFault, Faults, LaggingReads};
 use reelay_runtime::environment::Environment;
 use reelay_zoom_sim::{Control, Fault, NewFault, Point};
 use serde_json::Value;
@@ -97,6 +99,16 @@ impl System {
     /// Faults of the embedded AWS services.
     pub fn faults(&self) -> &Faults {
         self.stack.engines().faults()
+    }
+
+    /// Rejects all transactions of DynamoDB but the next, until the faults are cleared.
+    pub fn fail_transactions_after_next(&self) {
+        let writes = AtomicUsize::new(0);
+        self.faults().decide_with(move |_, operation| {
+            let is_later =
+                operation == "TransactWriteItems" && writes.fetch_add(1, Ordering::Relaxed) > 0;
+            is_later.then(|| AwsFault::error(400, "AccessDeniedException"))
+        });
     }
 
     /// Addresses, names and secrets of the stack.

@@ -54,14 +54,19 @@ pub struct RecordingItem {
 
 impl RecordingItem {
     /// The item after the first observation.
-    pub(super) fn new(observation: &Observation, requested: bool, now: Timestamp) -> Self {
+    pub(super) fn new(
+        observation: &Observation,
+        requested: bool,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Self {
         let observed = ObservedRecording::new(observation);
         let account = &observation.host.account_id;
         Self {
             start_order: start_order(&observed),
             account_meeting: format!("{account}#{}", observation.meeting_uuid),
             observed,
-            sequence: 0,
+            sequence,
             updated_at: now.as_millisecond(),
             announced: is_event(observation),
             requested,

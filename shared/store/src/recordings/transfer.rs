@@ -265,7 +265,7 @@ impl RecordingTable {
         self.update_as_owner(update, owner).await
     }
 
-    /// Marks the file as failed.
+    /// Marks the file as failed. `served_size`: the size that Zoom served instead of the declared one, for the next attempt.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -274,14 +274,22 @@ impl RecordingTable {
         key: &FileKey,
         owner: &str,
         reason: &str,
+        served_size: Option<ServedSize>,
         now: Timestamp,
     ) -> Result<(), LeaseError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
-            .update_expression(
-                "SET #status = :failed, reason = :reason, bytes_stored = :zero, failed_at = :now \
-                 REMOVE lease_until, upload, first_attempt_at, failures, served_size",
-            )
+        let mut update = self.update(&key.zoom_user, &key.entry());
+        let served = match served_size {
+            Some(size) => {
+                update = update.expression_attribute_values(":served", to_attribute(&size)?);
+                ", served_size = :served REMOVE"
+            }
+            None => " REMOVE served_size,",
+        };
+        let update = update
+            .update_expression(format!(
+                "SET #status = :failed, reason = :reason, bytes_stored = :zero, failed_at = :now{served} \
+                 lease_until, upload, first_attempt_at, failures",
+            ))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", status(FileStatus::Failed))
             .expression_attribute_values(":reason", text(reason.to_owned()))

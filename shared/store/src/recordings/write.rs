@@ -71,7 +71,7 @@ impl RecordingTable {
             .update_expression(
                 "SET #status = :queued, next_check_shard = :shard, next_check_at = :at, \
                  granted_attempts = :granted, reported_reason = :reason \
-                 REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at, served_size",
+                 REMOVE reason, received_at, failures, first_attempt_at, next_attempt_at",
             )
             .condition_expression("#status = :failed AND attempt = :attempt")
             .expression_attribute_names("#status", "status")
@@ -79,10 +79,7 @@ impl RecordingTable {
             .expression_attribute_values(":failed", status(FileStatus::Failed))
             .expression_attribute_values(":attempt", number(item.attempt))
             .expression_attribute_values(":granted", number(item.granted_attempts + 1))
-            .expression_attribute_values(
-                ":reason",
-                text(item.reason.clone().unwrap_or_default()),
-            );
+            .expression_attribute_values(":reason", text(item.reason.clone().unwrap_or_default()));
         Ok(conditional(update.send().await)?.is_some())
     }
 

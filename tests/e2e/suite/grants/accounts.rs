@@ -227,12 +227,7 @@ async fn erasure_of_the_new_account_outlives_a_move_that_fails() {
     let before = scene.under(&old).await.grant.unwrap();
     let (links, tokens) = (grants.links(), pair_of(&before));
     links.begin_erasure(&new, scene.app.now()).await.unwrap().unwrap();
-    let writes = AtomicUsize::new(0);
-    scene.faults().decide_with(move |_, operation| {
-        let is_later =
-            operation == "TransactWriteItems" && writes.fetch_add(1, Ordering::Relaxed) > 0;
-        is_later.then(|| reelay_embedded_aws::Fault::error(400, "AccessDeniedException"))
-    });
+    scene.fail_transactions_after_next();
     let moves = || links.move_to_account(&old, before.version, &new, &tokens, scene.app.now());
     moves().await.unwrap_err();
     assert!(scene.under(&new).await.erasure.is_some());

@@ -228,6 +228,29 @@ async fn late_file_is_fetched_after_an_account_change() {
     let seen = scene.view("alice", &recording).await;
     assert_eq!((&seen["status"], seen["files"].as_array().unwrap().len()), (&json!("stored"), 2));
     assert_eq!(scene.dead_jobs().await, [""; 0]);
+    // The later copy has the latest notification.
+    let stored = scene.notified_recordings("recording.stored").await.into_iter();
+    let stored = stored.filter(|data| data["recording"]["meeting_uuid"] == recording.uuid);
+    let latest = stored.max_by_key(|data| data["sequence"].as_u64()).unwrap();
+    assert_eq!(latest["recording"]["files"].as_array().unwrap().len(), 2, "{latest}");
+}
+
+#[tokio::test]
+async fn recovery_is_found_after_an_account_change() {
+    let scene = Scene::linked(&["alice"]).await;
+    let recording = scene.record(small(ADA)).await;
+    let selection = Selection::default();
+    let zoom = scene.zoom();
+    zoom.change_recording(&recording.key, RecordingChange::Trash, &selection).unwrap();
+    scene.settle().await;
+    scene.advance(hours(5 * 24));
+    zoom.move_user(ADA, "AcctElsewhere000000001").unwrap();
+    scene.record(small(ADA)).await;
+    let silent = Selection { silent: true, ..Selection::default() };
+    zoom.change_recording(&recording.key, RecordingChange::Recover, &silent).unwrap();
+    scene.reconcile_after(hours(25)).await;
+    let seen = scene.view("alice", &recording).await;
+    assert_eq!((&seen["status"], &seen["zoom_state"]), (&json!("stored"), &json!("present")));
 }
 
 #[tokio::test]
@@ -273,6 +296,23 @@ async fn granted_attempt_stores_the_file() {
     scene.assert_stored(&recording, "granted").await;
     assert_eq!(scene.differences("alice").await[0]["reason"], "gone");
     assert_eq!(scene.notified_recordings("recording.stored").await.len(), 1);
+}
+
+#[tokio::test]
+async fn granted_attempts_store_a_file_whose_size_stays_different() {
+    let scene = Scene::with(&[("RetryDays", "1")]).await;
+    scene.link("alice", ADA).await;
+    let outage = scene.fail(Point::Download, Fault::Status { status: 410 });
+    let odd = NewFile { declared_size: Some(107), ..NewFile::new("MP4", 100) };
+    let recording = scene.record(NewRecording::of(ADA).with_files(vec![odd])).await;
+    assert_eq!(scene.first_file(&recording).await["reason"], "gone");
+    scene.zoom().clear_faults(Some(outage));
+    scene.reconcile_after(hours(25)).await;
+    assert_eq!(scene.first_file(&recording).await["reason"], "length_differs");
+    for _ in 0..2 {
+        scene.reconcile_after(hours(25)).await;
+    }
+    scene.assert_stored(&recording, "at the second attempt").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Failed deliveries: retried by time, each destination apart, held while the app's webhook is down.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -139,12 +138,7 @@ async fn failed_write_keeps_back_no_other_notification() {
     let (system, app_webhook) = linked(&[]).await;
     system.link("bob", ADA).await;
     let before = app_webhook.received().len();
-    let writes = AtomicUsize::new(0);
-    system.faults().decide_with(move |_, operation| {
-        let is_later =
-            operation == "TransactWriteItems" && writes.fetch_add(1, Ordering::Relaxed) > 0;
-        is_later.then(|| reelay_embedded_aws::Fault::error(400, "AccessDeniedException"))
-    });
+    system.fail_transactions_after_next();
     system.complete_recording(one_file()).await;
     system.process_queues().await;
     let received = app_webhook.received();
