@@ -276,8 +276,7 @@ impl EventProcessor {
         self.enqueue_downloads(host, &recording_id, &to_fetch).await
     }
 
-    /// Merges an observation into a recording. One that was erased under an earlier account of the Zoom user stays
-    /// erased, and the notifications of one that is known there go on counting.
+    /// Merges an observation into a recording. One that was erased under an earlier account of the Zoom user stays erased.
     async fn observe_recording(
         &self,
         observation: &Observation,
@@ -285,16 +284,13 @@ impl EventProcessor {
     ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
         let earlier: BTreeSet<_> =
             links.iter().flat_map(|link| &link.previous_zoom_users).collect();
-        let mut sequence = 0;
         for key in earlier {
-            match self.recordings.known(key, &observation.recording_id()).await? {
-                KnownRecording::Erased => return Ok(ObserveOutcome::Erased),
-                KnownRecording::Known(known) => sequence = sequence.max(known.item.sequence),
-                KnownRecording::Unknown => {}
+            let known = self.recordings.known(key, &observation.recording_id()).await?;
+            if known == KnownRecording::Erased {
+                return Ok(ObserveOutcome::Erased);
             }
         }
-        let now = self.clock.now();
-        self.recordings.observe(observation, self.is_automatic, sequence, now).await
+        self.recordings.observe(observation, self.is_automatic, self.clock.now()).await
     }
 
     /// Whether files of the recording are known besides those of the observation.

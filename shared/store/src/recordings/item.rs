@@ -28,7 +28,8 @@ pub struct RecordingItem {
     /// The merged observations.
     #[serde(flatten)]
     pub observed: ObservedRecording,
-    /// Sequence number of the last notification.
+    /// Sequence number of the last notification. Starts at the epoch second of the first observation, so that
+    /// a copy of the recording that is stored later, after its host changed accounts, continues above the first one.
     #[serde(default)]
     pub sequence: u64,
     /// Time of the last change that was notified, or of the first observation, epoch milliseconds.
@@ -54,19 +55,14 @@ pub struct RecordingItem {
 
 impl RecordingItem {
     /// The item after the first observation.
-    pub(super) fn new(
-        observation: &Observation,
-        requested: bool,
-        sequence: u64,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(observation: &Observation, requested: bool, now: Timestamp) -> Self {
         let observed = ObservedRecording::new(observation);
         let account = &observation.host.account_id;
         Self {
             start_order: start_order(&observed),
             account_meeting: format!("{account}#{}", observation.meeting_uuid),
             observed,
-            sequence,
+            sequence: u64::try_from(now.as_second()).unwrap_or_default(),
             updated_at: now.as_millisecond(),
             announced: is_event(observation),
             requested,

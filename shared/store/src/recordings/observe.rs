@@ -28,7 +28,7 @@ struct RecordingUpdate<'a> {
 
 impl RecordingTable {
     /// Merges an observation into a recording. `is_requested` is whether a new recording's files are downloaded
-    /// without a request from the app. The sequence of a new recording's notifications follows `sequence`.
+    /// without a request from the app.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -36,11 +36,10 @@ impl RecordingTable {
         &self,
         observation: &Observation,
         is_requested: bool,
-        sequence: u64,
         now: Timestamp,
     ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
         let (zoom_user, id) = (&observation.host, observation.recording_id());
-        let new = RecordingItem::new(observation, is_requested, sequence, now);
+        let new = RecordingItem::new(observation, is_requested, now);
         let mut before = match self.add(zoom_user, &recording_entry(&id), &new).await? {
             AddOutcome::Added => return Ok(ObserveOutcome::New(new)),
             AddOutcome::AlreadyExists(before) => before,

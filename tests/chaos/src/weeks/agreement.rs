@@ -223,6 +223,11 @@ fn compare_notifications(
     let stored = |file: &&Value| file["status"] == "stored";
     let stored = files.into_iter().flatten().filter(stored).count();
     if stored != zoom.all_files().count() {
+        for Accepted { at, body } in
+            accepted.iter().filter(|it| it.text("/data/recording/id") == id)
+        {
+            tracing::debug!(%at, %body, "accepted by the app");
+        }
         found.push(format!(
             "{app_user} heard of {stored} of {} files of {} ({counts:?})",
             zoom.all_files().count(),
