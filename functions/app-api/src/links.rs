@@ -141,6 +141,7 @@ impl AppApi {
             return Err(Problem::NoActiveLink.into());
         }
         let backfill_id = format!("bf_{}", random::hex_id());
+        let requested_at = self.clock.now();
         let requested = RequestedBackfill {
             backfill_id: backfill_id.clone(),
             app_user_id: user.clone(),
@@ -171,6 +172,7 @@ impl AppApi {
                     backfill_id: backfill_id.clone(),
                     app_user_id: user.clone(),
                     link_id: link.id,
+                    requested_at,
                 }),
                 progress: None,
             });

@@ -5,14 +5,17 @@
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::link::Link;
 use reelay_domain::listing::{self, MIN_ACTIVATION_WINDOW};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::observation::{Observation, ObservedAt};
 use reelay_domain::recording::{FileStatus, RecordingChange, ZoomState};
 use reelay_domain::webhook::change::{ChangedMeeting, RecordingsChanged};
 use reelay_domain::webhook::meeting::{self, ParsedMeeting};
+use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::GrantSnapshot;
+use reelay_store::manifest;
 use reelay_store::recordings::{FileKey, ObserveOutcome};
 use serde_json::Value;
 
@@ -82,6 +85,14 @@ impl EventProcessor {
         received_at: Timestamp,
     ) -> Result<(), ProcessError> {
         let id = RecordingId::from_uuid(&meeting.uuid);
+        let snapshot = self.links.snapshot(&host).await?;
+        let links: Vec<_> = snapshot.receivers().cloned().collect();
+        if links.is_empty() {
+            metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
+            return Ok(());
+        }
+        let event_host = &host;
+        let host = self.known_key(event_host, &id, &links).await?;
         let is_removal =
             matches!(changed.change, RecordingChange::Trashed | RecordingChange::Deleted);
         if is_removal
@@ -89,12 +100,6 @@ impl EventProcessor {
             && loaded.files.iter().any(|file| meeting.omits(&file.observed.metadata))
         {
             metrics::count(Metric::EventsIgnored, "part_of_a_recording");
-            return Ok(());
-        }
-        let snapshot = self.links.snapshot(&host).await?;
-        let links: Vec<_> = snapshot.receivers().cloned().collect();
-        if links.is_empty() {
-            metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return Ok(());
         }
         // An unknown recording from before the activation window is not covered by the link.
@@ -105,6 +110,8 @@ impl EventProcessor {
         }
         let mut details =
             parsed.map(|parsed| parsed.observation.details.clone()).unwrap_or_default();
+        // The recording's own observation says it. Until then only the change is known.
+        details.start_time = None;
         // An event without a host is not parsed as a meeting.
         if let RecordingChange::Renamed { topic } = &changed.change {
             details.topic = Some(topic.clone());
@@ -151,7 +158,10 @@ impl EventProcessor {
             let notification = RecordingNotification::Changed { change, at: changed.time.at };
             let table = &self.recordings;
             let host = &observation.host;
-            self.outbox.publish(table, host, &id, &notification, &links).await?;
+            let overview = self.outbox.publish(table, host, &id, &notification, &links).await?;
+            if overview.is_some_and(|overview| overview.recording().has_stored()) {
+                manifest::refresh(table, &self.bucket, host, &id).await?;
+            }
         }
         if !is_current || changed.change != RecordingChange::Recovered {
             return Ok(());
@@ -161,9 +171,29 @@ impl EventProcessor {
         }
         // Its files can be downloaded again. A batch event does not list them.
         match parsed {
-            Some(parsed) => self.observe(parsed.clone(), received_at, false).await,
-            None => self.queue_failed_again(&observation.host, &id).await,
+            Some(parsed) if observation.host == *event_host => {
+                self.observe(parsed.clone(), received_at, false).await
+            }
+            _ => self.queue_failed_again(&observation.host, &id).await,
         }
+    }
+
+    /// The key under which a recording is known: the host's, or that of an earlier account of the host.
+    async fn known_key(
+        &self,
+        host: &ZoomUser,
+        id: &RecordingId,
+        links: &[Link],
+    ) -> Result<ZoomUser, AwsError> {
+        let earlier = crate::earlier_keys(links);
+        if !earlier.is_empty() && self.recordings.item(host, id).await?.is_none() {
+            for key in earlier {
+                if self.recordings.item(key, id).await?.is_some() {
+                    return Ok(key.clone());
+                }
+            }
+        }
+        Ok(host.clone())
     }
 
     async fn queue_failed_again(

@@ -11,13 +11,16 @@ use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::link::{Link, LinkIssue};
 use reelay_domain::message::{DownloadMessage, EventBody, EventMessage, Job, JobMessage};
 use reelay_domain::notification::RecordingNotification;
 use reelay_domain::observation::{FileObservation, Observation, ObservationSource, ObservedAt};
-use reelay_domain::recording::{FileFilter, FileStatus, ZoomState, minutes_covered};
+use reelay_domain::recording::{
+    FileFilter, FileStatus, RecordingChange, ZoomState, minutes_covered,
+};
+use reelay_domain::time::saturating_add;
 use reelay_domain::webhook::event::{self, Deauthorized, EventError, EventKind};
 use reelay_domain::webhook::meeting::{self, ParsedMeeting};
 use reelay_runtime::AwsError;
@@ -28,10 +31,11 @@ use reelay_runtime::sqs::{Consumer, Delivery, Retry};
 use reelay_runtime::traces;
 use reelay_store::bucket::Bucket;
 use reelay_store::links::LinkTable;
+use reelay_store::manifest;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::{
-    FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingItem, RecordingTable,
+    Correction, FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingItem, RecordingTable,
 };
 use serde_json::Value;
 
@@ -77,6 +81,11 @@ enum FileEvent {
     QueuedAgain(FileKey),
     /// The file is finished, in transfer, or waits for its next attempt.
     Nothing,
+}
+
+/// The keys of the Zoom user in earlier accounts.
+fn earlier_keys(links: &[Link]) -> BTreeSet<&ZoomUser> {
+    links.iter().flat_map(|link| &link.previous_zoom_users).collect()
 }
 
 impl EventProcessor {
@@ -264,6 +273,7 @@ impl EventProcessor {
         }
         // The app's request either finds these files or is found here.
         let is_requested = self.is_automatic || current.requested;
+        let is_known = known.is_some();
         let sent = known.map(|item| item.sent).unwrap_or_default();
         let to_fetch: Vec<FileKey> = file_events
             .into_iter()
@@ -273,17 +283,50 @@ impl EventProcessor {
                 FileEvent::Queued(_) | FileEvent::QueuedAgain(_) | FileEvent::Nothing => None,
             })
             .collect();
-        self.enqueue_downloads(host, &recording_id, &to_fetch).await
+        self.enqueue_downloads(host, &recording_id, &to_fetch).await?;
+        match recording.correction_at(observation.time) {
+            Some(correction) if is_known => {
+                self.publish_correction(&observation, &recording, correction, &links).await
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Merges an observation into a recording. One that was erased under an earlier account of the Zoom user stays erased.
+    /// Publishes what an observation other than an event has changed, and refreshes the manifest.
+    async fn publish_correction(
+        &self,
+        observation: &Observation,
+        recording: &RecordingItem,
+        correction: Correction,
+        links: &[Link],
+    ) -> Result<(), ProcessError> {
+        let (host, id, at) = (&observation.host, observation.recording_id(), observation.time.at);
+        let topic = recording.observed.metadata.topic.clone().filter(|_| correction.is_renamed);
+        let changes = correction.is_recovered.then_some(RecordingChange::Recovered);
+        let changes =
+            changes.into_iter().chain(topic.map(|topic| RecordingChange::Renamed { topic }));
+        for change in changes.filter(|_| observation.time.source != ObservationSource::Event) {
+            let notification = RecordingNotification::Changed { change, at };
+            self.outbox.publish(&self.recordings, host, &id, &notification, links).await?;
+        }
+        if correction.is_recovered {
+            self.recordings.forget_trash(host, &id, at).await?;
+        }
+        if self.recordings.load(host, &id).await?.is_some_and(|loaded| loaded.has_stored()) {
+            manifest::refresh(&self.recordings, &self.bucket, host, &id).await?;
+        }
+        Ok(())
+    }
+
+    /// Merges an observation into a recording. One that was erased under another account of the Zoom user stays erased.
     async fn observe_recording(
         &self,
         observation: &Observation,
         links: &[Link],
     ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
-        let earlier: BTreeSet<_> =
-            links.iter().flat_map(|link| &link.previous_zoom_users).collect();
+        let mut earlier = earlier_keys(links);
+        let former = self.former_keys(observation, links).await?;
+        earlier.extend(&former);
         for key in earlier {
             let known = self.recordings.known(key, &observation.recording_id()).await?;
             if known == KnownRecording::Erased {
@@ -291,6 +334,30 @@ impl EventProcessor {
             }
         }
         self.recordings.observe(observation, self.is_automatic, self.clock.now()).await
+    }
+
+    /// Keys of the Zoom user in other accounts to which the app users were linked before, if the recording is older than
+    /// the links.
+    async fn former_keys(
+        &self,
+        observation: &Observation,
+        links: &[Link],
+    ) -> Result<Vec<ZoomUser>, AwsError> {
+        let (host, details) = (&observation.host, &observation.details);
+        let minutes = details.duration_minutes.and_then(|minutes| i32::try_from(minutes).ok());
+        // Zoom rounds the minutes.
+        let duration = SignedDuration::from_mins(2 + i64::from(minutes.unwrap_or(0)));
+        let ended_at = details.start_time.map(|start| saturating_add(start, duration));
+        let mut former = Vec::new();
+        for link in links {
+            let is_older = |activated_at| ended_at.is_some_and(|ended_at| ended_at < activated_at);
+            if link.activated_at.is_some_and(is_older) {
+                let pointers = self.links.pointers(&link.app_user).await?.into_iter();
+                let keys = pointers.map(|pointer| pointer.zoom_user);
+                former.extend(keys.filter(|key| key.user_id == host.user_id && key != host));
+            }
+        }
+        Ok(former)
     }
 
     /// Whether files of the recording are known besides those of the observation.

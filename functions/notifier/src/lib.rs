@@ -52,15 +52,18 @@ pub struct Notifier {
     clock: Clock,
 }
 
-/// Error of a delivery that no destination caused.
+/// Why a notification could not be signed.
 #[derive(Debug, thiserror::Error)]
-enum NotifyError {
-    #[error(transparent)]
-    Aws(#[from] AwsError),
+enum SignError {
     #[error("failed to read the notification secret: {0}")]
     SecretUnavailable(String),
     #[error(transparent)]
-    Secret(#[from] notification::InvalidSecret),
+    InvalidSecret(#[from] notification::InvalidSecret),
+}
+
+struct Signature {
+    text: String,
+    at: Timestamp,
 }
 
 impl Notifier {
@@ -116,8 +119,10 @@ impl Notifier {
         let retry_at = match attempted {
             Ok(retry_at) => retry_at,
             Err(error) => {
-                if let Err(error) = self.table.release_lease(&key, &guard).await {
-                    tracing::warn!(%error, "lease not released; it expires");
+                // What a destination accepted before the error is kept.
+                let due_at = self.due_at(&guard, true);
+                if let Err(error) = self.table.save_attempt(&key, &guard, due_at).await {
+                    tracing::warn!(%error, "attempt not saved; its lease expires");
                 }
                 return Err(Retry::new(error));
             }
@@ -146,7 +151,7 @@ impl Notifier {
         is_message_retried: bool,
         attempts: MessageAttempts,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, NotifyError> {
+    ) -> Result<Option<Timestamp>, AwsError> {
         if !self.is_covered(notification, guard.stamp).await? {
             metrics::count(Metric::NotificationsDropped, "no_link");
             guard.webhook.end("no_link", now);
@@ -182,7 +187,16 @@ impl Notifier {
             let attempt = if !is_probe && self.breaker.is_open(&self.table, now).await? {
                 Attempt::Held
             } else {
-                self.post(webhook, notification, is_message_retried).await?
+                match self.sign(notification).await {
+                    Ok(signature) => {
+                        self.post(webhook, notification, &signature, is_message_retried).await
+                    }
+                    Err(error) => {
+                        tracing::error!(id = notification.id, %error, "notification not signed");
+                        let answer = error.to_string();
+                        Attempt::Failed { answer, retry_after: None, is_message_retried }
+                    }
+                }
             };
             retry_at = retry_at.max(log_attempt(&attempt, WEBHOOK, now));
             let is_still_down = is_probe
@@ -195,19 +209,23 @@ impl Notifier {
         Ok(retry_at)
     }
 
+    async fn sign(&self, notification: &Notification) -> Result<Signature, SignError> {
+        let secrets = self.secret.versions().await;
+        let secrets = secrets.map_err(|error| SignError::SecretUnavailable(error.to_string()))?;
+        let at = self.clock.now();
+        let (id, body) = (&notification.id, &notification.body);
+        Ok(Signature { text: notification::signature(&secrets, id, at.as_second(), body)?, at })
+    }
+
     async fn post(
         &self,
         webhook: &AppWebhook,
         notification: &Notification,
+        signature: &Signature,
         is_message_retried: bool,
-    ) -> Result<Attempt, NotifyError> {
-        let secrets = self.secret.versions().await;
-        let secrets = secrets.map_err(|error| NotifyError::SecretUnavailable(error.to_string()))?;
-        let now = self.clock.now();
-        let (id, body) = (&notification.id, &notification.body);
-        let signature = notification::signature(&secrets, id, now.as_second(), body)?;
-        let app_user = &notification.app_user_id;
-        let posted = webhook.post(notification, &signature, now).await;
+    ) -> Attempt {
+        let (id, app_user) = (&notification.id, &notification.app_user_id);
+        let posted = webhook.post(notification, &signature.text, signature.at).await;
         let now = self.clock.now();
         let is_up = posted.as_ref().err().is_none_or(|rejection| !rejection.is_outage);
         let recorded = match is_up {
@@ -218,7 +236,7 @@ impl Notifier {
         if let Err(error) = recorded {
             tracing::warn!(%error, "state of the app's webhook not recorded");
         }
-        Ok(match posted {
+        match posted {
             Ok(answer) => Attempt::Delivered(answer),
             Err(Rejection { answer, retry_after, .. }) => {
                 tracing::warn!(id, answer, "webhook delivery failed");
@@ -226,7 +244,7 @@ impl Notifier {
                 let is_message_retried = is_message_retried && is_soon;
                 Attempt::Failed { answer, retry_after, is_message_retried }
             }
-        })
+        }
     }
 
     /// Whether the app user may be notified, by a consistent read.

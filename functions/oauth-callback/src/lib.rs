@@ -159,6 +159,7 @@ impl OauthCallback {
     }
 
     async fn callback(&self, request: &Request) -> Result<Response<Body>, CallbackError> {
+        let started_at = self.clock.now();
         let query = Query::from_request(request);
         let browser = BrowserSecret::from_cookies(
             request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()),
@@ -182,7 +183,7 @@ impl OauthCallback {
             }
             AuthorizationResponse::Code { code, state } => {
                 let (nonce, session, keys) = self.consume_session(state, browser.as_ref()).await?;
-                let linked = self.link(&nonce, &session, &keys, &code).await;
+                let linked = self.link(&nonce, &session, &keys, &code, started_at).await;
                 Self::redirect_back(&session, linked)
             }
         }

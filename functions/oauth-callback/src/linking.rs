@@ -26,8 +26,12 @@ use crate::OauthCallback;
 /// Delay of the finish job. By then the claim has expired, ten minutes after an exchange of at most 20 s.
 const FINISH_DELAY_SECONDS: i32 = 660;
 
-/// Time from the start of linking for which the save of the tokens is retried. The function ends after 29 s.
+/// Time from the start of the request for which the save of the tokens is retried. The function ends after 29 s.
 const SAVE_TIMEOUT: SignedDuration = SignedDuration::from_secs(25);
+
+/// Minimum time until then for which a code is sent to Zoom: the exchange takes at most 8 s. A function that ends
+/// between Zoom's response and the save would lose the tokens.
+const EXCHANGE_TIME: SignedDuration = SignedDuration::from_secs(12);
 
 /// Why linking failed after the session was consumed. The app receives the code as `zoom_error`.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ pub(crate) enum LinkingError {
     Secret(#[from] SecretError),
     #[error("failed to derive the PKCE verifier: no live key matches the session")]
     NoVerifier,
+    #[error("too little time is left for a code exchange")]
+    OutOfTime,
     #[error("code exchange failed")]
     Exchange(#[from] ExchangeError),
     #[error("users/me request failed")]
@@ -61,6 +67,7 @@ impl LinkingError {
             Self::Scope(_) | Self::UsersMe(ApiError::MissingScope) => "zoom_scope_missing",
             Self::Secret(_)
             | Self::NoVerifier
+            | Self::OutOfTime
             | Self::Exchange(ExchangeError::Transient(_))
             | Self::UsersMe(_)
             | Self::Vault(_)
@@ -101,8 +108,13 @@ impl OauthCallback {
         session: &Session,
         keys: &SecretVersions,
         code: &SecretString,
+        started_at: Timestamp,
     ) -> Result<Claim, LinkingError> {
-        let deadline = self.clock.now() + SAVE_TIMEOUT;
+        let deadline = started_at + SAVE_TIMEOUT;
+        let require_time = || match deadline.duration_since(self.clock.now()) >= EXCHANGE_TIME {
+            true => Ok(()),
+            false => Err(LinkingError::OutOfTime),
+        };
         let mut credentials = client_credentials(self.zoom_secret.credentials().await?);
         let verifier = pkce::find_verifier(keys, nonce, &session.code_challenge)
             .ok_or(LinkingError::NoVerifier)?;
@@ -116,6 +128,7 @@ impl OauthCallback {
             async { Ok(self.sessions.save_exchange(&exchange, &begun).await?) },
             async { Ok(self.links.announce_exchange(&exchange, begun.expires_at).await?) },
         )?;
+        require_time()?;
         let mut response =
             self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
         // The client secret may have been rotated since this instance read it. Zoom rejects the client before
@@ -124,6 +137,7 @@ impl OauthCallback {
             && let Some(fresh) = self.zoom_secret.credentials_reread().await?
         {
             credentials = client_credentials(fresh);
+            require_time()?;
             response =
                 self.zoom.exchange_code(&credentials, code, &verifier, &session.redirect_uri).await;
         }

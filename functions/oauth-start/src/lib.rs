@@ -118,7 +118,7 @@ impl OauthStart {
         match self.connect(&request).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::info!(code = error.page().code(), error = %Chain(&error), "connect request rejected");
+                tracing::warn!(code = error.page().code(), error = %Chain(&error), "connect request rejected");
                 let reason = error.reason(self.pages.is_devstack);
                 self.pages.error(error.page(), reason.as_deref())
             }

@@ -14,7 +14,7 @@ use crate::{JobError, Reconciler};
 const RESERVE: Duration = Duration::from_secs(30);
 
 /// Minimum wait of a deferred job, even if Zoom names an earlier time.
-const MIN_DEFERRAL: Duration = Duration::from_secs(10);
+pub(crate) const MIN_DEFERRAL: Duration = Duration::from_secs(10);
 
 /// Margin after `RetryDays`: a job that is still deferred this much later was redriven from the dead-letter queue, and its
 /// `RetryDays` begin again.

@@ -86,7 +86,7 @@ impl Reconciler {
                 return self.defer_backfill(backfill, progress, attempt, until).await;
             }
             Err(JobError::Zoom(error)) => {
-                let Some(issue) = self.issue_of(&backfill.zoom_user, error).await? else {
+                let Some(issue) = self.issue_of(&backfill.zoom_user, error, attempt).await? else {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&backfill.zoom_user, &token, issue).await?;
@@ -253,12 +253,15 @@ impl Reconciler {
     }
 }
 
-/// Whether a link permits the backfill: the active link of the app user who requested it, or, without a request, any
-/// active link.
+/// Whether a link permits the backfill: the link of the app user who requested it, if it has been active since the
+/// request, or, without a request, any active link.
 fn is_consented(backfill: &Backfill, snapshot: &GrantSnapshot) -> bool {
     let mut active = snapshot.links.iter().filter(|link| link.status == LinkStatus::Active);
     match &backfill.request {
-        Some(request) => active.any(|link| link.app_user == request.app_user_id),
+        Some(request) => active.any(|link| {
+            let is_since_then = |at| at <= request.requested_at;
+            link.app_user == request.app_user_id && link.activated_at.is_some_and(is_since_then)
+        }),
         None => active.next().is_some(),
     }
 }

@@ -1,7 +1,8 @@
 //! Reads the details of a meeting's recording: they name files that are neither in an event nor in the list.
 
 use reelay_domain::ids::{FileId, MeetingUuid, ZoomUser};
-use reelay_domain::link::LinkStatus;
+use reelay_domain::link::active_coverage;
+use reelay_domain::listing::ListedMeeting;
 use reelay_domain::message::{Job, JobMessage};
 use reelay_domain::observation::ObservationSource;
 use reelay_domain::webhook::meeting;
@@ -61,10 +62,10 @@ impl Reconciler {
         {
             return self.queue_details(&zoom_user, vec![details]).await;
         }
-        if !snapshot.links.iter().any(|link| link.status == LinkStatus::Active) {
+        let Some(coverage) = active_coverage(&snapshot.links) else {
             metrics::count(Metric::DetailsIgnored, "no_active_link");
             return Ok(());
-        }
+        };
         let (account, requested_at) = (&zoom_user.account_id, self.clock.now());
         let mut until = self.recordings.not_before(account).await?;
         until = until.filter(|until| *until > requested_at);
@@ -74,6 +75,11 @@ impl Reconciler {
                     let host = object.get("host_id").and_then(|host| host.as_str());
                     if host.is_some_and(|host| host != zoom_user.user_id.as_str()) {
                         metrics::count(Metric::DetailsIgnored, "another_host");
+                        return Ok(());
+                    }
+                    // The job may be older than the links.
+                    if !coverage.includes(&ListedMeeting::parse(&object)) {
+                        metrics::count(Metric::DetailsIgnored, "not_covered");
                         return Ok(());
                     }
                     object["uuid"] = json!(details.meeting_uuid);

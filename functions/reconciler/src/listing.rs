@@ -8,6 +8,8 @@ use reelay_store::links::GrantSnapshot;
 use reelay_zoom::{ApiError, RecordingsPage};
 use serde_json::Value;
 
+use crate::attempt::Attempt;
+use crate::backfill::MAX_INCOMPLETE_RECEIVES;
 use crate::{JobError, Reconciler};
 
 /// Codes with which Zoom does not find the user of the token.
@@ -96,12 +98,16 @@ impl Reconciler {
     }
 
     /// The issue that follows from a failed listing, if it concerns this Zoom user alone. Zoom sends the same
-    /// response for a deleted user and for one who changed accounts, so `users/me` decides.
+    /// response for a deleted user and for one who changed accounts, so `users/me` decides. A refusal for another reason
+    /// may pass, so it becomes an issue only if the job keeps meeting it.
     pub(crate) async fn issue_of(
         &self,
         zoom_user: &ZoomUser,
         error: ApiError,
+        attempt: Attempt,
     ) -> Result<Option<LinkIssue>, JobError> {
+        let denied =
+            (attempt.receive_count >= MAX_INCOMPLETE_RECEIVES).then_some(LinkIssue::AccessDenied);
         let is_user_not_found = |error: &ApiError| matches!(error, ApiError::NotFound { code: Some(code) } if USER_NOT_FOUND.contains(code));
         Ok(match error {
             ApiError::Forbidden { status: 400, code: Some(200) } => {
@@ -114,8 +120,10 @@ impl Reconciler {
                     Some(LinkIssue::ZoomUserNotFound)
                 }
                 Err(error) => return Err(error.into()),
-                Ok(_) => None,
+                Ok(_) => denied,
             },
+            // The second one was met by a refreshed token, too.
+            ApiError::NotFound { .. } | ApiError::Unauthorized => denied,
             _ => None,
         })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::coverage::Coverage;
+use reelay_domain::coverage::DayRange;
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::link::{LinkIssue, LinkStatus, active_coverage};
 use reelay_domain::listing::{Incomplete, List, ListedMeeting, NextPage, Window};
@@ -24,12 +25,15 @@ use reelay_store::recordings::{FileKey, KnownRecording, RecordingWithFiles};
 use reelay_zoom::ApiError;
 use serde_json::{Value, json};
 
-use crate::attempt::Attempt;
-use crate::backfill::MAX_INCOMPLETE_RECEIVES;
+use crate::attempt::{Attempt, MIN_DEFERRAL};
 use crate::details::Details;
 use crate::listing::Pages;
 use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
+
+/// Number of deliveries, over about 16 minutes, after which an incomplete list is not read again in this run. All lists
+/// together must take less than the six hours after which a run counts as lost.
+const MAX_INCOMPLETE_RECEIVES: u32 = 8;
 
 /// Interval between requests to the list.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,7 +102,9 @@ impl Reconciler {
         let Some(run) = Run::new(&zoom_user, &snapshot, now) else {
             return self.end_run_early(&zoom_user, number, "no_active_link").await;
         };
-        let progress = progress.or_else(|| Progress::new(&run.coverage, item.read_back_to, now));
+        let read = item.report.as_ref().zip(item.read_back_to);
+        let read = read.map(|(report, from)| DayRange { from, to: report.to });
+        let progress = progress.or_else(|| Progress::new(&run.coverage, read, now));
         let Some(mut progress) = progress else {
             return self.end_run_early(&zoom_user, number, "nothing_covered").await;
         };
@@ -109,7 +115,7 @@ impl Reconciler {
         };
         let not_before = self.recordings.not_before(&zoom_user.account_id).await?;
         if let Some(until) = not_before.filter(|until| *until > now) {
-            return self.continue_after(unread, until.duration_since(now)).await;
+            return self.continue_at(unread, until).await;
         }
         let mut token = match self.grants.access_token(&zoom_user).await {
             Ok(token) => token,
@@ -132,11 +138,10 @@ impl Reconciler {
             Err(JobError::Zoom(ApiError::RateLimited(limit))) => {
                 let until = limit.limited_until(self.clock.now());
                 self.recordings.set_not_before(&zoom_user.account_id, until).await?;
-                let wait = until.duration_since(self.clock.now());
-                return self.continue_after(unread, wait).await;
+                return self.continue_at(unread, until).await;
             }
             Err(JobError::Zoom(error)) => {
-                let Some(issue) = self.issue_of(&zoom_user, error).await? else {
+                let Some(issue) = self.issue_of(&zoom_user, error, attempt).await? else {
                     return Err(error.into());
                 };
                 self.grants.set_issue(&zoom_user, &token, issue).await?;
@@ -151,6 +156,12 @@ impl Reconciler {
         let next = Reconciliation { progress: Some(progress), ..unread };
         let wait = SignedDuration::try_from(LIST_INTERVAL).unwrap_or_default();
         self.continue_after(next, wait).await
+    }
+
+    async fn continue_at(&self, next: Reconciliation, until: Timestamp) -> Result<(), JobError> {
+        // Zoom may name a time that has passed.
+        let least = SignedDuration::try_from(MIN_DEFERRAL).unwrap_or_default();
+        self.continue_after(next, until.duration_since(self.clock.now()).max(least)).await
     }
 
     async fn continue_after(
@@ -243,7 +254,21 @@ impl Reconciler {
         };
         let mut pages = Pages::new(list);
         let incomplete = loop {
-            let page = self.read_page(run.zoom_user, &mut pages, token).await?;
+            let page = match (list, self.read_page(run.zoom_user, &mut pages, token).await) {
+                // Only an issue with the recordings themselves is the user's.
+                (
+                    List::Trash,
+                    Err(JobError::Zoom(
+                        ApiError::Forbidden { .. }
+                        | ApiError::MissingScope
+                        | ApiError::NotFound { .. },
+                    )),
+                ) => {
+                    metrics::count(Metric::ListingsIncomplete, "trash_refused");
+                    break None;
+                }
+                (_, page) => page?,
+            };
             let repairs = match list {
                 List::Window(window) => {
                     self.compare_page(run, progress, &window, page.meetings).await?

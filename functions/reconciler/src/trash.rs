@@ -145,15 +145,22 @@ impl Reconciler {
         if let Some(reason) = loaded.recording().reason_to_keep(&details.observation) {
             return Ok(Err(reason));
         }
-        if !self.keep_objects(id, &loaded, now).await? {
+        if !self.keep_objects(&loaded, now).await? {
+            self.let_objects_expire(&loaded).await?;
             return Ok(Err("object_differs"));
         }
         // State first: from now on no scheduled erasure deletes the stored copy.
         if !self.recordings.mark_trashed(zoom_user, id, now).await? {
+            self.let_objects_expire(&loaded).await?;
             return Ok(Err(NOT_PRESENT));
         }
         match self.request_trash(zoom_user, meeting_uuid).await {
-            Ok(()) => Ok(Ok(object)),
+            Ok(()) => {
+                for (key, _) in expiring(&loaded) {
+                    self.recordings.keep_for_ever(&key).await?;
+                }
+                Ok(Ok(object))
+            }
             Err(error) => {
                 // Otherwise Zoom may have moved its copy.
                 let is_refused = matches!(
@@ -170,6 +177,10 @@ impl Reconciler {
                 );
                 if is_refused {
                     self.recordings.unmark_trashed(zoom_user, id).await?;
+                }
+                // Someone may have moved or deleted Zoom's copy after the details were read.
+                if is_refused && !matches!(error, JobError::Zoom(ApiError::NotFound { .. })) {
+                    self.let_objects_expire(&loaded).await?;
                 }
                 Err(error)
             }
@@ -198,7 +209,6 @@ impl Reconciler {
     /// `false` if an object is missing, differs or expires soon.
     async fn keep_objects(
         &self,
-        id: &RecordingId,
         loaded: &RecordingWithFiles,
         now: Timestamp,
     ) -> Result<bool, AwsError> {
@@ -212,17 +222,19 @@ impl Reconciler {
             if let Some(object) = &file.key {
                 self.bucket.remove_tags(object).await?;
             }
-            if file.object_expires_at.is_some() {
-                let key = FileKey {
-                    zoom_user: loaded.zoom_user.clone(),
-                    recording: id.clone(),
-                    file: file.observed.metadata.id.clone(),
-                };
-                self.recordings.keep_for_ever(&key).await?;
-            }
         }
         // No object was deleted before its tag was removed.
         self.are_objects_intact(loaded).await
+    }
+
+    /// Undoes [`Self::keep_objects`]: Zoom keeps its copy. S3 counts `RetentionDays` from the object's creation.
+    async fn let_objects_expire(&self, loaded: &RecordingWithFiles) -> Result<(), AwsError> {
+        for (_, object) in expiring(loaded) {
+            if self.bucket.has_object(object).await? {
+                self.bucket.tag_as_expiring(object).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn are_objects_intact(&self, loaded: &RecordingWithFiles) -> Result<bool, AwsError> {
@@ -234,4 +246,17 @@ impl Reconciler {
         }
         Ok(true)
     }
+}
+
+/// The files whose objects expire, and these objects.
+fn expiring(loaded: &RecordingWithFiles) -> impl Iterator<Item = (FileKey, &str)> {
+    let files = loaded.files.iter().filter(|file| file.object_expires_at.is_some());
+    files.filter_map(|file| {
+        let key = FileKey {
+            zoom_user: loaded.zoom_user.clone(),
+            recording: RecordingId::from_uuid(&loaded.item.observed.metadata.meeting_uuid),
+            file: file.observed.metadata.id.clone(),
+        };
+        Some((key, file.key.as_deref()?))
+    })
 }

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use reelay_domain::maintenance::source_expiry;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 use reelay_domain::retry::jitter;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::{AwsError, random};
-use reelay_store::recordings::FileKey;
+use reelay_store::recordings::{FileItem, FileKey};
 
 use crate::context::Context;
 
@@ -27,7 +28,7 @@ pub(crate) struct Schedule {
     /// Delay of the message that begins it; `None` if maintenance does.
     pub(crate) message_delay: Option<i32>,
     /// When maintenance enqueues it.
-    pub(crate) check_at: Timestamp,
+    check_at: Timestamp,
 }
 
 impl Schedule {
@@ -45,6 +46,13 @@ impl Schedule {
         }
     }
 
+    /// When maintenance checks a file: at the latest when its source must be deleted.
+    pub(crate) fn check_at(&self, item: &FileItem) -> Timestamp {
+        let saved_at = item.source_saved_at.map(Timestamp::from_millisecond);
+        let source_expiry = saved_at.and_then(Result::ok).map(source_expiry);
+        source_expiry.map_or(self.check_at, |expiry| expiry.min(self.check_at))
+    }
+
     /// Enqueues the attempt, unless maintenance does.
     pub(crate) async fn enqueue(
         &self,
@@ -59,11 +67,14 @@ impl Schedule {
     }
 }
 
-/// Time until which the account is rate limited, if the file would be transferred now.
-pub(crate) async fn not_before(
-    context: &Context,
-    key: &FileKey,
-) -> Result<Option<Timestamp>, AwsError> {
+/// A file that waits for its account's rate limit.
+pub(crate) struct Limited {
+    until: Timestamp,
+    item: FileItem,
+}
+
+/// The rate limit of the account, if the file would be transferred now.
+pub(crate) async fn limited(context: &Context, key: &FileKey) -> Result<Option<Limited>, AwsError> {
     let account = &key.zoom_user.account_id;
     let until = context.recordings.not_before(account).await?;
     let now = context.clock.now();
@@ -71,7 +82,7 @@ pub(crate) async fn not_before(
         return Ok(None);
     };
     let item = context.recordings.file(key).await?;
-    let is_waiting = item.is_some_and(|item| match item.status {
+    let is_waiting = |item: &FileItem| match item.status {
         FileStatus::Queued => true,
         // The lease may belong to this message, which then must not be acknowledged.
         FileStatus::Transferring => {
@@ -80,8 +91,8 @@ pub(crate) async fn not_before(
         FileStatus::Stored | FileStatus::Failed | FileStatus::Skipped | FileStatus::Expired => {
             false
         }
-    });
-    Ok(is_waiting.then_some(until))
+    };
+    Ok(item.filter(is_waiting).map(|item| Limited { until, item }))
 }
 
 /// Defers an attempt until the account's rate limit has passed. It does not count as failed.
@@ -89,7 +100,7 @@ pub(crate) async fn defer(
     context: &Context,
     message: &DownloadMessage,
     key: &FileKey,
-    until: Timestamp,
+    Limited { until, item }: Limited,
 ) -> Result<(), AwsError> {
     metrics::count(Metric::DownloadsDeferred, "rate_limited");
     let now = context.clock.now();
@@ -97,10 +108,8 @@ pub(crate) async fn defer(
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     let at = until.checked_add(jitter(wait, byte)).unwrap_or(until);
     let schedule = Schedule::new(at, now);
-    // No message carries this attempt, so the item must.
-    if schedule.message_delay.is_none() {
-        context.recordings.defer_attempt(key, schedule.check_at, now).await?;
-    }
+    let check_at = schedule.check_at(&item);
+    context.recordings.defer_attempt(key, at, check_at, now).await?;
     schedule.enqueue(context, message).await
 }
 

@@ -25,7 +25,7 @@
 //! | API: any other failure | Zoom's outage | retry | `zoom_api` |
 //! | no access token now | outage of Zoom's OAuth | retry | `grant_unavailable` |
 //! | no URL in the event and none in the API | nothing to download | fail | `no_source` |
-//! | no grant to call the API with | the user left | error of the previous candidate; without one, fail | `reauthorization_required` |
+//! | no grant to call the API with | the user left, or must authorize again | error of the previous candidate; without one, retry | `reauthorization_required` |
 //! | S3 rejects the parts | corrupt upload | restart the upload by retry | `not_proven` |
 //! | neither upload nor object exists | the upload was aborted | restart the upload by retry | `upload_gone` |
 //! | no part uploaded before the deadline | too slow for one invocation | retry, with less in flight | `no_progress` |
@@ -81,7 +81,7 @@ pub(crate) fn of(error: &TransferError, zoom_state: ZoomState, now: Timestamp) -
         TransferError::LinkEnded => Disposition::Remove,
         TransferError::NoSource => fail("no_source"),
         TransferError::Processing => retry("processing"),
-        TransferError::NoGrant => fail("reauthorization_required"),
+        TransferError::NoGrant => retry("reauthorization_required"),
         TransferError::GrantUnavailable(_) => retry("grant_unavailable"),
         TransferError::Api(error) => match error {
             ApiError::NotFound { .. } => not_found(zoom_state),

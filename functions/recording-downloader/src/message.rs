@@ -36,8 +36,8 @@ pub(crate) async fn process(
         recording: message.recording_id.clone(),
         file: message.file_id.clone(),
     };
-    if let Some(until) = deferral::not_before(context, &key).await.map_err(Retry::new)? {
-        return deferral::defer(context, message, &key, until).await.map_err(Retry::new);
+    if let Some(limited) = deferral::limited(context, &key).await.map_err(Retry::new)? {
+        return deferral::defer(context, message, &key, limited).await.map_err(Retry::new);
     }
     // The owner begins with the message id, so that a redelivery recognises the lease of its own earlier delivery.
     let message_prefix = format!("{}#", delivery.message_id);

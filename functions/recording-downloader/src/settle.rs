@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use reelay_domain::maintenance::object_expiry;
-use reelay_domain::maintenance::source_expiry;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::{FileStatus, ZoomState};
 use reelay_domain::retry::NextAttempt;
@@ -91,18 +90,22 @@ async fn retry(
         next_attempt_at = %next.at,
         "download retried"
     );
-    let saved_at = lease.item.source_saved_at.map(Timestamp::from_millisecond);
-    let source_expiry = saved_at.and_then(Result::ok).map(source_expiry);
     let retry = ScheduledRetry {
         reason,
         failures: next.failures,
         at: next.at,
-        // The check also deletes the source.
-        check_at: source_expiry.map_or(schedule.check_at, |expiry| expiry.min(schedule.check_at)),
+        check_at: schedule.check_at(&lease.item),
         served_size: served_size(lease, error, now),
     };
     lease.release_for_retry(&retry).await?;
-    Ok(schedule.enqueue(context, message).await?)
+    schedule.enqueue(context, message).await?;
+    // A redelivery would begin the next attempt early.
+    if next.failures.count == 1
+        && let Err(error) = publish::refresh_manifest(context, &lease.key).await
+    {
+        tracing::warn!(%error, "manifest not written; it is after the next attempt");
+    }
+    Ok(())
 }
 
 /// The size that Zoom served instead of the declared one, and when it was first served.

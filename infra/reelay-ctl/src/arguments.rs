@@ -325,6 +325,10 @@ pub(crate) enum StatusName {
     Stored,
     /// The download of a file failed.
     Failed,
+    /// Zoom names no file.
+    Empty,
+    /// Stored, and deleted after `RetentionDays`.
+    Expired,
 }
 
 #[cfg(test)]

@@ -82,6 +82,8 @@ fn has_status(recording: &Recording, status: StatusName) -> bool {
             StatusName::Transferring => RecordingStatus::Transferring,
             StatusName::Stored => RecordingStatus::Stored,
             StatusName::Failed => RecordingStatus::Failed,
+            StatusName::Empty => RecordingStatus::Empty,
+            StatusName::Expired => RecordingStatus::Expired,
         }
 }
 

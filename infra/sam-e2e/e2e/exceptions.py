@@ -46,6 +46,12 @@ REASONS = {
     ),
     ("ReconcilerRole", "s3:GetObject", "RecordingsBucket/recordings/*"): TRASHED,
     ("ReconcilerRole", "s3:DeleteObjectTagging", "RecordingsBucket/recordings/*"): TRASHED,
+    ("ReconcilerRole", "s3:PutObjectTagging", "RecordingsBucket/recordings/*"): (
+        "Zoom refuses to trash its copy (refused_trash_keeps_the_expiry)"
+    ),
+    ("EventProcessorRole", "s3:DeleteObject", "RecordingsBucket/recordings/*/manifest.json"): (
+        "the last stored file is deleted while a change is processed (manifest_is_always_current)"
+    ),
     ("ReconcilerRole", "s3:PutObject", "RecordingsBucket/events/*"): "a recording whose list item exceeds 200 KiB",
     ("ReconcilerRole", "dynamodb:GetItem", "SessionsTable"): LATER,
     ("ReconcilerRole", "dynamodb:PutItem", "SessionsTable"): LATER,

@@ -38,6 +38,9 @@ use crate::rejection::UnsharedSuccesses;
 /// Lifetime of a lease. Exceeds the slowest Zoom call (8 s) and the AWS calls around it.
 const LEASE_TTL: SignedDuration = SignedDuration::from_secs(30);
 
+/// Minimum time until the end of a lease for which a refresh token is sent to Zoom: the refresh takes at most 8 s.
+const REFRESH_TIME: SignedDuration = SignedDuration::from_secs(12);
+
 /// Remaining lifetime below which an access token is refreshed before use.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 

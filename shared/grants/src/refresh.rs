@@ -14,7 +14,7 @@ use reelay_store::sessions::SparePair;
 use reelay_store::vault::{PreparedKey, TokenOwner, Tokens};
 use reelay_zoom::{RefreshError, TokenPair};
 
-use crate::{AccessToken, EXPIRY_MARGIN, GrantError, Grants, LEASE_TTL};
+use crate::{AccessToken, EXPIRY_MARGIN, GrantError, Grants, LEASE_TTL, REFRESH_TIME};
 
 /// Maximum number of polls while another invocation refreshes the grant, about ten seconds with the delays
 /// below.
@@ -160,6 +160,10 @@ impl Grants {
             tokio::try_join!(self.decrypt_tokens(zoom_user, &lease.grant), async {
                 Ok(self.vault().prepare(&owner).await?)
             },)?;
+        // Once the lease has expired, another invocation may send the same refresh token, which Zoom then rejects.
+        if lease.until().duration_since(self.clock.now()) < REFRESH_TIME {
+            return Err(GrantError::Busy);
+        }
         let response = self.refresh_as(&lease.grant.client_id, &tokens.refresh_token);
         let rejection = match response.await {
             Ok(Ok(pair)) => return Ok(RefreshOutcome::Pair(pair, key)),

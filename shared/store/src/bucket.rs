@@ -6,7 +6,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, Tag, Tagging};
 use jiff::Timestamp;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::message::EventBody;
@@ -252,6 +252,20 @@ impl Bucket {
         let untag = self.client.delete_object_tagging().bucket(&self.name).key(key);
         let untagged = untag.send().await;
         untagged.map(|_| ()).map_err(|error| AwsError::from_sdk("DeleteObjectTagging", &error))
+    }
+
+    /// Adds the tag of objects that the bucket's lifecycle rule deletes, in place of all other tags.
+    ///
+    /// # Errors
+    /// If the S3 call fails.
+    pub async fn tag_as_expiring(&self, key: &str) -> Result<(), AwsError> {
+        let tag = Tag::builder().key("expires").value("true").build();
+        let tagging = tag.and_then(|tag| Tagging::builder().tag_set(tag).build());
+        let tagging = tagging
+            .map_err(|_| AwsError::unexpected_response("PutObjectTagging", "invalid tag"))?;
+        let tag = self.client.put_object_tagging().bucket(&self.name).key(key).tagging(tagging);
+        let tagged = tag.send().await;
+        tagged.map(|_| ()).map_err(|error| AwsError::from_sdk("PutObjectTagging", &error))
     }
 
     /// Whether an object has this length and this base64 CRC-64/NVME, as S3 computed it.

@@ -132,6 +132,13 @@ impl S3 for Store {
         self.remove_tags(&request.input)
     }
 
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        self.put_tags(request.input)
+    }
+
     async fn delete_objects(
         &self,
         request: S3Request<DeleteObjectsInput>,

@@ -1,5 +1,6 @@
 //! PutObject, DeleteObject and DeleteObjects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
@@ -64,16 +65,36 @@ impl Store {
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
+    pub(super) fn put_tags(
+        &self,
+        input: PutObjectTaggingInput,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        let tags = input.tagging.tag_set.into_iter().map(|tag| tag.key.zip(tag.value));
+        let tags = tags.collect::<Option<BTreeMap<_, _>>>();
+        let tags = tags.ok_or_else(|| s3_error!(MalformedXML, "A tag lacks its key or value"))?;
+        self.replace_tags(&input.bucket, &input.key, tags)?;
+        Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    }
+
     pub(super) fn remove_tags(
         &self,
         input: &DeleteObjectTaggingInput,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-        let bucket = self.bucket(&input.bucket)?;
-        let object = bucket.object(&input.key)?;
-        let mut untagged = (*object).clone();
-        untagged.description.tags.clear();
-        bucket.contents().objects.insert(input.key.clone(), Arc::new(untagged));
+        self.replace_tags(&input.bucket, &input.key, BTreeMap::new())?;
         Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    }
+
+    fn replace_tags(
+        &self,
+        bucket: &str,
+        key: &str,
+        tags: BTreeMap<String, String>,
+    ) -> S3Result<()> {
+        let bucket = self.bucket(bucket)?;
+        let mut object = (*bucket.object(key)?).clone();
+        object.description.tags = tags;
+        bucket.contents().objects.insert(key.to_owned(), Arc::new(object));
+        Ok(())
     }
 
     pub(super) fn remove_objects(

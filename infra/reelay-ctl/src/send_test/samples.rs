@@ -121,6 +121,7 @@ fn recording(
         key: is_stored.then(|| "recordings/reelay-test/reelay-test-file.mp4".to_owned()),
         crc64nvme: is_stored.then(|| "AAAAAAAAAAA=".to_owned()),
         attempts: 1,
+        expirations: 0,
         next_attempt_at: None,
     };
     Ok(Recording {

@@ -71,7 +71,8 @@ impl ListedMeeting {
     /// Whether only the meeting's details name all files: participants' audio does not stand in the list. Zoom counts
     /// it, and leaves summaries out of the count. A file that is processing may have become several.
     pub fn needs_details(&self) -> bool {
-        self.is_processing || self.recording_count != Some(self.files - self.summaries)
+        let named = self.files - self.summaries;
+        self.is_processing || self.recording_count.is_some_and(|count| count != named)
     }
 
     /// Whether Zoom counts as many files as this. `files` includes participants' audio and leaves out summaries.

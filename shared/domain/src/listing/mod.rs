@@ -62,6 +62,8 @@ pub struct BackfillRequest {
     pub app_user_id: AppUserId,
     /// The link, which keeps its id when the Zoom user changes accounts.
     pub link_id: LinkId,
+    /// Time of the request. It ends with the consent of that time.
+    pub requested_at: Timestamp,
 }
 
 /// The earliest start of a recording that may have completed since a time. A list begins there, because it contains

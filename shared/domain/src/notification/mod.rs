@@ -5,6 +5,8 @@
 
 mod signature;
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -94,7 +96,11 @@ impl RecordingNotification {
                 notification_id(self.type_name(), app_user, recording_id.as_str(), "1")
             }
             Self::FileStored(file) => {
-                notification_id(self.type_name(), app_user, &format!("{recording_id}/{file}"), "1")
+                // A file that has expired may be stored again.
+                let stored = recording.files.iter().find(|it| it.metadata.id == *file);
+                let version = stored.map_or(0, |file| file.expirations).saturating_add(1);
+                let subject = format!("{recording_id}/{file}");
+                notification_id(self.type_name(), app_user, &subject, &version.to_string())
             }
             Self::Stored => notification_id(
                 self.type_name(),
@@ -171,7 +177,10 @@ impl RecordingNotification {
         if view.files.len() > MAX_INLINE_FILES {
             view.files_total = Some(view.files.len());
             view.files_truncated = Some(true);
-            view.files.truncate(MAX_INLINE_FILES);
+            // The others may have been read in part.
+            let in_full = recording.files.iter().take(MAX_INLINE_FILES);
+            let in_full: BTreeSet<&FileId> = in_full.map(|file| &file.metadata.id).collect();
+            view.files.retain(|file| in_full.contains(&file.id));
         }
         let data = Data {
             app_user_id: app_user,
@@ -321,6 +330,7 @@ mod tests {
                     key: Some("k".into()),
                     crc64nvme: Some("c".into()),
                     attempts: 1,
+                    expirations: 0,
                     next_attempt_at: None,
                 })
                 .collect(),
@@ -382,7 +392,7 @@ mod tests {
             [detected.id(&alice, &two), stored.id(&alice, &two)]
         };
         let later = now() + jiff::SignedDuration::from_secs(1);
-        let ids: std::collections::BTreeSet<String> = [at(now()), at(now()), at(later)]
+        let ids: BTreeSet<String> = [at(now()), at(now()), at(later)]
             .into_iter()
             .flatten()
             .chain(

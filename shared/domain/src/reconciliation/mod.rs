@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, DayRange};
 use crate::ids::{FileId, RecordingId, ZoomUser};
 use crate::listing::{self, Found, List, ListedMeeting, SUMMARY, Window};
 use crate::observation::Observation;
@@ -114,12 +114,14 @@ struct DueEvent {
 
 impl Progress {
     /// Creates a run: the recent days, the trash, and one older month until everything covered has been read.
-    /// `read_back_to` is the value that the last run saved. `None` if nothing is covered.
-    pub fn new(coverage: &Coverage, read_back_to: Option<Date>, now: Timestamp) -> Option<Self> {
+    /// `read` is what earlier runs have read without a gap. `None` if nothing is covered.
+    pub fn new(coverage: &Coverage, read: Option<DayRange>, now: Timestamp) -> Option<Self> {
         let first_day = coverage.first_day()?;
         let to = utc_date(now);
         let recent = to.saturating_sub(RECENT_DAYS.days()).max(first_day).min(to);
-        let read = read_back_to.unwrap_or(recent).min(recent);
+        // After a long pause the days in between have not been read, so the older months are read again.
+        let read = read.filter(|read| read.to >= recent);
+        let read = read.map_or(recent, |read| read.from.min(recent));
         let older = (read > first_day).then(|| Window::before(read, first_day));
         let windows = listing::windows(recent, to).into_iter().map(List::Window);
         Some(Self {

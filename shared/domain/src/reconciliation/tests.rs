@@ -48,6 +48,7 @@ fn known(meeting: &Value) -> Recording {
         key: None,
         crc64nvme: None,
         attempts: 1,
+        expirations: 0,
         next_attempt_at: None,
     });
     Recording {
@@ -132,13 +133,17 @@ fn older_months_are_read_once() {
         let run = Progress::new(&coverage, saved, now).unwrap();
         assert_eq!(run.left.iter().filter(|list| **list == List::Trash).count(), 1);
         firsts.push(run.from);
-        saved = Some(run.read_back_to);
+        saved = Some(DayRange { from: run.read_back_to, to: run.to });
         now += SignedDuration::from_hours(24);
     }
     // 22 August less 27 days each, down to 54 hours before the window.
     let expected = ["2026-07-26", "2026-06-29", "2026-06-02", "2026-05-29"].map(day);
     assert_eq!(firsts[..4], expected);
     assert_eq!(firsts[4..], ["2026-08-26", "2026-08-27"].map(day), "only the recent days");
+    // After 60 days without a run, the days that none has read are read again.
+    now += SignedDuration::from_hours(24 * 60);
+    let run = Progress::new(&coverage, saved, now).unwrap();
+    assert_eq!((run.from, run.read_back_to), (day("2026-10-02"), day("2026-10-02")));
     assert_eq!(Progress::new(&Coverage::default(), None, now), None);
 }
 

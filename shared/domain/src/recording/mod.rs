@@ -118,6 +118,8 @@ pub struct File {
     pub crc64nvme: Option<String>,
     /// Number of transfers started.
     pub attempts: u32,
+    /// How often it was stored and has expired.
+    pub expirations: u32,
     /// When the next transfer starts at the latest, if the file waits for it.
     pub next_attempt_at: Option<Timestamp>,
 }
@@ -177,19 +179,26 @@ impl Recording {
         }
     }
 
+    /// Whether a file is stored.
+    pub fn has_stored(&self) -> bool {
+        self.files.iter().any(|file| file.status == FileStatus::Stored)
+    }
+
     /// Returns when the last wanted file was stored, if all are.
     pub fn stored_at(&self) -> Option<Timestamp> {
         let is_stored = self.status() == RecordingStatus::Stored;
         self.wanted_files().filter(|_| is_stored).filter_map(|file| file.stored_at).max()
     }
 
-    /// Returns the ids of the stored files, sorted and joined: the version of `recording.stored`.
+    /// Returns the ids of the stored files, sorted and joined: the version of `recording.stored`. An id is followed by
+    /// the number of expirations, if the file has expired.
     pub fn stored_file_ids(&self) -> String {
-        let ids: BTreeSet<&str> = self
-            .files
-            .iter()
-            .filter(|f| f.status == FileStatus::Stored)
-            .map(|f| f.metadata.id.as_str())
+        let stored = self.files.iter().filter(|file| file.status == FileStatus::Stored);
+        let ids: BTreeSet<String> = stored
+            .map(|file| match (file.metadata.id.as_str(), file.expirations) {
+                (id, 0) => id.to_owned(),
+                (id, expirations) => format!("{id} {expirations}"),
+            })
             .collect();
         ids.into_iter().collect::<Vec<_>>().join(",")
     }
@@ -224,6 +233,7 @@ pub(super) mod tests {
             key: None,
             crc64nvme: None,
             attempts: 0,
+            expirations: 0,
             next_attempt_at: None,
         }
     }

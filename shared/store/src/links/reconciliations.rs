@@ -237,11 +237,12 @@ impl LinkTable {
     ) -> Result<(), AwsError> {
         #[derive(Serialize)]
         struct Deferred {
+            next_at: Timestamp,
             reconcile_shard: i64,
             reconcile_at: i64,
         }
         let reconcile_at = next_at.as_millisecond();
-        let deferred = Deferred { reconcile_shard: shard(reconcile_at), reconcile_at };
+        let deferred = Deferred { next_at, reconcile_shard: shard(reconcile_at), reconcile_at };
         self.end_run(zoom_user, run, &deferred).await
     }
 

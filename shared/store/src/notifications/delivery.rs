@@ -127,19 +127,6 @@ impl NotificationTable {
         }
     }
 
-    /// Releases the lease of an attempt that was not made.
-    ///
-    /// # Errors
-    /// If the DynamoDB call fails.
-    pub async fn release_lease(&self, key: &GuardKey, guard: &Guard) -> Result<(), AwsError> {
-        let update = self
-            .update(key)
-            .update_expression("REMOVE lease_until")
-            .condition_expression("lease_until = :until")
-            .expression_attribute_values(":until", number(guard.lease_until.unwrap_or_default()));
-        conditional(update.send().await).map(|_| ())
-    }
-
     /// Saves the result of an attempt under its lease, which ends. `due_at`: when maintenance enqueues the notification
     /// again; `None` if every destination is settled.
     ///

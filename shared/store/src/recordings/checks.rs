@@ -210,7 +210,8 @@ impl RecordingTable {
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :expired, bytes_stored = :zero \
-                 REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at, next_check_shard, next_check_at",
+                 REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at, next_check_shard, next_check_at \
+                 ADD expirations :one",
             )
             .condition_expression("#status = :stored AND attempt = :attempt")
             .expression_attribute_names("#status", "status")
@@ -218,7 +219,8 @@ impl RecordingTable {
             .expression_attribute_values(":expired", status(FileStatus::Expired))
             .expression_attribute_values(":stored", status(FileStatus::Stored))
             .expression_attribute_values(":attempt", number(item.attempt))
-            .expression_attribute_values(":zero", number(0));
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":one", number(1));
         Ok(conditional(update.send().await)?.is_some())
     }
 

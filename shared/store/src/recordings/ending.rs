@@ -5,7 +5,8 @@ use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 
-use super::{FileItem, FileKey, LeaseError, RecordingTable, TABLE, conditional, status};
+use super::checks::with_next_check;
+use super::{FileItem, FileKey, LeaseError, NextCheck, RecordingTable, TABLE, conditional, status};
 use crate::item::{Item, from_item, number, text, text_of, zoom_user_of};
 use crate::queue::Queue;
 use reelay_runtime::AwsError;
@@ -55,7 +56,8 @@ impl RecordingTable {
     }
 
     /// Acquires the lease on a file in any state, also from a running transfer, which then loses it. `false` if
-    /// a transfer has started or the status has changed since `item` was read.
+    /// a transfer has started or the status has changed since `item` was read. If the caller is interrupted,
+    /// maintenance checks the file after the lease.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -67,19 +69,22 @@ impl RecordingTable {
         now: Timestamp,
         lease: SignedDuration,
     ) -> Result<bool, AwsError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
+        let until = now + lease;
+        let update = self.update(&key.zoom_user, &key.entry());
+        let update = with_next_check(update, &NextCheck::at(until))
             .update_expression(
-                "SET #status = :transferring, lease_owner = :owner, lease_until = :until ADD attempt :one",
+                "SET #status = :transferring, lease_owner = :owner, lease_until = :at, \
+                 next_check_shard = :shard, next_check_at = :at ADD attempt :one",
             )
             // After a lost response the SDK repeats the call and meets its own lease.
-            .condition_expression("(#status = :seen AND attempt = :attempt) OR lease_owner = :owner")
+            .condition_expression(
+                "(#status = :seen AND attempt = :attempt) OR lease_owner = :owner",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":seen", status(item.status))
             .expression_attribute_values(":attempt", number(item.attempt))
             .expression_attribute_values(":transferring", status(FileStatus::Transferring))
             .expression_attribute_values(":owner", text(owner))
-            .expression_attribute_values(":until", number((now + lease).as_millisecond()))
             .expression_attribute_values(":one", number(1));
         Ok(conditional(update.send().await)?.is_some())
     }

@@ -7,7 +7,7 @@ use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::observation::{
     FileObservation, Observation, ObservationSource, ObservedAt, ObservedFile, ObservedRecording,
 };
-use reelay_domain::recording::{File, FileStatus, Recording};
+use reelay_domain::recording::{File, FileStatus, Recording, ZoomState};
 use reelay_domain::retry::Failures;
 use reelay_domain::upload::UploadState;
 use reelay_runtime::AwsError;
@@ -41,6 +41,9 @@ pub struct RecordingItem {
     /// Whether its files are downloaded: automatically, or on the app's request.
     #[serde(default)]
     pub requested: bool,
+    /// The last correction of what was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
     /// Whether Reelay moved Zoom's copy to the trash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trashed_by_reelay: bool,
@@ -53,7 +56,43 @@ pub struct RecordingItem {
     pub sent: BTreeSet<FileId>,
 }
 
+/// How an observation changed a known recording. Kept, so that a redelivery of the observation notices it, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// Time of the observation, epoch milliseconds.
+    pub at: i64,
+    /// Whether it has another topic.
+    pub is_renamed: bool,
+    /// Whether it is no longer in Zoom's trash, or deleted.
+    pub is_recovered: bool,
+}
+
+impl Correction {
+    /// The difference that an observation made, if it made one.
+    pub(super) fn of(
+        before: &ObservedRecording,
+        after: &ObservedRecording,
+        time: ObservedAt,
+    ) -> Option<Self> {
+        let is_present =
+            |it: &ObservedRecording| it.zoom_state.unwrap_or_default() == ZoomState::Present;
+        let is_changed = !before.is_only_changed()
+            && (before.metadata != after.metadata || before.zoom_state != after.zoom_state);
+        is_changed.then(|| Self {
+            at: time.at.as_millisecond(),
+            is_renamed: before.metadata.topic.is_some()
+                && before.metadata.topic != after.metadata.topic,
+            is_recovered: !is_present(before) && is_present(after),
+        })
+    }
+}
+
 impl RecordingItem {
+    /// The correction that an observation of this time made, if it made one.
+    pub fn correction_at(&self, time: ObservedAt) -> Option<Correction> {
+        self.correction.filter(|correction| correction.at == time.at.as_millisecond())
+    }
+
     /// The item after the first observation.
     pub(super) fn new(observation: &Observation, requested: bool, now: Timestamp) -> Self {
         let observed = ObservedRecording::new(observation);
@@ -66,6 +105,7 @@ impl RecordingItem {
             updated_at: now.as_millisecond(),
             announced: is_event(observation),
             requested,
+            correction: None,
             trashed_by_reelay: false,
             trash_at: None,
             sent: BTreeSet::new(),
@@ -143,6 +183,9 @@ pub struct FileItem {
     /// Number of transfers started.
     #[serde(default)]
     pub attempt: u32,
+    /// How often the file was stored and has expired.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expirations: u32,
     /// Time of the first transfer since one made progress, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_attempt_at: Option<i64>,
@@ -170,6 +213,11 @@ pub struct FileItem {
     /// Whether the file's first bytes match its type; absent for types without a known signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recognised: Option<bool>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A size that Zoom served although it declared another.
@@ -212,6 +260,7 @@ impl FileItem {
             lease_owner: None,
             lease_until: None,
             attempt: 0,
+            expirations: 0,
             first_attempt_at: None,
             failures: Failures::default(),
             failed_at: None,
@@ -252,6 +301,7 @@ impl From<FileItem> for File {
             key: item.key,
             crc64nvme: item.crc64nvme,
             attempts: item.attempt,
+            expirations: item.expirations,
             next_attempt_at: item.next_attempt_at.and_then(time),
         }
     }
@@ -269,6 +319,25 @@ pub struct RecordingWithFiles {
 }
 
 impl RecordingWithFiles {
+    /// Whether files are stored, and no other one is being transferred or about to be. Its manifest is then written.
+    pub fn is_at_rest(&self) -> bool {
+        let is_active = |file: &FileItem| match file.status {
+            FileStatus::Queued => {
+                file.next_attempt_at.is_none() && (self.item.requested || file.requested)
+            }
+            FileStatus::Transferring => true,
+            FileStatus::Stored | FileStatus::Expired | FileStatus::Failed | FileStatus::Skipped => {
+                false
+            }
+        };
+        self.has_stored() && !self.files.iter().any(is_active)
+    }
+
+    /// Whether a file is stored.
+    pub fn has_stored(&self) -> bool {
+        self.files.iter().any(|file| file.status == FileStatus::Stored)
+    }
+
     /// The recording as a domain value.
     pub fn recording(&self) -> Recording {
         Recording {

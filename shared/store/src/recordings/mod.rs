@@ -33,8 +33,8 @@ pub use self::erasure::StoredInventory;
 pub(crate) use self::erasure::{RowKind, StoredRow};
 use self::item::AddOutcome;
 pub use self::item::{
-    FileItem, FileKey, KnownRecording, LeaseError, LeaseOutcome, ObserveOutcome, RecordingItem,
-    RecordingWithFiles, ServedSize,
+    Correction, FileItem, FileKey, KnownRecording, LeaseError, LeaseOutcome, ObserveOutcome,
+    RecordingItem, RecordingWithFiles, ServedSize,
 };
 pub use self::read::{ListBounds, ListedRecording};
 pub use self::transfer::{ScheduledRetry, StoredObject};

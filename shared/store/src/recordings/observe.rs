@@ -7,7 +7,7 @@ use reelay_domain::recording::FileStatus;
 use serde::Serialize;
 
 use super::checks::{NextCheck, with_next_check};
-use super::item::{AddOutcome, is_event, start_order};
+use super::item::{AddOutcome, Correction, is_event, start_order};
 use super::{
     FileItem, FileKey, ObserveOutcome, RecordingItem, RecordingTable, TABLE, conditional,
     recording_entry, status,
@@ -22,13 +22,18 @@ const BY_MEETING: &str = "by-meeting";
 struct RecordingUpdate<'a> {
     start_order: &'a str,
     announced: bool,
+    /// Absent if it was not requested, so that a concurrent request of the app stays.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    requested: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correction: Option<Correction>,
     #[serde(flatten)]
     observed: &'a ObservedRecording,
 }
 
 impl RecordingTable {
-    /// Merges an observation into a recording. `is_requested` is whether a new recording's files are downloaded
-    /// without a request from the app.
+    /// Merges an observation into a recording. `is_requested` is whether its files are downloaded without a request from
+    /// the app.
     ///
     /// # Errors
     /// If a DynamoDB call fails.
@@ -50,6 +55,9 @@ impl RecordingTable {
             after.observed.merge(observation);
             after.start_order = start_order(&after.observed);
             after.announced |= is_event(observation);
+            after.requested |= is_requested;
+            let correction = Correction::of(&before.observed, &after.observed, observation.time);
+            after.correction = correction.or(before.correction);
             if after == before {
                 return Ok(ObserveOutcome::Known { before, after });
             }
@@ -57,6 +65,8 @@ impl RecordingTable {
             let changed = RecordingUpdate {
                 start_order: &after.start_order,
                 announced: after.announced,
+                requested: after.requested,
+                correction: after.correction,
                 observed: &after.observed,
             };
             let (expression, update) = set_attributes(TABLE, update, &changed)?;

@@ -28,6 +28,14 @@ struct SummaryFile {
     size: Option<u64>,
     #[serde(default)]
     bytes_stored: u64,
+    #[serde(default)]
+    requested: bool,
+    #[serde(default)]
+    expirations: u32,
+    #[serde(default)]
+    stored_at: Option<i64>,
+    #[serde(default)]
+    next_attempt_at: Option<i64>,
 }
 
 impl From<SummaryFile> for FileItem {
@@ -37,12 +45,12 @@ impl From<SummaryFile> for FileItem {
         Self {
             observed: ObservedFile { metadata, source: None, seen: Seen::default() },
             status: summary.status,
-            requested: false,
+            requested: summary.requested,
             reason: None,
             bytes_stored: summary.bytes_stored,
             key: None,
             crc64nvme: None,
-            stored_at: None,
+            stored_at: summary.stored_at,
             declared_when_stored: None,
             object_expires_at: None,
             source_saved_at: None,
@@ -51,12 +59,13 @@ impl From<SummaryFile> for FileItem {
             lease_owner: None,
             lease_until: None,
             attempt: 0,
+            expirations: summary.expirations,
             first_attempt_at: None,
             failures: Failures::default(),
             failed_at: None,
             granted_attempts: 0,
             reported_reason: None,
-            next_attempt_at: None,
+            next_attempt_at: summary.next_attempt_at,
             served_size: None,
             upload: None,
             recognised: None,
@@ -145,7 +154,7 @@ impl RecordingTable {
         let summary = self
             .rows(zoom_user, id)
             .set_exclusive_start_key(Some(rest))
-            .projection_expression("id, #status, #size, bytes_stored")
+            .projection_expression("id, #status, #size, bytes_stored, requested, expirations, stored_at, next_attempt_at")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#size", "size")
             .into_paginator()

@@ -107,21 +107,24 @@ impl RecordingTable {
         Ok(conditional(update.send().await)?.is_some())
     }
 
-    /// Defers a file to the given time, unless a transfer holds its lease or has finished it.
+    /// Defers a file's next attempt to `at`, unless a transfer holds its lease or has finished it. Maintenance enqueues it at
+    /// `check_at`.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
     pub async fn defer_attempt(
         &self,
         key: &FileKey,
-        until: Timestamp,
+        at: Timestamp,
+        check_at: Timestamp,
         now: Timestamp,
     ) -> Result<(), AwsError> {
         let update = self.update(&key.zoom_user, &key.entry());
-        let update = with_next_check(update, &NextCheck::at(until))
+        let update = with_next_check(update, &NextCheck::at(check_at))
             .update_expression(
-                "SET next_attempt_at = :at, next_check_shard = :shard, next_check_at = :at",
+                "SET next_attempt_at = :next, next_check_shard = :shard, next_check_at = :at",
             )
+            .expression_attribute_values(":next", number(at.as_millisecond()))
             .condition_expression(
                 "#status = :queued OR (#status = :transferring AND \
                  (attribute_not_exists(lease_until) OR lease_until < :now))",
