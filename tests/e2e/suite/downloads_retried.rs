@@ -89,7 +89,7 @@ async fn refresh_outage_is_retried() {
 }
 
 #[tokio::test]
-async fn rejected_token_fails_after_user_left() {
+async fn file_without_a_grant_waits_for_the_user() {
     let (system, _inbox) = System::linked("automatic").await;
     let url = system.zoom().settings().deauthorize_url;
     system.zoom().change_settings(|config| config.deauthorize_url = None);
@@ -97,8 +97,14 @@ async fn rejected_token_fails_after_user_left() {
     system.zoom().wait_for_attempts(id, 1).await.unwrap();
     system.zoom().change_settings(|config| config.deauthorize_url = url);
     let recording = system.record(without_url()).await;
-    assert_failed(&system, &recording, "reauthorization_required", "").await;
+    let file = system.first_file(&recording).await;
+    assert_eq!(
+        (&file["status"], &file["reason"]),
+        (&json!("queued"), &json!("reauthorization_required"))
+    );
     assert_eq!(system.requests("/ssrweb/"), 0);
+    retry_until_failed(&system).await;
+    assert_failed(&system, &recording, "reauthorization_required", "").await;
 }
 
 #[tokio::test]

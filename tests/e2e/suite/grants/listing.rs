@@ -263,6 +263,20 @@ async fn case_25_unknown_user_is_verified_and_keeps_all() {
 }
 
 #[tokio::test]
+async fn refusal_of_the_list_that_stays_becomes_the_issue() {
+    for (status, code) in [(404, 1001), (404, 2300), (401, 104)] {
+        let scene = Scene::linked(&["alice"]).await;
+        let refusal = scene.fail(Point::ListRecordings, error(status, code, ErrorForm::Api));
+        backfill(&scene, "alice", 2).await;
+        assert_eq!(scene.issue("alice").await, "access_denied", "{code}");
+        assert_eq!(scene.dead_jobs().await, [""; 0], "{code}");
+        scene.zoom().clear_faults(Some(refusal));
+        backfill(&scene, "alice", 2).await;
+        assert_eq!(scene.issue("alice").await, Value::Null, "{code}");
+    }
+}
+
+#[tokio::test]
 async fn rate_limited_backfill_waits_without_attempts() {
     let scene = Scene::linked(&["alice"]).await;
     let recording = unannounced(&scene, days(1));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use reelay_zoom_sim::{NewFile, NewRecording};
+use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Recording, Selection};
 use serde_json::json;
-use support::MIB;
 use support::recordings::{bytes, crc, folder, object_key, recording_id};
+use support::{MIB, System};
 
 use super::{counts, file, linked, notified, of_ada, three};
 
@@ -64,33 +64,62 @@ async fn objects_carry_metadata_safe_type_and_checksum() {
     }
 }
 
+/// The manifest shows what the app sees.
+async fn assert_manifest_is_current(system: &System, recording: &Recording) {
+    let manifest = system.manifest(recording).await;
+    assert_eq!(manifest["version"], 1);
+    let mut seen = system.view("alice", recording).await;
+    for file in seen["files"].as_array_mut().unwrap() {
+        let is_stored = file["status"] == "stored";
+        let fields = file.as_object_mut().unwrap();
+        fields.remove("url");
+        fields.remove("url_expires_at");
+        // Every file begins with its type's signature.
+        fields.insert("type_recognised".into(), is_stored.then_some(true).into());
+    }
+    for of_the_reader in ["link_ids", "updated_at"] {
+        seen.as_object_mut().unwrap().remove(of_the_reader);
+    }
+    assert_eq!(manifest["recording"], seen);
+}
+
 #[tokio::test]
-async fn manifest_lists_stored_files() {
+async fn manifest_is_always_current() {
     let system = linked().await;
     let recording = system.record(of_ada(three())).await;
-    for late in [false, true] {
-        if late {
-            let created = system.zoom().add_transcript(&recording.key, None).unwrap();
-            system.await_deliveries(&created).await;
-            system.process_queues().await;
-        }
-        let recording = system.latest(&recording);
-        let objects = system.objects(&folder(&recording)).await;
-        assert_eq!(objects.len(), recording.files.len() + 1);
-        let manifest = system.manifest(&recording).await;
-        assert_eq!(manifest["version"], 1);
-        let mut seen = system.view("alice", &recording).await;
-        for file in seen["files"].as_array_mut().unwrap() {
-            let fields = file.as_object_mut().unwrap();
-            fields.remove("url");
-            fields.remove("url_expires_at");
-            // Every file begins with its type's signature.
-            fields.insert("type_recognised".into(), json!(true));
-        }
-        for of_the_reader in ["link_ids", "updated_at"] {
-            seen.as_object_mut().unwrap().remove(of_the_reader);
-        }
-        assert_eq!(manifest["recording"], seen);
+    assert_manifest_is_current(&system, &recording).await;
+    let add_transcript = async || {
+        let created = system.zoom().add_transcript(&recording.key, None).unwrap();
+        system.await_deliveries(&created).await;
+        system.process_queues().await;
+    };
+    add_transcript().await;
+    let recording = system.latest(&recording);
+    assert_eq!(system.objects(&folder(&recording)).await.len(), recording.files.len() + 1);
+    assert_manifest_is_current(&system, &recording).await;
+
+    system.zoom().advance(1);
+    let all = Selection::default();
+    let renamed = system.zoom().rename(&recording.key, "New", &all).unwrap();
+    system.await_deliveries(&renamed).await;
+    system.process_queues().await;
+    assert_eq!(system.manifest(&recording).await["recording"]["topic"], "New");
+    assert_manifest_is_current(&system, &recording).await;
+}
+
+#[tokio::test]
+async fn manifest_shows_files_that_wait_or_failed() {
+    for (status, expected) in [(503, "queued"), (410, "failed")] {
+        let system = linked().await;
+        let recording = system.record(of_ada(three())).await;
+        system.fail(Point::Download, Fault::Status { status });
+        let created = system.zoom().add_transcript(&recording.key, None).unwrap();
+        system.await_deliveries(&created).await;
+        system.process_queues().await;
+        let files = &system.manifest(&recording).await["recording"]["files"];
+        let files = files.as_array().unwrap();
+        assert!(files.iter().any(|file| file["status"] == expected), "{files:?}");
+        assert_manifest_is_current(&system, &recording).await;
     }
 }
 
