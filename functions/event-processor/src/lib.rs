@@ -336,8 +336,8 @@ impl EventProcessor {
         self.recordings.observe(observation, self.is_automatic, self.clock.now()).await
     }
 
-    /// Keys of the Zoom user in other accounts to which the app users were linked before, if the recording is older than
-    /// the links.
+    /// Keys of the Zoom user in other accounts to which app users are linked, or these were before, if the recording is
+    /// older than the links.
     async fn former_keys(
         &self,
         observation: &Observation,
@@ -348,15 +348,18 @@ impl EventProcessor {
         // Zoom rounds the minutes.
         let duration = SignedDuration::from_mins(2 + i64::from(minutes.unwrap_or(0)));
         let ended_at = details.start_time.map(|start| saturating_add(start, duration));
+        let is_older = |link: &&Link| {
+            link.activated_at.zip(ended_at).is_some_and(|(activated, ended)| ended < activated)
+        };
         let mut former = Vec::new();
-        for link in links {
-            let is_older = |activated_at| ended_at.is_some_and(|ended_at| ended_at < activated_at);
-            if link.activated_at.is_some_and(is_older) {
-                let pointers = self.links.pointers(&link.app_user).await?.into_iter();
-                let keys = pointers.map(|pointer| pointer.zoom_user);
-                former.extend(keys.filter(|key| key.user_id == host.user_id && key != host));
-            }
+        for link in links.iter().filter(is_older) {
+            let pointers = self.links.pointers(&link.app_user).await?.into_iter();
+            former.extend(pointers.map(|pointer| pointer.zoom_user));
         }
+        if links.iter().any(|link| is_older(&link)) {
+            former.extend(self.links.with_same_user_id(host).await?);
+        }
+        former.retain(|key| key.user_id == host.user_id && key != host);
         Ok(former)
     }
 

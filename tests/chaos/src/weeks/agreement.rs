@@ -114,11 +114,15 @@ impl Weeks {
                 }
                 for (key, object) in stored {
                     if made.erased_at.is_some() {
-                        found.push(format!("{key} is stored although it was erased"));
+                        found.push(format!(
+                            "{key} ({}) is stored although it was erased",
+                            made_name(made)
+                        ));
                     } else if !self.ledger.may_be_stored(made, file) {
-                        found.push(format!("{key} is stored without consent"));
+                        found
+                            .push(format!("{key} ({}) is stored without consent", made_name(made)));
                     } else if object != bytes(file) {
-                        found.push(format!("{key} has other bytes"));
+                        found.push(format!("{key} ({}) has other bytes", made_name(made)));
                     }
                 }
             }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_devstack::Options;
 use reelay_zoom_sim::{NewFile, NewRecording, RecordingChange, Selection};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::recordings::recording_path;
 use support::zoom_users::{ADA, BEN, CEM};
 use support::{AppWebhook, System};
@@ -385,7 +385,13 @@ impl Weeks {
     }
 
     fn repeat_event(&mut self) {
-        let deliveries = self.system.zoom().deliveries();
+        // Zoom repeats an event for hours. One that came after weeks would be taken as new.
+        let since = (self.now() - SignedDuration::from_hours(48)).as_millisecond();
+        let mut deliveries = self.system.zoom().deliveries();
+        deliveries.retain(|it| {
+            let event: Value = serde_json::from_str(&it.body).expect("an event is JSON");
+            event["event_ts"].as_i64().is_some_and(|at| at >= since)
+        });
         if deliveries.is_empty() {
             return;
         }
