@@ -7,39 +7,37 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::keys::{self, SecretVersions};
 
-/// The notification secret is not base64, so no receiver could verify a signature.
+/// No version of the notification secret is base64, so no receiver could verify a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the notification secret is not base64")]
 pub struct InvalidSecret;
 
 /// Returns the `webhook-signature` header: `v1,` and base64 HMAC-SHA256 of `{id}.{timestamp}.{body}`, one
-/// signature per live secret, separated by spaces (Standard Webhooks, "Signature scheme").
+/// signature per live secret, separated by spaces (Standard Webhooks, "Signature scheme"). A secret that is not base64
+/// does not sign: after its replacement it is still live.
 ///
 /// # Errors
-/// [`InvalidSecret`] if a secret is not base64.
+/// [`InvalidSecret`] if no secret is base64.
 pub fn signature(
     secrets: &SecretVersions,
     id: &str,
     timestamp: i64,
     body: &str,
 ) -> Result<String, InvalidSecret> {
-    let signatures = secrets
-        .iter()
-        .map(|secret| {
-            let tag = keys::hmac(&decode_secret(secret)?)
-                .chain_update(format!("{id}.{timestamp}.{body}"))
-                .finalize();
-            Ok(format!("v1,{}", STANDARD.encode(tag.into_bytes())))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(signatures.join(" "))
+    let keys = secrets.iter().filter_map(decode_secret);
+    let signatures = keys.map(|key| {
+        let tag = keys::hmac(&key).chain_update(format!("{id}.{timestamp}.{body}")).finalize();
+        format!("v1,{}", STANDARD.encode(tag.into_bytes()))
+    });
+    let signatures: Vec<String> = signatures.collect();
+    if signatures.is_empty() { Err(InvalidSecret) } else { Ok(signatures.join(" ")) }
 }
 
 /// Decodes a secret: base64 after the optional prefix `whsec_`.
-fn decode_secret(secret: &SecretString) -> Result<Vec<u8>, InvalidSecret> {
+fn decode_secret(secret: &SecretString) -> Option<Vec<u8>> {
     let text = secret.expose_secret();
     let text = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
-    STANDARD_NO_PAD.decode(text).map_err(|_| InvalidSecret)
+    STANDARD_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -68,5 +66,9 @@ mod tests {
         let signature = signature(&secrets, "msg_1", 1, "{}").unwrap();
         assert_eq!(signature.split(' ').count(), 2);
         assert!(super::signature(&SecretVersions::single("not base64!"), "m", 1, "{}").is_err());
+        let replaced =
+            SecretVersions { previous: Some("not base64!".to_owned().into()), ..secrets };
+        let signature = super::signature(&replaced, "msg_1", 1, "{}").unwrap();
+        assert_eq!(signature.split(' ').count(), 1);
     }
 }

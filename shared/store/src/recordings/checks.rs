@@ -59,6 +59,10 @@ impl NextCheck {
         Self::at(now.checked_add(LOST_MESSAGE_TTL).unwrap_or(now))
     }
 
+    pub(super) fn earlier(self, other: Self) -> Self {
+        if other.next_check_at < self.next_check_at { other } else { self }
+    }
+
     /// Whether the check is due.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.next_check_at <= now.as_millisecond()

@@ -190,7 +190,8 @@ fn merged(
     let source = observation.source.clone().filter(|_| is_wanted);
     after.observed.merge(&FileObservation { source, ..observation.clone() }, time);
     if after.observed.source != before.observed.source {
-        after.next_check = Some(NextCheck::first(now));
+        let first = NextCheck::first(now);
+        after.next_check = Some(before.next_check.map_or(first, |check| check.earlier(first)));
     }
     if is_queued_again {
         after.status = FileStatus::Queued;
