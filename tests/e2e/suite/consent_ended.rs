@@ -3,7 +3,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::SignedDuration;
+use reelay_domain::ids::ZoomUser;
 use reelay_embedded_aws::{Fault as AwsFault, Service};
+use reelay_store::recordings::RecordingTable;
 use reelay_zoom_sim::{Fault, NewFault, Point, Recording};
 use serde_json::json;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
@@ -175,6 +177,30 @@ async fn ending_job_keeps_files_of_a_new_link() {
     assert_eq!(content_requests(&system), 0, "fetched again");
     system.assert_stored(&recording, "").await;
     assert_eq!(system.view("bob", &recording).await["status"], "stored");
+}
+
+#[tokio::test]
+async fn interrupted_ending_job_keeps_no_file_from_a_new_link() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    let failing = system.fail(Point::Content, Fault::Status { status: 418 });
+    let recording = system.record(video(MIB)).await;
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    // The job that runs once more takes the file over and is killed.
+    let table =
+        RecordingTable::new(system.stack.function_environment("event-processor").unwrap()).unwrap();
+    let zoom_user = ZoomUser {
+        account_id: recording.account_id.parse().unwrap(),
+        user_id: recording.host_id.parse().unwrap(),
+    };
+    let (key, item) = table.files(&zoom_user).await.unwrap().remove(0);
+    let (now, lease) = (system.app.now(), SignedDuration::from_secs(60));
+    assert!(table.take_over_lease(&key, &item, "ending#1", now, lease).await.unwrap());
+    system.zoom().clear_faults(Some(failing));
+    system.link("alice", ADA).await;
+    system.maintain_after(SignedDuration::from_hours(1)).await;
+    system.assert_stored(&recording, "").await;
 }
 
 #[tokio::test]

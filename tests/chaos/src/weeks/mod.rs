@@ -238,6 +238,7 @@ impl Weeks {
         let (mut disagreements, mut agreed_days) = (Vec::new(), 0);
         for _ in 0..settle {
             self.system.pass(days(1)).await;
+            self.reconnect().await;
             disagreements = self.disagreements().await;
             agreed_days = if disagreements.is_empty() { agreed_days + 1 } else { 0 };
             if agreed_days == AGREED_DAYS {
@@ -249,6 +250,26 @@ impl Weeks {
         self.outcome.violations.extend(disagreements);
         self.system.stack.shutdown().await;
         self.outcome
+    }
+
+    /// Connects again whom the app was told to ask for it. Only a call that is killed between Zoom's response and the
+    /// write loses a token pair.
+    async fn reconnect(&mut self) {
+        for app_user in APP_USERS {
+            for link in self.system.app.links(app_user).await {
+                let zoom_user = link["zoom"]["user_id"].as_str().expect("a link names it");
+                let is_marked = link["status"] == "reauthorization_required";
+                if !is_marked || !self.ledger.is_linked(app_user, zoom_user) {
+                    continue;
+                }
+                if self.outages.kills() == 0 {
+                    self.outcome.violations.push(format!("{app_user} must reconnect: {link}"));
+                }
+                let mut browser = self.system.browser();
+                let claim = self.system.consent(&mut browser, app_user, zoom_user).await;
+                self.system.app.confirm(app_user, &claim).await;
+            }
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -11,7 +11,7 @@ use reelay_grants::{GrantError, MaintenanceOutcome};
 use reelay_store::links::{Grant, GrantSnapshot, LinkTable, NewTokens};
 use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::app::ApiResponse;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
@@ -116,6 +116,34 @@ async fn waiting_and_failed_files_are_stored_after_account_change() {
     for recording in recordings {
         let seen = scene.view("alice", &recording).await;
         assert_eq!(seen["status"], "stored", "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn change_after_an_account_change_is_one_of_the_stored_recording() {
+    let scene = Scene::linked(&["alice"]).await;
+    let recording = scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    scene.advance(SignedDuration::from_hours(5 * 24));
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    for (name, state) in [("trashed", "trashed"), ("recovered", "present")] {
+        scene.advance(SignedDuration::from_secs(1));
+        // Zoom names the account in which the user is now.
+        let event = json!({
+            "event": format!("recording.{name}"), "event_ts": scene.app.now().as_millisecond(),
+            "payload": {"account_id": ELSEWHERE, "object": {
+                "uuid": recording.uuid, "host_id": ADA, "start_time": recording.start_time.to_string(),
+            }},
+        });
+        let (body, target) = (event.to_string(), Target::Webhook);
+        let id = scene.zoom().send_raw(RawEvent { body, target, request_id: None });
+        scene.delivered(id).await;
+        scene.settle().await;
+        let seen = scene.view("alice", &recording).await;
+        assert_eq!((&seen["status"], &seen["zoom_state"]), (&json!("stored"), &json!(state)));
+        assert_eq!(scene.app.recordings("alice").await.len(), 2);
     }
 }
 

@@ -399,6 +399,27 @@ async fn backfill_ends_with_its_link() {
 }
 
 #[tokio::test]
+async fn backfill_ends_with_its_consent() {
+    let scene = Scene::linked(&["alice"]).await;
+    let old = unannounced(&scene, days(10));
+    let today = scene.app.now().strftime("%Y-%m-%d").to_string();
+    let body = json!({"from": "2026-01-01", "to": today}).to_string();
+    assert_eq!(scene.app.post("/v1/backfill", "alice", body).await.status, 202);
+    // The app user connects again before the job runs.
+    let jobs = scene.take_messages(&scene.queues().jobs).await;
+    scene.disconnect_first("alice").await;
+    scene.settle().await;
+    scene.advance(SignedDuration::from_mins(1));
+    scene.link("alice", ADA).await;
+    for job in jobs {
+        scene.send_message(&scene.queues().jobs, &job).await;
+    }
+    scene.settle().await;
+    assert!(scene.seen("alice").await.is_empty(), "{} was fetched", old.uuid);
+    assert_eq!(scene.completed("alice").await, (0, 0, false));
+}
+
+#[tokio::test]
 async fn activation_fetches_meeting_that_ended_in_window() {
     let scene = Scene::open().await;
     let new = |hours: i64, duration_minutes: u32| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reelay_embedded_aws::Service;
 use reelay_zoom_sim::{
     ErrorForm, Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
@@ -328,9 +328,15 @@ async fn error_about_one_user_becomes_an_issue() {
         Point::ListRecordings,
         Fault::ErrorCode { status: 400, code: 200, form: ErrorForm::Api },
     );
-    scene.reconcile_after(hours(25)).await;
+    for _ in 0..3 {
+        scene.reconcile_after(hours(25)).await;
+    }
     assert_eq!(scene.app.links("alice").await[0]["issue"], "plan_without_cloud_recording");
-    assert_eq!(scene.report("alice").await["reconciled_at"], Value::Null);
+    let report = scene.report("alice").await;
+    assert_eq!(report["reconciled_at"], Value::Null);
+    // The alarm about grants that are not reconciled counts runs that are overdue.
+    let next_at: Timestamp = report["next_at"].as_str().unwrap().parse().unwrap();
+    assert!(next_at > scene.app.now(), "{report}");
     scene.zoom().clear_faults(Some(fault));
     scene.reconcile_after(hours(25)).await;
     assert_eq!(scene.app.links("alice").await[0]["issue"], Value::Null);
@@ -340,13 +346,64 @@ async fn error_about_one_user_becomes_an_issue() {
 
 #[tokio::test]
 async fn rate_limited_run_continues() {
+    for (retry_after_seconds, requests) in [(5, 4), (0, 9)] {
+        let scene = Scene::linked(&["alice"]).await;
+        let missed = unannounced(&scene, hours(1));
+        scene.zoom().clear_requests();
+        let limit = Fault::RateLimited { retry_after_seconds: Some(retry_after_seconds) };
+        let times = if retry_after_seconds == 0 { 6 } else { 1 };
+        scene.zoom().arm(NewFault::times(Point::ListRecordings, limit, times)).unwrap();
+        scene.reconcile_after(hours(25)).await;
+        assert!(scene.requests("/users/me/recordings") <= requests, "without a pause");
+        scene.finish_runs().await;
+        scene.assert_stored(&missed, "missed").await;
+        assert!(scene.report("alice").await["reconciled_at"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn run_ends_although_lists_stay_short_or_the_trash_is_refused() {
+    let refused = Fault::Status { status: 403 };
+    for fault in [
+        NewFault::always(Point::ListRecordings, Fault::OmitMeetings { count: 1 }),
+        // The windows are read before.
+        NewFault::always(Point::ListRecordings, refused).skip_first(2),
+    ] {
+        let scene = Scene::linked(&["alice"]).await;
+        let recordings = [1, 2].map(|hour| unannounced(&scene, hours(hour)));
+        scene.maintain_after(hours(24)).await;
+        scene.zoom().arm(fault).unwrap();
+        scene.reconcile_after(hours(1)).await;
+        scene.finish_runs().await;
+        assert!(scene.report("alice").await["reconciled_at"].is_string());
+        assert_eq!(scene.app.links("alice").await[0]["issue"], Value::Null);
+        assert_eq!(scene.dead_jobs().await, [""; 0]);
+        scene.assert_stored(&recordings[0], "").await;
+    }
+}
+
+#[tokio::test]
+async fn changes_that_a_backfill_finds_are_notified() {
     let scene = Scene::linked(&["alice"]).await;
-    let missed = unannounced(&scene, hours(1));
-    let limit = Fault::RateLimited { retry_after_seconds: Some(5) };
-    scene.zoom().arm(NewFault::times(Point::ListRecordings, limit, 1)).unwrap();
-    scene.reconcile_after(hours(25)).await;
-    scene.assert_stored(&missed, "missed").await;
-    assert!(scene.report("alice").await["reconciled_at"].is_string());
+    let recording = scene.record(small(ADA)).await;
+    let silent = Selection { silent: true, ..Selection::default() };
+    let zoom = scene.zoom();
+    zoom.change_recording(&recording.key, RecordingChange::Trash, &Selection::default()).unwrap();
+    scene.settle().await;
+    zoom.change_recording(&recording.key, RecordingChange::Recover, &silent).unwrap();
+    zoom.rename(&recording.key, "Another topic", &silent).unwrap();
+    scene.advance(hours(1));
+    backfill(&scene, "alice", 2).await;
+    let mut changes: Vec<_> = scene
+        .notified_recordings("recording.changed")
+        .await
+        .iter()
+        .map(|data| data["change"].as_str().unwrap().to_owned())
+        .collect();
+    changes.sort();
+    assert_eq!(changes, ["recovered", "renamed", "trashed"]);
+    let manifest = scene.manifest(&recording).await;
+    assert_eq!(manifest["recording"]["topic"], "Another topic");
 }
 
 #[tokio::test]

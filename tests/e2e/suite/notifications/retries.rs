@@ -99,6 +99,28 @@ async fn failed_event_bus_never_repeats_the_webhook() {
 }
 
 #[tokio::test]
+async fn unusable_secret_never_repeats_the_event_bus() {
+    let (system, app_webhook) = started(&[]).await;
+    let bus = system.subscribe_to_bus().await;
+    system.rotate_secret("NotificationSecretName", "not base64!").await;
+    system.remove_previous_secret("NotificationSecretName").await;
+    system.link("alice", ADA).await;
+    let pass = SignedDuration::from_mins(16);
+    for _ in 0..3 {
+        system.advance(pass);
+        system.run_maintenance().await;
+    }
+    assert_eq!(system.peek_messages(&bus).await.len(), 1);
+    assert_eq!((app_webhook.received().len(), system.dead_letters().await.len()), (0, 0));
+    system
+        .rotate_secret("NotificationSecretName", "bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQh")
+        .await;
+    system.maintain_after(SignedDuration::from_hours(7)).await;
+    assert_eq!(app_webhook.received().len(), 1);
+    assert_eq!(system.peek_messages(&bus).await.len(), 1);
+}
+
+#[tokio::test]
 async fn retry_after_is_respected() {
     let (system, app_webhook) = started(&[]).await;
     app_webhook.retry_after_next(429, "7200");

@@ -1,12 +1,16 @@
 //! Filters, and downloads on demand.
 
 use jiff::SignedDuration;
+use reelay_domain::observation::{ObservationSource, ObservedAt};
+use reelay_domain::webhook::meeting;
+use reelay_store::recordings::{ObserveOutcome, RecordingTable};
 use reelay_zoom_sim::NewRecording;
 use serde_json::json;
 use support::System;
 use support::recordings::{object_key, recording_path};
 use support::zoom_users::ADA;
 
+use super::odd_events::completed;
 use super::{assert_once, counts, kinds, of_ada, three};
 
 #[tokio::test]
@@ -68,6 +72,24 @@ async fn on_demand_recording_waits_for_download_request() {
     system.await_deliveries(&created).await;
     system.process_queues().await;
     system.assert_bucket_holds(&[&recording]).await;
+}
+
+/// The operator has changed `DownloadMode` since.
+#[tokio::test]
+async fn recording_of_on_demand_mode_is_requested_by_an_automatic_event() {
+    let system = System::with(&[("DownloadMode", "on-demand")]).await;
+    system.link("alice", ADA).await;
+    let recording = system.record(of_ada(three())).await;
+    let table =
+        RecordingTable::new(system.stack.function_environment("event-processor").unwrap()).unwrap();
+    let event = completed(&system, &recording);
+    let now = system.app.now();
+    let time = ObservedAt { at: now, is_own: true, source: ObservationSource::Event };
+    let observation = meeting::parse_event(&event, time).unwrap().observation;
+    let observed = table.observe(&observation, true, now).await.unwrap();
+    assert!(matches!(observed, ObserveOutcome::Known { after, .. } if after.requested));
+    let item = table.item(&observation.host, &observation.recording_id()).await.unwrap();
+    assert!(item.unwrap().requested);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::recordings::{folder, recording_id, recording_path};
 use support::zoom_users::ADA;
 
+use super::{counts, kinds};
+
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 async fn delete(system: &System, user: &str, recording: &Recording) -> ApiResponse {
@@ -160,6 +162,11 @@ async fn recordings_expire_after_retention() {
     system.request_download(&recording).await;
     system.process_queues().await;
     system.assert_stored(&recording, "requested").await;
+    // The app is notified again.
+    assert_eq!(
+        kinds(&system, "alice"),
+        counts([("detected", 1), ("file_stored", 4), ("stored", 2)])
+    );
     system.maintain_after(DAY * 4).await;
     assert_eq!(system.view("alice", &recording).await["status"], "expired");
 }

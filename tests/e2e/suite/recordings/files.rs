@@ -91,7 +91,9 @@ async fn two_hundred_files_are_stored() {
     // Notifications list at most 100 files.
     let notified = notified(&system, "alice");
     let shown = &notified.last().unwrap().2["recording"];
-    assert_eq!(shown["files"].as_array().unwrap().len(), 100);
+    let files = shown["files"].as_array().unwrap();
+    assert_eq!(files.len(), 100);
+    assert!(files.iter().all(|file| file["key"].is_string() && file["attempts"] == 1), "{files:?}");
     assert_eq!((&shown["files_truncated"], &shown["files_total"]), (&json!(true), &json!(200)));
     assert_eq!(system.view("alice", &recording).await["files"].as_array().unwrap().len(), 200);
 }

@@ -113,3 +113,16 @@ async fn missing_scope_or_failed_request_keeps_the_copy_until_it_works() {
     let links = json!(system.app.links("alice").await);
     assert_eq!(links[0]["issue"], json!(null));
 }
+
+#[tokio::test]
+async fn refused_trash_keeps_the_expiry() {
+    let system = linked(&[("RetentionDays", "10")]).await;
+    let recording = stored(&system).await;
+    system.fail(Point::TrashRecording, Fault::Status { status: 403 });
+    system.maintain_after(DAY * 8).await;
+    assert!(trash_requests(&system) > 0);
+    assert_eq!(system.view("alice", &recording).await["status"], "stored");
+    system.maintain_after(DAY * 5).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "expired");
+    assert_eq!(system.objects("recordings/").await.len(), 0);
+}
