@@ -13,6 +13,7 @@ use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::app::ApiResponse;
+use support::recordings::recording_path;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
 
@@ -144,6 +145,28 @@ async fn change_after_an_account_change_is_one_of_the_stored_recording() {
         let seen = scene.view("alice", &recording).await;
         assert_eq!((&seen["status"], &seen["zoom_state"]), (&json!("stored"), &json!(state)));
         assert_eq!(scene.app.recordings("alice").await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn erased_recording_stays_erased_in_another_account() {
+    // A new link of the same app user after the end of the first, and another app user's beside it.
+    for app_user in ["alice", "bob"] {
+        let scene = Scene::linked(&["alice"]).await;
+        let recording = scene.record(small(ADA)).await;
+        let path = recording_path(&recording);
+        assert_eq!(scene.app.call(Method::DELETE, &path, "alice").await.status, 204);
+        scene.settle().await;
+        if app_user == "alice" {
+            scene.app.disconnect_all("alice").await;
+            scene.settle().await;
+        }
+        scene.advance(SignedDuration::from_hours(12));
+        scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+        scene.link(app_user, ADA).await;
+        scene.pass(SignedDuration::from_hours(1)).await;
+        assert!(scene.app.recordings(app_user).await.is_empty(), "{app_user}");
+        assert!(scene.stored_files().await.is_empty(), "{app_user}");
     }
 }
 

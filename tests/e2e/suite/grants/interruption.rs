@@ -160,6 +160,18 @@ async fn kms_outage_consumes_no_code() {
 }
 
 #[tokio::test]
+async fn code_is_not_sent_just_before_the_function_ends() {
+    let scene = Scene::linked(&["alice"]).await;
+    let mut browser = scene.browser();
+    let callback = scene.callback(&mut browser, "bob", ADA).await;
+    scene.delay_kms(SignedDuration::from_secs(14));
+    assert_eq!(browser.visit(&callback).await.zoom_error(), "zoom_unavailable");
+    scene.faults().clear_all();
+    // No request reached Zoom, so Alice's tokens are valid.
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
 async fn interrupted_consent_keeps_working_links_tokens() {
     let scene = Scene::linked(&["alice"]).await;
     scene.interrupted("bob").await;

@@ -25,6 +25,7 @@ use std::ops::Deref;
 use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantState, GrantStatus};
+use reelay_embedded_aws::Service;
 use reelay_grants::{GrantError, Grants};
 use reelay_runtime::environment::Environment;
 use reelay_store::links::{GrantSnapshot, LinkTable};
@@ -241,6 +242,17 @@ impl Scene {
             self.send_message(&self.queues().jobs, job).await;
         }
         self.settle().await;
+    }
+
+    /// Makes each request for a data key take so long.
+    fn delay_kms(&self, delay: SignedDuration) {
+        let clock = self.stack.clock().clone();
+        self.faults().decide_with(move |service, operation| {
+            if service == Service::Kms && operation == "GenerateDataKey" {
+                clock.advance(delay);
+            }
+            None
+        });
     }
 
     fn refreshes(&self) -> usize {

@@ -329,6 +329,19 @@ async fn kms_outage_consumes_no_refresh_token() {
     scene.assert_served(ADA).await;
 }
 
+#[tokio::test]
+async fn refresh_token_is_not_sent_just_before_the_lease_ends() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.advance(ACCESS_TOKEN_ENDS);
+    scene.delay_kms(SignedDuration::from_secs(19));
+    let error = scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap_err();
+    assert!(matches!(error, GrantError::Busy), "{error}");
+    assert_eq!(scene.refreshes(), 0);
+    scene.faults().clear_all();
+    scene.grants().access_token(&scene.zoom_user(ADA)).await.unwrap();
+    scene.assert_served(ADA).await;
+}
+
 /// Links Alice to Ada, whose refreshed pair the grant's table did not take. The lease of the failed instance has expired.
 async fn with_unsaved_pair() -> (Scene, ZoomUser) {
     let scene = Scene::linked(&["alice"]).await;
