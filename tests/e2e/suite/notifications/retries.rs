@@ -1,6 +1,7 @@
 //! Failed deliveries: retried by time, each destination apart, held while the app's webhook is down.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -96,6 +97,27 @@ async fn failed_event_bus_never_repeats_the_webhook() {
     system.run_maintenance().await;
     assert_eq!(app_webhook.received().len(), 1);
     assert_eq!(system.peek_messages(&bus).await.len(), 1);
+}
+
+#[tokio::test]
+async fn failed_read_of_the_breaker_never_repeats_the_event_bus() {
+    let (system, app_webhook) = started(&[]).await;
+    let bus = system.subscribe_to_bus().await;
+    let is_put = AtomicBool::new(false);
+    // The next read after the event bus accepted the notification.
+    system.faults().decide_with(move |_, operation| match operation {
+        "PutEvents" => {
+            is_put.store(true, Ordering::Relaxed);
+            None
+        }
+        "GetItem" if is_put.swap(false, Ordering::Relaxed) => {
+            Some(reelay_embedded_aws::Fault::error(400, "AccessDeniedException"))
+        }
+        _ => None,
+    });
+    system.link("alice", ADA).await;
+    assert_eq!(system.peek_messages(&bus).await.len(), 1);
+    assert_eq!(app_webhook.received().len(), 1);
 }
 
 #[tokio::test]
