@@ -420,6 +420,22 @@ async fn backfill_ends_with_its_consent() {
 }
 
 #[tokio::test]
+async fn details_of_a_meeting_that_no_link_covers_are_ignored() {
+    let scene = Scene::linked(&["alice"]).await;
+    for (age, expected) in [(days(10), 0), (days(1), 1)] {
+        let recording = unannounced(&scene, age);
+        let zoom_user = json!({"account_id": recording.account_id, "user_id": recording.host_id});
+        let job = json!({
+            "v": 1, "job": "read_details", "zoom_user": zoom_user, "meeting_uuid": recording.uuid,
+        });
+        scene.send_message(&scene.queues().jobs, &job.to_string()).await;
+        scene.process_queues().await;
+        assert_eq!(scene.seen("alice").await.len(), expected);
+    }
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn activation_fetches_meeting_that_ended_in_window() {
     let scene = Scene::open().await;
     let new = |hours: i64, duration_minutes: u32| {

@@ -346,15 +346,17 @@ async fn error_about_one_user_becomes_an_issue() {
 
 #[tokio::test]
 async fn rate_limited_run_continues() {
-    for (retry_after_seconds, requests) in [(5, 4), (0, 9)] {
+    // Zoom may name a time that has passed.
+    for retry_after_seconds in [5, 0] {
         let scene = Scene::linked(&["alice"]).await;
         let missed = unannounced(&scene, hours(1));
-        scene.zoom().clear_requests();
         let limit = Fault::RateLimited { retry_after_seconds: Some(retry_after_seconds) };
-        let times = if retry_after_seconds == 0 { 6 } else { 1 };
-        scene.zoom().arm(NewFault::times(Point::ListRecordings, limit, times)).unwrap();
+        let armed = scene.fail(Point::ListRecordings, limit);
+        scene.zoom().clear_requests();
         scene.reconcile_after(hours(25)).await;
-        assert!(scene.requests("/users/me/recordings") <= requests, "without a pause");
+        let requests = scene.requests("/users/me/recordings");
+        assert!((2..10).contains(&requests), "{requests} requests in a minute");
+        scene.zoom().clear_faults(Some(armed));
         scene.finish_runs().await;
         scene.assert_stored(&missed, "missed").await;
         assert!(scene.report("alice").await["reconciled_at"].is_string());
@@ -366,15 +368,13 @@ async fn run_ends_although_lists_stay_short_or_the_trash_is_refused() {
     let refused = Fault::Status { status: 403 };
     for fault in [
         NewFault::always(Point::ListRecordings, Fault::OmitMeetings { count: 1 }),
-        // The windows are read before.
-        NewFault::always(Point::ListRecordings, refused).skip_first(2),
+        // The window is read before.
+        NewFault::always(Point::ListRecordings, refused).skip_first(1),
     ] {
         let scene = Scene::linked(&["alice"]).await;
         let recordings = [1, 2].map(|hour| unannounced(&scene, hours(hour)));
-        scene.maintain_after(hours(24)).await;
         scene.zoom().arm(fault).unwrap();
-        scene.reconcile_after(hours(1)).await;
-        scene.finish_runs().await;
+        scene.reconcile_after(hours(25)).await;
         assert!(scene.report("alice").await["reconciled_at"].is_string());
         assert_eq!(scene.app.links("alice").await[0]["issue"], Value::Null);
         assert_eq!(scene.dead_jobs().await, [""; 0]);
