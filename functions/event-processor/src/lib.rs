@@ -35,7 +35,7 @@ use reelay_store::manifest;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
 use reelay_store::recordings::{
-    Correction, FileItem, FileKey, KnownRecording, ObserveOutcome, RecordingItem, RecordingTable,
+    Correction, FileItem, FileKey, ObserveOutcome, RecordingItem, RecordingTable,
 };
 use serde_json::Value;
 
@@ -86,6 +86,19 @@ enum FileEvent {
 /// The keys of the Zoom user in earlier accounts.
 fn earlier_keys(links: &[Link]) -> BTreeSet<&ZoomUser> {
     links.iter().flat_map(|link| &link.previous_zoom_users).collect()
+}
+
+/// Whether a recording may have been known under another account: a link has followed its user, or is newer than it.
+fn may_be_of_another_account(observation: &Observation, links: &[Link]) -> bool {
+    let details = &observation.details;
+    let minutes = details.duration_minutes.and_then(|minutes| i32::try_from(minutes).ok());
+    // Zoom rounds the minutes.
+    let duration = SignedDuration::from_mins(2 + i64::from(minutes.unwrap_or(0)));
+    let ended_at = details.start_time.map(|start| saturating_add(start, duration));
+    let is_newer = |activated_at| ended_at.is_some_and(|ended_at| ended_at < activated_at);
+    links
+        .iter()
+        .any(|link| !link.previous_zoom_users.is_empty() || link.activated_at.is_some_and(is_newer))
 }
 
 impl EventProcessor {
@@ -324,43 +337,13 @@ impl EventProcessor {
         observation: &Observation,
         links: &[Link],
     ) -> Result<ObserveOutcome<RecordingItem>, AwsError> {
-        let mut earlier = earlier_keys(links);
-        let former = self.former_keys(observation, links).await?;
-        earlier.extend(&former);
-        for key in earlier {
-            let known = self.recordings.known(key, &observation.recording_id()).await?;
-            if known == KnownRecording::Erased {
-                return Ok(ObserveOutcome::Erased);
-            }
+        let id = observation.recording_id();
+        if may_be_of_another_account(observation, links)
+            && self.recordings.is_erased(&observation.host.user_id, &id).await?
+        {
+            return Ok(ObserveOutcome::Erased);
         }
         self.recordings.observe(observation, self.is_automatic, self.clock.now()).await
-    }
-
-    /// Keys of the Zoom user in other accounts to which app users are linked, or these were before, if the recording is
-    /// older than the links.
-    async fn former_keys(
-        &self,
-        observation: &Observation,
-        links: &[Link],
-    ) -> Result<Vec<ZoomUser>, AwsError> {
-        let (host, details) = (&observation.host, &observation.details);
-        let minutes = details.duration_minutes.and_then(|minutes| i32::try_from(minutes).ok());
-        // Zoom rounds the minutes.
-        let duration = SignedDuration::from_mins(2 + i64::from(minutes.unwrap_or(0)));
-        let ended_at = details.start_time.map(|start| saturating_add(start, duration));
-        let is_older = |link: &&Link| {
-            link.activated_at.zip(ended_at).is_some_and(|(activated, ended)| ended < activated)
-        };
-        let mut former = Vec::new();
-        for link in links.iter().filter(is_older) {
-            let pointers = self.links.pointers(&link.app_user).await?.into_iter();
-            former.extend(pointers.map(|pointer| pointer.zoom_user));
-        }
-        if links.iter().any(|link| is_older(&link)) {
-            former.extend(self.links.with_same_user_id(host).await?);
-        }
-        former.retain(|key| key.user_id == host.user_id && key != host);
-        Ok(former)
     }
 
     /// Whether files of the recording are known besides those of the observation.

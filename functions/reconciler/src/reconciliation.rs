@@ -324,6 +324,14 @@ impl Reconciler {
         for ((listed, meeting, observation), known) in covered.into_iter().zip(known) {
             let loaded = match &known {
                 KnownRecording::Erased => continue,
+                KnownRecording::Unknown
+                    if self
+                        .recordings
+                        .is_erased(&run.zoom_user.user_id, &observation.recording_id())
+                        .await? =>
+                {
+                    continue;
+                }
                 KnownRecording::Unknown => None,
                 KnownRecording::Known(loaded) => Some(loaded.as_ref()),
             };

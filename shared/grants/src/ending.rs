@@ -52,6 +52,7 @@ impl Grants {
     /// # Errors
     /// [`GrantError`]. The operation is idempotent.
     pub async fn revoke(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
+        self.follow_from_other_accounts(zoom_user).await?;
         let (mut is_token_rejected, mut is_refreshed) = (false, false);
         loop {
             let snapshot = self.links().snapshot(zoom_user).await?;
@@ -103,6 +104,22 @@ impl Grants {
                 }
             }
         }
+    }
+
+    /// Lets the grants in other accounts follow their user to this key: a revocation would end them, too. If links of
+    /// theirs need this grant, it is live again.
+    async fn follow_from_other_accounts(&self, zoom_user: &ZoomUser) -> Result<(), GrantError> {
+        let grant = self.links().snapshot(zoom_user).await?.grant;
+        if grant.is_none_or(|grant| grant.status != GrantStatus::Revoking) {
+            return Ok(());
+        }
+        for other in self.links().with_same_user_id(zoom_user).await? {
+            match self.maintain_live(&other).await {
+                Ok(_) | Err(GrantError::Revoking) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn send_revocation(

@@ -92,13 +92,6 @@ impl Grants {
         zoom_user: &ZoomUser,
         app_user: AppUserId,
     ) -> Result<bool, GrantError> {
-        // A revocation ends every grant of the Zoom user, also one that has not followed them from another account yet.
-        for other in self.links().with_same_user_id(zoom_user).await? {
-            match self.maintain_live(&other).await {
-                Ok(_) | Err(GrantError::Revoking) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let now = self.clock.now();
         let change = GrantChange::ExpirePending { app_user: app_user.clone(), until: now };
         let changed = self.links().change(zoom_user, &change, now).await?;
@@ -112,7 +105,10 @@ impl Grants {
     }
 
     /// Verifies a live grant with Zoom, which also refreshes expired tokens, and follows a change of account.
-    async fn maintain_live(&self, zoom_user: &ZoomUser) -> Result<MaintenanceOutcome, GrantError> {
+    pub(crate) async fn maintain_live(
+        &self,
+        zoom_user: &ZoomUser,
+    ) -> Result<MaintenanceOutcome, GrantError> {
         // A valid access token is used without a refresh. The refresh token's 90 days started with the last
         // refresh.
         let (token, me) = match self.token_and_owner(zoom_user).await {
@@ -183,8 +179,10 @@ impl Grants {
             return Ok(false);
         }
         for other in self.links().with_same_user_id(zoom_user).await? {
+            // One that is being revoked needs its links no more, but its consent may serve those of this grant.
             let is_later = |later: &Grant| {
-                later.status == GrantStatus::Live && later.obtained_at > grant.obtained_at
+                matches!(later.status, GrantStatus::Live | GrantStatus::Revoking)
+                    && later.obtained_at > grant.obtained_at
             };
             if self.links().snapshot(&other).await?.grant.as_ref().is_some_and(is_later) {
                 self.move_grant(zoom_user, grant, &other).await?;

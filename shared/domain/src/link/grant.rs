@@ -286,19 +286,17 @@ impl GrantState {
 
     /// Returns the state after Zoom moved the user of `old`, a live grant, to the account of this state, whose
     /// key is `zoom_user`. Links keep their ids. If an app user has links in both states, one remains, with
-    /// the further advanced status, and a pending link takes the id of the other; none becomes active that was not.
+    /// the further advanced status, and a pending link takes the id of the other; none becomes active that was not. If this
+    /// grant was being revoked, it is live again for the links that need it.
     ///
     /// # Errors
-    /// [`ChangeError`] if this grant is being revoked, or the states have too many links together.
+    /// [`ChangeError::TooManyLinks`] if the states have too many links together.
     pub fn merge_moved(
         &self,
         old: &Self,
         zoom_user: &ZoomUser,
         now: Timestamp,
     ) -> Result<Self, ChangeError> {
-        if self.grant == Some(GrantStatus::Revoking) {
-            return Err(ChangeError::GrantRevoking);
-        }
         let mut next = self.clone();
         for link in &old.links {
             let mut previous = link.previous_zoom_users.clone();

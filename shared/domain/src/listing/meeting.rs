@@ -135,7 +135,7 @@ mod tests {
             (json!(2), vec![file("MP4"), file("SUMMARY")], true, 3),
             (json!("1"), vec![file("MP4")], false, 1),
             (json!(1), vec![processing], true, 1),
-            (Value::Null, vec![file("MP4")], true, 1),
+            (Value::Null, vec![file("MP4")], false, 1),
         ] {
             let meeting = json!({"recording_count": count, "recording_files": files});
             let listed = ListedMeeting::parse(&meeting);

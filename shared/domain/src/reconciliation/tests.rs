@@ -143,7 +143,7 @@ fn older_months_are_read_once() {
     // After 60 days without a run, the days that none has read are read again.
     now += SignedDuration::from_hours(24 * 60);
     let run = Progress::new(&coverage, saved, now).unwrap();
-    assert_eq!((run.from, run.read_back_to), (day("2026-10-02"), day("2026-10-02")));
+    assert_eq!((run.from, run.read_back_to), (day("2026-09-30"), day("2026-09-30")));
     assert_eq!(Progress::new(&Coverage::default(), None, now), None);
 }
 

@@ -30,8 +30,8 @@ pub const SWEEP_DELAY_SECONDS: i32 = 900;
 /// Maximum number of recordings that one pass marks, so that it ends well within a function's timeout.
 const MAX_RECORDINGS_PER_PASS: usize = 1000;
 
-/// Recordings that are marked in one transaction, which has at most 100 items (DynamoDB).
-const BATCH: usize = 50;
+/// Recordings that are marked in one transaction, which has at most 100 items (DynamoDB): two markers each, and a check.
+const BATCH: usize = 49;
 
 /// Outcome of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +213,7 @@ impl Eraser {
     ) -> Result<bool, AwsError> {
         let mut items = vec![self.links.erasure_check(zoom_user, erasure)?];
         for id in ids {
-            items.push(self.recordings.marker(zoom_user, id)?);
+            items.extend(self.recordings.markers(zoom_user, id)?);
         }
         self.links.transact(items).await
     }

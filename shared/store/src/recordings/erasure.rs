@@ -1,7 +1,8 @@
 //! Reads and writes of an erasure: all rows of a Zoom user, and the markers that replace recordings.
 //!
 //! A marker has the key of a recording and no other id, and stands in no index. Every write of a recording is
-//! conditioned on an attribute that a marker lacks, so an erased recording never comes back.
+//! conditioned on an attribute that a marker lacks, so an erased recording never comes back. A second marker, under the
+//! user's id alone, outlives a change of the user's account.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
-use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
+use reelay_domain::ids::{FileId, RecordingId, UserId, ZoomUser};
 use reelay_runtime::AwsError;
 use serde::Deserialize;
 
@@ -92,6 +93,13 @@ fn marker(zoom_user: &ZoomUser, id: &RecordingId) -> Item {
     marker
 }
 
+/// The marker under the user's id alone. No Zoom user has such a key.
+fn user_marker(user_id: &UserId, id: &RecordingId) -> Item {
+    let mut marker = key(format!("##{user_id}"), recording_entry(id));
+    marker.insert(ERASED.to_owned(), AttributeValue::Bool(true));
+    marker
+}
+
 /// Reads the rows of a query, as far as an erasure needs them.
 async fn read_stored(query: QueryFluentBuilder) -> Result<Vec<StoredRow>, AwsError> {
     let query = query.projection_expression(
@@ -169,7 +177,12 @@ impl RecordingTable {
                 .expression_attribute_values(":no", AttributeValue::Bool(false));
         }
         match put.set_item(Some(marker(zoom_user, id))).send().await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                let put = self.client.put_item().table_name(&self.table);
+                let put = put.set_item(Some(user_marker(&zoom_user.user_id, id))).send().await;
+                put.map_err(|error| AwsError::from_sdk("PutItem Recordings", &error))?;
+                Ok(true)
+            }
             Err(error)
                 if error
                     .as_service_error()
@@ -179,6 +192,19 @@ impl RecordingTable {
             }
             Err(error) => Err(AwsError::from_sdk("PutItem Recordings", &error)),
         }
+    }
+
+    /// Whether a recording of the user was erased, in whatever account.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn is_erased(&self, user_id: &UserId, id: &RecordingId) -> Result<bool, AwsError> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let mut key = user_marker(user_id, id);
+        key.remove(ERASED);
+        let found = get.set_key(Some(key)).send().await;
+        let found = found.map_err(|error| AwsError::from_sdk("GetItem Recordings", &error))?;
+        Ok(found.item.is_some())
     }
 
     /// Counts a Zoom user's items.
@@ -204,18 +230,20 @@ impl RecordingTable {
         Ok(inventory)
     }
 
-    /// The write that replaces a recording by its marker.
-    pub(crate) fn marker(
+    /// The writes that replace a recording by its markers.
+    pub(crate) fn markers(
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-    ) -> Result<TransactWriteItem, AwsError> {
-        let put = Put::builder().table_name(&self.table);
-        let put = put.set_item(Some(marker(zoom_user, id))).build();
-        let put = put.map_err(|_| {
-            AwsError::unexpected_response("TransactWriteItems", "failed to build a marker")
-        })?;
-        Ok(TransactWriteItem::builder().put(put).build())
+    ) -> Result<[TransactWriteItem; 2], AwsError> {
+        let put = |item| {
+            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
+            let put = put.map_err(|_| {
+                AwsError::unexpected_response("TransactWriteItems", "failed to build a marker")
+            })?;
+            Ok(TransactWriteItem::builder().put(put).build())
+        };
+        Ok([put(marker(zoom_user, id))?, put(user_marker(&zoom_user.user_id, id))?])
     }
 
     /// Deletes rows and returns their number.
