@@ -150,14 +150,14 @@ async fn change_after_an_account_change_is_one_of_the_stored_recording() {
 
 #[tokio::test]
 async fn erased_recording_stays_erased_in_another_account() {
-    // A new link of the same app user after the end of the first, and another app user's beside it.
-    for app_user in ["alice", "bob"] {
+    // After the end of the first link, and beside it.
+    for (app_user, is_ended) in [("alice", true), ("bob", true), ("bob", false)] {
         let scene = Scene::linked(&["alice"]).await;
         let recording = scene.record(small(ADA)).await;
         let path = recording_path(&recording);
         assert_eq!(scene.app.call(Method::DELETE, &path, "alice").await.status, 204);
         scene.settle().await;
-        if app_user == "alice" {
+        if is_ended {
             scene.app.disconnect_all("alice").await;
             scene.settle().await;
         }
@@ -367,6 +367,21 @@ async fn abandoned_consent_in_another_account_keeps_earlier_links() {
     scene.pass(SignedDuration::from_mins(20)).await;
     scene.assert_status("bob", &[]).await;
     scene.assert_status("alice", &["active"]).await;
+    scene.assert_served(ADA).await;
+}
+
+#[tokio::test]
+async fn disconnect_in_another_account_keeps_earlier_links() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.link("bob", ADA).await;
+    scene.app.disconnect_all("bob").await;
+    scene.settle().await;
+    let recording = scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    scene.assert_status("alice", &["active"]).await;
+    assert!(scene.app.links("bob").await.is_empty());
+    assert_eq!(scene.view("alice", &recording).await["status"], "stored");
     scene.assert_served(ADA).await;
 }
 
