@@ -113,7 +113,7 @@ impl Weeks {
                     found.push(format!("{keys:?} ({}) is missing", made_name(made)));
                 }
                 for (key, object) in stored {
-                    if made.erased_at.is_some() {
+                    if made.erased_in.iter().any(|account| key.contains(account.as_str())) {
                         found.push(format!(
                             "{key} ({}) is stored although it was erased",
                             made_name(made)
@@ -145,7 +145,7 @@ impl Weeks {
             found.push(format!("{app_user}: {} is {view}", zoom.key));
         }
         // A reconciliation leaves the topics of recordings of an earlier account.
-        let has_moved = self.ledger.accounts[&zoom.host_id].len() > 1;
+        let has_moved = self.ledger.has_moved(&zoom.host_id);
         if view["topic"] != zoom.topic && !has_moved {
             found.push(format!("{app_user}: {} is called {}", zoom.key, view["topic"]));
         }
@@ -162,7 +162,7 @@ impl Weeks {
         let requests = self.system.zoom().requests();
         for made in self.ledger.made.iter().filter(|made| made.erased_at.is_none()) {
             // Recordings of the days before a move may exist twice.
-            if self.ledger.accounts[&made.recording.host_id].len() > 1 {
+            if self.ledger.has_moved(&made.recording.host_id) {
                 continue;
             }
             for file in self.system.latest(&made.recording).all_files() {

@@ -54,6 +54,8 @@ pub(super) struct Made {
     late_files: BTreeMap<String, Timestamp>,
     /// When an app user erased it.
     pub(super) erased_at: Option<Timestamp>,
+    /// The accounts in which that erased it.
+    pub(super) erased_in: BTreeSet<String>,
 }
 
 /// The record of one run.
@@ -61,14 +63,16 @@ pub(super) struct Made {
 pub(super) struct Ledger {
     pub(super) periods: Vec<Period>,
     pub(super) made: Vec<Made>,
-    /// All accounts of each Zoom user.
-    pub(super) accounts: BTreeMap<String, BTreeSet<String>>,
+    /// When each Zoom user came into which account.
+    accounts: BTreeMap<String, Vec<(Timestamp, String)>>,
 }
 
 impl Ledger {
     pub(super) fn record(&mut self, recording: Recording, completed_at: Option<Timestamp>) {
         let accounts = self.accounts.entry(recording.host_id.clone()).or_default();
-        accounts.insert(recording.account_id.clone());
+        if accounts.is_empty() {
+            accounts.push((Timestamp::MIN, recording.account_id.clone()));
+        }
         tracing::debug!(
             key = recording.key,
             host = recording.host_id,
@@ -81,7 +85,25 @@ impl Ledger {
             completed_at,
             late_files: BTreeMap::new(),
             erased_at: None,
+            erased_in: BTreeSet::new(),
         });
+    }
+
+    pub(super) fn move_user(&mut self, zoom_user: &str, account: &str, now: Timestamp) {
+        tracing::debug!(zoom_user, account, %now, "moved");
+        let accounts = self.accounts.entry(zoom_user.to_owned()).or_default();
+        accounts.push((now, account.to_owned()));
+    }
+
+    pub(super) fn has_moved(&self, zoom_user: &str) -> bool {
+        self.accounts_since(zoom_user, Timestamp::MIN).len() > 1
+    }
+
+    /// The accounts in which a Zoom user was since a time.
+    fn accounts_since(&self, zoom_user: &str, since: Timestamp) -> BTreeSet<String> {
+        let accounts = &self.accounts[zoom_user];
+        let first = accounts.iter().rposition(|(at, _)| *at <= since).unwrap_or(0);
+        accounts[first..].iter().map(|(_, account)| account.clone()).collect()
     }
 
     /// Records a recording that was completed when it ended.
@@ -106,10 +128,18 @@ impl Ledger {
         }
     }
 
-    pub(super) fn erase(&mut self, key: &str, now: Timestamp) {
-        if let Some(made) = self.made.iter_mut().find(|made| made.recording.key == key) {
-            tracing::debug!(key, %now, "erased");
+    /// An app user erases a recording in the accounts that the link covers. What ended links of others left in an earlier
+    /// account stays.
+    pub(super) fn erase(&mut self, key: &str, app_user: &str, now: Timestamp) {
+        tracing::debug!(key, %now, "erased");
+        let made = self.made.iter().find(|made| made.recording.key == key).expect("it was made");
+        let host = made.recording.host_id.clone();
+        let own = self.periods.iter().filter(|it| it.app_user == app_user && it.zoom_user == host);
+        let since = own.filter(|it| it.until.is_none()).map(|it| it.from).min();
+        let accounts = self.accounts_since(&host, since.unwrap_or(now));
+        for made in self.made.iter_mut().filter(|made| made.recording.key == key) {
             made.erased_at = Some(now);
+            made.erased_in.clone_from(&accounts);
         }
     }
 
@@ -178,9 +208,10 @@ impl Ledger {
     /// The keys under which a file may be stored. Reelay hears of a move later, and recordings of the days before it may exist
     /// twice.
     pub(super) fn keys(&self, recording: &Recording, file: &RecordingFile) -> Vec<String> {
-        let keys = self.accounts[&recording.host_id].iter().map(|account| {
+        let accounts = self.accounts_since(&recording.host_id, Timestamp::MIN).into_iter();
+        let keys = accounts.map(|account| {
             let mut recording = recording.clone();
-            recording.account_id.clone_from(account);
+            recording.account_id = account;
             object_key(&recording, file)
         });
         keys.collect()

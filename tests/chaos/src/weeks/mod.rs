@@ -344,9 +344,7 @@ impl Weeks {
     fn move_user(&mut self) {
         let (zoom_user, account) = (*self.rng.pick(&ZOOM_USERS), *self.rng.pick(&ACCOUNTS));
         self.system.zoom().move_user(zoom_user, account).expect("the user exists");
-        tracing::debug!(zoom_user, account, now = %self.now(), "moved");
-        let accounts = self.ledger.accounts.entry(zoom_user.to_owned()).or_default();
-        accounts.insert(account.to_owned());
+        self.ledger.move_user(zoom_user, account, self.now());
     }
 
     fn record(&mut self) {
@@ -468,7 +466,7 @@ impl Weeks {
         let response = self.system.app.call(Method::DELETE, &path, &app_user).await;
         match response.status {
             204 => {
-                self.ledger.erase(&key, self.now());
+                self.ledger.erase(&key, &app_user, self.now());
                 // An event about it must not bring it back.
                 let transcript = self.system.zoom().add_transcript(&key, None);
                 transcript.expect("the recording exists");
