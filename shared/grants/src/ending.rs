@@ -114,7 +114,8 @@ impl Grants {
             return Ok(());
         }
         for other in self.links().with_same_user_id(zoom_user).await? {
-            match self.maintain_live(&other).await {
+            // On the heap: the compiler limits the depth of nested futures.
+            match Box::pin(self.maintain_live(&other)).await {
                 Ok(_) | Err(GrantError::Revoking) => {}
                 Err(error) => return Err(error),
             }
