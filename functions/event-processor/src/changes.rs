@@ -2,6 +2,8 @@
 //!
 //! A change may arrive before the recording's own event. It is then observed without a notification.
 
+use std::collections::BTreeSet;
+
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
@@ -159,7 +161,7 @@ impl EventProcessor {
             let table = &self.recordings;
             let host = &observation.host;
             let overview = self.outbox.publish(table, host, &id, &notification, &links).await?;
-            if overview.is_some_and(|overview| overview.recording().has_stored()) {
+            if overview.is_some_and(|overview| overview.has_stored()) {
                 manifest::refresh(table, &self.bucket, host, &id).await?;
             }
         }
@@ -185,7 +187,8 @@ impl EventProcessor {
         id: &RecordingId,
         links: &[Link],
     ) -> Result<ZoomUser, AwsError> {
-        let earlier = crate::earlier_keys(links);
+        let earlier: BTreeSet<_> =
+            links.iter().flat_map(|link| &link.previous_zoom_users).collect();
         if !earlier.is_empty() && self.recordings.item(host, id).await?.is_none() {
             for key in earlier {
                 if self.recordings.item(key, id).await?.is_some() {

@@ -7,8 +7,6 @@
 mod changes;
 mod unparsed;
 
-use std::collections::BTreeSet;
-
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -81,11 +79,6 @@ enum FileEvent {
     QueuedAgain(FileKey),
     /// The file is finished, in transfer, or waits for its next attempt.
     Nothing,
-}
-
-/// The keys of the Zoom user in earlier accounts.
-fn earlier_keys(links: &[Link]) -> BTreeSet<&ZoomUser> {
-    links.iter().flat_map(|link| &link.previous_zoom_users).collect()
 }
 
 /// Whether a recording may have been known under another account: a link has followed its user, or is newer than it.

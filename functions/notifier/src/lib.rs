@@ -61,11 +61,6 @@ enum SignError {
     InvalidSecret(#[from] notification::InvalidSecret),
 }
 
-struct Signature {
-    text: String,
-    at: Timestamp,
-}
-
 impl Notifier {
     /// Reads the configuration and creates the clients, once per instance.
     ///
@@ -187,9 +182,10 @@ impl Notifier {
             let attempt = if !is_probe && self.breaker.is_open(&self.table, now).await? {
                 Attempt::Held
             } else {
-                match self.sign(notification).await {
+                let at = self.clock.now();
+                match self.sign(notification, at).await {
                     Ok(signature) => {
-                        self.post(webhook, notification, &signature, is_message_retried).await
+                        self.post(webhook, notification, &signature, at, is_message_retried).await
                     }
                     Err(error) => {
                         tracing::error!(id = notification.id, %error, "notification not signed");
@@ -209,23 +205,23 @@ impl Notifier {
         Ok(retry_at)
     }
 
-    async fn sign(&self, notification: &Notification) -> Result<Signature, SignError> {
+    async fn sign(&self, notification: &Notification, at: Timestamp) -> Result<String, SignError> {
         let secrets = self.secret.versions().await;
         let secrets = secrets.map_err(|error| SignError::SecretUnavailable(error.to_string()))?;
-        let at = self.clock.now();
         let (id, body) = (&notification.id, &notification.body);
-        Ok(Signature { text: notification::signature(&secrets, id, at.as_second(), body)?, at })
+        Ok(notification::signature(&secrets, id, at.as_second(), body)?)
     }
 
     async fn post(
         &self,
         webhook: &AppWebhook,
         notification: &Notification,
-        signature: &Signature,
+        signature: &str,
+        at: Timestamp,
         is_message_retried: bool,
     ) -> Attempt {
         let (id, app_user) = (&notification.id, &notification.app_user_id);
-        let posted = webhook.post(notification, &signature.text, signature.at).await;
+        let posted = webhook.post(notification, signature, at).await;
         let now = self.clock.now();
         let is_up = posted.as_ref().err().is_none_or(|rejection| !rejection.is_outage);
         let recorded = match is_up {

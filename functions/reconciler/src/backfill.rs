@@ -20,15 +20,12 @@ use reelay_zoom::ApiError;
 
 use crate::attempt::Attempt;
 use crate::details::Details;
-use crate::listing::Pages;
+use crate::listing::{MAX_RECEIVES, Pages};
 use crate::observations::ListedChange;
 use crate::{JobError, Reconciler};
 
 /// Maximum number of times that one delivery reads a window.
 const MAX_READINGS: usize = 3;
-
-/// Number of deliveries, over about three hours, after which an incomplete window is not read again.
-pub(crate) const MAX_INCOMPLETE_RECEIVES: u32 = 12;
 
 /// Result of reading a window.
 struct WindowRead {
@@ -99,7 +96,7 @@ impl Reconciler {
             None => progress.finish_window(read.found, true),
             Some(Incomplete::OutOfTime) if progress.split_window() => {}
             Some(_) if progress.defer_window() => {}
-            Some(_) if attempt.receive_count >= MAX_INCOMPLETE_RECEIVES => {
+            Some(_) if attempt.receive_count >= MAX_RECEIVES => {
                 progress.finish_window(read.found, false)
             }
             Some(incomplete) => return Err(JobError::IncompleteListing(incomplete.reason())),

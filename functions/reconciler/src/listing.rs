@@ -9,8 +9,11 @@ use reelay_zoom::{ApiError, RecordingsPage};
 use serde_json::Value;
 
 use crate::attempt::Attempt;
-use crate::backfill::MAX_INCOMPLETE_RECEIVES;
 use crate::{JobError, Reconciler};
+
+/// Number of deliveries, over about three hours, after which an incomplete window is not read again, and a refusal is taken
+/// as lasting.
+pub(crate) const MAX_RECEIVES: u32 = 12;
 
 /// Codes with which Zoom does not find the user of the token.
 const USER_NOT_FOUND: [i64; 2] = [1001, 1010];
@@ -106,8 +109,8 @@ impl Reconciler {
         error: ApiError,
         attempt: Attempt,
     ) -> Result<Option<LinkIssue>, JobError> {
-        let denied =
-            (attempt.receive_count >= MAX_INCOMPLETE_RECEIVES).then_some(LinkIssue::AccessDenied);
+        let is_lasting = attempt.receive_count >= MAX_RECEIVES;
+        let denied = is_lasting.then_some(LinkIssue::AccessDenied);
         let is_user_not_found = |error: &ApiError| matches!(error, ApiError::NotFound { code: Some(code) } if USER_NOT_FOUND.contains(code));
         Ok(match error {
             ApiError::Forbidden { status: 400, code: Some(200) } => {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use reelay_domain::coverage::Coverage;
-use reelay_domain::coverage::DayRange;
+use reelay_domain::coverage::{Coverage, DayRange};
 use reelay_domain::ids::{FileId, RecordingId, ZoomUser};
 use reelay_domain::link::{LinkIssue, LinkStatus, active_coverage};
 use reelay_domain::listing::{Incomplete, List, ListedMeeting, NextPage, Window};
@@ -324,14 +323,6 @@ impl Reconciler {
         for ((listed, meeting, observation), known) in covered.into_iter().zip(known) {
             let loaded = match &known {
                 KnownRecording::Erased => continue,
-                KnownRecording::Unknown
-                    if self
-                        .recordings
-                        .is_erased(&run.zoom_user.user_id, &observation.recording_id())
-                        .await? =>
-                {
-                    continue;
-                }
                 KnownRecording::Unknown => None,
                 KnownRecording::Known(loaded) => Some(loaded.as_ref()),
             };
@@ -390,7 +381,8 @@ impl Reconciler {
         Ok(repairs)
     }
 
-    /// Reads the stored state of recordings, also under the keys of earlier accounts.
+    /// Reads the stored state of recordings, also under the keys of earlier accounts, and whether one was erased in whatever
+    /// account.
     async fn known(
         &self,
         run: &Run<'_>,
@@ -403,7 +395,10 @@ impl Reconciler {
                     known => return Ok(known),
                 }
             }
-            Ok(KnownRecording::Unknown)
+            Ok(match self.recordings.is_erased(&run.zoom_user.user_id, &id).await? {
+                true => KnownRecording::Erased,
+                false => KnownRecording::Unknown,
+            })
         };
         stream::iter(ids).map(read).buffered(CONCURRENCY).try_collect().await
     }

@@ -47,9 +47,9 @@ impl Schedule {
     }
 
     /// When maintenance checks a file: at the latest when its source must be deleted.
-    pub(crate) fn check_at(&self, item: &FileItem) -> Timestamp {
-        let saved_at = item.source_saved_at.map(Timestamp::from_millisecond);
-        let source_expiry = saved_at.and_then(Result::ok).map(source_expiry);
+    pub(crate) fn check_at(&self, source_saved_at: Option<i64>) -> Timestamp {
+        let saved_at = source_saved_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+        let source_expiry = saved_at.map(source_expiry);
         source_expiry.map_or(self.check_at, |expiry| expiry.min(self.check_at))
     }
 
@@ -108,7 +108,7 @@ pub(crate) async fn defer(
     let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     let at = until.checked_add(jitter(wait, byte)).unwrap_or(until);
     let schedule = Schedule::new(at, now);
-    let check_at = schedule.check_at(&item);
+    let check_at = schedule.check_at(item.source_saved_at);
     context.recordings.defer_attempt(key, at, check_at, now).await?;
     schedule.enqueue(context, message).await
 }
@@ -132,6 +132,20 @@ mod tests {
             let schedule = Schedule::new(at, now);
             let check_at = schedule.check_at.duration_since(now).as_secs();
             assert_eq!((schedule.message_delay, check_at), (seconds, check), "{wait_ms} ms");
+        }
+    }
+
+    #[test]
+    fn check_deletes_the_source_in_time() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let tomorrow = now + SignedDuration::from_hours(24);
+        let schedule = Schedule::new(tomorrow, now);
+        let hours = |saved: i64| now + SignedDuration::from_hours(saved);
+        for (saved_at, expected) in
+            [(None, tomorrow), (Some(hours(-22)), hours(1)), (Some(hours(2)), tomorrow)]
+        {
+            let check_at = schedule.check_at(saved_at.map(Timestamp::as_millisecond));
+            assert_eq!(check_at, expected, "{saved_at:?}");
         }
     }
 }

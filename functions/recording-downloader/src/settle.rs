@@ -94,7 +94,7 @@ async fn retry(
         reason,
         failures: next.failures,
         at: next.at,
-        check_at: schedule.check_at(&lease.item),
+        check_at: schedule.check_at(lease.item.source_saved_at),
         served_size: served_size(lease, error, now),
     };
     lease.release_for_retry(&retry).await?;

@@ -179,11 +179,6 @@ impl Recording {
         }
     }
 
-    /// Whether a file is stored.
-    pub fn has_stored(&self) -> bool {
-        self.files.iter().any(|file| file.status == FileStatus::Stored)
-    }
-
     /// Returns when the last wanted file was stored, if all are.
     pub fn stored_at(&self) -> Option<Timestamp> {
         let is_stored = self.status() == RecordingStatus::Stored;
