@@ -130,6 +130,19 @@ async fn endless_rate_limit_fails_and_is_retriable() {
 }
 
 #[tokio::test]
+async fn file_that_waits_a_minute_says_until_when() {
+    let (system, _inbox) = linked().await;
+    let limit = Fault::RateLimited { retry_after_seconds: Some(60) };
+    system.fail_next(Point::Download, limit, 1);
+    system.record(small(ADA)).await;
+    // Of the same account, so it is not requested.
+    let recording = system.record(small(ADA)).await;
+    let file = system.first_file(&recording).await;
+    assert_eq!((&file["status"], &file["attempts"]), (&json!("queued"), &json!(0)));
+    assert!(file["next_attempt_at"].is_string(), "{file}");
+}
+
+#[tokio::test]
 async fn rate_limit_mid_file_fetches_nothing_twice() {
     for at_the_api in [false, true] {
         let case = format!("at the API: {at_the_api}");
