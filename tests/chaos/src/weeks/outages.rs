@@ -16,6 +16,10 @@ const KILL_PERCENT: usize = 10;
 /// Upper bound of the polls after which a call is killed.
 const MAX_POLLS: usize = 60;
 
+/// Minimum time between two outages of the app: what waits is delivered meanwhile. Otherwise they would be one that
+/// exceeds `NotificationRetryDays`.
+const APP_RECOVERY: SignedDuration = SignedDuration::from_hours(24);
+
 /// The operation by which SQS learns that messages are processed.
 const DELETION: &str = "DeleteMessageBatch";
 
@@ -69,6 +73,7 @@ pub(super) fn lasting(seed: u64) -> (Outage, i64) {
 pub(super) struct Outages {
     rng: SeededRng,
     begun: Vec<Begun>,
+    app_ended_at: Option<Timestamp>,
     kills: Arc<Mutex<Kills>>,
 }
 
@@ -83,7 +88,7 @@ impl Outages {
             kills.count += usize::from(is_killed);
             is_killed.then(|| kills.rng.below(MAX_POLLS))
         });
-        Self { rng, begun: Vec::new(), kills }
+        Self { rng, begun: Vec::new(), app_ended_at: None, kills }
     }
 
     /// Number of calls that were to be killed.
@@ -120,6 +125,10 @@ impl Outages {
             (a, b) => a == b,
         };
         if self.begun.iter().any(is_same) {
+            return;
+        }
+        let is_recovering = self.app_ended_at.is_some_and(|at| now < at + APP_RECOVERY);
+        if outage == Outage::App && is_recovering {
             return;
         }
         let ends_at = now + SignedDuration::from_mins(*self.rng.pick(minutes));
@@ -196,6 +205,9 @@ impl Outages {
         self.begun = begun;
         let due: Vec<Begun> = due;
         for begun in due {
+            if begun.outage == Outage::App {
+                self.app_ended_at = Some(now);
+            }
             self.end(&begun, system, app_webhook);
         }
     }
