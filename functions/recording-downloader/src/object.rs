@@ -39,6 +39,7 @@ pub(crate) fn spec(
             &key.file,
             file.extension(),
         ),
+        now,
         content_type: content_type(file.extension()).to_owned(),
         metadata: metadata(file, &recording.metadata.meeting_uuid),
         tagging: (context.retention_days > 0).then_some(EXPIRES),

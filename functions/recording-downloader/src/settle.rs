@@ -125,6 +125,7 @@ async fn mark_stored(
         metrics::count(Metric::FilesNotRecognised, lease.item.observed.metadata.file_type());
     }
     let now = context.clock.now();
+    let created_at = lease.upload().map_or(now, |upload| upload.created_at);
     let declared = file.declared_size.or(object.declared_size);
     lease
         .mark_stored(&StoredObject {
@@ -135,7 +136,7 @@ async fn mark_stored(
             declared: file.declared_size,
             declared_otherwise: declared.filter(|size| *size != file.bytes),
             stored_at: now,
-            expires_at: object_expiry(now, context.retention_days),
+            expires_at: object_expiry(created_at, context.retention_days),
         })
         .await
 }

@@ -71,9 +71,9 @@ pub fn source_expiry(saved_at: Timestamp) -> Timestamp {
 
 /// Time at which S3 deletes an object with an expiration in days: the next midnight UTC after that many days (S3 User
 /// Guide, "Lifecycle configuration elements"). `None` if it never does.
-pub fn object_expiry(stored_at: Timestamp, retention_days: u16) -> Option<Timestamp> {
+pub fn object_expiry(created_at: Timestamp, retention_days: u16) -> Option<Timestamp> {
     let days = SignedDuration::from_hours(24 * i64::from(retention_days));
-    let midnight = utc_date(saturating_add(stored_at, days)).tomorrow().ok()?;
+    let midnight = utc_date(saturating_add(created_at, days)).tomorrow().ok()?;
     let midnight = TimeZone::UTC.to_timestamp(midnight.at(0, 0, 0, 0)).ok()?;
     (retention_days > 0).then_some(midnight)
 }

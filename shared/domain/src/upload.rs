@@ -1,5 +1,6 @@
 //! State of an unfinished multipart upload, kept between invocations.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Kind of URL that a file is downloaded from. Validators of different kinds are not comparable.
@@ -18,6 +19,9 @@ pub enum SourceKind {
 pub struct UploadState {
     /// Upload id from S3.
     pub id: String,
+    /// When the upload was created, from which S3 counts the age of its object
+    /// ([S3](https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html)).
+    pub created_at: Timestamp,
     /// File size in bytes; absent if Zoom did not send it, and then the upload cannot be resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,

@@ -41,6 +41,8 @@ enum Benchmark {
     ColdStart(cold_start::Options),
     /// Downloads from an HTTP source to S3 by Reelay, Python, Node and two baselines.
     Download(download::Options),
+    /// Bytes that Reelay fetches again when its downloader is killed at random moments.
+    Kills(download::kills::Options),
     /// Time from a completed recording at Zoom to the app's notifications, on a devstack.
     Latency(latency::Options),
     /// AWS calls and DynamoDB units per recording while the tables grow to a million items, and a maintenance run at a
@@ -54,14 +56,14 @@ enum Benchmark {
     /// Internal to `latency` and `soak`: runs a devstack with these template parameters.
     #[command(hide = true)]
     Devstack { parameters: Vec<String> },
-    /// Internal to `download`: serves the source and S3.
+    /// Internal to `download` and `kills`: serves the source and S3.
     #[command(hide = true)]
     Serve {
         /// Folder of the certificate; without it the servers speak plain HTTP.
         #[arg(long)]
         certificate: Option<PathBuf>,
     },
-    /// Internal to `download`: runs Reelay's downloader once.
+    /// Internal to `download` and `kills`: runs Reelay's downloader once.
     #[command(hide = true)]
     Reelay {
         #[arg(long)]
@@ -97,6 +99,7 @@ fn run(benchmark: Benchmark) -> Result<(), BenchError> {
     match benchmark {
         Benchmark::ColdStart(options) => cold_start::run(&options),
         Benchmark::Download(options) => download::run(&options),
+        Benchmark::Kills(options) => download::kills::run(&options),
         Benchmark::Latency(options) => latency::run(&options),
         Benchmark::Scale(options) => scale::run(&options),
         Benchmark::Soak(options) => latency::soak::run(&options),

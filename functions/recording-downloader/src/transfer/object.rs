@@ -13,6 +13,7 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
 };
 use bytes::Bytes;
+use jiff::Timestamp;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::no_time_limits;
 use reelay_store::bucket::{Bucket, OpenUpload};
@@ -26,6 +27,8 @@ use super::upload_body::UploadBody;
 pub struct ObjectSpec {
     /// Object key.
     pub key: String,
+    /// Start of the run, with which a new upload is dated.
+    pub now: Timestamp,
     /// `Content-Type` of the object.
     pub content_type: String,
     /// User-defined metadata of the object.

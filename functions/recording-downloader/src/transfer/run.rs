@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use reelay_domain::part_size::{MAX_PARTS, part_size, slow_connections, smallest_part_size};
 use reelay_domain::upload::UploadState;
 use reelay_runtime::metrics::{self, Metric};
@@ -30,6 +31,9 @@ const MAX_STARTS: u32 = 3;
 
 /// Maximum number of first requests per start. A response may show that another range is needed.
 const MAX_FIRST_REQUESTS: u32 = 3;
+
+/// Age from which an upload is restarted whose object expires: S3 counts `RetentionDays` from the upload's creation.
+const MAX_EXPIRING_UPLOAD_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// One file's transfer.
 pub struct Transfer<'a> {
@@ -96,12 +100,20 @@ impl Transfer<'_> {
             budget: Mutex::new(budget),
             uploaded_bytes: AtomicU64::new(0),
             is_stream: AtomicBool::new(false),
+            is_restarted: AtomicBool::new(false),
         };
-        match budget.cutoff() {
+        let outcome = match budget.cutoff() {
             None => run.execute(upload).await,
             Some(cutoff) => tokio::time::timeout_at(cutoff.into(), run.execute(upload))
                 .await
                 .unwrap_or_else(|_| run.unfinished_outcome()),
+        };
+        match outcome {
+            // The next run resumes the new upload. A file that differs in each response must not go on for ever.
+            Ok(Outcome::Unfinished { .. }) if run.is_restarted.load(Ordering::Relaxed) => {
+                Err(TransferError::SourceChanged)
+            }
+            outcome => outcome,
         }
     }
 }
@@ -116,6 +128,8 @@ struct Run<'a> {
     uploaded_bytes: AtomicU64,
     /// Whether the file arrives as one stream, which the next run cannot resume.
     is_stream: AtomicBool,
+    /// Whether the file had changed, so that uploaded parts were discarded.
+    is_restarted: AtomicBool,
 }
 
 impl Run<'_> {
@@ -127,6 +141,7 @@ impl Run<'_> {
         }
         for start in 0..MAX_STARTS {
             if start > 0 {
+                self.is_restarted.store(true, Ordering::Relaxed);
                 self.record_restart("source_changed");
             }
             let result = match upload.take() {
@@ -207,6 +222,13 @@ impl Run<'_> {
             self.record_restart("no_range");
             return self.start().await;
         };
+        let spec = self.object.spec;
+        let age = spec.now.duration_since(state.created_at);
+        if spec.tagging.is_some() && age >= MAX_EXPIRING_UPLOAD_AGE {
+            self.abort(&upload).await?;
+            self.record_restart("object_would_expire_early");
+            return self.start().await;
+        }
         parts.retain(|number, part| layout.is_part(*number, part.length));
         if self.object.spec.is_slow
             && parts.is_empty()
@@ -397,6 +419,7 @@ impl Run<'_> {
         let upload = self.object.create_upload().await?;
         let state = UploadState {
             id: upload.id.clone(),
+            created_at: self.object.spec.now,
             length,
             validator: head.validator.clone(),
             source: head.kind,

@@ -223,7 +223,7 @@ impl Store {
                 "The checksum type differs from the one that the upload was created with"
             ));
         }
-        let object = upload.assemble(listed.unwrap_or_default(), &expected, self.now())?;
+        let object = upload.assemble(listed.unwrap_or_default(), &expected)?;
         let mut output = CompleteMultipartUploadOutput {
             e_tag: Some(object.etag_dto()),
             checksum_type: Some(object.checksum_type.clone()),

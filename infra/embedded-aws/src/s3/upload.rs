@@ -79,7 +79,6 @@ impl Upload {
         &self,
         listed: &[CompletedPart],
         expected: &ExpectedObject,
-        modified_at: Timestamp,
     ) -> S3Result<Object> {
         let parts = self.select(listed)?;
         let size = parts.iter().map(|part| part.segment.size).sum();
@@ -117,7 +116,9 @@ impl Upload {
             etag: format!("{}-{}", hex::encode(md5.finalize()), parts.len()),
             checksums,
             checksum_type: self.checksum_type.clone(),
-            modified_at,
+            // An object is as old as its upload
+            // ([S3](https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html)).
+            modified_at: self.initiated_at.clone(),
             description: self.description.clone(),
         })
     }

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod certificate;
+pub(crate) mod kills;
 mod reelay;
 mod servers;
 

@@ -1,5 +1,6 @@
 //! Reelay's downloader: the function's transfer engine in a process of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use recording_downloader::transfer::{
     TransferError,
 };
 use reelay_domain::upload::{SourceKind, UploadState};
+use reelay_runtime::AwsError;
 use reelay_runtime::environment::Environment;
 use reelay_store::bucket::Bucket;
 use reelay_zoom::{DownloadHosts, Endpoints, Timeouts, ZoomClient};
@@ -35,6 +37,7 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
     let zoom = ZoomClient::new(endpoints, Timeouts::default());
     let object = ObjectSpec {
         key: "reelay".to_owned(),
+        now: environment.clock.now(),
         content_type: "video/mp4".to_owned(),
         metadata: Vec::new(),
         tagging: None,
@@ -53,25 +56,46 @@ async fn transfer(settings: &Settings) -> Result<(), AnyError> {
     };
     let no_listing = async { Ok(Listing::default()) };
     let source = SourceResolver::new(&zoom, &hosts, settings, Some(candidate), no_listing, false);
+    let journal = FileJournal(environment.variables.optional("BENCH_JOURNAL").map(PathBuf::from));
     let transfer = Transfer {
         source: Arc::new(source),
         bucket: &bucket,
         object: &object,
         settings,
-        journal: &NoJournal,
+        journal: &journal,
     };
-    match transfer.run(None, None).await? {
+    match transfer.run(journal.upload()?, None).await? {
         Outcome::Stored(stored) if stored.bytes == size => Ok(()),
         outcome => Err(format!("unexpected outcome {outcome:?}").into()),
     }
 }
 
-/// Saves nothing, because a benchmark is never resumed.
-struct NoJournal;
+/// Saves the upload in this file, which a process after a killed one resumes. Without a file it saves nothing.
+struct FileJournal(Option<PathBuf>);
+
+impl FileJournal {
+    /// The upload that an earlier process saved.
+    fn upload(&self) -> Result<Option<UploadState>, AnyError> {
+        match self.0.as_ref().filter(|path| path.exists()) {
+            Some(path) => Ok(Some(serde_json::from_slice(&std::fs::read(path)?)?)),
+            None => Ok(None),
+        }
+    }
+}
 
 #[async_trait]
-impl Journal for NoJournal {
-    async fn save_upload(&self, _: &UploadState) -> Result<(), TransferError> {
+impl Journal for FileJournal {
+    async fn save_upload(&self, upload: &UploadState) -> Result<(), TransferError> {
+        if let Some(path) = &self.0 {
+            let saved = serde_json::to_vec(upload)
+                .map_err(std::io::Error::other)
+                // A kill must not leave half a file.
+                .and_then(|state| std::fs::write(path.with_extension("new"), state))
+                .and_then(|()| std::fs::rename(path.with_extension("new"), path));
+            saved.map_err(|error| {
+                AwsError::unexpected_response("the journal's file", &error.to_string())
+            })?;
+        }
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! Source and S3 of a download, in a process of their own. The source generates bytes and S3 discards them, to
 //! leave the machine's CPU to the client.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,6 +37,12 @@ static BLOCK: [u8; BLOCK_SIZE] = pseudorandom_block();
 
 /// Length of the end of a body in which S3 expects a trailer.
 const MAX_TRAILER_SIZE: usize = 512;
+
+/// Bytes of files that the source has sent.
+static SENT_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// The parts of the latest multipart upload: size and CRC-64/NVME by number.
+static PARTS: Mutex<BTreeMap<u32, (u64, String)>> = Mutex::new(BTreeMap::new());
 
 /// URLs of the servers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,8 +109,12 @@ where
         .await;
 }
 
-/// `GET /<size>/<bytes per second and connection, 0 for unlimited>`, with or without `Range`.
+/// `GET /<size>/<bytes per second and connection, 0 for unlimited>`, with or without `Range`, and `GET /sent`.
 async fn handle_source(request: Request<Incoming>) -> ServerResponse {
+    if request.uri().path() == "/sent" {
+        let sent = SENT_BYTES.load(Ordering::Relaxed).to_string();
+        return with_body(Response::builder(), Full::from(sent));
+    }
     let numbers: Vec<u64> =
         request.uri().path().split('/').filter_map(|part| part.parse().ok()).collect();
     let [size, rate] = numbers[..] else {
@@ -133,11 +145,13 @@ async fn handle_source(request: Request<Incoming>) -> ServerResponse {
 async fn handle_s3(request: Request<Incoming>) -> ServerResponse {
     let (head, mut body) = request.into_parts();
     let mut end: Vec<u8> = Vec::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return empty(StatusCode::BAD_REQUEST);
         };
         if let Ok(data) = frame.into_data() {
+            length += data.len() as u64;
             end.extend_from_slice(&data[data.len().saturating_sub(MAX_TRAILER_SIZE)..]);
             end.drain(..end.len().saturating_sub(MAX_TRAILER_SIZE));
         }
@@ -158,18 +172,44 @@ async fn handle_s3(request: Request<Incoming>) -> ServerResponse {
         }
     }
     let query = head.uri.query().unwrap_or_default();
-    let is_create = query.split('&').any(|pair| pair.split('=').next() == Some("uploads"));
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let checksum = checksums.iter().find(|(name, _)| name == "x-amz-checksum-crc64nvme");
+    let checksum = checksum.map(|(_, value)| value.as_str());
+    let mut parts = PARTS.lock().unwrap_or_else(PoisonError::into_inner);
     match head.method {
-        Method::POST if is_create => with_body(
-            Response::builder(),
-            Full::from(
-                "<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
-                 <UploadId>one</UploadId></InitiateMultipartUploadResult>",
-            ),
-        ),
+        Method::POST if parameter("uploads").is_some() => {
+            parts.clear();
+            with_body(
+                Response::builder(),
+                Full::from(
+                    "<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key>\
+                     <UploadId>one</UploadId></InitiateMultipartUploadResult>",
+                ),
+            )
+        }
+        Method::GET => {
+            let parts = parts.iter().map(|(number, (size, checksum))| {
+                format!(
+                    "<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>\"synthetic\"</ETag>\
+                     <ChecksumCRC64NVME>{checksum}</ChecksumCRC64NVME></Part>"
+                )
+            });
+            let parts = parts.collect::<String>();
+            let list = format!(
+                "<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>"
+            );
+            with_body(Response::builder(), Full::from(list))
+        }
         Method::POST => {
-            let checksum = checksums.iter().find(|(name, _)| name == "x-amz-checksum-crc64nvme");
-            let checksum = checksum.map(|(_, value)| {
+            let stored: u64 = parts.values().map(|(size, _)| size).sum();
+            let expected = head.headers.get("x-amz-mp-object-size");
+            if expected.is_some_and(|size| size.as_bytes() != stored.to_string().as_bytes()) {
+                return empty(StatusCode::BAD_REQUEST);
+            }
+            let checksum = checksum.map(|value| {
                 format!(
                     "<ChecksumCRC64NVME>{value}</ChecksumCRC64NVME>\
                      <ChecksumType>FULL_OBJECT</ChecksumType>"
@@ -183,6 +223,13 @@ async fn handle_s3(request: Request<Incoming>) -> ServerResponse {
             with_body(Response::builder(), Full::from(result))
         }
         Method::PUT => {
+            let sent = head.headers.get("x-amz-decoded-content-length");
+            let sent = sent.and_then(|size| size.to_str().ok()?.parse().ok()).unwrap_or(length);
+            if let (Some(number), Some(checksum)) = (parameter("partNumber"), checksum)
+                && let Ok(number) = number.parse()
+            {
+                parts.insert(number, (sent, checksum.to_owned()));
+            }
             let mut response = Response::builder().header("etag", "\"synthetic\"");
             for (name, value) in &checksums {
                 if name != "x-amz-checksum-type" && name != "x-amz-checksum-algorithm" {
@@ -269,6 +316,7 @@ impl Body for FileBody {
         });
         self.remaining -= data.len() as u64;
         self.sent += data.len() as u64;
+        SENT_BYTES.fetch_add(data.len() as u64, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
