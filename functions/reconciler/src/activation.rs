@@ -1,5 +1,5 @@
-//! Notifications for an app user whose link became active: every recording in the activation window is published to
-//! them as if it were new, even if it is already stored for other app users. The app user of a link that moved with its
+//! Notifications for an app user whose link became active: every recording in the activation window, with its stored and
+//! failed files, is published to them as if it were new. The app user of a link that moved with its
 //! Zoom user to another account is notified of the recordings of the last two days that were stored there for others.
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use reelay_domain::notification::RecordingNotification;
 use reelay_domain::recording::{FileStatus, RecordingStatus};
 use reelay_runtime::AwsError;
 use reelay_store::notifications::{Guard, GuardKey};
-use reelay_store::recordings::{ListBounds, RecordingWithFiles};
+use reelay_store::recordings::{LINK_ENDED, ListBounds, RecordingWithFiles};
 
 use crate::Reconciler;
 
@@ -103,55 +103,91 @@ impl Reconciler {
         activation: &Activation,
     ) -> Result<(), AwsError> {
         let Activation { activated_at, is_repeated, is_moved, .. } = *activation;
-        let item = self.recordings.item(zoom_user, id).await?;
-        let Some(item) = item.filter(|item| !item.observed.is_only_changed()) else {
+        let Some(loaded) = self.recordings.overview(zoom_user, id, None).await? else {
             return Ok(());
         };
+        let (item, recording) = (&loaded.item, loaded.recording());
+        if item.observed.is_only_changed()
+            || !listing::may_have_completed_since(recording.ended_at(), activation.completed_since)
+        {
+            return Ok(());
+        }
         // No download has been enqueued: the event may still be in progress, and its notification then reaches the new
         // link as well.
         let is_in_progress = item.requested && item.sent.is_empty();
         if is_in_progress && !is_repeated {
             return Ok(());
         }
-        let known = RecordingWithFiles { zoom_user: zoom_user.clone(), item, files: Vec::new() };
-        let publish = async |notification: RecordingNotification| {
-            let links = std::slice::from_ref(link);
-            let (table, outbox) = (&self.recordings, &self.outbox);
-            outbox.publish(table, zoom_user, id, &notification, links).await
-        };
-        let ordinary = self.guard(&known, &RecordingNotification::Detected, activation).await?;
+        let detected = RecordingNotification::Detected;
+        let ordinary = self.guard(&loaded, &detected, activation).await?;
         let is_unused = ordinary.is_none();
         if !activation.is_notified(ordinary) {
             // An event that is still in progress publishes the ordinary notification. Using its id avoids a second
             // one. A moved link, which was active all along, gets the ordinary ones.
-            publish(match is_moved || (is_in_progress && is_unused) {
-                true => RecordingNotification::Detected,
-                false => RecordingNotification::DetectedAtActivation { activated_at },
-            })
-            .await?;
+            let is_ordinary = is_moved || (is_in_progress && is_unused);
+            self.publish_to(link, &loaded, detected, (!is_ordinary).then_some(activated_at))
+                .await?;
         }
-        let Some(loaded) = self.recordings.overview(zoom_user, id, None).await? else {
-            return Ok(());
-        };
-        let is_stored = loaded.recording().status() == RecordingStatus::Stored;
-        let mut stored = loaded.files.iter().filter(|file| file.status == FileStatus::Stored);
-        // Files that were stored after the activation: the downloader has notified the new link, or just missed it.
-        let is_earlier = stored
-            .clone()
-            .all(|file| file.stored_at.is_some_and(|at| at < activated_at.as_millisecond()));
-        if is_stored
-            && stored.next().is_some()
-            && (is_repeated || is_earlier)
-            && !activation
-                .is_notified(self.guard(&loaded, &RecordingNotification::Stored, activation).await?)
-        {
-            publish(match is_earlier && !is_moved {
-                true => RecordingNotification::StoredAtActivation { activated_at },
-                false => RecordingNotification::Stored,
-            })
-            .await?;
+        for file in &loaded.files {
+            let id = file.observed.metadata.id.clone();
+            let (notification, at) = match (file.status, file.reason.clone()) {
+                (FileStatus::Stored, _) => (RecordingNotification::FileStored(id), file.stored_at),
+                // The backfill queues failed files again. What Zoom does not list any more stays failed.
+                (FileStatus::Failed, Some(reason)) if is_repeated && reason != LINK_ENDED => {
+                    let attempt = file.attempt;
+                    let failed = RecordingNotification::Failed { file: id, reason, attempt };
+                    (failed, file.failed_at)
+                }
+                _ => continue,
+            };
+            self.notify_settled(link, &loaded, notification, at, activation).await?;
+        }
+        if recording.status() == RecordingStatus::Stored {
+            let at = recording.stored_at().map(Timestamp::as_millisecond);
+            self.notify_settled(link, &loaded, RecordingNotification::Stored, at, activation)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Publishes that a file or the recording was settled at a time, unless the app user was notified of it since the
+    /// activation. What was settled after the activation, the downloader has published to the new link, or just missed it.
+    async fn notify_settled(
+        &self,
+        link: &Link,
+        loaded: &RecordingWithFiles,
+        notification: RecordingNotification,
+        at: Option<i64>,
+        activation: &Activation,
+    ) -> Result<(), AwsError> {
+        let Activation { activated_at, is_repeated, is_moved, .. } = *activation;
+        let Some(at) = at else { return Ok(()) };
+        let is_earlier = at < activated_at.as_millisecond();
+        if !is_earlier && !is_repeated {
+            return Ok(());
+        }
+        if activation.is_notified(self.guard(loaded, &notification, activation).await?) {
+            return Ok(());
+        }
+        let activated_at = (is_earlier && !is_moved).then_some(activated_at);
+        self.publish_to(link, loaded, notification, activated_at).await
+    }
+
+    /// Publishes to one app user; with `activated_at` under an id of its own.
+    async fn publish_to(
+        &self,
+        link: &Link,
+        loaded: &RecordingWithFiles,
+        notification: RecordingNotification,
+        activated_at: Option<Timestamp>,
+    ) -> Result<(), AwsError> {
+        let notification = match activated_at {
+            Some(activated_at) => notification.at_activation(activated_at),
+            None => notification,
+        };
+        let (table, id) = (&self.recordings, loaded.recording().id());
+        let links = std::slice::from_ref(link);
+        self.outbox.publish(table, &loaded.zoom_user, &id, &notification, links).await.map(|_| ())
     }
 
     /// The guard of the ordinary notification of the app user.

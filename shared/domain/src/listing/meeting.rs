@@ -95,12 +95,9 @@ impl ListedMeeting {
         self.ended_at
     }
 
-    /// Whether the recording may have completed since a time: the list says only when it ended. Unknown if the list
-    /// does not even say that.
+    /// Whether the recording may have completed since a time.
     pub fn may_have_completed_since(&self, since: Timestamp) -> bool {
-        self.ended_at.is_none_or(|ended_at| {
-            ended_at.checked_add(MAX_PROCESSING_TIME).is_ok_and(|latest| latest >= since)
-        })
+        super::may_have_completed_since(self.ended_at, since)
     }
 }
 

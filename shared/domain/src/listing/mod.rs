@@ -73,6 +73,14 @@ pub fn earliest_start(completed_since: Timestamp) -> Timestamp {
     completed_since.checked_sub(longest).unwrap_or(Timestamp::MIN)
 }
 
+/// Whether a recording that ended at a time may have completed since another one: Zoom's list says only when it ended.
+/// Unknown if it does not even say that.
+pub fn may_have_completed_since(ended_at: Option<Timestamp>, since: Timestamp) -> bool {
+    ended_at.is_none_or(|ended_at| {
+        ended_at.checked_add(MAX_PROCESSING_TIME).is_ok_and(|latest| latest >= since)
+    })
+}
+
 impl Backfill {
     /// Creates the backfill of the recordings that completed since a time.
     pub fn since(zoom_user: ZoomUser, completed_since: Timestamp, now: Timestamp) -> Self {

@@ -36,13 +36,10 @@ pub enum RecordingNotification {
     FileStored(FileId),
     /// `recording.stored`: all wanted files are stored. Repeated, with a new id, when the set grows.
     Stored,
-    /// `recording.detected` for an app user whose link became active after the recording was seen first.
-    DetectedAtActivation {
-        /// When the link became active, which makes it a new notification.
-        activated_at: Timestamp,
-    },
-    /// `recording.stored` for an app user whose link became active after the recording was stored.
-    StoredAtActivation {
+    /// Another notification, for an app user whose link became active after its cause.
+    AtActivation {
+        /// The other notification.
+        notification: Box<RecordingNotification>,
         /// When the link became active, which makes it a new notification.
         activated_at: Timestamp,
     },
@@ -65,82 +62,68 @@ pub enum RecordingNotification {
 }
 
 impl RecordingNotification {
+    /// Returns the notification for an app user whose link became active after its cause.
+    pub fn at_activation(self, activated_at: Timestamp) -> Self {
+        Self::AtActivation { notification: Box::new(self), activated_at }
+    }
+
     /// Returns the notification's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Detected | Self::DetectedAtActivation { .. } => "recording.detected",
+            Self::Detected => "recording.detected",
             Self::FileStored(_) => "recording.file_stored",
-            Self::Stored | Self::StoredAtActivation { .. } => "recording.stored",
+            Self::Stored => "recording.stored",
             Self::Failed { .. } => "recording.failed",
             Self::Changed { .. } => "recording.changed",
+            Self::AtActivation { notification, .. } => notification.type_name(),
         }
     }
 
     /// Returns the file that the notification is about, if any.
     pub fn file(&self) -> Option<&FileId> {
         match self {
-            Self::Detected
-            | Self::Stored
-            | Self::DetectedAtActivation { .. }
-            | Self::StoredAtActivation { .. }
-            | Self::Changed { .. } => None,
+            Self::Detected | Self::Stored | Self::Changed { .. } => None,
             Self::FileStored(file) | Self::Failed { file, .. } => Some(file),
+            Self::AtActivation { notification, .. } => notification.file(),
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed { reason, .. } => Some(reason),
+            Self::AtActivation { notification, .. } => notification.reason(),
+            _ => None,
         }
     }
 
     /// Returns the notification id for one app user.
     pub fn id(&self, app_user: &AppUserId, recording: &Recording) -> String {
         let recording_id = recording.id();
+        let subject = match self.file() {
+            Some(file) => format!("{recording_id}/{file}"),
+            None => recording_id.to_string(),
+        };
+        notification_id(self.type_name(), app_user, &subject, &self.version(recording))
+    }
+
+    /// Distinguishes notifications of one type about one subject.
+    fn version(&self, recording: &Recording) -> String {
         match self {
-            Self::Detected => {
-                notification_id(self.type_name(), app_user, recording_id.as_str(), "1")
-            }
+            Self::Detected => "1".to_owned(),
             Self::FileStored(file) => {
                 // A file that has expired may be stored again.
                 let stored = recording.files.iter().find(|it| it.metadata.id == *file);
-                let version = stored.map_or(0, |file| file.expirations).saturating_add(1);
-                let subject = format!("{recording_id}/{file}");
-                notification_id(self.type_name(), app_user, &subject, &version.to_string())
+                stored.map_or(0, |file| file.expirations).saturating_add(1).to_string()
             }
-            Self::Stored => notification_id(
-                self.type_name(),
-                app_user,
-                recording_id.as_str(),
-                &recording.stored_file_ids(),
-            ),
-            Self::DetectedAtActivation { activated_at } => notification_id(
-                self.type_name(),
-                app_user,
-                recording_id.as_str(),
-                &format!("activated {activated_at}"),
-            ),
-            Self::StoredAtActivation { activated_at } => notification_id(
-                self.type_name(),
-                app_user,
-                recording_id.as_str(),
-                &format!("{} activated {activated_at}", recording.stored_file_ids()),
-            ),
+            Self::Stored => recording.stored_file_ids(),
             // An event, a list and Reelay's own request say the same.
-            Self::Changed { change: RecordingChange::TrashedByReelay, .. } => notification_id(
-                self.type_name(),
-                app_user,
-                recording_id.as_str(),
-                RecordingChange::TrashedByReelay.name(),
-            ),
-            Self::Changed { change, at } => notification_id(
-                self.type_name(),
-                app_user,
-                recording_id.as_str(),
-                &format!("{} {}", change.name(), at.as_millisecond()),
-            ),
-            Self::Failed { file, reason, attempt } => {
-                let version = format!("{attempt} {reason}");
-                notification_id(
-                    self.type_name(),
-                    app_user,
-                    &format!("{recording_id}/{file}"),
-                    &version,
-                )
+            Self::Changed { change: change @ RecordingChange::TrashedByReelay, .. } => {
+                change.name().to_owned()
+            }
+            Self::Changed { change, at } => format!("{} {}", change.name(), at.as_millisecond()),
+            Self::Failed { reason, attempt, .. } => format!("{attempt} {reason}"),
+            Self::AtActivation { notification, activated_at } => {
+                format!("{} activated {activated_at}", notification.version(recording))
             }
         }
     }
@@ -169,11 +152,9 @@ impl RecordingNotification {
         let app_user = &link.app_user;
         let mut view = recording.view(bucket);
         view.link_ids = Some(vec![link.id.clone()]);
-        let (file, reason) = match self {
-            Self::Failed { file, reason, .. } => (Some(file), Some(reason.as_str())),
-            other => (other.file(), None),
-        };
-        let file = file.and_then(|id| view.files.iter().find(|file| file.id == *id).cloned());
+        let reason = self.reason();
+        let file =
+            self.file().and_then(|id| view.files.iter().find(|file| file.id == *id).cloned());
         if view.files.len() > MAX_INLINE_FILES {
             view.files_total = Some(view.files.len());
             view.files_truncated = Some(true);
@@ -387,9 +368,8 @@ mod tests {
             RecordingNotification::Detected.id(&alice, &three)
         );
         let at = |activated_at| {
-            let detected = RecordingNotification::DetectedAtActivation { activated_at };
-            let stored = RecordingNotification::StoredAtActivation { activated_at };
-            [detected.id(&alice, &two), stored.id(&alice, &two)]
+            [RecordingNotification::Detected, RecordingNotification::Stored]
+                .map(|it| it.at_activation(activated_at).id(&alice, &two))
         };
         let later = now() + jiff::SignedDuration::from_secs(1);
         let ids: BTreeSet<String> = [at(now()), at(now()), at(later)]

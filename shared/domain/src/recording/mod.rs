@@ -8,7 +8,7 @@ mod view;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::filter::FileFilter;
@@ -196,6 +196,16 @@ impl Recording {
             })
             .collect();
         ids.into_iter().collect::<Vec<_>>().join(",")
+    }
+
+    /// Returns when the last file ended, or the meeting, if it is known.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ends = self.files.iter().filter_map(|file| file.metadata.recording_end);
+        ends.max().or_else(|| {
+            let minutes = self.metadata.duration_minutes.and_then(|it| i32::try_from(it).ok());
+            let duration = SignedDuration::from_mins(minutes.unwrap_or(0).into());
+            self.metadata.start_time.checked_add(duration).ok()
+        })
     }
 
     /// Returns Zoom's duration in minutes, or the time that the files cover.
