@@ -169,7 +169,7 @@ impl EventProcessor {
             return Ok(());
         }
         if after.trashed_by_reelay {
-            self.recordings.forget_trash(&observation.host, &id, changed.time.at).await?;
+            self.recordings.forget_trash(&observation.host, &id, changed.time).await?;
         }
         // Its files can be downloaded again. A batch event does not list them.
         match parsed {

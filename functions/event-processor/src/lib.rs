@@ -316,7 +316,7 @@ impl EventProcessor {
             self.outbox.publish(&self.recordings, host, &id, &notification, links).await?;
         }
         if correction.is_recovered {
-            self.recordings.forget_trash(host, &id, at).await?;
+            self.recordings.forget_trash(host, &id, observation.time).await?;
         }
         if self.recordings.load(host, &id).await?.is_some_and(|loaded| loaded.has_stored()) {
             manifest::refresh(&self.recordings, &self.bucket, host, &id).await?;

@@ -23,8 +23,9 @@ use secrecy::SecretString;
 
 use crate::OauthCallback;
 
-/// Delay of the finish job. By then the claim has expired, ten minutes after an exchange of at most 20 s.
-const FINISH_DELAY_SECONDS: i32 = 660;
+/// Delay of the finish job. By then the claim has expired, ten minutes after the exchange; after a slow exchange, the job is
+/// sent once more.
+const FINISH_DELAY_SECONDS: i32 = 602;
 
 /// Time from the start of the request for which the save of the tokens is retried. The function ends after 29 s.
 const SAVE_TIMEOUT: SignedDuration = SignedDuration::from_secs(25);

@@ -1,8 +1,13 @@
-//! Completion of an interrupted authorization: 11 minutes after its start, or right after its failure.
+//! Completion of an interrupted authorization: when its claim has expired, or right after its failure.
 
+use jiff::Timestamp;
 use reelay_domain::message::{Job, JobMessage};
 
 use crate::{JobError, Reconciler};
+
+/// Seconds from the start of an authorization until its claim has certainly expired: ten minutes after an exchange of at most
+/// 25 s.
+const CLAIM_EXPIRED_SECONDS: i64 = 660;
 
 impl Reconciler {
     pub(crate) async fn finish_connect(&self, exchange: &str) -> Result<(), JobError> {
@@ -11,12 +16,15 @@ impl Reconciler {
             return Ok(());
         };
         let app_user = item.app_user.clone();
+        let begun_at = Timestamp::from_millisecond(item.begun_at).unwrap_or(Timestamp::MIN);
         if let Some(zoom_user) = self.grants.finish_exchange(exchange, item).await? {
             let is_pending = self.grants.expire_pending_link(&zoom_user, app_user).await?;
-            if is_pending {
-                // This is the immediate job after a failure. The delayed one runs when the claim has expired,
-                // and needs the exchange to find the link.
-                return Ok(());
+            let elapsed = self.clock.now().duration_since(begun_at).as_secs();
+            // The claim is still valid: the job follows a failure, or the exchange took some seconds.
+            if is_pending && elapsed < CLAIM_EXPIRED_SECONDS {
+                let job = Job::FinishConnect { exchange: exchange.to_owned() };
+                let delay = i32::try_from(CLAIM_EXPIRED_SECONDS - elapsed).unwrap_or(1);
+                return Ok(self.jobs.send_delayed(&JobMessage::new(job), "connect", delay).await?);
             }
             self.enqueue_pending_jobs(&zoom_user).await?;
             // The user may have changed accounts since an earlier consent, whose tokens this one has replaced.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::maintenance::FileMaintenance;
 use reelay_domain::object_key;
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::metrics::{self, Metric};
@@ -33,13 +34,21 @@ impl Reconciler {
         };
         self.delete_notifications(zoom_user).await?;
         let files = self.recordings.files(zoom_user).await?;
-        let removed: Vec<FileKey> = stream::iter(files)
+        let results: Vec<_> = stream::iter(files)
             .filter(|(_, item)| std::future::ready(is_left_by_transfer(item, ended_at)))
             .map(|(key, item)| self.remove(key, item))
             .buffer_unordered(CONCURRENCY)
-            .try_filter_map(|key| async move { Ok(key) })
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        // A failure must not keep what was removed from a new link.
+        let mut failure = Ok(());
+        let mut removed: Vec<FileKey> = Vec::new();
+        for result in results {
+            match result {
+                Ok(key) => removed.extend(key),
+                Err(error) => failure = Err(error),
+            }
+        }
         let recordings: BTreeSet<RecordingId> =
             removed.iter().map(|key| key.recording.clone()).collect();
         stream::iter(recordings)
@@ -53,7 +62,7 @@ impl Reconciler {
                 self.recordings.requeue(key, &self.downloads, self.clock.now()).await?;
             }
         }
-        Ok(())
+        failure
     }
 
     /// Deletes the notifications about recordings of app users who may no longer read them.
@@ -67,14 +76,26 @@ impl Reconciler {
     }
 
     /// Removes one file's leftovers under its lease. Returns the key, or `None` if a transfer has started, which then
-    /// belongs to a new link.
+    /// belongs to a new link, or if the app never requested the file.
     async fn remove(&self, key: FileKey, item: FileItem) -> Result<Option<FileKey>, AwsError> {
+        let recording = self.recordings.item(&key.zoom_user, &key.recording).await?;
+        let is_requested = item.requested || recording.as_ref().is_some_and(|it| it.requested);
+        if item.status == FileStatus::Queued && item.attempt == 0 && !is_requested {
+            let without_source = FileMaintenance {
+                enqueue: false,
+                delete_source: true,
+                check_object: false,
+                next_check_at: None,
+            };
+            self.recordings.mark_checked(&key, &item, &without_source).await?;
+            return Ok(None);
+        }
         let owner = format!("ending#{}", random::hex_id());
         let now = self.clock.now();
         if !self.recordings.take_over_lease(&key, &item, &owner, now, LEASE_TTL).await? {
             return Ok(None);
         }
-        if let Some(recording) = self.recordings.item(&key.zoom_user, &key.recording).await? {
+        if let Some(recording) = recording {
             let object = object_key::file(
                 &key.zoom_user,
                 &key.recording,

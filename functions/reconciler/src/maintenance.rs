@@ -7,7 +7,7 @@ use reelay_runtime::metrics::{self, Metric};
 
 use crate::{JobError, Reconciler};
 
-/// Age of an exchange whose delayed finish job (11 minutes) did not complete it.
+/// Age of an exchange whose delayed finish job (ten minutes) did not complete it.
 const OVERDUE_EXCHANGE_AGE: SignedDuration = SignedDuration::from_mins(20);
 
 impl Reconciler {

@@ -142,12 +142,17 @@ impl Reconciler {
         let Some(loaded) = self.recordings.load(zoom_user, id).await? else {
             return Ok(Err(NOT_PRESENT));
         };
-        if let Some(reason) = loaded.recording().reason_to_keep(&details.observation) {
-            return Ok(Err(reason));
-        }
-        if !self.keep_objects(&loaded, now).await? {
+        let reason = match loaded.recording().reason_to_keep(&details.observation) {
+            None if !self.keep_objects(&loaded, now).await? => Some("object_differs"),
+            reason => reason,
+        };
+        if let Some(reason) = reason {
+            // An earlier attempt may have been interrupted. Zoom has just shown its copy.
+            if loaded.item.trashed_by_reelay {
+                self.recordings.unmark_trashed(zoom_user, id).await?;
+            }
             self.let_objects_expire(&loaded).await?;
-            return Ok(Err("object_differs"));
+            return Ok(Err(reason));
         }
         // State first: from now on no scheduled erasure deletes the stored copy.
         if !self.recordings.mark_trashed(zoom_user, id, now).await? {

@@ -188,7 +188,10 @@ impl Eraser {
                 self.with_objects(object_key::recording_prefix(zoom_user, id, *date), rows).await?
             }
         };
-        let erased = stored.recordings(|row| row.is_erased).collect();
+        let erased: BTreeSet<_> = stored.recordings(|row| row.is_erased).collect();
+        if let Some(DeletedRecording { id, .. }) = recording.filter(|it| erased.contains(&it.id)) {
+            self.recordings.mark_erased_of_user(&zoom_user.user_id, id).await?;
+        }
         let mut totals = ErasureTotals::default();
         self.delete(zoom_user, &stored, &erased, &mut totals).await?;
         Ok(totals)

@@ -158,7 +158,7 @@ impl RecordingTable {
     }
 
     /// Replaces a recording by a marker, so that nothing brings it back. `false` if Reelay has trashed Zoom's copy,
-    /// unless `is_only_copy_meant`.
+    /// unless `is_only_copy_meant`. The sweep that follows adds the second marker.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -177,12 +177,7 @@ impl RecordingTable {
                 .expression_attribute_values(":no", AttributeValue::Bool(false));
         }
         match put.set_item(Some(marker(zoom_user, id))).send().await {
-            Ok(_) => {
-                let put = self.client.put_item().table_name(&self.table);
-                let put = put.set_item(Some(user_marker(&zoom_user.user_id, id))).send().await;
-                put.map_err(|error| AwsError::from_sdk("PutItem Recordings", &error))?;
-                Ok(true)
-            }
+            Ok(_) => Ok(true),
             Err(error)
                 if error
                     .as_service_error()
@@ -192,6 +187,17 @@ impl RecordingTable {
             }
             Err(error) => Err(AwsError::from_sdk("PutItem Recordings", &error)),
         }
+    }
+
+    /// Writes the second marker of an erased recording.
+    pub(crate) async fn mark_erased_of_user(
+        &self,
+        user_id: &UserId,
+        id: &RecordingId,
+    ) -> Result<(), AwsError> {
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.set_item(Some(user_marker(user_id, id))).send().await;
+        put.map(|_| ()).map_err(|error| AwsError::from_sdk("PutItem Recordings", &error))
     }
 
     /// Whether a recording of the user was erased, in whatever account.

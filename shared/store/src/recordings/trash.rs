@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
+use reelay_domain::observation::{ObservationSource, ObservedAt};
 use reelay_domain::recording::FileStatus;
 use reelay_runtime::AwsError;
 
@@ -98,8 +99,8 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again. A restoration
-    /// reported right after the move does not count: Zoom may have made the list before it.
+    /// Records that the user has restored Zoom's copy. Reelay does not move it to the trash again. A restoration that a list
+    /// shows right after the move does not count: Zoom may have made the list before it.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -107,9 +108,12 @@ impl RecordingTable {
         &self,
         zoom_user: &ZoomUser,
         id: &RecordingId,
-        restored_at: Timestamp,
+        restored: ObservedAt,
     ) -> Result<(), AwsError> {
-        let until = restored_at.checked_sub(STALE_LIST).unwrap_or(Timestamp::MIN);
+        let until = match restored.source {
+            ObservationSource::Event => restored.at,
+            _ => restored.at.checked_sub(STALE_LIST).unwrap_or(Timestamp::MIN),
+        };
         let update = self
             .update(zoom_user, &recording_entry(id))
             .update_expression("SET trashed_by_reelay = :no REMOVE trashed_at")
