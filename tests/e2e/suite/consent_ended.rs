@@ -204,6 +204,18 @@ async fn interrupted_ending_job_keeps_no_file_from_a_new_link() {
 }
 
 #[tokio::test]
+async fn file_that_nobody_requested_stays_queued() {
+    let system = on_demand().await;
+    let recording = system.record(video(MIB)).await;
+    system.app.disconnect_all("alice").await;
+    system.process_queues().await;
+    assert_removed(&system, &recording, "").await;
+    // A failed file would be fetched by a later reconciliation.
+    let items = system.table_items(&system.tables().recordings).await;
+    assert!(items.iter().any(|item| item.contains("\"status\": S(\"queued\")")), "{items:#?}");
+}
+
+#[tokio::test]
 async fn new_link_fetches_interrupted_files() {
     let system = System::start().await;
     system.link("alice", ADA).await;

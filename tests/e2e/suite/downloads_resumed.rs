@@ -10,7 +10,7 @@ use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_store::recordings::{FileKey, LeaseError, LeaseOutcome, RecordingTable};
 use reelay_zoom_sim::{Fault, NewFault, NewFile, NewRecording, Point, ReceivedRequest};
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
-use support::recordings::{recording_id, video};
+use support::recordings::{folder, recording_id, video};
 use support::zoom_users::ADA;
 use support::{MIB, System};
 
@@ -223,6 +223,48 @@ async fn upload_restarts_when_file_changes_during_download() {
     let (ended, ()) = tokio::join!(downloader.deliver("m", LONG_INVOCATION), change);
     assert_eq!(ended, Outcome::Done);
     system.assert_stored(&recording, "").await;
+}
+
+#[tokio::test]
+async fn changed_file_is_retried_instead_of_continued() {
+    let system = on_demand().await;
+    let new = NewRecording::of(ADA).with_files(vec![NewFile::new("HOLOGRAM", 33 * MIB)]);
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", new).await;
+    let slow = system.fail(Point::Content, Fault::Slow { bytes_per_second: 2 * MIB });
+    // Time for the last part, of 1 MiB.
+    let time = Duration::from_secs(3);
+    assert_eq!(downloader.deliver("m", time).await, Outcome::Done);
+    assert_eq!(system.take_messages(&system.queues().downloads).await.len(), 1, "continued");
+    system.zoom().replace_file(&recording.files[0].id, None).unwrap();
+    assert_eq!(downloader.deliver("m", time).await, Outcome::Done);
+    assert!(system.take_messages(&system.queues().downloads).await.is_empty(), "continued");
+    let seen = system.view("alice", &recording).await;
+    assert_eq!(seen["files"][0]["reason"], "file_changed");
+    system.zoom().clear_faults(Some(slow));
+    system.zoom().clear_requests();
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+    assert_eq!(ranges(&system).len(), 4, "the uploaded part is kept");
+}
+
+#[tokio::test]
+async fn object_is_as_old_as_its_upload() {
+    let system = System::with(&[("DownloadMode", "on-demand"), ("RetentionDays", "1")]).await;
+    system.link("alice", ADA).await;
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    system.advance(SignedDuration::from_hours(23));
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+    assert_eq!(ranges(&system).len(), 3);
+    system.maintain_after(SignedDuration::from_hours(32)).await;
+    assert_eq!(system.objects(&folder(&recording)).await.len(), 1, "the manifest");
+    assert_eq!(system.view("alice", &recording).await["status"], "expired");
+
+    let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
+    system.advance(SignedDuration::from_hours(24));
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    system.assert_stored(&recording, "").await;
+    assert_eq!(ranges(&system).len(), 5, "an old upload restarts");
 }
 
 #[tokio::test]

@@ -189,8 +189,8 @@ async fn unconfirmed_link_is_dropped_and_grant_revoked() {
     let claim = scene.consent(&mut scene.browser(), "alice", ADA).await;
     let exchange = scene.exchanges().await;
     assert_eq!(exchange.len(), 1);
-    scene.advance(SignedDuration::from_secs(600));
-    scene.finish(&exchange).await;
+    scene.advance(SignedDuration::from_secs(603));
+    scene.settle().await;
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
     scene.assert_notified("alice", []).await;

@@ -264,11 +264,15 @@ async fn case_25_unknown_user_is_verified_and_keeps_all() {
 
 #[tokio::test]
 async fn refusal_of_the_list_that_stays_becomes_the_issue() {
-    for (status, code) in [(404, 1001), (404, 2300), (401, 104)] {
+    for (status, code, issue) in [
+        (404, 1001, "zoom_user_not_found"),
+        (404, 2300, "access_denied"),
+        (401, 104, "access_denied"),
+    ] {
         let scene = Scene::linked(&["alice"]).await;
         let refusal = scene.fail(Point::ListRecordings, error(status, code, ErrorForm::Api));
         backfill(&scene, "alice", 2).await;
-        assert_eq!(scene.issue("alice").await, "access_denied", "{code}");
+        assert_eq!(scene.issue("alice").await, issue, "{code}");
         assert_eq!(scene.dead_jobs().await, [""; 0], "{code}");
         scene.zoom().clear_faults(Some(refusal));
         backfill(&scene, "alice", 2).await;

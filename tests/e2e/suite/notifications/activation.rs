@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use reelay_zoom_sim::{Fault, Point, RecordingChange, Selection};
 use support::zoom_users::ADA;
 use support::{AppWebhook, DelayedMessages, System};
 
 use super::{linked, one_file, started};
+
+/// The notifications about a stored recording with one file.
+const AS_NEW: [&str; 3] = ["recording.detected", "recording.file_stored", "recording.stored"];
 
 /// Type and id of each notification about recordings to an app user, from the `skip`th on.
 fn notified(app_webhook: &AppWebhook, app_user: &str, skip: usize) -> Vec<(String, String)> {
@@ -46,13 +50,13 @@ async fn second_app_user_is_notified_of_stored_recordings() {
     system.record(one_file()).await;
     let before = app_webhook.received().len();
     let bobs = link(&system, &app_webhook, "bob").await;
-    assert_eq!(types(&bobs), ["recording.detected", "recording.stored"]);
+    assert_eq!(types(&bobs), AS_NEW);
     assert_eq!(notified(&app_webhook, "alice", before), []);
     // From now on both app users get the same notifications.
     system.record(one_file()).await;
     for user in ["alice", "bob"] {
         let later = notified(&app_webhook, user, before);
-        assert_eq!(later.len(), if user == "bob" { 5 } else { 3 }, "{user}");
+        assert_eq!(later.len(), if user == "bob" { 6 } else { 3 }, "{user}");
     }
 }
 
@@ -68,9 +72,9 @@ async fn returning_app_user_is_notified_with_new_ids() {
         system.app.disconnect_all("bob").await;
         system.process_queues().await;
         let again = link(&system, &app_webhook, "bob").await;
-        assert_eq!(types(&again), ["recording.detected", "recording.stored"], "{round}");
+        assert_eq!(types(&again), AS_NEW, "{round}");
         ids.extend(again.into_iter().map(|(_, id)| id));
-        assert_eq!(ids.len(), 3 + 2 * round, "ids repeat");
+        assert_eq!(ids.len(), 3 + 3 * round, "ids repeat");
     }
 }
 
@@ -100,7 +104,7 @@ async fn returning_last_app_user_is_notified() {
     system.zoom().wait_until_settled().await;
     system.process_queues().await;
     let again = link(&system, &app_webhook, "alice").await;
-    assert_eq!(types(&again), ["recording.detected", "recording.stored"]);
+    assert_eq!(types(&again), AS_NEW);
 }
 
 #[tokio::test]
@@ -109,8 +113,7 @@ async fn first_app_user_is_notified_once_of_a_backfilled_recording() {
     system.complete_recording(one_file()).await;
     system.process_queues().await;
     let first = link(&system, &app_webhook, "alice").await;
-    let expected = ["recording.detected", "recording.file_stored", "recording.stored"];
-    assert_eq!(types(&first), expected);
+    assert_eq!(types(&first), AS_NEW);
 }
 
 #[tokio::test]
@@ -120,4 +123,31 @@ async fn recordings_before_the_window_are_not_announced() {
     // 48 h, the longest meeting, and the longest processing.
     system.advance(SignedDuration::from_hours(103));
     assert_eq!(link(&system, &app_webhook, "bob").await, []);
+    // 48 h and the longest processing, as for what is fetched: the meeting was not of the longest ones.
+    system.record(one_file()).await;
+    system.advance(SignedDuration::from_hours(73));
+    assert_eq!(link(&system, &app_webhook, "carol").await, []);
+}
+
+#[tokio::test]
+async fn second_app_user_is_notified_of_files_that_stay_failed() {
+    let (system, app_webhook) = linked(&[]).await;
+    let gone = system.fail(Point::Content, Fault::Status { status: 410 });
+    let recording = system.record(one_file()).await;
+    system.zoom().clear_faults(Some(gone));
+    let trashed = system.zoom().change_recording(
+        &recording.key,
+        RecordingChange::Trash,
+        &Selection::default(),
+    );
+    system.await_deliveries(&trashed.unwrap()).await;
+    system.process_queues().await;
+    let before = app_webhook.received().len();
+    let delayed = DelayedMessages::of(&system, &system.queues().jobs);
+    system.link("bob", ADA).await;
+    system.advance(SignedDuration::from_mins(15));
+    delayed.deliver(&system).await;
+    system.process_queues().await;
+    let bobs = notified(&app_webhook, "bob", before);
+    assert_eq!(types(&bobs), ["recording.detected", "recording.failed"]);
 }

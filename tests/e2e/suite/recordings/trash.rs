@@ -126,3 +126,34 @@ async fn refused_trash_keeps_the_expiry() {
     assert_eq!(system.view("alice", &recording).await["status"], "expired");
     assert_eq!(system.objects("recordings/").await.len(), 0);
 }
+
+#[tokio::test]
+async fn interrupted_trash_is_undone_while_the_copy_is_kept() {
+    let system = linked(&[("RetentionDays", "10"), ("ReconcileEveryHours", "0")]).await;
+    let recording = stored(&system).await;
+    system.fail_next(Point::TrashRecording, Fault::Status { status: 503 }, 1);
+    system.maintain_after(DAY * 8).await;
+    // Zoom has a file without an event.
+    system.zoom().set_webhook_url("http://127.0.0.1:9/");
+    system.zoom().add_transcript(&recording.key, None).unwrap();
+    system.maintain_after(DAY).await;
+    system.maintain_after(DAY * 4).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "expired");
+    let path = support::recordings::recording_path(&recording);
+    let deleted = system.app.call(reqwest::Method::DELETE, &path, "alice").await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+}
+
+#[tokio::test]
+async fn copy_restored_at_once_may_be_trashed_by_the_user() {
+    let system = linked(&[]).await;
+    let recording = stored(&system).await;
+    system.maintain_after(DAY * 8).await;
+    for change in [RecordingChange::Recover, RecordingChange::Trash] {
+        system.advance(SignedDuration::from_mins(1));
+        let changed = system.zoom().change_recording(&recording.key, change, &Selection::default());
+        system.await_deliveries(&changed.unwrap()).await;
+        system.process_queues().await;
+    }
+    assert_eq!(changes(&system).await, ["trashed_by_reelay", "recovered", "trashed"]);
+}
