@@ -48,8 +48,8 @@ class Job(Flow):
         for name in consumers:
             function = self.resources[f"{name}Function"]
             until(f"Lambda polls the queue of {name}", lambda: self.cloud.polls(function), 600, every=5)
-        # Missing data breaches, so the alarm is active until the first run, five minutes after the deployment
-        # (CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data").
+        # The alarm counts periods without data as periods without runs, so it is not OK until the first run, five minutes
+        # after the deployment.
         heartbeat = self.resources["MaintenanceAlarm"]
         until("the first maintenance run", lambda: self.cloud.alarm_state(heartbeat) == "OK", 1200, every=10)
 

@@ -244,8 +244,10 @@ fn alarms_notify_topic_and_stand_on_dashboard() {
 fn silence_raises_alarms_but_not_on_the_first_day() {
     let template = Template::of_repository().unwrap();
     let seconds = |properties: &Value| {
-        let number = |name: &str| properties[name].as_u64().unwrap_or_default();
-        (number("Period"), number("Period") * number("EvaluationPeriods"))
+        let of_metrics = properties["Metrics"].as_array().into_iter().flatten();
+        let mut periods = of_metrics.filter_map(|it| it.pointer("/MetricStat/Period"));
+        let period = periods.next().unwrap_or(&properties["Period"]).as_u64().unwrap();
+        (period, period * properties["EvaluationPeriods"].as_u64().unwrap())
     };
     let silence = template.properties("UrlValidationsAlarm").unwrap();
     assert_eq!(seconds(silence).1, 80 * 3600);
@@ -254,6 +256,8 @@ fn silence_raises_alarms_but_not_on_the_first_day() {
     assert_eq!(silence["InsufficientDataActions"], json!([{"Ref": "AlarmTopic"}]));
     let heartbeat = template.properties("MaintenanceAlarm").unwrap();
     assert_eq!(heartbeat["TreatMissingData"], "breaching");
+    // Without FILL, CloudWatch would look back over more periods than these.
+    assert_eq!(heartbeat["Metrics"][0]["Expression"], "FILL(runs, 0)");
     // The schedule's interval is five minutes.
     assert!(seconds(heartbeat).1 >= 4 * 300);
     for (alarm, properties) in alarms(&template) {
