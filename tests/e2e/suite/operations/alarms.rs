@@ -100,6 +100,26 @@ fn alarms_watch_metrics_that_functions_write() {
     assert!(ours > 10, "the alarms are not read");
 }
 
+/// A table's metric excludes its indexes.
+#[test]
+fn throttling_alarm_watches_every_index() {
+    let template = Template::of_repository().unwrap();
+    let alarm = template.properties("TableThrottledAlarm").unwrap();
+    let sum = alarm["Metrics"][0]["Expression"].as_str().unwrap();
+    let ids = alarm["Metrics"].as_array().unwrap().iter().skip(1);
+    for id in ids.map(|metric| metric["Id"].as_str().unwrap()) {
+        assert!(sum.contains(&format!("FILL({id}, 0)")), "{id} is not in the sum");
+    }
+    let watched: BTreeSet<_> = metrics(alarm)
+        .into_iter()
+        .map(|metric| metric["Dimensions"][1]["Value"].as_str().unwrap_or("the table"))
+        .collect();
+    let table = template.properties("RecordingsTable").unwrap();
+    let indexes = table["GlobalSecondaryIndexes"].as_array().unwrap().iter();
+    let indexes = indexes.map(|index| index["IndexName"].as_str().unwrap());
+    assert_eq!(watched, indexes.chain(["the table"]).collect::<BTreeSet<_>>());
+}
+
 /// An idle stack's bill (`docs/costs.md`) counts with these numbers.
 #[test]
 fn alarms_and_dashboard_are_within_their_budget() {
