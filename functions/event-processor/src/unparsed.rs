@@ -1,5 +1,5 @@
 //! Events that could not be parsed. Those about a linked user are moved under the user's prefix, where an erasure
-//! finds them. `reelay unparsed` lists them. The bucket's lifecycle rule deletes them.
+//! finds them. `reelay unparsed` lists them. The bucket's lifecycle rules delete them.
 
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::webhook::event::EventError;

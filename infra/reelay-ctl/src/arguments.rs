@@ -125,7 +125,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(7..))]
         after_days: u16,
     },
-    /// List Zoom's events that could not be parsed. They stay in the bucket for 29 days.
+    /// List Zoom's events that could not be parsed. They stay in the bucket for 29 days, or 7 if they name no user.
     Unparsed,
     /// Erase an app user: all links, also those that ended, and the recordings that no other app user's link covers.
     /// Safe to repeat.

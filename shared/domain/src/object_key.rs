@@ -45,7 +45,7 @@ pub fn is_unparsed(key: &str) -> bool {
     key.starts_with("events/") && (key.ends_with(".unparsed") || key.ends_with(".encrypted"))
 }
 
-/// Prefix of events that could not be parsed and name no user.
+/// Prefix of events that could not be parsed and name no user. The bucket's lifecycle rules name it.
 const UNPARSED: &str = "events/unparsed/";
 
 fn event_key(
