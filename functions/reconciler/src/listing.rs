@@ -101,8 +101,8 @@ impl Reconciler {
     }
 
     /// The issue that follows from a failed listing, if it concerns this Zoom user alone. Zoom sends the same
-    /// response for a deleted user and for one who changed accounts, whose new account `users/me` names. A refusal for
-    /// another reason may pass, so it becomes an issue only if the job keeps meeting it.
+    /// response for a deleted user and for one who changed accounts, so `users/me` decides. A refusal that it does not
+    /// explain may pass, so it becomes an issue only if the job keeps meeting it.
     pub(crate) async fn issue_of(
         &self,
         zoom_user: &ZoomUser,
@@ -123,8 +123,7 @@ impl Reconciler {
                     Some(LinkIssue::ZoomUserNotFound)
                 }
                 Err(error) => return Err(error.into()),
-                Ok(owner) if owner.user == *zoom_user => Some(LinkIssue::ZoomUserNotFound),
-                Ok(_) => denied,
+                Ok(_) => is_lasting.then_some(LinkIssue::ZoomUserNotFound),
             },
             // The second one was met by a refreshed token, too.
             ApiError::NotFound { .. } | ApiError::Unauthorized => denied,

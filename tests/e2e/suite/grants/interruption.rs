@@ -189,7 +189,7 @@ async fn unconfirmed_link_is_dropped_and_grant_revoked() {
     let claim = scene.consent(&mut scene.browser(), "alice", ADA).await;
     let exchange = scene.exchanges().await;
     assert_eq!(exchange.len(), 1);
-    scene.advance(SignedDuration::from_secs(603));
+    scene.pass(SignedDuration::from_secs(603)).await;
     scene.settle().await;
     scene.assert_gone(ADA).await;
     assert!(scene.exchanges().await.is_empty());
