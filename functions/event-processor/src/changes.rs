@@ -143,10 +143,19 @@ impl EventProcessor {
             }
         };
         let seen = &after.observed.seen;
+        let renaming = after.correction_at(changed.time).filter(|it| it.is_renamed);
         let is_current = match changed.change {
-            RecordingChange::Renamed { .. } => seen.has_topic_of(changed.time),
+            RecordingChange::Renamed { .. } => {
+                renaming.is_some() || seen.has_topic_of(changed.time)
+            }
             _ => seen.has_state_of(changed.time),
         };
+        // The event's details may show a new topic before the event about it.
+        if let Some(renaming) = renaming
+            && !matches!(changed.change, RecordingChange::Renamed { .. })
+        {
+            self.publish_correction(&observation, &after, renaming, &links).await?;
+        }
         if !is_current {
             metrics::count(Metric::EventsIgnored, "older_change");
         } else if is_known {

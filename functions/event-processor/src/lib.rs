@@ -298,8 +298,8 @@ impl EventProcessor {
         }
     }
 
-    /// Publishes what an observation other than an event has changed, and refreshes the manifest.
-    async fn publish_correction(
+    /// Publishes what an observation has changed, and refreshes the manifest.
+    pub(crate) async fn publish_correction(
         &self,
         observation: &Observation,
         recording: &RecordingItem,
@@ -311,7 +311,7 @@ impl EventProcessor {
         let changes = correction.is_recovered.then_some(RecordingChange::Recovered);
         let changes =
             changes.into_iter().chain(topic.map(|topic| RecordingChange::Renamed { topic }));
-        for change in changes.filter(|_| observation.time.source != ObservationSource::Event) {
+        for change in changes {
             let notification = RecordingNotification::Changed { change, at };
             self.outbox.publish(&self.recordings, host, &id, &notification, links).await?;
         }
