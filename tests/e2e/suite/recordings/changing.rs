@@ -4,6 +4,7 @@ use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selectio
 use serde_json::{Value, json};
 use support::zoom_users::{BEN, CEM};
 
+use super::odd_events::{change, completed, post};
 use super::{kinds, linked, notified, of_ada, three};
 
 /// The `recording.changed` notifications: the change and the recording.
@@ -85,6 +86,36 @@ async fn repeated_or_late_change_is_ignored() {
     let notified = changes(&system);
     let names: Vec<_> = notified.iter().map(|(change, _)| change.as_str()).collect();
     assert_eq!(names, ["trashed", "recovered"]);
+}
+
+#[tokio::test]
+async fn rename_is_notified_once_although_another_event_shows_it_first() {
+    let system = linked().await;
+    for (other, is_rename_first) in
+        [("completed", false), ("completed", true), ("trashed", false), ("trashed", true)]
+    {
+        let recording = system.record(of_ada(three())).await;
+        let object = json!({"topic": "New", "host_id": recording.host_id});
+        let mut rename = change("renamed", &recording, object.clone());
+        let mut later = match other {
+            "completed" => completed(&system, &recording),
+            _ => change(other, &recording, object),
+        };
+        later["payload"]["object"]["topic"] = json!("New");
+        let now = system.app.now().as_millisecond();
+        rename["event_ts"] = json!(now + 1_000);
+        later["event_ts"] = json!(now + 2_000);
+        let events = if is_rename_first { [&rename, &later] } else { [&later, &rename] };
+        // Each event is delivered again at the end.
+        for event in [events, events].concat() {
+            post(&system, event).await;
+        }
+        let renames = changes(&system).into_iter().filter(|(change, notified)| {
+            change == "renamed" && notified["meeting_uuid"] == recording.uuid
+        });
+        assert_eq!(renames.count(), 1, "{other} {is_rename_first}");
+        assert_eq!(system.view("alice", &recording).await["topic"], "New");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ pub(super) async fn post(system: &System, body: impl ToString) {
     system.process_queues().await;
 }
 
-fn change(name: &str, recording: &Recording, object: Value) -> Value {
+/// An event about a change of the recording.
+pub(super) fn change(name: &str, recording: &Recording, object: Value) -> Value {
     let mut event = json!({
         "event": format!("recording.{name}"),
         "payload": {"account_id": recording.account_id, "object": {"uuid": recording.uuid}},
