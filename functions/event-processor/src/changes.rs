@@ -18,7 +18,7 @@ use reelay_runtime::AwsError;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_store::links::GrantSnapshot;
 use reelay_store::manifest;
-use reelay_store::recordings::{FileKey, ObserveOutcome};
+use reelay_store::recordings::{FileKey, ObserveOutcome, RecordingWithFiles};
 use serde_json::Value;
 
 use crate::{CONCURRENCY, EventProcessor, ProcessError};
@@ -99,10 +99,13 @@ impl EventProcessor {
             matches!(changed.change, RecordingChange::Trashed | RecordingChange::Deleted);
         if is_removal
             && let Some(loaded) = self.recordings.load(&host, &id).await?
-            && loaded.files.iter().any(|file| meeting.omits(&file.observed.metadata))
+            && loaded
+                .files
+                .iter()
+                .any(|file| !file.is_gone() && meeting.omits(&file.observed.metadata))
         {
             metrics::count(Metric::EventsIgnored, "part_of_a_recording");
-            return Ok(());
+            return self.mark_removed(loaded, meeting, changed.time).await;
         }
         // An unknown recording from before the activation window is not covered by the link.
         let start = parsed.and_then(|parsed| parsed.observation.details.start_time);
@@ -187,6 +190,25 @@ impl EventProcessor {
             }
             _ => self.queue_failed_again(&observation.host, &id).await,
         }
+    }
+
+    /// Marks the files that the event lists, so that a later event about the others concerns the whole recording.
+    async fn mark_removed(
+        &self,
+        RecordingWithFiles { zoom_user, files, .. }: RecordingWithFiles,
+        meeting: &ChangedMeeting,
+        time: ObservedAt,
+    ) -> Result<(), ProcessError> {
+        let ids = files.into_iter().map(|file| file.observed.metadata.id);
+        let keys = ids.filter(|id| meeting.files.contains(id)).map(|file| FileKey {
+            zoom_user: zoom_user.clone(),
+            recording: RecordingId::from_uuid(&meeting.uuid),
+            file,
+        });
+        let marked = stream::iter(keys)
+            .map(async |key| self.recordings.mark_removed(&key, time.at).await)
+            .buffer_unordered(CONCURRENCY);
+        Ok(marked.try_collect().await?)
     }
 
     /// The key under which a recording is known: the host's, or that of an earlier account of the host.

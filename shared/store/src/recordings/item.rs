@@ -144,6 +144,9 @@ pub struct FileItem {
     /// Whether the app requested this file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requested: bool,
+    /// Time of the latest event that trashed or deleted only some files, this one among them, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<i64>,
     /// Reason of a failure or skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -247,6 +250,7 @@ impl FileItem {
         Self {
             status: if is_wanted { FileStatus::Queued } else { FileStatus::Skipped },
             requested: false,
+            removed_at: None,
             reason: skip_reason.map(str::to_owned),
             bytes_stored: 0,
             key: None,
@@ -278,6 +282,18 @@ impl FileItem {
     pub fn is_waiting(&self, now: Timestamp) -> bool {
         self.status == FileStatus::Queued
             && self.next_attempt_at.is_some_and(|at| at > now.as_millisecond())
+    }
+
+    /// Whether Zoom no longer has the file: it was removed after its last observation, or not found.
+    pub fn is_gone(&self) -> bool {
+        let removed_at = self.removed_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+        let is_removed = |at| {
+            let source = ObservationSource::Event;
+            self.observed.seen.is_before(ObservedAt { at, is_own: true, source })
+        };
+        let is_not_found =
+            matches!(self.reason.as_deref(), Some("gone" | "no_source" | "not_found"));
+        removed_at.is_some_and(is_removed) || (self.status == FileStatus::Failed && is_not_found)
     }
 
     /// Seconds since the acceptance of the event; `None` if not measured.

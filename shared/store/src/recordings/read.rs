@@ -46,6 +46,7 @@ impl From<SummaryFile> for FileItem {
             observed: ObservedFile { metadata, source: None, seen: Seen::default() },
             status: summary.status,
             requested: summary.requested,
+            removed_at: None,
             reason: None,
             bytes_stored: summary.bytes_stored,
             key: None,

@@ -136,6 +136,21 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
+    /// Records that an event has trashed or deleted this file, but not the whole recording.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn mark_removed(&self, key: &FileKey, at: Timestamp) -> Result<(), AwsError> {
+        let update = self
+            .update(&key.zoom_user, &key.entry())
+            .update_expression("SET removed_at = :at")
+            .condition_expression(
+                "attribute_exists(entry) AND (attribute_not_exists(removed_at) OR removed_at < :at)",
+            )
+            .expression_attribute_values(":at", number(at.as_millisecond()));
+        conditional(update.send().await).map(|_| ())
+    }
+
     /// Marks files as enqueued.
     ///
     /// # Errors
