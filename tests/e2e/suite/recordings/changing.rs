@@ -4,7 +4,7 @@ use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selectio
 use serde_json::{Value, json};
 use support::zoom_users::{BEN, CEM};
 
-use super::odd_events::{change, completed, post};
+use super::odd_events::{change, completed, post, silent};
 use super::{kinds, linked, notified, of_ada, three};
 
 /// The `recording.changed` notifications: the change and the recording.
@@ -175,6 +175,45 @@ async fn trashed_file_does_not_trash_recording() {
     delivered(&system, &trashed).await;
     assert_eq!(system.view("alice", &recording).await["zoom_state"], "present");
     assert!(changes(&system).is_empty());
+}
+
+#[tokio::test]
+async fn recording_is_trashed_with_its_last_file() {
+    let system = linked().await;
+    let recording = system.record(of_ada(three())).await;
+    let of_type = |kind: &str| {
+        let file = recording.files.iter().find(|file| file.file_type == kind);
+        Selection { files: Some(vec![file.unwrap().id.clone()]), ..Selection::default() }
+    };
+    for (kind, disposal, state) in [
+        ("M4A", RecordingChange::Trash, "present"),
+        ("M4A", RecordingChange::Recover, "present"),
+        ("MP4", RecordingChange::Trash, "present"),
+        ("M4A", RecordingChange::Trash, "trashed"),
+    ] {
+        later(&system);
+        let changed = system.zoom().change_recording(&recording.key, disposal, &of_type(kind));
+        delivered(&system, &changed.unwrap()).await;
+        assert_eq!(system.view("alice", &recording).await["zoom_state"], state, "{kind}");
+    }
+    assert_eq!(changes(&system).last().unwrap().0, "trashed");
+}
+
+#[tokio::test]
+async fn recording_is_trashed_without_a_file_that_zoom_replaced() {
+    let system = linked().await;
+    let recording = silent(&system, of_ada(three()));
+    let mut event = completed(&system, &recording);
+    let placeholder = json!({"id": "placeholder", "file_type": "MP4", "status": "completed"});
+    let files = event["payload"]["object"]["recording_files"].as_array_mut().unwrap();
+    files.push(placeholder);
+    post(&system, event).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "failed");
+    later(&system);
+    let all = Selection::default();
+    let trashed = system.zoom().change_recording(&recording.key, RecordingChange::Trash, &all);
+    delivered(&system, &trashed.unwrap()).await;
+    assert_eq!(system.view("alice", &recording).await["zoom_state"], "trashed");
 }
 
 #[tokio::test]
