@@ -27,6 +27,9 @@ struct RecordingUpdate<'a> {
     requested: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     correction: Option<Correction>,
+    /// A check of the files that were not wanted until now, which may have none of their own.
+    #[serde(flatten)]
+    next_check: Option<NextCheck>,
     #[serde(flatten)]
     observed: &'a ObservedRecording,
 }
@@ -67,6 +70,7 @@ impl RecordingTable {
                 announced: after.announced,
                 requested: after.requested,
                 correction: after.correction,
+                next_check: (after.requested && !before.requested).then(|| NextCheck::at(now)),
                 observed: &after.observed,
             };
             let (expression, update) = set_attributes(TABLE, update, &changed)?;
