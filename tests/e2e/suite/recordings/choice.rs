@@ -80,6 +80,9 @@ async fn recording_of_on_demand_mode_is_requested_by_an_automatic_event() {
     let system = System::with(&[("DownloadMode", "on-demand")]).await;
     system.link("alice", ADA).await;
     let recording = system.record(of_ada(three())).await;
+    // After that long no file has a check of its own.
+    let hour = SignedDuration::from_hours(1);
+    system.maintain_for(hour * 26, hour).await;
     let table =
         RecordingTable::new(system.stack.function_environment("event-processor").unwrap()).unwrap();
     let event = completed(&system, &recording);
@@ -88,8 +91,8 @@ async fn recording_of_on_demand_mode_is_requested_by_an_automatic_event() {
     let observation = meeting::parse_event(&event, time).unwrap().observation;
     let observed = table.observe(&observation, true, now).await.unwrap();
     assert!(matches!(observed, ObserveOutcome::Known { after, .. } if after.requested));
-    let item = table.item(&observation.host, &observation.recording_id()).await.unwrap();
-    assert!(item.unwrap().requested);
+    system.maintain_after(SignedDuration::from_mins(5)).await;
+    system.assert_stored(&recording, "").await;
 }
 
 #[tokio::test]
