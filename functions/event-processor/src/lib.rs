@@ -81,14 +81,14 @@ enum FileEvent {
     Nothing,
 }
 
-/// Whether a recording may have been known under another account: a link has followed its user, or is newer than it.
+/// Whether a recording may have been known under another account: a link has followed its user, or may be newer than it.
 fn may_be_of_another_account(observation: &Observation, links: &[Link]) -> bool {
     let details = &observation.details;
     let minutes = details.duration_minutes.and_then(|minutes| i32::try_from(minutes).ok());
     // Zoom rounds the minutes.
     let duration = SignedDuration::from_mins(2 + i64::from(minutes.unwrap_or(0)));
     let ended_at = details.start_time.map(|start| saturating_add(start, duration));
-    let is_newer = |activated_at| ended_at.is_some_and(|ended_at| ended_at < activated_at);
+    let is_newer = |activated_at| ended_at.is_none_or(|ended_at| ended_at < activated_at);
     links
         .iter()
         .any(|link| !link.previous_zoom_users.is_empty() || link.activated_at.is_some_and(is_newer))
