@@ -250,7 +250,7 @@ impl EventProcessor {
                 queued.push(key);
             }
         }
-        self.enqueue_downloads(host, id, &queued).await
+        self.enqueue_downloads(host, id, &queued, false).await
     }
 }
 

@@ -270,9 +270,9 @@ impl EventProcessor {
             return self.delete_files_of_erased(host, &recording_id, files()).await;
         };
 
-        // Downloads are enqueued and recorded in `sent` only after this notification was published, so a
-        // non-empty `sent` proves that it was.
-        if known.as_ref().is_none_or(|item| item.sent.is_empty()) {
+        // Marked as published below, so that a redelivery repeats it after a crash in between.
+        let is_new = !known.as_ref().is_some_and(|item| item.detected);
+        if is_new {
             let detected = RecordingNotification::Detected;
             let table = &self.recordings;
             self.outbox.publish(table, host, &recording_id, &detected, &links).await?;
@@ -289,7 +289,7 @@ impl EventProcessor {
                 FileEvent::Queued(_) | FileEvent::QueuedAgain(_) | FileEvent::Nothing => None,
             })
             .collect();
-        self.enqueue_downloads(host, &recording_id, &to_fetch).await?;
+        self.enqueue_downloads(host, &recording_id, &to_fetch, is_new).await?;
         match recording.correction_at(observation.time) {
             Some(correction) if is_known => {
                 self.publish_correction(&observation, &recording, correction, &links).await
@@ -420,20 +420,20 @@ impl EventProcessor {
         Ok(self.recordings.delete_files(host, recording, files).await?)
     }
 
+    /// Enqueues downloads, and marks them as enqueued and, if `is_detected`, `recording.detected` as published.
     async fn enqueue_downloads(
         &self,
         host: &ZoomUser,
         recording: &RecordingId,
         keys: &[FileKey],
+        is_detected: bool,
     ) -> Result<(), ProcessError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
         let messages: Vec<DownloadMessage> = keys
             .iter()
             .map(|key| DownloadMessage::new(host.clone(), recording.clone(), key.file.clone()))
             .collect();
         self.downloads.send_all(&messages, host.account_id.as_str()).await?;
-        Ok(self.recordings.mark_sent(host, recording, keys.iter().map(|key| &key.file)).await?)
+        let files = keys.iter().map(|key| &key.file);
+        Ok(self.recordings.mark_sent(host, recording, files, is_detected).await?)
     }
 }

@@ -99,7 +99,7 @@ impl AppApi {
         }
         self.downloads.send_all(&messages, loaded.zoom_user.account_id.as_str()).await?;
         let sent = messages.iter().map(|message| &message.file_id);
-        self.recordings.mark_sent(&loaded.zoom_user, &recording, sent).await?;
+        self.recordings.mark_sent(&loaded.zoom_user, &recording, sent, false).await?;
         Ok(accepted())
     }
 }

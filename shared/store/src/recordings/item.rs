@@ -50,6 +50,9 @@ pub struct RecordingItem {
     /// When Zoom's copy is moved to the trash, if it is, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash_at: Option<i64>,
+    /// Whether `recording.detected` was published to the links of the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detected: bool,
     /// Files whose download is enqueued, so that a second event does not enqueue it again. A crash before this
     /// write causes a duplicate message, never a lost one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", serialize_with = "string_set")]
@@ -108,6 +111,7 @@ impl RecordingItem {
             correction: None,
             trashed_by_reelay: false,
             trash_at: None,
+            detected: false,
             sent: BTreeSet::new(),
         }
     }

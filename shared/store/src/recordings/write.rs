@@ -151,7 +151,7 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Marks files as enqueued.
+    /// Marks files as enqueued and, if `is_detected`, `recording.detected` as published.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -160,16 +160,23 @@ impl RecordingTable {
         zoom_user: &ZoomUser,
         id: &RecordingId,
         files: impl Iterator<Item = &'a FileId>,
+        is_detected: bool,
     ) -> Result<(), AwsError> {
         let files: Vec<String> = files.map(|file| file.as_str().to_owned()).collect();
-        if files.is_empty() {
+        let mut update = self.update(zoom_user, &recording_entry(id));
+        let mut expression = String::new();
+        if is_detected {
+            expression.push_str("SET detected = :yes ");
+            update = update.expression_attribute_values(":yes", AttributeValue::Bool(true));
+        }
+        if !files.is_empty() {
+            expression.push_str("ADD sent :files");
+            update = update.expression_attribute_values(":files", AttributeValue::Ss(files));
+        }
+        if expression.is_empty() {
             return Ok(());
         }
-        let update = self
-            .update(zoom_user, &recording_entry(id))
-            .update_expression("ADD sent :files")
-            .condition_expression(RECORDING_EXISTS)
-            .expression_attribute_values(":files", AttributeValue::Ss(files));
+        let update = update.update_expression(expression).condition_expression(RECORDING_EXISTS);
         conditional(update.send().await).map(|_| ())
     }
 
