@@ -96,6 +96,17 @@ async fn returning_app_user_is_notified_of_a_recording_without_downloads() {
 }
 
 #[tokio::test]
+async fn second_app_user_is_notified_once_of_a_recording_without_downloads() {
+    let (system, app_webhook) = linked(&[("DownloadMode", "on-demand")]).await;
+    let recording = system.record(one_file()).await;
+    let bobs = link(&system, &app_webhook, "bob").await;
+    system.add_transcript(&recording).await;
+    system.process_queues().await;
+    assert_eq!(notified(&app_webhook, "bob", 0), bobs);
+    assert_eq!(types(&bobs), ["recording.detected"]);
+}
+
+#[tokio::test]
 async fn returning_last_app_user_is_notified() {
     let (system, app_webhook) = linked(&[]).await;
     system.record(one_file()).await;

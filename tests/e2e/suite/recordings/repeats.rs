@@ -1,6 +1,7 @@
 //! Repeated events and messages.
 
 use jiff::SignedDuration;
+use reelay_embedded_aws::{Fault, Service};
 use serde_json::Value;
 use support::System;
 use support::zoom_users::ADA;
@@ -77,4 +78,23 @@ async fn duplicate_sqs_deliveries_change_nothing() {
         assert_once(&system, &recording).await;
     }
     assert_eq!(system.dead_letters().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn redelivery_after_a_download_request_publishes_detected() {
+    let system = linked().await;
+    let recording = system.complete_recording(of_ada(three())).await;
+    // The event's files are written, and its notification is not.
+    let rejected = Fault::error(400, "AccessDeniedException");
+    system.faults().fail_until_cleared(Service::DynamoDb, "TransactWriteItems", rejected);
+    system.process_queues().await;
+    system.faults().clear_all();
+    system.request_download(&recording).await;
+    system.process_queues().await;
+    let queues = system.queues();
+    let events = system.take_messages(&queues.events_dlq).await;
+    assert_eq!(events.len(), 1);
+    system.send_message(&queues.events, &events[0]).await;
+    system.process_queues().await;
+    assert_once(&system, &recording).await;
 }
