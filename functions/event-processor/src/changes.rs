@@ -93,6 +93,7 @@ impl EventProcessor {
             metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return Ok(());
         }
+        self.record_arrival(changed.time.source, &host, &links).await?;
         let event_host = &host;
         let host = self.known_key(event_host, &id, &links).await?;
         let is_removal =

@@ -231,15 +231,7 @@ impl EventProcessor {
 
         let recording_id = observation.recording_id();
         traces::annotate(&recording_id, None);
-        let is_event = observation.time.source == ObservationSource::Event;
-        if is_event {
-            self.links.save_event_time(&links, self.clock.now()).await?;
-        }
-        if is_event
-            && snapshot.links.iter().any(|link| link.issue == Some(LinkIssue::EventsNotArriving))
-        {
-            self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
-        }
+        self.record_arrival(observation.time.source, host, &links).await?;
         // The link does not cover the other files of a meeting from before the activation window.
         let is_covered = !changes::is_before_window(observation.details.start_time, &snapshot);
         if is_transcript && is_covered && !self.knows_other_files(&observation).await? {
@@ -346,6 +338,23 @@ impl EventProcessor {
         Ok(loaded.is_some_and(|loaded| {
             loaded.files.iter().any(|file| !is_observed(&file.observed.metadata.id))
         }))
+    }
+
+    /// Saves that an event of the links' host arrives, and ends the issue that none does.
+    pub(crate) async fn record_arrival(
+        &self,
+        source: ObservationSource,
+        host: &ZoomUser,
+        links: &[Link],
+    ) -> Result<(), AwsError> {
+        if source != ObservationSource::Event {
+            return Ok(());
+        }
+        self.links.save_event_time(links, self.clock.now()).await?;
+        if links.iter().any(|link| link.issue == Some(LinkIssue::EventsNotArriving)) {
+            self.send_job(Job::EventArrived { zoom_user: host.clone() }, host).await?;
+        }
+        Ok(())
     }
 
     async fn send_job(&self, job: Job, host: &ZoomUser) -> Result<(), AwsError> {
