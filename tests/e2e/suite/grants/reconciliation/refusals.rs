@@ -1,7 +1,7 @@
 //! Runs that meet refusals, rate limits, short lists, or the absence of events.
 
 use jiff::{SignedDuration, Timestamp};
-use reelay_zoom_sim::{ErrorForm, Fault, NewFault, Point};
+use reelay_zoom_sim::{ErrorForm, Fault, NewFault, Point, Selection};
 use serde_json::Value;
 use support::zoom_users::ADA;
 
@@ -71,21 +71,31 @@ async fn run_ends_although_lists_stay_short_or_the_trash_is_refused() {
 
 #[tokio::test]
 async fn missing_events_become_an_issue_until_one_arrives() {
-    let scene = Scene::linked(&["alice"]).await;
-    scene.advance(hours(2));
-    for _ in 0..3 {
-        unannounced(&scene, SignedDuration::from_mins(40));
-        scene.advance(hours(1));
+    for is_change in [false, true] {
+        let scene = Scene::linked(&["alice"]).await;
+        scene.advance(hours(2));
+        let mut missed = Vec::new();
+        for _ in 0..3 {
+            missed.push(unannounced(&scene, SignedDuration::from_mins(40)));
+            scene.advance(hours(1));
+        }
+        scene.reconcile_after(hours(24)).await;
+        scene.reconcile_after(hours(25)).await;
+        let issue = async || scene.app.links("alice").await[0]["issue"].clone();
+        assert_eq!(issue().await, "events_not_arriving");
+        scene.assert_notified("alice", [("activated", 1), ("issue", 1)]).await;
+        // A successful listing alone proves nothing about events.
+        backfill(&scene, "alice", 2).await;
+        assert_eq!(issue().await, "events_not_arriving");
+        if is_change {
+            let renamed = scene.zoom().rename(&missed[0].key, "New", &Selection::default());
+            scene.await_deliveries(&renamed.unwrap()).await;
+            scene.settle().await;
+        } else {
+            scene.record(small(ADA)).await;
+        }
+        let link = &scene.app.links("alice").await[0];
+        assert!(link["last_event_at"].is_string() && link["issue"].is_null(), "{link}");
+        scene.assert_notified("alice", [("activated", 1), ("issue", 2)]).await;
     }
-    scene.reconcile_after(hours(24)).await;
-    scene.reconcile_after(hours(25)).await;
-    let issue = async || scene.app.links("alice").await[0]["issue"].clone();
-    assert_eq!(issue().await, "events_not_arriving");
-    scene.assert_notified("alice", [("activated", 1), ("issue", 1)]).await;
-    // A successful listing alone proves nothing about events.
-    backfill(&scene, "alice", 2).await;
-    assert_eq!(issue().await, "events_not_arriving");
-    scene.record(small(ADA)).await;
-    assert_eq!(issue().await, Value::Null);
-    scene.assert_notified("alice", [("activated", 1), ("issue", 2)]).await;
 }
