@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::event::EventError;
 use super::meeting::{account_id, id};
-use super::value::text;
+use super::value::{text, topic};
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId};
 use crate::observation::ObservedAt;
 use crate::recording::{FileMetadata, RecordingChange};
@@ -56,7 +56,9 @@ impl RecordingsChanged {
         let name = field("/event").ok_or(EventError::Field("event"))?;
         let change = match name.trim_start_matches("recording.").trim_start_matches("batch_") {
             "renamed" => RecordingChange::Renamed {
-                topic: field("/payload/object/topic")
+                topic: event
+                    .pointer("/payload/object/topic")
+                    .and_then(topic)
                     .ok_or(EventError::Field("payload.object.topic"))?,
             },
             "trashed" => RecordingChange::Trashed,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::event::EventError;
 use super::redact::ENCRYPTED_SOURCE;
-use super::value::{integer, positive, text, timestamp};
+use super::value::{integer, positive, text, timestamp, topic};
 use crate::ids::{AccountId, FileId, MeetingUuid, UserId, ZoomUser};
 use crate::observation::{FileObservation, Observation, ObservedAt, RecordingDetails};
 use crate::recording::{FileMetadata, RecordingKind};
@@ -66,7 +66,7 @@ pub fn parse_meeting(host: ZoomUser, meeting: &Value, time: ObservedAt) -> Optio
     let files = files.collect();
     let details = RecordingDetails {
         meeting_id: value("id").and_then(text),
-        topic: value("topic").and_then(|it| it.as_str().map(str::to_owned).or_else(|| text(it))),
+        topic: value("topic").and_then(topic),
         kind: value("type").and_then(integer).and_then(RecordingKind::from_zoom_type),
         start_time: value("start_time").and_then(timestamp),
         timezone: value("timezone").and_then(text),
