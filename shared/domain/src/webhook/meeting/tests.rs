@@ -99,6 +99,29 @@ fn odd_value_costs_only_that_value() {
 }
 
 #[test]
+fn overlong_topic_is_cut_and_other_text_is_absent() {
+    let long = json!("ä".repeat(100_000));
+    let parsed = parse_with("/payload/object/topic", long.clone()).observation;
+    assert_eq!(parsed.details.topic, Some("ä".repeat(512)));
+    for (pointer, read) in [
+        ("/payload/object/timezone", (|it| it.details.timezone.clone()) as fn(&Observation) -> _),
+        ("/payload/object/recording_files/0/file_type", |it| {
+            it.files[0].metadata.file_type.clone()
+        }),
+        ("/payload/object/recording_files/0/recording_type", |it| {
+            it.files[0].metadata.recording_type.clone()
+        }),
+        ("/payload/object/participant_audio_files/0/file_name", |it| {
+            it.files[3].metadata.participant.clone()
+        }),
+    ] {
+        assert!(read(&parsed).is_some(), "{pointer}");
+        let parsed = parse_with(pointer, long.clone()).observation;
+        assert_eq!(read(&parsed), None, "{pointer}");
+    }
+}
+
+#[test]
 fn entry_that_is_no_file_is_counted_and_skipped() {
     let file = completed()["payload"]["object"]["recording_files"][0].clone();
     let parsed = parse_files(json!([null, file, 7, "x", []]), json!([null]));
