@@ -120,7 +120,7 @@ async fn recordings_are_hidden_without_a_link() {
     // The earlier notifications, and those of the new activation.
     system.link("alice", ADA).await;
     system.advance(FEED_DELAY);
-    assert_eq!((shown("alice").await, shown("bob").await), (5, 3));
+    assert_eq!((shown("alice").await, shown("bob").await), (6, 3));
     // Another user's feed is empty.
     assert_eq!(feed(&system, "carol").await, [Value::Null; 0]);
 }
