@@ -145,6 +145,7 @@ impl EventProcessor {
             EventBody::ObjectKey(key) => {
                 // Processing deletes the object last: if it is missing, an earlier delivery processed the event.
                 let Some(bytes) = self.bucket.read(key).await? else {
+                    tracing::warn!(key, "stored event not found: processed before, or expired");
                     return Ok(());
                 };
                 let event: Value =

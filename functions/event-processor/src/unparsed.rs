@@ -32,6 +32,7 @@ impl EventProcessor {
     pub(crate) async fn file_encrypted(&self, key: &str) -> Result<(), ProcessError> {
         // Filing deletes the object last: if it is missing, an earlier delivery filed it.
         let Some(bytes) = self.bucket.read(key).await? else {
+            tracing::warn!(key, "stored event not found: filed before, or expired");
             return Ok(());
         };
         let keys = self.queue_key.versions().await?;
