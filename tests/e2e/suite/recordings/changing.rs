@@ -1,14 +1,18 @@
 //! Recordings that are renamed, trashed, recovered or deleted at Zoom.
 
-use reelay_zoom_sim::{Created, NewRecording, RawEvent, RecordingChange, Selection, Target};
+use reelay_embedded_aws::{Fault, Service};
+use reelay_zoom_sim::{
+    Created, NewRecording, RawEvent, Recording, RecordingChange, Selection, Target,
+};
 use serde_json::{Value, json};
+use support::System;
 use support::zoom_users::{BEN, CEM};
 
 use super::odd_events::{change, completed, post, silent};
 use super::{kinds, linked, notified, of_ada, three};
 
 /// The `recording.changed` notifications: the change and the recording.
-fn changes(system: &support::System) -> Vec<(String, Value)> {
+fn changes(system: &System) -> Vec<(String, Value)> {
     notified(system, "alice")
         .into_iter()
         .filter(|(kind, ..)| kind == "recording.changed")
@@ -18,13 +22,13 @@ fn changes(system: &support::System) -> Vec<(String, Value)> {
         .collect()
 }
 
-async fn delivered(system: &support::System, created: &Created) {
+async fn delivered(system: &System, created: &Created) {
     system.await_deliveries(created).await;
     system.process_queues().await;
 }
 
 /// Separates the timestamps of two events.
-fn later(system: &support::System) {
+fn later(system: &System) {
     system.zoom().advance(1);
 }
 
@@ -88,34 +92,66 @@ async fn repeated_or_late_change_is_ignored() {
     assert_eq!(names, ["trashed", "recovered"]);
 }
 
+/// An event about a new topic, and a later event that shows the topic, too.
+fn rename_and_later_event(system: &System, recording: &Recording, name: &str) -> [Value; 2] {
+    let object = json!({"topic": "New", "host_id": recording.host_id});
+    let mut rename = change("renamed", recording, object.clone());
+    let mut later = match name {
+        "completed" => completed(system, recording),
+        _ => change(name, recording, object),
+    };
+    later["payload"]["object"]["topic"] = json!("New");
+    let now = system.app.now().as_millisecond();
+    rename["event_ts"] = json!(now + 1_000);
+    later["event_ts"] = json!(now + 2_000);
+    [rename, later]
+}
+
+fn renames(system: &System, recording: &Recording) -> usize {
+    let changes = changes(system).into_iter();
+    let is_rename = |(change, notified): &(String, Value)| {
+        change == "renamed" && notified["meeting_uuid"] == recording.uuid
+    };
+    changes.filter(is_rename).count()
+}
+
 #[tokio::test]
 async fn rename_is_notified_once_although_another_event_shows_it_first() {
     let system = linked().await;
-    for (other, is_rename_first) in
+    for (name, is_rename_first) in
         [("completed", false), ("completed", true), ("trashed", false), ("trashed", true)]
     {
         let recording = system.record(of_ada(three())).await;
-        let object = json!({"topic": "New", "host_id": recording.host_id});
-        let mut rename = change("renamed", &recording, object.clone());
-        let mut later = match other {
-            "completed" => completed(&system, &recording),
-            _ => change(other, &recording, object),
-        };
-        later["payload"]["object"]["topic"] = json!("New");
-        let now = system.app.now().as_millisecond();
-        rename["event_ts"] = json!(now + 1_000);
-        later["event_ts"] = json!(now + 2_000);
-        let events = if is_rename_first { [&rename, &later] } else { [&later, &rename] };
+        let mut events = rename_and_later_event(&system, &recording, name);
+        if !is_rename_first {
+            events.reverse();
+        }
         // Each event is delivered again at the end.
-        for event in [events, events].concat() {
+        for event in events.iter().chain(&events) {
             post(&system, event).await;
         }
-        let renames = changes(&system).into_iter().filter(|(change, notified)| {
-            change == "renamed" && notified["meeting_uuid"] == recording.uuid
-        });
-        assert_eq!(renames.count(), 1, "{other} {is_rename_first}");
+        assert_eq!(renames(&system, &recording), 1, "{name} {is_rename_first}");
         assert_eq!(system.view("alice", &recording).await["topic"], "New");
     }
+}
+
+#[tokio::test]
+async fn interrupted_rename_is_notified_after_a_later_event() {
+    let system = linked().await;
+    let recording = system.record(of_ada(three())).await;
+    let [rename, later] = rename_and_later_event(&system, &recording, "completed");
+    let rejected = Fault::error(400, "AccessDeniedException");
+    system.faults().fail_until_cleared(Service::DynamoDb, "TransactWriteItems", rejected);
+    post(&system, rename).await;
+    system.faults().clear_all();
+    post(&system, later).await;
+    assert_eq!(renames(&system, &recording), 0);
+    let queues = system.queues();
+    for message in system.take_messages(&queues.events_dlq).await {
+        system.send_message(&queues.events, &message).await;
+    }
+    system.process_queues().await;
+    assert_eq!(renames(&system, &recording), 1);
 }
 
 #[tokio::test]
