@@ -112,9 +112,8 @@ impl Reconciler {
         {
             return Ok(());
         }
-        // No download has been enqueued: the event may still be in progress, and its notification then reaches the new
-        // link as well.
-        let is_in_progress = item.requested && item.sent.is_empty();
+        // The event is still in progress, and its notification will reach the new link as well.
+        let is_in_progress = !item.detected;
         if is_in_progress && !is_repeated {
             return Ok(());
         }
