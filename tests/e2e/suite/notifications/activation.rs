@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{Fault, Point, RecordingChange, Selection};
 use support::zoom_users::ADA;
 use support::{AppWebhook, DelayedMessages, System};
@@ -104,6 +105,22 @@ async fn second_app_user_is_notified_once_of_a_recording_without_downloads() {
     system.process_queues().await;
     assert_eq!(notified(&app_webhook, "bob", 0), bobs);
     assert_eq!(types(&bobs), ["recording.detected"]);
+}
+
+#[tokio::test]
+async fn second_app_user_is_notified_once_although_the_event_is_in_progress() {
+    let (system, app_webhook) = linked(&[("DownloadMode", "on-demand")]).await;
+    system.complete_recording(one_file()).await;
+    let rejected = AwsFault::error(400, "AccessDeniedException");
+    system.faults().fail_until_cleared(Service::DynamoDb, "TransactWriteItems", rejected);
+    system.process_queues().await;
+    system.faults().clear_all();
+    let queues = system.queues();
+    let events = system.take_messages(&queues.events_dlq).await;
+    system.link("bob", ADA).await;
+    system.send_message(&queues.events, &events[0]).await;
+    system.process_queues().await;
+    assert_eq!(types(&notified(&app_webhook, "bob", 0)), ["recording.detected"]);
 }
 
 #[tokio::test]
