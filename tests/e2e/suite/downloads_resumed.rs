@@ -250,6 +250,9 @@ async fn changed_file_is_retried_instead_of_continued() {
 #[tokio::test]
 async fn object_is_as_old_as_its_upload() {
     let system = System::with(&[("DownloadMode", "on-demand"), ("RetentionDays", "1")]).await;
+    // Objects expire at midnight.
+    let since_midnight = SignedDuration::from_secs(system.app.now().as_second() % 86_400);
+    system.advance(SignedDuration::from_hours(24 + 10) - since_midnight);
     system.link("alice", ADA).await;
     let (downloader, recording) = interrupted_upload(&system, 33 * MIB, 2).await;
     system.advance(SignedDuration::from_hours(23));
