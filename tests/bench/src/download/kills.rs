@@ -89,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
 }
 
 /// Transfers one file with up to `limit` kills. Returns their number.
+#[expect(clippy::disallowed_methods, reason = "a kill comes at a moment of real time")]
 fn transfer(
     downloader: &impl Fn() -> Result<Child, BenchError>,
     undisturbed: Duration,

@@ -93,7 +93,7 @@ impl Journal for FileJournal {
                 .and_then(|state| std::fs::write(path.with_extension("new"), state))
                 .and_then(|()| std::fs::rename(path.with_extension("new"), path));
             saved.map_err(|error| {
-                AwsError::unexpected_response("the journal's file", &error.to_string())
+                AwsError::unexpected_response("the journal's file", error.to_string())
             })?;
         }
         Ok(())
