@@ -1,19 +1,18 @@
 //! Zoom users who change accounts, and Zoom users with many links.
 
-use std::collections::BTreeSet;
+mod consents;
+mod recordings;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::SignedDuration;
 use reelay_domain::ids::ZoomUser;
 use reelay_domain::link::{GrantStatus, Link, LinkStatus, MAX_LINKS_PER_GRANT};
 use reelay_embedded_aws::Service;
-use reelay_grants::{GrantError, MaintenanceOutcome};
+use reelay_grants::MaintenanceOutcome;
 use reelay_store::links::{Grant, GrantSnapshot, LinkTable, NewTokens};
-use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
+use reelay_zoom_sim::{RawEvent, Target};
 use reqwest::Method;
-use serde_json::{Value, json};
 use support::app::ApiResponse;
-use support::recordings::recording_path;
 use support::zoom::completed_event;
 use support::zoom_users::{ADA, BEN};
 
@@ -26,23 +25,22 @@ fn elsewhere() -> ZoomUser {
     ZoomUser { account_id: ELSEWHERE.parse().unwrap(), user_id: ADA.parse().unwrap() }
 }
 
+fn pair_of(grant: &Grant) -> NewTokens {
+    NewTokens {
+        tokens: grant.tokens.clone().unwrap(),
+        obtained_at: grant.obtained_at,
+        exchange: grant.exchange.clone(),
+        access_expires_at: grant.access_expires_at,
+        scope: grant.scope.clone(),
+        client_id: grant.client_id.clone(),
+    }
+}
+
 impl Scene {
     /// The snapshot of this key.
     async fn under(&self, zoom_user: &ZoomUser) -> GrantSnapshot {
         let grants = self.grants();
         grants.links().snapshot(zoom_user).await.unwrap()
-    }
-
-    /// Delivers an event about a change of a recording. Zoom names the account in which the user is now.
-    async fn changed_elsewhere(&self, name: &str, object: Value) {
-        let event = json!({
-            "event": format!("recording.{name}"), "event_ts": self.app.now().as_millisecond(),
-            "payload": {"account_id": ELSEWHERE, "object": object},
-        });
-        let (body, target) = (event.to_string(), Target::Webhook);
-        let id = self.zoom().send_raw(RawEvent { body, target, request_id: None });
-        self.delivered(id).await;
-        self.settle().await;
     }
 }
 
@@ -104,79 +102,6 @@ async fn account_change_moves_links_tokens_and_recordings() {
     scene.settle().await;
     scene.assert_gone(ADA).await;
     scene.assert_notified("alice", [("activated", 3), ("removed", 1)]).await;
-}
-
-#[tokio::test]
-async fn waiting_and_failed_files_are_stored_after_account_change() {
-    let scene = Scene::linked(&["alice"]).await;
-    let mut recordings = Vec::new();
-    for (status, expected) in [(410, "failed"), (503, "queued")] {
-        scene.zoom().clear_faults(None);
-        scene.fail(Point::Download, Fault::Status { status });
-        let recording = scene.complete_recording(small(ADA)).await;
-        scene.settle().await;
-        assert_eq!(scene.view("alice", &recording).await["files"][0]["status"], expected);
-        recordings.push(recording);
-    }
-    // Older than what is read from Zoom's list after the move; the URLs of the events have expired.
-    scene.advance(SignedDuration::from_hours(3 * 24));
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    assert_eq!(scene.app.links("alice").await[0]["zoom"]["account_id"], ELSEWHERE);
-    scene.zoom().clear_faults(None);
-    scene.pass(SignedDuration::from_hours(30)).await;
-    for recording in recordings {
-        let seen = scene.view("alice", &recording).await;
-        assert_eq!(seen["status"], "stored", "{seen}");
-    }
-}
-
-#[tokio::test]
-async fn change_after_an_account_change_is_one_of_the_stored_recording() {
-    let scene = Scene::linked(&["alice"]).await;
-    let recording = scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    scene.advance(SignedDuration::from_hours(5 * 24));
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    for (name, state) in [("trashed", "trashed"), ("recovered", "present")] {
-        scene.advance(SignedDuration::from_secs(1));
-        let start_time = recording.start_time.to_string();
-        let object = json!({"uuid": recording.uuid, "host_id": ADA, "start_time": start_time});
-        scene.changed_elsewhere(name, object).await;
-        let seen = scene.view("alice", &recording).await;
-        assert_eq!((&seen["status"], &seen["zoom_state"]), (&json!("stored"), &json!(state)));
-        assert_eq!(scene.app.recordings("alice").await.len(), 2);
-    }
-}
-
-#[tokio::test]
-async fn erased_recording_stays_erased_in_another_account() {
-    // After the end of the first link, and beside it.
-    for (app_user, is_ended) in [("alice", true), ("bob", true), ("bob", false)] {
-        let scene = Scene::linked(&["alice"]).await;
-        let recording = scene.record(small(ADA)).await;
-        let path = recording_path(&recording);
-        assert_eq!(scene.app.call(Method::DELETE, &path, "alice").await.status, 204);
-        scene.settle().await;
-        if is_ended {
-            scene.app.disconnect_all("alice").await;
-            scene.settle().await;
-        }
-        scene.advance(SignedDuration::from_hours(12));
-        scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-        scene.link(app_user, ADA).await;
-        scene.pass(SignedDuration::from_hours(1)).await;
-        assert!(scene.app.recordings(app_user).await.is_empty(), "{app_user}");
-        assert!(scene.stored_files().await.is_empty(), "{app_user}");
-        // Zoom's event about a new topic does not say when the meeting was.
-        let object = json!({"uuid": recording.uuid, "host_id": ADA, "topic": "Erased topic"});
-        scene.changed_elsewhere("renamed", object).await;
-        let items = scene.table_items(&scene.tables().recordings).await;
-        assert!(!items.iter().any(|item| item.contains("Erased topic")), "{app_user} {items:?}");
-    }
 }
 
 #[tokio::test]
@@ -269,17 +194,6 @@ async fn deauthorization_after_account_change_is_matched_by_user_id() {
     assert_eq!(scene.dead_jobs().await, [""; 0]);
 }
 
-fn pair_of(grant: &Grant) -> NewTokens {
-    NewTokens {
-        tokens: grant.tokens.clone().unwrap(),
-        obtained_at: grant.obtained_at,
-        exchange: grant.exchange.clone(),
-        access_expires_at: grant.access_expires_at,
-        scope: grant.scope.clone(),
-        client_id: grant.client_id.clone(),
-    }
-}
-
 #[tokio::test]
 async fn erasure_of_the_new_account_outlives_a_move_that_fails() {
     let scene = Scene::linked(&["alice"]).await;
@@ -294,136 +208,6 @@ async fn erasure_of_the_new_account_outlives_a_move_that_fails() {
     scene.faults().clear_all();
     moves().await.unwrap().unwrap();
     assert_eq!(scene.under(&new).await.erasure, None);
-}
-
-#[tokio::test]
-async fn account_change_keeps_the_later_pair() {
-    let scene = Scene::linked(&["alice"]).await;
-    let old = scene.zoom_user(ADA);
-    let grants = scene.grants();
-    let before = scene.under(&old).await.grant.unwrap();
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    // A consent in the other account ends the older pair while it is being moved.
-    scene.link("bob", ADA).await;
-    let new = scene.zoom_user(ADA);
-    let later = scene.under(&new).await.grant.unwrap();
-    let tokens = pair_of(&before);
-    let moved =
-        grants.links().move_to_account(&old, before.version, &new, &tokens, scene.app.now());
-    assert!(moved.await.unwrap().is_some());
-    let kept = scene.under(&new).await;
-    assert_eq!(kept.grant.unwrap().tokens, later.tokens);
-    assert_eq!(kept.links.len(), 2);
-    scene.assert_served(ADA).await;
-}
-
-#[tokio::test]
-async fn consent_in_another_account_keeps_earlier_links() {
-    let scene = Scene::linked(&["alice"]).await;
-    let old = scene.zoom_user(ADA);
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.link("bob", ADA).await;
-    // That consent has ended the older pair.
-    scene.advance(ACCESS_TOKEN_ENDS);
-    let error = scene.grants().access_token(&old).await.unwrap_err();
-    assert!(matches!(error, GrantError::Moved), "{error}");
-    scene.settle().await;
-    scene.assert_status("alice", &["active"]).await;
-    assert_eq!(scene.snapshot(ADA).await.links.len(), 2);
-    // The end of Bob's link leaves Alice's.
-    scene.app.disconnect_all("bob").await;
-    scene.settle().await;
-    scene.assert_status("alice", &["active"]).await;
-    scene.assert_served(ADA).await;
-}
-
-#[tokio::test]
-async fn moved_link_is_notified_of_what_others_received_before() {
-    let scene = Scene::linked(&["alice"]).await;
-    let old = scene.zoom_user(ADA);
-    let before = scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.link("bob", ADA).await;
-    let missed = scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    // Alice's link moves when its tokens are used.
-    scene.advance(ACCESS_TOKEN_ENDS);
-    scene.grants().access_token(&old).await.unwrap_err();
-    scene.pass(SignedDuration::from_mins(16)).await;
-
-    let events = scene.peek_messages(&scene.bus).await;
-    let events = events.iter().map(|event| serde_json::from_str::<Value>(event).unwrap());
-    let details: Vec<Value> = events.map(|event| event["detail"].clone()).collect();
-    for (app_user, recording) in [("alice", &before), ("alice", &missed), ("bob", &missed)] {
-        let about = |it: &&Value| {
-            let data = &it["data"];
-            data["app_user_id"] == app_user && data["recording"]["meeting_uuid"] == recording.uuid
-        };
-        for kind in ["recording.detected", "recording.stored"] {
-            let ids = details.iter().filter(about).filter(|it| it["type"] == kind);
-            let ids: BTreeSet<_> = ids.map(|it| it["id"].as_str().unwrap()).collect();
-            assert_eq!(ids.len(), 1, "{app_user} {kind} {}", recording.key);
-        }
-    }
-}
-
-#[tokio::test]
-async fn abandoned_consent_in_another_account_keeps_earlier_links() {
-    let scene = Scene::linked(&["alice"]).await;
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.consent(&mut scene.browser(), "bob", ADA).await;
-    scene.pass(SignedDuration::from_mins(20)).await;
-    scene.assert_status("bob", &[]).await;
-    scene.assert_status("alice", &["active"]).await;
-    scene.assert_served(ADA).await;
-}
-
-#[tokio::test]
-async fn disconnect_in_another_account_keeps_earlier_links() {
-    let scene = Scene::linked(&["alice"]).await;
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.link("bob", ADA).await;
-    scene.app.disconnect_all("bob").await;
-    scene.settle().await;
-    let recording = scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    scene.assert_status("alice", &["active"]).await;
-    assert!(scene.app.links("bob").await.is_empty());
-    assert_eq!(scene.view("alice", &recording).await["status"], "stored");
-    scene.assert_served(ADA).await;
-}
-
-#[tokio::test]
-async fn revocation_ends_although_a_consent_in_another_account_replaced_the_tokens() {
-    let scene = Scene::linked(&["alice"]).await;
-    let old = scene.zoom_user(ADA);
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.link("bob", ADA).await;
-    scene.app.disconnect_all("alice").await;
-    scene.settle().await;
-    let ended = scene.under(&old).await;
-    assert!(is_empty(&ended), "{ended:?}");
-    scene.assert_status("bob", &["active"]).await;
-    scene.assert_served(ADA).await;
-    assert_eq!(scene.dead_jobs().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn disconnect_ends_every_link_of_the_id() {
-    let scene = Scene::linked(&["alice"]).await;
-    let old = scene.zoom_user(ADA);
-    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
-    scene.complete_recording(small(ADA)).await;
-    scene.settle().await;
-    // Back in the first account, a consent makes a link under its key, with the id that the moved one kept.
-    scene.zoom().move_user(ADA, old.account_id.as_str()).unwrap();
-    scene.link("alice", ADA).await;
-    let links = scene.app.links("alice").await;
-    assert_eq!((links.len(), &links[0]["id"]), (2, &links[1]["id"]));
-    let path = format!("/v1/links/{}", links[0]["id"].as_str().unwrap());
-    assert_eq!(scene.app.call(Method::DELETE, &path, "alice").await.status, 204);
-    scene.assert_status("alice", &[]).await;
 }
 
 #[tokio::test]
