@@ -118,6 +118,13 @@ impl Journal {
         visible.count()
     }
 
+    /// When the first message of a queue becomes visible; `None` if it is empty.
+    pub(crate) fn next_visible_at(&self, queue: Queue) -> Option<Timestamp> {
+        let records = self.records.lock();
+        let queued = records.messages.iter().filter(|message| message.queue == queue);
+        queued.map(|message| message.visible_at).min()
+    }
+
     /// Removes and returns the oldest visible message.
     pub(crate) fn receive(&self) -> Option<Message> {
         self.receive_nth(0)

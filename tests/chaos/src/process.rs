@@ -74,6 +74,8 @@ impl World {
             .env("AWS_ACCESS_KEY_ID", &credentials.access_key_id)
             .env("AWS_SECRET_ACCESS_KEY", &credentials.secret_access_key)
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            // Says why a download was retried.
+            .env("RUST_LOG", "recording_downloader=warn")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -58,7 +58,7 @@ pub(super) async fn receive(
     body: Option<StreamingBlob>,
     algorithms: Vec<Algorithm>,
 ) -> S3Result<Received> {
-    let file = tempfile::NamedTempFile::new_in(directory).map_err(S3Error::internal_error)?;
+    let file = tempfile::NamedTempFile::new_in(directory).map_err(internal)?;
     let (file, path) = file.into_parts();
     let sink = Sink {
         file,
@@ -99,7 +99,14 @@ pub(super) async fn receive(
 }
 
 async fn written(writing: JoinHandle<io::Result<Sink>>) -> S3Result<Sink> {
-    writing.await.map_err(S3Error::internal_error)?.map_err(S3Error::internal_error)
+    writing.await.map_err(internal)?.map_err(internal)
+}
+
+/// `InternalError` with its cause, such as a full disk.
+fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> S3Error {
+    let mut error = s3_error!(InternalError, "{cause}");
+    error.set_source(Box::new(cause));
+    error
 }
 
 /// The error that s3s found in the body, or `IncompleteBody`.

@@ -59,7 +59,11 @@ async fn download(case: &mut Case<'_>) -> anyhow::Result<()> {
     let mut kills: BTreeMap<u64, usize> = BTreeMap::new();
     for _ in 0..MAX_ROUNDS {
         let Some(mut message) = world.journal.receive() else {
-            return Ok(());
+            let Some(retry_at) = world.journal.next_visible_at(Queue::Downloads) else {
+                return Ok(());
+            };
+            world.advance(retry_at.duration_since(world.stack().clock().now()));
+            continue;
         };
         case.outcome.steps += 1;
         let delivery = if message.queue == Queue::Downloads {
@@ -95,7 +99,8 @@ async fn download(case: &mut Case<'_>) -> anyhow::Result<()> {
     anyhow::bail!("queues not empty after {MAX_ROUNDS} deliveries")
 }
 
-/// Compares the bucket and the API's recording with Zoom.
+/// Compares the bucket and the API's recording with Zoom, then deletes the objects, which would fill the disk from seed
+/// to seed.
 async fn check_bucket(case: &mut Case<'_>, recording: &Recording) -> anyhow::Result<()> {
     let world = case.world;
     let bucket = Bucket::new(world.warm.environment("recording-downloader")?)?;
@@ -132,6 +137,9 @@ async fn check_bucket(case: &mut Case<'_>, recording: &Recording) -> anyhow::Res
     let listed = world.get_recording(&case.app_users[0], id.as_str()).await?;
     if listed["status"] != "stored" {
         case.violation(format!("the API returns {listed}"));
+    }
+    for key in &keys {
+        bucket.delete(key).await?;
     }
     Ok(())
 }
