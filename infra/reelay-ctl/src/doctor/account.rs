@@ -27,18 +27,25 @@ const MIN_LEFT: u32 = 2;
 const COMFORTABLE_LEFT: u32 = 50;
 
 pub(super) async fn check(deployment: &Deployment) -> Finding {
-    match concurrent_executions(deployment).await {
-        Ok(quota) => {
+    match account_limit(deployment).await {
+        Ok(limit) => {
             let taken = PARAMETERS.map(|name| deployment.parameter(name).parse().unwrap_or(0));
-            finding(quota, taken.into_iter().sum(), deployment)
+            finding(&limit, taken.into_iter().sum(), deployment)
         }
         Err(error) => Finding::not_checked(CHECK, &error),
     }
 }
 
-fn finding(quota: u32, taken: u32, deployment: &Deployment) -> Finding {
-    let left = quota.saturating_sub(taken);
-    let observed = format!("{quota} concurrent executions, of which the queues take up to {taken}");
+fn finding(limit: &AccountLimit, taken: u32, deployment: &Deployment) -> Finding {
+    let AccountLimit { concurrent_executions: quota, unreserved_concurrent_executions: shared } =
+        limit;
+    let left = shared.saturating_sub(taken);
+    let reserved = match quota.saturating_sub(*shared) {
+        0 => String::new(),
+        reserved => format!(", {reserved} of them reserved by functions"),
+    };
+    let observed =
+        format!("{quota} concurrent executions{reserved}, of which the queues take up to {taken}");
     if left >= COMFORTABLE_LEFT {
         return Finding::ok(CHECK, observed);
     }
@@ -70,10 +77,12 @@ struct AccountSettings {
 #[serde(rename_all = "PascalCase")]
 struct AccountLimit {
     concurrent_executions: u32,
+    /// Those that no function has reserved, which the others share.
+    unreserved_concurrent_executions: u32,
 }
 
 /// Lambda's `GetAccountSettings`. One signed request is less than the SDK's client for Lambda.
-async fn concurrent_executions(deployment: &Deployment) -> anyhow::Result<u32> {
+async fn account_limit(deployment: &Deployment) -> anyhow::Result<AccountLimit> {
     let sdk = &deployment.environment.sdk;
     let url = format!("{}/2016-08-19/account-settings/", endpoint(sdk)?);
     let credentials = sdk.credentials_provider().context("no AWS credentials are configured")?;
@@ -94,7 +103,7 @@ async fn concurrent_executions(deployment: &Deployment) -> anyhow::Result<u32> {
     }
     let response = request.send().await?.error_for_status()?;
     let settings: AccountSettings = serde_json::from_slice(&response.bytes().await?)?;
-    Ok(settings.account_limit.concurrent_executions)
+    Ok(settings.account_limit)
 }
 
 fn endpoint(sdk: &SdkConfig) -> anyhow::Result<String> {

@@ -14,9 +14,9 @@ pub(super) async fn check(deployment: &Deployment) -> anyhow::Result<Vec<Finding
     const SIGNED: &str = "app.signed";
     const FORGED: &str = "app.forged";
     let Ok(endpoint) = AppEndpoint::of_stack(deployment).await else {
-        return Ok(vec![Finding::warn(
+        return Ok(vec![Finding::fail(
             SIGNED,
-            "not checked: AppWebhookUrl or the notification secret is not usable",
+            "AppWebhookUrl or the notification secret is not usable",
             "the app receives no notifications.",
             "fix secret.notification first, or correct AppWebhookUrl (https).",
         )]);

@@ -1,6 +1,6 @@
 //! Checks the queues for dead letters and, on AWS, the state of the alarms.
 
-use aws_sdk_cloudwatch::types::StateValue;
+use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 use clap::ValueEnum as _;
 use jiff::{SpanRound, Timestamp, Unit};
 use reelay_runtime::AwsError;
@@ -70,8 +70,9 @@ fn age(sent_at: Timestamp, now: Timestamp) -> Option<String> {
     Some(format!(", the oldest {age:#} old"))
 }
 
+const ALARMS: &str = "alarms";
+
 async fn alarms(deployment: &Deployment) -> Finding {
-    const CHECK: &str = "alarms";
     let names: Vec<String> = deployment
         .resources()
         .filter(|(logical, _)| logical.ends_with("Alarm"))
@@ -86,7 +87,7 @@ async fn alarms(deployment: &Deployment) -> Finding {
     let alarms = match response {
         Ok(response) => response.metric_alarms.unwrap_or_default(),
         Err(error) => {
-            return Finding::not_checked(CHECK, &AwsError::from_sdk("DescribeAlarms", &error));
+            return Finding::not_checked(ALARMS, &AwsError::from_sdk("DescribeAlarms", &error));
         }
     };
     let active: Vec<String> = alarms
@@ -101,12 +102,35 @@ async fn alarms(deployment: &Deployment) -> Finding {
         })
         .collect();
     if active.is_empty() {
-        return Finding::ok(CHECK, format!("none of {} is active", alarms.len()));
+        return silent(&alarms)
+            .unwrap_or_else(|| Finding::ok(ALARMS, format!("none of {} is active", alarms.len())));
     }
     Finding::fail(
-        CHECK,
+        ALARMS,
         format!("{} of {} are active", active.len(), alarms.len()),
         active.join("\n"),
         "follow the section of each alarm in docs/runbook.md.",
     )
+}
+
+/// Warns of alarms that notify the operator when their data ends, and have none.
+fn silent(alarms: &[MetricAlarm]) -> Option<Finding> {
+    let is_silent = |alarm: &&MetricAlarm| {
+        alarm.state_value() == Some(&StateValue::InsufficientData)
+            && !alarm.insufficient_data_actions().is_empty()
+    };
+    let silent = alarms.iter().filter(is_silent).map(|alarm| {
+        let (name, description) = (alarm.alarm_name(), alarm.alarm_description());
+        format!("{}: {}", name.unwrap_or_default(), description.unwrap_or_default())
+    });
+    let silent: Vec<String> = silent.collect();
+    (!silent.is_empty()).then(|| {
+        Finding::warn(
+            ALARMS,
+            "none is active, but data are missing",
+            silent.join("\n"),
+            "on a stack that Zoom has not used yet: save the event subscription in the Zoom app. Otherwise follow the \
+             section of the alarm in docs/runbook.md.",
+        )
+    })
 }

@@ -27,7 +27,14 @@ pub(super) async fn check(
     let findings = links.iter().map(|link| {
         let check = "user.link";
         let id = &link.link.id;
-        if link.link.status == LinkStatus::ReauthorizationRequired {
+        if link.link.reads_until().is_some() {
+            Finding::fail(
+                check,
+                format!("{id}: the user has not connected again since Zoom revoked the grant"),
+                "the link reads what was stored before, and receives nothing new.",
+                &*reconnect,
+            )
+        } else if link.link.status == LinkStatus::ReauthorizationRequired {
             Finding::fail(
                 check,
                 format!("{id}: Zoom has revoked the grant"),

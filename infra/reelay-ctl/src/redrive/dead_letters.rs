@@ -12,9 +12,12 @@ use reelay_domain::message::{
 use reelay_runtime::AwsError;
 use reelay_store::recordings::RecordingTable;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::deployment::{Deployment, Queue};
 use crate::output::{Outcome, Output, plural, table, time};
+
+use super::depth::QueueDepth;
 
 /// Hides received messages until the listing has read the whole queue.
 const VISIBILITY_TIMEOUT_SECONDS: i32 = 120;
@@ -61,6 +64,12 @@ pub(super) async fn list(
     let mut letters = Vec::new();
     let peeked = try_join_all(queues.iter().map(|queue| peek(&client, &queue.dlq_url))).await?;
     for (queue, messages) in queues.iter().zip(peeked) {
+        if messages.len() >= MAX_LISTED {
+            let total = QueueDepth::load(&client, &queue.dlq_url).await?.total();
+            let (name, listed) = (queue.name, messages.len());
+            output.json(&json!({"queue": name, "listed": listed, "total": total}));
+            output.note(&format!("{name}: the first {listed} of about {total} dead letters"));
+        }
         for message in messages {
             let letter = describe(deployment, &recordings, queue, &message).await?;
             output.json(&letter);

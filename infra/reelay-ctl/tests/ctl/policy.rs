@@ -16,7 +16,7 @@ const POLICY: &str = "operator-policy.json";
 
 /// Every command but `doctor`, `manifest` and the commands that call the stack's API: the functions' AWS calls would
 /// count as theirs.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 16] = [
     "unparsed",
     "links --user alice",
     "recordings --user alice",
@@ -29,7 +29,10 @@ const COMMANDS: [&str; 13] = [
     "redrive",
     "mint-link --user alice",
     "revive --all-marked-since 2026-01-01T00:00:00Z",
+    "send-test --to bus",
+    "deliveries --user alice",
     "erase-user --user alice --yes",
+    "erase-zoom-user --zoom AcctZoomAAAAAAAAAAAAAA/UserBen --yes",
 ];
 
 /// Actions of commands and cases that this test does not run.

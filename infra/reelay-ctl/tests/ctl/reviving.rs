@@ -76,3 +76,16 @@ async fn one_marked_grant_is_revived() {
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.out.contains("nothing to revive"), "{output:?}");
 }
+
+#[tokio::test]
+async fn doctor_tells_who_has_to_connect_again() {
+    let system = marked().await;
+    system.link("carol", ADA).await;
+    for (app_user, problem) in
+        [("alice", "has not connected again"), ("bob", "Zoom has revoked the grant")]
+    {
+        let output = run::on(&system, &format!("doctor --user {app_user}")).await;
+        assert_eq!(output.code, 1, "{output:?}");
+        assert!(output.out.contains(problem), "{app_user}: {}", output.out);
+    }
+}

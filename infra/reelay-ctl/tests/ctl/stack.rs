@@ -26,7 +26,7 @@ async fn cloudformation(system: &System) -> Fake {
         let xml = "text/xml";
         // Lambda's GetAccountSettings is the only GET.
         if request.is_empty() {
-            let settings = r#"{"AccountLimit":{"ConcurrentExecutions":10}}"#;
+            let settings = r#"{"AccountLimit":{"ConcurrentExecutions":1000,"UnreservedConcurrentExecutions":10}}"#;
             return (200, "application/json", settings.to_owned());
         }
         if !request.contains("StackName=prod") {
@@ -90,7 +90,7 @@ async fn stack_is_found_by_name() {
             assert!(
                 line["observed"]
                     .to_string()
-                    .contains("10 concurrent executions, of which the queues take up to 8")
+                    .contains("1000 concurrent executions, 990 of them reserved by functions, of which the queues take up to 8")
             );
             assert!(line["fix"].to_string().contains("request-service-quota-increase"), "{line}");
         }
