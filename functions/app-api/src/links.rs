@@ -37,7 +37,7 @@ struct RequestedDays {
 }
 
 /// Parses a JSON body that has only known fields. `form` says what the body must be.
-fn parse_body<T: DeserializeOwned>(
+pub(crate) fn parse_body<T: DeserializeOwned>(
     body: &Body,
     known: &[&str],
     form: &'static str,

@@ -6,7 +6,7 @@
 
 mod linking;
 
-use http::header::COOKIE;
+use http::header::{COOKIE, HeaderValue};
 use reelay_domain::browser_secret::BrowserSecret;
 use reelay_domain::claim::Claim;
 use reelay_domain::keys::SecretVersions;
@@ -19,7 +19,7 @@ use reelay_runtime::http::query::{Query, RepeatedParameter};
 use reelay_runtime::http::response;
 use reelay_runtime::http::{Body, Request, Response};
 use reelay_runtime::secrets::{Secret, ZoomSecret};
-use reelay_runtime::{AwsError, Chain};
+use reelay_runtime::{AwsError, Chain, random};
 use reelay_store::links::LinkTable;
 use reelay_store::outbox::NotificationPublisher;
 use reelay_store::queue::Queue;
@@ -102,6 +102,7 @@ enum AuthorizationResponse<'a> {
 
 impl<'a> AuthorizationResponse<'a> {
     fn parse(query: &'a Query) -> Result<Self, CallbackError> {
+        query.reject_repetition()?;
         let (code, state, error) =
             (query.single("code")?, query.single("state")?, query.single("error")?);
         match (error, code, state) {
@@ -161,9 +162,8 @@ impl OauthCallback {
     async fn callback(&self, request: &Request) -> Result<Response<Body>, CallbackError> {
         let started_at = self.clock.now();
         let query = Query::from_request(request);
-        let browser = BrowserSecret::from_cookies(
-            request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()),
-        );
+        let cookies = request.headers().get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let browser = BrowserSecret::from_cookies(cookies);
         match AuthorizationResponse::parse(&query)? {
             AuthorizationResponse::Install => match self.variables.optional("INSTALL_URL") {
                 // The code is not exchanged: no app user has signed in.
@@ -207,7 +207,7 @@ impl OauthCallback {
             )
             .await??;
         let hash = browser.map(BrowserSecret::hash);
-        match self.sessions.consume(&nonce, hash.as_deref(), now).await? {
+        match self.sessions.consume(&nonce, hash.as_deref(), &random::hex_id(), now).await? {
             ConsumeOutcome::Consumed(session) => Ok((nonce, session, keys)),
             ConsumeOutcome::NotFound => Err(CallbackError::SessionNotFound),
             ConsumeOutcome::WrongBrowser => Err(CallbackError::WrongBrowser),

@@ -157,8 +157,7 @@ impl OauthStart {
         let (state_keys, credentials) = (state_keys?, credentials?);
 
         // An existing cookie is reused, so that two tabs do not break each other.
-        let cookies =
-            request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let cookies = request.headers().get_all(COOKIE).iter().map(HeaderValue::as_bytes);
         let browser = BrowserSecret::from_cookies(cookies)
             .unwrap_or_else(|| BrowserSecret::from_random(random::bytes()));
         let now = self.clock.now();

@@ -24,11 +24,11 @@ impl BrowserSecret {
     }
 
     /// Parses the secret from a request's `Cookie` headers. Returns `None` if the cookie is absent or malformed,
-    /// or if two cookies with its name have different values.
-    pub fn from_cookies<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
+    /// or if two cookies with its name have different values. Other cookies may hold any bytes.
+    pub fn from_cookies<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut values = headers
-            .flat_map(|header| header.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
+            .flat_map(|header| header.split(|byte| *byte == b';'))
+            .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
             .filter(|(name, _)| *name == COOKIE)
             .map(|(_, value)| value);
         let value = values.next()?;
@@ -65,9 +65,11 @@ mod tests {
     #[test]
     fn cookie_round_trips() {
         let secret = BrowserSecret::from_random([5; 32]);
-        let header = format!("theme=dark; {}; other=1", value_of(&secret));
-        let read = BrowserSecret::from_cookies([header.as_str()].into_iter()).unwrap();
-        assert_eq!(read.hash(), secret.hash());
+        for other in [&b"theme=dark"[..], b"name=Jos\xc3\xa9", b"name=Jos\xe9"] {
+            let header = [other, b"; ", value_of(&secret).as_bytes(), b"; other=1"].concat();
+            let read = BrowserSecret::from_cookies([&header[..]].into_iter()).unwrap();
+            assert_eq!(read.hash(), secret.hash());
+        }
     }
 
     #[test]
@@ -82,8 +84,11 @@ mod tests {
             &format!("{a}; {b}"),
             &format!("{a}A"),
         ] {
-            assert!(BrowserSecret::from_cookies([header].into_iter()).is_none(), "{header}");
+            assert!(
+                BrowserSecret::from_cookies([header.as_bytes()].into_iter()).is_none(),
+                "{header}"
+            );
         }
-        assert!(BrowserSecret::from_cookies([a.as_str(), a.as_str()].into_iter()).is_some());
+        assert!(BrowserSecret::from_cookies([a.as_bytes(), a.as_bytes()].into_iter()).is_some());
     }
 }

@@ -31,7 +31,15 @@ pub enum ReturnUrlsError {
 
 /// The operator's list of return URLs (`ReturnUrls`); not empty.
 #[derive(Debug, Clone)]
-pub struct ReturnUrls(Vec<Url>);
+pub struct ReturnUrls(Vec<Listed>);
+
+/// An entry of the list.
+#[derive(Debug, Clone)]
+struct Listed {
+    url: Url,
+    /// Its path as the operator wrote it: [`Url`] encodes what is not ASCII.
+    path: String,
+}
 
 /// A return URL that matched the list, without the parameters that Reelay adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +56,17 @@ impl ReturnUrls {
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
             .enumerate()
-            .map(|(at, entry)| parse_plain(entry).ok_or(ReturnUrlsError::InvalidEntry(at + 1)))
+            .map(|(at, entry)| {
+                let url = parse_plain(entry).ok_or(ReturnUrlsError::InvalidEntry(at + 1))?;
+                Ok(Listed { url, path: path_text(entry).to_owned() })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if urls.is_empty() { Err(ReturnUrlsError::Empty) } else { Ok(Self(urls)) }
     }
 
     /// Returns the first entry, the default for a connect token without `return_to`.
     pub fn default_url(&self) -> ReturnUrl {
-        ReturnUrl(self.0[0].clone()).without_reserved_parameters()
+        ReturnUrl(self.0[0].url.clone()).without_reserved_parameters()
     }
 
     /// Matches `return_to` against the list: scheme, host, port and path must be equal; only the query may
@@ -70,27 +81,27 @@ impl ReturnUrls {
             return Err(ReturnUrlError::NotAllowed);
         }
         let url = parse_plain(return_to).ok_or(ReturnUrlError::NotAllowed)?;
-        let is_equal = |listed: &&Url| {
+        let is_equal = |listed: &Url| {
             listed.scheme() == url.scheme()
                 && listed.host() == url.host()
                 && listed.port_or_known_default() == url.port_or_known_default()
                 && listed.path() == url.path()
         };
         // `Url` normalizes `/a/../b` and `%2e%2e`; the path must match as written.
-        let is_literal = |listed: &&Url| {
-            return_to.split(['?', '#']).next().is_some_and(|t| path_text(t) == listed.path())
-        };
+        let path = path_text(return_to);
+        let is_literal = |listed: &Listed| path == listed.path || path == listed.url.path();
         self.0
             .iter()
-            .find(|listed| is_equal(listed) && is_literal(listed))
+            .find(|listed| is_equal(&listed.url) && is_literal(listed))
             .map(|_| ReturnUrl(url).without_reserved_parameters())
             .ok_or(ReturnUrlError::NotAllowed)
     }
 }
 
 /// Returns the path as written, or `/` if there is none.
-fn path_text(without_query: &str) -> &str {
-    let rest = without_query.split_once("://").map_or("", |(_, rest)| rest);
+fn path_text(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let rest = rest.split(['?', '#']).next().unwrap_or("");
     rest.find('/').map_or("/", |at| &rest[at..])
 }
 
@@ -198,6 +209,16 @@ mod tests {
         );
         assert!(list().allow("http://localhost:3000/back").is_ok());
         assert!(list().allow("https://app.example:443/settings").is_ok());
+    }
+
+    #[test]
+    fn path_may_be_written_as_listed_or_encoded() {
+        let list = ReturnUrls::parse("https://app.example/zurück").unwrap();
+        for return_to in ["https://app.example/zurück?tab=1", "https://app.example/zur%C3%BCck"] {
+            let allowed = list.allow(return_to).unwrap();
+            assert!(allowed.as_str().starts_with("https://app.example/zur%C3%BCck"));
+        }
+        assert!(list.allow("https://app.example/x/../zurück").is_err());
     }
 
     #[test]

@@ -41,12 +41,14 @@ pub fn init(service: &'static str) {
     tracing_subscriber::registry().with(Lines::new(service, stack).with_filter(filter)).init();
 }
 
-/// The level of each target. Libraries write at most `info`: below it they may log requests with their credentials.
+/// The level of each target. Libraries write at most `info`: below it they may log requests with their credentials. Warnings
+/// of `oauth-start` are written at every level: only the log says why a connect token is rejected.
 fn levels(service: &str, level: LevelFilter) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::INFO))
         .with_target("reelay", level)
         .with_target(service.replace('-', "_"), level)
+        .with_target("oauth_start", level.max(LevelFilter::WARN))
 }
 
 /// Writes one line of JSON for each event.
@@ -278,5 +280,6 @@ mod tests {
         assert!(!levels.would_enable("aws_smithy_runtime::client", &Level::DEBUG));
         let levels = self::levels("event-processor", LevelFilter::ERROR);
         assert!(!levels.would_enable("hyper", &Level::WARN));
+        assert!(levels.would_enable("oauth_start", &Level::WARN));
     }
 }

@@ -100,7 +100,7 @@ pub fn cookie(input: &[u8]) {
         [value] if oracle::is_256_bits(value) => Some(*value),
         _ => None,
     };
-    let parsed = BrowserSecret::from_cookies(headers.iter().copied());
+    let parsed = BrowserSecret::from_cookies(headers.iter().map(|header| header.as_bytes()));
     assert_eq!(parsed.as_ref().map(BrowserSecret::hash), expected.map(hash), "{headers:?}");
     if let Some((secret, value)) = parsed.zip(expected) {
         let set_cookie = secret.set_cookie();

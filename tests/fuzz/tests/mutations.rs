@@ -88,7 +88,8 @@ fn forged_cookies_are_rejected() {
     let (valid, other) = (value([0xfa; 32]), value([0x5b; 32]));
     let hash = BrowserSecret::from_random([0xfa; 32]).hash();
     let accepted = |header: &str| {
-        BrowserSecret::from_cookies([header].into_iter()).is_some_and(|read| read.hash() == hash)
+        BrowserSecret::from_cookies([header.as_bytes()].into_iter())
+            .is_some_and(|read| read.hash() == hash)
     };
     assert!(accepted(&format!("{COOKIE}={valid}")));
     for n in 0..FORGERIES {

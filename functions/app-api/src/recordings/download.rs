@@ -12,25 +12,22 @@ use reelay_store::recordings::FileKey;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::links::parse_body;
 use crate::{ApiError, AppApi};
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct DownloadRequest {
     /// `None`: all files.
     files: Option<BTreeSet<FileId>>,
 }
 
 impl DownloadRequest {
-    fn parse(body: &[u8]) -> Result<Self, Problem> {
+    fn parse(body: &Body) -> Result<Self, Problem> {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        let request: Self = serde_json::from_slice(body).map_err(|_| {
-            Problem::RequestInvalid(
-                "The body must be empty or JSON: {\"files\": [\"<file id>\", …]}, without other fields.",
-            )
-        })?;
+        let form = "The body must be empty or JSON: {\"files\": [\"<file id>\", …]}.";
+        let request: Self = parse_body(body, &["files"], form)?;
         match &request.files {
             Some(files) if files.is_empty() => {
                 Err(Problem::RequestInvalid("`files` must name at least one file."))
@@ -49,7 +46,7 @@ impl AppApi {
         id: &Option<RecordingId>,
         body: &Body,
     ) -> Result<Response<Body>, ApiError> {
-        let request = DownloadRequest::parse(body.as_ref())?;
+        let request = DownloadRequest::parse(body)?;
         let accepted = || response::json(StatusCode::ACCEPTED, &json!({"status": "accepted"}));
         let (mut covered, mut loaded) = self.find(user, id).await?;
         let recording = RecordingId::from_uuid(&loaded.item.observed.metadata.meeting_uuid);

@@ -3,6 +3,7 @@
 //! API Gateway joins repeated parameters, but a repeated parameter of an OAuth response must be rejected
 //! (RFC 6749 §3.1).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use lambda_http::Request;
@@ -34,6 +35,16 @@ impl Query {
     /// Returns whether the query has no other parameters than these.
     pub fn has_only(&self, names: &[&str]) -> bool {
         self.0.iter().all(|(name, _)| names.contains(&name.as_str()))
+    }
+
+    /// Verifies that no parameter is repeated (RFC 6749, section 3.1).
+    ///
+    /// # Errors
+    /// If one is.
+    pub fn reject_repetition(&self) -> Result<(), RepeatedParameter> {
+        let mut names = BTreeSet::new();
+        let are_distinct = self.0.iter().all(|(name, _)| names.insert(name));
+        are_distinct.then_some(()).ok_or(RepeatedParameter)
     }
 
     /// Returns the value of a parameter. An empty value counts as absent.

@@ -8,7 +8,7 @@ mod exchange;
 mod spare;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -187,7 +187,7 @@ impl SessionTable {
         &self.table
     }
 
-    /// Stores a session under an unused nonce.
+    /// Stores a session under a new nonce, which is random.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -196,15 +196,14 @@ impl SessionTable {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(with_id(session_key(nonce), session)?))
-            .condition_expression("attribute_not_exists(id)")
             .send()
             .await
             .map(|_| ())
             .map_err(|error| AwsError::from_sdk("PutItem Sessions", &error))
     }
 
-    /// Consumes a session of this browser by one conditional delete. Exactly one of two concurrent callbacks
-    /// consumes it.
+    /// Consumes a session of this browser. Exactly one of two concurrent callbacks consumes it. `callback`: a random id
+    /// of the callback, by which the SDK's repetition of a call whose response was lost meets its own.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -212,46 +211,44 @@ impl SessionTable {
         &self,
         nonce: &Nonce,
         browser_hash: Option<&str>,
+        callback: &str,
         now: Timestamp,
     ) -> Result<ConsumeOutcome, AwsError> {
         let response = self
             .client
-            .delete_item()
+            .update_item()
             .table_name(&self.table)
             .key("id", text(session_key(nonce)))
-            .condition_expression("browser_hash = :browser")
+            .update_expression("SET consumed_by = :callback")
+            .condition_expression(
+                "browser_hash = :browser AND \
+                 (attribute_not_exists(consumed_by) OR consumed_by = :callback)",
+            )
             // No hash is "-", so a request without a cookie matches no session.
             .expression_attribute_values(":browser", text(browser_hash.unwrap_or("-").to_owned()))
-            .return_values(ReturnValue::AllOld)
+            .expression_attribute_values(":callback", text(callback))
+            .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match response {
-            Ok(deleted) => {
-                let session: Session = from_item(TABLE, deleted.attributes.unwrap_or_default())?;
-                Ok(if session.expires_at > now.as_second() {
-                    ConsumeOutcome::Consumed(session)
-                } else {
-                    ConsumeOutcome::NotFound
-                })
-            }
+        let (item, is_ours) = match response {
+            Ok(updated) => (updated.attributes, true),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(failed)) => {
-                    match failed.item().filter(|item| !item.is_empty()) {
-                        None => Ok(ConsumeOutcome::NotFound),
-                        Some(item) => {
-                            let session: Session = from_item(TABLE, item.clone())?;
-                            Ok(if session.expires_at > now.as_second() {
-                                ConsumeOutcome::WrongBrowser
-                            } else {
-                                ConsumeOutcome::NotFound
-                            })
-                        }
-                    }
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    (failed.item().cloned(), false)
                 }
-                _ => Err(AwsError::from_sdk("DeleteItem Sessions", &error)),
+                _ => return Err(AwsError::from_sdk("UpdateItem Sessions", &error)),
             },
+        };
+        let Some(item) = item.filter(|item| !item.is_empty()) else {
+            return Ok(ConsumeOutcome::NotFound);
+        };
+        let is_spent = !is_ours && item.contains_key("consumed_by");
+        let session: Session = from_item(TABLE, item)?;
+        if is_spent || session.expires_at <= now.as_second() {
+            return Ok(ConsumeOutcome::NotFound);
         }
+        Ok(if is_ours { ConsumeOutcome::Consumed(session) } else { ConsumeOutcome::WrongBrowser })
     }
 
     /// Whether a `jti` has been consumed.

@@ -214,6 +214,18 @@ async fn invalid_confirmation_is_rejected() {
     assert!(system.app.links("bob").await.is_empty());
 }
 
+#[tokio::test]
+async fn body_of_a_download_is_an_object() {
+    let system = System::start().await;
+    system.link("alice", ADA).await;
+    for body in ["[null]", "[]", "null", "{\"files\": []}", "{\"file\": [\"a\"]}"] {
+        let token = system.app.api_token("alice");
+        let path = "/v1/recordings/eA/download";
+        let call = system.app.call_with(Method::POST, path, Some(&token), Some(body.to_owned()));
+        assert_problem(&call.await, 400, "request_invalid", body);
+    }
+}
+
 /// The response status to a request target that no HTTP client would send.
 async fn raw_status(system: &System, target: &str, token: &str) -> u16 {
     let address = system.stack.url().strip_prefix("http://").unwrap().to_owned();

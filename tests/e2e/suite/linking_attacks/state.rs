@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::SignedDuration;
 use reelay_domain::keys::SecretVersions;
 use reelay_domain::signed_state::{self, Nonce};
-use reelay_embedded_aws::Service;
+use reelay_embedded_aws::{Fault, Service};
 use support::System;
 use support::zoom_users::{ADA, BEN, CEM};
 
@@ -294,4 +294,27 @@ async fn declined_consent_without_valid_state_shows_page() {
     let late = system.deny(&mut browser, &authorize).await;
     system.advance(SignedDuration::from_mins(10));
     assert_eq!(browser.visit(&late).await.error_page(), "access_denied");
+}
+
+#[tokio::test]
+async fn lost_response_neither_spends_the_session_nor_the_code() {
+    let system = System::start().await;
+    let mut browser = system.browser();
+    let lost = Fault::connection_closed().after_effect();
+    system.faults().fail_next(Service::DynamoDb, "PutItem", 1, lost.clone());
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    system.faults().fail_next(Service::DynamoDb, "UpdateItem", 1, lost);
+    assert_completes(&system, &mut browser, &callback, "alice").await;
+}
+
+#[tokio::test]
+async fn repeated_parameter_keeps_the_session() {
+    let system = System::start().await;
+    let mut browser = system.browser();
+    let callback = system.callback(&mut browser, "alice", ADA).await;
+    for repeated in ["x=1&x=2", "error_description=a&error_description=b", "code=c"] {
+        let visit = browser.visit(&format!("{callback}&{repeated}")).await;
+        assert_eq!(visit.error_page(), "state_invalid", "{repeated}");
+    }
+    assert_completes(&system, &mut browser, &callback, "alice").await;
 }

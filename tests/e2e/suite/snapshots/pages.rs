@@ -88,7 +88,7 @@ async fn callback_responses() {
     seen.visit("missing scope", &browser.visit(&callback).await);
 
     let callback = callback_url(&system, &mut browser).await;
-    break_aws(&system, Service::DynamoDb, "DeleteItem");
+    break_aws(&system, Service::DynamoDb, "UpdateItem");
     seen.visit("DynamoDB fails", &browser.visit(&callback).await);
     repair_aws(&system);
     system.advance(SignedDuration::from_mins(11));
