@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::{RecordingId, ZoomUser};
 use reelay_domain::link::Link;
@@ -88,7 +89,7 @@ impl EventProcessor {
     ) -> Result<(), ProcessError> {
         let id = RecordingId::from_uuid(&meeting.uuid);
         let snapshot = self.links.snapshot(&host).await?;
-        let links: Vec<_> = snapshot.receivers().cloned().collect();
+        let links = self.receivers(&host, &snapshot).await?;
         if links.is_empty() {
             metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return Ok(());
@@ -110,9 +111,13 @@ impl EventProcessor {
         }
         // An unknown recording from before the activation window is not covered by the link.
         let start = parsed.and_then(|parsed| parsed.observation.details.start_time);
-        if is_before_window(start, &snapshot) && self.recordings.item(&host, &id).await?.is_none() {
-            metrics::count(Metric::EventsIgnored, "before_activation");
-            return Ok(());
+        if is_before_window(start, &snapshot) {
+            let item = self.recordings.item(&host, &id).await?;
+            // A change without a start, such as a rename, leaves an item that no observation completes.
+            if item.is_none_or(|item| item.observed.is_only_changed()) {
+                metrics::count(Metric::EventsIgnored, "before_activation");
+                return Ok(());
+            }
         }
         let mut details =
             parsed.map(|parsed| parsed.observation.details.clone()).unwrap_or_default();
@@ -255,15 +260,19 @@ impl EventProcessor {
     }
 }
 
-/// The earliest start of a recording that may have completed in the activation window of a receiving link.
+/// The earliest start of a recording that a receiving link covers, or that may have completed in its activation window.
 fn earliest_start(snapshot: &GrantSnapshot) -> Timestamp {
     let links = snapshot.links.iter().filter(|link| link.is_receiving());
-    let activated_at = links.filter_map(|link| link.activated_at).min();
-    let window = activated_at.and_then(|at| at.checked_sub(MIN_ACTIVATION_WINDOW).ok());
-    window.map_or(Timestamp::MIN, listing::earliest_start)
+    let starts = links.flat_map(|link| {
+        let window = link.activated_at.and_then(|at| at.checked_sub(MIN_ACTIVATION_WINDOW).ok());
+        let first_day = link.coverage.first_day();
+        let covered = first_day.and_then(|day| TimeZone::UTC.to_timestamp(day.into()).ok());
+        [window.map(listing::earliest_start), covered]
+    });
+    starts.flatten().min().unwrap_or(Timestamp::MIN)
 }
 
-/// Whether a start is known and lies before the activation window of every receiving link.
+/// Whether a start is known and lies before what the receiving links cover.
 pub(crate) fn is_before_window(start: Option<Timestamp>, snapshot: &GrantSnapshot) -> bool {
     start.is_some_and(|start| start < earliest_start(snapshot))
 }

@@ -28,7 +28,7 @@ use reelay_runtime::secrets::Secret;
 use reelay_runtime::sqs::{Consumer, Delivery, Retry};
 use reelay_runtime::traces;
 use reelay_store::bucket::Bucket;
-use reelay_store::links::LinkTable;
+use reelay_store::links::{GrantSnapshot, LinkTable};
 use reelay_store::manifest;
 use reelay_store::outbox::NotificationOutbox;
 use reelay_store::queue::Queue;
@@ -222,12 +222,16 @@ impl EventProcessor {
         }
         let host = &observation.host;
         let snapshot = self.links.snapshot(host).await?;
-        let links: Vec<Link> = snapshot.receivers().cloned().collect();
+        let links = self.receivers(host, &snapshot).await?;
         if links.is_empty() {
             // The host is not linked. Nothing is stored; if the host links later, a backfill reads the
             // recordings missed until then.
             metrics::count(Metric::EventsAboutUnknownHosts, "unlinked");
             return self.check_account_move(host).await;
+        }
+        if snapshot.moved_to.is_some() && observation.time.source == ObservationSource::Event {
+            // The user may be back.
+            self.check_account_move(host).await?;
         }
 
         let recording_id = observation.recording_id();
@@ -288,6 +292,18 @@ impl EventProcessor {
                 self.publish_correction(&observation, &recording, correction, &links).await
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The links that receive what an event says of a host. An event may name the account that the host has left.
+    pub(crate) async fn receivers(
+        &self,
+        host: &ZoomUser,
+        snapshot: &GrantSnapshot,
+    ) -> Result<Vec<Link>, AwsError> {
+        match snapshot.moved_to {
+            Some(_) => self.links.receivers(host).await,
+            None => Ok(snapshot.receivers().cloned().collect()),
         }
     }
 
@@ -385,8 +401,11 @@ impl EventProcessor {
             recording: observation.recording_id(),
             file: file.metadata.id.clone(),
         };
-        // A later observation may mean that the file is ready or exists again.
-        let requeues = |known: &FileItem| known.observed.seen.is_before(time);
+        // A later event means that the file is ready or exists again. A list says so of a file that failed only by listing
+        // it; one that waits keeps its time, as lists come daily.
+        let requeues = |known: &FileItem| {
+            known.observed.seen.is_before(time) && (is_event || known.status == FileStatus::Failed)
+        };
         let observed =
             self.recordings.observe_file(&key, new, (&file, time), requeues, now).await?;
         Ok(match observed {

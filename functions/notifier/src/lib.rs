@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use reelay_domain::delivery::{self, Attempt, MESSAGE_TTL};
 use reelay_domain::message::{MessageAttempts, Notification, NotificationMessage};
 use reelay_domain::notification;
+use reelay_domain::time::whole_seconds_until;
 use reelay_runtime::AwsError;
 use reelay_runtime::environment::{Clock, ConfigError, Environment};
 use reelay_runtime::metrics::{self, Metric};
@@ -123,8 +124,8 @@ impl Notifier {
             }
         };
         let after = delay.zip(retry_at).map(|(delay, retry_at)| {
-            let wait = retry_at.duration_since(self.clock.now()).as_secs();
-            Duration::from_secs(delay.max(u64::try_from(wait).unwrap_or(0)))
+            // An early message makes no attempt.
+            Duration::from_secs(delay.max(whole_seconds_until(retry_at, self.clock.now())))
         });
         let due_at = self.due_at(&guard, after.is_some());
         self.table.save_attempt(&key, &guard, due_at).await.map_err(Retry::new)?;

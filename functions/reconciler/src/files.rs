@@ -131,8 +131,12 @@ impl Reconciler {
             );
             self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
         }
-        if maintenance.check_object && self.expire(&key, &item).await? {
-            return Ok(());
+        let is_expired = item.status == FileStatus::Expired
+            || maintenance.check_object && self.expire(&key, &item).await?;
+        if is_expired {
+            manifest::refresh(&self.recordings, &self.bucket, &key.zoom_user, &key.recording)
+                .await?;
+            maintenance.next_check_at = None;
         }
         if maintenance.delete_source {
             metrics::count(Metric::SourcesExpired, "too_old");
@@ -151,7 +155,6 @@ impl Reconciler {
             return Ok(false);
         }
         tracing::info!(recording = %key.recording, file = %key.file, "file expired");
-        manifest::refresh(&self.recordings, &self.bucket, &key.zoom_user, &key.recording).await?;
         Ok(true)
     }
 

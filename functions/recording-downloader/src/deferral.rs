@@ -10,11 +10,13 @@ use reelay_domain::maintenance::source_expiry;
 use reelay_domain::message::DownloadMessage;
 use reelay_domain::recording::FileStatus;
 use reelay_domain::retry::jitter;
+use reelay_domain::time::whole_seconds_until;
 use reelay_runtime::metrics::{self, Metric};
 use reelay_runtime::{AwsError, random};
 use reelay_store::recordings::{FileItem, FileKey};
 
 use crate::context::Context;
+use crate::publish;
 
 /// Maximum wait in a delayed message. SQS's own maximum is 15 minutes.
 const MAX_MESSAGE_DELAY: Duration = Duration::from_secs(600);
@@ -38,8 +40,8 @@ impl Schedule {
         if wait > MAX_MESSAGE_DELAY {
             return Self { message_delay: None, check_at: at };
         }
-        // SQS counts whole seconds, and a message that arrives early must wait again.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        // A message that arrives early must wait again.
+        let seconds = whole_seconds_until(at, now);
         Self {
             message_delay: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
             check_at: at.checked_add(LOST_MESSAGE_TTL).unwrap_or(at),
@@ -110,7 +112,8 @@ pub(crate) async fn defer(
     let schedule = Schedule::new(at, now);
     let check_at = schedule.check_at(item.source_saved_at);
     context.recordings.defer_attempt(key, at, check_at, now).await?;
-    schedule.enqueue(context, message).await
+    schedule.enqueue(context, message).await?;
+    publish::refresh_manifest(context, key).await
 }
 
 #[cfg(test)]

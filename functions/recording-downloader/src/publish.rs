@@ -19,7 +19,8 @@ pub(crate) async fn publish(
 ) -> Result<(), AwsError> {
     let links = context.grants.links().receivers(&key.zoom_user).await?;
     if links.is_empty() {
-        return Ok(());
+        // What was stored before the last link ended is kept.
+        return refresh_manifest(context, key).await;
     }
     let send = async |notification: RecordingNotification| {
         let (table, outbox) = (&context.recordings, &context.outbox);
@@ -63,8 +64,7 @@ pub(crate) async fn publish(
     Ok(())
 }
 
-/// Writes the manifest after a file's first failed attempt, unless other files are in transfer, after which it is
-/// written.
+/// Writes the manifest, unless files are in transfer, after which it is written.
 pub(crate) async fn refresh_manifest(context: &Context, key: &FileKey) -> Result<(), AwsError> {
     let (table, zoom_user, id) = (&context.recordings, &key.zoom_user, &key.recording);
     let overview = table.overview(zoom_user, id, None).await?;

@@ -44,7 +44,16 @@ pub(crate) async fn settle(
         Err(error) => error,
     };
     let error = save_rate_limit(context, lease, error).await;
-    match disposition::of(&error, zoom_state, context.clock.now()) {
+    let mut disposition = disposition::of(&error, zoom_state, context.clock.now());
+    if zoom_state != ZoomState::Present && matches!(disposition, Disposition::Fail { .. }) {
+        // The recording may have been recovered during the attempt.
+        let recording = context.recordings.item(&lease.key.zoom_user, &lease.key.recording);
+        if let Some(recording) = recording.await.map_err(Retry::new)? {
+            let zoom_state = recording.observed.zoom_state.unwrap_or_default();
+            disposition = disposition::of(&error, zoom_state, context.clock.now());
+        }
+    }
+    match disposition {
         Disposition::Yield => Err(Retry::new(error)),
         Disposition::Remove => remove(context, lease, object).await.map_err(Retry::new),
         // A reconciliation granted only this attempt.
@@ -100,9 +109,7 @@ async fn retry(
     lease.release_for_retry(&retry).await?;
     schedule.enqueue(context, message).await?;
     // A redelivery would begin the next attempt early.
-    if next.failures.count == 1
-        && let Err(error) = publish::refresh_manifest(context, &lease.key).await
-    {
+    if let Err(error) = publish::refresh_manifest(context, &lease.key).await {
         tracing::warn!(%error, "manifest not written; it is after the next attempt");
     }
     Ok(())

@@ -21,6 +21,9 @@ const MAX_PART_SIZE: u64 = 128 * MIB;
 /// Maximum number of parts of an S3 multipart upload.
 pub const MAX_PARTS: u64 = 10_000;
 
+/// Largest file in bytes: no recording is larger. Buffers are allocated by the announced length.
+pub const MAX_FILE_SIZE: u64 = 5 * 1024 * 1024 * MIB;
+
 /// Part size in bytes for a file of unknown length: enough for 156 GiB.
 const UNKNOWN_LENGTH_PART_SIZE: u64 = 16 * MIB;
 

@@ -1,5 +1,7 @@
 //! Times and dates.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +31,27 @@ pub fn serialize_rfc3339<T: Copy + Into<Option<Timestamp>>, S: Serializer>(
     }
 }
 
+/// The seconds until a time, rounded up, because SQS counts whole seconds; 0 if it has passed.
+pub fn whole_seconds_until(at: Timestamp, now: Timestamp) -> u64 {
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 /// Adds a duration to a time, up to the greatest representable one.
 pub fn saturating_add(time: Timestamp, duration: SignedDuration) -> Timestamp {
     time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (milliseconds, seconds) in [(-1, 0), (0, 0), (1, 1), (59_000, 59), (59_001, 60)] {
+            let at = now + SignedDuration::from_millis(milliseconds);
+            assert_eq!(whole_seconds_until(at, now), seconds, "{milliseconds} ms");
+        }
+    }
 }

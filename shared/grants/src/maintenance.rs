@@ -119,6 +119,15 @@ impl Grants {
                 let moved_to = self.links().snapshot(zoom_user).await?.moved_to;
                 return Ok(moved_to.map_or(MaintenanceOutcome::Done, MaintenanceOutcome::MovedTo));
             }
+            // A fact about this user, which the next list shows, too. It becomes the links' issue there.
+            Err(GrantError::Api(
+                ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::MissingScope,
+            )) => {
+                if let Some(grant) = self.links().snapshot(zoom_user).await?.grant {
+                    self.defer_check(zoom_user, &grant).await?;
+                }
+                return Ok(MaintenanceOutcome::Done);
+            }
             Err(error) => return Err(error),
         };
         let Some(grant) = self.links().snapshot(zoom_user).await?.grant else {
@@ -130,10 +139,15 @@ impl Grants {
         if let Some(to) = self.move_if_account_changed(zoom_user, &grant, &me).await? {
             return Ok(MaintenanceOutcome::MovedTo(to));
         }
-        if !grant.is_idle(self.clock.now()) {
-            self.links().defer_check(zoom_user, &grant).await?;
-        }
+        self.defer_check(zoom_user, &grant).await?;
         Ok(MaintenanceOutcome::Done)
+    }
+
+    async fn defer_check(&self, zoom_user: &ZoomUser, grant: &Grant) -> Result<(), GrantError> {
+        if !grant.is_idle(self.clock.now()) {
+            self.links().defer_check(zoom_user, grant).await?;
+        }
+        Ok(())
     }
 
     /// Returns an access token that Zoom accepts, and its owner. A grant can end before its access token

@@ -254,3 +254,16 @@ async fn end_reaches_transfers_of_the_previous_account() {
     system.process_queues().await;
     assert_removed(&system, &recording, "").await;
 }
+
+#[tokio::test]
+async fn file_that_was_stored_before_the_last_link_ended_is_in_the_manifest() {
+    let (system, _) = System::linked("on-demand").await;
+    let (downloader, recording) = Downloader::for_recording(&system, "alice", video(1_000)).await;
+    let failed = AwsFault::error(500, "InternalServerError");
+    system.faults().fail_next(Service::DynamoDb, "TransactWriteItems", 3, failed);
+    assert_ne!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done, "not published");
+    system.app.disconnect_all("alice").await;
+    assert_eq!(downloader.deliver("m", LONG_INVOCATION).await, Outcome::Done);
+    let manifest = system.manifest(&recording).await;
+    assert_eq!(manifest["recording"]["files"][0]["status"], "stored");
+}

@@ -395,6 +395,14 @@ impl GrantState {
         since.map(|(_, since)| since).min()
     }
 
+    /// Whether a change confirms a link that is active and has an issue: the user has connected again to end it, which a list
+    /// shows.
+    pub fn is_reconnected_with_issue(&self, change: &GrantChange) -> bool {
+        let GrantChange::Confirm { app_user } = change else { return false };
+        let mut links = self.links.iter().filter(|link| link.app_user == *app_user);
+        links.any(|link| link.status == LinkStatus::Active && link.issue.is_some())
+    }
+
     /// Returns the state `next` with the activation windows of the links that become active in the transition.
     pub fn with_coverage(
         &self,

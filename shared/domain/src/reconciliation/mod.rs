@@ -53,6 +53,26 @@ pub fn interval(every_hours: u32) -> Option<SignedDuration> {
     (every_hours > 0).then(|| SignedDuration::from_hours(every_hours.into()))
 }
 
+/// Zoom users whose lists were compared in a day, with those of whom events do not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct ReconciledCounts {
+    /// Compared users.
+    pub compared: u64,
+    /// Those of whom events do not arrive.
+    #[serde(default)]
+    pub without_events: u64,
+}
+
+/// Number of users up to which missing events are taken for facts about these users.
+const FEW_USERS: u64 = 5;
+
+impl ReconciledCounts {
+    /// Whether events do not arrive of more than 5 % of the users, which is no fact about one of them.
+    pub fn is_widespread(self) -> bool {
+        self.without_events > FEW_USERS && self.without_events * 20 > self.compared
+    }
+}
+
 /// Whether a failed file that Zoom still lists is due for another attempt: 1, 2, 4, … at most 30 days after it failed.
 /// `granted` is the number of attempts that reconciliations granted before.
 pub fn is_attempt_due(failed_at: Timestamp, granted: u32, now: Timestamp) -> bool {

@@ -254,3 +254,18 @@ fn totals_of_a_run_are_sums() {
     assert!(of.eq([(&expected[0], "recording_missing"), (&expected[1], "state")]));
     assert_eq!(totals.differences_total, 2);
 }
+
+#[test]
+fn events_missing_of_many_users_are_no_fact_about_one() {
+    for (compared, without_events, expected) in [
+        (1, 1, false),
+        (5, 5, false),
+        (6, 6, true),
+        (100, 6, true),
+        (120, 6, false),
+        (1_000, 51, true),
+    ] {
+        let counts = ReconciledCounts { compared, without_events };
+        assert_eq!(counts.is_widespread(), expected, "{without_events} of {compared}");
+    }
+}

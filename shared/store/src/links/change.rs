@@ -256,8 +256,10 @@ impl LinkTable {
             .map(|notification| notification.render(generation, &removal, now))
             .collect();
         let entry = OutboxEntry::new(notifications, now);
+        let window = now.checked_sub(self.activation_window).ok();
         let job = before
             .backfill_since(&after, self.activation_window, now)
+            .or(window.filter(|_| before.is_reconnected_with_issue(change)))
             .map(|since| PendingJobs::new(zoom_user, since, activated, false, generation, now));
         let unchanged =
             before == after && extras.tokens.is_none() && extras.extra_writes.is_empty();

@@ -3,11 +3,13 @@
 //! The item stands under a key of its own, because the links are read with every event. The index
 //! `by-next-reconciliation` has a fixed number of shards.
 
+use aws_sdk_dynamodb::types::ReturnValue;
 use futures_util::future::try_join_all;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use reelay_domain::ids::ZoomUser;
-use reelay_domain::reconciliation::Report;
+use reelay_domain::reconciliation::{ReconciledCounts, Report};
+use reelay_domain::time::utc_date;
 use reelay_runtime::AwsError;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +90,41 @@ pub(super) fn partition(zoom_user: &ZoomUser) -> String {
     format!("{PREFIX}{}", zoom_user.key())
 }
 
+/// Partition key of the counts, one item a UTC day. Zoom users' keys contain one `#`.
+const COUNTS: &str = "reconciled##";
+
+/// Time after which DynamoDB deletes a day's counts.
+const COUNTS_TTL: SignedDuration = SignedDuration::from_hours(48);
+
 impl LinkTable {
+    /// Counts a Zoom user whose lists were compared. Returns the counts of the day.
+    ///
+    /// # Errors
+    /// If the DynamoDB call fails.
+    pub async fn count_reconciled(
+        &self,
+        lacks_events: bool,
+        now: Timestamp,
+    ) -> Result<ReconciledCounts, AwsError> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("zoom_user", text(COUNTS))
+            .key("entry", text(utc_date(now).to_string()))
+            .update_expression(
+                "SET expires_at = :expiry ADD compared :one, without_events :without",
+            )
+            .expression_attribute_values(":expiry", number((now + COUNTS_TTL).as_second()))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":without", number(u8::from(lacks_events)))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("UpdateItem Links", &error))?;
+        from_item(TABLE, updated.attributes.unwrap_or_default())
+    }
+
     /// Reads the reconciliations of a Zoom user consistently.
     ///
     /// # Errors

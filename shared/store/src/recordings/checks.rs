@@ -205,7 +205,8 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Marks a stored file as expired: S3 has deleted its object. `false` if the file has changed since it was read.
+    /// Marks a stored file as expired: S3 has deleted its object. Its check stays until the manifest is current. `false` if the
+    /// file has changed since it was read.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
@@ -214,7 +215,7 @@ impl RecordingTable {
             .update(&key.zoom_user, &key.entry())
             .update_expression(
                 "SET #status = :expired, bytes_stored = :zero \
-                 REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at, next_check_shard, next_check_at \
+                 REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at \
                  ADD expirations :one",
             )
             .condition_expression("#status = :stored AND attempt = :attempt")

@@ -491,3 +491,32 @@ async fn revived_link_fetches_missed_recordings() {
     scene.assert_status("alice", &["active"]).await;
     assert_eq!(scene.seen("alice").await, uuids([&missed]));
 }
+
+#[tokio::test]
+async fn reconnecting_ends_an_issue() {
+    let scene = Scene::with(&[("ReconcileEveryHours", "0")]).await;
+    scene.link("alice", ADA).await;
+    let fault = scene.fail(Point::ListRecordings, error(400, 4711, ErrorForm::Api));
+    let missed = unannounced(&scene, days(1));
+    backfill(&scene, "alice", 3).await;
+    assert_eq!(scene.issue("alice").await, "scope_missing");
+    scene.zoom().clear_faults(Some(fault));
+    scene.link("alice", ADA).await;
+    scene.settle().await;
+    assert_eq!(scene.issue("alice").await, Value::Null);
+    assert_eq!(scene.seen("alice").await, uuids([&missed]));
+}
+
+#[tokio::test]
+async fn list_does_not_restart_the_attempts_of_a_waiting_file() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.fail(Point::Download, Fault::Status { status: 404 });
+    let recording = scene.record(small(ADA)).await;
+    scene.pass(SignedDuration::from_hours(3)).await;
+    let before = scene.first_file(&recording).await;
+    assert_eq!(before["reason"], "not_found");
+    backfill(&scene, "alice", 1).await;
+    let after = scene.first_file(&recording).await;
+    assert_eq!(after["attempts"], before["attempts"]);
+    assert_eq!(after["next_attempt_at"], before["next_attempt_at"]);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use reelay_domain::link::LinkStatus;
 use reelay_grants::GrantError;
-use reelay_zoom_sim::{Fault, GrantEndReason, NewFault, Point};
+use reelay_zoom_sim::{ErrorForm, Fault, GrantEndReason, NewFault, Point};
 use serde_json::json;
 use support::zoom_users::{ADA, CEM};
 
@@ -246,4 +246,16 @@ async fn erasure_receipt_contains_no_ids() {
     ] {
         assert!(!text.contains(private), "{private} in {text}");
     }
+}
+
+#[tokio::test]
+async fn check_of_an_unknown_user_is_no_dead_letter() {
+    let scene = Scene::linked(&["alice"]).await;
+    let unknown = Fault::ErrorCode { status: 404, code: 1001, form: ErrorForm::Api };
+    scene.fail(Point::UsersMe, unknown);
+    let waiting = scene.queue_depth(&scene.queues().jobs).await;
+    scene.run_job("maintain_grant").await;
+    assert_eq!(scene.queue_depth(&scene.queues().jobs).await, waiting);
+    assert_eq!(scene.dead_jobs().await, [""; 0]);
+    scene.assert_status("alice", &["active"]).await;
 }

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
+use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
 use serde_json::json;
@@ -12,6 +13,9 @@ use support::recordings::{folder, recording_id, recording_path};
 use support::zoom_users::ADA;
 
 use super::{counts, kinds};
+
+/// Attempts of the AWS SDK for one call.
+const SDK_ATTEMPTS: u64 = 3;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -169,4 +173,17 @@ async fn recordings_expire_after_retention() {
     );
     system.maintain_after(DAY * 4).await;
     assert_eq!(system.view("alice", &recording).await["status"], "expired");
+}
+
+#[tokio::test]
+async fn failed_write_leaves_no_manifest_of_expired_files() {
+    let system = System::with(&[("RetentionDays", "2")]).await;
+    system.link("alice", ADA).await;
+    let recording = system.record(two_files()).await;
+    let failed = AwsFault::error(500, "InternalError");
+    system.faults().fail_next(Service::S3, "DeleteObject", SDK_ATTEMPTS, failed);
+    system.maintain_after(DAY * 4).await;
+    assert_eq!(system.view("alice", &recording).await["status"], "expired");
+    system.maintain_after(SignedDuration::from_hours(1)).await;
+    assert_eq!(system.objects("recordings/").await.len(), 0);
 }

@@ -6,7 +6,7 @@ mod choice;
 mod deletion;
 mod files;
 mod notifications;
-mod odd_events;
+pub(crate) mod odd_events;
 mod repeats;
 mod routing;
 mod sizes;

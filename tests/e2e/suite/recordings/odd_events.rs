@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use reelay_embedded_aws::Service;
-use reelay_zoom_sim::{ErrorForm, Fault, NewFault, NewFile, NewRecording, Point, Recording};
+use reelay_zoom_sim::{
+    ErrorForm, Fault, NewFault, NewFile, NewRecording, Point, Recording, RecordingChange, Selection,
+};
 use serde_json::{Value, json};
-use support::System;
 use support::recordings::{folder, recording_path};
 use support::zoom_users::ADA;
+use support::{MIB, System};
 
 use super::{counts, kinds, linked, of_ada, three};
 
@@ -22,7 +24,7 @@ pub(super) fn silent(system: &System, new: NewRecording) -> Recording {
 }
 
 /// Its `recording.completed`, without URLs and token: the files come from Zoom's API.
-pub(super) fn completed(system: &System, recording: &Recording) -> Value {
+pub(crate) fn completed(system: &System, recording: &Recording) -> Value {
     let files = recording.files.iter().map(|file| {
         json!({
             "id": file.id, "file_type": file.file_type, "file_extension": file.file_extension,
@@ -48,14 +50,14 @@ pub(super) fn completed(system: &System, recording: &Recording) -> Value {
 }
 
 /// Posts a signed body and processes what follows.
-pub(super) async fn post(system: &System, body: impl ToString) {
+pub(crate) async fn post(system: &System, body: impl ToString) {
     let (body, secret) = (body.to_string(), system.webhook_secret());
     assert_eq!(system.post_event("/zoom/webhook", body.as_bytes(), &secret).await, 200, "{body}");
     system.process_queues().await;
 }
 
 /// An event about a change of the recording.
-pub(super) fn change(name: &str, recording: &Recording, object: Value) -> Value {
+pub(crate) fn change(name: &str, recording: &Recording, object: Value) -> Value {
     let mut event = json!({
         "event": format!("recording.{name}"),
         "payload": {"account_id": recording.account_id, "object": {"uuid": recording.uuid}},
@@ -232,17 +234,26 @@ async fn file_at_unlisted_host_waits() {
 
 #[tokio::test]
 async fn size_that_never_matches_is_stored_after_an_hour() {
-    let system = linked().await;
-    let file = NewFile { declared_size: Some(5_000), ..NewFile::new("MP4", 4_900) };
-    let recording = system.record(of_ada(vec![file])).await;
-    assert_eq!(system.first_file(&recording).await["reason"], "length_differs");
-    system.maintain_after(SignedDuration::from_mins(40)).await;
-    assert_eq!(system.first_file(&recording).await["status"], "queued");
-    system.maintain_after(SignedDuration::from_mins(60)).await;
-    let file = system.first_file(&recording).await;
-    assert_eq!(file["status"], "stored", "{file}");
-    assert_eq!((&file["size"], &file["bytes_stored"]), (&json!(5_000), &json!(4_900)));
-    assert_eq!(system.objects(&folder(&recording)).await.len(), 2);
+    // The last one is a stream of more than a part.
+    for (size, declared, omits_length) in
+        [(4_900, 5_000, false), (20 * MIB, 17 * MIB, false), (20 * MIB, 17 * MIB, true)]
+    {
+        let system = linked().await;
+        if omits_length {
+            system.fail(Point::Content, Fault::OmitLength);
+        }
+        let file = NewFile { declared_size: Some(declared), ..NewFile::new("MP4", size) };
+        let recording = system.record(of_ada(vec![file])).await;
+        assert_eq!(system.first_file(&recording).await["reason"], "length_differs");
+        system.maintain_after(SignedDuration::from_mins(40)).await;
+        assert_eq!(system.first_file(&recording).await["status"], "queued");
+        system.maintain_after(SignedDuration::from_mins(60)).await;
+        let file = system.first_file(&recording).await;
+        assert_eq!(file["status"], "stored", "{file}");
+        assert_eq!((&file["size"], &file["bytes_stored"]), (&json!(declared), &json!(size)));
+        assert_eq!(system.objects(&folder(&recording)).await.len(), 2);
+        assert_eq!(system.open_uploads().await, 0);
+    }
 }
 
 #[tokio::test]
@@ -342,4 +353,44 @@ async fn event_that_cannot_be_parsed_is_filed_once() {
         assert_eq!(system.objects("events/unparsed/").await.len(), 0);
     }
     assert_eq!(system.dead_letters().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn renamed_recording_from_before_the_window_is_not_fetched() {
+    let system = linked().await;
+    let start_time = system.app.now() - SignedDuration::from_hours(24 * 365);
+    let recording =
+        silent(&system, NewRecording { start_time: Some(start_time), ..of_ada(three()) });
+    let times = json!({"host_id": recording.host_id, "start_time": start_time.to_string()});
+    for (name, object) in [
+        ("renamed", json!({"host_id": recording.host_id, "topic": "Renamed"})),
+        ("trashed", times.clone()),
+        ("recovered", completed(&system, &recording)["payload"]["object"].clone()),
+    ] {
+        system.advance(SignedDuration::from_secs(5));
+        let mut event = change(name, &recording, object);
+        event["event_ts"] = json!(system.app.now().as_millisecond());
+        post(&system, event).await;
+    }
+    assert_eq!(kinds(&system, "alice"), counts([]));
+    assert!(system.stored_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn recovered_recording_of_a_long_window_is_fetched() {
+    let system = System::with(&[("BackfillDays", "90")]).await;
+    let start_time = system.app.now() - SignedDuration::from_hours(24 * 60);
+    let recording =
+        silent(&system, NewRecording { start_time: Some(start_time), ..of_ada(three()) });
+    let silent = Selection { silent: true, ..Selection::default() };
+    system.zoom().change_recording(&recording.key, RecordingChange::Trash, &silent).unwrap();
+    system.link("alice", ADA).await;
+    assert!(system.stored_files().await.is_empty());
+    system.zoom().change_recording(&recording.key, RecordingChange::Recover, &silent).unwrap();
+    system.advance(SignedDuration::from_secs(5));
+    let object = completed(&system, &recording)["payload"]["object"].clone();
+    let mut event = change("recovered", &recording, object);
+    event["event_ts"] = json!(system.app.now().as_millisecond());
+    post(&system, event).await;
+    system.assert_stored(&recording, "recovered").await;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Recording, Selection};
 use serde_json::json;
 use support::recordings::{bytes, crc, folder, object_key, recording_id};
@@ -119,6 +120,9 @@ async fn manifest_shows_files_that_wait_or_failed() {
         let files = &system.manifest(&recording).await["recording"]["files"];
         let files = files.as_array().unwrap();
         assert!(files.iter().any(|file| file["status"] == expected), "{files:?}");
+        assert_manifest_is_current(&system, &recording).await;
+        // After the second failed attempt, too.
+        system.maintain_after(SignedDuration::from_mins(31)).await;
         assert_manifest_is_current(&system, &recording).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use reelay_domain::part_size::{MAX_PARTS, slow_connections, smallest_part_size};
+use reelay_domain::part_size::{MAX_FILE_SIZE, MAX_PARTS, slow_connections, smallest_part_size};
 use reelay_domain::upload::UploadState;
 use reelay_zoom::ByteRange;
 
@@ -125,15 +125,17 @@ impl Run<'_> {
         let (upload, _) = self.create_upload(&head, length, part_size, recognised).await?;
         let mut progress = ProgressThrottle::new(self.settings.progress, Instant::now(), 0);
         let (mut parts, mut bytes, mut number) = (BTreeMap::new(), 0u64, 0u32);
-        let known = length.or_else(|| self.exact_size().max(self.object.spec.accepted_size));
-        let mut max_bytes = known.unwrap_or(u64::MAX);
+        // More than declared is read to its end, because a size that is served twice is accepted.
+        let known = self.exact_size().max(self.object.spec.accepted_size);
+        let at_most = |declared: u64| declared.saturating_mul(2);
+        let mut max_bytes = length.or(known.map(at_most)).unwrap_or(u64::MAX);
         while !part.is_empty() {
             number += 1;
             bytes += part.len() as u64;
             if bytes > max_bytes && length.is_none() {
                 // Zoom may have corrected the declared size.
-                max_bytes =
-                    self.source.declared_size().await.map_or(max_bytes, |it| it.max(max_bytes));
+                let declared = self.source.declared_size().await.map(at_most);
+                max_bytes = max_bytes.max(declared.unwrap_or(0));
             }
             if u64::from(number) > MAX_PARTS || bytes > max_bytes {
                 return Err(TransferError::BodyTooLong);
@@ -239,6 +241,9 @@ impl Run<'_> {
     /// Compares the size with the one that Zoom declared in the event, then with the one in its API. A size that
     /// was served before is accepted.
     async fn verify_size(&self, received: u64) -> Result<(), TransferError> {
+        if received > MAX_FILE_SIZE {
+            return Err(TransferError::BodyTooLong);
+        }
         let Some(declared) = self.exact_size().filter(|declared| *declared != received) else {
             return Ok(());
         };

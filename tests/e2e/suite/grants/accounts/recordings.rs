@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use reelay_zoom_sim::{Fault, Point, RawEvent, Target};
+use reelay_zoom_sim::{Fault, NewRecording, Point, RawEvent, Target};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::recordings::recording_path;
@@ -11,6 +11,7 @@ use support::zoom_users::ADA;
 
 use super::ELSEWHERE;
 use crate::grants::{ACCESS_TOKEN_ENDS, Scene, small};
+use crate::recordings::odd_events::{change, completed, post};
 
 impl Scene {
     /// Delivers an event about a change of a recording. Zoom names the account in which the user is now.
@@ -128,4 +129,29 @@ async fn moved_link_is_notified_of_what_others_received_before() {
             assert_eq!(ids.len(), 1, "{app_user} {kind} {}", recording.key);
         }
     }
+}
+
+#[tokio::test]
+async fn late_event_that_names_the_left_account_counts() {
+    let scene = Scene::linked(&["alice"]).await;
+    let stored = scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    let missed = scene.zoom().create_recording(NewRecording { silent: true, ..small(ADA) });
+    let missed = missed.unwrap().recording;
+    let late = completed(&scene, &missed);
+    // Older than what is read from Zoom's list after the move.
+    scene.advance(SignedDuration::from_hours(5 * 24));
+    scene.zoom().move_user(ADA, ELSEWHERE).unwrap();
+    scene.complete_recording(small(ADA)).await;
+    scene.settle().await;
+    post(&scene, late).await;
+    scene.settle().await;
+    assert_eq!(scene.view("alice", &missed).await["status"], "stored");
+    scene.advance(SignedDuration::from_secs(1));
+    let object =
+        json!({"uuid": stored.uuid, "host_id": ADA, "start_time": stored.start_time.to_string()});
+    let mut trashed = change("trashed", &stored, object);
+    trashed["event_ts"] = json!(scene.app.now().as_millisecond());
+    post(&scene, trashed).await;
+    assert_eq!(scene.view("alice", &stored).await["zoom_state"], "trashed");
 }
