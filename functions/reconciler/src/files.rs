@@ -102,7 +102,7 @@ impl Reconciler {
     async fn maintain_file(
         &self,
         key: FileKey,
-        item: FileItem,
+        mut item: FileItem,
         requested: bool,
         may_enqueue: bool,
         now: Timestamp,
@@ -132,7 +132,7 @@ impl Reconciler {
             self.downloads.send(&message, key.zoom_user.account_id.as_str()).await?;
         }
         let is_expired = item.status == FileStatus::Expired
-            || maintenance.check_object && self.expire(&key, &item).await?;
+            || maintenance.check_object && self.expire(&key, &mut item, now).await?;
         if is_expired {
             manifest::refresh(&self.recordings, &self.bucket, &key.zoom_user, &key.recording)
                 .await?;
@@ -147,13 +147,21 @@ impl Reconciler {
         self.recordings.mark_checked(&key, &item, &maintenance).await
     }
 
-    /// Marks a file as expired if S3 has deleted its object.
-    async fn expire(&self, key: &FileKey, item: &FileItem) -> Result<bool, AwsError> {
+    /// Marks a file as expired if S3 has deleted its object. The check is due again until the manifest is current.
+    async fn expire(
+        &self,
+        key: &FileKey,
+        item: &mut FileItem,
+        now: Timestamp,
+    ) -> Result<bool, AwsError> {
         let Some(object) = &item.key else { return Ok(false) };
-        if self.bucket.has_object(object).await? || !self.recordings.mark_expired(key, item).await?
-        {
+        if self.bucket.has_object(object).await? {
             return Ok(false);
         }
+        let Some(check) = self.recordings.mark_expired(key, item, now).await? else {
+            return Ok(false);
+        };
+        item.next_check = Some(check);
         tracing::info!(recording = %key.recording, file = %key.file, "file expired");
         Ok(true)
     }

@@ -205,16 +205,21 @@ impl RecordingTable {
         conditional(update.send().await).map(|_| ())
     }
 
-    /// Marks a stored file as expired: S3 has deleted its object. Its check stays until the manifest is current. `false` if the
-    /// file has changed since it was read.
+    /// Marks a stored file as expired: S3 has deleted its object. Returns its next check, which is due; `None` if the file
+    /// has changed since it was read.
     ///
     /// # Errors
     /// If the DynamoDB call fails.
-    pub async fn mark_expired(&self, key: &FileKey, item: &FileItem) -> Result<bool, AwsError> {
-        let update = self
-            .update(&key.zoom_user, &key.entry())
+    pub async fn mark_expired(
+        &self,
+        key: &FileKey,
+        item: &FileItem,
+        now: Timestamp,
+    ) -> Result<Option<NextCheck>, AwsError> {
+        let check = NextCheck::at(now);
+        let update = with_next_check(self.update(&key.zoom_user, &key.entry()), &check)
             .update_expression(
-                "SET #status = :expired, bytes_stored = :zero \
+                "SET #status = :expired, bytes_stored = :zero, next_check_shard = :shard, next_check_at = :at \
                  REMOVE #key, crc64nvme, recognised, stored_at, object_expires_at \
                  ADD expirations :one",
             )
@@ -226,7 +231,7 @@ impl RecordingTable {
             .expression_attribute_values(":attempt", number(item.attempt))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":one", number(1));
-        Ok(conditional(update.send().await)?.is_some())
+        Ok(conditional(update.send().await)?.map(|_| check))
     }
 
     /// Records a completed check of a recording, and schedules the next one, if any. From now on its files have their

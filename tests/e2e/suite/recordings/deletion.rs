@@ -179,11 +179,13 @@ async fn recordings_expire_after_retention() {
 async fn failed_write_leaves_no_manifest_of_expired_files() {
     let system = System::with(&[("RetentionDays", "2")]).await;
     system.link("alice", ADA).await;
-    let recording = system.record(two_files()).await;
+    let one_file = NewRecording::of(ADA).with_files(vec![NewFile::new("MP4", 700)]);
+    let recording = system.record(one_file).await;
     let failed = AwsFault::error(500, "InternalError");
     system.faults().fail_next(Service::S3, "DeleteObject", SDK_ATTEMPTS, failed);
     system.maintain_after(DAY * 4).await;
     assert_eq!(system.view("alice", &recording).await["status"], "expired");
+    assert_eq!(system.objects("recordings/").await.len(), 1, "the manifest is left");
     system.maintain_after(SignedDuration::from_hours(1)).await;
     assert_eq!(system.objects("recordings/").await.len(), 0);
 }
