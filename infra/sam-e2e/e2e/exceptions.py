@@ -88,6 +88,9 @@ REASONS = {
     ("RecordingDownloaderRole", "s3:GetObject", "RecordingsBucket/recordings/*"): (
         "the response to CompleteMultipartUpload is lost (lost_completion_without_object_is_fetched_again)"
     ),
+    ("OauthCallbackRole", "dynamodb:DeleteItem", "SessionsTable"): (
+        "Zoom rejects the code (used_or_expired_code_is_rejected)"
+    ),
     ("OauthCallbackRole", "dynamodb:*", "NotificationsTable"): REPEATED,
     ("OauthCallbackRole", "sqs:SendMessage", "NotificationsQueue"): REPEATED,
     ("AppApiRole", "dynamodb:GetItem", "NotificationsTable"): REPEATED,
