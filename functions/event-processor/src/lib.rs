@@ -401,8 +401,8 @@ impl EventProcessor {
             recording: observation.recording_id(),
             file: file.metadata.id.clone(),
         };
-        // A later event means that the file is ready or exists again. A list says so of a file that failed only by listing
-        // it; one that waits keeps its time, as lists come daily.
+        // A later event may mean that the file is ready or exists again, and so does its place in a list if it has failed.
+        // Lists come daily: they do not restart the attempts of a file that waits.
         let requeues = |known: &FileItem| {
             known.observed.seen.is_before(time) && (is_event || known.status == FileStatus::Failed)
         };
