@@ -2,7 +2,7 @@
 
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 use clap::ValueEnum as _;
-use jiff::{SpanRound, Timestamp, Unit};
+use jiff::{SignedDuration, SpanRound, Timestamp, Unit};
 use reelay_runtime::AwsError;
 
 use super::finding::Finding;
@@ -102,7 +102,7 @@ async fn alarms(deployment: &Deployment) -> Finding {
         })
         .collect();
     if active.is_empty() {
-        return silent(&alarms)
+        return silent(&alarms, deployment.environment.clock.now())
             .unwrap_or_else(|| Finding::ok(ALARMS, format!("none of {} is active", alarms.len())));
     }
     Finding::fail(
@@ -113,11 +113,16 @@ async fn alarms(deployment: &Deployment) -> Finding {
     )
 }
 
+/// Age from which an alarm has had time to receive data. A new one has none.
+const NEW_ALARM: SignedDuration = SignedDuration::from_hours(4 * 24);
+
 /// Warns of alarms that notify the operator when their data ends, and have none.
-fn silent(alarms: &[MetricAlarm]) -> Option<Finding> {
+fn silent(alarms: &[MetricAlarm], now: Timestamp) -> Option<Finding> {
     let is_silent = |alarm: &&MetricAlarm| {
+        let updated_at = alarm.alarm_configuration_updated_timestamp();
         alarm.state_value() == Some(&StateValue::InsufficientData)
             && !alarm.insufficient_data_actions().is_empty()
+            && updated_at.is_some_and(|at| now.as_second() - at.secs() > NEW_ALARM.as_secs())
     };
     let silent = alarms.iter().filter(is_silent).map(|alarm| {
         let (name, description) = (alarm.alarm_name(), alarm.alarm_description());
@@ -129,8 +134,35 @@ fn silent(alarms: &[MetricAlarm]) -> Option<Finding> {
             ALARMS,
             "none is active, but data are missing",
             silent.join("\n"),
-            "on a stack that Zoom has not used yet: save the event subscription in the Zoom app. Otherwise follow the \
-             section of the alarm in docs/runbook.md.",
+            "follow the section of each alarm in docs/runbook.md.",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_cloudwatch::primitives::DateTime;
+
+    #[test]
+    fn alarm_without_data_is_silent_once_it_is_old() {
+        let now: Timestamp = "2026-01-09T10:00:00Z".parse().unwrap();
+        let alarm = |days: i64, action: &str, state: StateValue| {
+            let updated_at = DateTime::from_secs(now.as_second() - days * 86_400);
+            let actions = (!action.is_empty()).then(|| vec![action.to_owned()]);
+            MetricAlarm::builder()
+                .state_value(state)
+                .set_insufficient_data_actions(actions)
+                .alarm_configuration_updated_timestamp(updated_at)
+                .build()
+        };
+        for (alarm, expected) in [
+            (alarm(5, "topic", StateValue::InsufficientData), true),
+            (alarm(1, "topic", StateValue::InsufficientData), false),
+            (alarm(5, "topic", StateValue::Ok), false),
+            (alarm(5, "", StateValue::InsufficientData), false),
+        ] {
+            assert_eq!(silent(&[alarm.clone()], now).is_some(), expected, "{alarm:?}");
+        }
+    }
 }
