@@ -162,7 +162,7 @@ mod tests {
             (alarm(5, "topic", StateValue::Ok), false),
             (alarm(5, "", StateValue::InsufficientData), false),
         ] {
-            assert_eq!(silent(&[alarm.clone()], now).is_some(), expected, "{alarm:?}");
+            assert_eq!(silent(std::slice::from_ref(&alarm), now).is_some(), expected, "{alarm:?}");
         }
     }
 }
