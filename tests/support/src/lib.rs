@@ -30,6 +30,9 @@ pub use system::System;
 /// Bytes in a MiB.
 pub const MIB: u64 = 1024 * 1024;
 
+/// Attempts of the AWS SDK for one call.
+pub const SDK_ATTEMPTS: u64 = 3;
+
 /// Ids of the simulator's seeded Zoom users.
 pub mod zoom_users {
     /// Ada, in the same account as Ben.

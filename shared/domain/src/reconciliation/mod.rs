@@ -59,7 +59,6 @@ pub struct ReconciledCounts {
     /// Compared users.
     pub compared: u64,
     /// Those of whom events do not arrive.
-    #[serde(default)]
     pub without_events: u64,
 }
 

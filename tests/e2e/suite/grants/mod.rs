@@ -2,7 +2,9 @@
 //! backfill.
 
 mod accounts;
+mod activation;
 mod backfill;
+mod backfill_requested;
 mod breaker;
 mod candidates;
 mod client_secret;

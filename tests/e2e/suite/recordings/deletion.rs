@@ -6,16 +6,13 @@ use reelay_embedded_aws::{Fault as AwsFault, Service};
 use reelay_zoom_sim::{Fault, NewFile, NewRecording, Point, Recording};
 use reqwest::Method;
 use serde_json::json;
-use support::System;
 use support::app::ApiResponse;
 use support::downloader::{Downloader, LONG_INVOCATION, Outcome};
 use support::recordings::{folder, recording_id, recording_path};
 use support::zoom_users::ADA;
+use support::{SDK_ATTEMPTS, System};
 
 use super::{counts, kinds};
-
-/// Attempts of the AWS SDK for one call.
-const SDK_ATTEMPTS: u64 = 3;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 

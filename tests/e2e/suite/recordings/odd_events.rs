@@ -10,12 +10,9 @@ use reelay_zoom_sim::{
 use serde_json::{Value, json};
 use support::recordings::{folder, recording_path};
 use support::zoom_users::ADA;
-use support::{MIB, System};
+use support::{MIB, SDK_ATTEMPTS, System};
 
 use super::{counts, kinds, linked, of_ada, three};
-
-/// Attempts of the AWS SDK for one call.
-const SDK_ATTEMPTS: u64 = 3;
 
 /// A recording that the simulator lists, and whose event is not sent.
 pub(super) fn silent(system: &System, new: NewRecording) -> Recording {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reelay_zoom_sim::{ErrorForm, Fault, NewFault, Point, Selection};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::zoom_users::ADA;
 
 use super::super::{Scene, backfill, small, unannounced};
@@ -98,4 +98,28 @@ async fn missing_events_become_an_issue_until_one_arrives() {
         assert!(link["last_event_at"].is_string() && link["issue"].is_null(), "{link}");
         scene.assert_notified("alice", [("activated", 1), ("issue", 2)]).await;
     }
+}
+
+#[tokio::test]
+async fn events_missing_of_many_users_are_no_issue_of_one() {
+    let scene = Scene::linked(&["alice"]).await;
+    scene.advance(hours(2));
+    for _ in 0..3 {
+        unannounced(&scene, SignedDuration::from_mins(40));
+        scene.advance(hours(1));
+    }
+    // Others were compared on the days of the runs.
+    let table = &scene.tables().links;
+    for days in 0..4 {
+        let day = (scene.app.now() + hours(24 * days)).strftime("%Y-%m-%d").to_string();
+        let counts = json!({
+            "zoom_user": {"S": "reconciled##"}, "entry": {"S": day}, "compared": {"N": "99"},
+            "without_events": {"N": "5"},
+        });
+        scene.stack.engines().import_items(table, vec![counts]).unwrap();
+    }
+    scene.reconcile_after(hours(24)).await;
+    scene.reconcile_after(hours(25)).await;
+    assert!(scene.app.links("alice").await[0]["issue"].is_null());
+    scene.assert_notified("alice", [("activated", 1)]).await;
 }
